@@ -1,0 +1,264 @@
+"""The view of a graph that every layer works on: checked once, sorted once, shared by all layers of a model.
+
+:func:`graph_view` turns whatever a user passes as ``edge_index`` (a ``[2, E]`` tensor, a
+``torch_geometric.EdgeIndex``, a ``torch.sparse`` matrix in COO, CSR or CSC layout, a
+``torch_sparse.SparseTensor``) into one :class:`Graph` of edges ``source -> target``. Checking indices and
+sorting them costs about as much as a layer, so views are remembered for as long as the edge tensor lives:
+see :mod:`lcat._graph_cache`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from lcat import _graph_cache
+from lcat._edge_formats import EdgeList, read_edges
+
+__all__ = ["Graph", "SortedEdges", "graph_view"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class SortedEdges:
+    """Edges grouped by one endpoint (CSR by target, or CSC by source).
+
+    Row ``i`` owns the slots ``pointer[i]:pointer[i + 1]``; inside a row the slots are ordered by the other
+    endpoint, and equal edges by their position in the input, so the layout does not depend on the order
+    in which distinct edges were given.
+
+    Args:
+        pointer: ``[N + 1]`` int64, where each row begins.
+        other: ``[E]`` int64, the endpoint at the far side of each slot.
+        edge: ``[E]`` int64, the position of each slot's edge in ``Graph.source`` and ``Graph.target``, that
+            is the row of per-edge tensors that belongs to it.
+    """
+
+    pointer: Tensor
+    other: Tensor
+    edge: Tensor
+
+
+class Graph:
+    """Directed edges ``source[e] -> target[e]`` between ``num_sources`` and ``num_targets`` nodes.
+
+    A message goes from the source to the target, whatever ``flow`` the caller used. Instances are never
+    changed after they are made (derived views are computed when first asked for, and kept), so that layers,
+    threads and autograd can share them.
+
+    Args:
+        source: ``[E]`` int64 indices in ``[0, num_sources)``.
+        target: ``[E]`` int64 indices in ``[0, num_targets)``; see ``padded``.
+        num_sources: number of nodes that send messages.
+        num_targets: number of nodes that receive messages.
+        kept: for a graph made by dropping edges, ``[E_kept]`` positions of the edges kept in the input;
+            ``None`` if none was dropped.
+        num_loops: how many self-loops (0, 1, ..., num_loops - 1) were appended at the end.
+        padded: when True, edges with ``target == num_targets`` are dead: they send their message to an
+            extra row that is cut off. Dead edges take the place of dropped ones where the number of edges
+            may not depend on values (``torch.compile``, ``torch.export``, meta tensors, ``vmap``).
+
+    Complexity:
+        A view holds O(E) indices; :attr:`by_target` and :attr:`by_source` sort once in O(E log E).
+    """
+
+    def __init__(
+        self,
+        source: Tensor,
+        target: Tensor,
+        num_sources: int,
+        num_targets: int,
+        *,
+        kept: Tensor | None = None,
+        num_loops: int = 0,
+        padded: bool = False,
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.num_sources = num_sources
+        self.num_targets = num_targets
+        self.kept = kept
+        self.num_loops = num_loops
+        self.padded = padded
+        self._derived: dict[Any, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Graph({self.num_sources} -> {self.num_targets} nodes, {self.num_edges} edges)"
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges, self-loops added by :meth:`with_self_loops` included."""
+        return self.source.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the indices."""
+        return self.source.device
+
+    def remember(self, key: Any, make: Callable[[], _T]) -> _T:
+        """The value of ``make()``, computed when ``key`` is first asked for and kept with the graph.
+
+        Nothing is kept while ``torch.compile`` or ``torch.export`` traces: a traced tensor must not outlive
+        its trace.
+        """
+        if torch.compiler.is_compiling():
+            return make()
+        if key not in self._derived:
+            self._derived[key] = make()
+        value: _T = self._derived[key]
+        return value
+
+    @property
+    def by_target(self) -> SortedEdges:
+        """The edges grouped by target: slots of row ``i`` are the in-edges of node ``i``."""
+        return self.remember("by_target", lambda: _sort(self.target, self.source, self.num_targets))
+
+    @property
+    def by_source(self) -> SortedEdges:
+        """The edges grouped by source: slots of row ``j`` are the out-edges of node ``j``."""
+
+        def make() -> SortedEdges:
+            dead = self.target == self.num_targets if self.padded else None
+            source = self.source if dead is None else self.source.masked_fill(dead, self.num_sources)
+            return _sort(source, self.target, self.num_sources)
+
+        return self.remember("by_source", make)
+
+    @property
+    def in_degree(self) -> Tensor:
+        """``[num_targets]`` int64: number of in-edges of every target, parallel edges counted."""
+
+        def make() -> Tensor:
+            rows = self.num_targets + int(self.padded)
+            count = torch.zeros(rows, dtype=torch.long, device=self.device)
+            count = count.scatter_add(0, self.target, torch.ones_like(self.target))
+            return count[: self.num_targets]
+
+        return self.remember("in_degree", make)
+
+    def without_self_loops(self) -> Graph:
+        """The same graph without edges ``i -> i``."""
+        return self.remember("without_self_loops", self._without_self_loops)
+
+    def _without_self_loops(self) -> Graph:
+        loop = self.source == self.target
+        if _needs_static_shape(loop):
+            return Graph(
+                self.source,
+                self.target.masked_fill(loop, self.num_targets),
+                self.num_sources,
+                self.num_targets,
+                padded=True,
+            )
+        if not bool(loop.any()):
+            return Graph(self.source, self.target, self.num_sources, self.num_targets)
+        kept = (~loop).nonzero().flatten()
+        return Graph(
+            self.source[kept], self.target[kept], self.num_sources, self.num_targets, kept=kept
+        )
+
+    def with_self_loops(self, num_loops: int) -> Graph:
+        """The graph without its own self-loops, and one new loop for each of the first ``num_loops`` nodes.
+
+        The order is PyG's: the edges that stay, in their order, then the loops 0, 1, ..., num_loops - 1.
+        """
+        return self.remember(("with_self_loops", num_loops), lambda: self._with_self_loops(num_loops))
+
+    def _with_self_loops(self, num_loops: int) -> Graph:
+        bare = self.without_self_loops()
+        loops = torch.arange(num_loops, device=self.device, dtype=self.source.dtype)
+        return Graph(
+            torch.cat([bare.source, loops]),
+            torch.cat([bare.target, loops]),
+            self.num_sources,
+            self.num_targets,
+            kept=bare.kept,
+            num_loops=num_loops,
+            padded=bare.padded,
+        )
+
+    def pick(self, per_edge: Tensor) -> Tensor:
+        """The rows of a per-edge tensor of the input (first dimension E) that belong to the kept edges."""
+        return per_edge if self.kept is None else per_edge.index_select(0, self.kept)
+
+
+def graph_view(
+    edge_index: Any,
+    num_sources: int | None,
+    num_targets: int | None,
+    *,
+    flow: str = "source_to_target",
+    name: str = "edge_index",
+) -> tuple[Graph, EdgeList]:
+    """The checked view of ``edge_index``, and the edge list it was read from.
+
+    Args:
+        edge_index: ``[2, E]`` integer tensor, EdgeIndex, torch.sparse matrix ``adj_t`` (rows are targets,
+            columns are sources) in COO, CSR or CSC layout, or torch_sparse.SparseTensor.
+        num_sources: number of nodes that messages come from; ``None`` takes a sparse matrix's own.
+        num_targets: number of nodes that messages go to; ``None`` takes a sparse matrix's own.
+        flow: ``"source_to_target"`` (row 0 sends to row 1) or ``"target_to_source"`` (the reverse).
+        name: what the errors call the argument.
+
+    Returns:
+        the graph, and the :class:`~lcat._edge_formats.EdgeList` with the input's layout and values.
+
+    Raises:
+        TypeError: ``edge_index`` is none of the accepted types.
+        ValueError: wrong dtype, shape or matrix size.
+        IndexError: an index is negative or too large.
+    """
+    edges = read_edges(edge_index, flow=flow, name=name)
+    if num_sources is None:
+        num_sources = edges.num_sources
+    if num_targets is None:
+        num_targets = edges.num_targets
+    if num_sources is None or num_targets is None:
+        known = num_targets if num_sources is None else num_sources
+        num_sources = num_targets = known
+    if num_sources is None or num_targets is None:
+        raise ValueError(f"the number of nodes is unknown: '{name}' does not tell it, so pass 'size'")
+    edges.check_size(num_sources, num_targets)
+
+    if _needs_static_shape(edges.key) or edges.key.is_inference():
+        return _build(edges, num_sources, num_targets), edges
+    place = (num_sources, num_targets, flow)
+    graph = _graph_cache.lookup(edges.key, edges.fingerprint, place)
+    if graph is None:
+        graph = _build(edges, num_sources, num_targets)
+        _graph_cache.store(edges.key, edges.fingerprint, place, graph)
+    return graph, edges
+
+
+def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
+    source, target = edges.endpoints()
+    if not _needs_static_shape(source):
+        edges.check_range(source, target, num_sources, num_targets)
+    return Graph(source, target, num_sources, num_targets)
+
+
+def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:
+    """Group by ``row``, order inside a row by ``other``; two stable sorts make a lexicographic one."""
+    other_sorted, edge = torch.sort(other, stable=True)
+    row_sorted, order = torch.sort(row.index_select(0, edge), stable=True)
+    bounds = torch.arange(num_rows + 1, device=row.device, dtype=row.dtype)
+    return SortedEdges(
+        pointer=torch.searchsorted(row_sorted, bounds),
+        other=other_sorted.index_select(0, order),
+        edge=edge.index_select(0, order),
+    )
+
+
+def _needs_static_shape(tensor: Tensor) -> bool:
+    """True where shapes must not depend on values and values cannot be looked at."""
+    return (
+        torch.compiler.is_compiling()
+        or tensor.is_meta
+        or isinstance(tensor, torch._subclasses.FakeTensor)
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )

@@ -1,0 +1,55 @@
+"""Gather, scatter and softmax over edges in plain torch: the vocabulary of the naive implementations.
+
+Everything here is differentiable any number of times, works under ``vmap``, forward-mode differentiation,
+``torch.compile`` and ``torch.export``, and keeps the dtype of its input. Arrays of size O(E) are made freely.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lcat.graph import Graph
+
+
+def from_source(x: Tensor, graph: Graph) -> Tensor:
+    """``x[j]`` for every edge ``j -> i``: [N_source, ...] -> [E, ...]."""
+    return x.index_select(0, graph.source)
+
+
+def from_target(x: Tensor, graph: Graph) -> Tensor:
+    """``x[i]`` for every edge ``j -> i``: [N_target, ...] -> [E, ...]; zeros at dead edges."""
+    if graph.padded:
+        x = torch.cat([x, x.new_zeros(1, *x.shape[1:])])
+    return x.index_select(0, graph.target)
+
+
+def sum_to_target(messages: Tensor, graph: Graph) -> Tensor:
+    """``sum over in-edges``: [E, ...] -> [N_target, ...]."""
+    rows = graph.num_targets + int(graph.padded)
+    index = graph.target.view(-1, *[1] * (messages.dim() - 1)).expand_as(messages)
+    total = messages.new_zeros(rows, *messages.shape[1:]).scatter_add(0, index, messages)
+    return total[: graph.num_targets] if graph.padded else total
+
+
+def max_to_target(values: Tensor, graph: Graph) -> Tensor:
+    """``max over in-edges``, 0 where there are none: [E, ...] -> [N_target, ...]."""
+    rows = graph.num_targets + int(graph.padded)
+    index = graph.target.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
+    start = values.new_zeros(rows, *values.shape[1:])
+    best = start.scatter_reduce(0, index, values, "amax", include_self=False)
+    return best[: graph.num_targets] if graph.padded else best
+
+
+def softmax_over_in_edges(score: Tensor, graph: Graph) -> Tensor:
+    """``exp(score_e) / sum_{e' into the same target} exp(score_e')``: [E, H] -> [E, H].
+
+    The maximum is subtracted first, as a constant: it cancels, so gradients need not pass through it.
+    Dead edges get 0.
+    """
+    weight = (score - from_target(max_to_target(score.detach(), graph), graph)).exp()
+    if graph.padded:
+        weight = weight.masked_fill((graph.target == graph.num_targets).unsqueeze(-1), 0.0)
+    # Every live target has a term exp(0) = 1 in its sum; the tiny number only keeps dead edges from 0 / 0.
+    total = sum_to_target(weight, graph)
+    return weight / (from_target(total, graph) + torch.finfo(score.dtype).tiny)

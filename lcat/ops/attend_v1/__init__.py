@@ -1,0 +1,70 @@
+"""The primitive ``attend_v1``: attention with GAT's score."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lcat.graph import Graph
+from lcat.ops._check import check_per_edge, check_rows
+from lcat.ops.attend_v1 import naive
+from lcat.ops.dispatch import Call, Implementation, Primitive
+
+__all__ = ["attend_v1"]
+
+_PRIMITIVE = Primitive("attend_v1", [Implementation("naive", naive.attend_v1)])
+
+
+def attend_v1(
+    s: Tensor,
+    t: Tensor | None,
+    v: Tensor,
+    graph: Graph,
+    *,
+    negative_slope: float = 0.2,
+    edge_score: Tensor | None = None,
+    edge_weight: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    r"""Attention with the score of GAT (`arXiv 1710.10903 <https://arxiv.org/abs/1710.10903>`_):
+
+    .. math:: y_i = \sum_{j \to i} w_{ij} \, \mathrm{softmax}_j\!\left(
+        \mathrm{LeakyReLU}(s_j + t_i + e_{ij})\right) v_j .
+
+    Args:
+        s: ``[N_source, H]`` score of a source, one a head.
+        t: ``[N_target, H]`` score of a target; ``None`` means 0.
+        v: ``[N_source, H, F]`` values.
+        graph: the edges.
+        negative_slope: LeakyReLU's slope below zero.
+        edge_score: ``[E, H]``, added inside the LeakyReLU; ``None`` means 0.
+        edge_weight: ``[E]``, multiplies after the softmax; ``None`` means 1.
+        dropout: probability of dropping an attention coefficient, in [0, 1]; 0 outside training.
+
+    Returns:
+        ``[N_target, H, F]``; zeros where there is no in-edge.
+
+    Raises:
+        ValueError: a tensor's first dimension does not fit the graph.
+
+    Complexity:
+        O(E H F) time; the naive implementation also takes O(E H F) memory.
+
+    Example:
+        >>> import torch
+        >>> from lcat.graph import graph_view
+        >>> graph, _ = graph_view(torch.tensor([[0, 1], [2, 2]]), 3, 3)
+        >>> s, v = torch.zeros(3, 1), torch.tensor([1.0, 3.0, 9.0]).view(3, 1, 1)
+        >>> attend_v1(s, None, v, graph).flatten()  # equal scores: the mean of the in-neighbours
+        tensor([0., 0., 2.])
+    """
+    check_rows("s", s, graph.num_sources, "source")
+    check_rows("v", v, graph.num_sources, "source")
+    if t is not None:
+        check_rows("t", t, graph.num_targets, "target")
+    check_per_edge("edge_score", edge_score, graph)
+    check_per_edge("edge_weight", edge_weight, graph)
+    asked = {"edge_score": edge_score is not None, "edge_weight": edge_weight is not None, "dropout": dropout > 0}
+    call = Call(v.device, v.dtype, frozenset(name for name, used in asked.items() if used))
+    chosen = _PRIMITIVE.choose(call)
+    result: Tensor = chosen.function(s, t, v, graph, negative_slope, edge_score, edge_weight, dropout)
+    return result

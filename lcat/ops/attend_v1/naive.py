@@ -1,0 +1,32 @@
+"""attend_v1, as its formula reads: the oracle of every other implementation."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lcat.graph import Graph
+from lcat.ops._segment import from_source, from_target, softmax_over_in_edges, sum_to_target
+
+
+def attend_v1(
+    s: Tensor,
+    t: Tensor | None,
+    v: Tensor,
+    graph: Graph,
+    negative_slope: float,
+    edge_score: Tensor | None,
+    edge_weight: Tensor | None,
+    dropout: float,
+) -> Tensor:
+    """``y_i = sum_{j -> i} w_ij softmax_j(LeakyReLU(s_j + t_i + e_ij)) v_j``, messages written out."""
+    score = from_source(s, graph)
+    if t is not None:
+        score = score + from_target(t, graph)
+    if edge_score is not None:
+        score = score + edge_score
+    alpha = softmax_over_in_edges(F.leaky_relu(score, negative_slope), graph)
+    alpha = F.dropout(alpha, dropout, training=dropout > 0)
+    if edge_weight is not None:
+        alpha = alpha * edge_weight.unsqueeze(-1)
+    return sum_to_target(alpha.unsqueeze(-1) * from_source(v, graph), graph)

@@ -1,0 +1,32 @@
+"""attend_v2, as its formula reads: the oracle of every other implementation."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lcat.graph import Graph
+from lcat.ops._segment import from_source, from_target, softmax_over_in_edges, sum_to_target
+
+
+def attend_v2(
+    k: Tensor,
+    q: Tensor,
+    v: Tensor,
+    att: Tensor,
+    graph: Graph,
+    negative_slope: float,
+    edge_key: Tensor | None,
+    edge_weight: Tensor | None,
+    dropout: float,
+) -> Tensor:
+    """``y_i = sum_{j -> i} w_ij softmax_j(att . LeakyReLU(k_j + q_i + e_ij)) v_j``, messages written out."""
+    hidden = from_source(k, graph) + from_target(q, graph)
+    if edge_key is not None:
+        hidden = hidden + edge_key
+    score = (F.leaky_relu(hidden, negative_slope) * att).sum(dim=-1)
+    alpha = softmax_over_in_edges(score, graph)
+    alpha = F.dropout(alpha, dropout, training=dropout > 0)
+    if edge_weight is not None:
+        alpha = alpha * edge_weight.unsqueeze(-1)
+    return sum_to_target(alpha.unsqueeze(-1) * from_source(v, graph), graph)

@@ -1,0 +1,162 @@
+"""Which implementation serves a call of a primitive, and why.
+
+Every primitive keeps an ordered table of implementations, best first; ``naive`` closes each table and takes
+anything. A call uses the first one that has no objection. ``LCAT_IMPLEMENTATION=name`` in the environment,
+or ``with lcat.ops.use_implementation(name):``, restricts the choice to one name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+__all__ = ["Call", "Choice", "Implementation", "Primitive", "explain", "use_implementation"]
+
+_ENVIRONMENT = "LCAT_IMPLEMENTATION"
+_forced: ContextVar[str | None] = ContextVar("lcat_implementation", default=None)
+_primitives: dict[str, Primitive] = {}
+
+
+@dataclass(frozen=True)
+class Call:
+    """What an implementation may object to: where the data is, its type, and what the call asks for."""
+
+    device: torch.device
+    dtype: torch.dtype
+    features: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute a primitive.
+
+    Args:
+        name: short name, the same for every primitive ("naive", ...).
+        function: takes the primitive's arguments.
+        objection: given a call, ``None`` if the implementation can serve it, or the reason why not.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    objection: Callable[[Call], str | None] = field(default=lambda call: None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A row of :func:`explain`.
+
+    Args:
+        primitive: "aggregate", "attend_v1" or "attend_v2".
+        device: the kind of device ("cpu", "cuda").
+        implementation: the name of the implementation that serves a plain float32 call there.
+        reason: why this one.
+        unavailable: implementation name -> why it is not used.
+    """
+
+    primitive: str
+    device: str
+    implementation: str
+    reason: str
+    unavailable: dict[str, str]
+
+
+class Primitive:
+    """A primitive's table of implementations, best first."""
+
+    def __init__(self, name: str, implementations: list[Implementation]) -> None:
+        self.name = name
+        self.implementations = implementations
+        _primitives[name] = self
+
+    def choose(self, call: Call) -> Implementation:
+        """The implementation that serves this call.
+
+        Raises:
+            ValueError: an implementation was asked for by name that does not exist.
+            RuntimeError: the one asked for by name cannot serve this call.
+        """
+        forced = _forced.get() or os.environ.get(_ENVIRONMENT) or None
+        if forced is not None:
+            chosen = self._named(forced)
+            objection = chosen.objection(call)
+            if objection is not None:
+                raise RuntimeError(
+                    f"implementation '{forced}' was asked for, but cannot run '{self.name}': {objection}; unset "
+                    f"{_ENVIRONMENT} (or leave use_implementation) to let lcat choose"
+                )
+            return chosen
+        return next(i for i in self.implementations if i.objection(call) is None)
+
+    def _named(self, name: str) -> Implementation:
+        for implementation in self.implementations:
+            if implementation.name == name:
+                return implementation
+        known = ", ".join(i.name for i in self.implementations)
+        raise ValueError(f"there is no implementation '{name}' of '{self.name}'; there are: {known}")
+
+    def explain(self, call: Call) -> Choice:
+        """What :meth:`choose` would answer, with the objections of the others."""
+        chosen = self.choose(call)
+        objections = {i.name: i.objection(call) for i in self.implementations if i is not chosen}
+        forced = _forced.get() or os.environ.get(_ENVIRONMENT)
+        if forced:
+            reason = f"asked for by name ({forced})"
+        elif len(self.implementations) == 1:
+            reason = "the only implementation"
+        else:
+            reason = "the first in order of speed that can serve the call"
+        return Choice(
+            self.name,
+            call.device.type,
+            chosen.name,
+            reason,
+            {name: why or "slower than the one chosen" for name, why in objections.items()},
+        )
+
+
+@contextmanager
+def use_implementation(name: str) -> Iterator[None]:
+    """Use one implementation by name for every primitive called inside the block (in this thread or task).
+
+    Raises:
+        ValueError: no primitive has an implementation of this name.
+
+    Example:
+        >>> import lcat.ops
+        >>> with lcat.ops.use_implementation("naive"):
+        ...     [choice.implementation for choice in lcat.ops.explain()]
+        ['naive', 'naive', 'naive']
+    """
+    known = sorted({i.name for p in _primitives.values() for i in p.implementations})
+    if name not in known:
+        raise ValueError(f"there is no implementation '{name}'; there are: {', '.join(known)}")
+    token = _forced.set(name)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def explain(
+    device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, features: frozenset[str] = frozenset()
+) -> list[Choice]:
+    """Which implementation each primitive would use for a call on ``device`` in ``dtype``, and why.
+
+    Args:
+        device: where the tensors are.
+        dtype: their floating point type.
+        features: what else the call asks for, of: "edge_weight", "edge_score", "dropout".
+
+    Example:
+        >>> import lcat.ops
+        >>> [choice.primitive for choice in lcat.ops.explain()]
+        ['aggregate', 'attend_v1', 'attend_v2']
+    """
+    call = Call(torch.device(device), dtype, features)
+    return [_primitives[name].explain(call) for name in sorted(_primitives)]
