@@ -1,0 +1,246 @@
+"""One plain full-batch training loop for node classification."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from tqdm import tqdm
+
+from lcat.data.splits import Split
+from lcat.train.metrics import metric_by_name
+from lcat.train.optimizers import build_optimizer
+from lcat.train.result import FitResult, History
+from lcat.train.schedules import build_schedule
+from lcat.train.seeds import seed_everything
+
+__all__ = ["FitConfig", "NonFiniteLoss", "fit", "read_lambdas"]
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The training loss became nan or infinite; the message says when and with which settings."""
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Settings of :func:`fit`.
+
+    Args:
+        epochs: number of epochs planned, at least 1.
+        patience: stop after this many epochs without a better validation result; ``None`` never stops early.
+        optimizer: name, see :func:`lcat.train.optimizer_names`.
+        lr: learning rate.
+        weight_decay: see :func:`lcat.train.optimizers.parameter_groups`.
+        schedule: name, see :data:`lcat.train.schedules.SCHEDULES`.
+        warmup: epochs of linear warm-up of the learning rate.
+        clip_norm: largest norm of the whole gradient, ``None`` for no clipping.
+        optimizer_options: further arguments of the optimizer.
+    """
+
+    epochs: int = 200
+    patience: int | None = 100
+    optimizer: str = "adam"
+    lr: float = 0.01
+    weight_decay: float = 5e-4
+    schedule: str = "constant"
+    warmup: int = 0
+    clip_norm: float | None = None
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in (("epochs", self.epochs), ("patience", self.patience)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive or None; got {self.clip_norm}")
+
+
+def fit(
+    model: nn.Module,
+    data: Data,
+    split: Split,
+    config: FitConfig | None = None,
+    *,
+    metric: str = "accuracy",
+    seed: int | None = None,
+    progress: bool = False,
+    on_epoch: Callable[[int, History], None] | None = None,
+) -> FitResult:
+    """Train ``model`` on the whole graph in every step; keep the epoch that validates best.
+
+    Every epoch takes one step on the cross-entropy of the training nodes, then measures all three parts without
+    dropout. The best epoch has the highest validation metric and, among equals, the lowest validation loss. The
+    test nodes are measured but decide nothing. At the end the model holds the weights of the best epoch.
+
+    Args:
+        model: called as ``model(x, edge_index)``, returns logits ``[N, C]``.
+        data: ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, ``y`` ``[N]`` integer labels; on the model's device.
+        split: train, validation and test masks of length ``N``.
+        config: the settings; ``FitConfig()`` by default.
+        metric: ``"accuracy"`` or ``"roc-auc"``.
+        seed: seeds every generator before the first epoch (the dropout masks), ``None`` leaves them as they are.
+            Seed with :func:`lcat.train.seed_everything` before building the model to fix its weights as well.
+        progress: show a progress bar with the time left on standard error.
+        on_epoch: called after every epoch with its number and the history so far.
+
+    Returns:
+        The figures at the best epoch and the whole history.
+
+    Raises:
+        NonFiniteLoss: the loss became nan or infinite; the model holds the best weights up to then.
+        ValueError: on settings, labels or masks that cannot be used.
+        KeyboardInterrupt: Ctrl-C passes through, after the best weights so far have been put back.
+
+    Example:
+        >>> from torch_geometric.nn.models import GCN
+        >>> from lcat.data import Split, csbm
+        >>> from lcat.train import FitConfig, fit
+        >>> data = csbm(n=100, q=0.05, regime="easy", seed=0)
+        >>> split = Split(data.train_mask, data.val_mask, data.test_mask)
+        >>> model = GCN(data.num_features, 8, num_layers=1, out_channels=2)
+        >>> result = fit(model, data, split, FitConfig(epochs=40, lr=0.1), seed=0)
+        >>> result.test > 0.9
+        True
+    """
+    config = config or FitConfig()
+    _check_task(data, split)
+    measure = metric_by_name(metric)
+    if seed is not None:
+        seed_everything(seed)
+    optimizer = build_optimizer(
+        config.optimizer, model, lr=config.lr, weight_decay=config.weight_decay, **config.optimizer_options
+    )
+    schedule = build_schedule(optimizer, config.schedule, config.epochs, config.warmup)
+
+    split = split.to(data.x.device)
+    history = History()
+    _follow_lambdas(model, history)
+    best = _Best(model)
+    stopped = "epochs"
+    start = time.perf_counter()
+    bar = tqdm(range(config.epochs), desc="training", unit="epoch", disable=not progress, leave=False)
+    try:
+        for epoch in bar:
+            history.lr.append(optimizer.param_groups[0]["lr"])
+            history.loss.append(_train_step(model, data, split.train, optimizer, config, epoch))
+            schedule.step()
+            _evaluate(model, data, split, measure, history)
+            _follow_lambdas(model, history)
+            best.update(model, epoch, history)
+            if on_epoch is not None:
+                on_epoch(epoch, history)
+            if progress:
+                bar.set_postfix(loss=f"{history.loss[-1]:.3f}", val=f"{history.val[-1]:.3f}")
+            if config.patience is not None and epoch - best.epoch >= config.patience:
+                stopped = "patience"
+                break
+    finally:
+        # Also on Ctrl-C and on a diverged loss: the caller is left with the best model so far, not a broken one.
+        bar.close()
+        best.restore(model)
+    return FitResult(
+        metric=metric,
+        train=history.train[best.epoch],
+        val=history.val[best.epoch],
+        test=history.test[best.epoch],
+        best_epoch=best.epoch,
+        epochs=len(history),
+        stopped=stopped,
+        seconds=time.perf_counter() - start,
+        lambdas={name: path[best.epoch + 1] for name, path in history.lambdas.items()},
+        history=history,
+    )
+
+
+def read_lambdas(model: nn.Module) -> dict[str, list[float]]:
+    """``[lambda1, lambda2]`` of every module of ``model`` that has both, by its name, as Python floats."""
+    return {
+        name: [float(module.lambda1), float(module.lambda2)]
+        for name, module in model.named_modules()
+        if hasattr(module, "lambda1") and hasattr(module, "lambda2")
+    }
+
+
+def _train_step(
+    model: nn.Module,
+    data: Data,
+    train: Tensor,
+    optimizer: torch.optim.Optimizer,
+    config: FitConfig,
+    epoch: int,
+) -> float:
+    model.train()
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(data.x, data.edge_index)[train], data.y[train])
+    value = float(loss.detach())
+    # Checked before the step, so that a bad loss never reaches the weights.
+    if not torch.isfinite(loss.detach()):
+        raise NonFiniteLoss(
+            f"the training loss became {value} in epoch {epoch} (optimizer {config.optimizer}, lr {config.lr}, "
+            f"clip_norm {config.clip_norm}); lower lr, set clip_norm, or look for nan in the features"
+        )
+    loss.backward()
+    if config.clip_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    optimizer.step()
+    return value
+
+
+@torch.no_grad()
+def _evaluate(
+    model: nn.Module, data: Data, split: Split, measure: Callable[[Tensor, Tensor], float], history: History
+) -> None:
+    model.eval()
+    logits = model(data.x, data.edge_index)
+    if not bool(torch.isfinite(logits).all()):
+        raise NonFiniteLoss(
+            f"the logits hold nan or inf after epoch {len(history.val)} (lr {history.lr[-1]:g}); "
+            "lower lr, set clip_norm, or look for nan in the features"
+        )
+    history.train.append(measure(logits[split.train], data.y[split.train]))
+    history.val.append(measure(logits[split.val], data.y[split.val]))
+    history.test.append(measure(logits[split.test], data.y[split.test]))
+    history.val_loss.append(float(F.cross_entropy(logits[split.val], data.y[split.val])))
+
+
+def _follow_lambdas(model: nn.Module, history: History) -> None:
+    for name, pair in read_lambdas(model).items():
+        history.lambdas.setdefault(name, []).append(pair)
+
+
+class _Best:
+    """The best epoch so far and a copy of its weights."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.epoch = -1
+        self._score = (float("-inf"), float("-inf"))
+        self._weights = _copy_weights(model)
+
+    def update(self, model: nn.Module, epoch: int, history: History) -> None:
+        score = (history.val[-1], -history.val_loss[-1])
+        if self.epoch < 0 or score > self._score:
+            self.epoch, self._score, self._weights = epoch, score, _copy_weights(model)
+
+    def restore(self, model: nn.Module) -> None:
+        model.load_state_dict(self._weights)
+        model.eval()
+
+
+def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _check_task(data: Data, split: Split) -> None:
+    if data.y is None or data.y.dim() != 1 or data.y.is_floating_point():
+        got = "no y" if data.y is None else f"dtype {data.y.dtype} and shape {list(data.y.shape)}"
+        raise ValueError(f"data.y must be a vector of integer labels, one a node; got {got}")
+    if split.num_nodes != data.y.numel():
+        raise ValueError(f"the split has {split.num_nodes} nodes and the data {data.y.numel()}; they must agree")
+    if bool((data.y[(split.train | split.val | split.test).to(data.y.device)] < 0).any()):
+        raise ValueError("a node of the split has a negative label; leave unlabelled nodes out of all three masks")
