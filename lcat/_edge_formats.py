@@ -87,9 +87,9 @@ class EdgeList:
                     f"'{self.name}', or pass 'size'"
                 )
 
-    def with_values(self, edges: Tensor, values: Tensor, shape: tuple[int, int]) -> Any:
-        """Attention in the input's own format: here ``[2, E]`` edges, in user's row order."""
-        return edges
+    def with_values(self, edges: Tensor, values: Tensor, shape: tuple[int, int]) -> tuple[Any, Tensor | None]:
+        """A matrix of the input's own format that holds ``values`` at ``edges``, and the values in its order."""
+        raise NotImplementedError(f"'{self.name}' is no matrix")
 
 
 class SparseMatrix(EdgeList):
@@ -133,17 +133,18 @@ class SparseMatrix(EdgeList):
         line = lines.repeat_interleave(pointer.diff(), output_size=other.shape[0])
         return (other, line) if self.layout == "csr" else (line, other)
 
-    def with_values(self, edges: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    def with_values(self, edges: Tensor, values: Tensor, shape: tuple[int, int]) -> tuple[Any, Tensor | None]:
         """A matrix of the input's layout with entries ``values`` ([E, H]), as PyG returns."""
-        matrix = torch.sparse_coo_tensor(edges.flip(0), values, (*shape, *values.shape[1:]))
         if self.layout == "coo":
-            return matrix
+            return torch.sparse_coo_tensor(edges.flip(0), values, (*shape, *values.shape[1:])), values
         order = _line_order(edges, self.layout)
         source, target = edges[0][order], edges[1][order]
-        line, other, count = (target, source, shape[0]) if self.layout == "csr" else (source, target, shape[1])
+        line, other, count = (
+            (target, source, shape[0]) if self.layout == "csr" else (source, target, shape[1])
+        )
         pointer = torch.searchsorted(line, torch.arange(count + 1, device=line.device))
         make = torch.sparse_csr_tensor if self.layout == "csr" else torch.sparse_csc_tensor
-        return make(pointer, other, values[order], (*shape, *values.shape[1:]))
+        return make(pointer, other, values[order], (*shape, *values.shape[1:])), values[order]
 
 
 class TorchSparseMatrix(EdgeList):
@@ -173,10 +174,10 @@ class TorchSparseMatrix(EdgeList):
     def endpoints(self) -> tuple[Tensor, Tensor]:
         return self._column.detach(), self._row.detach()
 
-    def with_values(self, edges: Tensor, values: Tensor, shape: tuple[int, int]) -> Any:
-        """A SparseTensor with entries ``values`` ([E, H]), as PyG returns."""
+    def with_values(self, edges: Tensor, values: Tensor, shape: tuple[int, int]) -> tuple[Any, Tensor | None]:
+        """A SparseTensor with entries ``values`` ([E, H]); PyG returns no second value with it."""
         make = type(self.given)
-        return make(row=edges[1], col=edges[0], value=values, sparse_sizes=shape)
+        return make(row=edges[1], col=edges[0], value=values, sparse_sizes=shape), None
 
 
 def read_edges(edge_index: Any, *, flow: str, name: str) -> EdgeList:
@@ -206,7 +207,9 @@ def read_edges(edge_index: Any, *, flow: str, name: str) -> EdgeList:
             f"convert with .long(), or pass a dense adjacency matrix through .nonzero().t()"
         )
     if len(shape) != 2:
-        raise ValueError(f"Expected '{name}' to be two-dimensional (got {len(shape)} dimensions): shape [2, E]")
+        raise ValueError(
+            f"Expected '{name}' to be two-dimensional (got {len(shape)} dimensions): shape [2, E]"
+        )
     if shape[0] != 2:
         turned = ": it looks transposed, pass .t().contiguous()" if shape[1] == 2 else ": it takes [2, E]"
         raise ValueError(

@@ -141,36 +141,35 @@ class Graph:
 
         return self.remember("in_degree", make)
 
-    def without_self_loops(self) -> Graph:
-        """The same graph without edges ``i -> i``."""
-        return self.remember("without_self_loops", self._without_self_loops)
+    def without_self_loops(self, *, dynamic: bool = False) -> Graph:
+        """The same graph without edges ``i -> i``.
 
-    def _without_self_loops(self) -> Graph:
+        Args:
+            dynamic: drop edges also where the shape should not depend on values (see ``padded``).
+        """
+        return self.remember(("without_self_loops", dynamic), lambda: self._without_self_loops(dynamic))
+
+    def _without_self_loops(self, dynamic: bool) -> Graph:
         loop = self.source == self.target
-        if _needs_static_shape(loop):
-            return Graph(
-                self.source,
-                self.target.masked_fill(loop, self.num_targets),
-                self.num_sources,
-                self.num_targets,
-                padded=True,
-            )
-        if not bool(loop.any()):
+        if _needs_static_shape(loop) and not dynamic:
+            target = self.target.masked_fill(loop, self.num_targets)
+            return Graph(self.source, target, self.num_sources, self.num_targets, padded=True)
+        if not dynamic and not bool(loop.any()):
             return Graph(self.source, self.target, self.num_sources, self.num_targets)
         kept = (~loop).nonzero().flatten()
-        return Graph(
-            self.source[kept], self.target[kept], self.num_sources, self.num_targets, kept=kept
-        )
+        return Graph(self.source[kept], self.target[kept], self.num_sources, self.num_targets, kept=kept)
 
-    def with_self_loops(self, num_loops: int) -> Graph:
+    def with_self_loops(self, num_loops: int, *, dynamic: bool = False) -> Graph:
         """The graph without its own self-loops, and one new loop for each of the first ``num_loops`` nodes.
 
         The order is PyG's: the edges that stay, in their order, then the loops 0, 1, ..., num_loops - 1.
         """
-        return self.remember(("with_self_loops", num_loops), lambda: self._with_self_loops(num_loops))
+        return self.remember(
+            ("with_self_loops", num_loops, dynamic), lambda: self._with_self_loops(num_loops, dynamic)
+        )
 
-    def _with_self_loops(self, num_loops: int) -> Graph:
-        bare = self.without_self_loops()
+    def _with_self_loops(self, num_loops: int, dynamic: bool) -> Graph:
+        bare = self.without_self_loops(dynamic=dynamic)
         loops = torch.arange(num_loops, device=self.device, dtype=self.source.dtype)
         return Graph(
             torch.cat([bare.source, loops]),

@@ -1,0 +1,28 @@
+"""Graph layers and models as their users see them: PyG's signatures, one family, two scalars.
+
+Layers: :class:`GCNConv`, :class:`GATConv`, :class:`GATv2Conv`, :class:`CATConv`, :class:`CATv2Conv`,
+:class:`LCATConv`, :class:`LCATv2Conv`. Models on PyG's BasicGNN are in :mod:`lcat.nn.models`;
+:func:`from_published` reads checkpoints of the published L-CAT code.
+"""
+
+from __future__ import annotations
+
+from lcat.nn import models
+from lcat.nn.gat_conv import GATConv
+from lcat.nn.gatv2_conv import GATv2Conv
+from lcat.nn.gcn_conv import GCNConv
+from lcat.nn.lcat_conv import CATConv, LCATConv
+from lcat.nn.lcatv2_conv import CATv2Conv, LCATv2Conv
+from lcat.nn.published import from_published
+
+__all__ = [
+    "CATConv",
+    "CATv2Conv",
+    "GATConv",
+    "GATv2Conv",
+    "GCNConv",
+    "LCATConv",
+    "LCATv2Conv",
+    "from_published",
+    "models",
+]

@@ -1,0 +1,383 @@
+"""What the attention layers share: reading inputs, self-loops, the two ways to compute, the output."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch_geometric.nn.dense.linear import Linear
+from torch_geometric.utils import scatter
+
+from lcat._edge_formats import EdgeList
+from lcat.graph import Graph, graph_view
+from lcat.nn import _checks
+from lcat.nn._message_passing import DropInConv
+from lcat.ops import aggregate
+
+_FILLS = ("add", "sum", "mean", "min", "max", "mul")
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The node features of one call.
+
+    Args:
+        x: the features at the two positions of ``edge_index``; the second may be missing.
+        counts: number of nodes at the two positions.
+        one_set: True if both positions are the same nodes (an ordinary graph, not a bipartite one).
+        batch: number of feature sets on one graph (a static graph, x of shape [B, N, F]), or None.
+    """
+
+    x: tuple[Tensor, Tensor | None]
+    counts: tuple[int, int]
+    one_set: bool
+    batch: int | None
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The edges of one call: as given, as the layer uses them, and their features in the latter order."""
+
+    given: EdgeList
+    bare: Graph
+    graph: Graph
+    attr: Tensor | None
+    weight: Tensor | None
+
+
+class AttentionConv(DropInConv):
+    """Base of the attention layers; not public. Subclasses define the projections and the score."""
+
+    # What an `edge_attr` without `edge_dim` does: PyG's GATConv ignores it, which hides mistakes.
+    _ignores_unused_edge_attr = False
+
+    def __init__(
+        self,
+        in_channels: int | tuple[int, int],
+        out_channels: int,
+        heads: int,
+        concat: bool,
+        negative_slope: float,
+        dropout: float,
+        add_self_loops: bool,
+        edge_dim: int | None,
+        fill_value: float | Tensor | str,
+        residual: bool,
+        bias: bool,
+        kwargs: dict[str, Any],
+    ) -> None:
+        name = type(self).__name__
+        _checks.check_channels(name, in_channels)
+        _checks.check_positive(name, out_channels=out_channels, heads=heads)
+        _checks.check_probability(name, "dropout", dropout)
+        if edge_dim is not None and edge_dim != -1:
+            _checks.check_positive(name, edge_dim=edge_dim)
+        if isinstance(fill_value, str) and fill_value not in _FILLS:
+            raise ValueError(
+                f"'fill_value' of {name} is {fill_value!r}; it takes a float, a tensor of shape [edge_dim], or one "
+                f"of {', '.join(map(repr, _FILLS))}"
+            )
+        kwargs.setdefault("aggr", "add")
+        super().__init__(node_dim=0, **kwargs)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.heads = heads
+        self.concat = concat
+        self.negative_slope = negative_slope
+        self.dropout = dropout
+        self.add_self_loops = add_self_loops
+        self.edge_dim = edge_dim
+        self.fill_value = fill_value
+        self.residual = residual
+
+        total = out_channels * (heads if concat else 1)
+        if residual:
+            self.res = Linear(self._channels(1), total, bias=False, weight_initializer="glorot")
+        else:
+            self.register_parameter("res", None)
+        if bias:
+            self.bias = Parameter(torch.empty(total))
+        else:
+            self.register_parameter("bias", None)
+
+    def _channels(self, position: int) -> int:
+        return self.in_channels if isinstance(self.in_channels, int) else self.in_channels[position]
+
+    def _linear(self, position: int, bias: bool) -> Linear:
+        width = self.heads * self.out_channels
+        return Linear(self._channels(position), width, bias=bias, weight_initializer="glorot")
+
+    @property
+    def _receiver(self) -> int:
+        """The position in ``edge_index`` (and in a pair x) of the nodes that receive messages."""
+        return 1 if self.flow == "source_to_target" else 0
+
+    # Reading the inputs ##############################################################################
+
+    def _read_nodes(self, x: Any, size: Any, edge_index: Any) -> Nodes:
+        name = type(self).__name__
+        pair = x if isinstance(x, (tuple, list)) else (x, x)
+        if len(pair) != 2:
+            raise ValueError(
+                f"'x' of {name} is a tuple of {len(pair)}; it takes a tensor or (x_source, x_target)"
+            )
+        first, second = pair
+        bipartite = isinstance(x, (tuple, list))
+        weight = self._first_weight()
+        dims = (2, 3)
+        _checks.check_features(
+            name, "x[0]" if bipartite else "x", first, self._channels(0), weight, dims=dims
+        )
+        if second is not None and bipartite:
+            _checks.check_features(name, "x[1]", second, self._channels(1), weight, dims=dims)
+        if second is not None and second.dim() != first.dim():
+            raise ValueError(f"'x' of {name} mixes shapes {list(first.shape)} and {list(second.shape)}")
+        batch = first.shape[0] if first.dim() == 3 else None
+        if batch is not None and second is not None and second.shape[0] != batch:
+            raise ValueError(
+                f"'x' of {name} has {batch} feature sets for sources and {second.shape[0]} for targets; the first "
+                f"dimensions must agree"
+            )
+        counts = _checks.check_size(
+            name, size, (first.shape[-2], None if second is None else second.shape[-2])
+        )
+        n0, n1 = counts
+        assert n0 is not None
+        if n1 is None:
+            n1 = _stated_targets(edge_index, otherwise=n0)
+        return Nodes((first, second), (n0, n1), second is first, batch)
+
+    def _read_edges(
+        self, edge_index: Any, nodes: Nodes, edge_attr: Any, edge_weight: Any, size: Any
+    ) -> Edges:
+        name = type(self).__name__
+        device = nodes.x[0].device
+        i, j = self._receiver, 1 - self._receiver
+        bare, given = graph_view(edge_index, nodes.counts[j], nodes.counts[i], flow=self.flow)
+        _checks.check_edge_device(name, given, device)
+
+        if (
+            edge_attr is None
+            and given.values is not None
+            and (given.layout == "SparseTensor" or given.values.dim() > 1)
+        ):
+            # As in PyG: multi-dimensional entries of a matrix are edge features, single ones are left alone.
+            edge_attr = given.values if self.edge_dim is not None else None
+        if edge_attr is not None and self.edge_dim is None:
+            edge_attr = self._unused_edge_attr(edge_attr)
+        if edge_attr is not None:
+            if given.layout == "SparseTensor" and self.add_self_loops:
+                raise NotImplementedError(
+                    f"{name} does not combine edge features, add_self_loops=True and a torch_sparse.SparseTensor: "
+                    f"pass edge_index and edge_attr, or add_self_loops=False"
+                )
+            _checks.check_edge_tensor(name, "edge_attr", edge_attr, given, device, (1, 2))
+            edge_attr = edge_attr.view(-1, 1) if edge_attr.dim() == 1 else edge_attr
+            if self.edge_dim != -1 and edge_attr.shape[1] != self.edge_dim:
+                raise ValueError(
+                    f"'edge_attr' of {name} has {edge_attr.shape[1]} features an edge (shape "
+                    f"{list(edge_attr.shape)}), but the layer was made with edge_dim={self.edge_dim}"
+                )
+        if edge_weight is not None:
+            _checks.check_edge_tensor(name, "edge_weight", edge_weight, given, device, (1,))
+
+        if not self.add_self_loops:
+            return Edges(given, bare, bare, edge_attr, edge_weight)
+        num_loops = min(nodes.counts) if size is None else min(n for n in size if n is not None)
+        graph = bare.with_self_loops(num_loops)
+        if self._wants_messages() and graph.padded:
+            graph = bare.with_self_loops(num_loops, dynamic=True)
+        if edge_attr is not None:
+            kept = graph.pick(edge_attr)
+            edge_attr = torch.cat([kept, self._loop_features(kept, graph, num_loops)])
+        if edge_weight is not None:
+            edge_weight = torch.cat([graph.pick(edge_weight), edge_weight.new_ones(num_loops)])
+        return Edges(given, bare, graph, edge_attr, edge_weight)
+
+    def _unused_edge_attr(self, edge_attr: Tensor) -> None:
+        message = (
+            f"{type(self).__name__} got 'edge_attr' of shape {list(edge_attr.shape)}, but was made with "
+            f"edge_dim=None: make it with edge_dim={edge_attr.shape[-1] if edge_attr.dim() > 1 else 1} to use edge "
+            f"features, or pass edge_weight= to scale messages"
+        )
+        if not self._ignores_unused_edge_attr:
+            raise ValueError(message)
+        if not torch.compiler.is_compiling():
+            warnings.warn(f"{message}. It is ignored here, as PyG does.", stacklevel=5)
+
+    def _loop_features(self, kept: Tensor, graph: Graph, num_loops: int) -> Tensor:
+        """The features of the added self-loops, [num_loops, D], from ``fill_value`` (PyG's rules)."""
+        fill = self.fill_value
+        shape = (num_loops, *kept.shape[1:])
+        if isinstance(fill, (int, float)):
+            return kept.new_full(shape, fill)
+        if isinstance(fill, Tensor):
+            return fill.to(kept.device, kept.dtype).expand(shape)
+        # PyG reduces over row 1 of edge_index, whatever the flow.
+        count = kept.shape[0]
+        rows = graph.target[:count] if self._receiver == 1 else graph.source[:count]
+        num_rows = graph.num_targets if self._receiver == 1 else graph.num_sources
+        if graph.padded:
+            rows = rows.masked_fill(graph.target[:count] == graph.num_targets, num_rows)
+        return scatter(kept, rows, 0, num_rows + int(graph.padded), fill)[:num_loops]
+
+    # The two ways to compute #########################################################################
+
+    def _edge_index(self, graph: Graph) -> Tensor:
+        rows = (graph.source, graph.target) if self._receiver == 1 else (graph.target, graph.source)
+        return torch.stack(rows)
+
+    def _by_messages(
+        self,
+        edges: Edges,
+        nodes: Nodes,
+        values: tuple[Tensor, Tensor | None],
+        updater_inputs: dict[str, Any],
+    ) -> tuple[Tensor, Tensor]:
+        """PyG's way: edge_updater() and propagate(), with every message formed. Returns (out, alpha)."""
+        if self.decomposed_layers > 1:
+            raise ValueError(
+                f"{type(self).__name__} has decomposed_layers={self.decomposed_layers}; attention cannot be split by "
+                f"features: use decomposed_layers=1 (lcat.ops does not form messages of size E x F anyway)"
+            )
+        order = _input_order(edges.graph, edges.given)
+        edge_index, attr, weight = self._edge_index(edges.graph), edges.attr, edges.weight
+        if order is not None:
+            edge_index = edge_index[:, order]
+            attr = None if attr is None else attr[order]
+            weight = None if weight is None else weight[order]
+        alpha = self.edge_updater(edge_index, edge_attr=attr, size=nodes.counts, **updater_inputs)
+        if weight is not None:
+            alpha = alpha * weight.unsqueeze(-1)
+        out = self.propagate(edge_index, x=values, alpha=alpha, size=nodes.counts)
+        if order is not None:
+            alpha = alpha[torch.argsort(order)]
+        return out, alpha
+
+    def message(self, x_j: Tensor, alpha: Tensor) -> Tensor:
+        """``alpha_ij v_j``: [E, H, F] from the values [E, H, F] and the attention [E, H]."""
+        return alpha.unsqueeze(-1) * x_j
+
+    def _averaged(
+        self, own: Tensor, sent: Tensor, edges: Edges, nodes: Nodes, lambda2: Tensor | float
+    ) -> Tensor:
+        r""":math:`(h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)` over neighbours, no self-loops.
+
+        ``own`` [N_target, ...] are the :math:`h_i`, ``sent`` [N_source, ...] the :math:`h_j`. In a bipartite graph
+        where the layer adds no self-loops, equal indices are different nodes, and all edges are neighbours.
+        """
+        loops_are_edges = not nodes.one_set and not self.add_self_loops
+        graph = edges.bare if loops_are_edges else edges.bare.without_self_loops()
+        mask = self._masked_edges() if self.explain else None
+        weight = None if mask is None else graph.pick(mask)
+        total = aggregate(sent, graph, weight)
+        degree = graph.in_degree.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
+        return (own + lambda2 * total) / (1.0 + lambda2 * degree)
+
+    # The output ######################################################################################
+
+    def _finish(
+        self,
+        out: Tensor,
+        nodes: Nodes,
+        edges: Edges,
+        alpha: Tensor | None,
+    ) -> Any:
+        """Heads together, residual, bias; with attention in PyG's form if ``alpha`` is given."""
+        heads, channels, batch = self.heads, self.out_channels, nodes.batch
+        if batch is not None:
+            out = out.view(-1, batch, heads, channels).transpose(0, 1)
+        else:
+            out = out.view(-1, heads, channels)
+        out = out.flatten(-2) if self.concat else out.mean(dim=-2)
+        if self.res is not None:
+            out = self._add_residual(out, nodes)
+        if self.bias is not None:
+            out = out + self.bias
+        if alpha is None:
+            return out
+        if batch is not None:
+            alpha = alpha.view(-1, batch, heads)
+        edge_index = self._edge_index(edges.graph)
+        shape = (nodes.counts[self._receiver], nodes.counts[1 - self._receiver])
+        if edges.given.layout == "edge_index":
+            return out, (edge_index, alpha.transpose(0, 1) if batch is not None else alpha)
+        if batch is not None:
+            raise ValueError("return_attention_weights needs edges as edge_index when x has shape [B, N, F]")
+        matrix, ordered = edges.given.with_values(edge_index, alpha, shape)
+        return (out, matrix) if ordered is None else (out, (matrix, ordered))
+
+    def _add_residual(self, out: Tensor, nodes: Nodes) -> Tensor:
+        own = nodes.x[1]
+        if own is None:
+            return out  # as PyG: a target without features has no residual
+        if own.shape[-2] != out.shape[-2]:
+            raise ValueError(
+                f"residual=True of {type(self).__name__} adds a map of x[1] ({own.shape[-2]} nodes) to the output "
+                f"({out.shape[-2]} nodes): with flow='target_to_source' on a bipartite graph use residual=False"
+            )
+        return out + self.res(own)
+
+    def _fold(self, per_head: Tensor, nodes: Nodes) -> Tensor:
+        """[.., N, H, *] -> [N, H', *]: B feature sets on one graph are B times as many heads."""
+        if nodes.batch is None:
+            return per_head
+        return per_head.transpose(0, 1).flatten(1, 2)
+
+    def _first_weight(self) -> Tensor:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, heads={self.heads})"
+
+
+def _stated_targets(edge_index: Any, otherwise: int) -> int:
+    """The number of targets that a matrix states (its rows), where x does not tell."""
+    if isinstance(edge_index, Tensor) and edge_index.layout != torch.strided:
+        return int(edge_index.shape[0])
+    sizes = getattr(edge_index, "sparse_sizes", None)
+    if not isinstance(edge_index, Tensor) and callable(sizes):
+        return int(sizes()[0])
+    return otherwise
+
+
+def _input_order(graph: Graph, given: EdgeList) -> Tensor | None:
+    """An order of the edges of ``graph`` in which row e belongs to edge e of the input, as far as there are.
+
+    AttentionExplainer reads the first E rows of alpha as those of the input's edges. PyG's order, in which a
+    graph's own self-loops are dropped and new ones appended, breaks that; so new loops take the rows of the old.
+    ``None`` where PyG's order is already right.
+    """
+    if graph.num_loops == 0 or graph.kept is None or torch.compiler.is_compiling():
+        return None
+
+    def make() -> Tensor | None:
+        assert graph.kept is not None
+        num_input, num_rows = given.num_edges, graph.num_edges
+        if num_rows < num_input:  # more parallel self-loops than nodes: no such order exists
+            return None
+        kept = graph.kept.shape[0]
+        device = graph.device
+        row_of_loop = torch.arange(kept, num_rows, device=device)
+        source, _ = given.endpoints()
+        vacant = torch.ones(num_input, dtype=torch.bool, device=device)
+        vacant[graph.kept] = False
+        rows = torch.full((num_rows,), -1, dtype=torch.long, device=device)
+        rows[graph.kept] = torch.arange(kept, device=device)
+        positions = vacant.nonzero().flatten().flip(0)  # flipped: the first of parallel loops wins
+        rows[positions] = row_of_loop[source[positions]]
+        first = torch.zeros(num_rows, dtype=torch.bool, device=device)
+        seen = torch.full((graph.num_loops,), -1, dtype=torch.long, device=device)
+        seen[source[positions]] = positions
+        first[seen[seen >= 0]] = True
+        first[graph.kept] = True
+        left = torch.ones(num_rows, dtype=torch.bool, device=device)
+        left[rows[first]] = False
+        rows[~first] = left.nonzero().flatten()
+        return rows
+
+    return graph.remember("input_order", make)

@@ -1,0 +1,126 @@
+"""The scalars lambda1 and lambda2 of L-CAT: learned or fixed, in [0, 1].
+
+A learned scalar is stored as one unconstrained parameter ``raw`` and read through a parametrisation:
+
+================  =======================================  =====================================
+``published``     lambda1 = sigmoid(10^raw - 6)            lambda2 = sigmoid(10^(2.2 - raw) - 6)
+``sigmoid``       lambda1 = sigmoid(raw)                   lambda2 = sigmoid(raw)
+================  =======================================  =====================================
+
+The first is that of the code published with the paper; its values lie in (sigmoid(-6), 1), that is above
+0.0025, and its steps grow with 10^raw.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import Module, Parameter
+
+PARAMETRISATIONS = ("published", "sigmoid")
+_SHIFT = 6.0
+_MIRROR = 2.2
+
+
+def value_of(raw: Tensor, name: str, parametrisation: str) -> Tensor:
+    """The value in [0, 1] of a raw parameter; half types are read in float32, where 10^raw is exact enough."""
+    if raw.dtype in (torch.float16, torch.bfloat16):
+        raw = raw.float()
+    if parametrisation == "sigmoid":
+        return raw.sigmoid()
+    exponent = raw if name == "lambda1" else _MIRROR - raw
+    return (10.0**exponent - _SHIFT).sigmoid()
+
+
+def raw_of(value: float, name: str, parametrisation: str) -> float:
+    """The raw parameter whose value is ``value``."""
+    logit = math.log(value) - math.log1p(-value)
+    if parametrisation == "sigmoid":
+        return logit
+    exponent = math.log10(_SHIFT + logit)
+    return exponent if name == "lambda1" else _MIRROR - exponent
+
+
+class LambdaMixin(Module):
+    """Gives a layer ``lambda1`` and ``lambda2``; mixed into the L-CAT layers."""
+
+    def _make_lambdas(
+        self,
+        lambda1: float | None,
+        lambda2: float | None,
+        parametrisation: str,
+        lambda1_init: float,
+        lambda2_init: float,
+    ) -> None:
+        if parametrisation not in PARAMETRISATIONS:
+            raise ValueError(
+                f"'parametrisation' is {parametrisation!r}; it takes {' or '.join(map(repr, PARAMETRISATIONS))}"
+            )
+        self.parametrisation = parametrisation
+        self._fixed = {"lambda1": _checked("lambda1", lambda1), "lambda2": _checked("lambda2", lambda2)}
+        self._initial = {
+            "lambda1": _checked_initial("lambda1_init", lambda1_init, parametrisation),
+            "lambda2": _checked_initial("lambda2_init", lambda2_init, parametrisation),
+        }
+        for name, fixed in self._fixed.items():
+            raw = None if fixed is not None else Parameter(torch.empty(()))
+            self.register_parameter(f"raw_{name}", raw)
+
+    def _reset_lambdas(self) -> None:
+        for name, fixed in self._fixed.items():
+            if fixed is None:
+                raw = getattr(self, f"raw_{name}")
+                torch.nn.init.constant_(raw, raw_of(self._initial[name], name, self.parametrisation))
+
+    def _lambda(self, name: str) -> Tensor | float:
+        fixed = self._fixed[name]
+        if fixed is not None:
+            return fixed
+        return value_of(getattr(self, f"raw_{name}"), name, self.parametrisation)
+
+    @property
+    def lambda1(self) -> Tensor:
+        """Strength of the score, a 0-dimensional tensor in [0, 1]: 0 is a mean over in-edges, 1 is attention."""
+        return torch.as_tensor(self._lambda("lambda1"))
+
+    @property
+    def lambda2(self) -> Tensor:
+        """Strength of the averaging, a 0-dimensional tensor in [0, 1]: 0 scores as GAT, 1 scores as CAT."""
+        return torch.as_tensor(self._lambda("lambda2"))
+
+    def _lambda_repr(self) -> str:
+        return ", ".join(f"{name}={self._one_repr(name)}" for name in ("lambda1", "lambda2"))
+
+    def _one_repr(self, name: str) -> str:
+        fixed = self._fixed[name]
+        if fixed is not None:
+            return f"{fixed:g}"
+        raw = getattr(self, f"raw_{name}")
+        if raw.is_meta:
+            return "learned"
+        with torch.no_grad():
+            return f"learned({float(value_of(raw, name, self.parametrisation)):.3f})"
+
+
+def _checked(name: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(
+            f"'{name}' is of type {type(value).__name__}; it takes None (learned) or a float in [0, 1]"
+        )
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"'{name}' is {value}; it takes None (learned) or a float in [0, 1]")
+    return float(value)
+
+
+def _checked_initial(name: str, value: float, parametrisation: str) -> float:
+    low = 1.0 / (1.0 + math.exp(_SHIFT)) if parametrisation == "published" else 0.0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value < 1.0:
+        raise ValueError(
+            f"'{name}' is {value!r}; with parametrisation={parametrisation!r} it takes a float between {low:.4g} "
+            f"and 1, both excluded (a scalar fixed at 0 or 1 is asked for with lambda1= or lambda2=)"
+        )
+    return float(value)

@@ -1,0 +1,221 @@
+"""GATv2Conv: graph attention (v2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Parameter
+from torch_geometric.nn.dense.linear import Linear
+from torch_geometric.nn.inits import glorot, zeros
+from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
+from torch_geometric.utils import softmax
+
+from lcat.nn._attention import AttentionConv, Edges, Nodes
+from lcat.ops import attend_v2
+
+__all__ = ["GATv2Conv"]
+
+
+class GATv2Conv(AttentionConv):
+    r"""Graph attention, `"How Attentive are Graph Attention Networks?" <https://arxiv.org/abs/2105.14491>`_, as
+    :class:`torch_geometric.nn.GATv2Conv`: same arguments, same ``state_dict``, same numbers.
+
+    .. math::
+        x'_i = \sum_{j \in N(i) \cup \{i\}} w_{ij} \alpha_{ij} \Theta_l x_j, \qquad
+        \alpha_{ij} = \mathrm{softmax}_j\, a^\top \mathrm{LeakyReLU}\!\left(
+        \Theta_l x_j + \Theta_r x_i + \Theta_e e_{ij}\right)
+
+    Beyond PyG's: ``edge_weight``, ``size``, targets without features, static graphs, CSC matrices, errors that
+    say what is wrong.
+
+    Args:
+        in_channels: features of a node; -1 takes the size of the first input; a pair (sources, targets) for
+            bipartite graphs.
+        out_channels: features of a head, F.
+        heads: number of heads, H.
+        concat: concatenate the heads (else average them).
+        negative_slope: LeakyReLU's slope below zero.
+        dropout: probability of dropping an attention coefficient in training.
+        add_self_loops: replace the graph's self-loops by one a node.
+        edge_dim: features of an edge, D; ``None`` if there are none.
+        fill_value: features of the added self-loops: a float, a tensor ``[D]``, or how to reduce the features of
+            the edges that point to the node ("add", "mean", "min", "max", "mul").
+        bias: biases in the projections and after the sum.
+        share_weights: one projection for sources and targets.
+        residual: add a learned linear map of the (target) features.
+        **kwargs: of :class:`torch_geometric.nn.MessagePassing` (``aggr``, ``flow``).
+
+    Shapes:
+        as :class:`~lcat.nn.GATConv`.
+
+    Complexity:
+        O(N in_channels H F + E H F) time.
+
+    Example:
+        >>> import torch
+        >>> from lcat.nn import GATv2Conv
+        >>> conv = GATv2Conv(8, 4, heads=2)
+        >>> conv(torch.randn(3, 8), torch.tensor([[0, 1, 2], [1, 2, 0]])).shape
+        torch.Size([3, 8])
+    """
+
+    propagate_type = {"x": PairTensor, "alpha": Tensor}  # noqa: RUF012
+    edge_updater_type = {"x": PairTensor, "edge_attr": OptTensor}  # noqa: RUF012
+
+    def __init__(
+        self,
+        in_channels: int | tuple[int, int],
+        out_channels: int,
+        heads: int = 1,
+        concat: bool = True,
+        negative_slope: float = 0.2,
+        dropout: float = 0.0,
+        add_self_loops: bool = True,
+        edge_dim: int | None = None,
+        fill_value: float | Tensor | str = "mean",
+        bias: bool = True,
+        share_weights: bool = False,
+        residual: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
+            residual, bias, kwargs,
+        )  # fmt: skip
+        if share_weights and self._channels(0) != self._channels(1):
+            raise ValueError(
+                f"share_weights=True of {type(self).__name__} needs sources and targets with as many features, but "
+                f"in_channels is {in_channels}: use share_weights=False"
+            )
+        self.share_weights = share_weights
+        self.lin_l = self._linear(0, bias=bias)
+        self.lin_r = self.lin_l if share_weights else self._linear(1, bias=bias)
+        self.att = Parameter(torch.empty(1, heads, out_channels))
+        if edge_dim is not None:
+            self.lin_edge = Linear(edge_dim, heads * out_channels, bias=False, weight_initializer="glorot")
+        else:
+            self.lin_edge = None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew (Glorot for matrices and attention vectors, zero bias)."""
+        super().reset_parameters()
+        for linear in (self.lin_l, self.lin_r, self.lin_edge, self.res):
+            if linear is not None:
+                linear.reset_parameters()
+        glorot(self.att)
+        zeros(self.bias)
+
+    def _first_weight(self) -> Tensor:
+        weight: Tensor = self.lin_l.weight
+        return weight
+
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = None,
+        return_attention_weights: bool | None = None,
+        size: Size = None,
+        edge_weight: OptTensor = None,
+    ) -> Any:
+        """Run the layer; arguments, result and errors as :meth:`lcat.nn.GATConv.forward`.
+
+        ``size`` and ``edge_weight`` come last, so that positional arguments mean what they mean in PyG. A target
+        without features (``x=(x_source, None)``) counts as zero in the score.
+        """
+        nodes = self._read_nodes(x, size, edge_index)
+        edges = self._read_edges(edge_index, nodes, edge_attr, edge_weight, size)
+        projected = self._project(nodes)
+        values = self._values(nodes, projected)
+        keys = self._keys(nodes, projected, edges)
+
+        alpha = None
+        if return_attention_weights or self._wants_messages():
+            pair = tuple(self._fold(p, nodes) for p in values)
+            folded = tuple(self._fold(p, nodes) for p in keys)
+            out, alpha = self._by_messages(edges, nodes, pair, {"x": folded})
+        else:
+            out = self._by_ops(edges, nodes, values, keys)
+        return self._finish(out, nodes, edges, alpha if return_attention_weights else None)
+
+    def _project(self, nodes: Nodes) -> tuple[Tensor, Tensor]:
+        """``[.., N, H, F]`` projections at the two positions; one tensor twice where they are the same."""
+        first, second = nodes.x
+        heads = (self.heads, self.out_channels)
+        p0 = self.lin_l(first).unflatten(-1, heads)
+        if second is None:
+            return p0, p0.new_zeros(*p0.shape[:-3], nodes.counts[1], *heads)
+        if nodes.one_set and self.lin_r is self.lin_l:
+            return p0, p0
+        return p0, self.lin_r(second).unflatten(-1, heads)
+
+    def _values(self, nodes: Nodes, projected: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """What messages carry, at the sender's position; at the other, what ``message(x_i=...)`` would see."""
+        del nodes
+        return projected
+
+    def _keys(self, nodes: Nodes, projected: tuple[Tensor, Tensor], edges: Edges) -> tuple[Tensor, Tensor]:
+        """``[.., N, H, F]`` what the score sees of the nodes at the two positions."""
+        del nodes, edges
+        return projected
+
+    def _strength(self) -> Tensor | float:
+        """The factor of the score: 1 here, lambda1 in L-CAT."""
+        return 1.0
+
+    def _attention_vector(self, batch: int | None) -> Tensor:
+        att = self.att.squeeze(0)
+        strength = self._strength()
+        if not isinstance(strength, float) or strength != 1.0:
+            att = strength * att  # no kernel needs to know of it
+        return att if batch is None else att.repeat(batch, 1)
+
+    def _by_ops(
+        self, edges: Edges, nodes: Nodes, values: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        i, j = self._receiver, 1 - self._receiver
+        k = self._fold(keys[j], nodes)
+        # Where values and keys are one tensor, the primitive is told so by handing it the same object.
+        v = k if values[j] is keys[j] else self._fold(values[j], nodes)
+        return attend_v2(
+            k,
+            self._fold(keys[i], nodes),
+            v,
+            self._attention_vector(nodes.batch),
+            edges.graph,
+            negative_slope=self.negative_slope,
+            edge_key=self._edge_key(edges.attr, nodes.batch or 1),
+            edge_weight=edges.weight,
+            dropout=self.dropout if self.training else 0.0,
+        )
+
+    def _edge_key(self, edge_attr: Tensor | None, batch: int) -> Tensor | None:
+        """``Theta_e e_ij`` for every edge and head, [E, H', F]."""
+        if edge_attr is None or self.lin_edge is None:
+            return None
+        key = self.lin_edge(edge_attr).unflatten(-1, (self.heads, self.out_channels))
+        return key if batch == 1 else key.repeat(1, batch, 1)
+
+    def edge_update(
+        self,
+        x_j: Tensor,
+        x_i: Tensor,
+        edge_attr: OptTensor,
+        index: Tensor,
+        ptr: OptTensor,
+        dim_size: int | None,
+    ) -> Tensor:
+        """PyG's step: attention coefficients [E, H] from keys and queries [E, H, F]."""
+        batch = x_j.shape[1] // self.heads
+        hidden = x_i + x_j
+        edge_key = self._edge_key(edge_attr, batch)
+        if edge_key is not None:
+            hidden = hidden + edge_key
+        att = self._attention_vector(None if batch == 1 else batch)
+        alpha = (F.leaky_relu(hidden, self.negative_slope) * att).sum(dim=-1)
+        alpha = softmax(alpha, index, ptr, dim_size)
+        return F.dropout(alpha, p=self.dropout, training=self.training)

@@ -1,0 +1,254 @@
+"""GCNConv: graph convolution with symmetric normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch_geometric.nn.dense.linear import Linear
+from torch_geometric.nn.inits import zeros
+from torch_geometric.typing import Adj, OptTensor
+from torch_geometric.utils import spmm
+
+from lcat._edge_formats import EdgeList
+from lcat.graph import Graph, graph_view
+from lcat.nn import _checks
+from lcat.nn._message_passing import DropInConv
+from lcat.ops import aggregate
+
+__all__ = ["GCNConv"]
+
+
+class GCNConv(DropInConv):
+    r"""Graph convolution, `"Semi-supervised Classification with Graph Convolutional Networks"
+    <https://arxiv.org/abs/1609.02907>`_, as :class:`torch_geometric.nn.GCNConv`: same arguments, same
+    ``state_dict``, same numbers for ``edge_index``.
+
+    .. math::
+        x'_i = \Theta \sum_{j \in N(i) \cup \{i\}} \frac{w_{ij}}{\sqrt{\hat d_j \hat d_i}} x_j, \qquad
+        \hat d_i = \sum_{j \in N(i) \cup \{i\}} w_{ij}
+
+    One answer for every format of edges: PyG's GCNConv gives other numbers for a torch.sparse matrix than for the
+    same ``edge_index`` when the graph has self-loops or duplicate edges; this one gives those of ``edge_index``.
+
+    Args:
+        in_channels: features of a node; -1 takes the size of the first input.
+        out_channels: features of the output.
+        improved: give added self-loops the weight 2 instead of 1.
+        cached: compute the normalisation once and keep it for all later calls (one fixed graph). A call with
+            another number of nodes raises instead of giving wrong numbers. Normalisations without edge weights are
+            remembered with the graph anyway.
+        add_self_loops: add a self-loop to every node that has none (existing ones keep their weight); ``None``
+            means ``normalize``.
+        normalize: apply the symmetric normalisation.
+        bias: add a learned bias.
+        **kwargs: of :class:`torch_geometric.nn.MessagePassing` (``aggr``, ``flow``, ``node_dim``,
+            ``decomposed_layers``).
+
+    Shapes:
+        - x: ``[N, in_channels]`` or ``[B, N, in_channels]`` (B feature sets on one graph)
+        - edge_index: ``[2, E]`` integers, EdgeIndex, torch.sparse or SparseTensor matrix [targets, sources], whose
+          entries are the edge weights
+        - edge_weight: ``[E]``
+        - output: ``[N, out_channels]``, with a leading B for static graphs
+
+    Complexity:
+        O(N in_channels out_channels + E out_channels) time.
+
+    Example:
+        >>> import torch
+        >>> from lcat.nn import GCNConv
+        >>> conv = GCNConv(8, 4)
+        >>> conv(torch.randn(3, 8), torch.tensor([[0, 1, 2], [1, 2, 0]])).shape
+        torch.Size([3, 4])
+    """
+
+    propagate_type = {"x": Tensor, "edge_weight": OptTensor}  # noqa: RUF012
+
+    _cached_edge_index: tuple[Tensor, Tensor] | None
+    _cached_adj_t: Any
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        improved: bool = False,
+        cached: bool = False,
+        add_self_loops: bool | None = None,
+        normalize: bool = True,
+        bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        name = type(self).__name__
+        if isinstance(in_channels, (tuple, list)):
+            raise ValueError(
+                f"'in_channels' of {name} is {in_channels!r}; it takes an int: this layer has no bipartite form, "
+                f"SAGEConv, GraphConv and GATConv have"
+            )
+        _checks.check_channels(name, in_channels)
+        _checks.check_positive(name, out_channels=out_channels)
+        kwargs.setdefault("aggr", "add")
+        super().__init__(**kwargs)
+        if add_self_loops is None:
+            add_self_loops = normalize
+        if add_self_loops and not normalize:
+            raise ValueError(
+                f"'{name}' does not support adding self-loops to the graph when no on-the-fly normalization is "
+                f"applied: use normalize=True, or add_self_loops=False and loops of your own"
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.improved = improved
+        self.cached = cached
+        self.add_self_loops = add_self_loops
+        self.normalize = normalize
+        self._cached_edge_index = None
+        self._cached_adj_t = None
+        self.lin = Linear(in_channels, out_channels, bias=False, weight_initializer="glorot")
+        if bias:
+            self.bias = Parameter(torch.empty(out_channels))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew (Glorot matrix, zero bias) and forget a cached normalisation."""
+        super().reset_parameters()
+        self.lin.reset_parameters()
+        zeros(self.bias)
+        self._cached_edge_index = None
+        self._cached_adj_t = None
+
+    def forward(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor = None) -> Tensor:
+        """Run the layer.
+
+        Args:
+            x: node features.
+            edge_index: the edges in any format.
+            edge_weight: weights of the edges; ``None`` means 1, or the entries of a matrix.
+
+        Raises:
+            TypeError, ValueError, IndexError: the message names the argument, what it got, and what it takes.
+        """
+        name = type(self).__name__
+        if isinstance(x, (tuple, list)):
+            raise ValueError(
+                f"'{name}' received a tuple of node features as input while this layer does not support bipartite "
+                f"message passing. Please try other layers such as 'SAGEConv' or 'GraphConv' instead"
+            )
+        _checks.check_features(name, "x", x, self.in_channels, self.lin.weight, dims=(2, 3))
+        num_nodes = x.shape[self.node_dim]
+        graph, given, weight = self._weighted_graph(x, edge_index, edge_weight, num_nodes)
+
+        x = self.lin(x)
+        if self._wants_messages():
+            out = self._by_messages(x, graph, given, weight)
+        else:
+            nodes_first = x.movedim(self.node_dim, 0)
+            out = aggregate(nodes_first, graph, weight).movedim(0, self.node_dim)
+        return out if self.bias is None else out + self.bias
+
+    # The weights of the edges ########################################################################
+
+    def _weighted_graph(
+        self, x: Tensor, edge_index: Any, edge_weight: Any, num_nodes: int
+    ) -> tuple[Graph, EdgeList | None, Tensor | None]:
+        if self._cached_edge_index is not None:
+            return self._from_cache(num_nodes), None, self._cached_edge_index[1]
+        name = type(self).__name__
+        bare, given = graph_view(edge_index, num_nodes, num_nodes, flow=self.flow)
+        _checks.check_edge_device(name, given, x.device)
+        if edge_weight is None and given.values is not None:
+            edge_weight = given.values
+        if edge_weight is not None:
+            if isinstance(edge_weight, Tensor) and edge_weight.dim() == 2 and edge_weight.shape[1] == 1:
+                edge_weight = edge_weight.squeeze(1)
+            _checks.check_edge_tensor(name, "edge_weight", edge_weight, given, x.device, (1,))
+        if not self.normalize:
+            return bare, given, edge_weight
+        if edge_weight is None:
+            key = ("gcn", self.add_self_loops, self.improved, x.dtype)
+            graph, weight = bare.remember(key, lambda: self._normalised(bare, None, x.dtype))
+        else:
+            graph, weight = self._normalised(bare, edge_weight, x.dtype)
+        if self.cached:
+            self._cached_edge_index = (self._rows(graph), weight)
+        return graph, given, weight
+
+    def _from_cache(self, num_nodes: int) -> Graph:
+        assert self._cached_edge_index is not None
+        rows, _ = self._cached_edge_index
+        try:
+            graph, _ = graph_view(rows, num_nodes, num_nodes, flow=self.flow)
+            fits = not self.add_self_loops or graph.num_edges == 0 or int(rows.max()) == num_nodes - 1
+        except IndexError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"{type(self).__name__} was made with cached=True and has cached the normalisation of a graph with "
+                f"{int(rows.max()) + 1} nodes, but 'x' has {num_nodes}: use cached=False for more than one graph, or "
+                f"call reset_parameters() or set _cached_edge_index = None"
+            )
+        return graph
+
+    def _normalised(self, bare: Graph, weight: Tensor | None, dtype: torch.dtype) -> tuple[Graph, Tensor]:
+        """The graph with its self-loops, and ``w_ij / sqrt(d_i d_j)`` for every edge, [E']."""
+        graph = bare
+        if self.add_self_loops:
+            fill = 2.0 if self.improved else 1.0
+            graph = bare.with_self_loops(bare.num_targets)
+            weight = self._with_loop_weights(bare, graph, weight, fill, dtype)
+        elif weight is None:
+            weight = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
+        degree = aggregate(weight.new_ones(graph.num_sources, 1), graph, weight).squeeze(1)
+        scale = degree.pow(-0.5)
+        scale = scale.masked_fill(scale == float("inf"), 0.0)
+        at_target = torch.cat([scale, scale.new_zeros(1)]) if graph.padded else scale
+        return graph, scale[graph.source] * weight * at_target[graph.target]
+
+    @staticmethod
+    def _with_loop_weights(
+        bare: Graph, graph: Graph, weight: Tensor | None, fill: float, dtype: torch.dtype
+    ) -> Tensor:
+        """Weights of the kept edges, then of one loop a node: its old weight, or ``fill`` where it had none."""
+        if weight is None:
+            ones = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
+            if bare.num_edges == 0 or fill == 1.0:
+                return ones
+            weight = torch.ones(bare.num_edges, dtype=dtype, device=graph.device)
+        loops = weight.new_full((graph.num_loops + 1,), fill)
+        # Edges that are no loops write to the spare last cell; of parallel loops the last one counts, as in PyG.
+        is_loop = bare.source == bare.target
+        place = bare.source.masked_fill(~is_loop, graph.num_loops)
+        loops = loops.index_put((place,), weight)[: graph.num_loops]
+        return torch.cat([graph.pick(weight), loops])
+
+    # PyG's own way ###################################################################################
+
+    def _rows(self, graph: Graph) -> Tensor:
+        rows = (
+            (graph.source, graph.target) if self.flow == "source_to_target" else (graph.target, graph.source)
+        )
+        return torch.stack(rows)
+
+    def _by_messages(self, x: Tensor, graph: Graph, given: EdgeList | None, weight: Tensor | None) -> Tensor:
+        fuse_hooks = (
+            self._message_and_aggregate_forward_pre_hooks or self._message_and_aggregate_forward_hooks
+        )
+        if fuse_hooks and given is not None and given.layout != "edge_index":
+            value = x.new_ones(graph.num_edges) if weight is None else weight
+            index = torch.stack([graph.target, graph.source])
+            matrix = torch.sparse_coo_tensor(index, value, (graph.num_targets, graph.num_sources))
+            return self.propagate(matrix.to_sparse_csr(), x=x, edge_weight=None)
+        size = (x.shape[self.node_dim],) * 2
+        return self.propagate(self._rows(graph), x=x, edge_weight=weight, size=size)
+
+    def message(self, x_j: Tensor, edge_weight: OptTensor) -> Tensor:
+        """``w_ij x_j`` for every edge."""
+        return x_j if edge_weight is None else edge_weight.view(-1, 1) * x_j
+
+    def message_and_aggregate(self, edge_index: Adj, x: Tensor) -> Tensor:
+        """PyG's fused step for matrices; runs only where a hook on it asks for it."""
+        return spmm(edge_index, x, reduce=self.aggr)

@@ -1,0 +1,197 @@
+"""LCATConv and CATConv: attention on neighbourhood averages (v1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lcat.nn._attention import Edges, Nodes
+from lcat.nn._lambda import LambdaMixin
+from lcat.nn.gat_conv import GATConv
+
+__all__ = ["CATConv", "LCATConv"]
+
+
+class LCATConv(LambdaMixin, GATConv):
+    r"""Learnable graph convolutional attention (v1), `"Learnable Graph Convolutional Attention Networks"
+    <https://arxiv.org/abs/2211.11853>`_: one layer that interpolates a uniform mean, GAT and CAT.
+
+    .. math::
+        x'_i = \sum_{j \in N(i) \cup \{i\}} w_{ij} \alpha_{ij} \Theta_v x_j, \qquad
+        \alpha_{ij} = \mathrm{softmax}_j\, \lambda_1 \mathrm{LeakyReLU}\!\left(
+        a_s^\top \tilde h^s_j + a_t^\top \tilde h^t_i + a_e^\top \Theta_e e_{ij}\right)
+
+    with averages over the neighbourhood :math:`N(i)` (without self-loops, parallel edges counted, edge weights
+    ignored) of the projections :math:`h = \Theta x + b`:
+
+    .. math:: \tilde h_i = \frac{h_i + \lambda_2 \sum_{j \in N(i)} h_j}{1 + \lambda_2 |N(i)|}
+
+    :math:`(\lambda_1, \lambda_2)` = (0, any) is the mean over in-edges, (1, 0) is
+    :class:`~lcat.nn.GATConv`, (1, 1) is :class:`CATConv`. In a bipartite graph a target averages its own projection
+    with the *source* projections of its in-neighbours, and a source keeps its own; ``x=(x, x)`` with one and the
+    same tensor is an ordinary graph.
+
+    Args:
+        in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value, bias,
+            residual, **kwargs: as :class:`~lcat.nn.GATConv`.
+        lambda1: strength of the score: ``None`` learns it, a float in [0, 1] fixes it.
+        lambda2: strength of the averaging: ``None`` learns it, a float in [0, 1] fixes it.
+        share_weights: one projection for sources and targets, as GATConv (else two, as a bipartite GATConv).
+        share_values: the values are the sources' projection, as in GATConv (else they have one of their own).
+        score_bias: biases in the projections, as GATv2Conv has and GATConv has not.
+        parametrisation: "published" (that of the paper's code) or "sigmoid"; see :mod:`lcat.nn._lambda`.
+        lambda1_init: where a learned lambda1 starts, in (0.0025, 1) or (0, 1).
+        lambda2_init: where a learned lambda2 starts.
+
+    Shapes:
+        as :class:`~lcat.nn.GATConv`.
+
+    Complexity:
+        GATConv's, and O(E H) for the averages, which are taken of the 2 H scalars a node, not of its features.
+
+    Example:
+        >>> import torch
+        >>> from lcat.nn import LCATConv
+        >>> conv = LCATConv(8, 4, heads=2)
+        >>> conv(torch.randn(3, 8), torch.tensor([[0, 1, 2], [1, 2, 0]])).shape
+        torch.Size([3, 8])
+        >>> round(conv.lambda1.item(), 3), round(conv.lambda2.item(), 3)
+        (0.5, 0.5)
+        >>> conv
+        LCATConv(8, 4, heads=2, lambda1=learned(0.500), lambda2=learned(0.500))
+    """
+
+    _ignores_unused_edge_attr = False
+
+    def __init__(
+        self,
+        in_channels: int | tuple[int, int],
+        out_channels: int,
+        heads: int = 1,
+        concat: bool = True,
+        negative_slope: float = 0.2,
+        dropout: float = 0.0,
+        add_self_loops: bool = True,
+        edge_dim: int | None = None,
+        fill_value: float | Tensor | str = "mean",
+        bias: bool = True,
+        residual: bool = False,
+        lambda1: float | None = None,
+        lambda2: float | None = None,
+        share_weights: bool = True,
+        share_values: bool = True,
+        score_bias: bool = False,
+        parametrisation: str = "published",
+        lambda1_init: float = 0.5,
+        lambda2_init: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        self._structure = (share_weights, share_values, score_bias)
+        self._lambda_arguments = (lambda1, lambda2, parametrisation, lambda1_init, lambda2_init)
+        super().__init__(
+            in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
+            bias, residual, **kwargs,
+        )  # fmt: skip
+
+    def _make_projections(self) -> None:
+        self.share_weights, self.share_values, self.score_bias = self._structure
+        self._make_lambdas(*self._lambda_arguments)
+        self.lin = self.lin_src = self.lin_dst = self.lin_value = None
+        if isinstance(self.in_channels, int) and self.share_weights:
+            self.lin = self._linear(0, bias=self.score_bias)
+        else:
+            self.lin_src = self._linear(0, bias=self.score_bias)
+            self.lin_dst = self._linear(1, bias=self.score_bias)
+        if not self.share_values:
+            self.lin_value = self._linear(1 - self._receiver, bias=self.score_bias)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew; lambda1 and lambda2 go back to where they start."""
+        super().reset_parameters()
+        if self.lin_value is not None:
+            self.lin_value.reset_parameters()
+        self._reset_lambdas()
+
+    def _strength(self) -> Tensor | float:
+        return self._lambda("lambda1")
+
+    def _values(
+        self, nodes: Nodes, projected: tuple[Tensor, Tensor | None]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        if self.lin_value is None:
+            return projected
+        j = 1 - self._receiver
+        value = self.lin_value(nodes.x[j]).unflatten(-1, (self.heads, self.out_channels))
+        return (value, projected[1]) if j == 0 else (projected[0], value)
+
+    def _scalars(
+        self, nodes: Nodes, projected: tuple[Tensor, Tensor | None], edges: Edges
+    ) -> tuple[Tensor, Tensor | None]:
+        s0, s1 = super()._scalars(nodes, projected, edges)
+        lambda2 = self._lambda("lambda2")
+        if isinstance(lambda2, float) and lambda2 == 0.0:
+            return s0, s1
+        if nodes.one_set:
+            both = torch.cat([s0, s1], dim=-1)
+            a0, a1 = self._averaged(both, both, edges, nodes, lambda2).chunk(2, dim=-1)
+            return a0, a1
+        i, j = self._receiver, 1 - self._receiver
+        attention = (self.att_src, self.att_dst)[i]
+        sent = self._fold((projected[j] * attention).sum(dim=-1), nodes)
+        own = (s0, s1)[i]
+        if own is None:  # a target without features scores 0, here as in GATConv
+            own = sent.new_zeros(nodes.counts[i], sent.shape[1])
+        averaged = self._averaged(own, sent, edges, nodes, lambda2)
+        return (s0, averaged) if i == 1 else (averaged, s1)
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, {self._lambda_repr()})"
+
+
+class CATConv(LCATConv):
+    r"""Convolved graph attention (v1): :class:`LCATConv` with :math:`\lambda_1 = \lambda_2 = 1`, that is GAT whose
+    scores see neighbourhood averages :math:`\tilde h_i = (h_i + \sum_{j \in N(i)} h_j) / (1 + |N(i)|)` while its
+    values do not.
+
+    From `"Learnable Graph Convolutional Attention Networks" <https://arxiv.org/abs/2211.11853>`_. Arguments, shapes,
+    errors and complexity are those of :class:`LCATConv`, with other defaults for ``lambda1`` and ``lambda2``; with
+    them it has GATConv's ``state_dict``.
+
+    Example:
+        >>> import torch
+        >>> from lcat.nn import CATConv
+        >>> conv = CATConv(8, 4, heads=2)
+        >>> conv(torch.randn(3, 8), torch.tensor([[0, 1, 2], [1, 2, 0]])).shape
+        torch.Size([3, 8])
+    """
+
+    def __init__(
+        self,
+        in_channels: int | tuple[int, int],
+        out_channels: int,
+        heads: int = 1,
+        concat: bool = True,
+        negative_slope: float = 0.2,
+        dropout: float = 0.0,
+        add_self_loops: bool = True,
+        edge_dim: int | None = None,
+        fill_value: float | Tensor | str = "mean",
+        bias: bool = True,
+        residual: bool = False,
+        lambda1: float | None = 1.0,
+        lambda2: float | None = 1.0,
+        share_weights: bool = True,
+        share_values: bool = True,
+        score_bias: bool = False,
+        parametrisation: str = "published",
+        lambda1_init: float = 0.5,
+        lambda2_init: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
+            bias, residual, lambda1, lambda2, share_weights, share_values, score_bias, parametrisation, lambda1_init,
+            lambda2_init, **kwargs,
+        )  # fmt: skip

@@ -1,0 +1,133 @@
+"""Layers from checkpoints of the L-CAT code published with the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lcat.nn.lcat_conv import LCATConv
+from lcat.nn.lcatv2_conv import LCATv2Conv
+
+__all__ = ["from_published"]
+
+# mode of the published constructor -> (lambda1, lambda2)
+_MODES: dict[str, tuple[float | None, float | None]] = {
+    "gcn": (0.0, 0.0),
+    "gat": (1.0, 0.0),
+    "cat": (1.0, 1.0),
+    "lcat": (None, None),
+    "gcngat": (None, 0.0),
+    "gatcat": (1.0, None),
+}
+_V1_NAMES = {"att_l": "att_src", "att_r": "att_dst"}
+
+
+def from_published(
+    family: str, version: str, state_dict: Mapping[str, Tensor], **kwargs: Any
+) -> LCATConv | LCATv2Conv:
+    r"""A layer that computes what a layer of the published L-CAT code (github.com/psanch21/LCAT) computes.
+
+    That code's layers have a bias in every projection, projections of their own for sources, targets and values
+    unless told to share, and fix or learn the two scalars by ``mode``: "gcn" (0, 0), "gat" (1, 0), "cat" (1, 1),
+    "lcat" (both learned), "gcngat" (lambda1 learned, lambda2 = 0), "gatcat" (lambda1 = 1, lambda2 learned).
+
+    Args:
+        family: "plain".
+        version: "v1" or "v2".
+        state_dict: the published layer's ``state_dict``.
+        **kwargs: the published constructor's arguments: ``in_channels``, ``out_channels``, ``heads``, ``mode``,
+            ``negative_slope``, ``add_self_loops``, ``bias``, ``share_weights_score``, ``share_weights_value``,
+            ``aggr`` ("mean" only), and MessagePassing's ``flow``.
+
+    Returns:
+        an :class:`~lcat.nn.LCATConv` or :class:`~lcat.nn.LCATv2Conv` that holds the checkpoint's numbers.
+
+    Raises:
+        ValueError: an unknown family, version, mode or argument, or a ``state_dict`` that does not fit.
+
+    Example:
+        >>> import torch
+        >>> from lcat.nn import from_published
+        >>> state = {"att": torch.ones(1, 1, 2), "bias": torch.zeros(2)}
+        >>> for name in ("lin_l", "lin_r", "lin_v"):
+        ...     state |= {f"{name}.weight": torch.eye(2), f"{name}.bias": torch.zeros(2)}
+        >>> from_published("plain", "v2", state, in_channels=2, out_channels=2, mode="cat")
+        LCATv2Conv(2, 2, heads=1, lambda1=1, lambda2=1)
+    """
+    if family != "plain":
+        raise ValueError(f"'family' is {family!r}; it takes 'plain'")
+    if version not in ("v1", "v2"):
+        raise ValueError(f"'version' is {version!r}; it takes 'v1' or 'v2'")
+    options = _options(dict(kwargs))
+    shared_score, shared_value = options.pop("share_weights_score"), options.pop("share_weights_value")
+    options |= {"share_weights": shared_score, "share_values": shared_value}
+    layer: LCATConv | LCATv2Conv
+    if version == "v1":
+        layer = LCATConv(**options, score_bias=options["bias"])
+    else:
+        layer = LCATv2Conv(**options)
+    state = _renamed(state_dict, version, shared_score, shared_value)
+    expected = set(layer.state_dict())
+    if set(state) != expected:
+        raise ValueError(
+            f"the state_dict does not fit a published {version} layer with {kwargs}: missing "
+            f"{sorted(expected - set(state)) or 'nothing'}, left over {sorted(set(state) - expected) or 'nothing'} "
+            f"(names as in lcat); check 'mode', 'bias' and the 'share_weights_*' arguments"
+        )
+    layer.load_state_dict(state)
+    return layer
+
+
+def _options(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The published constructor's arguments in terms of ours."""
+    missing = [name for name in ("in_channels", "out_channels") if name not in kwargs]
+    if missing:
+        raise ValueError(f"from_published needs the constructor's {' and '.join(map(repr, missing))}")
+    mode = kwargs.pop("mode", "gcn")
+    if mode not in _MODES:
+        raise ValueError(f"'mode' is {mode!r}; it takes {', '.join(map(repr, _MODES))}")
+    aggr = kwargs.pop("aggr", "mean")
+    if aggr != "mean":
+        raise ValueError(f"'aggr' is {aggr!r}; the published plain layers take 'mean'")
+    options: dict[str, Any] = {
+        "heads": 1,
+        "negative_slope": 0.2,
+        "add_self_loops": True,
+        "bias": True,
+        "share_weights_score": False,
+        "share_weights_value": False,
+    }
+    known = {*options, "in_channels", "out_channels", "flow"}
+    unknown = sorted(set(kwargs) - known)
+    if unknown:
+        raise ValueError(
+            f"from_published does not know {', '.join(unknown)}; it takes {', '.join(sorted(known))}, mode"
+        )
+    options |= kwargs
+    options["lambda1"], options["lambda2"] = _MODES[mode]
+    return options
+
+
+def _renamed(
+    state_dict: Mapping[str, Tensor], version: str, shared_score: bool, shared_value: bool
+) -> dict[str, Tensor]:
+    """The published names in terms of ours; tensors that are shared there appear once here."""
+    names = {"lmbda_": "raw_lambda1", "lmbda2_": "raw_lambda2"}
+    if version == "v1":
+        names |= _V1_NAMES
+    state = {}
+    for name, tensor in state_dict.items():
+        owner, dot, rest = name.rpartition(".")
+        if version == "v1":
+            owner = {
+                "lin_l": "lin" if shared_score else "lin_src",
+                "lin_r": "lin" if shared_score else "lin_dst",
+            }.get(owner, owner)
+        if owner == "lin_v":
+            if shared_value:
+                continue  # the same tensors as lin_l
+            owner = "lin_value"
+        state[names.get(name, f"{owner}{dot}{rest}")] = tensor
+    return state
