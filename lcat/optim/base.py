@@ -1,0 +1,105 @@
+"""Base updates: what turns a gradient into the direction that an orthogonal step then follows.
+
+Each returns ``(D, scale)``: a direction ``D (B, p, n)`` and the real factor that multiplies it, the learning
+rate included. ``scale`` is a float or broadcasts over the batch as ``(B, 1, 1)``; keeping it apart from ``D``
+saves a pass over the matrices, because a step only ever needs ``scale`` on small products.
+
+All of them but ``muon`` are linear in the direction, with one scalar per matrix: they keep what an orthogonal
+method relies on, that ``D`` turns with ``X`` (replace ``X`` by ``X Q`` and ``D`` becomes ``D Q``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lcat.optim.products import BATCHED
+
+if TYPE_CHECKING:
+    from lcat.optim.bucket import Bucket
+
+Scale = float | Tensor
+Direction = tuple[Tensor, Scale]
+
+#: coefficients of the quintic of Muon (Jordan et al., 2024): singular values go to about [0.7, 1.2]
+QUINTIC = (3.4445, -4.7750, 2.0315)
+
+
+def sgd(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
+    """Gradient descent with momentum, torch.optim.SGD's recursion: the first buffer is the gradient.
+
+    ``buf = momentum buf + (1 - dampening) G``; the direction is ``buf``, or ``G + momentum buf`` (Nesterov).
+    """
+    return _momentum(G, group, bucket), group["lr"]
+
+
+def _momentum(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Tensor:
+    momentum, dampening = group["momentum"], group["dampening"]
+    if momentum == 0:
+        return G
+    buffer = bucket.matrices("momentum_buffer")
+    if dampening == 0:
+        buffer.mul_(momentum).add_(G)  # the buffer starts at zero, so the first one is the gradient
+    else:
+        later = (bucket.per_matrix(bucket.step) > 1).to(bucket.real)
+        buffer.mul_(momentum).addcmul_(G, (1 - dampening * later).to(G.dtype))
+    return torch.add(G, buffer, alpha=momentum) if group["nesterov"] else buffer
+
+
+def vadam(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
+    r"""Adam with one second moment a matrix (VectorAdam, Ling et al., 2022, applied to whole matrices).
+
+    ``m = b1 m + (1 - b1) G``, ``v = b2 v + (1 - b2) |G|_F^2``, direction
+    ``m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)``; ``t`` counts the updates of each parameter by itself.
+    """
+    beta1, beta2 = group["betas"]
+    first = bucket.matrices("exp_avg")
+    first.lerp_(G, 1 - beta1)
+    second = bucket.per_matrix(bucket.scalars("exp_avg_sq"))
+    second.lerp_(BATCHED.norm(G).square_(), 1 - beta2)
+    # 1 - b^t loses digits in float32 (b2^1 = 0.999), so the corrections are computed in float64.
+    exact = torch.float64 if second.device.type != "mps" else second.dtype
+    t = bucket.per_matrix(bucket.step).to(exact)
+    correction1 = 1 - torch.pow(beta1, t)
+    correction2 = (1 - torch.pow(beta2, t)).sqrt_()
+    denominator = second.sqrt() / correction2.to(second.dtype) + group["eps"]
+    return first, group["lr"] / (denominator * correction1.to(second.dtype))
+
+
+def muon(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
+    """Momentum, then the direction with all its singular values near one, for every matrix by itself.
+
+    The orthogonalised momentum of Muon (Jordan et al., 2024) with its five quintic Newton-Schulz steps, in the
+    dtype of the parameter. A parameter holding a batch is treated matrix by matrix.
+    """
+    return quintic(_momentum(G, group, bucket), group["ns_steps"]), group["lr"]
+
+
+def quintic(D: Tensor, steps: int = 5) -> Tensor:
+    """``steps`` quintic Newton-Schulz steps on ``D (B, p, n)``, ``p <= n``; zero stays zero."""
+    a, b, c = QUINTIC
+    X = D / BATCHED.norm(D).clamp_min(torch.finfo(D.dtype).tiny)
+    for _ in range(steps):
+        A = BATCHED.gram(X)
+        X = BATCHED.addmm(X, torch.baddbmm(A, A, A, beta=b, alpha=c), X, beta=a)
+    return X
+
+
+BASES: dict[str, Callable[[Tensor, dict[str, Any], Bucket], Direction]] = {
+    "sgd": sgd,
+    "vadam": vadam,
+    "muon": muon,
+}
+
+
+def direction(X: Tensor, G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
+    """The base update of ``group`` for the gradients ``G`` at ``X``, both ``(B, p, n)``; writes neither."""
+    if group["maximize"]:
+        G = -G
+    if group["weight_decay"] != 0:
+        # X adds nothing to the relative gradient, so for "sgd" this is invisible; it rescales "vadam".
+        G = torch.add(G, X, alpha=group["weight_decay"])
+    return BASES[group["base"]](G, group, bucket)

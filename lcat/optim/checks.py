@@ -1,0 +1,92 @@
+"""What cannot be optimised orthogonally, told at construction with the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lcat.optim.layout import Layout, resolve
+from lcat.optim.measure import gram_error
+
+CHECKS = ("init", "always", "off")
+
+
+def tolerance(p: int, dtype: torch.dtype) -> float:
+    """How far from orthonormal a start may be: ``sqrt(p) max(1e-3, 16 eps)`` in Frobenius norm.
+
+    Loose on purpose: it accepts what a half-precision checkpoint can hold, and refuses what is not orthonormal
+    at all; the first steps remove errors of this size.
+    """
+    return p**0.5 * max(1e-3, 16 * torch.finfo(dtype).eps)
+
+
+def describe(index: int, group: dict[str, Any]) -> str:
+    """A parameter by name, or by its position where the optimizer was given no names."""
+    names = group.get("param_names")
+    return f"parameter {names[index]!r}" if names else f"parameter {index} of its group"
+
+
+def sharded(tensor: Tensor) -> bool:
+    """Whether a tensor holds a piece of a larger one (DTensor, as FSDP and tensor parallelism make them)."""
+    return hasattr(tensor, "placements") or type(tensor).__name__ == "ShardedTensor"
+
+
+def check_parameter(param: Tensor, index: int, group: dict[str, Any]) -> Layout:
+    """The layout of a parameter of an orthogonal group.
+
+    Raises:
+        ValueError: it is lazy, of an integer type, no matrix, sharded or not orthonormal.
+    """
+    name = describe(index, group)
+    if torch.nn.parameter.is_lazy(param):
+        raise ValueError(
+            f"{name} is lazy: it has no shape yet. Run one forward pass, then make its matrices orthonormal with "
+            f"lcat.optim.orthogonalize_, then build the optimizer"
+        )
+    if not (param.is_floating_point() or param.is_complex()):
+        raise ValueError(
+            f"{name} has dtype {param.dtype}; orthogonal parameters are floating point or complex. Leave it out"
+        )
+    if sharded(param):
+        raise ValueError(
+            f"{name} is sharded ({type(param).__name__}): an orthogonal step needs the whole matrix. Keep it "
+            f"replicated, or put it into a group with orthogonal=False"
+        )
+    try:
+        layout = resolve(tuple(param.shape), group["matrix"], group["orient"])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if group["check"] != "off" and not param.is_meta:
+        check_orthonormal(param, layout, name)
+    return layout
+
+
+def check_orthonormal(param: Tensor, layout: Layout, name: str) -> None:
+    """Raise a ValueError where the error of a parameter is beyond :func:`tolerance` (synchronises)."""
+    error = gram_error(param.detach()[None], layout).item()
+    most = tolerance(layout.p, param.dtype)
+    if not error <= most:
+        which = "columns" if layout.transposed else "rows"
+        shape = f"{layout.height} x {layout.width}"
+        raise ValueError(
+            f"{name} of shape {tuple(param.shape)} is not orthonormal: read as {layout.matrices} matrices {shape} "
+            f"with orthonormal {which}, the largest |X X^H - I| is {error:.3g}, accepted up to {most:.3g}. Make it "
+            f"so with lcat.optim.orthogonalize_ (or torch.nn.init.orthogonal_), name its matrix shape with matrix= "
+            f"(matrix='conv' for kernels), or pass check='off' if a checkpoint follows"
+        )
+
+
+def check_gradient(grad: Tensor, index: int, group: dict[str, Any]) -> None:
+    """Raise a RuntimeError for gradients that an orthogonal step cannot use."""
+    if grad.layout != torch.strided:
+        raise RuntimeError(
+            f"{describe(index, group)} has a sparse gradient; an orthogonal step moves every entry of a matrix. "
+            f"Use sparse=False in its embedding, or put it into a group with orthogonal=False"
+        )
+    if sharded(grad):
+        raise RuntimeError(
+            f"{describe(index, group)} has a sharded gradient ({type(grad).__name__}); an orthogonal step needs the "
+            f"whole matrix. Gather it first, or put the parameter into a group with orthogonal=False"
+        )

@@ -1,0 +1,49 @@
+r"""The step guard: no learning rate and no gradient can throw a matrix off the manifold.
+
+POGO's tangent step multiplies out exactly, ``M M^H = X X^H + (eta R)(eta R)^H``, and one Newton-Schulz step
+contracts as long as the eigenvalues of ``M M^H`` stay below 3. The guard shortens ``eta R``, matrix by matrix
+and without asking the device, to
+
+    || eta R ||_S4 = || (eta R)(eta R)^H ||_F^(1/2) <= max_step,
+
+the Schatten-4 norm: at least the largest singular value and at most the Frobenius norm. With ``max_step = 1``
+the squared singular values then stay in ``[1/2, 1]`` for ever, whatever the learning rate: from
+``X X^H in [1/2, 1]`` follows ``M M^H in [1/2, 2]``, which ``s -> s (3 - s)^2 / 4`` maps into ``[1/2, 1]``.
+Steps shorter than ``max_step`` are not changed at all.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lcat.optim.products import Algebra
+
+#: the raw step ``eta D`` is first cut to this many times ``max_step``, so that no product below overflows
+HEADROOM = 1e3
+
+Scale = float | Tensor
+
+
+def bound(algebra: Algebra, D: Tensor, scale: Scale, max_step: float | None) -> Scale:
+    """``scale``, lowered where ``|| scale D ||_F`` exceeds ``HEADROOM max_step`` (per matrix)."""
+    if max_step is None:
+        return scale
+    most = (HEADROOM * max_step) / algebra.norm(D).clamp_min(torch.finfo(D.dtype).tiny)
+    return torch.minimum(most, scale.to(most)) if isinstance(scale, Tensor) else most.clamp_max(scale)
+
+
+def shorten(algebra: Algebra, squared: Tensor, max_step: float) -> Tensor:
+    """The factor in ``(0, 1]`` that brings ``eta R`` to ``max_step``, from ``squared = (eta R)(eta R)^H``.
+
+    Its dtype is that of the matrices, so it can weigh complex ones.
+    """
+    length = algebra.norm(squared).clamp_min(torch.finfo(squared.dtype).tiny).sqrt_()
+    return (max_step / length).clamp_max(1).to(squared.dtype)
+
+
+def shorten_tangent(algebra: Algebra, T: Tensor, max_step: float | None) -> Tensor:
+    """``T``, shortened to ``max_step``: the guard of the methods that do not have ``T T^H`` at hand."""
+    if max_step is None:
+        return T
+    return T * shorten(algebra, algebra.gram(T), max_step)

@@ -1,0 +1,311 @@
+"""The machinery that every optimizer of :mod:`lcat.optim` shares: groups, buckets, state, checks, resuming."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lcat.optim import euclidean
+from lcat.optim.base import BASES, Scale, direction
+from lcat.optim.bucket import COMPUTE, Bucket, plan
+from lcat.optim.checks import CHECKS, check_gradient, check_orthonormal, check_parameter, describe
+from lcat.optim.layout import resolve
+from lcat.optim.measure import gram_error
+
+#: options that every optimizer of the package has, with their defaults
+COMMON: dict[str, Any] = dict(
+    base="sgd",
+    momentum=0.0,
+    dampening=0.0,
+    nesterov=False,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    ns_steps=5,
+    weight_decay=0.0,
+    matrix=None,
+    orient="auto",
+    foreach=None,
+    capturable=False,
+    maximize=False,
+    check="init",
+    orthogonal=True,
+    euclidean="adamw",
+    euclidean_lr=1e-3,
+)
+
+
+class OrthogonalOptimizer(Optimizer):
+    """A torch optimizer whose orthogonal groups stay orthonormal; every method is one function, :meth:`update`.
+
+    Subclasses pass their own options in ``defaults`` and override :meth:`update`. Everything else is here:
+    reading parameters as matrices, batching those of one shape, base updates, Euclidean groups, the contract
+    of ``torch.optim``. All options are plain data, may differ from group to group, and travel in
+    ``state_dict``.
+
+    Args:
+        params: parameters, named parameters, or groups (dicts). A group with ``orthogonal=False`` is updated
+            by torch's AdamW (or SGD, ``euclidean="sgd"``) with its own options; its ``lr`` is
+            ``euclidean_lr`` where it gives none.
+        defaults: options of the groups; those of :data:`COMMON` need not be given.
+    """
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self._prepare_caches()
+        super().__init__(params, {**COMMON, **defaults})
+
+    # -- what a method provides -------------------------------------------------------------------------
+
+    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
+        """One orthogonal step.
+
+        Args:
+            X: the weights ``(B, p, n)``, rows orthonormal. Not to be written.
+            D: the direction of the base update, like ``X``. Not to be written.
+            scale: what multiplies it, the learning rate included: a number or ``(B, 1, 1)``.
+            group: options.
+            bucket: state of these parameters.
+
+        Returns:
+            The new weights ``(B, p, n)``.
+        """
+        raise NotImplementedError
+
+    def prepare(self, X: Tensor, G: Tensor, group: dict[str, Any], bucket: Bucket) -> Tensor:
+        """The gradient that the base update sees; the Euclidean one unless a method overrides this."""
+        return G
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        """Raise a ValueError for options out of range; methods extend it with their own."""
+        _check_common(group)
+
+    # -- torch.optim's contract -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One update of all parameters that have a gradient.
+
+        Args:
+            closure: evaluates the model again and returns the loss (optional).
+
+        Returns:
+            What the closure returned, or None.
+
+        Raises:
+            RuntimeError: a gradient of an orthogonal group is sparse or sharded, or (``check="always"``) a
+                matrix left the manifold.
+        """
+        self._cuda_graph_capture_health_check()
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for index, group in enumerate(self.param_groups):
+            if group["orthogonal"]:
+                self._orthogonal_step(index, group)
+            else:
+                params = [p for p in group["params"] if p.grad is not None]
+                if params:
+                    euclidean.step(group, params, [self.state[p] for p in params])
+        return loss
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, checked like those given at construction."""
+        if isinstance(param_group, dict) and not param_group.get("orthogonal", self.defaults["orthogonal"]):
+            param_group.setdefault("lr", param_group.get("euclidean_lr", self.defaults["euclidean_lr"]))
+        if isinstance(param_group, dict) and isinstance(param_group.get("matrix"), list):
+            param_group["matrix"] = tuple(param_group["matrix"])
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        try:
+            self.check_options(group)
+            if group["orthogonal"]:
+                self._check_group(group)
+        except (ValueError, TypeError):
+            self.param_groups.pop()
+            raise
+        self._plans.clear()
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        for i, param in enumerate(group["params"]):
+            check_parameter(param, i, group)
+        if group["weight_decay"] != 0:
+            warnings.warn(
+                "weight_decay in an orthogonal group cannot shrink the weights, whose singular values are one; it "
+                "has no effect with base='sgd' and only rescales the step with base='vadam'. Set it in the groups "
+                "with orthogonal=False",
+                UserWarning,
+                stacklevel=5,
+            )
+        half = {p.dtype for p in group["params"] if p.dtype in COMPUTE}
+        if half:
+            warnings.warn(
+                f"orthogonal parameters stored in {', '.join(sorted(map(str, half)))} are computed in single "
+                f"precision but rounded when stored: |X X^H - I| stays near sqrt(p) eps (2e-2 for a 64 x 64 "
+                f"bfloat16 matrix). Keep float32 parameters and use autocast where that matters",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._prepare_caches()
+        for group in self.param_groups:
+            for name, default in {**COMMON, **self.defaults}.items():
+                group.setdefault(name, default)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what :meth:`state_dict` returned; training resumes bit for bit.
+
+        torch casts loaded state to the dtype of its parameter; state kept in a wider type (a half-precision
+        parameter's, which is computed in float32) is restored as it was saved.
+        """
+        seen: dict[str, Any] = {}
+
+        def remember(_: Optimizer, final: dict[str, Any]) -> None:
+            seen.update(final)
+
+        handle = self.register_load_state_dict_pre_hook(remember)
+        restore = self.register_load_state_dict_post_hook(lambda _: self._restore_dtypes(seen), prepend=True)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
+            restore.remove()
+
+    def _restore_dtypes(self, saved: dict[str, Any]) -> None:
+        self._prepare_caches()
+        ids = [i for group in saved["param_groups"] for i in group["params"]]
+        params = [p for group in self.param_groups for p in group["params"]]
+        for i, param in zip(ids, params, strict=True):
+            for name, value in saved["state"].get(i, {}).items():
+                if isinstance(value, Tensor) and self.state[param][name].dtype != value.dtype:
+                    self.state[param][name] = value.to(param.device)
+        for group in self.param_groups:
+            if isinstance(group["matrix"], list):
+                group["matrix"] = tuple(group["matrix"])
+
+    # -- diagnostics ------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def orthogonality_error(self) -> float:
+        """The largest ``|| X X^H - I ||_F`` of all orthogonal matrices (reads from the device)."""
+        worst = [
+            float(gram_error(p[None], resolve(tuple(p.shape), group["matrix"], group["orient"])))
+            for group in self.param_groups
+            if group["orthogonal"]
+            for p in group["params"]
+        ]
+        return max(worst, default=0.0)
+
+    def project_(self) -> None:
+        """Replace every orthogonal matrix by the nearest orthonormal one, e.g. after loading old weights."""
+        from lcat.optim.measure import project_
+
+        for group in self.param_groups:
+            if group["orthogonal"]:
+                project_(group["params"], matrix=group["matrix"], orient=group["orient"])
+
+    # -- the step of a group ----------------------------------------------------------------------------
+
+    def _orthogonal_step(self, index: int, group: dict[str, Any]) -> None:
+        active = []
+        for i, param in enumerate(group["params"]):
+            if param.grad is not None:
+                # The layout test is inlined: this loop runs over every parameter in every step.
+                if param.grad.layout != torch.strided or hasattr(param.grad, "placements"):
+                    check_gradient(param.grad, i, group)
+                active.append(param)
+        if not active:
+            return
+        for bucket in self._buckets(index, group, active):
+            bucket.step.add_(1)
+            X = bucket.gather(bucket.params)
+            G = bucket.gather([p.grad for p in bucket.params])
+            G = self.prepare(X, G, group, bucket)
+            D, scale = direction(X, G, group, bucket)
+            bucket.scatter(self.update(X, D, scale, group, bucket))
+            self.after_update(group, bucket)
+            bucket.commit()
+        if group["check"] == "always":
+            self._check_weights(group)
+
+    def after_update(self, group: dict[str, Any], bucket: Bucket) -> None:
+        """Called when the parameters of a bucket have been written."""
+
+    def _check_weights(self, group: dict[str, Any]) -> None:
+        for i, param in enumerate(group["params"]):
+            try:
+                layout = resolve(tuple(param.shape), group["matrix"], group["orient"])
+                check_orthonormal(param, layout, describe(i, group))
+            except ValueError as error:
+                raise RuntimeError(f"after a step (check='always'): {error}") from None
+
+    def _buckets(self, index: int, group: dict[str, Any], active: list[Tensor]) -> list[Bucket]:
+        """The buckets of the parameters that have gradients, kept from step to step while nothing changes."""
+        states = [self.state[p] for p in active]
+        layouts_of = (group["matrix"], group["orient"])
+        if torch.compiler.is_compiling():
+            layouts = [resolve(tuple(p.shape), *layouts_of) for p in active]
+            return plan(active, layouts, states, group["foreach"], shared=False)
+        key = (group["foreach"], layouts_of, [id(p) for p in active], [p.dtype for p in active])
+        known = self._plans.get(index)
+        if known is not None and known[0] == key and all(a is b for a, b in zip(known[1], states, strict=True)):
+            return known[2]
+        layouts = [resolve(tuple(p.shape), *layouts_of) for p in active]
+        buckets = plan(active, layouts, states, group["foreach"])
+        self._plans[index] = (key, states, buckets)
+        return buckets
+
+    def _prepare_caches(self) -> None:
+        """Forget what is derived from the state; it is rebuilt when needed."""
+        self._plans: dict[int, tuple[Any, list[dict[str, Any]], list[Bucket]]] = {}
+
+
+def _check_common(group: dict[str, Any]) -> None:
+    """Options that all optimizers share."""
+    require_number(group, "lr", 0.0, tensor=True)
+    require_number(group, "eps", 0.0)
+    require_number(group, "weight_decay", 0.0)
+    require_number(group, "momentum", 0.0)
+    require_number(group, "dampening", 0.0)
+    require_number(group, "euclidean_lr", 0.0, tensor=True)
+    betas = group["betas"]
+    if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+        raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
+    if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+        raise ValueError(
+            f"nesterov needs momentum > 0 and dampening = 0, got momentum={group['momentum']} and "
+            f"dampening={group['dampening']}"
+        )
+    require_choice(group, "base", tuple(BASES))
+    require_choice(group, "check", CHECKS)
+    require_choice(group, "euclidean", euclidean.EUCLIDEAN)
+    require_choice(group, "foreach", (None, True, False))
+    if not isinstance(group["ns_steps"], int) or group["ns_steps"] < 1:
+        raise ValueError(f"ns_steps must be a whole number of at least 1, got {group['ns_steps']!r}")
+
+
+def require_number(
+    group: dict[str, Any], name: str, least: float, *, strict: bool = False, tensor: bool = False
+) -> None:
+    """Raise a ValueError unless the option is a finite-or-larger number from ``least`` on."""
+    value = group[name]
+    if tensor and isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"a tensor {name} must hold one number, got shape {tuple(value.shape)}")
+        return  # reading it would synchronise with its device
+    ok = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not ok or not (value > least if strict else value >= least):
+        relation = "greater than" if strict else "at least"
+        raise ValueError(f"{name} must be a number {relation} {least:g}, got {value!r}")
+
+
+def require_choice(group: dict[str, Any], name: str, choices: tuple[Any, ...]) -> None:
+    """Raise a ValueError unless the option is one of ``choices``."""
+    if group[name] not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {group[name]!r}")
