@@ -77,8 +77,7 @@ class EdgeList:
             low, high = (int(bound_) for bound_ in torch.aminmax(index))
             if low < 0:
                 raise IndexError(
-                    f"Found negative indices in '{self.name}' (got {low}): {side} nodes are numbered "
-                    f"0 to {bound - 1}"
+                    f"Found negative indices in '{self.name}' (got {low}): {side} nodes are numbered 0 to {bound - 1}"
                 )
             if high >= bound:
                 raise IndexError(
@@ -139,9 +138,7 @@ class SparseMatrix(EdgeList):
             return torch.sparse_coo_tensor(edges.flip(0), values, (*shape, *values.shape[1:])), values
         order = _line_order(edges, self.layout)
         source, target = edges[0][order], edges[1][order]
-        line, other, count = (
-            (target, source, shape[0]) if self.layout == "csr" else (source, target, shape[1])
-        )
+        line, other, count = (target, source, shape[0]) if self.layout == "csr" else (source, target, shape[1])
         pointer = torch.searchsorted(line, torch.arange(count + 1, device=line.device))
         make = torch.sparse_csr_tensor if self.layout == "csr" else torch.sparse_csc_tensor
         return make(pointer, other, values[order], (*shape, *values.shape[1:])), values[order]
@@ -207,9 +204,7 @@ def read_edges(edge_index: Any, *, flow: str, name: str) -> EdgeList:
             f"convert with .long(), or pass a dense adjacency matrix through .nonzero().t()"
         )
     if len(shape) != 2:
-        raise ValueError(
-            f"Expected '{name}' to be two-dimensional (got {len(shape)} dimensions): shape [2, E]"
-        )
+        raise ValueError(f"Expected '{name}' to be two-dimensional (got {len(shape)} dimensions): shape [2, E]")
     if shape[0] != 2:
         turned = ": it looks transposed, pass .t().contiguous()" if shape[1] == 2 else ": it takes [2, E]"
         raise ValueError(

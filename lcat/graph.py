@@ -164,9 +164,7 @@ class Graph:
 
         The order is PyG's: the edges that stay, in their order, then the loops 0, 1, ..., num_loops - 1.
         """
-        return self.remember(
-            ("with_self_loops", num_loops, dynamic), lambda: self._with_self_loops(num_loops, dynamic)
-        )
+        return self.remember(("with_self_loops", num_loops, dynamic), lambda: self._with_self_loops(num_loops, dynamic))
 
     def _with_self_loops(self, num_loops: int, dynamic: bool) -> Graph:
         bare = self.without_self_loops(dynamic=dynamic)

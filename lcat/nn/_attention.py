@@ -122,16 +122,12 @@ class AttentionConv(DropInConv):
         name = type(self).__name__
         pair = x if isinstance(x, (tuple, list)) else (x, x)
         if len(pair) != 2:
-            raise ValueError(
-                f"'x' of {name} is a tuple of {len(pair)}; it takes a tensor or (x_source, x_target)"
-            )
+            raise ValueError(f"'x' of {name} is a tuple of {len(pair)}; it takes a tensor or (x_source, x_target)")
         first, second = pair
         bipartite = isinstance(x, (tuple, list))
         weight = self._first_weight()
         dims = (2, 3)
-        _checks.check_features(
-            name, "x[0]" if bipartite else "x", first, self._channels(0), weight, dims=dims
-        )
+        _checks.check_features(name, "x[0]" if bipartite else "x", first, self._channels(0), weight, dims=dims)
         if second is not None and bipartite:
             _checks.check_features(name, "x[1]", second, self._channels(1), weight, dims=dims)
         if second is not None and second.dim() != first.dim():
@@ -142,18 +138,14 @@ class AttentionConv(DropInConv):
                 f"'x' of {name} has {batch} feature sets for sources and {second.shape[0]} for targets; the first "
                 f"dimensions must agree"
             )
-        counts = _checks.check_size(
-            name, size, (first.shape[-2], None if second is None else second.shape[-2])
-        )
+        counts = _checks.check_size(name, size, (first.shape[-2], None if second is None else second.shape[-2]))
         n0, n1 = counts
         assert n0 is not None
         if n1 is None:
             n1 = _stated_targets(edge_index, otherwise=n0)
         return Nodes((first, second), (n0, n1), second is first, batch)
 
-    def _read_edges(
-        self, edge_index: Any, nodes: Nodes, edge_attr: Any, edge_weight: Any, size: Any
-    ) -> Edges:
+    def _read_edges(self, edge_index: Any, nodes: Nodes, edge_attr: Any, edge_weight: Any, size: Any) -> Edges:
         name = type(self).__name__
         device = nodes.x[0].device
         i, j = self._receiver, 1 - self._receiver
@@ -262,9 +254,7 @@ class AttentionConv(DropInConv):
         """``alpha_ij v_j``: [E, H, F] from the values [E, H, F] and the attention [E, H]."""
         return alpha.unsqueeze(-1) * x_j
 
-    def _averaged(
-        self, own: Tensor, sent: Tensor, edges: Edges, nodes: Nodes, lambda2: Tensor | float
-    ) -> Tensor:
+    def _averaged(self, own: Tensor, sent: Tensor, edges: Edges, nodes: Nodes, lambda2: Tensor | float) -> Tensor:
         r""":math:`(h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)` over neighbours, no self-loops.
 
         ``own`` [N_target, ...] are the :math:`h_i`, ``sent`` [N_source, ...] the :math:`h_j`. In a bipartite graph

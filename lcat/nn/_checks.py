@@ -32,9 +32,7 @@ def check_features(
             f"in_channels={channels}; pass features of that size, or in_channels=-1 to take the size of the first input"
         )
     if not x.is_floating_point() and not x.is_complex():
-        raise ValueError(
-            f"'{name}' of {layer} has dtype {x.dtype}; it takes floating point: convert with .float()"
-        )
+        raise ValueError(f"'{name}' of {layer} has dtype {x.dtype}; it takes floating point: convert with .float()")
     if x.device != weight.device:
         raise ValueError(
             f"'{name}' of {layer} is on {x.device}, the layer is on {weight.device}: move one with .to(...)"
@@ -62,9 +60,7 @@ def check_edge_tensor(
     """``values`` has one row an edge of the input."""
     takes = " or ".join(f"[{edges.num_edges}{', D' * (d - 1)}]" for d in dims)
     if not isinstance(values, Tensor):
-        raise TypeError(
-            f"'{name}' of {layer} is of type {type(values).__name__}; it takes a tensor of shape {takes}"
-        )
+        raise TypeError(f"'{name}' of {layer} is of type {type(values).__name__}; it takes a tensor of shape {takes}")
     if values.dim() not in dims:
         raise ValueError(f"'{name}' of {layer} has shape {list(values.shape)}; it takes {takes}")
     if values.shape[0] != edges.num_edges:
@@ -73,9 +69,7 @@ def check_edge_tensor(
             f"{edges.num_edges} edges: one row an edge, in the order of the edges"
         )
     if values.device != device:
-        raise ValueError(
-            f"'{name}' of {layer} is on {values.device}, 'x' is on {device}: move one with .to(...)"
-        )
+        raise ValueError(f"'{name}' of {layer} is on {values.device}, 'x' is on {device}: move one with .to(...)")
 
 
 def check_size(layer: str, size: Any, counts: tuple[int | None, int | None]) -> tuple[int | None, int | None]:
@@ -83,9 +77,7 @@ def check_size(layer: str, size: Any, counts: tuple[int | None, int | None]) -> 
     if size is None:
         return counts
     if not isinstance(size, (tuple, list)) or len(size) != 2:
-        raise ValueError(
-            f"'size' of {layer} is {size!r}; it takes (number of source nodes, number of target nodes)"
-        )
+        raise ValueError(f"'size' of {layer} is {size!r}; it takes (number of source nodes, number of target nodes)")
     known: list[int | None] = []
     for side, stated, counted in zip(("x[0]", "x[1]"), size, counts, strict=True):
         if stated is not None and counted is not None and stated != counted:
@@ -107,9 +99,7 @@ def check_positive(layer: str, **values: Any) -> None:
 def check_channels(layer: str, in_channels: Any) -> None:
     """``in_channels`` is a positive int, -1, or a pair of them."""
     pair = in_channels if isinstance(in_channels, (tuple, list)) else (in_channels, in_channels)
-    good = len(pair) == 2 and all(
-        isinstance(c, int) and not isinstance(c, bool) and (c == -1 or c > 0) for c in pair
-    )
+    good = len(pair) == 2 and all(isinstance(c, int) and not isinstance(c, bool) and (c == -1 or c > 0) for c in pair)
     if not good:
         raise ValueError(
             f"'in_channels' of {layer} is {in_channels!r}; it takes a positive int, -1 (take the size of the first "

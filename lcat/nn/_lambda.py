@@ -108,9 +108,7 @@ def _checked(name: str, value: float | None) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(
-            f"'{name}' is of type {type(value).__name__}; it takes None (learned) or a float in [0, 1]"
-        )
+        raise TypeError(f"'{name}' is of type {type(value).__name__}; it takes None (learned) or a float in [0, 1]")
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"'{name}' is {value}; it takes None (learned) or a float in [0, 1]")
     return float(value)

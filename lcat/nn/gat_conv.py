@@ -174,9 +174,7 @@ class GATConv(AttentionConv):
             return p0, p0
         return p0, lin1(second).unflatten(-1, heads)
 
-    def _values(
-        self, nodes: Nodes, projected: tuple[Tensor, Tensor | None]
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def _values(self, nodes: Nodes, projected: tuple[Tensor, Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
         """What messages carry, at the sender's position; at the other, what ``message(x_i=...)`` would see."""
         del nodes
         return projected

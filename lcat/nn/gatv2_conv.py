@@ -174,9 +174,7 @@ class GATv2Conv(AttentionConv):
             att = strength * att  # no kernel needs to know of it
         return att if batch is None else att.repeat(batch, 1)
 
-    def _by_ops(
-        self, edges: Edges, nodes: Nodes, values: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor]
-    ) -> Tensor:
+    def _by_ops(self, edges: Edges, nodes: Nodes, values: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor]) -> Tensor:
         i, j = self._receiver, 1 - self._receiver
         k = self._fold(keys[j], nodes)
         # Where values and keys are one tensor, the primitive is told so by handing it the same object.

@@ -209,9 +209,7 @@ class GCNConv(DropInConv):
         return graph, scale[graph.source] * weight * at_target[graph.target]
 
     @staticmethod
-    def _with_loop_weights(
-        bare: Graph, graph: Graph, weight: Tensor | None, fill: float, dtype: torch.dtype
-    ) -> Tensor:
+    def _with_loop_weights(bare: Graph, graph: Graph, weight: Tensor | None, fill: float, dtype: torch.dtype) -> Tensor:
         """Weights of the kept edges, then of one loop a node: its old weight, or ``fill`` where it had none."""
         if weight is None:
             ones = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
@@ -228,15 +226,11 @@ class GCNConv(DropInConv):
     # PyG's own way ###################################################################################
 
     def _rows(self, graph: Graph) -> Tensor:
-        rows = (
-            (graph.source, graph.target) if self.flow == "source_to_target" else (graph.target, graph.source)
-        )
+        rows = (graph.source, graph.target) if self.flow == "source_to_target" else (graph.target, graph.source)
         return torch.stack(rows)
 
     def _by_messages(self, x: Tensor, graph: Graph, given: EdgeList | None, weight: Tensor | None) -> Tensor:
-        fuse_hooks = (
-            self._message_and_aggregate_forward_pre_hooks or self._message_and_aggregate_forward_hooks
-        )
+        fuse_hooks = self._message_and_aggregate_forward_pre_hooks or self._message_and_aggregate_forward_hooks
         if fuse_hooks and given is not None and given.layout != "edge_index":
             value = x.new_ones(graph.num_edges) if weight is None else weight
             index = torch.stack([graph.target, graph.source])

@@ -117,9 +117,7 @@ class LCATConv(LambdaMixin, GATConv):
     def _strength(self) -> Tensor | float:
         return self._lambda("lambda1")
 
-    def _values(
-        self, nodes: Nodes, projected: tuple[Tensor, Tensor | None]
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def _values(self, nodes: Nodes, projected: tuple[Tensor, Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
         if self.lin_value is None:
             return projected
         j = 1 - self._receiver

@@ -24,9 +24,7 @@ _MODES: dict[str, tuple[float | None, float | None]] = {
 _V1_NAMES = {"att_l": "att_src", "att_r": "att_dst"}
 
 
-def from_published(
-    family: str, version: str, state_dict: Mapping[str, Tensor], **kwargs: Any
-) -> LCATConv | LCATv2Conv:
+def from_published(family: str, version: str, state_dict: Mapping[str, Tensor], **kwargs: Any) -> LCATConv | LCATv2Conv:
     r"""A layer that computes what a layer of the published L-CAT code (github.com/psanch21/LCAT) computes.
 
     That code's layers have a bias in every projection, projections of their own for sources, targets and values
