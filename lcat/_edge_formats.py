@@ -53,7 +53,7 @@ class EdgeList:
     def endpoints(self) -> tuple[Tensor, Tensor]:
         """``(source, target)``, int64, detached from the input but sharing its memory where possible."""
         plain = self.given.detach()
-        if type(plain) is not Tensor:  # EdgeIndex: its own operations would return EdgeIndex again
+        if hasattr(plain, "as_tensor"):  # EdgeIndex: its own operations would return EdgeIndex again
             plain = plain.as_tensor()
         plain = plain.to(torch.long)
         first, second = (0, 1) if self.flow == "source_to_target" else (1, 0)
@@ -212,7 +212,7 @@ def read_edges(edge_index: Any, *, flow: str, name: str) -> EdgeList:
         )
     edges = EdgeList(edge_index, flow, name)
     sparse_size = getattr(edge_index, "sparse_size", None)
-    if type(edge_index) is not Tensor and callable(sparse_size):
+    if callable(sparse_size):
         sizes = (sparse_size(0), sparse_size(1))
         edges.num_sources, edges.num_targets = sizes if flow == "source_to_target" else sizes[::-1]
     return edges

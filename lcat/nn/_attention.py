@@ -145,7 +145,9 @@ class AttentionConv(DropInConv):
             n1 = _stated_targets(edge_index, otherwise=n0)
         return Nodes((first, second), (n0, n1), second is first, batch)
 
-    def _read_edges(self, edge_index: Any, nodes: Nodes, edge_attr: Any, edge_weight: Any, size: Any) -> Edges:
+    def _read_edges(
+        self, edge_index: Any, nodes: Nodes, edge_attr: Any, edge_weight: Any, size: Any, messages: bool
+    ) -> Edges:
         name = type(self).__name__
         device = nodes.x[0].device
         i, j = self._receiver, 1 - self._receiver
@@ -181,7 +183,7 @@ class AttentionConv(DropInConv):
             return Edges(given, bare, bare, edge_attr, edge_weight)
         num_loops = min(nodes.counts) if size is None else min(n for n in size if n is not None)
         graph = bare.with_self_loops(num_loops)
-        if self._wants_messages() and graph.padded:
+        if messages and graph.padded:  # PyG's steps know no dead edges
             graph = bare.with_self_loops(num_loops, dynamic=True)
         if edge_attr is not None:
             kept = graph.pick(edge_attr)

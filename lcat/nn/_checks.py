@@ -37,7 +37,7 @@ def check_features(
         raise ValueError(
             f"'{name}' of {layer} is on {x.device}, the layer is on {weight.device}: move one with .to(...)"
         )
-    if isinstance(weight, UninitializedParameter) or torch.is_autocast_enabled(x.device.type):
+    if isinstance(weight, UninitializedParameter) or (not x.is_meta and torch.is_autocast_enabled(x.device.type)):
         return
     if x.dtype != weight.dtype:
         raise ValueError(

@@ -149,13 +149,14 @@ class GATConv(AttentionConv):
             TypeError, ValueError, IndexError: the message names the argument, what it got, and what it takes.
         """
         nodes = self._read_nodes(x, size, edge_index)
-        edges = self._read_edges(edge_index, nodes, edge_attr, edge_weight, size)
+        messages = bool(return_attention_weights) or self._wants_messages()
+        edges = self._read_edges(edge_index, nodes, edge_attr, edge_weight, size, messages)
         projected = self._project(nodes)
         values = self._values(nodes, projected)
         s_t = self._scalars(nodes, projected, edges)
 
         alpha = None
-        if return_attention_weights or self._wants_messages():
+        if messages:
             pair = tuple(None if p is None else self._fold(p, nodes) for p in values)
             out, alpha = self._by_messages(edges, nodes, pair, {"alpha": s_t})
         else:

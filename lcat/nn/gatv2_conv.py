@@ -128,13 +128,14 @@ class GATv2Conv(AttentionConv):
         without features (``x=(x_source, None)``) counts as zero in the score.
         """
         nodes = self._read_nodes(x, size, edge_index)
-        edges = self._read_edges(edge_index, nodes, edge_attr, edge_weight, size)
+        messages = bool(return_attention_weights) or self._wants_messages()
+        edges = self._read_edges(edge_index, nodes, edge_attr, edge_weight, size, messages)
         projected = self._project(nodes)
         values = self._values(nodes, projected)
         keys = self._keys(nodes, projected, edges)
 
         alpha = None
-        if return_attention_weights or self._wants_messages():
+        if messages:
             pair = tuple(self._fold(p, nodes) for p in values)
             folded = tuple(self._fold(p, nodes) for p in keys)
             out, alpha = self._by_messages(edges, nodes, pair, {"x": folded})

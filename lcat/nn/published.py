@@ -62,10 +62,7 @@ def from_published(family: str, version: str, state_dict: Mapping[str, Tensor], 
     shared_score, shared_value = options.pop("share_weights_score"), options.pop("share_weights_value")
     options |= {"share_weights": shared_score, "share_values": shared_value}
     layer: LCATConv | LCATv2Conv
-    if version == "v1":
-        layer = LCATConv(**options, score_bias=options["bias"])
-    else:
-        layer = LCATv2Conv(**options)
+    layer = LCATConv(**options, score_bias=options["bias"]) if version == "v1" else LCATv2Conv(**options)
     state = _renamed(state_dict, version, shared_score, shared_value)
     expected = set(layer.state_dict())
     if set(state) != expected:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +18,8 @@ import torch
 __all__ = ["Call", "Choice", "Implementation", "Primitive", "explain", "use_implementation"]
 
 _ENVIRONMENT = "LCAT_IMPLEMENTATION"
-_forced: ContextVar[str | None] = ContextVar("lcat_implementation", default=None)
+# A plain global, for torch.compile cannot trace a context variable.
+_forced: str | None = None
 _primitives: dict[str, Primitive] = {}
 
 
@@ -81,7 +81,7 @@ class Primitive:
             ValueError: an implementation was asked for by name that does not exist.
             RuntimeError: the one asked for by name cannot serve this call.
         """
-        forced = _forced.get() or os.environ.get(_ENVIRONMENT) or None
+        forced = _forced or os.environ.get(_ENVIRONMENT) or None
         if forced is not None:
             chosen = self._named(forced)
             objection = chosen.objection(call)
@@ -104,7 +104,7 @@ class Primitive:
         """What :meth:`choose` would answer, with the objections of the others."""
         chosen = self.choose(call)
         objections = {i.name: i.objection(call) for i in self.implementations if i is not chosen}
-        forced = _forced.get() or os.environ.get(_ENVIRONMENT)
+        forced = _forced or os.environ.get(_ENVIRONMENT)
         if forced:
             reason = f"asked for by name ({forced})"
         elif len(self.implementations) == 1:
@@ -122,7 +122,7 @@ class Primitive:
 
 @contextmanager
 def use_implementation(name: str) -> Iterator[None]:
-    """Use one implementation by name for every primitive called inside the block (in this thread or task).
+    """Use one implementation by name for every primitive called inside the block (in the whole process).
 
     Raises:
         ValueError: no primitive has an implementation of this name.
@@ -136,11 +136,12 @@ def use_implementation(name: str) -> Iterator[None]:
     known = sorted({i.name for p in _primitives.values() for i in p.implementations})
     if name not in known:
         raise ValueError(f"there is no implementation '{name}'; there are: {', '.join(known)}")
-    token = _forced.set(name)
+    global _forced
+    before, _forced = _forced, name
     try:
         yield
     finally:
-        _forced.reset(token)
+        _forced = before
 
 
 def explain(
