@@ -1,0 +1,135 @@
+"""Which program works on which edges: rows cut into segments of bounded length.
+
+One row a program would leave a GPU waiting for its hubs. So a row of more than ``tile`` edges is cut into several
+segments, each handled like a row of its own and written to a buffer of parts; a second, small kernel puts the
+parts of a row together in a fixed order. Rows that fit are one segment and are written directly.
+
+A schedule is made by a dozen tensor operations of size O(N + E / tile) whose shapes follow from N and E alone:
+nothing is read back from the device, so this also works inside CUDA graph capture. The price are some empty
+segments at the end. :func:`schedule_of` keeps a schedule for as long as the graph it was made for lives.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from lcat.graph import SortedEdges
+
+__all__ = ["Schedule", "build_schedule", "default_tile", "schedule_of"]
+
+_kept: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Segments of the rows of a :class:`~lcat.graph.SortedEdges`, and the rows put together from several.
+
+    Args:
+        tile: the largest number of edges in a segment.
+        row: ``[S]`` int32, the row of each segment, -1 for the empty ones at the end.
+        start: ``[S]`` int64, its first slot.
+        stop: ``[S]`` int64, one past its last slot.
+        part: ``[S]`` int32, where it writes among the parts; -1 if it is a whole row.
+        split_row: ``[C]`` int32, the rows cut into several segments, -1 for unused places.
+        split_first: ``[C]`` int32, the first of the row's parts.
+        split_last: ``[C]`` int32, one past the last of them.
+        num_parts: how many rows a buffer of parts needs; 0 if no row can have been cut.
+    """
+
+    tile: int
+    row: Tensor
+    start: Tensor
+    stop: Tensor
+    part: Tensor
+    split_row: Tensor
+    split_first: Tensor
+    split_last: Tensor
+    num_parts: int
+
+    @property
+    def num_segments(self) -> int:
+        """Number of segments, empty ones included."""
+        return self.row.shape[0]
+
+    @property
+    def num_split(self) -> int:
+        """Number of places for rows that were cut."""
+        return self.split_row.shape[0]
+
+
+def default_tile(num_rows: int, num_edges: int) -> int:
+    """Edges in a segment: about 16 times the mean degree, a power of two from 128 to 1024.
+
+    The parts of a row of ``d > tile`` edges are fewer than ``2 d / tile``, so that all of them together take at
+    most an eighth of the memory of one node tensor, or a 500th of that of one edge tensor.
+    """
+    wanted = 16 * num_edges // max(num_rows, 1)
+    return min(max(1 << wanted.bit_length(), 128), 1024)
+
+
+def build_schedule(edges: SortedEdges, tile: int | None = None) -> Schedule:
+    """Cut the rows of ``edges`` into segments of at most ``tile`` slots (:func:`default_tile` if ``None``).
+
+    Complexity:
+        O(N + E / tile) time and memory; no synchronisation with the device.
+    """
+    pointer = edges.pointer
+    num_rows, num_edges = pointer.shape[0] - 1, edges.other.shape[0]
+    tile = default_tile(num_rows, num_edges) if tile is None else tile
+    degree = pointer[1:] - pointer[:-1]
+    pieces = ((degree + tile - 1) // tile).clamp(min=1)
+    past = pieces.cumsum(0)  # one past each row's last segment
+    cut = pieces > 1
+    parts_past = torch.where(cut, pieces, 0).cumsum(0)
+
+    # ceil(d / tile) <= 1 + d / tile bounds the segments; a row that is cut has more than `tile` edges.
+    index = torch.arange(num_rows + num_edges // tile if num_rows else 0, device=pointer.device)
+    row = torch.searchsorted(past, index, right=True)
+    live = row < num_rows
+    row = row.clamp(max=max(num_rows - 1, 0))
+    place = index - (past[row] - pieces[row])
+    start = pointer[row] + place * tile
+    stop = torch.minimum(start + tile, pointer[row + 1])
+    part = torch.where(cut[row], parts_past[row] - pieces[row] + place, -1)
+
+    index = torch.arange(num_edges // (tile + 1) if num_rows else 0, device=pointer.device)
+    split = torch.searchsorted(cut.cumsum(0), index, right=True)
+    used = split < num_rows
+    split = split.clamp(max=max(num_rows - 1, 0))
+    return Schedule(
+        tile=tile,
+        row=torch.where(live, row, -1).int(),
+        start=torch.where(live, start, 0),
+        stop=torch.where(live, stop, 0),
+        part=torch.where(live, part, -1).int(),
+        split_row=torch.where(used, split, -1).int(),
+        split_first=torch.where(used, parts_past[split] - pieces[split], 0).int(),
+        split_last=torch.where(used, parts_past[split], 0).int(),
+        num_parts=2 * num_edges // tile if index.numel() else 0,
+    )
+
+
+def schedule_of(edges: SortedEdges) -> Schedule:
+    """The schedule of ``edges``, made when first asked for and kept while ``edges.pointer`` lives.
+
+    It is not kept if it was made during CUDA graph capture: its memory then belongs to that graph.
+    """
+    pointer = edges.pointer
+    # A graph view never changes its tensors, but a caller of the raw operators might.
+    version = -1 if pointer.is_inference() else pointer._version
+    with _lock:
+        found = _kept.get(pointer)
+    if found is not None and found[0] == version and found[1] == edges.other.shape[0]:
+        schedule: Schedule = found[2]
+        return schedule
+    schedule = build_schedule(edges)
+    if not (pointer.is_cuda and torch.cuda.is_current_stream_capturing()):
+        with _lock:
+            _kept[pointer] = (version, edges.other.shape[0], schedule)
+    return schedule

@@ -1,0 +1,195 @@
+"""What the kernels have in common: addresses of tiles, the end of an online softmax, and parts of cut rows.
+
+A tile is ``[R, B, HB, FP]``: ``R`` segments, ``B`` edges of each, ``HB`` heads, ``FP`` features. An index into rows is
+``[R, B]`` or ``[R, 1]``, an offset inside a row ``[HB, FP]``. Row numbers are widened to 64 bits before they are
+multiplied; only the offset inside a row is 32 bits wide.
+"""
+
+# mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from lcat.ops._triton_launch import launch, padded
+from lcat.ops._triton_schedule import Schedule
+
+__all__ = [
+    "LOWEST",
+    "gather_heads",
+    "gather_rows",
+    "merge_softmax_parts",
+    "segments",
+    "store_heads",
+    "store_rows",
+    "sum_parts",
+]
+
+# Where a running maximum starts. Finite, because -inf - -inf would be NaN in lanes that see no edge.
+LOWEST = tl.constexpr(-3.0e38)
+
+
+@triton.jit
+def segments(ROW, START, STOP, PART, first, count, R: tl.constexpr):
+    """Segments ``first, ..., first + R - 1``: row, start, stop, part and whether each exists, all ``[R]``."""
+    index = first + tl.arange(0, R)
+    inside = index < count
+    row = tl.load(ROW + index, mask=inside, other=-1).to(tl.int64)
+    start = tl.load(START + index, mask=inside, other=0)
+    stop = tl.load(STOP + index, mask=inside, other=0)
+    part = tl.load(PART + index, mask=inside, other=-1).to(tl.int64)
+    return row, start, stop, part, row >= 0
+
+
+@triton.jit
+def gather_rows(X, row, there, inner, inside, STRIDE: tl.constexpr, ACC: tl.constexpr):
+    """``X[row]`` as ``[R, B, HB, FP]``; zeros where ``there`` [R, B] or ``inside`` [HB, FP] is false."""
+    base = X + row.to(tl.int64)[:, :, None, None] * STRIDE
+    mask = there[:, :, None, None] & inside[None, None, :, :]
+    return tl.load(base + inner[None, None, :, :], mask=mask, other=0.0).to(ACC)
+
+
+@triton.jit
+def gather_heads(X, row, there, head, STRIDE: tl.constexpr, H: tl.constexpr, ACC: tl.constexpr):
+    """``X[row, head]`` as ``[R, B, HB]``; zeros where there is no such row or head."""
+    base = X + row.to(tl.int64)[:, :, None] * STRIDE
+    mask = there[:, :, None] & (head < H)[None, None, :]
+    return tl.load(base + head[None, None, :], mask=mask, other=0.0).to(ACC)
+
+
+@triton.jit
+def store_rows(X, PARTS, value, row, part, live, inner, inside, STRIDE: tl.constexpr):
+    """Write ``value`` [R, HB, FP]: whole rows to ``X``, pieces of cut rows to ``PARTS``, whichever is there."""
+    mask = live[:, None, None] & inside[None, :, :]
+    whole = (part < 0)[:, None, None]
+    tl.store((X + row[:, None, None] * STRIDE) + inner[None, :, :], value.to(X.dtype.element_ty), mask=mask & whole)
+    if PARTS is not None:
+        base = PARTS + part[:, None, None] * STRIDE
+        tl.store(base + inner[None, :, :], value.to(PARTS.dtype.element_ty), mask=mask & (part >= 0)[:, None, None])
+
+
+@triton.jit
+def store_heads(X, PARTS, value, row, part, live, head, H: tl.constexpr):
+    """:func:`store_rows` for one number a head, ``value`` [R, HB]."""
+    mask = live[:, None] & (head < H)[None, :]
+    whole = (part < 0)[:, None]
+    tl.store((X + row[:, None] * H) + head[None, :], value.to(X.dtype.element_ty), mask=mask & whole)
+    if PARTS is not None:
+        base = PARTS + part[:, None] * H
+        tl.store(base + head[None, :], value.to(PARTS.dtype.element_ty), mask=mask & (part >= 0)[:, None])
+
+
+@triton.jit
+def _sum_kernel(PARTS, OUT, ROW, FIRST, LAST, D: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
+    place = tl.program_id(0).to(tl.int64)
+    row = tl.load(ROW + place).to(tl.int64)
+    first = tl.load(FIRST + place).to(tl.int64)
+    last = tl.load(LAST + place).to(tl.int64)
+    column = tl.program_id(1) * C + tl.arange(0, C)
+    total = tl.zeros((P, C), PARTS.dtype.element_ty)
+    while first < last:
+        part = first + tl.arange(0, P)
+        mask = (part < last)[:, None] & (column < D)[None, :]
+        total += tl.load((PARTS + part[:, None] * D) + column[None, :], mask=mask, other=0.0)
+        first += P
+    mask = (column < D) & (row >= 0)
+    tl.store((OUT + row * D) + column, tl.sum(total, axis=0).to(OUT.dtype.element_ty), mask=mask)
+
+
+def sum_parts(parts: Tensor | None, out: Tensor, schedule: Schedule) -> None:
+    """``out[row] = sum of the row's parts`` for every row that was cut, in an order that is always the same."""
+    if parts is None:
+        return
+    width = out[0].numel()
+    columns = min(padded(width), 128)
+    launch(
+        _sum_kernel,
+        (schedule.num_split, triton.cdiv(width, columns)),
+        1,
+        PARTS=parts,
+        OUT=out,
+        ROW=schedule.split_row,
+        FIRST=schedule.split_first,
+        LAST=schedule.split_last,
+        D=width,
+        P=4,
+        C=columns,
+    )
+
+
+@triton.jit
+def _softmax_kernel(
+    PART_LSE, PART_X, LSE, X, ROW, FIRST, LAST, STORE_LSE: tl.constexpr, H: tl.constexpr, F: tl.constexpr,
+    P: tl.constexpr, C: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    place = tl.program_id(0).to(tl.int64)
+    head = tl.program_id(1).to(tl.int64)
+    row = tl.load(ROW + place).to(tl.int64)
+    first = tl.load(FIRST + place).to(tl.int64)
+    last = tl.load(LAST + place).to(tl.int64)
+    column = tl.program_id(2) * C + tl.arange(0, C)
+    top = tl.full((P,), LOWEST, ACC)
+    mass = tl.zeros((P,), ACC)
+    total = tl.zeros((P, C), ACC)
+    at = first
+    while at < last:
+        part = at + tl.arange(0, P)
+        lse = tl.load(PART_LSE + part * H + head, mask=part < last, other=-float("inf"))
+        mask = (part < last)[:, None] & (column < F)[None, :]
+        x = tl.load((PART_X + (part * H + head)[:, None] * F) + column[None, :], mask=mask, other=0.0)
+        higher = tl.maximum(top, lse)
+        shrink = tl.exp(top - higher)
+        weight = tl.exp(lse - higher)
+        mass = mass * shrink + weight
+        total = total * shrink[:, None] + weight[:, None] * x
+        top = higher
+        at += P
+    peak = tl.max(top, axis=0)
+    shrink = tl.exp(top - peak)
+    mass = tl.sum(mass * shrink, axis=0)
+    x = tl.sum(total * shrink[:, None], axis=0) / mass
+    tl.store((X + (row * H + head) * F) + column, x.to(X.dtype.element_ty), mask=(column < F) & (row >= 0))
+    if STORE_LSE:
+        tl.store(LSE + row * H + head, peak + tl.log(mass), mask=(row >= 0) & (tl.program_id(2) == 0))
+
+
+def merge_softmax_parts(
+    part_lse: Tensor | None, lse: Tensor, pairs: list[tuple[Tensor | None, Tensor | None]], schedule: Schedule, acc: tl.dtype
+) -> None:
+    """Put together the rows that were cut: parts weighted by ``exp(part_lse - lse)``, and ``lse`` itself.
+
+    Args:
+        part_lse: ``[P, H]`` log-sum-exp of each part; ``None`` if no row was cut.
+        lse: ``[N, H]``, of which the rows that were cut are written.
+        pairs: ``(parts [P, H, ...], x [N, H, ...])``; each x is the average of its parts under the softmax.
+        schedule: which parts belong to which row.
+        acc: the type of sums.
+    """
+    if part_lse is None:
+        return
+    heads = lse.shape[1]
+    for i, (parts, x) in enumerate(pairs):
+        if parts is None or x is None:
+            continue
+        width = x[0].numel() // heads
+        columns = min(padded(width), 128)
+        launch(
+            _softmax_kernel,
+            (schedule.num_split, heads, triton.cdiv(width, columns)),
+            1,
+            PART_LSE=part_lse,
+            PART_X=parts,
+            LSE=lse,
+            X=x,
+            ROW=schedule.split_row,
+            FIRST=schedule.split_first,
+            LAST=schedule.split_last,
+            STORE_LSE=i == 0,
+            H=heads,
+            F=width,
+            P=4,
+            C=columns,
+            ACC=acc,
+        )
