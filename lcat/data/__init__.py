@@ -1,8 +1,33 @@
-"""Graphs to learn on: synthetic ones with a known winner, public ones by name, and splits."""
+"""Graphs to learn on: synthetic ones with a known winner, public ones by name, own ones, and splits."""
 
 from __future__ import annotations
 
+from lcat.data.catalogue import CATALOGUE, DatasetSpec, dataset_table
 from lcat.data.csbm import csbm, csbm_distance
+from lcat.data.datasets import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
+from lcat.data.files import from_data, load_file
+from lcat.data.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 from lcat.data.splits import Split, SplitError, load_split_file, random_split
 
-__all__ = ["Split", "SplitError", "csbm", "csbm_distance", "load_split_file", "random_split"]
+__all__ = [
+    "CATALOGUE",
+    "DataError",
+    "DatasetSpec",
+    "DatasetUnavailable",
+    "NodeDataset",
+    "Split",
+    "SplitError",
+    "UnknownDataset",
+    "csbm",
+    "csbm_distance",
+    "dataset_table",
+    "default_root",
+    "from_data",
+    "load",
+    "load_file",
+    "load_split_file",
+    "missing_files",
+    "random_split",
+    "random_splits",
+    "splits_from_masks",
+]

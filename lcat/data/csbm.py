@@ -122,9 +122,7 @@ def csbm(
     if self_loops:
         edge_index, _ = add_self_loops(edge_index, num_nodes=n)
     split = random_split(y, fractions, seed=int(torch.randint(2**31, (), generator=generator)))
-    return Data(
-        x=x, y=y, edge_index=edge_index, train_mask=split.train, val_mask=split.val, test_mask=split.test
-    )
+    return Data(x=x, y=y, edge_index=edge_index, train_mask=split.train, val_mask=split.val, test_mask=split.test)
 
 
 def _check(*, n: int, p: float, q: float, sigma: float, d: int | None) -> None:

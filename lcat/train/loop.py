@@ -161,7 +161,7 @@ def fit(
 def read_lambdas(model: nn.Module) -> dict[str, list[float]]:
     """``[lambda1, lambda2]`` of every module of ``model`` that has both, by its name, as Python floats."""
     return {
-        name: [float(module.lambda1), float(module.lambda2)]
+        name: [float(module.lambda1.detach()), float(module.lambda2.detach())]
         for name, module in model.named_modules()
         if hasattr(module, "lambda1") and hasattr(module, "lambda2")
     }
