@@ -16,7 +16,6 @@ from lcat._edge_formats import EdgeList
 from lcat.graph import Graph, graph_view
 from lcat.nn import _checks
 from lcat.nn._message_passing import DropInConv
-from lcat.ops import aggregate
 
 _FILLS = ("add", "sum", "mean", "min", "max", "mul")
 
@@ -162,7 +161,8 @@ class AttentionConv(DropInConv):
             # As in PyG: multi-dimensional entries of a matrix are edge features, single ones are left alone.
             edge_attr = given.values if self.edge_dim is not None else None
         if edge_attr is not None and self.edge_dim is None:
-            edge_attr = self._unused_edge_attr(edge_attr)
+            self._complain_of_unused(edge_attr)
+            edge_attr = None
         if edge_attr is not None:
             if given.layout == "SparseTensor" and self.add_self_loops:
                 raise NotImplementedError(
@@ -192,7 +192,7 @@ class AttentionConv(DropInConv):
             edge_weight = torch.cat([graph.pick(edge_weight), edge_weight.new_ones(num_loops)])
         return Edges(given, bare, graph, edge_attr, edge_weight)
 
-    def _unused_edge_attr(self, edge_attr: Tensor) -> None:
+    def _complain_of_unused(self, edge_attr: Tensor) -> None:
         message = (
             f"{type(self).__name__} got 'edge_attr' of shape {list(edge_attr.shape)}, but was made with "
             f"edge_dim=None: make it with edge_dim={edge_attr.shape[-1] if edge_attr.dim() > 1 else 1} to use edge "
@@ -229,7 +229,7 @@ class AttentionConv(DropInConv):
         self,
         edges: Edges,
         nodes: Nodes,
-        values: tuple[Tensor, Tensor | None],
+        values: tuple[Tensor | None, ...],
         updater_inputs: dict[str, Any],
     ) -> tuple[Tensor, Tensor]:
         """PyG's way: edge_updater() and propagate(), with every message formed. Returns (out, alpha)."""
@@ -255,20 +255,6 @@ class AttentionConv(DropInConv):
     def message(self, x_j: Tensor, alpha: Tensor) -> Tensor:
         """``alpha_ij v_j``: [E, H, F] from the values [E, H, F] and the attention [E, H]."""
         return alpha.unsqueeze(-1) * x_j
-
-    def _averaged(self, own: Tensor, sent: Tensor, edges: Edges, nodes: Nodes, lambda2: Tensor | float) -> Tensor:
-        r""":math:`(h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)` over neighbours, no self-loops.
-
-        ``own`` [N_target, ...] are the :math:`h_i`, ``sent`` [N_source, ...] the :math:`h_j`. In a bipartite graph
-        where the layer adds no self-loops, equal indices are different nodes, and all edges are neighbours.
-        """
-        loops_are_edges = not nodes.one_set and not self.add_self_loops
-        graph = edges.bare if loops_are_edges else edges.bare.without_self_loops()
-        mask = self._masked_edges() if self.explain else None
-        weight = None if mask is None else graph.pick(mask)
-        total = aggregate(sent, graph, weight)
-        degree = graph.in_degree.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
-        return (own + lambda2 * total) / (1.0 + lambda2 * degree)
 
     # The output ######################################################################################
 

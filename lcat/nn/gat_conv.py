@@ -66,6 +66,10 @@ class GATConv(AttentionConv):
 
     _ignores_unused_edge_attr = True
 
+    lin: Any  # Linear or None, as lin_src and lin_dst
+    lin_src: Any
+    lin_dst: Any
+
     propagate_type = {"x": OptPairTensor, "alpha": Tensor}  # noqa: RUF012
     edge_updater_type = {"alpha": OptPairTensor, "edge_attr": OptTensor}  # noqa: RUF012
 
@@ -88,7 +92,7 @@ class GATConv(AttentionConv):
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
             residual, bias, kwargs,
         )  # fmt: skip
-        self._make_projections()
+        self._make_projections(separate=not isinstance(in_channels, int), bias=False)
         self.att_src = Parameter(torch.empty(1, heads, out_channels))
         self.att_dst = Parameter(torch.empty(1, heads, out_channels))
         if edge_dim is not None:
@@ -99,13 +103,13 @@ class GATConv(AttentionConv):
             self.register_parameter("att_edge", None)
         self.reset_parameters()
 
-    def _make_projections(self) -> None:
+    def _make_projections(self, *, separate: bool, bias: bool) -> None:
         self.lin = self.lin_src = self.lin_dst = None
-        if isinstance(self.in_channels, int):
-            self.lin = self._linear(0, bias=False)
+        if separate:
+            self.lin_src = self._linear(0, bias=bias)
+            self.lin_dst = self._linear(1, bias=bias)
         else:
-            self.lin_src = self._linear(0, bias=False)
-            self.lin_dst = self._linear(1, bias=False)
+            self.lin = self._linear(0, bias=bias)
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew (Glorot for matrices and attention vectors, zero bias)."""
@@ -163,7 +167,7 @@ class GATConv(AttentionConv):
             out = self._by_ops(edges, nodes, values, s_t)
         return self._finish(out, nodes, edges, alpha if return_attention_weights else None)
 
-    def _project(self, nodes: Nodes) -> tuple[Tensor, Tensor | None]:
+    def _project(self, nodes: Nodes) -> tuple[Any, Any]:
         """``[.., N, H, F]`` projections at the two positions; one tensor twice where they are the same."""
         first, second = nodes.x
         lin0, lin1 = (self.lin, self.lin) if self.lin is not None else (self.lin_src, self.lin_dst)
@@ -175,14 +179,12 @@ class GATConv(AttentionConv):
             return p0, p0
         return p0, lin1(second).unflatten(-1, heads)
 
-    def _values(self, nodes: Nodes, projected: tuple[Tensor, Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
+    def _values(self, nodes: Nodes, projected: tuple[Any, Any]) -> tuple[Any, Any]:
         """What messages carry, at the sender's position; at the other, what ``message(x_i=...)`` would see."""
         del nodes
         return projected
 
-    def _scalars(
-        self, nodes: Nodes, projected: tuple[Tensor, Tensor | None], edges: Edges
-    ) -> tuple[Tensor, Tensor | None]:
+    def _scalars(self, nodes: Nodes, projected: tuple[Any, Any], edges: Edges) -> tuple[Any, Any]:
         """``[N, H']`` scores of the nodes at the two positions."""
         del edges
         p0, p1 = projected
@@ -198,12 +200,13 @@ class GATConv(AttentionConv):
         self,
         edges: Edges,
         nodes: Nodes,
-        values: tuple[Tensor | None, Tensor | None],
-        s_t: tuple[Tensor, Tensor | None],
+        values: tuple[Any, Any],
+        s_t: tuple[Any, Any],
     ) -> Tensor:
         i, j = self._receiver, 1 - self._receiver
         edge_score = self._edge_score(edges.attr, nodes)
-        s, t = s_t[j], s_t[i]
+        s: Any = s_t[j]
+        t: Any = s_t[i]
         strength = self._strength()
         if not isinstance(strength, float) or strength != 1.0:
             # A factor >= 0 may go inside LeakyReLU, so no kernel needs to know of it.

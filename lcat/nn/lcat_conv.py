@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from lcat.nn._attention import Edges, Nodes
-from lcat.nn._lambda import LambdaMixin
+from lcat.nn._lcat import LCATMixin
 from lcat.nn.gat_conv import GATConv
 
 __all__ = ["CATConv", "LCATConv"]
 
 
-class LCATConv(LambdaMixin, GATConv):
+class LCATConv(LCATMixin, GATConv):
     r"""Learnable graph convolutional attention (v1), `"Learnable Graph Convolutional Attention Networks"
     <https://arxiv.org/abs/2211.11853>`_: one layer that interpolates a uniform mean, GAT and CAT.
 
@@ -44,6 +44,8 @@ class LCATConv(LambdaMixin, GATConv):
         parametrisation: "published" (that of the paper's code) or "sigmoid"; see :mod:`lcat.nn._lambda`.
         lambda1_init: where a learned lambda1 starts, in (0.0025, 1) or (0, 1).
         lambda2_init: where a learned lambda2 starts.
+        neighbour_aggr: "sum" is the formula above, the paper's; "mean" divides the neighbours' sum by their number
+            once more, as the published code does with PyG 2.1 and later (see :func:`lcat.nn.from_published`).
 
     Shapes:
         as :class:`~lcat.nn.GATConv`.
@@ -86,47 +88,22 @@ class LCATConv(LambdaMixin, GATConv):
         parametrisation: str = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
+        neighbour_aggr: str = "sum",
         **kwargs: Any,
     ) -> None:
-        self._structure = (share_weights, share_values, score_bias)
-        self._lambda_arguments = (lambda1, lambda2, parametrisation, lambda1_init, lambda2_init)
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
             bias, residual, **kwargs,
         )  # fmt: skip
+        self.share_weights = share_weights
+        self.score_bias = score_bias
+        if score_bias or not share_weights:
+            self._make_projections(separate=not share_weights or not isinstance(in_channels, int), bias=score_bias)
+        self._make_lcat(
+            lambda1, lambda2, share_values, score_bias, parametrisation, lambda1_init, lambda2_init, neighbour_aggr
+        )
 
-    def _make_projections(self) -> None:
-        self.share_weights, self.share_values, self.score_bias = self._structure
-        self._make_lambdas(*self._lambda_arguments)
-        self.lin = self.lin_src = self.lin_dst = self.lin_value = None
-        if isinstance(self.in_channels, int) and self.share_weights:
-            self.lin = self._linear(0, bias=self.score_bias)
-        else:
-            self.lin_src = self._linear(0, bias=self.score_bias)
-            self.lin_dst = self._linear(1, bias=self.score_bias)
-        if not self.share_values:
-            self.lin_value = self._linear(1 - self._receiver, bias=self.score_bias)
-
-    def reset_parameters(self) -> None:
-        """Draw all parameters anew; lambda1 and lambda2 go back to where they start."""
-        super().reset_parameters()
-        if self.lin_value is not None:
-            self.lin_value.reset_parameters()
-        self._reset_lambdas()
-
-    def _strength(self) -> Tensor | float:
-        return self._lambda("lambda1")
-
-    def _values(self, nodes: Nodes, projected: tuple[Tensor, Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
-        if self.lin_value is None:
-            return projected
-        j = 1 - self._receiver
-        value = self.lin_value(nodes.x[j]).unflatten(-1, (self.heads, self.out_channels))
-        return (value, projected[1]) if j == 0 else (projected[0], value)
-
-    def _scalars(
-        self, nodes: Nodes, projected: tuple[Tensor, Tensor | None], edges: Edges
-    ) -> tuple[Tensor, Tensor | None]:
+    def _scalars(self, nodes: Nodes, projected: tuple[Any, Any], edges: Edges) -> tuple[Any, Any]:
         s0, s1 = super()._scalars(nodes, projected, edges)
         lambda2 = self._lambda("lambda2")
         if isinstance(lambda2, float) and lambda2 == 0.0:
@@ -143,9 +120,6 @@ class LCATConv(LambdaMixin, GATConv):
             own = sent.new_zeros(nodes.counts[i], sent.shape[1])
         averaged = self._averaged(own, sent, edges, nodes, lambda2)
         return (s0, averaged) if i == 1 else (averaged, s1)
-
-    def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, {self._lambda_repr()})"
 
 
 class CATConv(LCATConv):
@@ -186,10 +160,11 @@ class CATConv(LCATConv):
         parametrisation: str = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
+        neighbour_aggr: str = "sum",
         **kwargs: Any,
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
             bias, residual, lambda1, lambda2, share_weights, share_values, score_bias, parametrisation, lambda1_init,
-            lambda2_init, **kwargs,
+            lambda2_init, neighbour_aggr, **kwargs,
         )  # fmt: skip

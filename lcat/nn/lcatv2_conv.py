@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from lcat.nn._attention import Edges, Nodes
-from lcat.nn._lambda import LambdaMixin
+from lcat.nn._lcat import LCATMixin
 from lcat.nn.gatv2_conv import GATv2Conv
 
 __all__ = ["CATv2Conv", "LCATv2Conv"]
 
 
-class LCATv2Conv(LambdaMixin, GATv2Conv):
+class LCATv2Conv(LCATMixin, GATv2Conv):
     r"""Learnable graph convolutional attention (v2), `"Learnable Graph Convolutional Attention Networks"
     <https://arxiv.org/abs/2211.11853>`_: one layer that interpolates a uniform mean, GATv2 and CATv2.
 
@@ -29,7 +29,7 @@ class LCATv2Conv(LambdaMixin, GATv2Conv):
     Args:
         in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value, bias,
             share_weights, residual, **kwargs: as :class:`~lcat.nn.GATv2Conv`.
-        lambda1, lambda2, share_values, parametrisation, lambda1_init, lambda2_init: as
+        lambda1, lambda2, share_values, parametrisation, lambda1_init, lambda2_init, neighbour_aggr: as
             :class:`~lcat.nn.LCATConv`; a value projection of its own has a bias if ``bias``.
 
     Shapes:
@@ -69,39 +69,16 @@ class LCATv2Conv(LambdaMixin, GATv2Conv):
         parametrisation: str = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
+        neighbour_aggr: str = "sum",
         **kwargs: Any,
     ) -> None:
-        self._ready = False  # GATv2Conv's constructor resets parameters before ours exist
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
             bias, share_weights, residual, **kwargs,
         )  # fmt: skip
-        self.share_values = share_values
-        self._make_lambdas(lambda1, lambda2, parametrisation, lambda1_init, lambda2_init)
-        self.lin_value = None if share_values else self._linear(1 - self._receiver, bias=bias)
-        self._ready = True
-        self._reset_own()
-
-    def reset_parameters(self) -> None:
-        """Draw all parameters anew; lambda1 and lambda2 go back to where they start."""
-        super().reset_parameters()
-        if self._ready:
-            self._reset_own()
-
-    def _reset_own(self) -> None:
-        if self.lin_value is not None:
-            self.lin_value.reset_parameters()
-        self._reset_lambdas()
-
-    def _strength(self) -> Tensor | float:
-        return self._lambda("lambda1")
-
-    def _values(self, nodes: Nodes, projected: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        if self.lin_value is None:
-            return projected
-        j = 1 - self._receiver
-        value = self.lin_value(nodes.x[j]).unflatten(-1, (self.heads, self.out_channels))
-        return (value, projected[1]) if j == 0 else (projected[0], value)
+        self._make_lcat(
+            lambda1, lambda2, share_values, bias, parametrisation, lambda1_init, lambda2_init, neighbour_aggr
+        )
 
     def _keys(self, nodes: Nodes, projected: tuple[Tensor, Tensor], edges: Edges) -> tuple[Tensor, Tensor]:
         lambda2 = self._lambda("lambda2")
@@ -112,7 +89,8 @@ class LCATv2Conv(LambdaMixin, GATv2Conv):
         p0, p1 = projected
         width = p0.shape[-2] * p0.shape[-1] * (1 if p1 is p0 else 2)
         x = nodes.x[0]
-        if x.layout == torch.strided and x.shape[-1] < width:
+        # Before the maps only for weights that sum to 1: otherwise the bias would be scaled.
+        if self.neighbour_aggr == "sum" and x.layout == torch.strided and x.shape[-1] < width:
             nodes_first = x.movedim(-2, 0)
             averaged = self._averaged(nodes_first, nodes_first, edges, nodes, lambda2).movedim(0, -2)
             return self._project(Nodes((averaged, averaged), nodes.counts, True, nodes.batch))
@@ -134,9 +112,6 @@ class LCATv2Conv(LambdaMixin, GATv2Conv):
         own, sent = projected[i].movedim(-3, 0), projected[j].movedim(-3, 0)
         averaged = self._averaged(own, sent, edges, nodes, lambda2).movedim(0, -3)
         return (projected[0], averaged) if i == 1 else (averaged, projected[1])
-
-    def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, {self._lambda_repr()})"
 
 
 class CATv2Conv(LCATv2Conv):
@@ -175,10 +150,11 @@ class CATv2Conv(LCATv2Conv):
         parametrisation: str = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
+        neighbour_aggr: str = "sum",
         **kwargs: Any,
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
             bias, share_weights, residual, lambda1, lambda2, share_values, parametrisation, lambda1_init, lambda2_init,
-            **kwargs,
+            neighbour_aggr, **kwargs,
         )  # fmt: skip

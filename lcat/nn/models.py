@@ -32,7 +32,7 @@ class GCN(BasicGNN):
 
     supports_edge_weight: Final[bool] = True
     supports_edge_attr: Final[bool] = False
-    supports_norm_batch: Final[bool]
+    supports_norm_batch: bool
 
     def init_conv(self, in_channels: Any, out_channels: int, **kwargs: Any) -> MessagePassing:
         """One layer."""
@@ -42,7 +42,7 @@ class GCN(BasicGNN):
 class _AttentionModel(BasicGNN):
     supports_edge_weight: Final[bool] = True
     supports_edge_attr: Final[bool] = True
-    supports_norm_batch: Final[bool]
+    supports_norm_batch: bool
 
     _layer: type[MessagePassing]
 

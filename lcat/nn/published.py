@@ -18,7 +18,7 @@ _MODES: dict[str, tuple[float | None, float | None]] = {
     "gat": (1.0, 0.0),
     "cat": (1.0, 1.0),
     "lcat": (None, None),
-    "gcngat": (None, 0.0),
+    "gcngat": (1.0, 0.0),  # its lambda1 is never applied, see from_published
     "gatcat": (1.0, None),
 }
 _V1_NAMES = {"att_l": "att_src", "att_r": "att_dst"}
@@ -29,7 +29,15 @@ def from_published(family: str, version: str, state_dict: Mapping[str, Tensor], 
 
     That code's layers have a bias in every projection, projections of their own for sources, targets and values
     unless told to share, and fix or learn the two scalars by ``mode``: "gcn" (0, 0), "gat" (1, 0), "cat" (1, 1),
-    "lcat" (both learned), "gcngat" (lambda1 learned, lambda2 = 0), "gatcat" (lambda1 = 1, lambda2 learned).
+    "lcat" (both learned), "gcngat" (lambda2 = 0), "gatcat" (lambda1 = 1, lambda2 learned).
+
+    It computes what that code computes, which differs from the paper's formula in two places:
+
+    - With PyG 2.1 and later the neighbours' *mean* takes the place of their sum in the averages: the code sets
+      ``self.aggr = "add"`` for that step, which PyG no longer reads. ``neighbour_aggr="mean"``, the default here,
+      does the same; a checkpoint that was trained with an older PyG wants ``neighbour_aggr="sum"``.
+    - In mode "gcngat" the learned scalar is never applied, and gets no gradient: the layer is a GAT, and the
+      checkpoint's scalar is left out. ``LCATConv(lambda2=0.0)`` is the layer that the name promises.
 
     Args:
         family: "plain".
@@ -37,7 +45,7 @@ def from_published(family: str, version: str, state_dict: Mapping[str, Tensor], 
         state_dict: the published layer's ``state_dict``.
         **kwargs: the published constructor's arguments: ``in_channels``, ``out_channels``, ``heads``, ``mode``,
             ``negative_slope``, ``add_self_loops``, ``bias``, ``share_weights_score``, ``share_weights_value``,
-            ``aggr`` ("mean" only), and MessagePassing's ``flow``.
+            ``aggr`` ("mean" only), MessagePassing's ``flow``; and ``neighbour_aggr``, see above.
 
     Returns:
         an :class:`~lcat.nn.LCATConv` or :class:`~lcat.nn.LCATv2Conv` that holds the checkpoint's numbers.
@@ -64,6 +72,8 @@ def from_published(family: str, version: str, state_dict: Mapping[str, Tensor], 
     layer: LCATConv | LCATv2Conv
     layer = LCATConv(**options, score_bias=options["bias"]) if version == "v1" else LCATv2Conv(**options)
     state = _renamed(state_dict, version, shared_score, shared_value)
+    if kwargs.get("mode") == "gcngat":
+        state.pop("raw_lambda1", None)
     expected = set(layer.state_dict())
     if set(state) != expected:
         raise ValueError(
@@ -93,6 +103,7 @@ def _options(kwargs: dict[str, Any]) -> dict[str, Any]:
         "bias": True,
         "share_weights_score": False,
         "share_weights_value": False,
+        "neighbour_aggr": "mean",
     }
     known = {*options, "in_channels", "out_channels", "flow"}
     unknown = sorted(set(kwargs) - known)

@@ -1,0 +1,83 @@
+"""What CAT and L-CAT add to the attention layers of either version: two scalars, averages, values of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from lcat.nn._attention import AttentionConv, Edges, Nodes
+from lcat.nn._lambda import LambdaMixin
+from lcat.ops import aggregate
+
+_NEIGHBOUR_AGGREGATIONS = ("sum", "mean")
+
+
+class LCATMixin(LambdaMixin, AttentionConv):
+    """Goes before GATConv or GATv2Conv in the bases of a layer; its constructor calls :meth:`_make_lcat` last."""
+
+    neighbour_aggr: str
+    # The constructor of the GAT layer resets parameters before ours exist.
+    _complete = False
+
+    def _make_lcat(
+        self,
+        lambda1: float | None,
+        lambda2: float | None,
+        share_values: bool,
+        value_bias: bool,
+        parametrisation: str,
+        lambda1_init: float,
+        lambda2_init: float,
+        neighbour_aggr: str,
+    ) -> None:
+        if neighbour_aggr not in _NEIGHBOUR_AGGREGATIONS:
+            raise ValueError(
+                f"'neighbour_aggr' of {type(self).__name__} is {neighbour_aggr!r}; it takes "
+                f"{' or '.join(map(repr, _NEIGHBOUR_AGGREGATIONS))}"
+            )
+        self.neighbour_aggr = neighbour_aggr
+        self.share_values = share_values
+        self.lin_value = None if share_values else self._linear(1 - self._receiver, bias=value_bias)
+        self._make_lambdas(lambda1, lambda2, parametrisation, lambda1_init, lambda2_init)
+        self._complete = True
+        self._reset_lcat()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew; lambda1 and lambda2 go back to where they start."""
+        super().reset_parameters()
+        if self._complete:
+            self._reset_lcat()
+
+    def _reset_lcat(self) -> None:
+        if self.lin_value is not None:
+            self.lin_value.reset_parameters()
+        self._reset_lambdas()
+
+    def _strength(self) -> Tensor | float:
+        return self._lambda("lambda1")
+
+    def _values(self, nodes: Nodes, projected: tuple[Any, Any]) -> tuple[Any, Any]:
+        if self.lin_value is None:
+            return projected
+        j = 1 - self._receiver
+        value = self.lin_value(nodes.x[j]).unflatten(-1, (self.heads, self.out_channels))
+        return (value, projected[1]) if j == 0 else (projected[0], value)
+
+    def _averaged(self, own: Tensor, sent: Tensor, edges: Edges, nodes: Nodes, lambda2: Tensor | float) -> Tensor:
+        r""":math:`(h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)` over neighbours, no self-loops.
+
+        ``own`` [N_target, ...] are the :math:`h_i`, ``sent`` [N_source, ...] the :math:`h_j`. In a bipartite graph
+        where the layer adds no self-loops, equal indices are different nodes, and all edges are neighbours.
+        """
+        loops_are_edges = not nodes.one_set and not self.add_self_loops
+        graph = edges.bare if loops_are_edges else edges.bare.without_self_loops()
+        mask = self._masked_edges() if self.explain else None
+        total = aggregate(sent, graph, None if mask is None else graph.pick(mask))
+        degree = graph.in_degree.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
+        if self.neighbour_aggr == "mean":
+            total = total / degree.clamp(min=1.0)
+        return (own + lambda2 * total) / (1.0 + lambda2 * degree)
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, {self._lambda_repr()})"
