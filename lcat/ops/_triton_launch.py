@@ -28,6 +28,7 @@ _NUMBERS_PER_WARP = {
     "aggregate": 1024,
     "aggregate_weight": 1024,
     "v1_forward": 512,
+    "v1_target": 512,
     "v1_source": 512,
     "v2_forward": 512,
     "v2_target": 512,

@@ -9,11 +9,15 @@ multiplied; only the offset inside a row is 32 bits wide.
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from lcat.ops._triton_launch import launch, padded
+from lcat.graph import SortedEdges
+from lcat.ops._triton_launch import accumulator, launch, padded
 from lcat.ops._triton_schedule import Schedule
 
 __all__ = [
@@ -21,6 +25,8 @@ __all__ = [
     "gather_heads",
     "gather_rows",
     "merge_softmax_parts",
+    "parts_like",
+    "schedule_arguments",
     "segments",
     "store_heads",
     "store_rows",
@@ -29,6 +35,26 @@ __all__ = [
 
 # Where a running maximum starts. Finite, because -inf - -inf would be NaN in lanes that see no edge.
 LOWEST = tl.constexpr(-3.0e38)
+
+
+def schedule_arguments(edges: SortedEdges, schedule: Schedule, per_edge: bool) -> dict[str, Any]:
+    """The arguments by which a kernel walks over ``edges``; ``per_edge`` if it reads or writes per-edge tensors."""
+    return {
+        "OTHER": edges.other,
+        "EDGE": edges.edge if per_edge else None,
+        "ROW": schedule.row,
+        "START": schedule.start,
+        "STOP": schedule.stop,
+        "PART": schedule.part,
+        "count": schedule.num_segments,
+    }
+
+
+def parts_like(x: Tensor | None, schedule: Schedule, dtype: torch.dtype | None = None) -> Tensor | None:
+    """A buffer for the parts of cut rows of ``x``; ``None`` if there are none, or no ``x``."""
+    if x is None or schedule.num_parts == 0:
+        return None
+    return torch.empty(schedule.num_parts, *x.shape[1:], dtype=dtype or x.dtype, device=x.device)
 
 
 @triton.jit
@@ -149,6 +175,7 @@ def _softmax_kernel(
     peak = tl.max(top, axis=0)
     shrink = tl.exp(top - peak)
     mass = tl.sum(mass * shrink, axis=0)
+    mass = tl.where(row < 0, 1.0, mass)  # a place that no row uses: nothing is stored, and nothing is divided by 0
     x = tl.sum(total * shrink[:, None], axis=0) / mass
     tl.store((X + (row * H + head) * F) + column, x.to(X.dtype.element_ty), mask=(column < F) & (row >= 0))
     if STORE_LSE:
@@ -156,7 +183,7 @@ def _softmax_kernel(
 
 
 def merge_softmax_parts(
-    part_lse: Tensor | None, lse: Tensor, pairs: list[tuple[Tensor | None, Tensor | None]], schedule: Schedule, acc: tl.dtype
+    part_lse: Tensor | None, lse: Tensor, pairs: list[tuple[Tensor | None, Tensor | None]], schedule: Schedule
 ) -> None:
     """Put together the rows that were cut: parts weighted by ``exp(part_lse - lse)``, and ``lse`` itself.
 
@@ -165,7 +192,6 @@ def merge_softmax_parts(
         lse: ``[N, H]``, of which the rows that were cut are written.
         pairs: ``(parts [P, H, ...], x [N, H, ...])``; each x is the average of its parts under the softmax.
         schedule: which parts belong to which row.
-        acc: the type of sums.
     """
     if part_lse is None:
         return
@@ -191,5 +217,5 @@ def merge_softmax_parts(
             F=width,
             P=4,
             C=columns,
-            ACC=acc,
+            ACC=accumulator(lse.dtype),
         )

@@ -17,7 +17,15 @@ from torch import Tensor
 from lcat.graph import SortedEdges
 from lcat.ops._triton_launch import accumulator, blocks, launch, tile_shape
 from lcat.ops._triton_schedule import schedule_of
-from lcat.ops._triton_tiles import gather_heads, gather_rows, segments, store_rows, sum_parts
+from lcat.ops._triton_tiles import (
+    gather_heads,
+    gather_rows,
+    parts_like,
+    schedule_arguments,
+    segments,
+    store_rows,
+    sum_parts,
+)
 
 __all__ = ["forward", "weight_grad"]
 
@@ -101,10 +109,8 @@ def forward(x: Tensor, weight: Tensor | None, csr: SortedEdges, num_targets: int
     if weight is None or weight.dim() == 1:
         heads, features = 1, heads * features
     schedule = schedule_of(csr)
-    parts = None
-    if schedule.num_parts:
-        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-        parts = torch.empty(schedule.num_parts, heads, features, dtype=wide, device=x.device)
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    parts = parts_like(out, schedule, wide)
     tile = tile_shape("aggregate", heads, min(features, _MOST_COLUMNS), x.dtype)
     launch(
         _forward_kernel,
@@ -114,13 +120,6 @@ def forward(x: Tensor, weight: Tensor | None, csr: SortedEdges, num_targets: int
         WEIGHT=weight,
         OUT=out,
         PARTS=parts,
-        OTHER=csr.other,
-        EDGE=None if weight is None else csr.edge,
-        ROW=schedule.row,
-        START=schedule.start,
-        STOP=schedule.stop,
-        PART=schedule.part,
-        count=schedule.num_segments,
         H=heads,
         F=features,
         R=tile.rows,
@@ -128,6 +127,7 @@ def forward(x: Tensor, weight: Tensor | None, csr: SortedEdges, num_targets: int
         HB=tile.heads,
         FB=tile.features,
         ACC=accumulator(x.dtype),
+        **schedule_arguments(csr, schedule, per_edge=weight is not None),
     )
     sum_parts(parts, out, schedule)
     return out
@@ -162,13 +162,6 @@ def weight_grad(grad: Tensor, x: Tensor, csr: SortedEdges, heads_in_weight: bool
         GRAD=grad,
         X=x,
         OUT=out,
-        OTHER=csr.other,
-        EDGE=csr.edge,
-        ROW=schedule.row,
-        START=schedule.start,
-        STOP=schedule.stop,
-        PART=schedule.part,
-        count=schedule.num_segments,
         H=heads,
         F=features,
         R=tile.rows,
@@ -176,5 +169,6 @@ def weight_grad(grad: Tensor, x: Tensor, csr: SortedEdges, heads_in_weight: bool
         HB=tile.heads,
         FB=tile.features,
         ACC=accumulator(x.dtype),
+        **schedule_arguments(csr, schedule, per_edge=True),
     )
     return out
