@@ -1,0 +1,146 @@
+"""The compiled CPU kernels: which library is loaded, and how its functions are called.
+
+``setup.py`` builds one library for each instruction set; the best one that this processor can run is loaded
+when it is first needed. The functions have a plain C interface (``csrc/*.cpp``) and run without the interpreter
+lock, on as many threads as ``torch.get_num_threads()``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["NativeStatus", "call", "chunks", "native_status"]
+
+# What a processor that torch describes by the first word can run, best first.
+_RUNNABLE = {"AVX512": ("avx512", "avx2", "baseline"), "AVX2": ("avx2", "baseline")}
+_TYPES = {torch.float32: "f32", torch.float64: "f64"}
+
+
+@dataclass(frozen=True)
+class NativeStatus:
+    """The state of the compiled CPU kernels.
+
+    Args:
+        instruction_set: "avx512", "avx2" or "baseline"; ``None`` if no library is loaded.
+        path: where the library is.
+        problem: why no library, or not the best one for this processor, is loaded; else ``None``.
+    """
+
+    instruction_set: str | None
+    path: str | None
+    problem: str | None
+
+
+@cache
+def _load() -> tuple[ctypes.CDLL | None, NativeStatus]:
+    runnable = _RUNNABLE.get(torch.backends.cpu.get_cpu_capability(), ("baseline",))
+    problems = []
+    for name in runnable:
+        path = _find(f"_native_{name}")
+        if path is None:
+            problems.append(f"there is no library built for {name}")
+            continue
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError as error:
+            problems.append(f"{path.name} does not load: {error}")
+            continue
+        _declare(library)
+        return library, NativeStatus(name, str(path), "; ".join(problems) or None)
+    remedy = "install a C++ compiler (g++ or clang++) and reinstall: pip install --force-reinstall --no-deps lcat-gnn"
+    return None, NativeStatus(None, None, "; ".join(problems) + f" ({remedy})")
+
+
+def _find(stem: str) -> Path | None:
+    folder = Path(__file__).parent
+    for suffix in EXTENSION_SUFFIXES:
+        path = folder / (stem + suffix)
+        if path.exists():
+            return path
+    return None
+
+
+def native_status() -> NativeStatus:
+    """Whether the compiled CPU kernels are there, for which instruction set, and what is missing.
+
+    Example:
+        >>> import lcat.ops
+        >>> status = lcat.ops.native_status()
+        >>> (status.instruction_set is None) == (status.path is None)
+        True
+    """
+    return _load()[1]
+
+
+def chunks() -> int:
+    """Into how many chunks the kernels cut their work: the first dimension of per-chunk sums."""
+    library = _load()[0]
+    assert library is not None
+    return int(library.lcat_chunks())
+
+
+def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> None:
+    """Run ``lcat_<function>_<type>`` on contiguous CPU tensors, numbers and ``None`` (a null pointer).
+
+    Raises:
+        MemoryError: a kernel found no memory for its buffers.
+    """
+    library = _load()[0]
+    assert library is not None
+    converted = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
+    if getattr(library, f"lcat_{function}_{_TYPES[dtype]}")(*converted, torch.get_num_threads()):
+        raise MemoryError(f"the compiled kernel '{function}' found no memory for its buffers")
+
+
+# p: pointer, i: int64, d: double. The number of threads comes last everywhere.
+_SIGNATURES = {
+    "aggregate": "pppppp iii",
+    "aggregate_weight": "pppppp iii",
+    "attend_v1_forward": "pppppppp pppp iii ddi",
+    "attend_v1_targets": "pppppppp iiid",
+    "attend_v1_backward": "pppppp ppp pppp iii ddi",
+    "attend_v2_forward": "pppp ppip ppp pp iii ddi",
+    "attend_v2_targets": "pppp iii",
+    "attend_v2_by_target": "ppppp ppip p ppp ppppp iii ddi",
+    "attend_v2_by_source": "ppppp ppip p ppp ppp iii ddi",
+}
+_C_TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    for name, letters in _SIGNATURES.items():
+        for suffix in _TYPES.values():
+            function = getattr(library, f"lcat_{name}_{suffix}")
+            function.argtypes = [*(_C_TYPES[letter] for letter in letters.replace(" ", "")), ctypes.c_int]
+            function.restype = ctypes.c_int
+    library.lcat_chunks.argtypes = []
+    library.lcat_chunks.restype = ctypes.c_int64
+
+
+def compute_type(*tensors: Tensor | None) -> torch.dtype:
+    """The type that sums are made in: float64 if any argument is float64, else float32."""
+    wide = any(t is not None and t.dtype == torch.float64 for t in tensors)
+    return torch.float64 if wide else torch.float32
+
+
+def index32(indices: Tensor) -> Tensor:
+    """Indices as the kernels read them; a copy only for the int64 indices of a traced graph."""
+    return indices.to(torch.int32)
+
+
+def as_dense(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """The tensor in ``dtype``, contiguous."""
+    return None if tensor is None else tensor.to(dtype).contiguous()
+
+
+def seed_value(seed: Tensor | None) -> int:
+    """The number in a seed tensor; 0 where there is no dropout and so no seed."""
+    return 0 if seed is None else int(seed.item())

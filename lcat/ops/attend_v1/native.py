@@ -1,0 +1,88 @@
+"""attend_v1 on the CPU by compiled kernels (``csrc/attend_v1.cpp``); the interface is that of lcat.ops._fused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lcat.graph import SortedEdges
+from lcat.ops._native import as_dense, call, compute_type, index32, seed_value
+
+
+def forward(
+    s: Tensor,
+    t: Tensor | None,
+    v: Tensor,
+    edge_score: Tensor | None,
+    edge_weight: Tensor | None,
+    csr: SortedEdges,
+    slope: float,
+    dropout: float,
+    seed: Tensor | None,
+    keep_positive: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """One pass over the edges by target: ``(out, lse, positive, positive_mass)``."""
+    dtype = compute_type(s, t, v, edge_score, edge_weight)
+    num_targets, (heads, width) = csr.pointer.shape[0] - 1, v.shape[1:]
+    values = v.to(dtype).contiguous()
+    out, lse = values.new_empty(num_targets, heads, width), values.new_empty(num_targets, heads)
+    positive = values.new_empty(num_targets, heads, width) if keep_positive else None
+    positive_mass = values.new_empty(num_targets, heads) if keep_positive else None
+    call(
+        *("attend_v1_forward", dtype, as_dense(s, dtype), as_dense(t, dtype), values),
+        *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype)),
+        *(csr.pointer, index32(csr.other), index32(csr.edge)),
+        *(out, lse, positive, positive_mass, num_targets, heads, width, slope, dropout, seed_value(seed)),
+    )
+    return out, lse, positive, positive_mass
+
+
+def backward(
+    grad: Tensor,
+    s: Tensor,
+    t: Tensor | None,
+    v: Tensor,
+    edge_score: Tensor | None,
+    edge_weight: Tensor | None,
+    out: Tensor,
+    lse: Tensor,
+    positive: Tensor | None,
+    positive_mass: Tensor | None,
+    csr: SortedEdges,
+    csc: SortedEdges,
+    slope: float,
+    dropout: float,
+    seed: Tensor | None,
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """One pass over the nodes, and one over the edges by source: the gradients of s, t, v, scores and weights."""
+    dtype = out.dtype
+    (num_sources, heads, width), num_targets = v.shape, out.shape[0]
+    need_s, need_t, need_v, need_score, need_weight = needs
+    gradient = grad.to(dtype).contiguous()
+    packed = out.new_empty(num_targets, 3, heads)
+    dt = out.new_empty(num_targets, heads) if need_t else None
+    call(
+        *("attend_v1_targets", dtype, gradient, as_dense(t, dtype), out, lse, positive, positive_mass),
+        *(packed, dt, num_targets, heads, width, slope),
+    )
+    # Edges beyond pointer[-1] are dead: no kernel visits them.
+    num_edges = csc.edge.shape[0]
+    ds = out.new_empty(num_sources, heads) if need_s else None
+    dv = out.new_empty(num_sources, heads, width) if need_v else None
+    d_score = out.new_zeros(num_edges, heads) if need_score else None
+    d_weight = out.new_zeros(num_edges) if need_weight else None
+    if need_s or need_v or need_score or need_weight:
+        call(
+            *("attend_v1_backward", dtype, gradient, as_dense(s, dtype), as_dense(v, dtype)),
+            *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype), packed),
+            *(csc.pointer, index32(csc.other), index32(csc.edge), ds, dv, d_score, d_weight),
+            *(num_sources, heads, width, slope, dropout, seed_value(seed)),
+        )
+    arguments = (s, t, v, edge_score, edge_weight)
+    gradients = (ds, dt, dv, d_score, d_weight)
+    return tuple(
+        g.to(a.dtype) if g is not None and a is not None else None
+        for a, g in zip(arguments, gradients, strict=True)
+    )

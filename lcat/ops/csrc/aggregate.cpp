@@ -1,0 +1,114 @@
+// aggregate: y_i = sum_{j -> i} w_ij x_j, and the gradient of w.
+#include <cstdint>
+
+#include "block.h"
+#include "export.h"
+#include "work.h"
+
+namespace lcat {
+namespace {
+
+template <class T>
+struct Aggregate {
+  const T* x;
+  const T* weight;  // [E, heads], or null for ones
+  const int64_t* pointer;
+  const int32_t* other;
+  const int32_t* edge;
+  T* out;
+  int64_t rows, heads, width;  // a row of x is heads * width numbers
+
+  template <class Shape>
+  void run(const Shape& shape, int chunk) const {
+    const int64_t row_width = heads * width, last = pointer[rows];
+    const int most = block_length<T>(row_width);
+    const int64_t ahead = most;
+    const auto weights = scratch<T>(kMostEdges * heads);
+    if (weight == nullptr) std::fill_n(weights.get(), kMostEdges * heads, T(1));
+    Rows<T> gathered, weight_rows;
+    const Range range = rows_of_chunk(pointer, rows, chunk);
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      T* sum = out + i * row_width;
+      if (pointer[i] == pointer[i + 1]) std::fill_n(sum, row_width, T(0));
+      for (int64_t slot = pointer[i]; slot < pointer[i + 1]; slot += most) {
+        const int n = int(std::min<int64_t>(most, pointer[i + 1] - slot));
+        for (int b = 0; b < n && slot + ahead + b < last; ++b) {
+          prefetch_row(x + other[slot + ahead + b] * row_width, row_width);
+          if (weight != nullptr) __builtin_prefetch(weight + edge[slot + ahead + b] * heads);
+        }
+        gathered.gather(x, row_width, other + slot, n);
+        if (weight != nullptr) {
+          weight_rows.gather(weight, heads, edge + slot, n);
+          gather_heads(weight_rows.at, n, heads, weights.get());
+        }
+        if (slot == pointer[i]) {
+          add_weighted_rows<true>(shape, gathered.at, n, heads, weights.get(), sum);
+        } else {
+          add_weighted_rows<false>(shape, gathered.at, n, heads, weights.get(), sum);
+        }
+      }
+    }
+  }
+};
+
+// d w_ij = <g_i, x_j>, over all heads or for each.
+template <class T>
+struct WeightGradient {
+  const T* gradient;
+  const T* x;
+  const int64_t* pointer;
+  const int32_t* other;
+  const int32_t* edge;
+  T* out;  // [E, heads]
+  int64_t rows, heads, width;
+
+  template <class Shape>
+  void run(const Shape& shape, int chunk) const {
+    const int64_t row_width = heads * width, last = pointer[rows];
+    const int most = block_length<T>(row_width);
+    const auto dots = scratch<T>(kMostEdges * heads);
+    Rows<T> gathered;
+    const Range range = rows_of_chunk(pointer, rows, chunk);
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      for (int64_t slot = pointer[i]; slot < pointer[i + 1]; slot += most) {
+        const int n = int(std::min<int64_t>(most, pointer[i + 1] - slot));
+        for (int b = 0; b < n && slot + most + b < last; ++b) {
+          prefetch_row(x + other[slot + most + b] * row_width, row_width);
+        }
+        gathered.gather(x, row_width, other + slot, n);
+        dot_rows(shape, gathered.at, n, heads, gradient + i * row_width, dots.get());
+        for (int b = 0; b < n; ++b) {
+          for (int64_t h = 0; h < heads; ++h) out[edge[slot + b] * heads + h] = dots[quad_order(b, h, heads)];
+        }
+      }
+    }
+  }
+};
+
+template <class Kernel>
+int launch(const Kernel& kernel, int threads) {
+  int status = 0;
+  with_head_shape<std::remove_const_t<std::remove_pointer_t<decltype(kernel.out)>>>(kernel.width, [&](auto shape) {
+    status = for_chunks(threads, [&](int chunk) { kernel.run(shape, chunk); });
+  });
+  return status;
+}
+
+}  // namespace
+}  // namespace lcat
+
+#define LCAT_AGGREGATE(NAME, T)                                                                              \
+  LCAT_EXPORT int lcat_aggregate_##NAME(const T* x, const T* weight, const int64_t* pointer,                 \
+                                        const int32_t* other, const int32_t* edge, T* out, int64_t rows,     \
+                                        int64_t heads, int64_t width, int threads) {                         \
+    return lcat::launch(lcat::Aggregate<T>{x, weight, pointer, other, edge, out, rows, heads, width},        \
+                        threads);                                                                            \
+  }                                                                                                          \
+  LCAT_EXPORT int lcat_aggregate_weight_##NAME(const T* gradient, const T* x, const int64_t* pointer,        \
+                                               const int32_t* other, const int32_t* edge, T* out,            \
+                                               int64_t rows, int64_t heads, int64_t width, int threads) {    \
+    return lcat::launch(                                                                                     \
+        lcat::WeightGradient<T>{gradient, x, pointer, other, edge, out, rows, heads, width}, threads);       \
+  }
+LCAT_AGGREGATE(f32, float)
+LCAT_AGGREGATE(f64, double)

@@ -1,0 +1,361 @@
+// attend_v2: y_i = sum_{j -> i} w_ij softmax_j(att . LeakyReLU(z_ij)) v_j with z_ij = k_j + q_i + matrix . attr_ij.
+//
+// The backward pass visits the edges twice, by target for dq and by source for dk and dv, and computes the
+// softmax coefficients p_ij anew from lse. Two sums are saved by algebra:
+// - ds_ij sums to zero over j, so that dq_i = att (1 - slope) sum_{z > 0} ds_ij, feature by feature;
+// - LeakyReLU(z) = LeakyReLU'(z) z, so that datt = sum_ij ds_ij LeakyReLU'(z_ij) z_ij falls apart into sums over
+//   targets (times q_i), over sources (times k_j) and over features, which need no visit of the edges.
+#include <cstdint>
+
+#include "edge_features.h"
+#include "export.h"
+#include "philox.h"
+#include "scores.h"
+#include "work.h"
+
+namespace lcat {
+namespace {
+
+template <class T>
+struct Edges {
+  const int64_t* pointer;
+  const int32_t *other, *edge;
+  int64_t rows;
+};
+
+template <class T>
+struct V2Forward {
+  const T *k, *q, *v, *att, *edge_weight;  // edge_weight may be null; v may be k
+  EdgeFeatures<T> features;
+  Edges<T> edges;
+  T *out, *lse;
+  int64_t heads, width;
+  T slope;
+  Dropout dropout;
+
+  template <class Shape>
+  void run(const Shape& shape, int chunk) const {
+    const int64_t row_width = heads * width, last = edges.pointer[edges.rows];
+    const int most = block_length<T>(row_width);
+    const auto memory = scratch<T>(kMostEdges * heads * 2);
+    T *coefficients = memory.get(), *multiplier = coefficients + kMostEdges * heads;
+    Softmax<T> softmax(heads);
+    ShiftedRows<T> keys(features, row_width, most);
+    Rows<T> values;
+    const Range range = rows_of_chunk(edges.pointer, edges.rows, chunk);
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      const int64_t begin = edges.pointer[i], end = edges.pointer[i + 1];
+      T* sum = out + i * row_width;
+      if (begin == end) {
+        std::fill_n(sum, row_width, T(0));
+        std::fill_n(lse + i * heads, heads, T(0));
+        continue;
+      }
+      const bool single = end - begin <= most;
+      for (int64_t slot = begin; slot < end; slot += most) {
+        const int n = int(std::min<int64_t>(most, end - slot));
+        for (int b = 0; b < n && slot + most + b < last; ++b) {
+          const int64_t at = edges.other[slot + most + b] * row_width;
+          prefetch_row(k + at, row_width);
+          if (v != k) prefetch_row(v + at, row_width);
+        }
+        const T* const* key_rows = keys.gather(k, edges.other + slot, edges.edge + slot, n);
+        values.gather(v, row_width, edges.other + slot, n);
+        score_rows(shape, key_rows, n, heads, q + i * row_width, att, slope, coefficients);
+        softmax.block(coefficients, n, slot == begin);
+        if (slot > begin) scale_heads(shape, heads, softmax.shrink, sum);
+        if (single) {
+          softmax.finish(lse + i * heads);
+          scale_block(coefficients, n, heads, softmax.shrink);
+        }
+        if (dropout.active || edge_weight) {
+          multipliers(dropout, edge_weight, edges.edge + slot, n, heads, multiplier);
+          for (int64_t at = 0; at < whole_quads(n) * heads * 4; at += 4) {
+            store(coefficients + at, load<4>(coefficients + at) * load<4>(multiplier + at));
+          }
+        }
+        if (slot == begin) {
+          add_weighted_rows<true>(shape, values.at, n, heads, coefficients, sum);
+        } else {
+          add_weighted_rows<false>(shape, values.at, n, heads, coefficients, sum);
+        }
+      }
+      if (!single) {
+        softmax.finish(lse + i * heads);
+        scale_heads(shape, heads, softmax.shrink, sum);
+      }
+    }
+  }
+};
+
+// Scores and dots of a block -> ds_ij (in place of the dots) and coefficients times multiplier (in place of the
+// scores); of the edges that fill up the last four, both are 0.
+template <class T>
+LCAT_INLINE void differentiate(T* scores, T* dots, const T* lse, const T* delta, int64_t step, const T* multiplier,
+                               int n, int64_t heads) {
+  const int quads = whole_quads(n);
+  const int64_t stride = heads * 4;
+  for (int b = n; b < quads * 4; ++b) {
+    for (int64_t h = 0; h < heads; ++h) {
+      scores[quad_order(b, h, heads)] = -INFINITY;
+      dots[quad_order(b, h, heads)] = 0;
+    }
+  }
+  for (int q = 0; q < quads; ++q, lse += step, delta += step) {
+    for (int64_t c = 0, at = q * stride; c < stride; c += 4, at += 4) {
+      store(scores + at, load<4>(scores + at) - load<4>(lse + c));
+    }
+  }
+  constexpr int W = kWidest<T>;
+  int64_t i = 0;
+  for (; i + W <= quads * stride; i += W) store(scores + i, exponential(load<W>(scores + i)));
+  for (; i < quads * stride; i += 4) store(scores + i, exponential(load<4>(scores + i)));
+  delta -= quads * step;
+  for (int q = 0; q < quads; ++q, delta += step) {
+    for (int64_t c = 0, at = q * stride; c < stride; c += 4, at += 4) {
+      const auto p = load<4>(scores + at);
+      if (multiplier) {
+        const auto m = load<4>(multiplier + at);
+        store(dots + at, p * (load<4>(dots + at) * m - load<4>(delta + c)));
+        store(scores + at, p * m);
+      } else {
+        store(dots + at, p * (load<4>(dots + at) - load<4>(delta + c)));
+      }
+    }
+  }
+}
+
+// <g, y> of each target and head, beside lse, for the pass by source: packed is [N, 2, H].
+template <class T>
+struct V2Targets {
+  const T *gradient, *out, *lse;
+  T* packed;
+  int64_t rows, heads, width;
+  T slope;
+
+  template <class Shape>
+  void run(const Shape& shape, int chunk) const {
+    const Range range = part_of_chunk(rows, chunk);
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      for (int64_t h = 0; h < heads; ++h) {
+        const int64_t at = i * heads + h;
+        packed[i * heads * 2 + h] = lse[at];
+        packed[i * heads * 2 + heads + h] = dot(shape, gradient + at * width, out + at * width);
+      }
+    }
+  }
+};
+
+template <class T>
+struct V2ByTarget {
+  const T *gradient, *k, *q, *v, *att, *edge_weight, *packed;
+  EdgeFeatures<T> features;
+  Edges<T> edges;
+  T *dq, *d_edge_weight, *d_edge_attr;  // each may be null
+  T *att_sums, *matrix_sums;            // [kChunks, H * F] and [kChunks, count, H * F], filled with 0; may be null
+  int64_t heads, width;
+  T slope;
+  Dropout dropout;
+
+  template <class Shape>
+  void run(const Shape& shape, int chunk) const {
+    const int64_t row_width = heads * width, last = edges.pointer[edges.rows], stride = heads * 4;
+    const int64_t size = kMostEdges * heads;
+    const int most = block_length<T>(row_width);
+    const auto memory = scratch<T>(size * 4 + stride * 2 + row_width);
+    T *scores = memory.get(), *dots = scores + size, *multiplier = dots + size, *kept = multiplier + size,
+      *lse = kept + size, *delta = lse + stride, *sum = delta + stride;
+    const bool multiplied = dropout.active || edge_weight;
+    ShiftedRows<T> keys(features, row_width, most);
+    Rows<T> values;
+    const Range range = rows_of_chunk(edges.pointer, edges.rows, chunk);
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      const T *query = q + i * row_width, *pack = packed + i * heads * 2;
+      for (int64_t h = 0; h < heads; ++h) {
+        store(lse + h * 4, splat<4>(pack[h]));
+        store(delta + h * 4, splat<4>(pack[heads + h]));
+      }
+      std::fill_n(sum, row_width, T(0));
+      for (int64_t slot = edges.pointer[i]; slot < edges.pointer[i + 1]; slot += most) {
+        const int n = int(std::min<int64_t>(most, edges.pointer[i + 1] - slot));
+        for (int b = 0; b < n && slot + most + b < last; ++b) {
+          const int64_t at = edges.other[slot + most + b] * row_width;
+          prefetch_row(k + at, row_width);
+          if (v != k) prefetch_row(v + at, row_width);
+        }
+        const T* const* key_rows = keys.gather(k, edges.other + slot, edges.edge + slot, n);
+        values.gather(v, row_width, edges.other + slot, n);
+        score_and_dot_rows(shape, key_rows, values.at, n, heads, query, att, gradient + i * row_width, slope, scores,
+                           dots);
+        if (multiplied) multipliers(dropout, edge_weight, edges.edge + slot, n, heads, multiplier);
+        if (d_edge_weight) weight_gradient(slot, n, scores, dots, lse, kept);
+        differentiate(scores, dots, lse, delta, 0, multiplied ? multiplier : nullptr, n, heads);
+        add_where_active(shape, key_rows, n, heads, query, dots, sum);
+        if (features && matrix_sums) {
+          for (int b = 0; b < n; ++b) {
+            const int64_t e = edges.edge[slot + b];
+            feature_gradients(features, att, key_rows[b], query, dots + quad_order(b, 0, heads), heads, width, slope,
+                              features.attr + e * features.count, d_edge_attr ? d_edge_attr + e * features.count : nullptr,
+                              matrix_sums + chunk * features.count * row_width);
+          }
+        }
+      }
+      for (int64_t f = 0; f < row_width; ++f) sum[f] *= 1 - slope;
+      if (att_sums) {
+        T* to = att_sums + chunk * row_width;
+        for (int64_t f = 0; f < row_width; ++f) to[f] += sum[f] * query[f];
+      }
+      if (dq) {
+        for (int64_t f = 0; f < row_width; ++f) dq[i * row_width + f] = sum[f] * att[f];
+      }
+    }
+  }
+
+  void weight_gradient(int64_t slot, int n, const T* scores, const T* dots, const T* lse, T* kept) const {
+    multipliers<T>(dropout, nullptr, edges.edge + slot, n, heads, kept);
+    for (int b = 0; b < n; ++b) {
+      T sum = 0;
+      for (int64_t h = 0; h < heads; ++h) {
+        const int64_t at = quad_order(b, h, heads);
+        sum += exponential(scores[at] - lse[h * 4]) * kept[at] * dots[at];
+      }
+      d_edge_weight[edges.edge[slot + b]] = sum;
+    }
+  }
+};
+
+template <class T>
+struct V2BySource {
+  const T *gradient, *k, *q, *v, *att, *edge_weight, *packed;
+  EdgeFeatures<T> features;
+  Edges<T> edges;
+  T *dk, *dv;   // where v is k, dk is the whole gradient and dv null
+  T* att_sums;  // as above
+  int64_t heads, width;
+  T slope;
+  Dropout dropout;
+
+  template <class Shape>
+  void run(const Shape& shape, int chunk) const {
+    const int64_t row_width = heads * width, last = edges.pointer[edges.rows], stride = heads * 4;
+    const int64_t size = kMostEdges * heads;
+    const int most = block_length<T>(row_width);
+    const auto memory = scratch<T>(size * 5 + stride + row_width * 2);
+    T *scores = memory.get(), *dots = scores + size, *multiplier = dots + size, *lses = multiplier + size,
+      *deltas = lses + size, *total = deltas + size, *sum = total + stride, *value_sum = sum + row_width;
+    const bool multiplied = dropout.active || edge_weight;
+    ShiftedRows<T> queries(features, row_width, most);
+    Rows<T> gradients, packs;
+    const Range range = rows_of_chunk(edges.pointer, edges.rows, chunk);
+    for (int64_t j = range.begin; j < range.end; ++j) {
+      const T *key = k + j * row_width, *value = v + j * row_width;
+      std::fill_n(sum, row_width, T(0));
+      std::fill_n(value_sum, row_width, T(0));
+      std::fill_n(total, stride, T(0));
+      for (int64_t slot = edges.pointer[j]; slot < edges.pointer[j + 1]; slot += most) {
+        const int n = int(std::min<int64_t>(most, edges.pointer[j + 1] - slot)), quads = whole_quads(n);
+        for (int b = 0; b < n && slot + most + b < last; ++b) {
+          const int64_t i = edges.other[slot + most + b];
+          prefetch_row(q + i * row_width, row_width);
+          prefetch_row(gradient + i * row_width, row_width);
+          prefetch_row(packed + i * heads * 2, heads * 2);
+        }
+        const T* const* query_rows = queries.gather(q, edges.other + slot, edges.edge + slot, n);
+        gradients.gather(gradient, row_width, edges.other + slot, n);
+        score_and_dot_rows(shape, query_rows, gradients.at, n, heads, key, att, value, slope, scores, dots);
+        packs.gather(packed, heads * 2, edges.other + slot, n);
+        gather_heads(packs.at, n, heads, lses);
+        for (int b = 0; b < quads * 4; ++b) packs.at[b] += heads;
+        gather_heads(packs.at, n, heads, deltas);
+        if (multiplied) multipliers(dropout, edge_weight, edges.edge + slot, n, heads, multiplier);
+        differentiate(scores, dots, lses, deltas, stride, multiplied ? multiplier : nullptr, n, heads);
+        for (int quad = 0; quad < quads; ++quad) {
+          for (int64_t c = 0; c < stride; c += 4) {
+            store(total + c, load<4>(total + c) + load<4>(dots + quad * stride + c));
+          }
+        }
+        add_where_active(shape, query_rows, n, heads, key, dots, sum);
+        add_weighted_rows<false>(shape, gradients.at, n, heads, scores, value_sum);
+      }
+      finish(chunk, j, key, total, sum, value_sum);
+    }
+  }
+
+  void finish(int chunk, int64_t j, const T* key, const T* total, T* sum, const T* value_sum) const {
+    const int64_t row_width = heads * width;
+    for (int64_t h = 0; h < heads; ++h) {
+      const T* four = total + h * 4;
+      const T below = slope * ((four[0] + four[1]) + (four[2] + four[3]));
+      for (int64_t f = h * width; f < (h + 1) * width; ++f) sum[f] = (1 - slope) * sum[f] + below;
+    }
+    if (att_sums) {
+      T* to = att_sums + chunk * row_width;
+      for (int64_t f = 0; f < row_width; ++f) to[f] += sum[f] * key[f];
+    }
+    T *to_key = dk ? dk + j * row_width : nullptr, *to_value = dv ? dv + j * row_width : nullptr;
+    if (to_key) {
+      if (v == k) {
+        for (int64_t f = 0; f < row_width; ++f) to_key[f] = sum[f] * att[f] + value_sum[f];
+      } else {
+        for (int64_t f = 0; f < row_width; ++f) to_key[f] = sum[f] * att[f];
+      }
+    }
+    if (to_value) std::copy_n(value_sum, row_width, to_value);
+  }
+};
+
+template <class Kernel>
+int launch(const Kernel& kernel, int threads) {
+  int status = 0;
+  with_head_shape<std::remove_const_t<decltype(kernel.slope)>>(kernel.width, [&](auto shape) {
+    status = for_chunks(threads, [&](int chunk) { kernel.run(shape, chunk); });
+  });
+  return status;
+}
+
+}  // namespace
+}  // namespace lcat
+
+#define LCAT_ATTEND_V2(NAME, T)                                                                                \
+  LCAT_EXPORT int lcat_attend_v2_forward_##NAME(                                                               \
+      const T* k, const T* q, const T* v, const T* att, const T* edge_attr, const T* edge_matrix,              \
+      int64_t edge_width, const T* edge_weight, const int64_t* pointer, const int32_t* other,                  \
+      const int32_t* edge, T* out, T* lse, int64_t rows, int64_t heads, int64_t width, double slope,           \
+      double dropout, int64_t seed, int threads) {                                                             \
+    return lcat::launch(                                                                                       \
+        lcat::V2Forward<T>{k, q, v, att, edge_weight, {edge_attr, edge_matrix, edge_width},                    \
+                           {pointer, other, edge, rows}, out, lse, heads, width, T(slope),                     \
+                           lcat::Dropout(dropout, seed)},                                                      \
+        threads);                                                                                              \
+  }                                                                                                            \
+  LCAT_EXPORT int lcat_attend_v2_targets_##NAME(const T* gradient, const T* out, const T* lse, T* packed,      \
+                                                int64_t rows, int64_t heads, int64_t width, int threads) {     \
+    return lcat::launch(lcat::V2Targets<T>{gradient, out, lse, packed, rows, heads, width, T(0)}, threads);    \
+  }                                                                                                            \
+  LCAT_EXPORT int lcat_attend_v2_by_target_##NAME(                                                             \
+      const T* gradient, const T* k, const T* q, const T* v, const T* att, const T* edge_attr,                 \
+      const T* edge_matrix, int64_t edge_width, const T* edge_weight, const T* packed,                         \
+      const int64_t* pointer, const int32_t* other, const int32_t* edge, T* dq, T* d_edge_weight,              \
+      T* d_edge_attr, T* att_sums, T* matrix_sums, int64_t rows, int64_t heads, int64_t width, double slope,   \
+      double dropout, int64_t seed, int threads) {                                                             \
+    return lcat::launch(                                                                                       \
+        lcat::V2ByTarget<T>{gradient, k, q, v, att, edge_weight, packed, {edge_attr, edge_matrix, edge_width}, \
+                            {pointer, other, edge, rows}, dq, d_edge_weight, d_edge_attr, att_sums,            \
+                            matrix_sums, heads, width, T(slope), lcat::Dropout(dropout, seed)},                \
+        threads);                                                                                              \
+  }                                                                                                            \
+  LCAT_EXPORT int lcat_attend_v2_by_source_##NAME(                                                             \
+      const T* gradient, const T* k, const T* q, const T* v, const T* att, const T* edge_attr,                 \
+      const T* edge_matrix, int64_t edge_width, const T* edge_weight, const T* packed,                         \
+      const int64_t* pointer, const int32_t* other, const int32_t* edge, T* dk, T* dv, T* att_sums,            \
+      int64_t rows, int64_t heads, int64_t width, double slope, double dropout, int64_t seed, int threads) {   \
+    return lcat::launch(                                                                                       \
+        lcat::V2BySource<T>{gradient, k, q, v, att, edge_weight, packed, {edge_attr, edge_matrix, edge_width}, \
+                            {pointer, other, edge, rows}, dk, dv, att_sums, heads, width, T(slope),            \
+                            lcat::Dropout(dropout, seed)},                                                     \
+        threads);                                                                                              \
+  }
+LCAT_ATTEND_V2(f32, float)
+LCAT_ATTEND_V2(f64, double)
+
+LCAT_EXPORT int64_t lcat_chunks() { return lcat::kChunks; }

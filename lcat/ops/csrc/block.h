@@ -1,0 +1,273 @@
+// Blocks of edges: what the kernels do with a few gathered rows at a time.
+//
+// A kernel walks the slots of one node in blocks short enough for the gathered rows to stay in the cache. Inside
+// a block, edges are taken four at a time. Numbers with one value per edge and head lie in *quad order*,
+//
+//     at(b, h) = (b / 4 * heads + h) * 4 + b % 4          (b: edge within the block, h: head)
+//
+// so that four edges of a head are one vector, and a softmax is plain arithmetic on contiguous memory.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+
+#include "functions.h"
+#include "simd.h"
+
+namespace lcat {
+
+constexpr int kMostEdges = 64;  // of a block
+
+LCAT_INLINE int64_t quad_order(int b, int64_t h, int64_t heads) { return (int64_t(b) / 4 * heads + h) * 4 + b % 4; }
+
+inline int whole_quads(int n) { return (n + 3) / 4; }
+
+// Edges in a block of rows of `width` numbers: as many as fit in about 48 KB.
+template <class T>
+int block_length(int64_t width) {
+  const int64_t fitting = 49152 / (int64_t(sizeof(T)) * std::max<int64_t>(width, 1));
+  return int(std::min<int64_t>(kMostEdges, std::max<int64_t>(8, fitting / 8 * 8)));
+}
+
+// How one head's F numbers are cut into vectors. Count == 0: as many as F needs, the last one partial if Ragged.
+template <class T_, int Lanes_, int Count, bool Ragged>
+struct HeadShape {
+  using T = T_;
+  static constexpr int Lanes = Lanes_;
+  using V = Vector<T, Lanes>;
+  int64_t width;
+
+  explicit HeadShape(int64_t width) : width(width) {}
+
+  // body(load, store, offset) for every vector of a head, where load(p) and store(p, v) act on p + offset.
+  template <class Body>
+  LCAT_INLINE void each(Body&& body) const {
+    const auto whole_load = [](const T* p) __attribute__((always_inline)) { return lcat::load<Lanes>(p); };
+    const auto whole_store = [](T* p, V v) __attribute__((always_inline)) { lcat::store(p, v); };
+    if constexpr (Count > 0) {
+#pragma GCC unroll 16
+      for (int i = 0; i < Count; ++i) body(whole_load, whole_store, int64_t(i) * Lanes);
+    } else {
+      const int64_t whole = width / Lanes * Lanes;
+      for (int64_t i = 0; i < whole; i += Lanes) body(whole_load, whole_store, i);
+      if (Ragged && whole < width) {
+        const int rest = int(width - whole);
+        body([rest](const T* p) __attribute__((always_inline)) { return Partial<Lanes, T>::load(p, rest); },
+             [rest](T* p, V v) __attribute__((always_inline)) { Partial<Lanes, T>::store(p, v, rest); }, whole);
+      }
+    }
+  }
+};
+
+// Calls body with the HeadShape for F features: fully unrolled for the common widths of float32.
+template <class T, class Body>
+void with_head_shape(int64_t width, Body&& body) {
+  constexpr int W = kWidest<T>;
+  if constexpr (sizeof(T) == 4) {
+    switch (width) {
+      case 8: return body(HeadShape<T, std::min(W, 8), 8 / std::min(W, 8), false>(width));
+      case 16: return body(HeadShape<T, W, 16 / W, false>(width));
+      case 32: return body(HeadShape<T, W, 32 / W, false>(width));
+      case 64: return body(HeadShape<T, W, 64 / W, false>(width));
+      default: break;
+    }
+  }
+  if constexpr (W >= 16) {
+    if (width > 8) return body(HeadShape<T, 16, 0, true>(width));
+  }
+  if constexpr (W >= 8) {
+    if (width > 4) return body(HeadShape<T, 8, 0, true>(width));
+  }
+  return body(HeadShape<T, 4, 0, true>(width));
+}
+
+template <class T>
+LCAT_INLINE void prefetch_row(const T* row, int64_t width) {
+  const char* p = reinterpret_cast<const char*>(row);
+  const char* end = p + width * int64_t(sizeof(T));
+  for (; p < end; p += 64) __builtin_prefetch(p, 0, 3);
+}
+
+// Memory of one chunk's worker.
+template <class T>
+std::unique_ptr<T[]> scratch(int64_t count) {
+  return std::unique_ptr<T[]>(new T[size_t(count)]);
+}
+
+// Pointers to the rows of a block, the last one repeated up to a multiple of four. While a block's pointers are
+// made, the rows `ahead` slots further on are asked for from memory.
+template <class T>
+struct Rows {
+  const T* at[kMostEdges];
+
+  LCAT_INLINE void gather(const T* base, int64_t width, const int32_t* other, int n) {
+    for (int b = 0; b < n; ++b) at[b] = base + other[b] * width;
+    for (int b = n; b < whole_quads(n) * 4; ++b) at[b] = at[n - 1];
+  }
+};
+
+// out[at(b, h)] = table[rows[b], h] for all heads of the block's edges.
+template <class T>
+LCAT_INLINE void gather_heads(const T* const* rows, int n, int64_t heads, T* out) {
+  for (int b = 0; b < n; b += 4, out += heads * 4) {
+    int64_t h = 0;
+    for (; h + 4 <= heads; h += 4) {
+      Vector<T, 4> x0 = load<4>(rows[b] + h), x1 = load<4>(rows[b + 1] + h);
+      Vector<T, 4> x2 = load<4>(rows[b + 2] + h), x3 = load<4>(rows[b + 3] + h);
+      transpose(x0, x1, x2, x3);
+      store(out + h * 4, x0);
+      store(out + h * 4 + 4, x1);
+      store(out + h * 4 + 8, x2);
+      store(out + h * 4 + 12, x3);
+    }
+    for (; h < heads; ++h) {
+      store(out + h * 4, Vector<T, 4>{rows[b][h], rows[b + 1][h], rows[b + 2][h], rows[b + 3][h]});
+    }
+  }
+}
+
+// out[at(b, h)] = <rows[b], own> of each head.
+template <class Shape, class T = typename Shape::T>
+LCAT_INLINE void dot_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* own, T* out) {
+  using V = typename Shape::V;
+  for (int b = 0; b < n; b += 4) {
+    const T *r0 = rows[b], *r1 = rows[b + 1], *r2 = rows[b + 2], *r3 = rows[b + 3];
+    for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width, out += 4) {
+      V s0{}, s1{}, s2{}, s3{};
+      shape.each([&](auto load, auto, int64_t i) __attribute__((always_inline)) {
+        const V mine = load(own + base + i);
+        s0 += load(r0 + base + i) * mine;
+        s1 += load(r1 + base + i) * mine;
+        s2 += load(r2 + base + i) * mine;
+        s3 += load(r3 + base + i) * mine;
+      });
+      store(out, sum_each(s0, s1, s2, s3));
+    }
+  }
+}
+
+// <a, b> over one head.
+template <class Shape, class T = typename Shape::T>
+LCAT_INLINE T dot(const Shape& shape, const T* a, const T* b) {
+  using V = typename Shape::V;
+  V sum{};
+  shape.each([&](auto load, auto, int64_t i) __attribute__((always_inline)) { sum += load(a + i) * load(b + i); });
+  return sum_each(sum, V{}, V{}, V{})[0];
+}
+
+// into[h] += sum_b weight[at(b, h)] * rows[b][h], for all heads; `into` is overwritten where Overwrite.
+template <bool Overwrite, class Shape, class T = typename Shape::T>
+LCAT_INLINE void add_weighted_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* weight, T* into) {
+  using V = typename Shape::V;
+  bool fresh = Overwrite;
+  int b = 0;
+  for (; b + 4 <= n; b += 4, weight += heads * 4) {
+    const T *r0 = rows[b], *r1 = rows[b + 1], *r2 = rows[b + 2], *r3 = rows[b + 3];
+    for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width) {
+      const T *w = weight + h * 4;
+      const V w0 = splat<Shape::Lanes>(w[0]), w1 = splat<Shape::Lanes>(w[1]);
+      const V w2 = splat<Shape::Lanes>(w[2]), w3 = splat<Shape::Lanes>(w[3]);
+      shape.each([&](auto load, auto store, int64_t i) __attribute__((always_inline)) {
+        const int64_t f = base + i;
+        const V sum = (load(r0 + f) * w0 + load(r1 + f) * w1) + (load(r2 + f) * w2 + load(r3 + f) * w3);
+        store(into + f, fresh ? sum : load(into + f) + sum);
+      });
+    }
+    fresh = false;
+  }
+  for (int rest = b; rest < n; ++rest) {
+    for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width) {
+      const V w0 = splat<Shape::Lanes>(weight[h * 4 + rest - b]);
+      shape.each([&](auto load, auto store, int64_t i) __attribute__((always_inline)) {
+        const V product = load(rows[rest] + base + i) * w0;
+        store(into + base + i, fresh ? product : load(into + base + i) + product);
+      });
+    }
+    fresh = false;
+  }
+}
+
+// row[h] *= factor[h * 4] for all heads (the factor of a head is repeated over its group of four).
+template <class Shape, class T = typename Shape::T>
+LCAT_INLINE void scale_heads(const Shape& shape, int64_t heads, const T* factor, T* row) {
+  for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width) {
+    const auto by = splat<Shape::Lanes>(factor[h * 4]);
+    shape.each([&](auto load, auto store, int64_t i) __attribute__((always_inline)) {
+      store(row + base + i, load(row + base + i) * by);
+    });
+  }
+}
+
+// The softmax over a node's edges, taken in blocks: running maximum and sum of each head, repeated over groups
+// of four lanes.
+template <class T>
+struct Softmax {
+  int64_t heads;
+  std::unique_ptr<T[]> memory;
+  T *highest, *total, *shrink;
+
+  explicit Softmax(int64_t heads) : heads(heads), memory(scratch<T>(heads * 12)) {
+    highest = memory.get();
+    total = highest + heads * 4;
+    shrink = total + heads * 4;
+  }
+
+  // scores (quad order, n edges) -> exp(score - highest). When a later block of the same node raises the
+  // maximum, what was summed before must be multiplied by `shrink`.
+  LCAT_INLINE void block(T* scores, int n, bool first) {
+    using V = Vector<T, 4>;
+    const int quads = whole_quads(n);
+    const int64_t stride = heads * 4;
+    for (int b = n; b < quads * 4; ++b) {  // absent edges of the last four
+      for (int64_t h = 0; h < heads; ++h) scores[quad_order(b, h, heads)] = -INFINITY;
+    }
+    for (int64_t c = 0; c < stride; c += 4) {
+      V most = load<4>(scores + c);
+      for (int q = 1; q < quads; ++q) most = larger(most, load<4>(scores + q * stride + c));
+      most = over_quads(most, [](V a, V b) { return larger(a, b); });
+      if (!first) {
+        const V before = load<4>(highest + c);
+        most = larger(most, before);
+        store(shrink + c, exponential(before - most));
+      }
+      store(highest + c, most);
+      for (int q = 0; q < quads; ++q) store(scores + q * stride + c, load<4>(scores + q * stride + c) - most);
+    }
+    constexpr int W = kWidest<T>;
+    const int64_t count = quads * stride;
+    int64_t i = 0;
+    for (; i + W <= count; i += W) store(scores + i, exponential(load<W>(scores + i)));
+    for (; i < count; i += 4) store(scores + i, exponential(load<4>(scores + i)));
+    for (int64_t c = 0; c < stride; c += 4) {
+      V sum = load<4>(scores + c);
+      for (int q = 1; q < quads; ++q) sum += load<4>(scores + q * stride + c);
+      sum = over_quads(sum, [](V a, V b) { return a + b; });
+      if (!first) sum += load<4>(total + c) * load<4>(shrink + c);
+      store(total + c, sum);
+    }
+  }
+
+  // lse[h] = log sum exp of the scores, and `shrink` = 1 / total, which makes the coefficients sum to one.
+  LCAT_INLINE void finish(T* lse) {
+    for (int64_t h = 0; h < heads; h += 4) {
+      const int here = int(std::min<int64_t>(4, heads - h));
+      Vector<T, 4> sum = splat<4>(T(1)), most{};
+      for (int i = 0; i < here; ++i) {
+        sum[i] = total[(h + i) * 4];
+        most[i] = highest[(h + i) * 4];
+      }
+      Partial<4, T>::store(lse + h, most + logarithm(sum), here);
+    }
+    for (int64_t c = 0; c < heads * 4; c += 4) store(shrink + c, T(1) / load<4>(total + c));
+  }
+};
+
+// scores[at(b, h)] *= factor[h] over a whole block.
+template <class T>
+LCAT_INLINE void scale_block(T* values, int n, int64_t heads, const T* factor) {
+  for (int q = 0; q < whole_quads(n); ++q, values += heads * 4) {
+    for (int64_t c = 0; c < heads * 4; c += 4) store(values + c, load<4>(values + c) * load<4>(factor + c));
+  }
+}
+
+}  // namespace lcat

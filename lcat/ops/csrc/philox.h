@@ -1,0 +1,110 @@
+// Dropout by counter: whether an attention coefficient is kept depends on the seed, the edge and the head only,
+// so that forward and backward passes agree without storing a mask. Philox 4x32-10 of Salmon, Moraes, Dror and
+// Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace lcat {
+
+struct Dropout {
+  uint64_t seed = 0;
+  uint64_t threshold = 0;  // a coefficient is kept if its 32 random bits are at least this
+  double scale = 1;        // of the coefficients that are kept
+  bool active = false;
+
+  Dropout(double probability, int64_t seed) : seed(uint64_t(seed)), active(probability > 0) {
+    threshold = uint64_t(probability * 4294967296.0);
+    scale = probability < 1 ? 1 / (1 - probability) : 0;
+  }
+};
+
+constexpr int kPhiloxLanes = 16;
+
+// The four words of Philox at `kPhiloxLanes` counters.
+inline void philox(const uint64_t* counter, uint64_t seed, uint32_t words[4][kPhiloxLanes]) {
+  uint32_t a[kPhiloxLanes], b[kPhiloxLanes], c[kPhiloxLanes], d[kPhiloxLanes];
+  for (int i = 0; i < kPhiloxLanes; ++i) {
+    a[i] = uint32_t(counter[i]);
+    b[i] = uint32_t(counter[i] >> 32);
+    c[i] = d[i] = 0;
+  }
+  uint32_t key0 = uint32_t(seed), key1 = uint32_t(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < kPhiloxLanes; ++i) {
+      const uint64_t p = uint64_t(a[i]) * 0xD2511F53u, q = uint64_t(c[i]) * 0xCD9E8D57u;
+      const uint32_t next_a = uint32_t(q >> 32) ^ b[i] ^ key0, next_c = uint32_t(p >> 32) ^ d[i] ^ key1;
+      a[i] = next_a;
+      b[i] = uint32_t(q);
+      c[i] = next_c;
+      d[i] = uint32_t(p);
+    }
+    key0 += 0x9E3779B9u;
+    key1 += 0xBB67AE85u;
+  }
+  for (int i = 0; i < kPhiloxLanes; ++i) {
+    words[0][i] = a[i];
+    words[1][i] = b[i];
+    words[2][i] = c[i];
+    words[3][i] = d[i];
+  }
+}
+
+// out (quad order) = 0 or dropout.scale for each edge and head of a block.
+template <class T>
+void dropout_block(const Dropout& dropout, const int32_t* edge, int n, int64_t heads, T* out) {
+  const T scale = T(dropout.scale);
+  uint64_t counter[kPhiloxLanes];
+  uint32_t words[4][kPhiloxLanes];
+  const int quads = (n + 3) / 4;
+  const auto draw = [&](int word, int lane) { return words[word][lane] >= dropout.threshold ? scale : T(0); };
+  if (heads % 4 == 0) {
+    // One counter gives the words of four neighbouring heads: lanes are (group of heads, edge in the quad).
+    const int64_t groups = heads / 4;
+    const int64_t lanes = quads * groups * 4;
+    for (int64_t first = 0; first < lanes; first += kPhiloxLanes) {
+      for (int i = 0; i < kPhiloxLanes; ++i) {
+        const int64_t lane = std::min<int64_t>(first + i, lanes - 1);
+        const int64_t quad = lane / 4 / groups, group = lane / 4 % groups;
+        const int b = std::min(int(quad * 4 + lane % 4), n - 1);
+        counter[i] = uint64_t(edge[b]) * uint64_t(groups) + uint64_t(group);
+      }
+      philox(counter, dropout.seed, words);
+      for (int i = 0; i < kPhiloxLanes && first + i < lanes; ++i) {
+        T* at = out + (first + i) / 4 * 16 + i % 4;
+        for (int word = 0; word < 4; ++word) at[word * 4] = draw(word, i);
+      }
+    }
+    return;
+  }
+  const int64_t lanes = quads * heads * 4;
+  for (int64_t first = 0; first < lanes; first += kPhiloxLanes) {
+    uint64_t index[kPhiloxLanes];
+    for (int i = 0; i < kPhiloxLanes; ++i) {
+      const int64_t lane = std::min<int64_t>(first + i, lanes - 1);
+      const int b = std::min(int(lane / 4 / heads * 4 + lane % 4), n - 1);
+      index[i] = uint64_t(edge[b]) * uint64_t(heads) + uint64_t(lane / 4 % heads);
+      counter[i] = index[i] / 4;
+    }
+    philox(counter, dropout.seed, words);
+    for (int i = 0; i < kPhiloxLanes && first + i < lanes; ++i) out[first + i] = draw(int(index[i] % 4), i);
+  }
+}
+
+// out (quad order) = the factor that multiplies each coefficient of a block after the softmax: dropout times
+// edge weight.
+template <class T>
+void multipliers(const Dropout& dropout, const T* edge_weight, const int32_t* edge, int n, int64_t heads, T* out) {
+  if (dropout.active) {
+    dropout_block(dropout, edge, n, heads, out);
+  } else {
+    std::fill_n(out, (n + 3) / 4 * heads * 4, T(1));
+  }
+  if (edge_weight == nullptr) return;
+  for (int b = 0; b < n; ++b) {
+    for (int64_t h = 0; h < heads; ++h) out[(b / 4 * heads + h) * 4 + b % 4] *= edge_weight[edge[b]];
+  }
+}
+
+}  // namespace lcat
