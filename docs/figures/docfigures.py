@@ -1,0 +1,210 @@
+"""The figures of the documentation: SVG inside the page, in colours that follow its light or dark theme.
+
+Run as a script, it writes ``docs/_static/triangle.svg``, the picture of the start page.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+COLOURS = {"GCN": "#3f7fd6", "GAT": "#d9762b", "CAT": "#2a9a74", "L-CAT": "#9b5de0"}
+
+# Stand-ins that the drawing library may use as colours, and what the page puts in their place.
+FOREGROUND, MUTED, BACKGROUND = "#010203", "#040506", "#070809"
+_VARIABLES = {
+    FOREGROUND: "var(--color-foreground-primary, #222)",
+    MUTED: "var(--color-foreground-muted, #777)",
+    BACKGROUND: "var(--color-background-primary, #fff)",
+}
+_number = itertools.count()
+
+
+class Figure:
+    """SVG that a notebook cell shows as it is."""
+
+    def __init__(self, svg: str, text: str) -> None:
+        self.svg, self.text = svg, text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f'<div class="lcat-figure">{self.svg}</div>'
+
+
+# The triangle #########################################################################################
+
+_LEFT, _RIGHT, _MIDDLE, _HALF = 124.0, 530.0, 190.0, 140.0
+
+
+def place(lambda1: float, lambda2: float) -> tuple[float, float]:
+    """Where (lambda1, lambda2) lies in the triangle; lambda1 = 0 is one point, for there lambda2 has no effect."""
+    return _LEFT + (_RIGHT - _LEFT) * lambda1, _MIDDLE + lambda1 * _HALF * (1 - 2 * lambda2)
+
+
+def triangle(paths: Mapping[str, Sequence[Sequence[float]]] | None = None, label: str | None = "L-CAT") -> Figure:
+    """The triangle of GCN, GAT and CAT with its two axes.
+
+    Args:
+        paths: name -> ``[[lambda1, lambda2], ...]``, drawn as lines that end in a dot.
+        label: name of the dot in the middle, ``None`` for no dot.
+    """
+    i = next(_number)
+    gcn, gat, cat = place(0, 0), place(1, 0), place(1, 1)
+    corners = " ".join(f"{x:g},{y:g}" for x, y in (gcn, gat, cat))
+    parts = [
+        '<svg class="lcat-triangle" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 660 424" width="660" '
+        'role="img" aria-label="Triangle with the corners GCN (lambda1 = 0), GAT (lambda1 = 1, lambda2 = 0) and '
+        'CAT (lambda1 = lambda2 = 1); L-CAT is any point inside." font-family="system-ui, sans-serif">',
+        "<style>.lcat-triangle .ink{fill:var(--color-foreground-primary,#222)}"
+        ".lcat-triangle .soft{fill:var(--color-foreground-secondary,#666)}"
+        ".lcat-triangle .line{stroke:var(--color-foreground-muted,#888);fill:none}</style>",
+        f'<defs><linearGradient id="tri-v{i}" x1="0" y1="0" x2="0" y2="1">'
+        f'<stop offset="0" stop-color="{COLOURS["CAT"]}"/><stop offset="1" stop-color="{COLOURS["GAT"]}"/>'
+        f'</linearGradient><linearGradient id="tri-h{i}" x1="0" y1="0" x2="1" y2="0">'
+        f'<stop offset="0.05" stop-color="{COLOURS["GCN"]}"/>'
+        f'<stop offset="0.85" stop-color="{COLOURS["GCN"]}" stop-opacity="0"/></linearGradient>'
+        f'<marker id="tri-a{i}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0,0.5 L7.5,4 L0,7.5 z" fill="var(--color-foreground-muted,#888)"/></marker></defs>',
+        f'<g opacity="0.42"><polygon points="{corners}" fill="url(#tri-v{i})"/>'
+        f'<polygon points="{corners}" fill="url(#tri-h{i})"/></g>',
+    ]
+    for step in (0.25, 0.5, 0.75):
+        lines = ((place(step, 0), place(step, 1)), (gcn, place(1, step)))
+        for (x1, y1), (x2, y2) in lines:
+            parts.append(
+                f'<line class="line" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" stroke-width="0.8" '
+                'stroke-dasharray="3 4" opacity="0.7"/>'
+            )
+    parts.append(f'<polygon points="{corners}" class="line" stroke-width="1.5" stroke-linejoin="round"/>')
+    for (x, y), name in ((gcn, "GCN"), (gat, "GAT"), (cat, "CAT")):
+        parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{COLOURS[name]}"/>')
+    parts += [
+        _text(gcn[0] - 16, gcn[1] + 1, "GCN", 25, "end", bold=True),
+        _text(gcn[0] - 16, gcn[1] + 21, "a plain mean", 17, "end", "soft"),
+        _text(gat[0] + 14, gat[1] + 26, "GAT", 25, "end", bold=True),
+        _text(gat[0] - 44, gat[1] + 26, "attention on own features", 17, "end", "soft"),
+        _text(cat[0] + 14, cat[1] - 16, "CAT", 25, "end", bold=True),
+        _text(cat[0] - 44, cat[1] - 16, "attention on averages", 17, "end", "soft"),
+    ]
+    parts += _axes(i)
+    if label is not None:
+        x, y = place(0.5, 0.5)
+        parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{COLOURS["L-CAT"]}"/>')
+        parts.append(_text(x + 14, y - 4, label, 25, "start", bold=True))
+        parts.append(_text(x + 14, y + 18, "anywhere inside", 17, "start", "soft"))
+    for (name, path), colour in zip((paths or {}).items(), _PATH_COLOURS, strict=False):
+        parts += _path(name, path, colour)
+    return Figure("\n".join([*parts, "</svg>"]), "triangle of GCN, GAT and CAT")
+
+
+_PATH_COLOURS = ("#9b5de0", "#d6336c", "#b58a00", "#0b7285")
+
+
+def _axes(i: int) -> list[str]:
+    low, right = _MIDDLE + _HALF + 52, _RIGHT + 44
+    top, bottom = _MIDDLE - _HALF, _MIDDLE + _HALF
+    arrow = f'class="line" stroke-width="1.5" marker-end="url(#tri-a{i})"'
+    middle = (_LEFT + _RIGHT) / 2
+    return [
+        f'<line {arrow} x1="{_LEFT:g}" y1="{low:g}" x2="{_RIGHT:g}" y2="{low:g}"/>',
+        f'<line {arrow} x1="{right:g}" y1="{bottom:g}" x2="{right:g}" y2="{top:g}"/>',
+        _text(_LEFT, low + 22, "0", 17, "middle", "soft"),
+        _text(_RIGHT, low + 22, "1", 17, "middle", "soft"),
+        _lambda(middle, low + 24, 1, "how strongly scores count", "middle"),
+        _text(right + 14, bottom + 5, "0", 17, "start", "soft"),
+        _text(right + 14, top + 5, "1", 17, "start", "soft"),
+        f'<g transform="translate({right + 26:g},{_MIDDLE:g}) rotate(-90)">'
+        f"{_lambda(0, 4, 2, 'how much scores average', 'middle')}</g>",
+    ]
+
+
+def _lambda(x: float, y: float, number: int, what: str, anchor: str) -> str:
+    return (
+        f'<text x="{x:g}" y="{y:g}" font-size="18" text-anchor="{anchor}" class="ink">'
+        f'<tspan font-style="italic" font-weight="600">λ</tspan><tspan font-size="12" dy="4">{number}</tspan>'
+        f'<tspan dy="-4" dx="6">{what}</tspan></text>'
+    )
+
+
+def _text(x: float, y: float, text: str, size: int, anchor: str, style: str = "ink", bold: bool = False) -> str:
+    weight = ' font-weight="650"' if bold else ""
+    return (
+        f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}" class="{style}"{weight}>{text}</text>'
+    )
+
+
+def _path(name: str, path: Sequence[Sequence[float]], colour: str) -> list[str]:
+    points = [place(*pair) for pair in path]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    x, y = points[-1]
+    # Names go towards the inside, so that none is cut off at the edge.
+    anchor, dx = ("end", -13) if x > (_LEFT + 2 * _RIGHT) / 3 else ("start", 13)
+    return [
+        f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.5" stroke-linejoin="round"/>',
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="{colour}"/>',
+        _text(round(x + dx, 1), round(y + 6, 1), name, 17, anchor, bold=True),
+    ]
+
+
+# Plots ################################################################################################
+
+
+def axes(width: float = 7.0, height: float = 3.4, columns: int = 1):
+    """A matplotlib figure and its axes in the look of these pages."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    style = {
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 11,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": FOREGROUND,
+        "axes.titlecolor": FOREGROUND,
+        "text.color": FOREGROUND,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": FOREGROUND,
+        "ytick.labelcolor": FOREGROUND,
+        "legend.frameon": False,
+        "lines.linewidth": 2,
+    }
+    plt.rcParams.update(style)
+    figure, found = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    for one in [found] if columns == 1 else found:
+        one.patch.set_alpha(0)
+    return figure, found
+
+
+def plot(figure, text: str) -> Figure:
+    """A matplotlib figure as SVG whose lines and letters follow the theme."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    matplotlib.rcParams["svg.hashsalt"] = f"lcat{next(_number)}{text}"
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    svg = re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for stand_in, variable in _VARIABLES.items():
+        svg = svg.replace(stand_in, variable)
+    svg = re.sub(r"font: (\d+\w+) [^;\"]*sans-serif[^;\"]*", r"font: \1 system-ui, sans-serif", svg)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{text}" ', 1)
+    return Figure(svg, text)
+
+
+if __name__ == "__main__":
+    target = Path(__file__).parents[1] / "_static" / "triangle.svg"
+    target.write_text(triangle().svg + "\n", encoding="utf-8")
+    print(f"wrote {target}")
