@@ -25,9 +25,9 @@ class Nodes:
     """The node features of one call.
 
     Args:
-        x: the features at the two positions of ``edge_index``; the second may be missing.
-        counts: number of nodes at the two positions.
-        one_set: True if both positions are the same nodes (an ordinary graph, not a bipartite one).
+        x: the features of sources and targets; the latter may be missing.
+        counts: number of sources and targets.
+        one_set: True if both are the same nodes (an ordinary graph, not a bipartite one).
         batch: number of feature sets on one graph (a static graph, x of shape [B, N, F]), or None.
     """
 
@@ -66,7 +66,6 @@ class AttentionConv(DropInConv):
         edge_dim: int | None,
         fill_value: float | Tensor | str,
         residual: bool,
-        bias: bool,
         kwargs: dict[str, Any],
     ) -> None:
         name = type(self).__name__
@@ -93,8 +92,10 @@ class AttentionConv(DropInConv):
         self.fill_value = fill_value
         self.residual = residual
 
-        total = out_channels * (heads if concat else 1)
-        if residual:
+    def _make_output(self, bias: bool) -> None:
+        """Bias and residual; made last, so that parameters come in PyG's order."""
+        total = self.out_channels * (self.heads if self.concat else 1)
+        if self.residual:
             self.res = Linear(self._channels(1), total, bias=False, weight_initializer="glorot")
         else:
             self.register_parameter("res", None)
@@ -109,11 +110,6 @@ class AttentionConv(DropInConv):
     def _linear(self, position: int, bias: bool) -> Linear:
         width = self.heads * self.out_channels
         return Linear(self._channels(position), width, bias=bias, weight_initializer="glorot")
-
-    @property
-    def _receiver(self) -> int:
-        """The position in ``edge_index`` (and in a pair x) of the nodes that receive messages."""
-        return 1 if self.flow == "source_to_target" else 0
 
     # Reading the inputs ##############################################################################
 
@@ -149,8 +145,7 @@ class AttentionConv(DropInConv):
     ) -> Edges:
         name = type(self).__name__
         device = nodes.x[0].device
-        i, j = self._receiver, 1 - self._receiver
-        bare, given = graph_view(edge_index, nodes.counts[j], nodes.counts[i], flow=self.flow)
+        bare, given = graph_view(edge_index, *nodes.counts, flow=self.flow)
         _checks.check_edge_device(name, given, device)
 
         if (
@@ -213,8 +208,8 @@ class AttentionConv(DropInConv):
             return fill.to(kept.device, kept.dtype).expand(shape)
         # PyG reduces over row 1 of edge_index, whatever the flow.
         count = kept.shape[0]
-        rows = graph.target[:count] if self._receiver == 1 else graph.source[:count]
-        num_rows = graph.num_targets if self._receiver == 1 else graph.num_sources
+        rows = graph.target[:count] if self.flow == "source_to_target" else graph.source[:count]
+        num_rows = graph.num_targets if self.flow == "source_to_target" else graph.num_sources
         if graph.padded:
             rows = rows.masked_fill(graph.target[:count] == graph.num_targets, num_rows)
         return scatter(kept, rows, 0, num_rows + int(graph.padded), fill)[:num_loops]
@@ -222,7 +217,7 @@ class AttentionConv(DropInConv):
     # The two ways to compute #########################################################################
 
     def _edge_index(self, graph: Graph) -> Tensor:
-        rows = (graph.source, graph.target) if self._receiver == 1 else (graph.target, graph.source)
+        rows = (graph.source, graph.target) if self.flow == "source_to_target" else (graph.target, graph.source)
         return torch.stack(rows)
 
     def _by_messages(
@@ -233,24 +228,46 @@ class AttentionConv(DropInConv):
         updater_inputs: dict[str, Any],
     ) -> tuple[Tensor, Tensor]:
         """PyG's way: edge_updater() and propagate(), with every message formed. Returns (out, alpha)."""
-        if self.decomposed_layers > 1:
-            raise ValueError(
-                f"{type(self).__name__} has decomposed_layers={self.decomposed_layers}; attention cannot be split by "
-                f"features: use decomposed_layers=1 (lcat.ops does not form messages of size E x F anyway)"
-            )
-        order = _input_order(edges.graph, edges.given)
+        self._check_messages_possible(nodes)
+        # Only who looks at messages needs that order; without, dropout draws in PyG's order, as PyG does.
+        order = _input_order(edges.graph, edges.given) if self._wants_messages() else None
         edge_index, attr, weight = self._edge_index(edges.graph), edges.attr, edges.weight
         if order is not None:
             edge_index = edge_index[:, order]
             attr = None if attr is None else attr[order]
             weight = None if weight is None else weight[order]
-        alpha = self.edge_updater(edge_index, edge_attr=attr, size=nodes.counts, **updater_inputs)
+        inputs = {name: self._in_pyg_order(pair, self.edge_updater) for name, pair in updater_inputs.items()}
+        alpha = self.edge_updater(edge_index, edge_attr=attr, size=nodes.counts, **inputs)
         if weight is not None:
             alpha = alpha * weight.unsqueeze(-1)
-        out = self.propagate(edge_index, x=values, alpha=alpha, size=nodes.counts)
+        pair = self._in_pyg_order(values, self.propagate)
+        out = self.propagate(edge_index, x=pair, alpha=alpha, size=nodes.counts)
         if order is not None:
             alpha = alpha[torch.argsort(order)]
         return out, alpha
+
+    def _in_pyg_order(self, pair: tuple[Any, ...], step: Any) -> tuple[Any, ...]:
+        """(source, target) as ``propagate`` or ``edge_updater`` wants it.
+
+        The code that PyG generates for a class takes pairs by role; the generic code, which runs with explainers and
+        where generating failed, takes them by row of ``edge_index``.
+        """
+        generated = step.__module__.endswith(("_propagate", "_edge_updater"))
+        return pair if generated or self.flow == "source_to_target" else pair[::-1]
+
+    def _check_messages_possible(self, nodes: Nodes) -> None:
+        name = type(self).__name__
+        if self.decomposed_layers > 1:
+            raise ValueError(
+                f"{name} has decomposed_layers={self.decomposed_layers}; attention cannot be split by features: use "
+                f"decomposed_layers=1"
+            )
+        if self.flow == "target_to_source" and nodes.counts[0] != nodes.counts[1]:
+            raise ValueError(
+                f"{name} has flow='target_to_source' on a bipartite graph of {nodes.counts} nodes, where PyG's message "
+                f"passing (needed for hooks, explainers, return_attention_weights and aggr) does not work: flip "
+                f"edge_index and use flow='source_to_target'"
+            )
 
     def message(self, x_j: Tensor, alpha: Tensor) -> Tensor:
         """``alpha_ij v_j``: [E, H, F] from the values [E, H, F] and the attention [E, H]."""
@@ -281,7 +298,7 @@ class AttentionConv(DropInConv):
         if batch is not None:
             alpha = alpha.view(-1, batch, heads)
         edge_index = self._edge_index(edges.graph)
-        shape = (nodes.counts[self._receiver], nodes.counts[1 - self._receiver])
+        shape = (nodes.counts[1], nodes.counts[0])
         if edges.given.layout == "edge_index":
             return out, (edge_index, alpha.transpose(0, 1) if batch is not None else alpha)
         if batch is not None:
@@ -293,11 +310,6 @@ class AttentionConv(DropInConv):
         own = nodes.x[1]
         if own is None:
             return out  # as PyG: a target without features has no residual
-        if own.shape[-2] != out.shape[-2]:
-            raise ValueError(
-                f"residual=True of {type(self).__name__} adds a map of x[1] ({own.shape[-2]} nodes) to the output "
-                f"({out.shape[-2]} nodes): with flow='target_to_source' on a bipartite graph use residual=False"
-            )
         return out + self.res(own)
 
     def _fold(self, per_head: Tensor, nodes: Nodes) -> Tensor:

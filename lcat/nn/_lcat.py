@@ -38,7 +38,7 @@ class LCATMixin(LambdaMixin, AttentionConv):
             )
         self.neighbour_aggr = neighbour_aggr
         self.share_values = share_values
-        self.lin_value = None if share_values else self._linear(1 - self._receiver, bias=value_bias)
+        self.lin_value = None if share_values else self._linear(0, bias=value_bias)
         self._make_lambdas(lambda1, lambda2, parametrisation, lambda1_init, lambda2_init)
         self._complete = True
         self._reset_lcat()
@@ -60,9 +60,7 @@ class LCATMixin(LambdaMixin, AttentionConv):
     def _values(self, nodes: Nodes, projected: tuple[Any, Any]) -> tuple[Any, Any]:
         if self.lin_value is None:
             return projected
-        j = 1 - self._receiver
-        value = self.lin_value(nodes.x[j]).unflatten(-1, (self.heads, self.out_channels))
-        return (value, projected[1]) if j == 0 else (projected[0], value)
+        return self.lin_value(nodes.x[0]).unflatten(-1, (self.heads, self.out_channels)), projected[1]
 
     def _averaged(self, own: Tensor, sent: Tensor, edges: Edges, nodes: Nodes, lambda2: Tensor | float) -> Tensor:
         r""":math:`(h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)` over neighbours, no self-loops.

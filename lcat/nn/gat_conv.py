@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch_geometric.utils import softmax
 from lcat.nn._attention import AttentionConv, Edges, Nodes
 from lcat.ops import attend_v1
 
-__all__ = ["GATConv"]
+# No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
 
 class GATConv(AttentionConv):
@@ -90,7 +90,7 @@ class GATConv(AttentionConv):
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
-            residual, bias, kwargs,
+            residual, kwargs,
         )  # fmt: skip
         self._make_projections(separate=not isinstance(in_channels, int), bias=False)
         self.att_src = Parameter(torch.empty(1, heads, out_channels))
@@ -101,6 +101,7 @@ class GATConv(AttentionConv):
         else:
             self.lin_edge = None
             self.register_parameter("att_edge", None)
+        self._make_output(bias)
         self.reset_parameters()
 
     def _make_projections(self, *, separate: bool, bias: bool) -> None:
@@ -203,10 +204,8 @@ class GATConv(AttentionConv):
         values: tuple[Any, Any],
         s_t: tuple[Any, Any],
     ) -> Tensor:
-        i, j = self._receiver, 1 - self._receiver
         edge_score = self._edge_score(edges.attr, nodes)
-        s: Any = s_t[j]
-        t: Any = s_t[i]
+        s, t = s_t
         strength = self._strength()
         if not isinstance(strength, float) or strength != 1.0:
             # A factor >= 0 may go inside LeakyReLU, so no kernel needs to know of it.
@@ -216,7 +215,7 @@ class GATConv(AttentionConv):
         return attend_v1(
             s,
             t,
-            self._fold(values[j], nodes),
+            self._fold(values[0], nodes),
             edges.graph,
             negative_slope=self.negative_slope,
             edge_score=edge_score,
@@ -239,7 +238,7 @@ class GATConv(AttentionConv):
         edge_attr: OptTensor,
         index: Tensor,
         ptr: OptTensor,
-        dim_size: int | None,
+        dim_size: Optional[int],
     ) -> Tensor:
         """PyG's step: attention coefficients [E, H] from the scores of both ends."""
         alpha = alpha_j if alpha_i is None else alpha_j + alpha_i

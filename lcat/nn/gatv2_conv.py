@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch_geometric.utils import softmax
 from lcat.nn._attention import AttentionConv, Edges, Nodes
 from lcat.ops import attend_v2
 
-__all__ = ["GATv2Conv"]
+# No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
 
 class GATv2Conv(AttentionConv):
@@ -83,7 +83,7 @@ class GATv2Conv(AttentionConv):
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
-            residual, bias, kwargs,
+            residual, kwargs,
         )  # fmt: skip
         if share_weights and self._channels(0) != self._channels(1):
             raise ValueError(
@@ -98,6 +98,7 @@ class GATv2Conv(AttentionConv):
             self.lin_edge = Linear(edge_dim, heads * out_channels, bias=False, weight_initializer="glorot")
         else:
             self.lin_edge = None
+        self._make_output(bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -176,13 +177,12 @@ class GATv2Conv(AttentionConv):
         return att if batch is None else att.repeat(batch, 1)
 
     def _by_ops(self, edges: Edges, nodes: Nodes, values: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor]) -> Tensor:
-        i, j = self._receiver, 1 - self._receiver
-        k = self._fold(keys[j], nodes)
+        k = self._fold(keys[0], nodes)
         # Where values and keys are one tensor, the primitive is told so by handing it the same object.
-        v = k if values[j] is keys[j] else self._fold(values[j], nodes)
+        v = k if values[0] is keys[0] else self._fold(values[0], nodes)
         return attend_v2(
             k,
-            self._fold(keys[i], nodes),
+            self._fold(keys[1], nodes),
             v,
             self._attention_vector(nodes.batch),
             edges.graph,
@@ -206,7 +206,7 @@ class GATv2Conv(AttentionConv):
         edge_attr: OptTensor,
         index: Tensor,
         ptr: OptTensor,
-        dim_size: int | None,
+        dim_size: Optional[int],
     ) -> Tensor:
         """PyG's step: attention coefficients [E, H] from keys and queries [E, H, F]."""
         batch = x_j.shape[1] // self.heads

@@ -18,7 +18,7 @@ from lcat.nn import _checks
 from lcat.nn._message_passing import DropInConv
 from lcat.ops import aggregate
 
-__all__ = ["GCNConv"]
+# No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
 
 class GCNConv(DropInConv):
@@ -36,7 +36,7 @@ class GCNConv(DropInConv):
     Args:
         in_channels: features of a node; -1 takes the size of the first input.
         out_channels: features of the output.
-        improved: give added self-loops the weight 2 instead of 1.
+        improved: give added self-loops the weight 2 instead of 1; as in PyG, only where there are edge weights.
         cached: compute the normalisation once and keep it for all later calls (one fixed graph). A call with
             another number of nodes raises instead of giving wrong numbers. Normalisations without edge weights are
             remembered with the graph anyway.
@@ -211,11 +211,8 @@ class GCNConv(DropInConv):
     @staticmethod
     def _with_loop_weights(bare: Graph, graph: Graph, weight: Tensor | None, fill: float, dtype: torch.dtype) -> Tensor:
         """Weights of the kept edges, then of one loop a node: its old weight, or ``fill`` where it had none."""
-        if weight is None:
-            ones = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
-            if bare.num_edges == 0 or fill == 1.0:
-                return ones
-            weight = torch.ones(bare.num_edges, dtype=dtype, device=graph.device)
+        if weight is None:  # as in PyG, where ``improved`` has no effect without edge weights
+            return torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
         loops = weight.new_full((graph.num_loops + 1,), fill)
         # Edges that are no loops write to the spare last cell; of parallel loops the last one counts, as in PyG.
         is_loop = bare.source == bare.target

@@ -11,7 +11,7 @@ from lcat.nn._attention import Edges, Nodes
 from lcat.nn._lcat import LCATMixin
 from lcat.nn.gat_conv import GATConv
 
-__all__ = ["CATConv", "LCATConv"]
+# No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
 
 class LCATConv(LCATMixin, GATConv):
@@ -112,14 +112,10 @@ class LCATConv(LCATMixin, GATConv):
             both = torch.cat([s0, s1], dim=-1)
             a0, a1 = self._averaged(both, both, edges, nodes, lambda2).chunk(2, dim=-1)
             return a0, a1
-        i, j = self._receiver, 1 - self._receiver
-        attention = (self.att_src, self.att_dst)[i]
-        sent = self._fold((projected[j] * attention).sum(dim=-1), nodes)
-        own = (s0, s1)[i]
-        if own is None:  # a target without features scores 0, here as in GATConv
-            own = sent.new_zeros(nodes.counts[i], sent.shape[1])
-        averaged = self._averaged(own, sent, edges, nodes, lambda2)
-        return (s0, averaged) if i == 1 else (averaged, s1)
+        sent = self._fold((projected[0] * self.att_dst).sum(dim=-1), nodes)
+        if s1 is None:  # a target without features scores 0, here as in GATConv
+            s1 = sent.new_zeros(nodes.counts[1], sent.shape[1])
+        return s0, self._averaged(s1, sent, edges, nodes, lambda2)
 
 
 class CATConv(LCATConv):

@@ -11,7 +11,7 @@ from lcat.nn._attention import Edges, Nodes
 from lcat.nn._lcat import LCATMixin
 from lcat.nn.gatv2_conv import GATv2Conv
 
-__all__ = ["CATv2Conv", "LCATv2Conv"]
+# No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
 
 class LCATv2Conv(LCATMixin, GATv2Conv):
@@ -108,10 +108,8 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
     def _receiver_averaged(
         self, nodes: Nodes, projected: tuple[Tensor, Tensor], edges: Edges, lambda2: Tensor | float
     ) -> tuple[Tensor, Tensor]:
-        i, j = self._receiver, 1 - self._receiver
-        own, sent = projected[i].movedim(-3, 0), projected[j].movedim(-3, 0)
-        averaged = self._averaged(own, sent, edges, nodes, lambda2).movedim(0, -3)
-        return (projected[0], averaged) if i == 1 else (averaged, projected[1])
+        sent, own = projected[0].movedim(-3, 0), projected[1].movedim(-3, 0)
+        return projected[0], self._averaged(own, sent, edges, nodes, lambda2).movedim(0, -3)
 
 
 class CATv2Conv(LCATv2Conv):
