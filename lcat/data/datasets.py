@@ -102,7 +102,7 @@ def _read(spec: DatasetSpec, root: Path, missing: list[Path]) -> Data:
         with _download_timeout(), warnings.catch_warnings():
             # PyG's reader makes a sparse tensor by torch's beta interface; it is turned dense right after.
             warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
-            return cls(*args, **dict(spec.kwargs))[0]  # type: ignore[arg-type]
+            return cls(*args, **dict(spec.kwargs))[0]
     except Exception as error:  # PyG lets through whatever its readers raise: pickle, zip, json, index errors
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         still = missing_files(spec.name, root)

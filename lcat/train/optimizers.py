@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,9 +45,7 @@ def optimizer_names() -> list[str]:
     return sorted(_BUILDERS)
 
 
-def build_optimizer(
-    name: str, model: nn.Module, lr: float, weight_decay: float = 0.0, **options: float | bool
-) -> Optimizer:
+def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float = 0.0, **options: Any) -> Optimizer:
     """An optimizer over the parameters of ``model``, with weight decay where it belongs.
 
     Args:
@@ -87,7 +86,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def _torch_builder(cls: type[Optimizer], **defaults: float) -> Builder:
-    def build(model: nn.Module, *, lr: float, weight_decay: float, **options: float | bool) -> Optimizer:
+    def build(model: nn.Module, *, lr: float, weight_decay: float, **options: Any) -> Optimizer:
         return cls(parameter_groups(model, weight_decay), lr=lr, **{**defaults, **options})  # type: ignore[call-arg]
 
     return build

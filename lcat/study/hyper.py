@@ -1,0 +1,110 @@
+"""The settings of one cell of a study."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from lcat.train import SCHEDULES, FitConfig, optimizer_names
+
+__all__ = ["HyperParameters", "Overrides"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("optimizer", "schedule", check_fields=False)
+    @classmethod
+    def _known(cls, value: str | None, info) -> str | None:  # type: ignore[no-untyped-def]
+        known = optimizer_names() if info.field_name == "optimizer" else list(SCHEDULES)
+        if value is not None and value not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return value
+
+
+class HyperParameters(_Settings):
+    """Everything that a cell needs beside its data set, layer and seed; checked when made.
+
+    Attributes:
+        hidden: width of a hidden layer, all heads together; a multiple of ``heads`` for attention layers.
+        heads: attention heads.
+        depth: number of layers.
+        dropout: on the features between layers, and on the attention unless ``attention_dropout`` is given.
+        input_dropout: on the features of the data set.
+        attention_dropout: on the attention coefficients; ``None`` takes ``dropout``.
+        norm: ``"none"``, ``"batch"`` or ``"layer"``, between layers.
+        lambda1_init, lambda2_init: where L-CAT's learned scalars start.
+        optimizer, lr, weight_decay, schedule, warmup, epochs, patience, clip_norm: see
+            :class:`lcat.train.FitConfig`; patience 0 means no early stopping.
+
+    Example:
+        >>> from lcat.study import HyperParameters
+        >>> HyperParameters(hidden=16, lr=0.01).fit_config().lr
+        0.01
+    """
+
+    hidden: int = Field(64, ge=1)
+    heads: int = Field(8, ge=1)
+    depth: int = Field(2, ge=1)
+    dropout: float = Field(0.5, ge=0, lt=1)
+    input_dropout: float = Field(0.0, ge=0, lt=1)
+    attention_dropout: float | None = Field(None, ge=0, lt=1)
+    norm: Literal["none", "batch", "layer"] = "none"
+    lambda1_init: float = Field(0.5, gt=0.0025, lt=1)
+    lambda2_init: float = Field(0.5, gt=0.0025, lt=1)
+    optimizer: str = "adam"
+    lr: float = Field(0.01, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    schedule: str = "constant"
+    warmup: int = Field(0, ge=0)
+    epochs: int = Field(200, ge=1)
+    patience: int = Field(100, ge=0)
+    clip_norm: float | None = Field(None, gt=0)
+
+    def fit_config(self) -> FitConfig:
+        """The part that :func:`lcat.train.fit` takes."""
+        return FitConfig(
+            epochs=self.epochs,
+            patience=self.patience or None,
+            optimizer=self.optimizer,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            schedule=self.schedule,
+            warmup=self.warmup,
+            clip_norm=self.clip_norm,
+        )
+
+
+class Overrides(_Settings):
+    """Settings that replace the defaults of every data set and layer; ``None`` leaves a default as it is.
+
+    Attributes: those of :class:`HyperParameters`.
+
+    Example:
+        >>> from lcat.study import HyperParameters, Overrides
+        >>> Overrides(epochs=5).applied_to(HyperParameters(hidden=16)).epochs
+        5
+    """
+
+    hidden: int | None = Field(None, ge=1)
+    heads: int | None = Field(None, ge=1)
+    depth: int | None = Field(None, ge=1)
+    dropout: float | None = Field(None, ge=0, lt=1)
+    input_dropout: float | None = Field(None, ge=0, lt=1)
+    attention_dropout: float | None = Field(None, ge=0, lt=1)
+    norm: Literal["none", "batch", "layer"] | None = None
+    lambda1_init: float | None = Field(None, gt=0.0025, lt=1)
+    lambda2_init: float | None = Field(None, gt=0.0025, lt=1)
+    optimizer: str | None = None
+    lr: float | None = Field(None, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+    schedule: str | None = None
+    warmup: int | None = Field(None, ge=0)
+    epochs: int | None = Field(None, ge=1)
+    patience: int | None = Field(None, ge=0)
+    clip_norm: float | None = Field(None, gt=0)
+
+    def applied_to(self, hyper: HyperParameters) -> HyperParameters:
+        """``hyper`` with every setting that is not ``None`` here replaced."""
+        return HyperParameters(**{**hyper.model_dump(), **self.model_dump(exclude_none=True)})

@@ -1,0 +1,118 @@
+"""From the results of cells to one row a data set and layer."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lcat.study.layers import LAYERS
+from lcat.study.run import CellResult
+
+__all__ = ["SummaryRow", "mean_std", "summarise"]
+
+
+@dataclass
+class SummaryRow:
+    """One layer on one data set, over all seeds.
+
+    Attributes:
+        dataset, layer, metric: names.
+        runs: number of finished cells.
+        failed: number of failed cells.
+        test, test_std: mean and unbiased standard deviation of the test metric, as fractions; the deviation is
+            ``nan`` with fewer than two runs.
+        val: mean validation metric.
+        best: the highest mean of its data set, to the precision that tables show.
+        lambdas: for layers that learn them, ``[lambda1, lambda2]`` of each layer of the model, mean over runs.
+        lambdas_std: their unbiased standard deviation.
+        parameters: learned numbers in the model.
+        seconds: mean wall-clock time of a cell.
+        epochs: mean number of epochs run.
+        split_rule: how nodes were split.
+    """
+
+    dataset: str
+    layer: str
+    metric: str = ""
+    runs: int = 0
+    failed: int = 0
+    test: float = math.nan
+    test_std: float = math.nan
+    val: float = math.nan
+    best: bool = False
+    lambdas: list[list[float]] = field(default_factory=list)
+    lambdas_std: list[list[float]] = field(default_factory=list)
+    parameters: int = 0
+    seconds: float = math.nan
+    epochs: float = math.nan
+    split_rule: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values; ``nan`` becomes ``None``, which JSON can say."""
+        return _without_nan(asdict(self))
+
+
+def mean_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and unbiased standard deviation (division by ``n - 1``); ``nan`` where they have no meaning.
+
+    Example:
+        >>> from lcat.study.summary import mean_std
+        >>> mean_std([1.0, 3.0])
+        (2.0, 1.4142135623730951)
+    """
+    if not values:
+        return math.nan, math.nan
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def summarise(results: Iterable[CellResult]) -> list[SummaryRow]:
+    """One row a data set and layer, in the order in which they first appear; the best of each data set marked.
+
+    Example:
+        >>> from lcat.study import make_plan, run, summarise
+        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 20})
+        >>> summarise(run(plan))[0].runs
+        2
+    """
+    groups: dict[tuple[str, str], list[CellResult]] = {}
+    for result in results:
+        groups.setdefault((result.cell.dataset, result.cell.layer), []).append(result)
+    rows = [_row(dataset, layer, group) for (dataset, layer), group in groups.items()]
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        shown = [round(100 * row.test, 1) for row in rows if row.dataset == dataset and row.runs]
+        for row in rows:
+            row.best |= row.dataset == dataset and row.runs > 0 and round(100 * row.test, 1) == max(shown)
+    return rows
+
+
+def _row(dataset: str, layer: str, group: list[CellResult]) -> SummaryRow:
+    row = SummaryRow(dataset, layer, metric=group[0].metric, split_rule=group[0].split_rule)
+    done = [result for result in group if result.fit is not None]
+    row.runs, row.failed = len(done), len(group) - len(done)
+    if not done:
+        return row
+    fits = [result.fit for result in done if result.fit is not None]
+    row.metric, row.split_rule, row.parameters = done[0].metric, done[0].split_rule, done[0].parameters
+    row.test, row.test_std = mean_std([fit.test for fit in fits])
+    row.val, _ = mean_std([fit.val for fit in fits])
+    row.seconds, _ = mean_std([result.seconds for result in done])
+    row.epochs, _ = mean_std([float(fit.epochs) for fit in fits])
+    if LAYERS[layer].learns_lambda:
+        for name in fits[0].lambdas:
+            pairs = [mean_std([fit.lambdas[name][i] for fit in fits]) for i in (0, 1)]
+            row.lambdas.append([mean for mean, _ in pairs])
+            row.lambdas_std.append([std for _, std in pairs])
+    return row
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return value
