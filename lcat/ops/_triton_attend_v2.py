@@ -17,7 +17,7 @@ from lcat.ops._triton_tiles import LOWEST, gather_heads, gather_rows, segments, 
 
 __all__ = ["forward_kernel", "matrix_kernel", "source_kernel", "target_kernel"]
 
-_NOT_SPECIALIZED = ["count", "threshold", "num_edges"]
+_NOT_SPECIALIZED = ["count", "components", "num_edges", "groups", "threshold"]
 
 
 @triton.jit
@@ -33,19 +33,27 @@ def _attribute(ATTR, edge, d, there, D: tl.constexpr, ACC: tl.constexpr):
 
 
 @triton.jit
-def _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, D: tl.constexpr, HF: tl.constexpr, ACC: tl.constexpr):
-    """``z`` plus the projected attributes of each edge."""
-    for d in range(D):
+def _add_edge_key(
+    z, ATTR, MATRIX, edge, there, inner, inside, components, D: tl.constexpr, HF: tl.constexpr, ACC: tl.constexpr
+):
+    """``z`` plus the projected attributes of each edge.
+
+    ``components`` is ``D`` as a number that the compiler does not know: it then leaves the loop rolled, where
+    unrolling would load the whole matrix ahead of the loop over edges and run out of registers.
+    """
+    d = components * 0
+    while d < components:
         attribute = _attribute(ATTR, edge, d, there, D, ACC)
         z += attribute[:, :, None, None] * _matrix_row(MATRIX, d, inner, inside, HF, ACC)
+        d += 1
     return z
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def forward_kernel(
     K, Q, V, ATT, ATTR, MATRIX, WEIGHT, SEED, OUT, LSE, PART_OUT, PART_LSE, OTHER, EDGE, ROW, START, STOP, PART,
-    count, threshold, scale, scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr,
-    R: tl.constexpr, B: tl.constexpr, HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
+    count, components, threshold, scale, scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr,
+    D: tl.constexpr, R: tl.constexpr, B: tl.constexpr, HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """One pass over the in-edges with an online softmax: ``OUT`` and ``LSE``."""
     first = tl.program_id(0).to(tl.int64) * R
@@ -73,7 +81,7 @@ def forward_kernel(
         k = gather_rows(K, other, there, inner, inside, H * F, ACC)
         z = k + q
         if ATTR is not None:
-            z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, D, H * F, ACC)
+            z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, components, D, H * F, ACC)
         score = tl.sum(tl.where(z > 0, z, z * SLOPE) * att, axis=3)
         score = tl.where(there[:, :, None], score, -float("inf"))
         higher = tl.maximum(top, score)
@@ -102,11 +110,11 @@ def forward_kernel(
     store_heads(LSE, PART_LSE, lse, row, part, live, head, H)
 
 
-@triton.jit(do_not_specialize=[*_NOT_SPECIALIZED, "groups"])
+@triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def target_kernel(
     GRAD, K, Q, V, ATT, ATTR, MATRIX, WEIGHT, SEED, OUT, LSE, STATE, DQ, PART_DQ, DATT, DWEIGHT, DATTR, DSCORE,
-    OTHER, EDGE, ROW, START, STOP, PART, count, groups, num_edges, threshold, scale, scale_rest,
-    SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, B: tl.constexpr,
+    OTHER, EDGE, ROW, START, STOP, PART, count, groups, num_edges, components, threshold, scale,
+    scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, B: tl.constexpr,
     HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Backward along the in-edges: the gradients of q and of all per-edge tensors, and this program's part of att's.
@@ -132,10 +140,10 @@ def target_kernel(
         out = gather_rows(OUT, row[:, None], live[:, None], inner, inside, H * F, ACC)
         lse = gather_heads(LSE, row[:, None], live[:, None], head, H, H, ACC)
         delta = tl.sum(grad * out, axis=3)
-        mask = live[:, None, None] & (head < H)[None, None, :]
-        base = STATE + row[:, None, None] * (2 * H) + 2 * head[None, None, :]
-        tl.store(base, lse, mask=mask)  # the segments of a cut row all write the same
-        tl.store(base + 1, delta, mask=mask)
+        known = live[:, None, None] & (head < H)[None, None, :]
+        state = (STATE + row[:, None, None] * (2 * H)) + 2 * head[None, None, :]
+        tl.store(state, lse, mask=known)  # the segments of a cut row all write the same
+        tl.store(state + 1, delta, mask=known)
         dq = tl.zeros((R, B, HB, FB), ACC)
         length = tl.max(stop - start, axis=0)
         step = tl.zeros_like(length)
@@ -149,7 +157,7 @@ def target_kernel(
             v = k if V is None else gather_rows(V, other, there, inner, inside, H * F, ACC)
             z = k + q
             if ATTR is not None:
-                z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, D, H * F, ACC)
+                z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, components, D, H * F, ACC)
             bent = tl.where(z > 0, z, z * SLOPE)
             score = tl.sum(bent * att[None, None, :, :], axis=3) - lse
             p = tl.exp(tl.where(there[:, :, None], score, -float("inf")))
@@ -167,14 +175,16 @@ def target_kernel(
             slant = tl.where(z > 0, dscore[:, :, :, None], dscore[:, :, :, None] * SLOPE)
             dq += slant
             if DSCORE is not None:
-                mask = there[:, :, None] & (head < H)[None, None, :]
-                tl.store((DSCORE + edge[:, :, None] * H) + head[None, None, :], dscore, mask=mask)
+                heads_there = there[:, :, None] & (head < H)[None, None, :]
+                tl.store((DSCORE + edge[:, :, None] * H) + head[None, None, :], dscore, mask=heads_there)
             if DATTR is not None:
                 dz = slant * att[None, None, :, :]
                 base = DATTR + (block * num_edges + edge) * D
-                for d in range(D):
+                d = components * 0
+                while d < components:
                     projected = tl.sum(tl.sum(dz * _matrix_row(MATRIX, d, inner, inside, H * F, ACC), axis=3), axis=2)
                     tl.store(base + d, projected, mask=there)
+                    d += 1
             step += B
         dq_sum = tl.sum(dq, axis=1) * att[None, :, :]
         store_rows(DQ, PART_DQ, dq_sum, row, part, live, inner, inside, H * F)
@@ -186,8 +196,8 @@ def target_kernel(
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def source_kernel(
     GRAD, K, Q, V, ATT, ATTR, MATRIX, WEIGHT, SEED, STATE, DK, DV, PART_DK, PART_DV, OTHER, EDGE, ROW, START, STOP,
-    PART, count, threshold, scale, scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr,
-    D: tl.constexpr, R: tl.constexpr, B: tl.constexpr, HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
+    PART, count, components, threshold, scale, scale_rest, SLOPE: tl.constexpr, H: tl.constexpr,
+    F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, B: tl.constexpr, HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Backward along the out-edges: the gradients of k and v (their sum where the keys are the values)."""
     first = tl.program_id(0).to(tl.int64) * R
@@ -217,7 +227,7 @@ def source_kernel(
         delta = gather_heads(STATE + 1, other, there, 2 * head, 2 * H, 2 * H, ACC)
         z = q + k
         if ATTR is not None:
-            z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, D, H * F, ACC)
+            z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, components, D, H * F, ACC)
         score = tl.sum(tl.where(z > 0, z, z * SLOPE) * att[None, None, :, :], axis=3) - lse
         p = tl.exp(tl.where(there[:, :, None], score, -float("inf")))
         along = tl.sum(grad * v, axis=3)
@@ -243,10 +253,10 @@ def source_kernel(
         store_rows(DV, PART_DV, dv_sum, row, part, live, inner, inside, H * F)
 
 
-@triton.jit(do_not_specialize=["count"])
+@triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def matrix_kernel(
-    K, Q, ATT, ATTR, MATRIX, DSCORE, DMATRIX, OTHER, EDGE, ROW, START, STOP, PART, count, SLOPE: tl.constexpr,
-    H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, DB: tl.constexpr, B: tl.constexpr, HB: tl.constexpr,
+    K, Q, ATT, ATTR, MATRIX, DSCORE, DMATRIX, OTHER, EDGE, ROW, START, STOP, PART, count, components,
+    SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, DB: tl.constexpr, B: tl.constexpr, HB: tl.constexpr,
     FB: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """``d_edge_matrix``: this program's part of ``sum_e dz_e edge_attr_e^T``, for DB components at once.
@@ -271,7 +281,7 @@ def matrix_kernel(
             other = tl.load(OTHER + slot, mask=there, other=0)
             edge = tl.load(EDGE + slot, mask=there, other=0).to(tl.int64)
             z = gather_rows(K, other, there, inner, inside, H * F, ACC) + q
-            z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, D, H * F, ACC)
+            z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, components, D, H * F, ACC)
             dscore = gather_heads(DSCORE, edge, there, head, H, H, ACC)[:, :, :, None]
             slant = tl.where(z > 0, dscore, dscore * SLOPE)
             mask = tl.trans(there)[:, :, None, None] & (component < D)[None, :, None, None]

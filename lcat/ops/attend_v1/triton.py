@@ -135,7 +135,7 @@ def _target_kernel(
             positive = gather_rows(POSITIVE, row[:, None], live[:, None], inner, inside, H * F, ACC)
             along += tl.sum(grad * positive, axis=3)
     mask = live[:, None, None] & (head < H)[None, None, :]
-    base = STATE + row[:, None, None] * (3 * H) + 3 * head[None, None, :]
+    base = (STATE + row[:, None, None] * (3 * H)) + 3 * head[None, None, :]
     if T is not None:
         tl.store(base, gather_heads(T, row[:, None], live[:, None], head, H, H, ACC), mask=mask)
     tl.store(base + 1, gather_heads(LSE, row[:, None], live[:, None], head, H, H, ACC), mask=mask)
@@ -143,7 +143,7 @@ def _target_kernel(
     if DT is not None:
         mass = gather_heads(MASS, row[:, None], live[:, None], head, H, H, ACC)
         dt = (1.0 - SLOPE) * (along - delta * mass)
-        tl.store(DT + row[:, None, None] * H + head[None, None, :], dt.to(DT.dtype.element_ty), mask=mask)
+        tl.store((DT + row[:, None, None] * H) + head[None, None, :], dt.to(DT.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)

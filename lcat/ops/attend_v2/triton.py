@@ -189,7 +189,7 @@ def _matrix_grad(d_score: Tensor, edge_matrix: Tensor, csr: SortedEdges, inputs:
     programs = min(schedule.num_segments, _MATRIX_PROGRAMS)
     shares = torch.empty(programs, components, heads * features, dtype=d_score.dtype, device=d_score.device)
     at_once = min(padded(components), _MATRIX_COMPONENTS)
-    names = ("K", "Q", "ATT", "ATTR", "MATRIX", "SLOPE", "H", "F", "D", "ACC")
+    names = ("K", "Q", "ATT", "ATTR", "MATRIX", "SLOPE", "H", "F", "D", "components", "ACC")
     launch(
         matrix_kernel,
         (programs, tile.head_blocks, blocks(components, at_once)),
@@ -268,6 +268,7 @@ def _inputs(
         "H": k.shape[1],
         "F": k.shape[2],
         "D": 0 if edge_attr is None else edge_attr.shape[1],
+        "components": 0 if edge_attr is None else edge_attr.shape[1],
         "ACC": accumulator(k.dtype),
         **dropout_arguments(dropout, seed),
     }
