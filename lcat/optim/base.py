@@ -1,8 +1,8 @@
 """Base updates: what turns a gradient into the direction that an orthogonal step then follows.
 
-Each returns ``(D, scale)``: a direction ``D (B, p, n)`` and the real factor that multiplies it, the learning
-rate included. ``scale`` is a float or broadcasts over the batch as ``(B, 1, 1)``; keeping it apart from ``D``
-saves a pass over the matrices, because a step only ever needs ``scale`` on small products.
+Each returns ``(D, scale)``: a direction ``D (B, p, n)`` and the real factor that multiplies it besides the
+learning rate. ``scale`` is a float or one number a matrix, ``(B, 1, 1)``; keeping it apart from ``D`` saves a
+pass over the matrices, because a step folds it into a product.
 
 All of them but ``muon`` are linear in the direction, with one scalar per matrix: they keep what an orthogonal
 method relies on, that ``D`` turns with ``X`` (replace ``X`` by ``X Q`` and ``D`` becomes ``D Q``).
@@ -33,7 +33,7 @@ def sgd(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
 
     ``buf = momentum buf + (1 - dampening) G``; the direction is ``buf``, or ``G + momentum buf`` (Nesterov).
     """
-    return _momentum(G, group, bucket), group["lr"]
+    return _momentum(G, group, bucket), 1.0
 
 
 def _momentum(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Tensor:
@@ -66,7 +66,7 @@ def vadam(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
     correction1 = 1 - torch.pow(beta1, t)
     correction2 = (1 - torch.pow(beta2, t)).sqrt_()
     denominator = second.sqrt() / correction2.to(second.dtype) + group["eps"]
-    return first, group["lr"] / (denominator * correction1.to(second.dtype))
+    return first, 1 / (denominator * correction1.to(second.dtype))
 
 
 def muon(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
@@ -75,7 +75,7 @@ def muon(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
     The orthogonalised momentum of Muon (Jordan et al., 2024) with its five quintic Newton-Schulz steps, in the
     dtype of the parameter. A parameter holding a batch is treated matrix by matrix.
     """
-    return quintic(_momentum(G, group, bucket), group["ns_steps"]), group["lr"]
+    return quintic(_momentum(G, group, bucket), group["ns_steps"]), 1.0
 
 
 def quintic(D: Tensor, steps: int = 5) -> Tensor:
@@ -95,11 +95,11 @@ BASES: dict[str, Callable[[Tensor, dict[str, Any], Bucket], Direction]] = {
 }
 
 
-def direction(X: Tensor, G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
-    """The base update of ``group`` for the gradients ``G`` at ``X``, both ``(B, p, n)``; writes neither."""
+def gradient(X: Tensor, G: Tensor, group: dict[str, Any]) -> Tensor:
+    """The gradient to go down: negated for ``maximize``, with the weight decay added; writes neither."""
     if group["maximize"]:
         G = -G
     if group["weight_decay"] != 0:
         # X adds nothing to the relative gradient, so for "sgd" this is invisible; it rescales "vadam".
         G = torch.add(G, X, alpha=group["weight_decay"])
-    return BASES[group["base"]](G, group, bucket)
+    return G

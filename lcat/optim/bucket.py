@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,24 +44,41 @@ class Bucket:
         self.device = params[0].device
         self._stacks: dict[str, Tensor] = {}
         self._views: dict[str, Sequence[Tensor]] = {}
+        self._scratch: dict[str, tuple[Tensor, Sequence[Tensor]]] = {}
 
     @property
     def step(self) -> Tensor:
         """Updates so far of each parameter, this one included: ``(N,)``."""
         return self.state("step", (), torch.float32)
 
-    def gather(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Parameters or gradients as ``(B, p, n)`` in the compute dtype; may alias them, so never write it."""
-        stacked = tensors[0][None] if len(tensors) == 1 else torch.stack(list(tensors))
-        return self.layout.wide(stacked.to(self.dtype))
+    def gather(self, tensors: Sequence[Tensor], into: str) -> Tensor:
+        """Parameters or gradients as ``(B, p, n)`` in the compute dtype; may alias them, so never write it.
+
+        Several are stacked into memory that the bucket keeps under the name ``into``.
+        """
+        if len(tensors) == 1:
+            return self.layout.wide(tensors[0][None].to(self.dtype))
+        if not self.shared or any(t.dtype != self.dtype for t in tensors):
+            return self.layout.wide(torch.stack([t.to(self.dtype) for t in tensors]))
+        if into not in self._scratch:
+            stacked = torch.stack(list(tensors))
+            self._scratch[into] = stacked, stacked.unbind(0)
+            return self.layout.wide(stacked)
+        return self.layout.wide(torch.stack(list(tensors), out=self._scratch[into][0]))
 
     def scatter(self, X: Tensor) -> None:
         """Write ``X (B, p, n)`` into the parameters."""
         stacked = self.layout.narrow(X, tuple(self.params[0].shape))
         if len(self.params) == 1:
             self.params[0].copy_(stacked[0])
+            return
+        if "weights" in self._scratch:
+            # The gathered weights are spent; through them the views to copy from need no making.
+            spent, views = self._scratch["weights"]
+            spent.copy_(stacked)
         else:
-            torch._foreach_copy_(self.params, list(stacked.unbind(0)))
+            views = stacked.unbind(0)
+        torch._foreach_copy_(self.params, list(views))
 
     def matrices(self, name: str) -> Tensor:
         """State shaped like the parameter, as ``(B, p, n)``: a view, update it in place."""
@@ -80,10 +98,7 @@ class Bucket:
     def state(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """The state ``name`` of all parameters, ``(N, *shape)``, zero where it does not exist yet."""
         stack = self._stacks.get(name)
-        if stack is not None and (
-            not self.shared
-            or all(state.get(name) is view for state, view in zip(self.states, self._views[name], strict=True))
-        ):
+        if stack is not None and (not self.shared or self._untouched(name)):
             return stack
         entries = [state.get(name) for state in self.states]
         stack = self._stack(entries, shape, dtype)
@@ -93,6 +108,9 @@ class Bucket:
             for state, view in zip(self.states, self._views[name], strict=True):
                 state[name] = view
         return stack
+
+    def _untouched(self, name: str) -> bool:
+        return all(map(operator.is_, [state.get(name) for state in self.states], self._views[name]))
 
     def _stack(self, entries: list[Any], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         only = entries[0]
@@ -154,7 +172,5 @@ def plan(
         most = max(1, STACK_TOTAL // max(1, params[indices[0]].numel()))
         for start in range(0, len(indices), most):
             part = indices[start : start + most]
-            buckets.append(
-                Bucket([params[i] for i in part], [states[i] for i in part], layouts[part[0]], shared)
-            )
+            buckets.append(Bucket([params[i] for i in part], [states[i] for i in part], layouts[part[0]], shared))
     return buckets

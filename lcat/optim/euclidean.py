@@ -29,9 +29,7 @@ def _foreach(group: dict[str, Any]) -> bool | None:
     return False if isinstance(group["lr"], Tensor) and not group["capturable"] else group["foreach"]
 
 
-def _adamw(
-    group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]
-) -> None:
+def _adamw(group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]) -> None:
     for param, state in zip(params, states, strict=True):
         if "exp_avg" not in state:
             device = param.device if group["capturable"] else "cpu"
@@ -60,9 +58,7 @@ def _adamw(
     )
 
 
-def _sgd(
-    group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]
-) -> None:
+def _sgd(group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]) -> None:
     buffers: list[Tensor | None] = [s.get("momentum_buffer") for s in states]
     sgd(
         params,

@@ -1,13 +1,13 @@
-r"""Normal steps: polynomials in ``C = M M^H`` that take ``M`` back towards the manifold.
+r"""Normal steps: polynomials in ``M M^H`` that take ``M`` back towards the manifold.
 
-All are ``X' = W M`` with ``W`` a polynomial in ``C``; with ``D = C - I`` the error ``X' X'^H - I`` becomes
+With ``D = M M^H - I``, the error after the tangent step, all are ``X' = W M`` with ``W`` a polynomial in ``D``:
 
-========== ======================== ================================ ==================
-``half``   ``(3 I - C) / 2``        ``-3/4 D^2 + 1/4 D^3``           no extra product
-``order2`` ``(15 I - 10 C + 3 C^2) / 8``  ``5/8 D^3 + O(D^4)``       one ``p x p x p``
-``best``   ``I - w D``, ``w`` minimising the error ``|| (1 - 2w) D + (w^2 - 2w) D^2 + w^2 D^3 ||_F``  two ``p x p x p``
-``none``   ``I``                    ``D``                            (and one less)
-========== ======================== ================================ ==================
+- ``half``: ``I - D / 2``, that is ``(3 I - M M^H) / 2``, one Newton-Schulz step. Error ``-3/4 D^2 + 1/4 D^3``.
+- ``order2``: ``I - D / 2 + 3/8 D^2``, the next term of ``(I + D)^(-1/2)``. Error of order ``D^3``; one more
+  product of ``p x p x p``.
+- ``best``: ``I - w D`` with the ``w`` that minimises the error ``(1 - 2w) D + (w^2 - 2w) D^2 + w^2 D^3``; two
+  more products of ``p x p x p``.
+- ``none``: ``M`` as it is.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ from lcat.optim.products import Algebra
 NEWTON_STEPS = 4
 
 
-def half(algebra: Algebra, C: Tensor) -> Tensor:
-    """``(3 I - C) / 2``, one Newton-Schulz step: POGO's default, weight one half."""
-    return algebra.add_identity_(C * -0.5, 1.5)
+def half(algebra: Algebra, D: Tensor) -> Tensor:
+    """``I - D / 2``, in the memory of ``D``: POGO's default."""
+    return algebra.add_identity_(D.mul_(-0.5), 1.0)
 
 
-def order2(algebra: Algebra, C: Tensor) -> Tensor:
-    """``(15 I - 10 C + 3 C^2) / 8``, the next member of the family; best where the learning rate is large."""
-    return algebra.add_identity_(algebra.addmm(C, C, C, beta=-10 / 8, alpha=3 / 8), 15 / 8)
+def order2(algebra: Algebra, D: Tensor) -> Tensor:
+    """``I - D / 2 + 3/8 D^2``: best where the learning rate is large."""
+    return algebra.add_identity_(algebra.addmm(D, D, D, beta=-1 / 2, alpha=3 / 8), 1.0)
 
 
-def best(algebra: Algebra, C: Tensor) -> Tensor:
-    """``I - w (C - I)`` with ``w`` at the minimum of the landing polynomial, never worse than ``half``."""
-    D = algebra.add_identity_(C.clone(), -1.0)
-    w = best_weight(algebra, D).to(C.dtype)
+def best(algebra: Algebra, D: Tensor) -> Tensor:
+    """``I - w D`` with ``w`` at the minimum of the landing polynomial, never worse than ``half``."""
+    w = best_weight(algebra, D).to(D.dtype)
     return algebra.add_identity_(D * -w, 1.0)
 
 
@@ -73,6 +72,7 @@ def best_weight(algebra: Algebra, D: Tensor) -> Tensor:
     return torch.where(value(w) < value(start), w, start)
 
 
+#: each takes ``D``, which it may overwrite, and returns ``W``
 NORMAL_STEPS: dict[str, Callable[[Algebra, Tensor], Tensor] | None] = {
     "half": half,
     "order2": order2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lcat.optim import euclidean
-from lcat.optim.base import BASES, Scale, direction
+from lcat.optim.base import BASES, Scale, gradient
 from lcat.optim.bucket import COMPUTE, Bucket, plan
 from lcat.optim.checks import CHECKS, check_gradient, check_orthonormal, check_parameter, describe
 from lcat.optim.layout import resolve
@@ -66,7 +67,7 @@ class OrthogonalOptimizer(Optimizer):
         Args:
             X: the weights ``(B, p, n)``, rows orthonormal. Not to be written.
             D: the direction of the base update, like ``X``. Not to be written.
-            scale: what multiplies it, the learning rate included: a number or ``(B, 1, 1)``.
+            scale: what multiplies it besides ``group["lr"]``: a number or ``(B, 1, 1)``.
             group: options.
             bucket: state of these parameters.
 
@@ -213,26 +214,29 @@ class OrthogonalOptimizer(Optimizer):
     # -- the step of a group ----------------------------------------------------------------------------
 
     def _orthogonal_step(self, index: int, group: dict[str, Any]) -> None:
-        active = []
-        for i, param in enumerate(group["params"]):
-            if param.grad is not None:
-                # The layout test is inlined: this loop runs over every parameter in every step.
-                if param.grad.layout != torch.strided or hasattr(param.grad, "placements"):
-                    check_gradient(param.grad, i, group)
-                active.append(param)
-        if not active:
+        params = group["params"]
+        grads = [p.grad for p in params]
+        # Plain dense gradients, the usual case, are recognised without a Python statement for each.
+        if {type(g) for g in grads} != {Tensor} or any(g.layout != torch.strided for g in grads):  # type: ignore[union-attr]
+            for i, grad in enumerate(grads):
+                if grad is not None:
+                    check_gradient(grad, i, group)
+            params = [p for p, g in zip(params, grads, strict=True) if g is not None]
+        if not params:
             return
-        for bucket in self._buckets(index, group, active):
+        for bucket in self._buckets(index, group, params):
             bucket.step.add_(1)
-            X = bucket.gather(bucket.params)
-            G = bucket.gather([p.grad for p in bucket.params])
-            G = self.prepare(X, G, group, bucket)
-            D, scale = direction(X, G, group, bucket)
+            X = bucket.gather(bucket.params, "weights")
+            G = bucket.gather([p.grad for p in bucket.params], "gradients")
+            G = self.prepare(X, gradient(X, G, group), group, bucket)
+            D, scale = BASES[group["base"]](G, group, bucket)
             bucket.scatter(self.update(X, D, scale, group, bucket))
             self.after_update(group, bucket)
             bucket.commit()
         if group["check"] == "always":
             self._check_weights(group)
+        if "updates" in group:
+            group["updates"] += 1
 
     def after_update(self, group: dict[str, Any], bucket: Bucket) -> None:
         """Called when the parameters of a bucket have been written."""
@@ -252,18 +256,54 @@ class OrthogonalOptimizer(Optimizer):
         if torch.compiler.is_compiling():
             layouts = [resolve(tuple(p.shape), *layouts_of) for p in active]
             return plan(active, layouts, states, group["foreach"], shared=False)
-        key = (group["foreach"], layouts_of, [id(p) for p in active], [p.dtype for p in active])
+        first = active[0]
+        key = (group["foreach"], layouts_of, len(active), first.dtype, first.device)
         known = self._plans.get(index)
-        if known is not None and known[0] == key and all(a is b for a, b in zip(known[1], states, strict=True)):
-            return known[2]
+        if (
+            known is not None
+            and known[0] == key
+            and all(map(operator.is_, known[1], active))
+            and all(map(operator.is_, known[2], states))
+        ):
+            return known[3]
         layouts = [resolve(tuple(p.shape), *layouts_of) for p in active]
         buckets = plan(active, layouts, states, group["foreach"])
-        self._plans[index] = (key, states, buckets)
+        self._plans[index] = (key, list(active), states, buckets)
         return buckets
 
     def _prepare_caches(self) -> None:
         """Forget what is derived from the state; it is rebuilt when needed."""
-        self._plans: dict[int, tuple[Any, list[dict[str, Any]], list[Bucket]]] = {}
+        self._plans: dict[int, tuple[Any, list[Tensor], list[dict[str, Any]], list[Bucket]]] = {}
+
+
+def options(arguments: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The options of a constructor, from its ``locals()``."""
+    hidden = ("self", "params", "__class__")
+    return {**{name: value for name, value in arguments.items() if name not in hidden}, **more}
+
+
+def due(group: dict[str, Any], every: str) -> bool:
+    """Whether something done every ``group[every]`` updates is to be done in this one (0: never)."""
+    period = group[every]
+    return period == 1 or (period > 1 and (group["updates"] + 1) % period == 0)
+
+
+def require_period(group: dict[str, Any], name: str, least: int) -> None:
+    """Raise a ValueError unless the option is a whole number, and one that a captured graph can obey."""
+    value = group[name]
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    if value > 1 and group["capturable"]:
+        raise ValueError(
+            f"{name}={value} counts on the host, which a captured graph does not run; use {name}={least} with "
+            f"capturable=True"
+        )
+
+
+def require_max_step(group: dict[str, Any]) -> None:
+    """Raise a ValueError unless ``max_step`` is None or positive."""
+    if group["max_step"] is not None:
+        require_number(group, "max_step", 0.0, strict=True)
 
 
 def _check_common(group: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from lcat.optim.base import Scale
 from lcat.optim.bucket import Bucket
 from lcat.optim.normal import NORMAL_STEPS
-from lcat.optim.optimizer import OrthogonalOptimizer, require_choice, require_number
+from lcat.optim.optimizer import OrthogonalOptimizer, due, options, require_choice, require_max_step, require_period
 from lcat.optim.pogo_step import pogo_step
 from lcat.optim.products import algebra_for
 
@@ -126,37 +126,27 @@ class POGO(OrthogonalOptimizer):
         euclidean_lr: float | Tensor = 1e-3,
         ns_steps: int = 5,
     ) -> None:
-        options = dict(locals())
-        for name in ("self", "params", "__class__"):
-            options.pop(name)
-        super().__init__(params, {**options, "updates": 0})
+        super().__init__(params, options(locals(), updates=0))
 
     def check_options(self, group: dict[str, Any]) -> None:
         super().check_options(group)
         require_choice(group, "normal", tuple(NORMAL_STEPS))
         require_choice(group, "gram", GRAMS)
-        check_max_step(group)
-        every = group["normal_every"]
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-            raise ValueError(f"normal_every must be a whole number of at least 1, got {every!r}")
-        if every > 1 and group["capturable"]:
-            raise ValueError(
-                "normal_every > 1 counts on the host, which a captured graph does not run; use normal_every=1 with "
-                "capturable=True"
-            )
+        require_max_step(group)
+        require_period(group, "normal_every", 1)
 
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
         algebra = algebra_for(X)
         carry = self._carries(X, group)
         K = self._carried_gram(bucket) if carry else None
-        due = group["normal_every"] == 1 or (group["updates"] + 1) % group["normal_every"] == 0
+        eta = group["lr"] * scale
         Y, after = pogo_step(
             algebra,
             algebra.pack(X),
             algebra.pack(D),
-            algebra.pack(scale) if isinstance(scale, Tensor) and scale.dim() == 3 else scale,
+            algebra.pack_scale(eta),
             exact=group["gram"] == "exact",
-            normal=group["normal"] if due else "none",
+            normal=group["normal"] if due(group, "normal_every") else "none",
             max_step=group["max_step"],
             K=None if K is None else algebra.pack(K),
             next_gram=carry,
@@ -192,18 +182,6 @@ class POGO(OrthogonalOptimizer):
             for param in bucket.params:
                 self._versions[id(param)] = param._version
 
-    @torch.no_grad()
-    def _orthogonal_step(self, index: int, group: dict[str, Any]) -> None:
-        super()._orthogonal_step(index, group)
-        if group["normal_every"] > 1:
-            group["updates"] += 1
-
     def _prepare_caches(self) -> None:
         super()._prepare_caches()
         self._versions: dict[int, int] = {}
-
-
-def check_max_step(group: dict[str, Any]) -> None:
-    """``max_step`` is None or positive."""
-    if group["max_step"] is not None:
-        require_number(group, "max_step", 0.0, strict=True)

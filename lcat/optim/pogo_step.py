@@ -10,18 +10,6 @@ from lcat.optim.normal import NORMAL_STEPS
 from lcat.optim.products import Algebra
 
 
-def add_scaled(X: Tensor, D: Tensor, scale: Scale, factor: float) -> Tensor:
-    """``X + factor scale D``, a new tensor; ``scale`` is a number or one number a matrix."""
-    if isinstance(scale, Tensor):
-        return torch.addcmul(X, D, scale.to(X.dtype), value=factor)
-    return torch.add(X, D, alpha=factor * scale)
-
-
-def times(A: Tensor, scale: Scale) -> Tensor:
-    """``scale A`` in the dtype of ``A``."""
-    return A * (scale.to(A.dtype) if isinstance(scale, Tensor) else scale)
-
-
 def pogo_step(
     algebra: Algebra,
     X: Tensor,
@@ -34,12 +22,11 @@ def pogo_step(
     K: Tensor | None = None,
     next_gram: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    r"""``X' = W(C) M`` with ``M = X - scale R``, ``R = (K D - X D^H X) / 2``, ``C = M M^H``.
+    r"""``X' = W M`` with ``M = X - scale R``, ``R = (K D - X D^H X) / 2`` and ``W`` the normal step.
 
-    Six products of ``p x p x n`` when ``K = X X^H`` is computed here, five when it is given, and four when it
-    is taken for the identity. The guard acts on ``C - K``, which is exactly ``(scale R)(scale R)^H``, so it
-    costs one pass; with ``K = I`` that is approximate and the guard's bound holds up to the orthogonality
-    error of ``X``.
+    Six products of ``p x p x n`` when ``K = X X^H`` is computed here, five when it is given or not needed
+    (``p = n``), and four when it is taken for the identity. Large temporaries are reused in place: on a CPU, memory touched for the first
+    time costs more than the arithmetic done in it.
 
     Args:
         algebra: layout of all matrices.
@@ -48,37 +35,82 @@ def pogo_step(
         exact: whether ``K`` is ``X X^H``; otherwise it is the identity.
         normal: a key of :data:`lcat.optim.normal.NORMAL_STEPS`.
         max_step: bound of the guard, or None for no guard.
-        K: ``X X^H`` where it is known.
-        next_gram: whether to return ``X' X'^H``, two products of ``p x p x p``.
+        K: ``X X^H`` where it is known; not written.
+        next_gram: whether to return ``X' X'^H``, two products of ``p x p x p`` (``exact`` only).
 
     Returns:
         ``X'`` and its Gram matrix, or None in its place.
     """
-    scale = bound(algebra, D, scale, max_step)
-    H = times(algebra.mm(X, algebra.mH(D)), _half(scale))
-    if exact:
-        if K is None:
-            K = algebra.gram(X)
-        M = algebra.addmm(X, times(K, _half(scale)), D, alpha=-1.0)
+    p, n = X.shape[algebra.rows], X.shape[algebra.columns]
+    if exact and p == n and K is None:
+        M, error = _square(algebra, X, D, scale, max_step)
+    elif exact:
+        M, error = _exact(algebra, X, D, scale, max_step, K)
     else:
-        M = add_scaled(X, D, scale, -0.5)
-    M = algebra.addmm_(M, H, X)
-    C = algebra.gram(M)
-    if max_step is not None:
-        if exact:
-            squared = C - K
-        else:
-            squared = algebra.add_identity_(C.clone(), -1.0)
-        shrink = shorten(algebra, squared, max_step)
-        M = torch.lerp(X, M, shrink)
-        C = torch.add(C, squared * (shrink * shrink - 1))
+        M, error = _identity(algebra, X, D, scale, max_step)
+    if next_gram:
+        C = algebra.add_identity_(error.clone(), 1.0)
     polynomial = NORMAL_STEPS[normal]
     if polynomial is None:
         return M, C if next_gram else None
-    W = polynomial(algebra, C)
+    W = polynomial(algebra, error)
     after = algebra.mm(algebra.mm(W, C), W) if next_gram else None
     return algebra.mm(W, M), after
 
 
-def _half(scale: Scale) -> Scale:
-    return 0.5 * scale
+def _exact(
+    algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None, K: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """``M`` and ``M M^H - I``, where ``M M^H`` is ``K + T T^H`` with ``T = -scale R``, exactly."""
+    scale = bound(algebra, D, scale, max_step)
+    H = algebra.mm(X, algebra.mH(D))
+    K = algebra.gram(X) if K is None else K.clone()
+    T = algebra.addmm_(algebra.mm(K, D), H, X, beta=-1.0)  # 2 T = scale (H X - K D)
+    T.mul_(_as(0.5 * scale, T))
+    Q = algebra.gram(T, out=H)
+    if max_step is None:
+        K.add_(Q)
+    else:
+        shrink = shorten(algebra, Q, max_step)
+        T.mul_(shrink)
+        K.addcmul_(Q, shrink * shrink)
+    return T.add_(X), algebra.add_identity_(K, -1.0)
+
+
+def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None) -> tuple[Tensor, Tensor]:
+    """The same for ``p = n``, where ``R = X skew(X^H D)`` needs no Gram matrix of ``X``.
+
+    ``|| X A ||_S4 <= || X ||_2 || A ||_S4``, so the guard acts on ``A A^H``.
+    """
+    A = algebra.mm(algebra.mH(X), D)
+    A = A - algebra.mH(A)
+    scale = bound(algebra, A, scale, max_step)
+    A.mul_(_as(-0.5 * scale, A))
+    if max_step is not None:
+        A.mul_(shorten(algebra, algebra.gram(A), max_step))
+    M = algebra.addmm(X, X, A)
+    return M, algebra.add_identity_(algebra.gram(M, out=A), -1.0)
+
+
+def _identity(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None) -> tuple[Tensor, Tensor]:
+    """The same with ``K = I`` in ``R``. Here ``M M^H`` is computed, or errors of ``X`` would never be seen."""
+    scale = bound(algebra, D, scale, max_step)
+    H = algebra.mm(X, algebra.mH(D))
+    H.mul_(_as(0.5 * scale, H))
+    if isinstance(scale, Tensor):
+        M = torch.addcmul(X, D, scale.to(X.dtype), value=-0.5)
+    else:
+        M = torch.add(X, D, alpha=-0.5 * scale)
+    M = algebra.addmm_(M, H, X)
+    error = algebra.add_identity_(algebra.gram(M, out=H), -1.0)
+    if max_step is not None:
+        # M M^H - I stands for T T^H here, exact up to the error of X
+        shrink = shorten(algebra, error, max_step)
+        M.lerp_(X, 1 - shrink)
+        error.mul_(shrink * shrink)
+    return M, error
+
+
+def _as(scale: Scale, A: Tensor) -> Scale:
+    """``scale`` so that it can multiply ``A`` in place (a real tensor times a complex one)."""
+    return scale.to(A.dtype) if isinstance(scale, Tensor) else scale

@@ -4,7 +4,7 @@ A step is written once, over the operations of :class:`Algebra`, and runs on
 
 - :class:`Batched`: ``(B, p, n)``, batched BLAS calls; the general case;
 - :class:`Single`: ``(p, n)``, plain BLAS calls; one matrix, where ``X X^H`` of a large matrix is computed
-  from blocks so that its upper half costs nothing;
+  block row by block row so that its upper half costs nothing;
 - :class:`BatchLast`: ``(p, n, B)``, elementwise multiply-adds along the batch; for very many very small
   matrices on a CPU, where a batched BLAS call spends its time on the calls (3 to 8 times faster at 3 x 3).
 
@@ -16,8 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-#: below this many rows, splitting ``X X^H`` into blocks costs more than the saved quarter of the flops
-GRAM_BLOCK = 256
+#: ``X X^H`` of one large matrix is computed in blocks of this many rows (for each thread), lower half only
+GRAM_ROWS = 96
 #: a batch of matrices is worth transposing to ``(p, n, B)`` up to this size and from this batch on
 SMALL_ROWS, SMALL_ENTRIES, SMALL_BATCH = 6, 64, 500
 
@@ -25,7 +25,7 @@ SMALL_ROWS, SMALL_ENTRIES, SMALL_BATCH = 6, 64, 500
 class Algebra:
     """Products and reductions over one layout; ``p``, ``n`` and the batch are where the layout puts them."""
 
-    rows = -2
+    rows, columns = -2, -1
     matrix_dims: tuple[int, int] = (-2, -1)
 
     def mH(self, A: Tensor) -> Tensor:
@@ -33,21 +33,33 @@ class Algebra:
         # A lazily conjugated operand makes batched complex products up to 5 times slower: conjugate now.
         return A.conj_physical().mT if A.is_complex() else A.mT
 
-    def mm(self, A: Tensor, B: Tensor) -> Tensor:
-        """``A B``."""
+    def pack(self, X: Tensor) -> Tensor:
+        """From ``(B, p, n)`` to this layout."""
+        raise NotImplementedError
+
+    def unpack(self, X: Tensor) -> Tensor:
+        """Back to ``(B, p, n)``."""
+        raise NotImplementedError
+
+    def pack_scale(self, scale: float | Tensor) -> float | Tensor:
+        """One number a matrix, ``(B, 1, 1)``, or one for all, to this layout."""
+        return self.pack(scale) if isinstance(scale, Tensor) and scale.dim() == 3 else scale
+
+    def mm(self, A: Tensor, B: Tensor, out: Tensor | None = None) -> Tensor:
+        """``A B``, into ``out`` where one is given (its old content is lost)."""
         raise NotImplementedError
 
     def addmm(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
         """``beta C + alpha A B`` as a new tensor."""
         raise NotImplementedError
 
-    def addmm_(self, C: Tensor, A: Tensor, B: Tensor) -> Tensor:
-        """``C += A B`` in place."""
+    def addmm_(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0) -> Tensor:
+        """``C = beta C + A B`` in place."""
         raise NotImplementedError
 
-    def gram(self, X: Tensor) -> Tensor:
+    def gram(self, X: Tensor, out: Tensor | None = None) -> Tensor:
         """``X X^H``."""
-        return self.mm(X, self.mH(X))
+        return self.mm(X, self.mH(X), out)
 
     def add_identity_(self, A: Tensor, value: float) -> Tensor:
         """``A += value I`` in place, ``A (p, p)``."""
@@ -75,21 +87,19 @@ class Algebra:
 class Batched(Algebra):
     """A batch ``(B, p, n)``."""
 
-    def mm(self, A: Tensor, B: Tensor) -> Tensor:
-        return torch.bmm(A, B)
+    def mm(self, A: Tensor, B: Tensor, out: Tensor | None = None) -> Tensor:
+        return torch.bmm(A, B) if out is None else torch.bmm(A, B, out=out)
 
     def addmm(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
         return torch.baddbmm(C, A, B, beta=beta, alpha=alpha)
 
-    def addmm_(self, C: Tensor, A: Tensor, B: Tensor) -> Tensor:
-        return C.baddbmm_(A, B)
+    def addmm_(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0) -> Tensor:
+        return C.baddbmm_(A, B, beta=beta)
 
     def pack(self, X: Tensor) -> Tensor:
-        """From ``(B, p, n)`` to this layout."""
-        return X
+        return X.contiguous()  # a batched product into transposed memory is 6 times slower
 
     def unpack(self, X: Tensor) -> Tensor:
-        """Back to ``(B, p, n)``."""
         return X
 
 
@@ -99,21 +109,22 @@ class Single(Algebra):
     def mH(self, A: Tensor) -> Tensor:
         return A.mH  # a single complex product passes the conjugation on to BLAS
 
-    def mm(self, A: Tensor, B: Tensor) -> Tensor:
-        return torch.mm(A, B)
+    def mm(self, A: Tensor, B: Tensor, out: Tensor | None = None) -> Tensor:
+        return torch.mm(A, B) if out is None else torch.mm(A, B, out=out)
 
     def addmm(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
         return torch.addmm(C, A, B, beta=beta, alpha=alpha)
 
-    def addmm_(self, C: Tensor, A: Tensor, B: Tensor) -> Tensor:
-        return C.addmm_(A, B)
+    def addmm_(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0) -> Tensor:
+        return C.addmm_(A, B, beta=beta)
 
-    def gram(self, X: Tensor) -> Tensor:
-        if X.shape[0] < GRAM_BLOCK or X.device.type != "cpu" or torch.compiler.is_compiling():
-            return torch.mm(X, X.mH)
-        C = torch.empty(X.shape[0], X.shape[0], dtype=X.dtype, device=X.device)
-        _fill_gram(X, C)
-        return C
+    def gram(self, X: Tensor, out: Tensor | None = None) -> Tensor:
+        rows = GRAM_ROWS * torch.get_num_threads() if X.device.type == "cpu" else X.shape[0]
+        if X.shape[0] <= 2 * rows or torch.compiler.is_compiling():
+            return self.mm(X, X.mH, out)
+        if out is None:
+            out = torch.empty(X.shape[0], X.shape[0], dtype=X.dtype, device=X.device)
+        return _lower_then_mirror(X, out, rows)
 
     def pack(self, X: Tensor) -> Tensor:
         return X[0]
@@ -122,32 +133,28 @@ class Single(Algebra):
         return X[None]
 
 
-def _fill_gram(X: Tensor, C: Tensor) -> None:
-    """``C = X X^H`` from its diagonal blocks and the block below them, mirrored: 3/4 of the flops or less."""
-    p = X.shape[0]
-    if p < GRAM_BLOCK:
-        torch.mm(X, X.mH, out=C)
-        return
-    half = p // 2
-    top, bottom = X[:half], X[half:]
-    _fill_gram(top, C[:half, :half])
-    _fill_gram(bottom, C[half:, half:])
-    torch.mm(bottom, top.mH, out=C[half:, :half])
-    C[:half, half:] = C[half:, :half].mH
+def _lower_then_mirror(X: Tensor, C: Tensor, rows: int) -> Tensor:
+    """``C = X X^H`` block row by block row up to the diagonal, the rest mirrored: down to half the flops."""
+    starts = range(0, X.shape[0], rows)
+    for i in starts:
+        torch.mm(X[i : i + rows], X[: i + rows].mH, out=C[i : i + rows, : i + rows])
+    for i in starts:
+        C[:i, i : i + rows] = C[i : i + rows, :i].mH
+    return C
 
 
 class BatchLast(Algebra):
     """Many small matrices with the batch as the last, contiguous dimension: ``(p, n, B)``."""
 
-    rows = 0
+    rows, columns = 0, 1
     matrix_dims = (0, 1)
 
     def mH(self, A: Tensor) -> Tensor:
         A = A.transpose(0, 1)
         return A.conj_physical() if A.is_complex() else A
 
-    def mm(self, A: Tensor, B: Tensor) -> Tensor:
-        out = A[:, 0, None] * B[None, 0]
+    def mm(self, A: Tensor, B: Tensor, out: Tensor | None = None) -> Tensor:
+        out = torch.mul(A[:, 0, None], B[None, 0], out=out)
         for k in range(1, A.shape[1]):
             out.addcmul_(A[:, k, None], B[None, k])
         return out
@@ -158,7 +165,9 @@ class BatchLast(Algebra):
             out.addcmul_(A[:, k, None], B[None, k], value=alpha)
         return out
 
-    def addmm_(self, C: Tensor, A: Tensor, B: Tensor) -> Tensor:
+    def addmm_(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0) -> Tensor:
+        if beta != 1.0:
+            C.mul_(beta)
         for k in range(A.shape[1]):
             C.addcmul_(A[:, k, None], B[None, k])
         return C
@@ -178,7 +187,7 @@ class BatchLast(Algebra):
 BATCHED, SINGLE, BATCH_LAST = Batched(), Single(), BatchLast()
 
 
-def algebra_for(X: Tensor, small: bool = True) -> Batched | Single | BatchLast:
+def algebra_for(X: Tensor, small: bool = True) -> Algebra:
     """The fastest layout for ``X (B, p, n)``; ``small=False`` where a method needs ``torch.linalg``."""
     B, p, n = X.shape
     if B == 1:

@@ -1,0 +1,167 @@
+"""RSDM: a Riemannian step in a random submanifold, for matrices too large to move as a whole."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lcat.optim.base import Scale
+from lcat.optim.bucket import Bucket
+from lcat.optim.guard import bound, shorten_tangent
+from lcat.optim.optimizer import OrthogonalOptimizer, due, options, require_choice, require_max_step, require_period
+from lcat.optim.products import BATCHED
+from lcat.optim.retractions import RETRACTIONS
+from lcat.optim.riemannian import newton_schulz
+
+SAMPLINGS = ("permutation", "orthogonal")
+
+
+class RSDM(OrthogonalOptimizer):
+    r"""Random submanifold descent: rotates ``rank`` random directions of the ``n`` in every step.
+
+    With ``P`` (``rank x n``, orthonormal rows, drawn anew in every step)
+
+    .. math::
+        A = \mathrm{skew}\bigl((X P^H)^H (D P^H)\bigr), \qquad Y = \mathrm{retract}_I(-\eta A), \qquad
+        X' = X + X P^H (Y - I) P .
+
+    ``sampling="permutation"`` draws ``rank`` of the ``n`` columns, which needs no product with ``P``;
+    ``"orthogonal"`` draws ``P`` uniformly, which mixes better and costs ``O(n r^2)`` more.
+
+    Reference: Han, Poirion and Takeda, "Efficient optimization with orthogonality constraint: a randomized
+    Riemannian submanifold method", ICML 2025. Here for batches, wide and tall, real and complex matrices.
+
+    The draws are a function of ``seed`` and of the number of updates of the parameter, computed on the device:
+    they need no generator state and repeat exactly after a resume. Matrices of the same size and age draw the
+    same ``P``.
+
+    Args:
+        params, lr, base, momentum, dampening, nesterov, betas, eps, max_step, matrix, orient, foreach, capturable,
+            maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in :class:`~lcat.optim.POGO`.
+        rank: size of the submanifold, at most ``n`` (larger values are cut); None for half of ``n``.
+        sampling: ``"permutation"`` or ``"orthogonal"``.
+        retraction: ``"qr"``, ``"polar"`` or ``"cayley"``, of ``rank x rank`` matrices.
+        stabilize: every so many updates one Newton-Schulz step removes the rounding errors that have accumulated
+            (the published method lets them grow); 0 for never, which ``capturable=True`` needs.
+        seed: of the draws.
+
+    Raises:
+        ValueError: as POGO; ``rank`` below 1.
+
+    Complexity: products ``p r^2`` and ``r^3`` (``permutation``), and ``p n r`` and ``n r^2`` (``orthogonal``),
+        instead of ``p^2 n``.
+
+    Example:
+        >>> import torch
+        >>> from lcat.optim import RSDM
+        >>> weight = torch.nn.Parameter(torch.eye(3, 5))
+        >>> optimizer = RSDM([weight], lr=0.1, rank=3)
+        >>> (weight * torch.ones(3, 5)).sum().backward()
+        >>> optimizer.step()
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        *,
+        rank: int | None = None,
+        sampling: str = "permutation",
+        retraction: str = "qr",
+        stabilize: int = 100,
+        seed: int = 0,
+        max_step: float | None = 1.0,
+        base: str = "sgd",
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        nesterov: bool = False,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        matrix: str | tuple[int, ...] | None = None,
+        orient: str = "auto",
+        foreach: bool | None = None,
+        capturable: bool = False,
+        maximize: bool = False,
+        weight_decay: float = 0.0,
+        check: str = "init",
+        euclidean: str = "adamw",
+        euclidean_lr: float | Tensor = 1e-3,
+        ns_steps: int = 5,
+    ) -> None:
+        super().__init__(params, options(locals(), updates=0))
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        super().check_options(group)
+        require_choice(group, "sampling", SAMPLINGS)
+        require_choice(group, "retraction", tuple(RETRACTIONS))
+        require_max_step(group)
+        require_period(group, "stabilize", 0)
+        rank = group["rank"]
+        if rank is not None and (not isinstance(rank, int) or isinstance(rank, bool) or rank < 1):
+            raise ValueError(f"rank must be None or a whole number of at least 1, got {rank!r}")
+        if not isinstance(group["seed"], int):
+            raise ValueError(f"seed must be a whole number, got {group['seed']!r}")
+
+    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
+        n = X.shape[-1]
+        rank = min(n, group["rank"] if group["rank"] is not None else max(1, n // 2))
+        age = bucket.per_matrix(bucket.step)[:, 0, 0]
+        if group["sampling"] == "permutation":
+            columns = permutation(age, n, group["seed"])[:, None, :rank].expand(-1, X.shape[-2], -1)
+            Xr, Dr = X.gather(2, columns), D.gather(2, columns)
+            Y = self._rotation(Xr, Dr, scale, group)
+            new = X.clone().scatter_(2, columns, Xr @ Y)
+        else:
+            P = orthonormal(age, rank, n, X.dtype, group["seed"])
+            Xr, Dr = X @ P.mH, D @ P.mH
+            Y = self._rotation(Xr, Dr, scale, group)
+            new = X + (Xr @ Y - Xr) @ P
+        return newton_schulz(new) if due(group, "stabilize") else new
+
+    @staticmethod
+    def _rotation(Xr: Tensor, Dr: Tensor, scale: Scale, group: dict[str, Any]) -> Tensor:
+        """``Y (B, r, r)``: one step from the identity on the rotations of the sampled directions."""
+        S = Xr.mH @ Dr
+        A = 0.5 * (S - S.mH)
+        eta = bound(BATCHED, A, group["lr"] * scale, group["max_step"])
+        V = A * (-(eta.to(A.dtype) if isinstance(eta, Tensor) else eta))
+        V = shorten_tangent(BATCHED, V, group["max_step"])
+        eye = torch.eye(V.shape[-1], dtype=V.dtype, device=V.device).expand_as(V)
+        return RETRACTIONS[group["retraction"]](eye, V, group["max_step"])
+
+
+def permutation(age: Tensor, n: int, seed: int) -> Tensor:
+    """A pseudo-random permutation of ``n`` for each entry of ``age (B,)``: a function of age and seed."""
+    return hashed(age, n, seed).argsort(dim=-1)
+
+
+def orthonormal(age: Tensor, r: int, n: int, dtype: torch.dtype, seed: int) -> Tensor:
+    """Uniformly distributed orthonormal rows ``(B, r, n)`` for each entry of ``age (B,)``."""
+    real = torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
+    parts = 2 if dtype.is_complex else 1
+    count = parts * r * n
+    # Box and Muller: two uniform numbers make a normal one; the half keeps the logarithm finite.
+    u = (hashed(age, 2 * count, seed).to(torch.float64) + 0.5) / 2**32
+    normal = ((-2 * u[:, :count].log()).sqrt() * (2 * math.pi * u[:, count:]).cos()).to(real)
+    Z = normal.view(-1, n, r, parts) if parts == 2 else normal.view(-1, n, r)
+    Z = torch.view_as_complex(Z.contiguous()) if parts == 2 else Z
+    Q, R = torch.linalg.qr(Z)
+    return (Q * torch.sgn(R.diagonal(dim1=-2, dim2=-1))[..., None, :]).mH
+
+
+def hashed(age: Tensor, count: int, seed: int) -> Tensor:
+    """``(B, count)`` pseudo-random integers of 32 bits, a function of ``age (B,)``, position and seed alone."""
+    position = torch.arange(count, dtype=torch.int64, device=age.device)
+    x = mix(age.to(torch.int64)[:, None] * 0x9E3779B1 + seed * 0x85EBCA6B)
+    return mix(x + mix(position * 0xC2B2AE35 + 0x27D4EB2F))
+
+
+def mix(x: Tensor) -> Tensor:
+    """A bijective mixing of 32-bit integers (shift and multiply), held in int64 so that nothing overflows."""
+    x = x & 0xFFFFFFFF
+    x = ((x ^ (x >> 16)) * 0x45D9F3B) & 0xFFFFFFFF
+    x = ((x ^ (x >> 16)) * 0x45D9F3B) & 0xFFFFFFFF
+    return x ^ (x >> 16)

@@ -1,0 +1,121 @@
+"""SLPG: projected (proximal) gradient steps with a Newton-Schulz correction, no penalty parameter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lcat.optim.base import Scale
+from lcat.optim.bucket import Bucket
+from lcat.optim.guard import bound, shorten_tangent
+from lcat.optim.optimizer import OrthogonalOptimizer, options, require_choice, require_max_step, require_number
+from lcat.optim.products import BATCHED
+from lcat.optim.riemannian import newton_schulz
+
+REGULARISERS = (None, "l1", "l21")
+
+
+class SLPG(OrthogonalOptimizer):
+    r"""Sequential linearised proximal gradient for ``f(X) + gamma r(X)`` with orthonormal rows.
+
+    One step solves the proximal gradient problem on the tangent space and corrects by Newton-Schulz:
+
+    .. math::
+        Y = \arg\min_{Y}\ \langle D, Y \rangle + \gamma\, r(Y) + \tfrac{1}{2 \eta} \|Y - X\|^2 \quad
+        \text{with}\ \mathrm{sym}\bigl((Y - X) X^H\bigr) = 0, \qquad
+        X' = \tfrac12 (3 I - Y Y^H)\, Y .
+
+    Without a regulariser :math:`Y = X - \eta (D - \mathrm{sym}(D X^H) X)`: POGO with the Euclidean metric in place
+    of the canonical one. With ``"l1"`` (:math:`\sum |X_{ij}|`) or ``"l21"`` (the sum of the norms of the columns,
+    for choosing variables) the multiplier of the constraint is found by ``inner`` dual ascent steps, each one
+    proximal map.
+
+    Reference: Xiao, Liu and Yuan, "A penalty-free infeasible approach for a class of nonsmooth optimization
+    problems over the Stiefel manifold", 2021. Implemented as far as its public summary defines it: the inner
+    solver (dual ascent with step one, which converges because the dual is ``eta``-smooth) and the fixed step
+    size are ours; the published code chooses step sizes of the Barzilai-Borwein kind.
+
+    Args:
+        params, lr, base, momentum, dampening, nesterov, betas, eps, max_step, matrix, orient, foreach, capturable,
+            maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in :class:`~lcat.optim.POGO`.
+        regulariser: None, ``"l1"`` or ``"l21"``; not part of the loss that you differentiate.
+        gamma: its weight.
+        inner: dual ascent steps (one is exact without a regulariser).
+
+    Raises:
+        ValueError: as POGO; an unknown regulariser, negative ``gamma``, ``inner`` below 1.
+
+    Complexity: five products of ``p x p x n``, and two more for each inner step.
+
+    Example:
+        >>> import torch
+        >>> from lcat.optim import SLPG
+        >>> weight = torch.nn.Parameter(torch.eye(3, 5))
+        >>> optimizer = SLPG([weight], lr=0.1, regulariser="l21", gamma=0.1)
+        >>> (weight * torch.ones(3, 5)).sum().backward()
+        >>> optimizer.step()
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-2,
+        *,
+        regulariser: str | None = None,
+        gamma: float = 0.0,
+        inner: int = 10,
+        max_step: float | None = 1.0,
+        base: str = "sgd",
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        nesterov: bool = False,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        matrix: str | tuple[int, ...] | None = None,
+        orient: str = "auto",
+        foreach: bool | None = None,
+        capturable: bool = False,
+        maximize: bool = False,
+        weight_decay: float = 0.0,
+        check: str = "init",
+        euclidean: str = "adamw",
+        euclidean_lr: float | Tensor = 1e-3,
+        ns_steps: int = 5,
+    ) -> None:
+        super().__init__(params, options(locals()))
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        super().check_options(group)
+        require_choice(group, "regulariser", REGULARISERS)
+        require_number(group, "gamma", 0.0)
+        require_max_step(group)
+        if not isinstance(group["inner"], int) or isinstance(group["inner"], bool) or group["inner"] < 1:
+            raise ValueError(f"inner must be a whole number of at least 1, got {group['inner']!r}")
+
+    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
+        eta = bound(BATCHED, D, group["lr"] * scale, group["max_step"])
+        step = D * (eta.to(D.dtype) if isinstance(eta, Tensor) else eta)
+        Xh = BATCHED.mH(X)
+        multiplier = _symmetric(BATCHED.mm(step, Xh)).neg_()  # eta times the multiplier, optimal without r
+        weight = eta * group["gamma"]
+        Y = _proximal(BATCHED.addmm(X - step, multiplier, X, alpha=-1.0), weight, group["regulariser"])
+        if group["regulariser"] is not None:
+            for _ in range(group["inner"]):
+                multiplier = multiplier + _symmetric(BATCHED.mm(Y - X, Xh))
+                Y = _proximal(BATCHED.addmm(X - step, multiplier, X, alpha=-1.0), weight, group["regulariser"])
+        return newton_schulz(X + shorten_tangent(BATCHED, Y - X, group["max_step"]))
+
+
+def _symmetric(A: Tensor) -> Tensor:
+    return 0.5 * (A + BATCHED.mH(A))
+
+
+def _proximal(Z: Tensor, weight: Scale, regulariser: str | None) -> Tensor:
+    """``argmin_Y weight r(Y) + |Y - Z|^2 / 2``: soft thresholding of entries or of columns."""
+    if regulariser is None:
+        return Z
+    size = Z.abs() if regulariser == "l1" else torch.linalg.vector_norm(Z, dim=-2, keepdim=True)
+    keep = (1 - weight / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_min(0)
+    return Z * keep.to(Z.dtype)
