@@ -80,15 +80,22 @@ class LambdaMixin(Module):
             return fixed
         return value_of(getattr(self, f"raw_{name}"), name, self.parametrisation)
 
+    def _lambda_tensor(self, name: str) -> Tensor:
+        value = self._lambda(name)
+        if isinstance(value, Tensor):
+            return value
+        some = next(self.parameters())
+        return torch.tensor(value, dtype=torch.promote_types(some.dtype, torch.float32))
+
     @property
     def lambda1(self) -> Tensor:
         """Strength of the score, a 0-dimensional tensor in [0, 1]: 0 is a mean over in-edges, 1 is attention."""
-        return torch.as_tensor(self._lambda("lambda1"))
+        return self._lambda_tensor("lambda1")
 
     @property
     def lambda2(self) -> Tensor:
         """Strength of the averaging, a 0-dimensional tensor in [0, 1]: 0 scores as GAT, 1 scores as CAT."""
-        return torch.as_tensor(self._lambda("lambda2"))
+        return self._lambda_tensor("lambda2")
 
     def _lambda_repr(self) -> str:
         return ", ".join(f"{name}={self._one_repr(name)}" for name in ("lambda1", "lambda2"))

@@ -213,11 +213,12 @@ class GCNConv(DropInConv):
         """Weights of the kept edges, then of one loop a node: its old weight, or ``fill`` where it had none."""
         if weight is None:  # as in PyG, where ``improved`` has no effect without edge weights
             return torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
-        loops = weight.new_full((graph.num_loops + 1,), fill)
-        # Edges that are no loops write to the spare last cell; of parallel loops the last one counts, as in PyG.
-        is_loop = bare.source == bare.target
-        place = bare.source.masked_fill(~is_loop, graph.num_loops)
-        loops = loops.index_put((place,), weight)[: graph.num_loops]
+        # Of parallel loops the last one counts, as in PyG; the others get no gradient (in PyG, a wrong one).
+        num_edges = bare.num_edges
+        position = torch.arange(num_edges, device=graph.device).masked_fill(bare.source != bare.target, -1)
+        last = position.new_full((graph.num_loops,), -1).scatter_reduce(0, bare.source, position, "amax")
+        with_fill = torch.cat([weight, weight.new_full((1,), fill)])
+        loops = with_fill[last.masked_fill(last < 0, num_edges)]
         return torch.cat([graph.pick(weight), loops])
 
     # PyG's own way ###################################################################################

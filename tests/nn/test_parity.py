@@ -129,6 +129,11 @@ def test_bipartite(name, sizes):
                 assert_same_gradients(found[4], expected[4])
 
 
+def _has_parallel_loops(edges):
+    loops = edges[:, edges[0] == edges[1]]
+    return loops.shape[1] != loops.unique(dim=1).shape[1]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_gcn(kind):
     for seed in range(24):
@@ -165,6 +170,8 @@ def test_gcn(kind):
             if not options["cached"]:  # cached weights keep a graph that can be used once only
                 found = gradients(out, inputs | dict(layer.named_parameters()))
                 expected = gradients(theirs(x, edges, weight), inputs | dict(theirs.named_parameters()))
+                if _has_parallel_loops(edges):  # PyG's gradient to parallel self-loops is wrong: test_gradcheck
+                    found.pop("edge_weight", None), expected.pop("edge_weight", None)
                 assert_same_gradients(found, expected)
 
 

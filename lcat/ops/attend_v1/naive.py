@@ -18,15 +18,22 @@ def attend_v1(
     edge_score: Tensor | None,
     edge_weight: Tensor | None,
     dropout: float,
+    keep: Tensor | None = None,
 ) -> Tensor:
-    """``y_i = sum_{j -> i} w_ij softmax_j(LeakyReLU(s_j + t_i + e_ij)) v_j``, messages written out."""
+    """``y_i = sum_{j -> i} w_ij softmax_j(LeakyReLU(s_j + t_i + e_ij)) v_j``, messages written out.
+
+    ``keep`` is a dropout already drawn: ``[E, H]`` factors of the coefficients.
+    """
     score = from_source(s, graph)
     if t is not None:
         score = score + from_target(t, graph)
     if edge_score is not None:
         score = score + edge_score
     alpha = softmax_over_in_edges(F.leaky_relu(score, negative_slope), graph)
-    alpha = F.dropout(alpha, dropout, training=dropout > 0)
+    if dropout > 0.0:
+        alpha = F.dropout(alpha, dropout)
+    if keep is not None:
+        alpha = alpha * keep.to(alpha.dtype)
     if edge_weight is not None:
         alpha = alpha * edge_weight.unsqueeze(-1)
     return sum_to_target(alpha.unsqueeze(-1) * from_source(v, graph), graph)

@@ -1,0 +1,99 @@
+"""from_published against numbers of the published code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lcat.nn import LCATConv, from_published
+
+HERE = Path(__file__).parent
+
+
+def _archives():
+    """A few cases travel with the tests; the whole archive is read where LCAT_TEST_FIXTURES says it is."""
+    yield HERE / "published_cases.npz"
+    folder = os.environ.get("LCAT_TEST_FIXTURES")
+    if folder:
+        yield Path(folder) / "reference_lcat.npz"
+
+
+def _cases():
+    for path in _archives():
+        archive = np.load(path)
+        for case in json.loads(str(archive["cases"])):
+            if case["family"] == "plain":
+                yield pytest.param(
+                    path, case, id=f"{path.stem}-{case['id']}-{case['version']}-{case['kwargs']['mode']}"
+                )
+
+
+@pytest.mark.parametrize(("path", "case"), _cases())
+def test_outputs_and_all_gradients(path, case):
+    archive, prefix = np.load(path), case["id"]
+
+    def part(folder):
+        start = f"{prefix}/{folder}/"
+        return {name[len(start) :]: archive[name] for name in archive.files if name.startswith(start)}
+
+    state = {name: torch.from_numpy(value) for name, value in part("state").items()}
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        layer = from_published("plain", case["version"], state, **case["kwargs"]).to(dtype)
+        x = torch.from_numpy(archive[f"{prefix}/x"]).to(dtype).requires_grad_()
+        out = layer(x, torch.from_numpy(archive[f"{prefix}/edge_index"]))
+        out.backward(torch.from_numpy(archive[f"{prefix}/cotangent"]).to(dtype))
+        found = {"out": out.detach(), "grad_x": x.grad}
+        for name, parameter in layer.named_parameters():
+            found[name] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        results.append(found)
+    ours, exact = results
+
+    expected = {name: archive[f"{prefix}/{name}"] for name in ("out", "grad_x")}
+    expected |= {_our_name(name, case): value for name, value in part("grad").items()}
+    assert len(expected) > 4
+    for name, theirs in expected.items():
+        scale = max(float(np.abs(theirs).max()), 1e-4)
+        difference = float(np.abs(ours[name].numpy() - theirs).max()) / scale
+        if difference >= 1e-5:
+            # The published numbers are float32: where their own rounding is more than that, ours must be less.
+            truth = exact[name].numpy()
+            rounding = float(np.abs(theirs - truth).max())
+            assert rounding / scale > 1e-5, f"{name}: off by {difference:.2g}"
+            assert float(np.abs(ours[name].numpy() - truth).max()) < rounding, name
+
+
+def _our_name(name, case):
+    owner, _, rest = name.rpartition(".")
+    kwargs, v1 = case["kwargs"], case["version"] == "v1"
+    plain = {"lmbda_": "raw_lambda1", "lmbda2_": "raw_lambda2"} | (
+        {"att_l": "att_src", "att_r": "att_dst"} if v1 else {}
+    )
+    if not owner:
+        return plain.get(name, name)
+    if owner == "lin_v":
+        owner = "lin_value"
+    elif v1:
+        owner = "lin" if kwargs["share_weights_score"] else {"lin_l": "lin_src", "lin_r": "lin_dst"}[owner]
+    return f"{owner}.{rest}"
+
+
+def test_the_sum_of_older_pyg_can_be_asked_for():
+    torch.manual_seed(0)
+    source = LCATConv(4, 3, share_weights=False, share_values=False, score_bias=True, lambda1=1.0, lambda2=1.0)
+    names = {"att_src": "att_l", "att_dst": "att_r"}
+    owners = {"lin_src": "lin_l", "lin_dst": "lin_r", "lin_value": "lin_v"}
+    state = {}
+    for name, value in source.state_dict().items():
+        owner, dot, rest = name.rpartition(".")
+        state[names.get(name, f"{owners.get(owner, owner)}{dot}{rest}")] = value
+    x, edges = torch.randn(5, 4), torch.tensor([[0, 1, 2, 3, 0], [1, 2, 1, 1, 4]])
+    layer = from_published("plain", "v1", state, in_channels=4, out_channels=3, mode="cat", neighbour_aggr="sum")
+    assert torch.equal(layer(x, edges), source(x, edges))
+    as_run = from_published("plain", "v1", state, in_channels=4, out_channels=3, mode="cat")
+    assert not torch.allclose(as_run(x, edges), source(x, edges))
