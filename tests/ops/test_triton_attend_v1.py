@@ -1,0 +1,212 @@
+"""The GPU kernels of attend_v1 against its formula: outputs and all gradients."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.ops.triton_support import DEVICE, GRAPHS, SHAPES, TOLERANCE, error, factors, gradients, graph, guarded_memory
+from tests.ops.triton_support import random_tensor as random
+from tests.ops.triton_support import same, seed_tensor, tiles_of
+
+from lcat.graph import Graph
+from lcat.ops.attend_v1 import naive
+from lcat.ops.attend_v1 import triton as kernels
+
+NAMES = ("s", "t", "v", "edge_score", "edge_weight")
+
+
+class Options(NamedTuple):
+    """What a call asks for."""
+
+    t: bool = True
+    score: bool = False
+    weight: bool = False
+    dropout: float = 0.0
+    slope: float = 0.2
+
+
+ALL = Options(score=True, weight=True, dropout=0.4)
+COMBINATIONS = [
+    Options(),
+    Options(t=False),
+    Options(score=True),
+    Options(weight=True),
+    Options(dropout=0.4),
+    ALL,
+    ALL._replace(t=False, slope=0.0),
+    Options(slope=1.5, dropout=1.0),
+]
+
+
+def make_inputs(edges: Graph, heads: int, features: int, options: Options, dtype: torch.dtype) -> list[Tensor | None]:
+    return [
+        random(edges.num_sources, heads, dtype=dtype),
+        random(edges.num_targets, heads, dtype=dtype, seed=1) if options.t else None,
+        random(edges.num_sources, heads, features, dtype=dtype, seed=2),
+        random(edges.num_edges, heads, dtype=dtype, seed=3) if options.score else None,
+        random(edges.num_edges, dtype=dtype, seed=4) if options.weight else None,
+    ]
+
+
+def by_kernels(
+    edges: Graph, inputs: list[Tensor | None], options: Options, grad: Tensor, needs: tuple[bool, ...] = (True,) * 5
+) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+    settings = (options.slope, options.dropout, seed_tensor(options.dropout))
+    csr, csc = edges.by_target, edges.by_source
+    kept = kernels.forward(*inputs, csr, *settings, inputs[1] is not None and needs[1])
+    found = kernels.backward(grad, *inputs, *kept, csr, csc, *settings, needs)
+    return kept[0], kept[1], found
+
+
+def by_formula(
+    edges: Graph, inputs: list[Tensor | None], options: Options, grad: Tensor
+) -> tuple[Tensor, list[Tensor | None]]:
+    keep = factors(edges, inputs[0].shape[1], options.dropout)
+
+    def call(s, t, v, score, weight):
+        return naive.attend_v1(s, t, v, edges, options.slope, score, weight, 0.0, keep)
+
+    return gradients(call, inputs, grad)
+
+
+def check(
+    kind: str, heads: int, features: int, options: Options, dtype: torch.dtype = torch.float64, tile: int = 4
+) -> None:
+    edges = graph(kind)
+    inputs = make_inputs(edges, heads, features, options, dtype)
+    grad = random(edges.num_targets, heads, features, dtype=dtype, seed=5)
+    out, expected = by_formula(edges, [None if x is None else x.double() for x in inputs], options, grad.double())
+    with tiles_of(tile), guarded_memory():
+        found, _, found_gradients = by_kernels(edges, inputs, options, grad)
+    same("out", found, out, TOLERANCE[dtype])
+    for name, value, reference in zip(NAMES, found_gradients, expected, strict=True):
+        same(name, value, reference, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("options", COMBINATIONS)
+def test_options(options):
+    check("mixed", 3, 7, options)
+
+
+@pytest.mark.parametrize(("heads", "features"), SHAPES)
+def test_shapes(heads, features):
+    check("mixed", heads, features, Options(), torch.float32)
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_graphs(kind):
+    check(kind, 2, 4, ALL)
+
+
+def test_more_heads_than_a_program_holds():
+    check("loops", 40, 33, ALL, torch.float32)  # two blocks of heads: d_edge_weight is a sum over blocks
+
+
+@pytest.mark.parametrize("tile", [1, 3, 1000])
+def test_where_rows_are_cut_does_not_matter(tile):
+    check("mixed", 2, 4, ALL, tile=tile)
+
+
+def test_only_what_is_needed():
+    edges = graph()
+    inputs = make_inputs(edges, 2, 4, ALL, torch.float64)
+    grad = random(edges.num_targets, 2, 4)
+    _, expected = by_formula(edges, inputs, ALL, grad)
+    for wanted in range(5):
+        needs = tuple(i == wanted for i in range(5))
+        _, _, found = by_kernels(edges, inputs, ALL, grad, needs)
+        for name, value, reference, need in zip(NAMES, found, expected, needs, strict=True):
+            same(name, value, reference if need else None, 1e-11)
+
+
+def test_the_gradient_of_t_without_its_sums_is_refused():
+    edges = graph()
+    inputs = make_inputs(edges, 1, 2, Options(), torch.float64)
+    kept = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, False)
+    grad = random(edges.num_targets, 1, 2)
+    with pytest.raises(ValueError, match="keep_positive"):
+        kernels.backward(grad, *inputs, *kept, edges.by_target, edges.by_source, 0.2, 0.0, None, (True,) * 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_errs_no_more_than_twice_naive(dtype):
+    edges, options = graph(), Options(score=True, weight=True)
+    inputs = make_inputs(edges, 2, 8, options, dtype)
+    grad = random(edges.num_targets, 2, 8, dtype=dtype, seed=5)
+    out, expected = by_formula(edges, [None if x is None else x.double() for x in inputs], options, grad.double())
+    naive_out, naive_gradients = by_formula(edges, inputs, options, grad)
+    with tiles_of(4), guarded_memory():
+        found, _, found_gradients = by_kernels(edges, inputs, options, grad)
+    assert found.dtype == torch.float32
+    assert error(found, out) <= 2 * error(naive_out, out)
+    for name, value, other, reference in zip(NAMES, found_gradients, naive_gradients, expected, strict=True):
+        assert value.dtype == dtype
+        assert error(value, reference) <= 2 * error(other, reference), name
+
+
+def test_rows_without_edges_give_zero():
+    edges = graph("edgeless")
+    out, lse, found = by_kernels(
+        edges, make_inputs(edges, 2, 3, Options(), torch.float32), Options(), random(4, 2, 3, dtype=torch.float32)
+    )
+    assert not out.any()
+    assert not lse.any()
+    assert all(x is None or not x.any() for x in found)
+
+
+def test_lse_is_the_logarithm_of_the_sum():
+    edges = graph("loops")
+    inputs = make_inputs(edges, 2, 3, Options(), torch.float64)
+    score = inputs[0][edges.source] + inputs[1][edges.target]
+    total = torch.zeros(5, 2, dtype=torch.float64, device=DEVICE)
+    total.index_add_(0, edges.target, torch.nn.functional.leaky_relu(score, 0.2).exp())
+    lse = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, False)[1]
+    assert torch.allclose(lse, total.log())
+
+
+def test_very_large_scores_stay_finite():
+    edges = graph()
+    inputs = make_inputs(edges, 2, 4, Options(), torch.float32)
+    inputs = [inputs[0] * 1e4, inputs[1] * 1e4, *inputs[2:]]
+    grad = random(edges.num_targets, 2, 4, dtype=torch.float32)
+    out, expected = by_formula(edges, [None if x is None else x.double() for x in inputs], Options(), grad.double())
+    with tiles_of(4):
+        found, _, found_gradients = by_kernels(edges, inputs, Options(), grad)
+    same("out", found, out, 1e-3)  # float32 knows a score of 1e4 to 1e-3 only
+    for x in found_gradients:
+        assert x is None or bool(torch.isfinite(x).all())
+
+
+def test_nan_stays_in_its_neighbourhood():
+    edges = graph()
+    inputs = make_inputs(edges, 2, 4, Options(), torch.float32)
+    inputs[0][2] = float("nan")
+    reached = torch.zeros(edges.num_targets, dtype=torch.bool, device=DEVICE)
+    reached[edges.target[edges.source == 2]] = True
+    with tiles_of(4):
+        out = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, True)[0]
+    assert bool(out[reached].isnan().all())
+    assert not bool(out[~reached].isnan().any())
+
+
+def test_repeats_bit_for_bit():
+    edges = graph()
+    inputs = make_inputs(edges, 3, 7, ALL, torch.float32)
+    grad = random(edges.num_targets, 3, 7, dtype=torch.float32)
+    with tiles_of(2):
+        (out, _, first), (again, _, second) = (by_kernels(edges, inputs, ALL, grad) for _ in range(2))
+    assert torch.equal(out, again)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", GRAPHS)
+@pytest.mark.parametrize("options", COMBINATIONS)
+@pytest.mark.parametrize(("heads", "features"), SHAPES)
+def test_everything_with_everything(kind, options, heads, features):
+    check(kind, heads, features, options)
+    check(kind, heads, features, options, torch.float32, tile=3)
