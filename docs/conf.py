@@ -19,7 +19,15 @@ author = "The lcat developers"
 copyright = "The lcat developers"
 release = version = lcat.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "mathml", "complete"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "mathml",
+    "docstrings",
+    "complete",
+]
 exclude_patterns = ["_build", "jupyter_execute"]
 # A page that another change brings along may be named in a toctree before it exists.
 suppress_warnings = ["toc.empty_glob", "config.cache"]
@@ -31,12 +39,14 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_execution_in_temp = True
 html_math_renderer = "mathml"
 
 # API reference: Google-style docstrings.
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 napoleon_custom_sections = [("Shapes", "notes_style"), ("Complexity", "notes_style"), ("Cost", "notes_style")]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import lcat
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+
+import lcat
 
 _log = logging.getLogger(__name__)
 _PACKAGES = (*(f"lcat.{name}" for name in lcat.__all__ if not name.startswith("_")), "lcat.nn.models")

@@ -15,6 +15,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 _SPACES = {"negativethinmathspace": "-0.167em", "thinmathspace": "0.167em", "mediummathspace": "0.222em"}
+# A prime is a small raised sign already: at the size of a superscript it would vanish.
+_PRIME = '<mo style="math-depth: 0; font-size: 95%">&#x02032;</mo>'
 
 
 def convert(latex: str, display: bool) -> str:
@@ -29,6 +31,7 @@ def convert(latex: str, display: bool) -> str:
         lambda word: f"<mi>{re.sub('<[^>]*>', '', word.group())}</mi><mspace width='0.167em' />",
         found,
     )
+    found = found.replace("<mi>&#x02032;</mi>", _PRIME)
     for name, width in _SPACES.items():  # names that today's MathML no longer has
         found = found.replace(f'"{name}"', f'"{width}"')
     return found

@@ -5,6 +5,7 @@ Run as a script, it writes ``docs/_static/triangle.svg``, the picture of the sta
 
 from __future__ import annotations
 
+import html
 import io
 import itertools
 import re
@@ -36,9 +37,33 @@ class Figure:
         return f'<div class="lcat-figure">{self.svg}</div>'
 
 
+class Table:
+    """Rows of text that a notebook cell shows as a table."""
+
+    def __init__(self, rows: Sequence[Mapping[str, object]], code: str | None = None) -> None:
+        self.rows, self.code = rows, code
+
+    def __repr__(self) -> str:
+        return f"table of {len(self.rows)} rows"
+
+    def _cell(self, column: str, value: object) -> str:
+        text = html.escape(str(value))
+        return f"<td><p><code>{text}</code></p></td>" if column == self.code else f"<td><p>{text}</p></td>"
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th><p>{html.escape(column)}</p></th>" for column in self.rows[0])
+        body = "".join(
+            "<tr>" + "".join(self._cell(column, value) for column, value in row.items()) + "</tr>" for row in self.rows
+        )
+        return (
+            '<div class="table-wrapper"><table class="docutils">'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+
 # The triangle #########################################################################################
 
-_LEFT, _RIGHT, _MIDDLE, _HALF = 124.0, 530.0, 190.0, 140.0
+_LEFT, _RIGHT, _MIDDLE, _HALF = 136.0, 540.0, 190.0, 140.0
 
 
 def place(lambda1: float, lambda2: float) -> tuple[float, float]:
@@ -57,7 +82,7 @@ def triangle(paths: Mapping[str, Sequence[Sequence[float]]] | None = None, label
     gcn, gat, cat = place(0, 0), place(1, 0), place(1, 1)
     corners = " ".join(f"{x:g},{y:g}" for x, y in (gcn, gat, cat))
     parts = [
-        '<svg class="lcat-triangle" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 660 424" width="660" '
+        '<svg class="lcat-triangle" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 672 424" width="640" '
         'role="img" aria-label="Triangle with the corners GCN (lambda1 = 0), GAT (lambda1 = 1, lambda2 = 0) and '
         'CAT (lambda1 = lambda2 = 1); L-CAT is any point inside." font-family="system-ui, sans-serif">',
         "<style>.lcat-triangle .ink{fill:var(--color-foreground-primary,#222)}"
@@ -118,7 +143,7 @@ def _axes(i: int) -> list[str]:
         _lambda(middle, low + 24, 1, "how strongly scores count", "middle"),
         _text(right + 14, bottom + 5, "0", 17, "start", "soft"),
         _text(right + 14, top + 5, "1", 17, "start", "soft"),
-        f'<g transform="translate({right + 26:g},{_MIDDLE:g}) rotate(-90)">'
+        f'<g transform="translate({right + 36:g},{_MIDDLE:g}) rotate(-90)">'
         f"{_lambda(0, 4, 2, 'how much scores average', 'middle')}</g>",
     ]
 
@@ -133,9 +158,7 @@ def _lambda(x: float, y: float, number: int, what: str, anchor: str) -> str:
 
 def _text(x: float, y: float, text: str, size: int, anchor: str, style: str = "ink", bold: bool = False) -> str:
     weight = ' font-weight="650"' if bold else ""
-    return (
-        f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}" class="{style}"{weight}>{text}</text>'
-    )
+    return f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}" class="{style}"{weight}>{text}</text>'
 
 
 def _path(name: str, path: Sequence[Sequence[float]], colour: str) -> list[str]:
