@@ -12,9 +12,19 @@ the formula and is what all others are tested against. :func:`explain` says whic
 
 from __future__ import annotations
 
+from lcat.ops._native import NativeStatus, native_status
 from lcat.ops.aggregate import aggregate
 from lcat.ops.attend_v1 import attend_v1
 from lcat.ops.attend_v2 import attend_v2
 from lcat.ops.dispatch import Choice, explain, use_implementation
 
-__all__ = ["Choice", "aggregate", "attend_v1", "attend_v2", "explain", "use_implementation"]
+__all__ = [
+    "Choice",
+    "NativeStatus",
+    "aggregate",
+    "attend_v1",
+    "attend_v2",
+    "explain",
+    "native_status",
+    "use_implementation",
+]

@@ -25,9 +25,9 @@ Arguments, all contiguous, all on one device:
 
 - ``x``, ``k``, ``v`` are ``[N_source, H, F]``; ``q``, ``grad``, ``out`` and ``positive`` ``[N_target, H, F]``; ``s``
   is ``[N_source, H]``; ``t``, ``lse`` and ``positive_mass`` ``[N_target, H]``; ``att`` is ``[H, F]``; ``weight`` is
-  ``[E]`` or ``[E, H]``; ``edge_score`` ``[E, H]``; ``edge_weight`` ``[E]``; ``edge_attr`` ``[E, D]`` and ``edge_matrix``
-  ``[H * F, D]`` with ``D <= 16`` (``edge_attr @ edge_matrix.T`` is added to ``k_j + q_i``). Of ``t``, ``edge_score``,
-  ``weight``, ``edge_weight`` and the pair ``edge_attr``, ``edge_matrix`` each may be ``None``.
+  ``[E]`` or ``[E, H]``; ``edge_score`` ``[E, H]``; ``edge_weight`` ``[E]``; ``edge_attr`` ``[E, D]`` and
+  ``edge_matrix`` ``[H * F, D]`` with ``D <= 16`` (``edge_attr @ edge_matrix.T`` is added to ``k_j + q_i``). Of ``t``,
+  ``edge_score``, ``weight``, ``edge_weight`` and the pair ``edge_attr``, ``edge_matrix`` each may be ``None``.
 - In ``attend_v2``, ``v=None`` means that the keys are the values: one gather serves both, ``dk`` is the whole
   gradient of that tensor and ``dv`` is ``None``. Otherwise ``v`` has the shape of ``k``.
 - ``csr`` and ``csc`` are :class:`lcat.graph.SortedEdges`, the graph grouped by target and by source. ``other`` and
@@ -52,3 +52,197 @@ Types: floating point arguments may be of different types. Sums are made in floa
 a backward pass from a rounded ``out`` is wrong in the third digit; gradients have the type of their argument.
 Rows without in-edges give ``out = 0`` and ``lse = 0``.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from lcat.graph import Graph, SortedEdges
+from lcat.ops import _native
+from lcat.ops.dispatch import Call
+
+MOST_EDGE_FEATURES = 16  # D, beyond which projecting edge features in the kernel is slower than a matrix product
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_HAS_TRITON = find_spec("triton") is not None
+
+# What keeps every fused implementation from serving a call.
+_REASONS = {
+    "edge_key": "it takes edge features as edge_attr and edge_matrix, an edge_key is of size [E, H, F] anyway",
+    "wide edge_attr": f"it projects at most {MOST_EDGE_FEATURES} edge features",
+    "other value width": "it needs keys and values of one shape",
+    "slope above 1": "it computes LeakyReLU as a maximum, for slopes up to 1",
+    "large graph": "it counts nodes and edges in 31 bits",
+    "transform": "functorch transforms and forward-mode differentiation take the naive path",
+}
+
+
+def native_objection(call: Call) -> str | None:
+    """Why the compiled CPU kernels cannot serve a call, or ``None``."""
+    if call.device.type != "cpu":
+        return "it runs on the CPU"
+    if _native.STATUS.instruction_set is None:
+        return f"the compiled kernels are missing: {_native.STATUS.problem}"
+    return _common_objection(call)
+
+
+def triton_objection(call: Call) -> str | None:
+    """Why the Triton kernels cannot serve a call, or ``None``."""
+    if call.device.type != "cuda":
+        return "it runs on GPUs"
+    if not _HAS_TRITON:
+        return "triton is not installed: pip install triton (it comes with torch for CUDA and ROCm)"
+    return _common_objection(call)
+
+
+def _common_objection(call: Call) -> str | None:
+    if call.dtype not in _FLOATS:
+        return f"it takes float16, bfloat16, float32 and float64, not {call.dtype}".replace("torch.", "")
+    for feature, reason in _REASONS.items():
+        if feature in call.features:
+            return reason
+    return None
+
+
+def transformed(*tensors: Tensor | None) -> bool:
+    """Whether a functorch transform (vmap, grad, jvp) or forward-mode differentiation is at work on a tensor."""
+    if torch.compiler.is_compiling():
+        return False
+    given = [t for t in tensors if t is not None]
+    if any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in given):
+        return True
+    forward_ad = torch.autograd.forward_ad
+    return forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in given)
+
+
+def too_large(graph: Graph) -> bool:
+    """Whether nodes or edges cannot be counted in 31 bits."""
+    if torch.compiler.is_compiling():
+        return False
+    return max(graph.num_edges, graph.num_sources, graph.num_targets) >= 2**31
+
+
+def needs_gradient(*tensors: Tensor | None) -> bool:
+    """Whether a backward pass may follow a call with these tensors."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def sorted_edges(graph: Graph, backward: bool) -> tuple[Tensor | None, ...]:
+    """``pointer, other, edge`` of the graph by target, then by source (``None`` three times unless ``backward``)."""
+    csr = _sorted(graph, "by_target")
+    if not backward:
+        return csr.pointer, csr.other, csr.edge, None, None, None
+    csc = _sorted(graph, "by_source")
+    return csr.pointer, csr.other, csr.edge, csc.pointer, csc.other, csc.edge
+
+
+def _sorted(graph: Graph, side: str) -> SortedEdges:
+    if torch.compiler.is_compiling():
+        edges: SortedEdges = getattr(graph, side)
+        return edges
+
+    def make() -> SortedEdges:
+        edges: SortedEdges = getattr(graph, side)
+        return SortedEdges(edges.pointer, edges.other.to(torch.int32), edges.edge.to(torch.int32))
+
+    return graph.remember(("fused", side), make)
+
+
+def compute_type(*tensors: Tensor | None) -> torch.dtype:
+    """The type that sums are made in: float64 if any argument is float64, else float32."""
+    wide = any(t is not None and t.dtype == torch.float64 for t in tensors)
+    return torch.float64 if wide else torch.float32
+
+
+def result_type(*tensors: Tensor | None) -> torch.dtype:
+    """The type that plain torch would give the result: the widest of all arguments'."""
+    types = [t.dtype for t in tensors if t is not None]
+    widest = types[0]
+    for dtype in types[1:]:
+        widest = torch.promote_types(widest, dtype)
+    return widest
+
+
+def draw_seed(dropout: float, device: torch.device) -> Tensor | None:
+    """A seed for the dropout of one call, from torch's generator; ``None`` without dropout."""
+    if dropout <= 0:
+        return None
+    return torch.randint(0, 2**62, (1,), dtype=torch.int64, device=device)
+
+
+def absent(like: Tensor) -> Tensor:
+    """What an operator returns in place of ``None``."""
+    return like.new_empty(0)
+
+
+def graph_of(csr: SortedEdges, num_sources: int) -> Graph:
+    """The graph that was sorted, with its edges in their own order."""
+    num_edges, num_targets = csr.edge.shape[0], csr.pointer.shape[0] - 1
+    slots = torch.arange(num_edges, device=csr.edge.device)
+    edge = csr.edge.long()
+    # Slots beyond the last row are dead: they get the target num_targets.
+    target = torch.searchsorted(csr.pointer, slots, right=True) - 1
+    return Graph(
+        torch.empty_like(edge).scatter(0, edge, csr.other.long()),
+        torch.empty_like(edge).scatter(0, edge, target),
+        num_sources,
+        num_targets,
+        padded=True,
+    )
+
+
+def second_order(
+    function: Callable[..., Tensor],
+    inputs: Sequence[Tensor | None],
+    grad: Tensor,
+    cotangents: Sequence[Tensor | None],
+    needs: Sequence[bool],
+) -> list[Tensor | None]:
+    """Gradients of a backward pass, by differentiating the naive implementation twice.
+
+    Args:
+        function: the naive implementation as a function of ``inputs``.
+        inputs: the differentiable arguments of the forward pass; ``None`` where absent.
+        grad: the gradient that the backward pass was given.
+        cotangents: for each input, the gradient with respect to the gradient that the backward pass returned.
+        needs: for ``grad`` and then each input, whether its gradient is wanted.
+
+    Returns:
+        the gradients with respect to ``grad`` and each input.
+    """
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        outer, *variables = [None if x is None else _variable(x) for x in (grad, *inputs)]
+        assert outer is not None
+        out = function(*variables)
+        asked = [x for x, c in zip(variables, cotangents, strict=True) if x is not None and c is not None]
+        given = [c for x, c in zip(variables, cotangents, strict=True) if x is not None and c is not None]
+        result: list[Tensor | None] = [None] * len(needs)
+        if not asked:
+            return result
+        first = torch.autograd.grad(out, asked, outer.to(out.dtype), create_graph=True, materialize_grads=True)
+        everything = (outer, *variables)
+        wanted = [i for i, need in enumerate(needs) if need and everything[i] is not None]
+        used = [(f, c) for f, c in zip(first, given, strict=True) if f.requires_grad]
+        if not used or not wanted:
+            return result
+        sources = [everything[i] for i in wanted]
+        second = torch.autograd.grad(
+            [f for f, _ in used],
+            sources,  # type: ignore[arg-type]
+            [c.to(f.dtype) for f, c in used],
+            create_graph=create_graph,
+            allow_unused=True,
+        )
+    for i, gradient in zip(wanted, second, strict=True):
+        result[i] = gradient
+    return result
+
+
+def _variable(x: Tensor) -> Tensor:
+    """An alias of ``x`` to differentiate by: arguments that are one tensor must stay apart."""
+    return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()

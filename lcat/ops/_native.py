@@ -1,7 +1,7 @@
 """The compiled CPU kernels: which library is loaded, and how its functions are called.
 
 ``setup.py`` builds one library for each instruction set; the best one that this processor can run is loaded
-when it is first needed. The functions have a plain C interface (``csrc/*.cpp``) and run without the interpreter
+with this module. The functions have a plain C interface (``csrc/*.cpp``) and run without the interpreter
 lock, on as many threads as ``torch.get_num_threads()``.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,31 @@ class NativeStatus:
     problem: str | None
 
 
-@cache
+# p: pointer, i: int64, d: double. The number of threads comes last everywhere.
+_SIGNATURES = {
+    "aggregate": "pppppp iii",
+    "aggregate_weight": "pppppp iii",
+    "attend_v1_forward": "pppppppp pppp iii ddi",
+    "attend_v1_targets": "pppppppp iiid",
+    "attend_v1_backward": "pppppp ppp pppp iii ddi",
+    "attend_v2_forward": "pppp ppip ppp pp iii ddi",
+    "attend_v2_targets": "pppp iii",
+    "attend_v2_by_target": "ppppp ppip p ppp ppppp iii ddi",
+    "attend_v2_by_source": "ppppp ppip p ppp ppp iii ddi",
+}
+_C_TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    for name, letters in _SIGNATURES.items():
+        for suffix in _TYPES.values():
+            function = getattr(library, f"lcat_{name}_{suffix}")
+            function.argtypes = [*(_C_TYPES[letter] for letter in letters.replace(" ", "")), ctypes.c_int]
+            function.restype = ctypes.c_int
+    library.lcat_chunks.argtypes = []
+    library.lcat_chunks.restype = ctypes.c_int64
+
+
 def _load() -> tuple[ctypes.CDLL | None, NativeStatus]:
     runnable = _RUNNABLE.get(torch.backends.cpu.get_cpu_capability(), ("baseline",))
     problems = []
@@ -68,6 +91,9 @@ def _find(stem: str) -> Path | None:
     return None
 
 
+_LIBRARY, STATUS = _load()
+
+
 def native_status() -> NativeStatus:
     """Whether the compiled CPU kernels are there, for which instruction set, and what is missing.
 
@@ -77,14 +103,13 @@ def native_status() -> NativeStatus:
         >>> (status.instruction_set is None) == (status.path is None)
         True
     """
-    return _load()[1]
+    return STATUS
 
 
 def chunks() -> int:
     """Into how many chunks the kernels cut their work: the first dimension of per-chunk sums."""
-    library = _load()[0]
-    assert library is not None
-    return int(library.lcat_chunks())
+    assert _LIBRARY is not None
+    return int(_LIBRARY.lcat_chunks())
 
 
 def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> None:
@@ -93,42 +118,10 @@ def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | N
     Raises:
         MemoryError: a kernel found no memory for its buffers.
     """
-    library = _load()[0]
-    assert library is not None
+    assert _LIBRARY is not None
     converted = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
-    if getattr(library, f"lcat_{function}_{_TYPES[dtype]}")(*converted, torch.get_num_threads()):
+    if getattr(_LIBRARY, f"lcat_{function}_{_TYPES[dtype]}")(*converted, torch.get_num_threads()):
         raise MemoryError(f"the compiled kernel '{function}' found no memory for its buffers")
-
-
-# p: pointer, i: int64, d: double. The number of threads comes last everywhere.
-_SIGNATURES = {
-    "aggregate": "pppppp iii",
-    "aggregate_weight": "pppppp iii",
-    "attend_v1_forward": "pppppppp pppp iii ddi",
-    "attend_v1_targets": "pppppppp iiid",
-    "attend_v1_backward": "pppppp ppp pppp iii ddi",
-    "attend_v2_forward": "pppp ppip ppp pp iii ddi",
-    "attend_v2_targets": "pppp iii",
-    "attend_v2_by_target": "ppppp ppip p ppp ppppp iii ddi",
-    "attend_v2_by_source": "ppppp ppip p ppp ppp iii ddi",
-}
-_C_TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
-
-
-def _declare(library: ctypes.CDLL) -> None:
-    for name, letters in _SIGNATURES.items():
-        for suffix in _TYPES.values():
-            function = getattr(library, f"lcat_{name}_{suffix}")
-            function.argtypes = [*(_C_TYPES[letter] for letter in letters.replace(" ", "")), ctypes.c_int]
-            function.restype = ctypes.c_int
-    library.lcat_chunks.argtypes = []
-    library.lcat_chunks.restype = ctypes.c_int64
-
-
-def compute_type(*tensors: Tensor | None) -> torch.dtype:
-    """The type that sums are made in: float64 if any argument is float64, else float32."""
-    wide = any(t is not None and t.dtype == torch.float64 for t in tensors)
-    return torch.float64 if wide else torch.float32
 
 
 def index32(indices: Tensor) -> Tensor:

@@ -81,6 +81,8 @@ class Primitive:
             ValueError: an implementation was asked for by name that does not exist.
             RuntimeError: the one asked for by name cannot serve this call.
         """
+        if "transform" in call.features:  # vmap, jvp and the like work on plain torch only, whatever was asked for
+            return self._named("naive")
         forced = _forced or os.environ.get(_ENVIRONMENT) or None
         if forced is not None:
             chosen = self._named(forced)
@@ -152,7 +154,9 @@ def explain(
     Args:
         device: where the tensors are.
         dtype: their floating point type.
-        features: what else the call asks for, of: "edge_weight", "edge_score", "dropout".
+        features: what else the call asks for, of: "edge_weight", "edge_score", "edge_attr", "dropout", and what
+            sends a call to the naive path: "edge_key", "wide edge_attr", "other value width", "slope above 1",
+            "large graph", "transform".
 
     Example:
         >>> import lcat.ops

@@ -6,12 +6,20 @@ from torch import Tensor
 
 from lcat.graph import Graph
 from lcat.ops._check import check_per_edge, check_rows
-from lcat.ops.aggregate import naive
+from lcat.ops._fused import native_objection, too_large, transformed, triton_objection
+from lcat.ops.aggregate import fused, naive
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
 __all__ = ["aggregate"]
 
-_PRIMITIVE = Primitive("aggregate", [Implementation("naive", naive.aggregate)])
+_PRIMITIVE = Primitive(
+    "aggregate",
+    [
+        Implementation("triton", fused.aggregate, triton_objection),
+        Implementation("native", fused.aggregate, native_objection),
+        Implementation("naive", naive.aggregate),
+    ],
+)
 
 
 def aggregate(x: Tensor, graph: Graph, edge_weight: Tensor | None = None) -> Tensor:
@@ -30,7 +38,7 @@ def aggregate(x: Tensor, graph: Graph, edge_weight: Tensor | None = None) -> Ten
         ValueError: a tensor's first dimension does not fit the graph.
 
     Complexity:
-        O(E F) time; the naive implementation also takes O(E F) memory.
+        O(E F) time. O(N F) memory; the naive implementation O(E F).
 
     Example:
         >>> import torch
@@ -41,7 +49,12 @@ def aggregate(x: Tensor, graph: Graph, edge_weight: Tensor | None = None) -> Ten
     """
     check_rows("x", x, graph.num_sources, "source")
     check_per_edge("edge_weight", edge_weight, graph)
-    features = frozenset() if edge_weight is None else frozenset({"edge_weight"})
-    chosen = _PRIMITIVE.choose(Call(x.device, x.dtype, features))
+    asked = {
+        "edge_weight": edge_weight is not None,
+        "large graph": too_large(graph),
+        "transform": transformed(x, edge_weight),
+    }
+    call = Call(x.device, x.dtype, frozenset(name for name, used in asked.items() if used))
+    chosen = _PRIMITIVE.choose(call)
     result: Tensor = chosen.function(x, graph, edge_weight)
     return result

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import SortedEdges
-from lcat.ops._native import as_dense, call, compute_type, index32
+from lcat.ops._fused import compute_type
+from lcat.ops._native import as_dense, call, index32
 
 
 def forward(x: Tensor, weight: Tensor | None, csr: SortedEdges, num_targets: int) -> Tensor:

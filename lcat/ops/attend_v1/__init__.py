@@ -6,12 +6,20 @@ from torch import Tensor
 
 from lcat.graph import Graph
 from lcat.ops._check import check_per_edge, check_rows
-from lcat.ops.attend_v1 import naive
+from lcat.ops._fused import native_objection, too_large, transformed, triton_objection
+from lcat.ops.attend_v1 import fused, naive
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
 __all__ = ["attend_v1"]
 
-_PRIMITIVE = Primitive("attend_v1", [Implementation("naive", naive.attend_v1)])
+_PRIMITIVE = Primitive(
+    "attend_v1",
+    [
+        Implementation("triton", fused.attend_v1, triton_objection),
+        Implementation("native", fused.attend_v1, native_objection),
+        Implementation("naive", naive.attend_v1),
+    ],
+)
 
 
 def attend_v1(
@@ -47,7 +55,7 @@ def attend_v1(
         ValueError: a tensor's first dimension does not fit the graph.
 
     Complexity:
-        O(E H F) time; the naive implementation also takes O(E H F) memory.
+        O(E H F) time. O(N H F) memory; the naive implementation O(E H F).
 
     Example:
         >>> import torch
@@ -63,7 +71,14 @@ def attend_v1(
         check_rows("t", t, graph.num_targets, "target")
     check_per_edge("edge_score", edge_score, graph)
     check_per_edge("edge_weight", edge_weight, graph)
-    asked = {"edge_score": edge_score is not None, "edge_weight": edge_weight is not None, "dropout": dropout > 0}
+    asked = {
+        "edge_score": edge_score is not None,
+        "edge_weight": edge_weight is not None,
+        "dropout": dropout > 0,
+        "slope above 1": negative_slope > 1,
+        "large graph": too_large(graph),
+        "transform": transformed(s, t, v, edge_score, edge_weight),
+    }
     call = Call(v.device, v.dtype, frozenset(name for name, used in asked.items() if used))
     chosen = _PRIMITIVE.choose(call)
     result: Tensor = chosen.function(s, t, v, graph, negative_slope, edge_score, edge_weight, dropout)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from lcat.graph import SortedEdges
-from lcat.ops._native import as_dense, call, compute_type, index32, seed_value
+from lcat.ops._fused import compute_type
+from lcat.ops._native import as_dense, call, index32, seed_value
 
 
 def forward(
@@ -83,6 +84,5 @@ def backward(
     arguments = (s, t, v, edge_score, edge_weight)
     gradients = (ds, dt, dv, d_score, d_weight)
     return tuple(
-        g.to(a.dtype) if g is not None and a is not None else None
-        for a, g in zip(arguments, gradients, strict=True)
+        g.to(a.dtype) if g is not None and a is not None else None for a, g in zip(arguments, gradients, strict=True)
     )

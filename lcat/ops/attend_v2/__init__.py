@@ -6,12 +6,20 @@ from torch import Tensor
 
 from lcat.graph import Graph
 from lcat.ops._check import check_per_edge, check_rows
-from lcat.ops.attend_v2 import naive
+from lcat.ops._fused import MOST_EDGE_FEATURES, native_objection, too_large, transformed, triton_objection
+from lcat.ops.attend_v2 import fused, naive
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
 __all__ = ["attend_v2"]
 
-_PRIMITIVE = Primitive("attend_v2", [Implementation("naive", naive.attend_v2)])
+_PRIMITIVE = Primitive(
+    "attend_v2",
+    [
+        Implementation("triton", fused.attend_v2, triton_objection),
+        Implementation("native", fused.attend_v2, native_objection),
+        Implementation("naive", naive.attend_v2),
+    ],
+)
 
 
 def attend_v2(
@@ -25,6 +33,8 @@ def attend_v2(
     edge_key: Tensor | None = None,
     edge_weight: Tensor | None = None,
     dropout: float = 0.0,
+    edge_attr: Tensor | None = None,
+    edge_matrix: Tensor | None = None,
 ) -> Tensor:
     r"""Attention with the score of GATv2 (`arXiv 2105.14491 <https://arxiv.org/abs/2105.14491>`_):
 
@@ -38,18 +48,22 @@ def attend_v2(
         att: ``[H, F]`` attention vector :math:`a` of each head.
         graph: the edges.
         negative_slope: LeakyReLU's slope below zero.
-        edge_key: ``[E, H, F]``, added inside the LeakyReLU; ``None`` means 0.
+        edge_key: ``[E, H, F]``, the edge's own :math:`e_{ij}`; ``None`` means 0. Takes the naive path.
         edge_weight: ``[E]``, multiplies after the softmax; ``None`` means 1.
         dropout: probability of dropping an attention coefficient, in [0, 1]; 0 outside training.
+        edge_attr: ``[E, D]`` raw edge features, given together with ``edge_matrix``: they stand for the ``edge_key``
+            ``edge_attr @ edge_matrix.T``, which fused kernels compute where they need it if D is at most 16.
+        edge_matrix: ``[H * F, D]``, the weight of the linear map of the edge features.
 
     Returns:
         ``[N_target, H, F']``; zeros where there is no in-edge.
 
     Raises:
-        ValueError: a tensor's first dimension does not fit the graph.
+        ValueError: a tensor's first dimension does not fit the graph, or of ``edge_attr`` and ``edge_matrix`` only one
+            is given, or they do not fit each other.
 
     Complexity:
-        O(E H F) time; the naive implementation also takes O(E H F) memory.
+        O(E H F) time. O(N H F) memory; the naive implementation O(E H F).
 
     Example:
         >>> import torch
@@ -64,8 +78,36 @@ def attend_v2(
     check_rows("v", v, graph.num_sources, "source")
     check_per_edge("edge_key", edge_key, graph)
     check_per_edge("edge_weight", edge_weight, graph)
-    asked = {"edge_key": edge_key is not None, "edge_weight": edge_weight is not None, "dropout": dropout > 0}
+    check_per_edge("edge_attr", edge_attr, graph)
+    _check_edge_matrix(edge_attr, edge_matrix, k)
+    asked = {
+        "edge_key": edge_key is not None,
+        "edge_attr": edge_attr is not None,
+        "wide edge_attr": edge_attr is not None and edge_attr.shape[1] > MOST_EDGE_FEATURES,
+        "edge_weight": edge_weight is not None,
+        "dropout": dropout > 0,
+        "other value width": v is not k and v.shape[1:] != k.shape[1:],
+        "slope above 1": negative_slope > 1,
+        "large graph": too_large(graph),
+        "transform": transformed(k, q, v, att, edge_key, edge_attr, edge_matrix, edge_weight),
+    }
     call = Call(v.device, v.dtype, frozenset(name for name, used in asked.items() if used))
     chosen = _PRIMITIVE.choose(call)
-    result: Tensor = chosen.function(k, q, v, att, graph, negative_slope, edge_key, edge_weight, dropout)
+    result: Tensor = chosen.function(
+        k, q, v, att, graph, negative_slope, edge_key, edge_weight, dropout, edge_attr, edge_matrix
+    )
     return result
+
+
+def _check_edge_matrix(edge_attr: Tensor | None, edge_matrix: Tensor | None, k: Tensor) -> None:
+    if edge_attr is None and edge_matrix is None:
+        return
+    if edge_attr is None or edge_matrix is None:
+        missing = "edge_attr" if edge_attr is None else "edge_matrix"
+        raise ValueError(f"'{missing}' is missing: attend_v2 takes 'edge_attr' and 'edge_matrix' together, or neither")
+    rows = k.shape[1] * k.shape[2]
+    if edge_attr.dim() != 2 or edge_matrix.shape != (rows, edge_attr.shape[1]):
+        raise ValueError(
+            f"'edge_attr' has shape {list(edge_attr.shape)} and 'edge_matrix' {list(edge_matrix.shape)}; they take "
+            f"[E, D] and [H * F, D], here H * F = {rows}"
+        )

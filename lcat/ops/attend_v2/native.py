@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from lcat.graph import SortedEdges
-from lcat.ops._native import as_dense, call, chunks, compute_type, index32, seed_value
+from lcat.ops._fused import compute_type
+from lcat.ops._native import as_dense, call, chunks, index32, seed_value
 
 
 def forward(
@@ -103,8 +104,7 @@ def backward(
     arguments = (k, q, v, att, edge_attr, edge_matrix, edge_weight)
     gradients = (dk, dq, dv, d_att, d_attr, d_matrix, d_weight)
     return tuple(
-        g.to(a.dtype) if g is not None and a is not None else None
-        for a, g in zip(arguments, gradients, strict=True)
+        g.to(a.dtype) if g is not None and a is not None else None for a, g in zip(arguments, gradients, strict=True)
     )
 
 
