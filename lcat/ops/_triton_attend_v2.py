@@ -113,8 +113,8 @@ def forward_kernel(
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def target_kernel(
     GRAD, K, Q, V, ATT, ATTR, MATRIX, WEIGHT, SEED, OUT, LSE, STATE, DQ, PART_DQ, DATT, DWEIGHT, DATTR, DSCORE,
-    OTHER, EDGE, ROW, START, STOP, PART, count, groups, num_edges, components, threshold, scale,
-    scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, B: tl.constexpr,
+    OTHER, EDGE, ROW, START, STOP, PART, count, groups, num_edges, components, threshold, scale, scale_rest,
+    SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, B: tl.constexpr,
     HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """Backward along the in-edges: the gradients of q and of all per-edge tensors, and this program's part of att's.
@@ -163,9 +163,7 @@ def target_kernel(
             p = tl.exp(tl.where(there[:, :, None], score, -float("inf")))
             along = tl.sum(grad * v, axis=3)
             if SEED is not None:
-                along *= keep_factor(
-                    seed, edge[:, :, None], head[None, None, :], threshold, scale, scale_rest, H, ACC
-                )
+                along *= keep_factor(seed, edge[:, :, None], head[None, None, :], threshold, scale, scale_rest, H, ACC)
             if DWEIGHT is not None:
                 tl.store(DWEIGHT + block * num_edges + edge, tl.sum(p * along, axis=2), mask=there)
             if WEIGHT is not None:
@@ -197,7 +195,8 @@ def target_kernel(
 def source_kernel(
     GRAD, K, Q, V, ATT, ATTR, MATRIX, WEIGHT, SEED, STATE, DK, DV, PART_DK, PART_DV, OTHER, EDGE, ROW, START, STOP,
     PART, count, components, threshold, scale, scale_rest, SLOPE: tl.constexpr, H: tl.constexpr,
-    F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, B: tl.constexpr, HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
+    F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, B: tl.constexpr, HB: tl.constexpr, FB: tl.constexpr,
+    ACC: tl.constexpr,
 ):  # fmt: skip
     """Backward along the out-edges: the gradients of k and v (their sum where the keys are the values)."""
     first = tl.program_id(0).to(tl.int64) * R
@@ -256,8 +255,8 @@ def source_kernel(
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def matrix_kernel(
     K, Q, ATT, ATTR, MATRIX, DSCORE, DMATRIX, OTHER, EDGE, ROW, START, STOP, PART, count, components,
-    SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, DB: tl.constexpr, B: tl.constexpr, HB: tl.constexpr,
-    FB: tl.constexpr, ACC: tl.constexpr,
+    SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, DB: tl.constexpr, B: tl.constexpr,
+    HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     """``d_edge_matrix``: this program's part of ``sum_e dz_e edge_attr_e^T``, for DB components at once.
 

@@ -42,7 +42,7 @@ def keep_factor(seed, edge, head, threshold, scale, scale_rest, H: tl.constexpr,
     # Flipping the highest bit turns the unsigned order into the signed one.
     kept = (word ^ _SIGN).to(tl.int32, bitcast=True) >= threshold
     factor = tl.full(kept.shape, 0.0, ACC) + scale
-    if ACC == tl.float64:
+    if tl.float64 == ACC:
         factor += scale_rest
     return tl.where(kept, factor, 0.0)
 

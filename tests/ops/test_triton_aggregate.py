@@ -5,10 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.ops.triton_support import GRAPHS, SHAPES, TOLERANCE, error, gradients, graph, guarded_memory, tiles_of
+# First, because it decides whether the kernels are interpreted.
+from tests.ops.triton_support import (
+    GRAPHS,
+    SHAPES,
+    TOLERANCE,
+    error,
+    gradients,
+    graph,
+    guarded_memory,
+    same,
+    tiles_of,
+)
 from tests.ops.triton_support import random_tensor as random
-from tests.ops.triton_support import same
 
+# isort: split
 from lcat.ops.aggregate import naive
 from lcat.ops.aggregate import triton as kernels
 

@@ -8,10 +8,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.ops.triton_support import DEVICE, GRAPHS, SHAPES, TOLERANCE, error, factors, gradients, graph, guarded_memory
+# First, because it decides whether the kernels are interpreted.
+from tests.ops.triton_support import (
+    DEVICE,
+    GRAPHS,
+    SHAPES,
+    TOLERANCE,
+    error,
+    factors,
+    gradients,
+    graph,
+    guarded_memory,
+    same,
+    seed_tensor,
+    tiles_of,
+)
 from tests.ops.triton_support import random_tensor as random
-from tests.ops.triton_support import same, seed_tensor, tiles_of
 
+# isort: split
 from lcat.graph import Graph
 from lcat.ops.attend_v2 import naive
 from lcat.ops.attend_v2 import triton as kernels

@@ -23,7 +23,9 @@ DEVICE = "cpu" if INTERPRETED else "cuda"
 if INTERPRETED and os.environ.get("TRITON_INTERPRET") != "1":
     # Triton reads this when it is imported, for its own functions, and again at every kernel's definition.
     if "triton" in sys.modules:
-        pytest.skip("triton was imported before it could be told to interpret: set TRITON_INTERPRET=1", allow_module_level=True)
+        pytest.skip(
+            "triton was imported before it could be told to interpret: set TRITON_INTERPRET=1", allow_module_level=True
+        )
     if importlib.util.find_spec("triton") is not None:
         os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton")
@@ -66,9 +68,7 @@ def graph(kind: str = "mixed") -> Graph:
         made = Graph(source, target, 5, 6, padded=True)
     else:
         raise ValueError(kind)
-    return Graph(
-        made.source.to(DEVICE), made.target.to(DEVICE), made.num_sources, made.num_targets, padded=made.padded
-    )
+    return Graph(made.source.to(DEVICE), made.target.to(DEVICE), made.num_sources, made.num_targets, padded=made.padded)
 
 
 GRAPHS = ["mixed", "loops", "edgeless", "no targets", "one edge", "dead edges"]
@@ -114,7 +114,7 @@ def guarded_memory() -> Iterator[None]:
 @contextmanager
 def tiles_of(edges: int) -> Iterator[None]:
     """Inside, rows are cut into segments of ``edges``, so that small graphs have cut rows too."""
-    with mock.patch.object(_triton_schedule, "default_tile", lambda rows, count: edges):
+    with mock.patch.object(_triton_schedule, "default_tile", return_value=edges):
         yield
 
 

@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from lcat.graph import SortedEdges
+from lcat.ops._fused import compute_type
 from lcat.ops._triton_launch import accumulator, blocks, launch, tile_shape
 from lcat.ops._triton_schedule import schedule_of
 from lcat.ops._triton_tiles import (
@@ -109,9 +110,9 @@ def forward(x: Tensor, weight: Tensor | None, csr: SortedEdges, num_targets: int
     if weight is None or weight.dim() == 1:
         heads, features = 1, heads * features
     schedule = schedule_of(csr)
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    wide = compute_type(x, weight)
     parts = parts_like(out, schedule, wide)
-    tile = tile_shape("aggregate", heads, min(features, _MOST_COLUMNS), x.dtype)
+    tile = tile_shape("aggregate", heads, min(features, _MOST_COLUMNS), wide)
     launch(
         _forward_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks, blocks(features, tile.features)),
@@ -126,7 +127,7 @@ def forward(x: Tensor, weight: Tensor | None, csr: SortedEdges, num_targets: int
         B=tile.edges,
         HB=tile.heads,
         FB=tile.features,
-        ACC=accumulator(x.dtype),
+        ACC=accumulator(wide),
         **schedule_arguments(csr, schedule, per_edge=weight is not None),
     )
     sum_parts(parts, out, schedule)
@@ -153,8 +154,8 @@ def weight_grad(grad: Tensor, x: Tensor, csr: SortedEdges, heads_in_weight: bool
     out = torch.zeros((num_edges, heads) if heads_in_weight else (num_edges,), dtype=x.dtype, device=x.device)
     if out.numel() == 0 or features == 0:
         return out
-    schedule = schedule_of(csr)
-    tile = tile_shape("aggregate_weight", heads, min(features, _MOST_COLUMNS), x.dtype)
+    schedule, wide = schedule_of(csr), compute_type(grad, x)
+    tile = tile_shape("aggregate_weight", heads, min(features, _MOST_COLUMNS), wide)
     launch(
         _weight_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks),
@@ -168,7 +169,7 @@ def weight_grad(grad: Tensor, x: Tensor, csr: SortedEdges, heads_in_weight: bool
         B=tile.edges,
         HB=tile.heads,
         FB=tile.features,
-        ACC=accumulator(x.dtype),
+        ACC=accumulator(wide),
         **schedule_arguments(csr, schedule, per_edge=True),
     )
     return out

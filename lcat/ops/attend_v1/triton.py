@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from lcat.graph import SortedEdges
+from lcat.ops._fused import compute_type
 from lcat.ops._triton_dropout import dropout_arguments, keep_factor
 from lcat.ops._triton_launch import accumulator, blocks, launch, tile_shape
 from lcat.ops._triton_schedule import schedule_of
@@ -224,7 +225,7 @@ def forward(
     """
     _, heads, features = v.shape
     num_targets = csr.pointer.shape[0] - 1
-    wide = torch.float64 if v.dtype == torch.float64 else torch.float32
+    wide = compute_type(s, t, v, edge_score, edge_weight)
     out = torch.empty(num_targets, heads, features, dtype=wide, device=v.device)
     lse = torch.empty(num_targets, heads, dtype=wide, device=v.device)
     positive = torch.empty_like(out) if keep_positive else None
@@ -234,7 +235,7 @@ def forward(
     schedule = schedule_of(csr)
     parts = [parts_like(x, schedule) for x in (out, lse, positive, positive_mass)]
     per_edge = edge_score is not None or edge_weight is not None or dropout > 0
-    tile = tile_shape("v1_forward", heads, min(features, 1024), v.dtype)
+    tile = tile_shape("v1_forward", heads, min(features, 1024), wide)
     launch(
         _forward_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks, blocks(features, tile.features)),
@@ -259,7 +260,7 @@ def forward(
         B=tile.edges,
         HB=tile.heads,
         FB=tile.features,
-        ACC=accumulator(v.dtype),
+        ACC=accumulator(wide),
         **schedule_arguments(csr, schedule, per_edge),
         **dropout_arguments(dropout, seed),
     )
@@ -295,16 +296,18 @@ def backward(
         ValueError: the gradient of ``t`` is asked for without ``positive`` and ``positive_mass``.
     """
     _, heads, features = v.shape
-    acc, wide = accumulator(v.dtype), out.dtype
+    wide = out.dtype
     need_s, need_t, need_v, need_score, need_weight = needs
     if need_t and t is not None and (positive is None or positive_mass is None):
-        raise ValueError("the gradient of 't' needs 'positive' and 'positive_mass': call forward with keep_positive=True")
+        raise ValueError(
+            "the gradient of 't' needs 'positive' and 'positive_mass': call forward with keep_positive=True"
+        )
     ds = torch.zeros_like(s) if out.numel() == 0 or v.numel() == 0 else torch.empty_like(s)
     dv = torch.zeros_like(v) if out.numel() == 0 else torch.empty_like(v)
     dt = torch.zeros_like(t) if need_t and t is not None else None
     # Zeros, because no program visits dead edges.
     dscore = torch.zeros_like(edge_score) if need_score and edge_score is not None else None
-    tile = tile_shape("v1_source", heads, features, v.dtype)
+    tile = tile_shape("v1_source", heads, features, wide)
     num_edges = csc.other.shape[0]
     dweight = None
     if need_weight and edge_weight is not None:
@@ -340,7 +343,7 @@ def backward(
                 B=tile.edges,
                 HB=tile.heads,
                 FB=tile.features,
-                ACC=acc,
+                ACC=accumulator(wide),
                 **schedule_arguments(csc, schedule, per_edge),
                 **dropout_arguments(dropout, seed),
             )

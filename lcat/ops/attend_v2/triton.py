@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lcat.graph import SortedEdges
+from lcat.ops._fused import compute_type
 from lcat.ops._triton_attend_v2 import forward_kernel, matrix_kernel, source_kernel, target_kernel
 from lcat.ops._triton_dropout import dropout_arguments
 from lcat.ops._triton_launch import accumulator, blocks, launch, padded, tile_shape
@@ -50,14 +51,14 @@ def forward(
         O(E H F) time (times D for edge attributes); O(N H F) memory.
     """
     _, heads, features = k.shape
-    wide = torch.float64 if k.dtype == torch.float64 else torch.float32
+    wide = compute_type(k, q, v, att, edge_attr, edge_matrix, edge_weight)
     out = torch.empty(q.shape, dtype=wide, device=k.device)
     lse = torch.empty(q.shape[:2], dtype=wide, device=k.device)
     if out.numel() == 0:
         return out, lse.zero_()
     schedule = schedule_of(csr)
     part_out, part_lse = parts_like(out, schedule), parts_like(lse, schedule)
-    tile = tile_shape("v2_forward", heads, features, k.dtype)
+    tile = tile_shape("v2_forward", heads, features, wide)
     launch(
         forward_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks),
@@ -133,10 +134,10 @@ def _target_pass(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Along the in-edges: ``(state [N_target, H, 2], dq, datt, d_edge_attr, d_edge_matrix, d_edge_weight)``."""
     num_targets, heads, features = q.shape
-    schedule, tile = schedule_of(csr), tile_shape("v2_target", heads, features, inputs["K"].dtype)
+    schedule, tile = schedule_of(csr), tile_shape("v2_target", heads, features, out.dtype)
     groups, num_edges = blocks(schedule.num_segments, tile.rows), csr.other.shape[0]
     programs = min(groups, _PROGRAMS)
-    wide = {"dtype": out.dtype, "device": out.device}
+    wide: dict[str, Any] = {"dtype": out.dtype, "device": out.device}
     state = torch.empty(num_targets, heads, 2, **wide)
     dq = torch.empty_like(q)
     part_dq = parts_like(dq, schedule, out.dtype)
@@ -185,7 +186,7 @@ def _target_pass(
 def _matrix_grad(d_score: Tensor, edge_matrix: Tensor, csr: SortedEdges, inputs: dict[str, Any]) -> Tensor:
     """``d_edge_matrix`` from the gradient of the scores, ``[E, H]``."""
     heads, features, components = inputs["H"], inputs["F"], inputs["D"]
-    schedule, tile = schedule_of(csr), tile_shape("v2_matrix", heads, features, inputs["K"].dtype)
+    schedule, tile = schedule_of(csr), tile_shape("v2_matrix", heads, features, d_score.dtype)
     programs = min(schedule.num_segments, _MATRIX_PROGRAMS)
     shares = torch.empty(programs, components, heads * features, dtype=d_score.dtype, device=d_score.device)
     at_once = min(padded(components), _MATRIX_COMPONENTS)
@@ -211,7 +212,7 @@ def _source_pass(
 ) -> tuple[Tensor, Tensor | None]:
     """Along the out-edges: ``(dk, dv)``; ``dk`` is all of it where the keys are the values."""
     _, heads, features = k.shape
-    schedule, tile = schedule_of(csc), tile_shape("v2_source", heads, features, k.dtype)
+    schedule, tile = schedule_of(csc), tile_shape("v2_source", heads, features, state.dtype)
     dk = torch.empty_like(k)
     dv = None if v is None else torch.empty_like(v)
     part_dk, part_dv = parts_like(dk, schedule, state.dtype), parts_like(dv, schedule, state.dtype)
@@ -269,6 +270,6 @@ def _inputs(
         "F": k.shape[2],
         "D": 0 if edge_attr is None else edge_attr.shape[1],
         "components": 0 if edge_attr is None else edge_attr.shape[1],
-        "ACC": accumulator(k.dtype),
+        "ACC": accumulator(compute_type(k, q, v, att, edge_attr, edge_matrix, edge_weight)),
         **dropout_arguments(dropout, seed),
     }
