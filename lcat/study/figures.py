@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -145,7 +146,7 @@ def _lambda_panel(axes: Axes, runs: Sequence[CellResult]) -> int:
     axes.set_xticks([0, 0.5, 1])
     axes.set_yticks([0, 0.5, 1])
     axes.axvline(0, color=_COLOURS["gcn"], linewidth=3, alpha=0.35, zorder=0)
-    style = {"fontsize": 10, "fontweight": "bold", "alpha": 0.55}
+    style: dict[str, Any] = {"fontsize": 10, "fontweight": "bold", "alpha": 0.55}
     axes.text(0.03, 0.5, "GCN", rotation=90, ha="left", va="center", color=_COLOURS["gcn"], **style)
     axes.text(0.98, 0.06, "GAT", ha="right", va="bottom", color=_COLOURS["gat"], **style)
     axes.text(0.98, 0.94, "CAT", ha="right", va="top", color=_COLOURS["cat"], **style)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from lcat.train import SCHEDULES, FitConfig, optimizer_names
 
@@ -16,7 +16,7 @@ class _Settings(BaseModel):
 
     @field_validator("optimizer", "schedule", check_fields=False)
     @classmethod
-    def _known(cls, value: str | None, info) -> str | None:  # type: ignore[no-untyped-def]
+    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
         known = optimizer_names() if info.field_name == "optimizer" else list(SCHEDULES)
         if value is not None and value not in known:
             raise ValueError(f"must be one of {', '.join(known)}")
@@ -49,7 +49,7 @@ class HyperParameters(_Settings):
     depth: int = Field(2, ge=1)
     dropout: float = Field(0.5, ge=0, lt=1)
     input_dropout: float = Field(0.0, ge=0, lt=1)
-    attention_dropout: float | None = Field(None, ge=0, lt=1)
+    attention_dropout: float | None = Field(default=None, ge=0, lt=1)
     norm: Literal["none", "batch", "layer"] = "none"
     lambda1_init: float = Field(0.5, gt=0.0025, lt=1)
     lambda2_init: float = Field(0.5, gt=0.0025, lt=1)
@@ -60,7 +60,7 @@ class HyperParameters(_Settings):
     warmup: int = Field(0, ge=0)
     epochs: int = Field(200, ge=1)
     patience: int = Field(100, ge=0)
-    clip_norm: float | None = Field(None, gt=0)
+    clip_norm: float | None = Field(default=None, gt=0)
 
     def fit_config(self) -> FitConfig:
         """The part that :func:`lcat.train.fit` takes."""
@@ -87,23 +87,23 @@ class Overrides(_Settings):
         5
     """
 
-    hidden: int | None = Field(None, ge=1)
-    heads: int | None = Field(None, ge=1)
-    depth: int | None = Field(None, ge=1)
-    dropout: float | None = Field(None, ge=0, lt=1)
-    input_dropout: float | None = Field(None, ge=0, lt=1)
-    attention_dropout: float | None = Field(None, ge=0, lt=1)
+    hidden: int | None = Field(default=None, ge=1)
+    heads: int | None = Field(default=None, ge=1)
+    depth: int | None = Field(default=None, ge=1)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    input_dropout: float | None = Field(default=None, ge=0, lt=1)
+    attention_dropout: float | None = Field(default=None, ge=0, lt=1)
     norm: Literal["none", "batch", "layer"] | None = None
-    lambda1_init: float | None = Field(None, gt=0.0025, lt=1)
-    lambda2_init: float | None = Field(None, gt=0.0025, lt=1)
+    lambda1_init: float | None = Field(default=None, gt=0.0025, lt=1)
+    lambda2_init: float | None = Field(default=None, gt=0.0025, lt=1)
     optimizer: str | None = None
-    lr: float | None = Field(None, gt=0)
-    weight_decay: float | None = Field(None, ge=0)
+    lr: float | None = Field(default=None, gt=0)
+    weight_decay: float | None = Field(default=None, ge=0)
     schedule: str | None = None
-    warmup: int | None = Field(None, ge=0)
-    epochs: int | None = Field(None, ge=1)
-    patience: int | None = Field(None, ge=0)
-    clip_norm: float | None = Field(None, gt=0)
+    warmup: int | None = Field(default=None, ge=0)
+    epochs: int | None = Field(default=None, ge=1)
+    patience: int | None = Field(default=None, ge=0)
+    clip_norm: float | None = Field(default=None, gt=0)
 
     def applied_to(self, hyper: HyperParameters) -> HyperParameters:
         """``hyper`` with every setting that is not ``None`` here replaced."""

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from lcat.nn import models
+from lcat.study.classifier import NodeClassifier
 from lcat.study.hyper import HyperParameters
 from lcat.study.theory import TheoryModel
 
-__all__ = ["LAYERS", "THEORY_LAYERS", "LayerSpec", "NodeClassifier", "build_model"]
+__all__ = ["LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model"]
 
 
 @dataclass(frozen=True)
@@ -80,48 +81,28 @@ LAYERS: dict[str, LayerSpec] = {spec.name: spec for spec in (*_SPECS, *_THEORY)}
 THEORY_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _THEORY)
 
 
-class NodeClassifier(nn.Module):
-    """Dropout on the features, then a model; what every cell of a study trains.
-
-    Args:
-        gnn: called as ``gnn(x, edge_index)``.
-        input_dropout: probability of dropping an entry of ``x``.
-
-    Shapes:
-        ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, output ``[N, C]`` logits.
-    """
-
-    def __init__(self, gnn: nn.Module, input_dropout: float) -> None:
-        super().__init__()
-        self.input_dropout = nn.Dropout(input_dropout)
-        self.gnn = gnn
-
-    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """Logits ``[N, C]``."""
-        return self.gnn(self.input_dropout(x), edge_index)
-
-
 def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperParameters) -> nn.Module:
     """The model of one cell.
 
-    ``hyper.hidden`` is the width of a hidden layer, all heads together: GCN and an attention layer of one study
-    have the same width unless their own defaults say otherwise. The last layer averages its heads.
+        ``hyper.hidden`` is the width of a hidden layer, all heads together: GCN and an attention layer of one study
+        have the same width unless their own defaults say otherwise. The last layer averages its heads.
 
-    Args:
-        layer: a name of :data:`LAYERS`.
-        in_channels: number of features.
-        out_channels: number of classes.
-        hyper: its settings.
+        Args:
+            layer: a name of :data:`LAYERS`.
+            in_channels: number of features.
+            out_channels: number of classes.
+            hyper: its settings.
 
-    Raises:
-        ValueError: for an unknown layer.
+        Raises:
+            ValueError: for an unknown layer.
 
-    Example:
-        >>> from lcat.study.hyper import HyperParameters
-        >>> from lcat.study.layers import build_model
-        >>> model = build_model("lcat", 16, 3, HyperParameters(hidden=32, heads=8))
-        >>> len(model.gnn.convs)
-        2
+        Example:
+            >>> from lcat.study.classifier import NodeClassifier
+    from lcat.study.hyper import HyperParameters
+            >>> from lcat.study.layers import build_model
+            >>> model = build_model("lcat", 16, 3, HyperParameters(hidden=32, heads=8))
+            >>> len(model.gnn.convs)
+            2
     """
     if layer not in LAYERS:
         raise ValueError(f"layer must be one of {', '.join(LAYERS)}; got {layer!r}")
@@ -145,8 +126,8 @@ def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperPar
     )
     if spec.attention and hyper.attention_dropout is not None:
         # PyG's attention models know one probability for the features between layers and for the attention.
-        for conv in gnn.convs:  # type: ignore[union-attr]
-            conv.dropout = hyper.attention_dropout  # type: ignore[union-attr,assignment]
+        for conv in gnn.convs:
+            conv.dropout = hyper.attention_dropout
     return NodeClassifier(gnn, hyper.input_dropout)
 
 
