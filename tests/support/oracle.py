@@ -50,7 +50,7 @@ def attention_layer(layer, x, edges: Tensor, edge_attr=None, edge_weight=None) -
         messages[i].append((j, attr, 1.0 if edge_weight is None else edge_weight[e]))
     if layer.add_self_loops:
         for i in range(min(len(x_source), len(x_target))):
-            attr = None if edge_attr is None else torch.full_like(edge_attr[0], layer.fill_value)
+            attr = None if edge_attr is None else edge_attr.new_full((edge_attr.shape[1],), layer.fill_value)
             messages[i].append((i, attr, 1.0))
 
     rows = []

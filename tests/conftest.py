@@ -1,0 +1,26 @@
+"""What every test runs under."""
+
+from __future__ import annotations
+
+import os
+
+# One thread a worker: pytest-xdist runs a worker a core, and more threads than cores only take turns.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _strict_torch():
+    """Fresh seeds, and torch's deterministic mode: no operation may depend on the order of threads, and every
+    ``torch.empty`` is filled with NaN, so that an element which nobody writes shows.
+    """
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(1)

@@ -1,0 +1,128 @@
+"""The naive primitives against numbers worked out by hand, and the properties that define them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lcat import ops
+from lcat.graph import Graph, graph_view
+from tests.support.compare import assert_same
+from tests.support.graphs import KINDS, random_edges, size_of
+
+
+@pytest.fixture(autouse=True)
+def _naive():
+    with ops.use_implementation("naive"):
+        yield
+
+
+def _graph(edges, sources, targets):
+    return graph_view(torch.tensor(edges), sources, targets)[0]
+
+
+def test_aggregate_by_hand():
+    graph = _graph([[0, 1, 2, 2], [1, 1, 0, 0]], 3, 3)  # 2 -> 0 twice
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert ops.aggregate(x, graph).tolist() == [[10.0, 12.0], [4.0, 6.0], [0.0, 0.0]]
+    weight = torch.tensor([1.0, -1.0, 0.5, 2.0])
+    assert ops.aggregate(x, graph, weight).tolist() == [[12.5, 15.0], [-2.0, -2.0], [0.0, 0.0]]
+    per_head = torch.stack([weight, torch.zeros(4)], dim=1)
+    heads = ops.aggregate(x.view(3, 2, 1), graph, per_head)
+    assert heads.squeeze(-1).tolist() == [[12.5, 0.0], [-2.0, 0.0], [0.0, 0.0]]
+
+
+def test_attend_v1_by_hand():
+    graph = _graph([[0, 1], [2, 2]], 3, 3)
+    s, t = torch.tensor([[1.0], [-2.0], [0.0]]), torch.tensor([[9.0], [9.0], [0.5]])
+    v = torch.tensor([1.0, 10.0, 100.0]).view(3, 1, 1)
+    a, b = math.exp(1.5), math.exp(-1.5 * 0.2)
+    out = ops.attend_v1(s, t, v, graph)
+    assert out.flatten().tolist() == pytest.approx([0.0, 0.0, (a + 10 * b) / (a + b)])
+    a, b = math.exp(1.5 - 1.0), math.exp(2.0 - 1.5)
+    out = ops.attend_v1(s, t, v, graph, edge_score=torch.tensor([[-1.0], [2.0]]), edge_weight=torch.tensor([3.0, 0.5]))
+    assert float(out[2]) == pytest.approx((3 * a + 5 * b) / (a + b))
+
+
+def test_attend_v2_by_hand():
+    graph = _graph([[0, 1], [0, 0]], 2, 1)
+    k = torch.tensor([[[1.0, -1.0]], [[0.0, 2.0]]])
+    q, att = torch.tensor([[[0.0, -1.0]]]), torch.tensor([[1.0, 2.0]])
+    first, second = 1.0 + 2.0 * (-2.0 * 0.1), 0.0 + 2.0 * 1.0
+    a, b = math.exp(first), math.exp(second)
+    out = ops.attend_v2(k, q, k, att, graph, negative_slope=0.1)
+    assert out.flatten().tolist() == pytest.approx([a / (a + b), (-a + 2 * b) / (a + b)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dead_edges_do_nothing(kind):
+    """A graph whose loops are dead in place computes what the graph without them computes."""
+    nodes, count = size_of(kind, 0)
+    edges = random_edges(kind, nodes, nodes, count, torch.Generator().manual_seed(0))
+    plain = Graph(edges[0], edges[1], nodes, nodes).without_self_loops()
+    target = edges[1].masked_fill(edges[0] == edges[1], nodes)
+    padded = Graph(edges[0], target, nodes, nodes, padded=True)
+    x = torch.randn(nodes, 2, 3, dtype=torch.double, requires_grad=True)
+    s, att = x.sum(-1), torch.randn(2, 3, dtype=torch.double)
+    weight = torch.rand(edges.shape[1], dtype=torch.double)
+    calls = {
+        "aggregate": lambda g, w: ops.aggregate(x, g, w),
+        "attend_v1": lambda g, w: ops.attend_v1(s, s, x, g, edge_weight=w),
+        "attend_v2": lambda g, w: ops.attend_v2(x, x, x, att, g, edge_weight=w),
+    }
+    for name, call in calls.items():
+        expected, found = call(plain, plain.pick(weight)), call(padded, weight)
+        assert_same(found, expected, name)
+        if nodes:
+            assert_same(
+                torch.autograd.grad(found.sum(), x, retain_graph=True)[0],
+                torch.autograd.grad(expected.sum(), x, retain_graph=True)[0],
+                f"gradient of {name}",
+            )
+    assert torch.equal(padded.by_target.pointer, plain.by_target.pointer)
+    assert torch.equal(padded.by_target.other[: plain.num_edges], plain.by_target.other)
+    assert torch.equal(padded.by_source.pointer, plain.by_source.pointer)
+    assert torch.equal(padded.in_degree, plain.in_degree)
+
+
+def test_softmax_does_not_overflow():
+    graph = _graph([[0, 1], [0, 0]], 2, 2)
+    s = torch.tensor([[3e38], [-3e38]])
+    out = ops.attend_v1(s, None, torch.ones(2, 1, 1), graph)
+    assert out.flatten().tolist() == [1.0, 0.0]
+
+
+def test_dropout_scales_and_is_seeded():
+    graph = _graph([[0] * 1000, [0] * 1000], 1, 1)
+    s, v = torch.zeros(1, 1), torch.ones(1, 1, 1)
+    torch.manual_seed(0)
+    first = ops.attend_v1(s, None, v, graph, dropout=0.25)
+    torch.manual_seed(0)
+    assert torch.equal(ops.attend_v1(s, None, v, graph, dropout=0.25), first)
+    assert float(first) == pytest.approx(1.0, abs=0.06)
+    assert float(first) != 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda g: ops.aggregate(torch.randn(4, 2), g), r"'x' has shape \[4, 2\].*3 source nodes"),
+        (lambda g: ops.aggregate(torch.tensor(1.0), g), r"'x' has shape \[\]"),
+        (lambda g: ops.aggregate(torch.randn(3, 2), g, torch.ones(5)), r"'edge_weight' has shape \[5\].*2 edges"),
+        (lambda g: ops.attend_v1(torch.randn(2, 1), None, torch.randn(3, 1, 1), g), r"'s' has shape \[2, 1\]"),
+        (lambda g: ops.attend_v1(torch.randn(3, 1), torch.randn(3, 1), torch.randn(3, 1, 1), g), "'t'.*2 target nodes"),
+        (lambda g: ops.attend_v2(*[torch.randn(3, 1, 1)] * 3, torch.ones(1, 1), g), r"'q' has shape.*2 target nodes"),
+        (
+            lambda g: ops.attend_v2(
+                torch.randn(3, 1, 1), torch.randn(2, 1, 1), torch.randn(3, 1, 1), torch.ones(1, 1), g,
+                edge_key=torch.ones(1, 1, 1),
+            ),
+            r"'edge_key' has shape \[1, 1, 1\].*2 edges",
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_shapes_are_named(call, match):
+    with pytest.raises(ValueError, match=match):
+        call(_graph([[0, 1], [1, 0]], 3, 2))

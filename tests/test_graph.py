@@ -1,0 +1,214 @@
+"""The view of a graph: what it reads, what it checks, what it remembers, and that it is never stale."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import threading
+
+import pytest
+import torch
+from torch_geometric import EdgeIndex
+
+from lcat import _graph_cache
+from lcat.graph import graph_view
+from tests.support.graphs import KINDS, edge_formats, random_edges, size_of
+
+EDGES = torch.tensor([[0, 1, 2, 2, 0, 1], [1, 0, 2, 0, 1, 1]])
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache():
+    _graph_cache.clear()
+
+
+def _view(edges, n=3, m=3, **kwargs):
+    return graph_view(edges, n, m, **kwargs)[0]
+
+
+class TestSorting:
+    def test_by_hand(self):
+        graph = _view(EDGES)
+        assert graph.by_target.pointer.tolist() == [0, 2, 5, 6]
+        assert graph.by_target.other.tolist() == [1, 2, 0, 0, 1, 2]
+        assert graph.by_target.edge.tolist() == [1, 3, 0, 4, 5, 2]
+        assert graph.by_source.pointer.tolist() == [0, 2, 4, 6]
+        assert graph.by_source.other.tolist() == [1, 1, 0, 1, 0, 2]
+        assert graph.in_degree.tolist() == [2, 3, 1]
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_every_kind(self, kind):
+        nodes, count = size_of(kind, 1)
+        edges = random_edges(kind, nodes, nodes, count, torch.Generator().manual_seed(0))
+        graph = _view(edges, nodes, nodes)
+        for sides, (row, other) in ((graph.by_target, (1, 0)), (graph.by_source, (0, 1))):
+            assert sides.pointer.shape == (nodes + 1,)
+            assert sides.edge.sort().values.tolist() == list(range(edges.shape[1]))
+            for node in range(nodes):
+                slots = slice(int(sides.pointer[node]), int(sides.pointer[node + 1]))
+                mine = (edges[row] == node).nonzero().flatten()
+                assert sorted(sides.edge[slots].tolist()) == mine.tolist()
+                assert sides.other[slots].tolist() == sorted(edges[other][mine].tolist())
+                assert torch.equal(edges[other][sides.edge[slots]], sides.other[slots])
+
+    def test_layout_does_not_depend_on_the_order_of_edges(self):
+        order = torch.randperm(6)
+        first, second = _view(EDGES).by_target, _view(EDGES[:, order]).by_target
+        assert torch.equal(first.pointer, second.pointer)
+        assert torch.equal(first.other, second.other)
+
+    def test_flow_turns_edges_round(self):
+        graph = _view(EDGES, flow="target_to_source")
+        assert torch.equal(graph.source, EDGES[1])
+        assert torch.equal(graph.target, EDGES[0])
+
+
+class TestSelfLoops:
+    def test_without(self):
+        graph = _view(EDGES).without_self_loops()
+        assert graph.source.tolist() == [0, 1, 2, 0]
+        assert graph.target.tolist() == [1, 0, 0, 1]
+        assert graph.kept.tolist() == [0, 1, 3, 4]
+        per_edge = torch.arange(6.0)
+        assert graph.pick(per_edge).tolist() == [0.0, 1.0, 3.0, 4.0]
+
+    def test_with_in_pyg_order(self):
+        from torch_geometric.utils import add_self_loops, remove_self_loops
+
+        graph = _view(EDGES).with_self_loops(3)
+        expected, _ = add_self_loops(remove_self_loops(EDGES)[0], num_nodes=3)
+        assert torch.equal(torch.stack([graph.source, graph.target]), expected)
+        assert graph.num_loops == 3
+
+    def test_padded_graphs_have_the_same_live_edges(self):
+        edges = EDGES.to("meta")
+        padded = _view(edges).with_self_loops(3)
+        assert padded.padded
+        assert padded.num_edges == 9  # the two loops of the input are dead, and still there
+
+    def test_nothing_is_copied_where_there_are_no_loops(self):
+        graph = _view(EDGES[:, [0, 1, 3]].contiguous())
+        assert graph.without_self_loops().kept is None
+
+
+class TestFormats:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_same_edges_in_every_format(self, kind):
+        nodes, count = size_of(kind, 2)
+        edges = random_edges(kind, nodes, nodes, count, torch.Generator().manual_seed(0))
+        for name, (given, order) in edge_formats(edges, nodes, nodes).items():
+            graph = _view(given, nodes, nodes)
+            assert graph.source.dtype == torch.long, name
+            assert torch.equal(graph.source, edges[0][order]), name
+            assert torch.equal(graph.target, edges[1][order]), name
+
+    def test_rectangular_matrix_states_its_size(self):
+        matrix = torch.sparse_coo_tensor(torch.tensor([[0, 1], [4, 2]]), torch.ones(2), (3, 5)).to_sparse_csr()
+        graph, edges = graph_view(matrix, None, None)
+        assert (graph.num_sources, graph.num_targets) == (5, 3)
+        assert edges.values.tolist() == [1.0, 1.0]
+
+    def test_unknown_size_is_an_error(self):
+        with pytest.raises(ValueError, match="number of nodes is unknown"):
+            graph_view(EDGES, None, None)
+
+
+class TestMemory:
+    def test_one_view_for_all_calls_and_no_other_key(self):
+        first = _view(EDGES)
+        assert _view(EDGES) is first
+        assert _view(EDGES, 4, 3) is not first
+        assert _view(EDGES, flow="target_to_source") is not first
+        assert _view(EDGES) is first
+        assert _view(EDGES.clone()) is not first
+
+    def test_derived_views_are_kept(self):
+        graph = _view(EDGES)
+        assert graph.by_target is graph.by_target
+        assert graph.with_self_loops(3) is _view(EDGES).with_self_loops(3)
+        assert graph.without_self_loops().in_degree is graph.without_self_loops().in_degree
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda e: e.__setitem__((0, 0), 2),
+            lambda e: e.add_(0),
+            lambda e: e.resize_(2, 4),
+            lambda e: e[:, :2].fill_(1),
+            lambda e: e.t_().t_(),
+            lambda e: setattr(e, "data", torch.tensor([[0, 1], [1, 2]])),
+        ],
+        ids=["setitem", "add_", "resize_", "through a view", "transposed", "data replaced"],
+    )
+    def test_changed_in_place(self, change):
+        edges = EDGES.clone()
+        before = _view(edges)
+        change(edges)
+        after = _view(edges)
+        assert after is not before
+        assert torch.equal(torch.stack([after.source, after.target]), edges)
+
+    @pytest.mark.parametrize("layout", ["coo", "csr", "csc"])
+    def test_matrix_changed_in_place(self, layout):
+        matrix = torch.sparse_coo_tensor(torch.tensor([[0, 1], [1, 2]]), torch.ones(2), (3, 3)).coalesce()
+        matrix = {"coo": matrix, "csr": matrix.to_sparse_csr(), "csc": matrix.to_sparse_csc()}[layout]
+        before = _view(matrix)
+        assert _view(matrix) is before
+        old = torch.stack([before.source, before.target])  # a copy: the view shares its memory with the matrix
+        index = {"coo": matrix._indices, "csr": matrix.col_indices, "csc": matrix.row_indices}[layout]()
+        index.flatten()[-1:].fill_(0)
+        after = _view(matrix)
+        assert after is not before
+        assert not torch.equal(torch.stack([after.source, after.target]), old)
+
+    @pytest.mark.parametrize("make", ["edge_index", "int32", "EdgeIndex", "coo", "csr", "csc"])
+    def test_freed_with_the_edges(self, make):
+        edges = EDGES[:, :4].clone()
+        given = edges if make == "edge_index" else edge_formats(edges, 3, 3)[make][0]
+        _view(given).by_target  # noqa: B018
+        gc.collect()
+        assert _graph_cache.size() == 1
+        del given, edges
+        gc.collect()
+        assert _graph_cache.size() == 0
+
+    def test_many_sizes_do_not_pile_up(self):
+        for size in range(3, 40):
+            _view(EDGES, size, 3)
+        assert len(_graph_cache._views[EDGES][1]) <= _graph_cache._MOST_VIEWS
+
+    def test_nothing_is_left_on_the_tensor(self):
+        edges = EDGES.clone()
+        _view(edges).by_target  # noqa: B018
+        assert edges.__dict__ == {}
+        assert len(pickle.dumps(edges)) == len(pickle.dumps(EDGES.clone()))
+        copy.deepcopy(edges)
+
+    def test_inference_tensors_have_no_version_and_are_not_remembered(self):
+        with torch.inference_mode():
+            edges = EDGES.clone()
+            assert _view(edges).num_edges == 6
+        assert _graph_cache.size() == 0
+
+    def test_threads(self):
+        edges = torch.randint(0, 50, (2, 500))
+        expected = _view(edges.clone(), 50, 50).by_target.other
+        failures = []
+
+        def work():
+            for _ in range(50):
+                if not torch.equal(_view(edges, 50, 50).by_target.other, expected):
+                    failures.append(1)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+
+    def test_edge_index_of_pyg_is_read_as_a_plain_tensor(self):
+        graph = _view(EdgeIndex(EDGES, sparse_size=(3, 3)))
+        assert type(graph.source) is torch.Tensor
+        assert type(graph.by_target.other) is torch.Tensor
