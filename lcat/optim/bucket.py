@@ -104,7 +104,8 @@ class Bucket:
         stack = self._stack(entries, shape, dtype)
         self._stacks[name] = stack
         if self.shared:
-            self._views[name] = entries if self._is_view(entries, stack) else stack.unbind(0)
+            views: Sequence[Any] = entries if self._is_view(entries, stack) else stack.unbind(0)
+            self._views[name] = views
             for state, view in zip(self.states, self._views[name], strict=True):
                 state[name] = view
         return stack

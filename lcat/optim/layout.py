@@ -86,7 +86,7 @@ def resolve(shape: tuple[int, ...], matrix: Matrix = None, orient: str = "auto")
     *batch, height, width = view
     if math.prod(view) == 0:
         raise ValueError(f"a tensor of shape {tuple(shape)} has no entries; there is nothing to constrain")
-    if orient == "rows" and height > width or orient == "cols" and width > height:
+    if (orient == "rows" and height > width) or (orient == "cols" and width > height):
         what, most = ("rows", width) if orient == "rows" else ("columns", height)
         raise ValueError(
             f"a {height} x {width} matrix cannot have orthonormal {what} (at most {most} vectors of that length "

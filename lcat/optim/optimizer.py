@@ -19,25 +19,25 @@ from lcat.optim.layout import resolve
 from lcat.optim.measure import gram_error
 
 #: options that every optimizer of the package has, with their defaults
-COMMON: dict[str, Any] = dict(
-    base="sgd",
-    momentum=0.0,
-    dampening=0.0,
-    nesterov=False,
-    betas=(0.9, 0.999),
-    eps=1e-8,
-    ns_steps=5,
-    weight_decay=0.0,
-    matrix=None,
-    orient="auto",
-    foreach=None,
-    capturable=False,
-    maximize=False,
-    check="init",
-    orthogonal=True,
-    euclidean="adamw",
-    euclidean_lr=1e-3,
-)
+COMMON: dict[str, Any] = {
+    "base": "sgd",
+    "momentum": 0.0,
+    "dampening": 0.0,
+    "nesterov": False,
+    "betas": (0.9, 0.999),
+    "eps": 1e-8,
+    "ns_steps": 5,
+    "weight_decay": 0.0,
+    "matrix": None,
+    "orient": "auto",
+    "foreach": None,
+    "capturable": False,
+    "maximize": False,
+    "check": "init",
+    "orthogonal": True,
+    "euclidean": "adamw",
+    "euclidean_lr": 1e-3,
+}
 
 
 class OrthogonalOptimizer(Optimizer):
@@ -87,7 +87,7 @@ class OrthogonalOptimizer(Optimizer):
     # -- torch.optim's contract -------------------------------------------------------------------------
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of all parameters that have a gradient.
 
         Args:
@@ -100,7 +100,8 @@ class OrthogonalOptimizer(Optimizer):
             RuntimeError: a gradient of an orthogonal group is sparse or sharded, or (``check="always"``) a
                 matrix left the manifold.
         """
-        self._cuda_graph_capture_health_check()
+        if not torch.compiler.is_compiling():
+            self._check_capture()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -113,6 +114,11 @@ class OrthogonalOptimizer(Optimizer):
                 if params:
                     euclidean.step(group, params, [self.state[p] for p in params])
         return loss
+
+    def _check_capture(self) -> None:
+        """torch's own check that a step captured into a graph was made for it (renamed in torch 2.12)."""
+        check = getattr(self, "_accelerator_graph_capture_health_check", None)
+        (check or self._cuda_graph_capture_health_check)()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, checked like those given at construction."""
@@ -217,7 +223,7 @@ class OrthogonalOptimizer(Optimizer):
         params = group["params"]
         grads = [p.grad for p in params]
         # Plain dense gradients, the usual case, are recognised without a Python statement for each.
-        if {type(g) for g in grads} != {Tensor} or any(g.layout != torch.strided for g in grads):  # type: ignore[union-attr]
+        if {type(g) for g in grads} != {Tensor} or any(g.layout != torch.strided for g in grads):
             for i, grad in enumerate(grads):
                 if grad is not None:
                     check_gradient(grad, i, group)
@@ -227,7 +233,7 @@ class OrthogonalOptimizer(Optimizer):
         for bucket in self._buckets(index, group, params):
             bucket.step.add_(1)
             X = bucket.gather(bucket.params, "weights")
-            G = bucket.gather([p.grad for p in bucket.params], "gradients")
+            G = bucket.gather([p.grad for p in bucket.params if p.grad is not None], "gradients")
             G = self.prepare(X, gradient(X, G, group), group, bucket)
             D, scale = BASES[group["base"]](G, group, bucket)
             bucket.scatter(self.update(X, D, scale, group, bucket))
@@ -254,7 +260,8 @@ class OrthogonalOptimizer(Optimizer):
         states = [self.state[p] for p in active]
         layouts_of = (group["matrix"], group["orient"])
         if torch.compiler.is_compiling():
-            layouts = [resolve(tuple(p.shape), *layouts_of) for p in active]
+            # Dynamo traces through the cache with a warning, so it gets the function inside.
+            layouts = [resolve.__wrapped__(tuple(p.shape), *layouts_of) for p in active]
             return plan(active, layouts, states, group["foreach"], shared=False)
         first = active[0]
         key = (group["foreach"], layouts_of, len(active), first.dtype, first.device)

@@ -16,6 +16,9 @@ from lcat.optim.products import algebra_for
 
 GRAMS = ("exact", "identity")
 
+#: largest step that "order2" contracts: its cubic overshoots for eigenvalues of M M^H above about 1.6
+ORDER2_STEP = 0.7
+
 #: ``X X^H`` is carried to the next step (two products of p x p x p) instead of computed anew from this n / p on
 CARRY_RATIO = 3
 
@@ -52,7 +55,9 @@ class POGO(OrthogonalOptimizer):
             grows as :math:`\eta^2 \|R\|^2` a step.
         max_step: the guard: :math:`\eta R` of every matrix is shortened to this length (Schatten-4 norm, at
             least its largest singular value). With 1 any learning rate stays finite and every singular value
-            in :math:`[0.7, 1]`; up to :math:`\sqrt 2` makes sense. None removes it.
+            in :math:`[0.7, 1]`; up to :math:`\sqrt 2` makes sense. ``normal="order2"`` uses at most 0.7, and
+            ``normal_every=k`` divides by :math:`\sqrt k`. With ``gram="identity"`` it bounds the Frobenius norm,
+            and singular values stay in :math:`[0, 1]`. None removes it.
         gram: ``"exact"``, or ``"identity"`` to take :math:`X X^H` for the identity in :math:`R`: four products
             instead of six; see the notes.
         matrix: how a parameter is read: None (the last two dimensions, the others a batch), ``"conv"`` for a
@@ -147,7 +152,7 @@ class POGO(OrthogonalOptimizer):
             algebra.pack_scale(eta),
             exact=group["gram"] == "exact",
             normal=group["normal"] if due(group, "normal_every") else "none",
-            max_step=group["max_step"],
+            max_step=self._longest(group),
             K=None if K is None else algebra.pack(K),
             next_gram=carry,
         )
@@ -155,6 +160,16 @@ class POGO(OrthogonalOptimizer):
             after = algebra.unpack(after)
             bucket.write("gram", after.reshape(len(bucket.params), *bucket.layout.batch, *after.shape[1:]), after.dtype)
         return algebra.unpack(Y)
+
+    @staticmethod
+    def _longest(group: dict[str, Any]) -> float | None:
+        """The bound of the guard, lowered where one Newton-Schulz step is not what follows every step."""
+        most = group["max_step"]
+        if most is None:
+            return None
+        if group["normal"] == "order2":
+            most = min(most, ORDER2_STEP)
+        return most / group["normal_every"] ** 0.5  # between normal steps the errors eta^2 R R^H add up
 
     @staticmethod
     def _carries(X: Tensor, group: dict[str, Any]) -> bool:

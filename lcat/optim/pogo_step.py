@@ -25,8 +25,8 @@ def pogo_step(
     r"""``X' = W M`` with ``M = X - scale R``, ``R = (K D - X D^H X) / 2`` and ``W`` the normal step.
 
     Six products of ``p x p x n`` when ``K = X X^H`` is computed here, five when it is given or not needed
-    (``p = n``), and four when it is taken for the identity. Large temporaries are reused in place: on a CPU, memory touched for the first
-    time costs more than the arithmetic done in it.
+    (``p = n``), and four when it is taken for the identity. Large temporaries are reused in place: on a CPU,
+    memory touched for the first time costs more than the arithmetic done in it.
 
     Args:
         algebra: layout of all matrices.
@@ -93,22 +93,18 @@ def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: floa
 
 
 def _identity(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None) -> tuple[Tensor, Tensor]:
-    """The same with ``K = I`` in ``R``. Here ``M M^H`` is computed, or errors of ``X`` would never be seen."""
-    scale = bound(algebra, D, scale, max_step)
+    """The same with ``K = I`` in ``R``. Here ``M M^H`` is computed, or errors of ``X`` would never be seen.
+
+    That leaves no Gram matrix of the step for the guard, which takes the Frobenius norm instead.
+    """
     H = algebra.mm(X, algebra.mH(D))
-    H.mul_(_as(0.5 * scale, H))
-    if isinstance(scale, Tensor):
-        M = torch.addcmul(X, D, scale.to(X.dtype), value=-0.5)
-    else:
-        M = torch.add(X, D, alpha=-0.5 * scale)
-    M = algebra.addmm_(M, H, X)
-    error = algebra.add_identity_(algebra.gram(M, out=H), -1.0)
+    T = algebra.mm(H, X).sub_(D)
+    eta = 0.5 * scale
     if max_step is not None:
-        # M M^H - I stands for T T^H here, exact up to the error of X
-        shrink = shorten(algebra, error, max_step)
-        M.lerp_(X, 1 - shrink)
-        error.mul_(shrink * shrink)
-    return M, error
+        most = max_step / algebra.norm(T).clamp_min(torch.finfo(T.dtype).tiny)
+        eta = torch.minimum(most, eta.to(most)) if isinstance(eta, Tensor) else most.clamp_max(eta)
+    M = torch.addcmul(X, T, eta.to(T.dtype)) if isinstance(eta, Tensor) else torch.add(X, T, alpha=eta)
+    return M, algebra.add_identity_(algebra.gram(M, out=H), -1.0)
 
 
 def _as(scale: Scale, A: Tensor) -> Scale:

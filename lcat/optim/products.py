@@ -77,10 +77,7 @@ class Algebra:
 
     def inner(self, A: Tensor, B: Tensor) -> Tensor:
         """``Re <A, B>_F`` of every pair of matrices, kept broadcastable."""
-        if A.is_complex():
-            product = A.real * B.real + A.imag * B.imag
-        else:
-            product = A * B
+        product = A.real * B.real + A.imag * B.imag if A.is_complex() else A * B
         return product.sum(self.matrix_dims, keepdim=True)
 
 
@@ -119,8 +116,10 @@ class Single(Algebra):
         return C.addmm_(A, B, beta=beta)
 
     def gram(self, X: Tensor, out: Tensor | None = None) -> Tensor:
-        rows = GRAM_ROWS * torch.get_num_threads() if X.device.type == "cpu" else X.shape[0]
-        if X.shape[0] <= 2 * rows or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or X.device.type != "cpu":
+            return self.mm(X, X.mH, out)
+        rows = GRAM_ROWS * torch.get_num_threads()
+        if X.shape[0] <= 2 * rows:
             return self.mm(X, X.mH, out)
         if out is None:
             out = torch.empty(X.shape[0], X.shape[0], dtype=X.dtype, device=X.device)

@@ -1,0 +1,209 @@
+"""The contract of an optimizer whose weights stay orthonormal, on top of ``torch.optim``'s."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lcat.optim.measure import orthogonality_error, orthogonalize_
+from lcat.testing._tools import same
+from lcat.testing.optimizers import OptimizerContract
+
+
+class OrthogonalContract(OptimizerContract):
+    """Orthonormal rows or columns, any shape, any learning rate; :class:`OptimizerContract` besides.
+
+    The optimizer must take the group option ``orthogonal=False`` and read a parameter as a batch of matrices in its
+    last two dimensions whose smaller side is orthonormal, as those of :mod:`lcat.optim` do.
+
+    Attributes:
+        error: largest ``|| X X^H - I ||_F`` after a float32 run at the learning rate ``lr`` (stated, then held).
+        guarded: the same at any learning rate at all.
+        lr: of the runs that look at the error.
+    """
+
+    error = 1e-5
+    guarded = 0.75
+    lr = 1e-2
+    rest = 1e-4  # a step of learning rate zero still removes what the last one left of error
+
+    def parameters(self, dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:
+        params = super().parameters(dtype)
+        orthogonalize_(params)
+        return params
+
+    def shaped(self, *shapes: tuple[int, ...], dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:
+        """Orthonormal parameters of these shapes, the same in every call."""
+        generator = torch.Generator().manual_seed(1)
+        params = [nn.Parameter(torch.randn(*s, generator=generator, dtype=dtype)) for s in shapes]
+        orthogonalize_(params)
+        return params
+
+    # -- the constraint ---------------------------------------------------------------------------------
+
+    def test_orthogonality_survives_noise(self) -> None:
+        """500 steps of pure noise in float32; errors do not add up."""
+        params = self.shaped((4, 6), (6, 4), (5, 5), (3, 8, 16), dtype=torch.float32)
+        optimizer = self.make(params, lr=self.lr)
+        self.run(optimizer, params, range(500))
+        assert orthogonality_error(params) <= self.error
+
+    def test_any_learning_rate_stays_finite(self) -> None:
+        for lr in (1.0, 1e2, 1e6, 1e30):
+            params = self.shaped((4, 6), (6, 4), (5, 5), (1, 3), dtype=torch.float32)
+            optimizer = self.make(params, lr=lr)
+            for seed in range(20):
+                self.run(optimizer, params, range(seed, seed + 1))
+                assert orthogonality_error(params) <= self.guarded, f"at lr={lr}"
+
+    def test_any_gradient_stays_finite(self) -> None:
+        params = self.shaped((4, 6), (6, 4), (5, 5), dtype=torch.float32)
+        optimizer = self.make(params, lr=1.0)
+        for size in (1e10, 1e15, 1e18, 1e-30, 1.0):
+            for p, g in zip(params, self.gradients(params, 0), strict=True):
+                p.grad = g * size
+            optimizer.step()
+            assert orthogonality_error(params) <= self.guarded, f"at gradients of {size}"
+
+    def test_complex(self) -> None:
+        for dtype, tolerance in ((torch.complex64, self.error), (torch.complex128, self.error)):
+            params = self.shaped((4, 6), (6, 4), (5, 5), (2, 3, 5), dtype=dtype)
+            targets = [t.detach() for t in self.shaped((4, 6), (6, 4), (5, 5), (2, 3, 5), dtype=dtype)]
+            with torch.no_grad():
+                for t in targets:
+                    t *= 1j
+            optimizer = self.make(params, lr=self.lr)
+            losses = []
+            for _ in range(300):
+                optimizer.zero_grad()
+                loss = sum((p - t).abs().square().sum() for p, t in zip(params, targets, strict=True))
+                assert isinstance(loss, Tensor)
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+            assert losses[-1] < losses[0]
+            assert orthogonality_error(params) <= tolerance
+
+    def test_half_precision_stays_near(self) -> None:
+        """Stored in half precision, computed in single: near the rounding of the storage."""
+        for dtype, tolerance in ((torch.float16, 2e-2), (torch.bfloat16, 1e-1)):
+            params = self.shaped((8, 12), (12, 8), dtype=torch.float32)
+            params = [nn.Parameter(p.detach().to(dtype)) for p in params]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                optimizer = self.make(params, lr=self.lr)
+            self.run(optimizer, params, range(100))
+            assert all(p.dtype == dtype for p in params)
+            assert orthogonality_error(params) <= max(tolerance, 2 * self.error)
+
+    # -- shapes -----------------------------------------------------------------------------------------
+
+    def test_tall_is_wide_transposed(self) -> None:
+        wide = self.shaped((3, 7))
+        tall = [nn.Parameter(wide[0].detach().mT.contiguous())]
+        a, b = self.make(wide), self.make(tall)
+        for seed in range(5):
+            wide[0].grad = self.gradients(wide, seed)[0]
+            tall[0].grad = wide[0].grad.mT
+            a.step()
+            b.step()
+        self.assert_close(wide, [tall[0].mT])
+
+    def test_batch_is_a_loop(self) -> None:
+        for shape in ((3, 7), (7, 3), (4, 4)):
+            batch = self.shaped((5, *shape))
+            loop = [nn.Parameter(x.clone()) for x in batch[0].detach()]
+            a, b = self.make(batch), self.make(loop)
+            for seed in range(4):
+                grad = self.gradients(batch, seed)[0]
+                batch[0].grad = grad
+                for p, g in zip(loop, grad, strict=True):
+                    p.grad = g.clone()
+                a.step()
+                b.step()
+            self.assert_close([batch[0]], [torch.stack(list(loop))])
+
+    def test_many_small_matrices(self) -> None:
+        """Batches large enough for a memory layout of their own."""
+        batch = self.shaped((600, 3, 3))
+        part = [nn.Parameter(batch[0].detach()[:2].clone())]
+        a, b = self.make(batch), self.make(part)
+        for seed in range(4):
+            batch[0].grad = self.gradients(batch, seed)[0]
+            part[0].grad = batch[0].grad[:2].clone()
+            a.step()
+            b.step()
+        self.assert_close([batch[0][:2]], part)
+
+    # -- mixed groups -----------------------------------------------------------------------------------
+
+    def test_mixed_groups(self) -> None:
+        """Euclidean groups move as under torch's AdamW, orthogonal ones as without them."""
+        weights, alone = self.parameters(), self.parameters()
+        bias, twin = nn.Parameter(torch.ones(7).double()), nn.Parameter(torch.ones(7).double())
+        mixed = self.make(
+            [{"params": weights}, {"params": [bias], "orthogonal": False, "lr": 1e-2, "weight_decay": 0.1}]
+        )
+        single, adamw = self.make(alone), torch.optim.AdamW([twin], lr=1e-2, weight_decay=0.1)
+        for seed in range(5):
+            bias.grad = self.gradients([bias], seed)[0]
+            twin.grad = bias.grad.clone()
+            self.run(mixed, weights, range(seed, seed + 1))
+            self.run(single, alone, range(seed, seed + 1))
+            adamw.step()
+        torch.testing.assert_close(bias, twin, rtol=1e-12, atol=1e-12)
+        assert same(self.values(weights), self.values(alone))
+
+    # -- refusals ---------------------------------------------------------------------------------------
+
+    def test_refuses_what_cannot_be_constrained(self) -> None:
+        weight = self.shaped((3, 5))
+        bad: list[Any] = [
+            nn.Parameter(torch.ones(3)),
+            nn.Parameter(torch.tensor(1.0)),
+            nn.Parameter(torch.eye(3, dtype=torch.int64), requires_grad=False),
+            nn.Parameter(2 * weight[0].detach()),
+            nn.Parameter(torch.full((3, 3), float("nan"))),
+            nn.parameter.UninitializedParameter(),
+        ]
+        for param in bad:
+            self.refuses(ValueError, lambda param=param: self.make([param]))  # type: ignore[misc]
+        optimizer = self.make(weight)
+        self.refuses(ValueError, lambda: optimizer.add_param_group({"params": [bad[0]]}))
+        assert len(optimizer.param_groups) == 1
+
+    def test_refuses_sparse_gradients(self) -> None:
+        params = self.parameters()
+        optimizer = self.make(params)
+        before = self.values(params)
+        params[0].grad = torch.ones_like(params[0]).to_sparse()
+        self.refuses(RuntimeError, optimizer.step)
+        assert same(before, self.values(params))
+
+    def test_names_the_parameter_it_refuses(self) -> None:
+        message = ""
+        try:
+            self.make([("encoder.bias", nn.Parameter(torch.ones(3)))])
+        except ValueError as error:
+            message = str(error)
+        assert "encoder.bias" in message
+
+    # -- compiled ---------------------------------------------------------------------------------------
+
+    def test_step_is_one_graph(self) -> None:
+        """``torch.compile(fullgraph=True)`` takes the step, and it computes the same."""
+        eager, compiled = self.parameters(), self.parameters()
+        a, b = self.make(eager), self.make(compiled)
+        self.run(a, eager, range(1))
+        self.run(b, compiled, range(1))
+        torch._dynamo.reset()
+        step = torch.compile(b.step, backend="aot_eager", fullgraph=True)
+        for seed in range(1, 4):
+            self.run(a, eager, range(seed, seed + 1))
+            for p, g in zip(compiled, self.gradients(compiled, seed), strict=True):
+                p.grad = g
+            step()
+        self.assert_close(eager, compiled)
