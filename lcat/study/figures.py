@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from lcat.study.layers import LAYERS
 from lcat.study.run import CellResult
@@ -74,6 +75,11 @@ def _accuracy_panel(axes: Axes, dataset: str, rows: Sequence[SummaryRow], layers
     axes.set_yticks(range(len(layers)), layers)
     axes.set_ylim(len(layers) - 0.4, -0.6)
     axes.margins(x=0.08)
+    axes.autoscale_view()
+    low, _ = axes.get_xlim()
+    # Near 100 % the free scale would show values that no metric has.
+    if max(row.test for row in rows) > 0.985:
+        axes.set_xlim(min(low, 95.0), 101.0)
     axes.grid(axis="x", color="0.88")
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
@@ -88,8 +94,8 @@ def _accuracy_panel(axes: Axes, dataset: str, rows: Sequence[SummaryRow], layers
 def lambda_figure(results: Sequence[CellResult]) -> bytes | None:
     """The ways of (lambda1, lambda2) over training, one panel a data set and L-CAT layer, one line a layer and run.
 
-    An open circle is the start, a filled one the epoch whose weights were kept. The left edge is the mean of GCN
-    (lambda1 = 0, whatever lambda2), the lower right corner GAT, the upper right corner CAT.
+    An open circle is the start, a filled one the epoch whose weights were kept; both scales are logit. The left
+    edge is the mean of GCN (lambda1 = 0, whatever lambda2), the lower right corner GAT, the upper right corner CAT.
 
     Args:
         results: of all cells; only finished ones whose layers learn lambda are drawn.
@@ -136,20 +142,24 @@ def _lambda_panel(axes: Axes, runs: Sequence[CellResult]) -> int:
         for number, path in enumerate(result.fit.history.lambdas.values()):
             depth = max(depth, number + 1)
             colour = _depth_colour(number)
-            first, second = zip(*path[: result.fit.best_epoch + 2], strict=True)
+            clipped = [[min(max(value, 0.002), 0.998) for value in pair] for pair in path]
+            first, second = zip(*clipped[: result.fit.best_epoch + 2], strict=True)
             axes.plot(first, second, color=colour, linewidth=1.3, alpha=0.75)
             axes.plot(first[0], second[0], "o", color=colour, markerfacecolor="white", markersize=6, zorder=3)
             axes.plot(first[-1], second[-1], "o", color=colour, markersize=6, zorder=4, clip_on=False)
-    axes.set_xlim(-0.04, 1.04)
-    axes.set_ylim(-0.04, 1.04)
-    axes.set_aspect("equal")
-    axes.set_xticks([0, 0.5, 1])
-    axes.set_yticks([0, 0.5, 1])
-    axes.axvline(0, color=_COLOURS["gcn"], linewidth=3, alpha=0.35, zorder=0)
-    style: dict[str, Any] = {"fontsize": 10, "fontweight": "bold", "alpha": 0.55}
-    axes.text(0.03, 0.5, "GCN", rotation=90, ha="left", va="center", color=_COLOURS["gcn"], **style)
-    axes.text(0.98, 0.06, "GAT", ha="right", va="bottom", color=_COLOURS["gat"], **style)
-    axes.text(0.98, 0.94, "CAT", ha="right", va="top", color=_COLOURS["cat"], **style)
+    # On dense graphs all that matters happens where lambda2 is near 1 / degree, and learned values settle near 0 or
+    # 1: the logit scale keeps both ends apart where a linear one would draw everything into a corner.
+    for name in ("x", "y"):
+        axes.set(**{f"{name}scale": "logit", f"{name}lim": (0.0015, 0.9985)})
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks([0.01, 0.1, 0.5, 0.9, 0.99], ["0.01", "0.1", "0.5", "0.9", "0.99"])
+        axis.set_minor_locator(NullLocator())
+    axes.set_box_aspect(1)
+    axes.axvline(0.002, color=_COLOURS["gcn"], linewidth=4, alpha=0.35, zorder=0)
+    style: dict[str, Any] = {"fontsize": 10, "fontweight": "bold", "alpha": 0.55, "transform": axes.transAxes}
+    axes.text(0.06, 0.5, "GCN", rotation=90, ha="left", va="center", color=_COLOURS["gcn"], **style)
+    axes.text(1.03, 0.02, "GAT", ha="left", va="bottom", color=_COLOURS["gat"], **style)
+    axes.text(1.03, 0.98, "CAT", ha="left", va="top", color=_COLOURS["cat"], **style)
     return depth
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch_geometric.nn.models.basic_gnn import BasicGNN
 
 from lcat.nn import models
 from lcat.study.classifier import NodeClassifier
@@ -34,7 +35,7 @@ class LayerSpec:
     attention: bool
     learns_lambda: bool = False
     arguments: tuple[tuple[str, Any], ...] = ()
-    model: Callable[..., nn.Module] | None = None
+    model: Callable[..., BasicGNN] | None = None
 
 
 _SPECS = (

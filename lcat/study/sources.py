@@ -13,11 +13,11 @@ from lcat.data import (
     Split,
     UnknownDataset,
     csbm,
+    default_root,
     load,
     load_file,
     missing_files,
 )
-from lcat.data.catalogue import CATALOGUE
 from lcat.data.datasets import find_spec
 
 __all__ = ["Sources", "check_name", "parse_csbm"]
@@ -71,7 +71,7 @@ class Sources:
                 self.own[name].split(0)
             elif name.endswith(_FILE_SUFFIXES) or name.startswith("csbm:"):
                 self.load(name, 0).split(0)
-            elif missing_files(name, self.root or _default()):
+            elif missing_files(name, self.root or default_root()):
                 self.load(name, 0)
 
 
@@ -139,14 +139,3 @@ def _draw(name: str, seed: int) -> NodeDataset:
         raise DataError(f"data set {name!r}: {error}") from None
     split = Split(data.train_mask, data.val_mask, data.test_mask)
     return NodeDataset(name, data, lambda _: split, "accuracy", "a new graph and stratified 60/20/20 split by seed")
-
-
-def _default() -> Path:
-    from lcat.data import default_root
-
-    return default_root()
-
-
-def catalogue_names() -> list[str]:
-    """Names of the public data sets, sorted."""
-    return sorted(CATALOGUE)
