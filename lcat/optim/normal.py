@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lcat.optim.products import Algebra
 
-NEWTON_STEPS = 4
+NEWTON_STEPS = 6
 
 
 def half(algebra: Algebra, D: Tensor) -> Tensor:
@@ -41,9 +41,10 @@ def best(algebra: Algebra, D: Tensor) -> Tensor:
 def best_weight(algebra: Algebra, D: Tensor) -> Tensor:
     """The ``w`` near 1/2 that minimises ``P(w) = || (1 - 2w) D + (w^2 - 2w) D^2 + w^2 D^3 ||_F^2``.
 
-    Newton's method on the quartic from 1/2, in the dtype of ``D`` and without synchronisation; where it does
-    not improve on 1/2 the answer is 1/2. ``P`` also has a minimum near ``2/d - 1/2``, a reflection: solving
-    for its roots finds that one too, starting at 1/2 does not.
+    An eigenvalue ``s^2 - 1`` of ``D`` alone has its minimum at ``1 / (s (s + 1))``, up to which ``P`` is convex.
+    Newton's method starts there for the norm of ``D``, left of the minima of all eigenvalues, in the dtype of
+    ``D`` and without synchronisation; where it does not improve on 1/2 the answer is 1/2. ``P`` has a second
+    minimum near ``2/d - 1/2``, a reflection: solving for the roots of ``P`` may find that one, this does not.
     """
     # Normalised, so that the sixth powers of a small error do not underflow: D = d E with |E| = 1.
     d = algebra.norm(D).clamp_min(torch.finfo(D.dtype).tiny)
@@ -63,13 +64,14 @@ def best_weight(algebra: Algebra, D: Tensor) -> Tensor:
     def value(w: Tensor) -> Tensor:
         return (((c4 * w + c3) * w + c2) * w + c1) * w + c0
 
-    w = torch.full_like(d, 0.5)
+    s = (1 + d).sqrt()
+    w = 1 / (s * (s + 1))
     for _ in range(NEWTON_STEPS):
         slope = ((4 * c4 * w + 3 * c3) * w + 2 * c2) * w + c1
         curvature = (12 * c4 * w + 6 * c3) * w + 2 * c2
         w = torch.where(curvature > 0, w - slope / curvature, w)
-    start = torch.full_like(d, 0.5)
-    return torch.where(value(w) < value(start), w, start)
+    usual = torch.full_like(d, 0.5)
+    return torch.where(value(w) < value(usual), w, usual)
 
 
 #: each takes ``D``, which it may overwrite, and returns ``W``

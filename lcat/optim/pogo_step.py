@@ -61,20 +61,31 @@ def pogo_step(
 def _exact(
     algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None, K: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """``M`` and ``M M^H - I``, where ``M M^H`` is ``K + T T^H`` with ``T = -scale R``, exactly."""
+    """``M`` and ``M M^H - I``, where ``M M^H`` is ``K + T T^H`` with ``T = -scale R``, exactly.
+
+    One Gram matrix is computed from the weights: ``X X^H``, or ``M M^H`` where ``K`` comes from the last step.
+    Otherwise rounding errors of the weights would go unseen and add up.
+    """
     scale = bound(algebra, D, scale, max_step)
     H = algebra.mm(X, algebra.mH(D))
-    K = algebra.gram(X) if K is None else K.clone()
+    known = K is not None
+    K = K.clone() if K is not None else algebra.gram(X)
     T = algebra.addmm_(algebra.mm(K, D), H, X, beta=-1.0)  # 2 T = scale (H X - K D)
     T.mul_(_as(0.5 * scale, T))
-    Q = algebra.gram(T, out=H)
-    if max_step is None:
-        K.add_(Q)
-    else:
-        shrink = shorten(algebra, Q, max_step)
+    if known:
+        M = T.add_(X)
+        squared = algebra.gram(M, out=H).sub_(K)
+        if max_step is not None:
+            shrink = shorten(algebra, squared, max_step)
+            torch.lerp(X, M, shrink, out=M)
+            squared.mul_(shrink * shrink)
+        return M, algebra.add_identity_(K.add_(squared), -1.0)
+    squared = algebra.gram(T, out=H)
+    if max_step is not None:
+        shrink = shorten(algebra, squared, max_step)
         T.mul_(shrink)
-        K.addcmul_(Q, shrink * shrink)
-    return T.add_(X), algebra.add_identity_(K, -1.0)
+        squared.mul_(shrink * shrink)
+    return T.add_(X), algebra.add_identity_(K.add_(squared), -1.0)
 
 
 def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None) -> tuple[Tensor, Tensor]:
