@@ -33,7 +33,7 @@ _NUMBERS_PER_WARP = {
     "v2_forward": 512,
     "v2_target": 512,
     "v2_source": 512,
-    "v2_matrix": 256,
+    "v2_matrix": 128,
 }
 _ROW_LIMIT = 1024  # numbers of a row that one program holds; heads beyond that go to the grid's second axis
 _MOST_WARPS = 8
@@ -70,7 +70,8 @@ def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> Ti
 
     One warp a program where it can: then sums over features and edges are shuffles, with no shared memory and
     no barrier. What is left of a warp's share after one row goes to edges (up to 8, about the mean degree of
-    the usual benchmark graphs, so that few lanes idle), then to further rows.
+    the usual benchmark graphs, so that few lanes idle), then to up to 4 rows: with 32 edges at once every thread has
+    one, and what is kept for each edge (its number, address, score) takes no more registers than the row.
     """
     width = padded(features)
     held = padded(heads)
@@ -81,7 +82,7 @@ def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> Ti
     warps = min(max(row // share, 1), _MOST_WARPS)
     places = max(share * warps // row, 1)
     edges = min(places, 8)
-    return TileShape(min(places // edges, 8), edges, held, width, -(-heads // held), warps)
+    return TileShape(min(places // edges, 4), edges, held, width, -(-heads // held), warps)
 
 
 def accumulator(dtype: torch.dtype) -> Any:

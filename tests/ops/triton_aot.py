@@ -3,12 +3,14 @@
 The interpreter checks numbers but not the compiler: whether a kernel is in the compiled dialect at all, how many
 registers it takes, whether it spills, how wide its addresses are. ``recorded`` runs the library's own functions
 with the launches written down instead of executed, so that what is compiled is exactly what would be launched.
-Run as a script (without TRITON_INTERPRET) it prints a table of the shipped configurations.
+Run as a script (without TRITON_INTERPRET) it prints what came out, a line of JSON for each kernel.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import json
 import re
 import subprocess
 import tempfile
@@ -156,13 +158,136 @@ def _barriers_in_loops(ptx: str) -> int:
 
 
 def narrow_addresses(ttir: str) -> list[str]:
-    """The lines that add a 32-bit offset to a pointer."""
-    return [line.strip() for line in ttir.splitlines() if "tt.addptr" in line and re.search(r"i32>?$|i32>? loc", line)]
+    """The lines that add to a pointer a 32-bit offset which depends on a row, an edge or the program's place.
+
+    A 32-bit offset may come from constants, ranges inside a row, and the second and third axes of the grid (blocks
+    of heads and features), nothing else.
+    """
+    defined = {}
+    for line in ttir.splitlines():
+        if match := re.match(r"\s*(%[\w$.]+)(?::\d+)? = (\S+)(.*)", line):
+            defined[match[1]] = (match[2], match[3])
+
+    def far(name: str, seen: set[str]) -> bool:
+        name = name.split("#")[0]
+        if name in seen or name not in defined:
+            return False
+        seen.add(name)
+        operation, rest = defined[name]
+        if operation == "tt.load" or (operation in ("tt.get_program_id", "tt.get_num_programs") and " x " in rest):
+            return True
+        return any(far(operand, seen) for operand in re.findall(r"%[\w$.#]+", rest.split(" loc(")[0]))
+
+    found = []
+    for line in ttir.splitlines():
+        match = re.search(r"tt\.addptr %[\w$.#]+, (%[\w$.#]+) : (?:[^,]|<[^>]*>)*?, (.*?)(?: loc\(|$)", line)
+        if match and "i64" not in match[2] and far(match[1], set()):
+            found.append(line.strip())
+    return found
 
 
 def load_widths(ptx: str) -> dict[str, int]:
-    """How often each kind of global load occurs, such as ``{"v4.b32": 2, "b32": 1}``."""
+    """How often each kind of global load occurs in NVIDIA's assembly, such as ``{"v4.b32": 2, "b32": 1}``."""
     widths: dict[str, int] = {}
     for match in re.finditer(r"ld\.global\S*?\.((?:v[248]\.)?[bfsu]\d+)", ptx):
         widths[match[1]] = widths.get(match[1], 0) + 1
     return widths
+
+
+@dataclass(frozen=True)
+class Case:
+    """A shape and type, plain or with every option there is."""
+
+    heads: int
+    features: int
+    dtype: torch.dtype
+    options: bool
+
+    def launches(self) -> list[Launch]:
+        """Every kernel that forward and backward passes of all primitives would run, each once."""
+        from lcat.graph import Graph
+        from lcat.ops.aggregate import triton as aggregate
+        from lcat.ops.attend_v1 import triton as attend_v1
+        from lcat.ops.attend_v2 import triton as attend_v2
+
+        rows, edges = 40, 2000  # enough edges for rows to be cut
+        ends = torch.arange(edges) % rows
+        graph = Graph(ends, ends, rows, rows)
+        csr, csc = graph.by_target, graph.by_source
+        x, s = torch.empty(rows, self.heads, self.features, dtype=self.dtype), torch.empty(rows, self.heads)
+        att = torch.empty(self.heads, self.features)
+        dropout, seed = (0.3, torch.ones(1, dtype=torch.int64)) if self.options else (0.0, None)
+        weight = torch.empty(edges) if self.options else None
+        score = torch.empty(edges, self.heads) if self.options else None
+        attr, matrix = None, None
+        if self.options:
+            attr, matrix = torch.empty(edges, 5), torch.empty(self.heads * self.features, 5)
+        with recorded() as launches:
+            aggregate.forward(x, score, csr, rows)
+            if score is not None:
+                aggregate.weight_grad(x, x, csr, True)
+            inputs = (s, s, x, score, weight)
+            kept = attend_v1.forward(*inputs, csr, 0.2, dropout, seed, True)
+            attend_v1.backward(x, *inputs, *kept, csr, csc, 0.2, dropout, seed, [True] * 5)
+            inputs = (x, x, x if self.options else None, att, attr, matrix, weight)
+            out = attend_v2.forward(*inputs, csr, 0.2, dropout, seed)
+            attend_v2.backward(x, *inputs, *out, csr, csc, 0.2, dropout, seed, [True] * 7)
+        return list({launch.key(): launch for launch in launches}.values())
+
+
+SHAPES = [(1, 1), (1, 7), (1, 16), (1, 40), (1, 47), (1, 64), (1, 128), (1, 256), (3, 7), (4, 32)]
+SHAPES += [(4, 256), (8, 3), (8, 8), (8, 16), (8, 32), (8, 64), (8, 128), (8, 256), (16, 64)]
+EVERYTHING = [
+    *(Case(h, f, t, o) for h, f in SHAPES for t in (torch.float32, torch.bfloat16) for o in (False, True)),
+    *(Case(h, f, torch.float16, o) for h, f in [(1, 64), (8, 8), (8, 64)] for o in (False, True)),
+    *(Case(h, f, torch.float64, o) for h, f in [(3, 7), (8, 8)] for o in (False, True)),
+]
+USUAL = [
+    Case(8, 8, torch.float32, True),
+    Case(8, 64, torch.bfloat16, False),
+    Case(1, 47, torch.float32, False),
+    Case(1, 64, torch.float16, False),
+]
+
+
+def report(cases: list[Case], targets: list[str]) -> Iterator[dict[str, Any]]:
+    """Compile everything that ``cases`` would launch, and say what came out, one kernel at a time."""
+    done = set()
+    for case in cases:
+        for launch in case.launches():
+            for target in targets:
+                if (launch.key(), target) in done:
+                    continue
+                done.add((launch.key(), target))
+                made = compile_launch(launch, TARGETS[target])
+                loads = load_widths(made.assembly) if made.registers is not None else None
+                yield {
+                    "target": target,
+                    "kernel": f"{launch.kernel.__module__.removeprefix('lcat.ops.')}:{launch.name}",
+                    "heads": case.heads,
+                    "features": case.features,
+                    "dtype": str(case.dtype).removeprefix("torch."),
+                    "options": case.options,
+                    "tile": {k: launch.arguments[k] for k in ("R", "B", "HB", "FB") if k in launch.arguments},
+                    "warps": launch.warps,
+                    "registers": made.registers,
+                    "stack": made.stack,
+                    "shared": made.shared,
+                    "barriers in loops": made.barriers_in_loops,
+                    "loads": loads,
+                    "narrow addresses": narrow_addresses(made.ttir),
+                }
+
+
+def main() -> None:
+    """One JSON object a kernel, on standard output."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS))
+    parser.add_argument("--everything", action="store_true", help="all shipped configurations instead of the usual")
+    arguments = parser.parse_args()
+    for row in report(EVERYTHING if arguments.everything else USUAL, arguments.targets):
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""What the compiler makes of the GPU kernels, for GPUs that need not be there.
+
+In a process of its own: this one may have told Triton to interpret.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+
+SCRIPT = Path(__file__).with_name("triton_aot.py")
+MOST_REGISTERS = 168  # of the kernels without edge attributes: at least 12 warps fit on a multiprocessor
+ALL_REGISTERS = 255  # what the hardware has; beyond it numbers go to memory
+
+
+def run(*arguments: str, code: str | None = None) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, *(["-c", code] if code else [str(SCRIPT)]), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=SCRIPT.parents[2])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def compiled(*arguments: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run(*arguments).splitlines()]
+
+
+def problems(rows: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with each compiled kernel."""
+    found = []
+    for row in rows:
+        name = f"{row['target']} {row['kernel']} {row['heads']}x{row['features']} {row['dtype']} {row['options']}"
+        for line in row["narrow addresses"]:
+            found.append(f"{name}: a far address in 32 bits: {line}")
+        if row["registers"] is None:
+            continue
+        if row["stack"]:
+            found.append(f"{name}: {row['stack']} bytes of local memory")
+        attributes = row["options"] and "attend_v2" in row["kernel"]
+        if row["registers"] > (ALL_REGISTERS if attributes or row["dtype"] == "float64" else MOST_REGISTERS):
+            found.append(f"{name}: {row['registers']} registers")
+        if _reads_rows(row["kernel"]) and row["features"] % 4 == 0 and "v4.b32" not in row["loads"]:
+            found.append(f"{name}: rows are not read in 16-byte pieces: {row['loads']}")
+    return found
+
+
+def _reads_rows(kernel: str) -> bool:
+    module, name = kernel.split(":")
+    return module != "_triton_tiles" and name in ("forward", "target", "source", "weight")
+
+
+def test_usual_configurations_on_hopper():
+    rows = compiled("--targets", "sm_90")
+    assert {row["kernel"] for row in rows} == {
+        "_triton_attend_v2:forward",
+        "_triton_attend_v2:matrix",
+        "_triton_attend_v2:source",
+        "_triton_attend_v2:target",
+        "_triton_tiles:softmax",
+        "_triton_tiles:sum",
+        "aggregate.triton:forward",
+        "aggregate.triton:weight",
+        "attend_v1.triton:forward",
+        "attend_v1.triton:source",
+        "attend_v1.triton:target",
+    }
+    assert problems(rows) == []
+
+
+@pytest.mark.long
+def test_every_configuration_everywhere():
+    rows = compiled("--everything")
+    assert {row["target"] for row in rows} == {"sm_80", "sm_90", "gfx942"}
+    assert problems(rows) == []
+
+
+def test_the_address_check_sees_a_narrow_address():
+    code = """
+import sys, tempfile, torch, importlib.util
+sys.path.insert(0, "tests/ops")
+import triton_aot
+source = '''
+import triton, triton.language as tl
+@triton.jit
+def wide_kernel(X, INDEX, OUT, S: tl.constexpr):
+    row = tl.load(INDEX + tl.program_id(0).to(tl.int64)).to(tl.int64)
+    tl.store(OUT + tl.arange(0, 4), tl.load((X + row * S) + tl.arange(0, 4)))
+@triton.jit
+def narrow_kernel(X, INDEX, OUT, S: tl.constexpr):
+    row = tl.load(INDEX + tl.program_id(0).to(tl.int64))
+    tl.store(OUT + tl.arange(0, 4), tl.load(X + (row * S + tl.arange(0, 4))))
+@triton.jit
+def narrow_program_kernel(X, INDEX, OUT, S: tl.constexpr):
+    tl.store(OUT + tl.arange(0, 4), tl.load(X + (tl.program_id(0) * S + tl.arange(0, 4))))
+'''
+with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+    file.write(source)
+    file.flush()
+    spec = importlib.util.spec_from_file_location("kernels", file.name)
+    kernels = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(kernels)
+    arguments = dict(X=torch.empty(4), INDEX=torch.empty(4, dtype=torch.int32), OUT=torch.empty(4), S=64)
+    for name in ("wide", "narrow", "narrow_program"):
+        launch = triton_aot.Launch(getattr(kernels, name + "_kernel"), 1, arguments)
+        made = triton_aot.compile_launch(launch, triton_aot.TARGETS["sm_90"])
+        print(name, len(triton_aot.narrow_addresses(made.ttir)))
+"""
+    assert run(code=code).split() == ["wide", "0", "narrow", "1", "narrow_program", "1"]
+
+
+def test_importing_the_library_does_not_import_triton():
+    # PyTorch Geometric may; what matters is that we do not, and that no kernel is defined before it is used.
+    code = "import sys, lcat.ops; print('triton' in sys.modules, 'lcat.ops._triton_launch' in sys.modules)"
+    assert run(code=code).split() == ["False", "False"]
+    code = "import sys, lcat, lcat.nn; print('lcat.ops._triton_launch' in sys.modules)"
+    assert run(code=code).split() == ["False"]
