@@ -20,7 +20,8 @@ from torch import Tensor
 from lcat.optim.products import Algebra
 
 #: the raw step ``eta D`` is first cut to this many times ``max_step``, so that no product below overflows
-HEADROOM = 1e3
+#: or drowns the tangent part in the rounding of the rest
+HEADROOM = 100.0
 
 Scale = float | Tensor
 

@@ -13,8 +13,11 @@ def random(*shape, dtype=torch.float64, seed=0):
 
 
 def orthonormal(*shape, dtype=torch.float64, seed=0):
-    """Orthonormal along the smaller side, by SVD (not by the library's own functions)."""
-    U, _, Vh = torch.linalg.svd(random(*shape, dtype=dtype, seed=seed), full_matrices=False)
+    """Orthonormal along the smaller side, by SVD (not by the library's own functions).
+
+    Its numbers are not those of ``random`` with the same seed: that gradient would be normal, and nothing move.
+    """
+    U, _, Vh = torch.linalg.svd(random(*shape, dtype=dtype, seed=seed + 777_777), full_matrices=False)
     return U @ Vh
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.optim.optim_support import DTYPES, SHAPES, error, orthonormal, parameter, pogo_by_svd, random, step, wide
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from lcat.optim.guard import shorten
 from lcat.optim.normal import NORMAL_STEPS, best_weight
 from lcat.optim.pogo_step import pogo_step
 from lcat.optim.products import BATCH_LAST, BATCHED, SINGLE, algebra_for
+from tests.optim.optim_support import DTYPES, SHAPES, error, orthonormal, parameter, pogo_by_svd, random, step, wide
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -233,8 +233,8 @@ def test_guard_keeps_singular_values_between_the_root_of_a_half_and_one(seed, lr
         p.grad = G[..., :1].expand(shape).clone() if rank_one else G
         optimizer.step()
         S = torch.linalg.svdvals(p.detach().to(torch.complex128))
-        assert S.min() >= 0.5**0.5 - 1e-5
-        assert S.max() <= 1 + 1e-5
+        assert S.min() >= 0.5**0.5 - 5e-5
+        assert S.max() <= 1 + 5e-5
 
 
 def test_guard_leaves_short_steps_alone():

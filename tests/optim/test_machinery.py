@@ -1,0 +1,319 @@
+"""Layouts, buckets, measures, options and errors: what all optimizers share."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from lcat.optim import POGO, RSDM, Landing, RiemannianSGD, orthogonality_error, orthogonalize_, project_
+from lcat.optim.bucket import STACK_ENTRIES, plan
+from lcat.optim.layout import resolve
+from tests.optim.optim_support import error, orthonormal, parameter, polar_by_svd, random, step
+
+# -- layouts -----------------------------------------------------------------------------------------------
+
+
+def test_layouts_by_hand():
+    assert resolve((3, 5)) == resolve((3, 5), None, "rows")
+    assert (resolve((5, 3)).p, resolve((5, 3)).n, resolve((5, 3)).transposed) == (3, 5, True)
+    assert not resolve((4, 4)).transposed
+    assert resolve((4, 4), None, "cols").transposed
+    assert resolve((2, 7, 3, 5)).batch == (2, 7)
+    assert resolve((6, 4, 3, 3), "conv") == resolve((6, 36))
+    assert resolve((12, 5), (3, 4, -1)) == resolve((3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("shape", "matrix", "orient", "message"),
+    [
+        ((3,), None, "auto", "is no matrix"),
+        ((), None, "auto", "is no matrix"),
+        ((5, 3), None, "rows", r"cannot have orthonormal rows \(at most 3.*orient='cols'"),
+        ((3, 5), None, "cols", "cannot have orthonormal columns"),
+        ((3, 5), None, "up", "orient must be one of auto, rows, cols, got 'up'"),
+        ((3, 5), "kernel", "auto", "matrix must be None, 'conv' or a tuple"),
+        ((3,), "conv", "auto", "needs a kernel"),
+        ((12, 5), (5, -1, 7), "auto", "does not fit a tensor of shape"),
+        ((12, 5), (3, -1, -1), "auto", "does not fit"),
+        ((12, 5), (3, 0), "auto", "matrix must be None"),
+        ((0, 5), None, "auto", "no entries"),
+    ],
+)
+def test_layout_errors(shape, matrix, orient, message):
+    with pytest.raises(ValueError, match=message):
+        resolve(shape, matrix, orient)
+
+
+def test_matrix_option_is_a_view_of_the_weights():
+    X, G = orthonormal(3, 4, 6), random(3, 4, 6, seed=1)
+    got = step(POGO, X.reshape(12, 6), [G.reshape(12, 6)], lr=0.1, matrix=(3, 4, -1))
+    torch.testing.assert_close(got.view(3, 4, 6), step(POGO, X, [G], lr=0.1), rtol=0, atol=0)
+    kernel = step(POGO, X[0].view(4, 2, 3), [G[0].view(4, 2, 3)], lr=0.1, matrix="conv")
+    torch.testing.assert_close(kernel.view(4, 6), step(POGO, X[0], [G[0]], lr=0.1), rtol=0, atol=0)
+
+
+def test_square_rows_and_columns_agree_on_the_manifold():
+    X, G = orthonormal(4, 4), random(4, 4, seed=1)
+    a, b = (step(POGO, X, [G], lr=0.05, orient=o) for o in ("rows", "cols"))
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
+
+
+# -- buckets -----------------------------------------------------------------------------------------------
+
+
+def test_small_parameters_share_a_bucket_and_large_ones_do_not():
+    params = [torch.empty(4, 4) for _ in range(5)] + [torch.empty(4, 5), torch.empty(80, 80), torch.empty(80, 80)]
+    layouts = [resolve(tuple(p.shape)) for p in params]
+    assert STACK_ENTRIES < 80 * 80
+    assert [len(b.params) for b in plan(params, layouts, [{} for _ in params], None)] == [5, 1, 1, 1]
+    assert [len(b.params) for b in plan(params, layouts, [{} for _ in params], True)] == [5, 1, 2]
+    assert [len(b.params) for b in plan(params, layouts, [{} for _ in params], False)] == [1] * 8
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"base": "vadam"}, {"gram": "identity"}])
+def test_a_thousand_small_parameters_move_as_each_alone(options):
+    start = orthonormal(50, 3, 10, dtype=torch.float64)
+    together, alone = [parameter(x) for x in start], [parameter(x) for x in start]
+    a = POGO(together, lr=0.1, **options)
+    each = [POGO([p], lr=0.1, **options) for p in alone]
+    for k in range(6):
+        for i, (p, q) in enumerate(zip(together, alone, strict=True)):
+            late = i % 3 == 0 and k < 2  # a third of them gets its first gradient later
+            p.grad = None if late else random(3, 10, seed=100 * k + i)
+            q.grad = None if late else random(3, 10, seed=100 * k + i)
+        a.step()
+        for optimizer in each:
+            optimizer.step()
+    torch.testing.assert_close(torch.stack(together), torch.stack(alone), rtol=0, atol=1e-12)
+
+
+def test_state_of_a_bucket_is_ordinary_state():
+    params = [parameter(x) for x in orthonormal(3, 4, 6)]
+    optimizer = POGO(params, lr=0.1, base="vadam")
+    for p in params:
+        p.grad = random(4, 6)
+    optimizer.step()
+    for p in params:
+        state = optimizer.state[p]
+        assert state["step"] == 1
+        assert state["exp_avg"].shape == p.shape
+        assert state["exp_avg_sq"].shape == ()
+    batch = parameter(orthonormal(5, 4, 6))
+    batch.grad = random(5, 4, 6)
+    other = POGO([batch], lr=0.1, base="vadam")
+    other.step()
+    assert other.state[batch]["exp_avg_sq"].shape == (5,)
+
+
+def test_replaced_state_entries_are_used():
+    params = [parameter(x) for x in orthonormal(3, 4, 6)]
+    optimizer = POGO(params, lr=0.02, momentum=0.9)
+    for _ in range(2):
+        for p in params:
+            p.grad = random(4, 6)
+        optimizer.step()
+    optimizer.state[params[1]]["momentum_buffer"] = torch.zeros(4, 6).double()
+    before = params[1].detach().clone()
+    optimizer.step()
+    torch.testing.assert_close(params[1].detach(), step(POGO, before, [random(4, 6)], lr=0.02), rtol=0, atol=1e-13)
+
+
+def test_half_precision_state_survives_loading():
+    """State is float32 for a bfloat16 weight; torch would round it to bfloat16 on loading."""
+    p = nn.Parameter(orthonormal(4, 6, dtype=torch.float32).bfloat16())
+    with pytest.warns(UserWarning, match="rounded when stored"):
+        optimizer = POGO([p], lr=0.1, momentum=0.9)
+    p.grad = random(4, 6, dtype=torch.float32).bfloat16()
+    optimizer.step()
+    optimizer.step()
+    saved = copy.deepcopy(optimizer.state_dict())
+    optimizer.load_state_dict(saved)
+    buffer = optimizer.state[p]["momentum_buffer"]
+    assert buffer.dtype == torch.float32
+    assert torch.equal(buffer, saved["state"][0]["momentum_buffer"])
+
+
+# -- measures ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex128])
+def test_orthogonality_error_is_the_frobenius_norm(dtype):
+    X = orthonormal(2, 3, 5, dtype=dtype)
+    X[1] *= 1.1
+    expected = abs(1.21 - 1) * 3**0.5
+    assert orthogonality_error(X) == pytest.approx(expected, abs=1e-6)
+    assert orthogonality_error(X.mT) == pytest.approx(expected, abs=1e-6)
+    assert orthogonality_error([X[0], X[1]]) == pytest.approx(expected, abs=1e-6)
+    assert orthogonality_error(X.reshape(6, 5), matrix=(2, 3, 5)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_orthogonalize():
+    X = random(4, 3, 5)
+    nearest, qr = X.clone(), X.clone()
+    project_(nearest)
+    torch.testing.assert_close(nearest, polar_by_svd(X), rtol=0, atol=1e-13)
+    orthogonalize_(qr, "qr")
+    assert error(qr) < 1e-14
+    L = X @ qr.mH  # the rows of X in the new basis: lower triangular with a positive diagonal
+    assert L.triu(1).abs().max() < 1e-13
+    assert L.diagonal(dim1=-2, dim2=-1).min() > 0
+    module = nn.Linear(6, 4).double()
+    orthogonalize_(module)
+    assert orthogonality_error(module) < 1e-14
+    tall = random(5, 3)
+    assert error(orthogonalize_(tall)[0]) < 1e-14
+
+
+@pytest.mark.parametrize("method", ["qr", "nearest"])
+def test_orthogonalize_refuses_what_has_no_answer(method):
+    for bad in (torch.zeros(3, 5), torch.ones(3, 5), torch.full((3, 5), float("inf"))):
+        with pytest.raises(ValueError, match="cannot be made orthonormal"):
+            orthogonalize_(bad, method)
+    with pytest.raises(ValueError, match="method must be one of qr, nearest, got 'svd'"):
+        orthogonalize_(torch.eye(3), "svd")
+
+
+def test_optimizer_projects_and_measures():
+    p = parameter(orthonormal(3, 5) * 1.0001)
+    optimizer = POGO([p], lr=0.1)
+    assert optimizer.orthogonality_error() > 1e-4
+    optimizer.project_()
+    assert optimizer.orthogonality_error() < 1e-14
+
+
+# -- options and errors ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "message"),
+    [
+        (POGO, {"lr": -1.0}, "lr must be a number at least 0, got -1.0"),
+        (POGO, {"lr": torch.ones(2)}, "a tensor lr must hold one number"),
+        (POGO, {"momentum": -0.1}, "momentum must be"),
+        (POGO, {"eps": float("nan")}, "eps must be"),
+        (POGO, {"betas": (0.9, 1.0)}, r"betas must be two numbers in \[0, 1\)"),
+        (POGO, {"nesterov": True}, "nesterov needs momentum > 0"),
+        (POGO, {"base": "adam"}, "base must be one of 'sgd', 'vadam', 'muon', got 'adam'"),
+        (POGO, {"normal": "root"}, "normal must be one of 'half', 'order2', 'best', 'none'"),
+        (POGO, {"normal_every": 0}, "normal_every must be a whole number of at least 1"),
+        (POGO, {"normal_every": 2, "capturable": True}, "counts on the host"),
+        (POGO, {"max_step": 0.0}, "max_step must be a number greater than 0"),
+        (POGO, {"gram": "cheap"}, "gram must be one of 'exact', 'identity'"),
+        (POGO, {"check": "never"}, "check must be one of"),
+        (POGO, {"foreach": "yes"}, "foreach must be one of None, True, False"),
+        (POGO, {"euclidean": "lion"}, "euclidean must be one of 'adamw', 'sgd'"),
+        (Landing, {"attraction": 0.0}, "attraction must be a number greater than 0"),
+        (Landing, {"safe": 1.5}, "safe must lie between 0 and 1"),
+        (RiemannianSGD, {"retraction": "exp"}, "retraction must be one of 'qr', 'polar', 'cayley'"),
+        (RSDM, {"rank": 0}, "rank must be None or a whole number"),
+        (RSDM, {"sampling": "random"}, "sampling must be one of"),
+    ],
+)
+def test_options_out_of_range(cls, options, message):
+    with pytest.raises(ValueError, match=message):
+        cls([parameter(orthonormal(3, 5))], **options)
+    with pytest.raises(ValueError, match=message):  # in a group just as well
+        cls([{"params": [parameter(orthonormal(3, 5))], **options}])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Parameter(torch.ones(3)), r"is no matrix.*orthogonal=False"),
+        (lambda: nn.Parameter(torch.eye(3, dtype=torch.int64), requires_grad=False), r"dtype torch.int64"),
+        (lambda: nn.Parameter(2 * torch.eye(3)), r"not orthonormal.*orthogonalize_"),
+        (lambda: nn.Parameter(torch.full((3, 3), float("nan"))), "not orthonormal"),
+        (nn.parameter.UninitializedParameter, "lazy.*one forward pass"),
+    ],
+)
+def test_parameters_that_cannot_be_constrained(make, message):
+    with pytest.raises(ValueError, match=f"parameter 'layer.weight'.*{message}"):
+        POGO([("layer.weight", make())])
+    with pytest.raises(ValueError, match=f"parameter 0 of its group.*{message}"):
+        POGO([make()])
+
+
+def test_check_off_takes_anything_and_always_looks():
+    POGO([nn.Parameter(2 * torch.eye(3))], check="off")
+    p = parameter(orthonormal(3, 5))
+    optimizer = POGO([p], lr=1.0, check="always", max_step=None)
+    p.grad = 100 * random(3, 5)
+    with pytest.raises(RuntimeError, match=r"after a step.*not orthonormal"):
+        optimizer.step()
+
+
+def test_sharded_gradients_are_refused():
+    """A DTensor cannot be made without processes; the check goes by its attributes."""
+    p = parameter(orthonormal(3, 5))
+    optimizer = POGO([p], lr=0.1)
+
+    class Shard(torch.Tensor):
+        placements = ("shard",)
+
+    p.grad = random(3, 5).as_subclass(Shard)
+    with pytest.raises(RuntimeError, match="sharded gradient"):
+        optimizer.step()
+
+
+def test_euclidean_learning_rate_does_not_inherit_the_orthogonal_one():
+    weight, bias = parameter(orthonormal(3, 5)), nn.Parameter(torch.zeros(3))
+    groups = [{"params": [weight]}, {"params": [bias], "orthogonal": False}]
+    optimizer = POGO(groups, lr=0.3)
+    assert [g["lr"] for g in optimizer.param_groups] == [0.3, 1e-3]
+    optimizer = POGO([{"params": [bias], "orthogonal": False}], lr=0.3, euclidean_lr=0.05)
+    assert optimizer.param_groups[0]["lr"] == 0.05
+
+
+@pytest.mark.parametrize("foreach", [None, True, False])
+def test_euclidean_groups_are_torchs(foreach):
+    for method, twin_class, options in (
+        ("adamw", torch.optim.AdamW, {"weight_decay": 0.1, "betas": (0.8, 0.9), "eps": 1e-6}),
+        ("sgd", torch.optim.SGD, {"weight_decay": 0.1, "momentum": 0.9, "nesterov": True}),
+    ):
+        params, twins = ([nn.Parameter(random(4, k)) for k in (1, 2, 3)] for _ in range(2))
+        a = POGO(
+            [{"params": params, "orthogonal": False, **options}], euclidean=method, euclidean_lr=0.1, foreach=foreach
+        )
+        b = twin_class(twins, lr=0.1, **options)
+        for k in range(5):
+            for p, q in zip(params, twins, strict=True):
+                p.grad = random(*p.shape, seed=k)
+                q.grad = random(*p.shape, seed=k)
+            a.step()
+            b.step()
+        for p, q in zip(params, twins, strict=True):
+            torch.testing.assert_close(p, q, rtol=0, atol=1e-15)
+            assert set(a.state[p]) == set(b.state[q])
+
+
+def test_no_warning_without_a_reason():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weight = parameter(orthonormal(3, 5))
+        optimizer = POGO(
+            [{"params": [weight]}, {"params": [nn.Parameter(torch.ones(2))], "orthogonal": False, "weight_decay": 0.1}],
+            lr=0.1,
+        )
+        weight.grad = random(3, 5)
+        optimizer.step()
+
+
+def test_groups_may_use_different_bases():
+    a, b = parameter(orthonormal(3, 5)), parameter(orthonormal(3, 5))
+    optimizer = POGO([{"params": [a], "base": "vadam"}, {"params": [b]}], lr=0.1)
+    a.grad = b.grad = random(3, 5)
+    optimizer.step()
+    assert "exp_avg" in optimizer.state[a]
+    assert "exp_avg" not in optimizer.state[b]
+    torch.testing.assert_close(b.detach(), step(POGO, orthonormal(3, 5), [random(3, 5)], lr=0.1), rtol=0, atol=0)
+
+
+def test_memory_layout_of_tall_batches():
+    """Tall batches are computed as contiguous wide ones, not through slow transposed products."""
+    X = orthonormal(20, 9, 4)
+    got = step(POGO, X, [random(20, 9, 4)], lr=0.1)
+    torch.testing.assert_close(got.mT, step(POGO, X.mT.contiguous(), [random(20, 9, 4).mT], lr=0.1), rtol=0, atol=1e-14)
