@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
+from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
+from torch_geometric.data.storage import GlobalStorage
 
 from lcat.data.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 
 __all__ = ["from_data", "load_file"]
 
+# What a pickled PyG Data is made of: plain containers, none of which runs code when read.
+_SAFE = (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage)
 _FIELDS = ("x", "edge_index", "y", "train_mask", "val_mask", "test_mask")
 
 
@@ -93,7 +98,8 @@ def from_data(data: Data, name: str = "own", metric: str = "accuracy") -> NodeDa
 
 def _read_pt(path: Path) -> Mapping[str, object]:
     try:
-        value = torch.load(path, weights_only=True, map_location="cpu")
+        with torch.serialization.safe_globals(list(_SAFE)):
+            value = torch.load(path, weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path} cannot be read as tensors only ({_first_line(error)}); save a PyG Data or a dictionary of "
@@ -119,4 +125,8 @@ def _tensor(array: np.ndarray) -> Tensor | str:
 
 
 def _first_line(error: BaseException) -> str:
+    """The telling part of an error: torch wraps what it refused in a page of advice to switch safety off."""
+    refused = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
+    if refused:
+        return f"it holds {refused[1]}, which is no plain value"
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,219 @@
+"""The loop learns, stops, restores, repeats itself bit for bit, and fails loudly."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lcat.data import Split, csbm
+from lcat.nn.models import GAT, GCN, LCAT
+from lcat.train import FitConfig, FitResult, NonFiniteLoss, accuracy, fit, read_lambdas, seed_everything
+
+
+@pytest.fixture
+def task():
+    data = csbm(n=100, q=0.05, regime="easy", seed=0)
+    return data, Split(data.train_mask, data.val_mask, data.test_mask)
+
+
+def model_of(data, kind=GCN, seed=0, **arguments):
+    seed_everything(seed)
+    return kind(data.num_features, 8, num_layers=2, out_channels=2, **arguments)
+
+
+def test_learns_what_can_be_learned(task):
+    data, split = task
+    result = fit(model_of(data), data, split, FitConfig(epochs=40, lr=0.05), seed=0)
+    assert result.test == 1.0
+    assert result.history.loss[-1] < 0.1 * result.history.loss[0]
+    assert (result.epochs, result.stopped) == (40, "epochs")
+    assert len(result.history) == len(result.history.val) == len(result.history.lr) == 40
+
+
+def test_first_step_is_adam_on_the_training_cross_entropy(task):
+    """One epoch done by hand with torch alone gives the same weights."""
+    data, split = task
+    ours, theirs = model_of(data), model_of(data)
+    config = FitConfig(epochs=1, lr=0.01, weight_decay=0.1)
+    result = fit(ours, data, split, config)
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=0.01, weight_decay=0.1)
+    loss = F.cross_entropy(theirs(data.x, data.edge_index)[split.train], data.y[split.train])
+    loss.backward()
+    optimizer.step()
+    assert result.history.loss == [loss.item()]
+    for one, two in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("kind", [GCN, GAT, LCAT])
+def test_equal_seeds_repeat_bit_for_bit(task, kind):
+    data, split = task
+    config = FitConfig(epochs=12, lr=0.02)
+    runs = []
+    for seed in (3, 3, 4):
+        model = model_of(data, kind, seed=seed, dropout=0.5)
+        result = fit(model, data, split, config, seed=seed)
+        runs.append((model.state_dict(), result))
+    (one, first), (two, second), (_, third) = runs
+    assert first.history == second.history
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert first.history.loss != third.history.loss
+
+
+def test_model_holds_the_best_epoch(task):
+    data, split = task
+    # A large step makes validation jump about, so that the best epoch is not the last.
+    model = model_of(data, dropout=0.8)
+    result = fit(model, data, split, FitConfig(epochs=60, lr=0.3, weight_decay=0.1, patience=None), seed=1)
+    scores = list(zip(result.history.val, (-loss for loss in result.history.val_loss), strict=True))
+    assert result.best_epoch == scores.index(max(scores))
+    assert result.best_epoch < 59
+    assert not model.training
+    with torch.no_grad():
+        logits = model(data.x, data.edge_index)
+    assert accuracy(logits[split.val], data.y[split.val]) == result.val == result.history.val[result.best_epoch]
+    assert accuracy(logits[split.test], data.y[split.test]) == result.test
+    assert float(F.cross_entropy(logits[split.val], data.y[split.val])) == pytest.approx(
+        result.history.val_loss[result.best_epoch]
+    )
+
+
+def test_patience_stops_after_so_many_epochs_without_progress(task):
+    data, split = task
+    result = fit(model_of(data), data, split, FitConfig(epochs=500, lr=1e-12, weight_decay=0.0, patience=7))
+    assert result.stopped == "patience"
+    assert result.epochs == result.best_epoch + 8
+
+
+def test_test_labels_decide_nothing(task):
+    data, split = task
+    honest = fit(model_of(data, dropout=0.5), data, split, FitConfig(epochs=15), seed=0)
+    data.y = torch.where(split.test, 1 - data.y, data.y)
+    flipped = fit(model_of(data, dropout=0.5), data, split, FitConfig(epochs=15), seed=0)
+    assert honest.history.loss == flipped.history.loss
+    assert honest.best_epoch == flipped.best_epoch
+    assert flipped.test == pytest.approx(1 - honest.test)
+
+
+def test_lambdas_are_followed(task):
+    data, split = task
+    result = fit(model_of(data, LCAT, heads=2), data, split, FitConfig(epochs=10, lr=0.1), seed=0)
+    assert list(result.lambdas) == ["convs.0", "convs.1"]
+    for name, path in result.history.lambdas.items():
+        assert len(path) == 11
+        assert path[0] == pytest.approx([0.5, 0.5], abs=1e-6)
+        assert path[-1] != path[0]
+        assert result.lambdas[name] == path[result.best_epoch + 1]
+    assert read_lambdas(model_of(data, LCAT, lambda1=1.0, lambda2=0.0))["convs.0"] == [1.0, 0.0]
+    assert read_lambdas(model_of(data)) == {}
+
+
+def test_schedule_and_warmup_reach_the_optimizer(task):
+    data, split = task
+    config = FitConfig(epochs=4, lr=0.4, schedule="linear", warmup=1)
+    assert fit(model_of(data), data, split, config).history.lr == pytest.approx([0.2, 0.4, 0.4 * 2 / 3, 0.4 / 3])
+
+
+def test_roc_auc_as_metric(task):
+    data, split = task
+    result = fit(model_of(data), data, split, FitConfig(epochs=20, lr=0.05), metric="roc-auc")
+    assert (result.metric, result.test) == ("roc-auc", 1.0)
+
+
+def test_clip_norm_bounds_the_step(task):
+    data, split = task
+    model = model_of(data)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    config = FitConfig(epochs=1, optimizer="sgd", lr=1.0, weight_decay=0.0, clip_norm=1e-3)
+    fit(model, data, split, config)
+    moved = math.sqrt(
+        sum(float((a - b).detach().square().sum()) for a, b in zip(model.parameters(), before, strict=True))
+    )
+    assert moved == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_nan_stops_with_the_settings_in_the_message(task):
+    data, split = task
+    model = model_of(data)
+    good = {key: value.clone() for key, value in model.state_dict().items()}
+    data.x[split.train.nonzero()[0]] = float("nan")
+    with pytest.raises(NonFiniteLoss, match=r"became nan in epoch 0 \(optimizer adam, lr 0.01.*lower lr"):
+        fit(model, data, split)
+    assert all(torch.equal(value, good[key]) for key, value in model.state_dict().items())
+
+
+def test_divergence_is_seen_and_the_last_good_weights_kept(task):
+    data, split = task
+    model = model_of(data)
+    with pytest.raises(NonFiniteLoss, match="lr"):
+        fit(model, data, split, FitConfig(epochs=50, optimizer="sgd", lr=1e30))
+    assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
+
+
+def test_ctrl_c_passes_and_leaves_the_best_weights(task):
+    data, split = task
+    model = model_of(data)
+    seen = []
+
+    def stop(epoch, history):
+        seen.append((history.val[-1], -history.val_loss[-1], {k: v.clone() for k, v in model.state_dict().items()}))
+        if epoch == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, split, FitConfig(epochs=50, lr=0.05), on_epoch=stop)
+    best = max(seen, key=lambda entry: entry[:2])[2]
+    assert len(seen) == 6
+    assert all(torch.equal(value, best[key]) for key, value in model.state_dict().items())
+
+
+def test_result_survives_json(task):
+    data, split = task
+    result = fit(model_of(data, LCAT), data, split, FitConfig(epochs=3))
+    again = FitResult.from_dict(json.loads(json.dumps(result.to_dict())))
+    assert again == result
+    assert "history" not in result.to_dict(history=False)
+    assert len(FitResult.from_dict(result.to_dict(history=False)).history) == 0
+
+
+def test_progress_bar_goes_to_standard_error(task, capsys):
+    data, split = task
+    fit(model_of(data), data, split, FitConfig(epochs=3), progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "training" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number, at least 1; got 0"),
+        ({"patience": 0}, "patience must be a whole number, at least 1; got 0"),
+        ({"clip_norm": -1.0}, "clip_norm must be positive or None; got -1.0"),
+    ],
+)
+def test_config_refuses(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        FitConfig(**arguments)
+
+
+def test_task_refusals(task):
+    data, split = task
+    with pytest.raises(ValueError, match="split has 50 nodes and the data 100"):
+        fit(model_of(data), data, Split(split.train[:50], split.val[:50], split.test[:50]))
+    data.y[0] = -1
+    with pytest.raises(ValueError, match="negative label"):
+        fit(model_of(data), data, split)
+    data.y = data.y.float()
+    with pytest.raises(ValueError, match="vector of integer labels"):
+        fit(model_of(data), data, split)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True])
+def test_seed_refuses(seed):
+    with pytest.raises(ValueError, match="whole number"):
+        seed_everything(seed)
