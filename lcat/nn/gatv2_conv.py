@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
-from torch_geometric.nn.dense.linear import Linear
+from torch_geometric.nn.dense.linear import Linear, is_uninitialized_parameter
 from torch_geometric.nn.inits import glorot, zeros
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
 from torch_geometric.utils import softmax
@@ -187,10 +187,19 @@ class GATv2Conv(AttentionConv):
             self._attention_vector(nodes.batch),
             edges.graph,
             negative_slope=self.negative_slope,
-            edge_key=self._edge_key(edges.attr, nodes.batch or 1),
+            **self._edge_features(edges.attr, nodes.batch or 1),
             edge_weight=edges.weight,
             dropout=self.dropout if self.training else 0.0,
         )
+
+    def _edge_features(self, edge_attr: Tensor | None, batch: int) -> dict[str, Tensor | None]:
+        """The edge's part of the score: unprojected where the map is a plain matrix, so that kernels may project."""
+        linear = self.lin_edge
+        plain = type(linear) is Linear and not is_uninitialized_parameter(linear.weight)
+        if edge_attr is None or not plain or linear._forward_hooks or linear._forward_pre_hooks:
+            return {"edge_key": self._edge_key(edge_attr, batch)}
+        matrix = linear.weight
+        return {"edge_attr": edge_attr, "edge_matrix": matrix if batch == 1 else matrix.repeat(batch, 1)}
 
     def _edge_key(self, edge_attr: Tensor | None, batch: int) -> Tensor | None:
         """``Theta_e e_ij`` for every edge and head, [E, H', F]."""
