@@ -11,6 +11,7 @@ sys.path[:0] = [str(HERE / "_ext"), str(HERE / "figures")]
 # The kernels that run the pages inherit these.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE / "figures"), os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm misses a widget that no page needs
 
 import lcat  # noqa: E402
 
@@ -29,8 +30,6 @@ extensions = [
     "complete",
 ]
 exclude_patterns = ["_build", "jupyter_execute"]
-# A page that another change brings along may be named in a toctree before it exists.
-suppress_warnings = ["toc.empty_glob", "config.cache"]
 
 # Pages: MyST, every code cell executed, an error in one fails the build.
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist", "smartquotes"]

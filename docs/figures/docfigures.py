@@ -48,7 +48,9 @@ class Table:
 
     def _cell(self, column: str, value: object) -> str:
         text = html.escape(str(value))
-        return f"<td><p><code>{text}</code></p></td>" if column == self.code else f"<td><p>{text}</p></td>"
+        if column == self.code:
+            text = ", ".join(f"<code>{name}</code>" for name in text.split(", "))
+        return f"<td><p>{text}</p></td>"
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th><p>{html.escape(column)}</p></th>" for column in self.rows[0])

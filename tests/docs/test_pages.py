@@ -1,0 +1,112 @@
+"""The code on the pages of the documentation runs, in order, without Sphinx."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+_BLOCK = re.compile(
+    r"^(?P<fence>`{3,}|:{3,})(?P<head>[^\n]*)\n(?P<body>.*?)^(?P=fence)\s*$", flags=re.MULTILINE | re.DOTALL
+)
+# Heads of blocks that hold Python.
+_PYTHON = re.compile(r"\{code-cell\}.*|python|py|ipython3?")
+
+
+def _blocks(page: Path, head: re.Pattern[str]) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return [match["body"] for match in _BLOCK.finditer(text) if head.fullmatch(match["head"].strip())]
+
+
+def _python(body: str) -> str:
+    """A cell as plain Python: options dropped, ``!command`` and the lines of ``%%bash`` as calls."""
+    body = body.replace("\\\n", " ")  # a command over several lines
+    lines = [line for line in body.splitlines() if not line.startswith(":")]
+    if lines[:1] == ["%%bash"]:
+        lines = [f"!{line}" for line in lines[1:]]
+    return "\n".join(f"_shell({line[1:]!r})" if line.startswith("!") else line for line in lines)
+
+
+def _shell(command: str) -> None:
+    words = shlex.split(command)
+    assert words[0] == "lcat", f"pages run no other command than lcat: {command}"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "lcat.cli", *words[1:]], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+WITH_CODE = [page for page in PAGES if _blocks(page, _PYTHON)]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=[str(page.relative_to(DOCS)) for page in WITH_CODE])
+def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(DOCS / "figures"))
+    dtype = torch.get_default_dtype()
+    names: dict[str, object] = {"__name__": "__main__", "_shell": _shell}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for number, body in enumerate(_blocks(page, _PYTHON)):
+                exec(compile(_python(body), f"{page.name}, block {number}", "exec"), names)
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def test_start_page_picture_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS / "figures"))
+    # In a process of its own, for pictures are numbered.
+    code = "import docfigures; print(docfigures.triangle().svg)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=DOCS / "figures", timeout=60
+    )
+    assert done.stdout == (DOCS / "_static" / "triangle.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
+def test_page_is_in_a_table_of_contents(page: Path) -> None:
+    name = str(page.relative_to(DOCS).with_suffix(""))
+    if name == "index":
+        return
+    entries: set[str] = set()
+    for other in PAGES:
+        folder = other.relative_to(DOCS).parent
+        for body in _blocks(other, re.compile(r"\{toctree\}")):
+            lines = [line.strip() for line in body.splitlines() if line.strip() and not line.startswith(":")]
+            entries |= {str(folder / line) if str(folder) != "." else line for line in lines}
+    assert any(fnmatch.fnmatchcase(name, entry) for entry in entries)
+
+
+def test_options_named_on_pages_exist() -> None:
+    pytest.importorskip("typer")
+    found = set()
+    for page in PAGES:
+        for body in _blocks(page, re.compile(r"bash|console|sh|\{code-cell\}.*")):
+            for line in body.replace("\\\n", " ").splitlines():
+                command = line.strip().lstrip("!$ ")
+                if command.startswith("lcat study"):
+                    found |= {word for word in shlex.split(command) if re.fullmatch(r"--?[a-z][a-z-]*", word)}
+    done = subprocess.run(
+        [sys.executable, "-m", "lcat.cli", "study", "--help"],
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    known = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", done.stdout))
+    assert found <= known

@@ -1,0 +1,73 @@
+"""Every public name is in the API reference, has a docstring, and its examples run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lcat
+
+DOCS = Path(__file__).parents[2] / "docs"
+PACKAGES = (*(f"lcat.{name}" for name in lcat.__all__ if not name.startswith("_")), "lcat.nn.models")
+
+
+def _public() -> Iterator[tuple[str, str, Any]]:
+    for package in PACKAGES:
+        module = importlib.import_module(package)
+        for name in getattr(module, "__all__", ()):
+            value = getattr(module, name)
+            if not inspect.ismodule(value):
+                yield package, name, value
+
+
+# Constants are told by their comments.
+DESCRIBED = [(f"{package}.{name}", value) for package, name, value in _public() if callable(value)]
+# What is plain enough without an example: errors, and records that functions with examples return.
+_RECORDS = re.compile(r"(Error|Unavailable|UnknownDataset|NonFiniteLoss|Result|Row|Spec|Choice|History|SortedEdges)$")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_is_in_the_reference(package: str) -> None:
+    module = importlib.import_module(package)
+    if not getattr(module, "__all__", ()):
+        pytest.skip(f"{package} has no public names")
+    page = DOCS / "api" / f"{package.rpartition('.')[2]}.md"
+    text = page.read_text(encoding="utf-8")
+    assert f".. automodule:: {package}\n" in text
+    if f".. automodule:: {package}\n   :members:" in text:
+        return  # autodoc documents all of __all__
+    for name in module.__all__:
+        if not inspect.ismodule(getattr(module, name)):
+            assert re.search(rf"\.\. auto\w+:: {re.escape(f'{package}.{name}')}\n", text), f"{page} lacks {name}"
+
+
+@pytest.mark.parametrize(("name", "value"), DESCRIBED, ids=[name for name, _ in DESCRIBED])
+def test_public_name_has_a_docstring(name: str, value: Any) -> None:
+    doc = value.__doc__ or ""
+    # A dataclass without a docstring gets its signature for one.
+    assert doc.strip(), f"{name} has no docstring"
+    assert not doc.startswith(f"{name.rpartition('.')[2]}("), f"{name} has no docstring"
+
+
+@pytest.mark.parametrize(("name", "value"), DESCRIBED, ids=[name for name, _ in DESCRIBED])
+def test_examples_run(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = inspect.getmodule(value)
+    tests = doctest.DocTestFinder(recurse=False).find(value, name=name, globs=dict(vars(module)) if module else {})
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    report: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for test in tests:
+            runner.run(test, out=report.append)
+    assert runner.failures == 0, "".join(report)
+    if runner.tries == 0 and not _RECORDS.search(name):
+        pytest.skip(f"{name} has no example")
