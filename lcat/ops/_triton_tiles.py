@@ -120,7 +120,7 @@ def _sum_kernel(PARTS, OUT, ROW, FIRST, LAST, D: tl.constexpr, P: tl.constexpr, 
         mask = (part < last)[:, None] & (column < D)[None, :]
         total += tl.load((PARTS + part[:, None] * D) + column[None, :], mask=mask, other=0.0)
         first += P
-    mask = (column < D) & (row >= 0)
+    mask = column < tl.where(row < 0, 0, D)
     tl.store((OUT + row * D) + column, tl.sum(total, axis=0).to(OUT.dtype.element_ty), mask=mask)
 
 
@@ -177,9 +177,11 @@ def _softmax_kernel(
     mass = tl.sum(mass * shrink, axis=0)
     mass = tl.where(row < 0, 1.0, mass)  # a place that no row uses: nothing is stored, and nothing is divided by 0
     x = tl.sum(total * shrink[:, None], axis=0) / mass
-    tl.store((X + (row * H + head) * F) + column, x.to(X.dtype.element_ty), mask=(column < F) & (row >= 0))
-    if STORE_LSE:
-        tl.store(LSE + row * H + head, peak + tl.log(mass), mask=(row >= 0) & (tl.program_id(2) == 0))
+    width = tl.where(row < 0, 0, F)
+    tl.store((X + (row * H + head) * F) + column, x.to(X.dtype.element_ty), mask=column < width)
+    if STORE_LSE:  # by the thread of the row's first feature
+        lse = column * 0.0 + (peak + tl.log(mass))
+        tl.store((LSE + (row * H + head)) + column * 0, lse, mask=(column < width) & (column == 0))
 
 
 def merge_softmax_parts(

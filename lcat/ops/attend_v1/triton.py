@@ -105,7 +105,7 @@ def _forward_kernel(
     lse = tl.where(empty, tl.where((part < 0)[:, None], 0.0, LOWEST), peak + tl.log(mass))
     out = tl.sum(total * shrink[:, :, :, None], axis=1) / mass[:, :, None]
     store_rows(OUT, PART_OUT, out, row, part, live, inner, inside, H * F)
-    once = live & (tl.program_id(2) == 0)
+    once = live & (tl.zeros_like(part) + tl.program_id(2) == 0)  # by one of the blocks of features
     store_heads(LSE, PART_LSE, lse, row, part, once, head, H)
     if POSITIVE is not None:
         positive = tl.sum(positive * shrink[:, :, :, None], axis=1) / mass[:, :, None]
