@@ -58,7 +58,7 @@ class Table:
             "<tr>" + "".join(self._cell(column, value) for column, value in row.items()) + "</tr>" for row in self.rows
         )
         return (
-            '<div class="table-wrapper"><table class="docutils">'
+            '<div class="table-wrapper"><table class="docutils wide">'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
 
@@ -73,13 +73,8 @@ def place(lambda1: float, lambda2: float) -> tuple[float, float]:
     return _LEFT + (_RIGHT - _LEFT) * lambda1, _MIDDLE + lambda1 * _HALF * (1 - 2 * lambda2)
 
 
-def triangle(paths: Mapping[str, Sequence[Sequence[float]]] | None = None, label: str | None = "L-CAT") -> Figure:
-    """The triangle of GCN, GAT and CAT with its two axes.
-
-    Args:
-        paths: name -> ``[[lambda1, lambda2], ...]``, drawn as lines that end in a dot.
-        label: name of the dot in the middle, ``None`` for no dot.
-    """
+def triangle() -> Figure:
+    """The triangle of GCN, GAT and CAT with its two axes, and L-CAT where it starts."""
     i = next(_number)
     gcn, gat, cat = place(0, 0), place(1, 0), place(1, 1)
     corners = " ".join(f"{x:g},{y:g}" for x, y in (gcn, gat, cat))
@@ -119,17 +114,13 @@ def triangle(paths: Mapping[str, Sequence[Sequence[float]]] | None = None, label
         _text(cat[0] - 44, cat[1] - 16, "attention on averages", 17, "end", "soft"),
     ]
     parts += _axes(i)
-    if label is not None:
-        x, y = place(0.5, 0.5)
-        parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{COLOURS["L-CAT"]}"/>')
-        parts.append(_text(x + 14, y - 4, label, 25, "start", bold=True))
-        parts.append(_text(x + 14, y + 18, "anywhere inside", 17, "start", "soft"))
-    for (name, path), colour in zip((paths or {}).items(), _PATH_COLOURS, strict=False):
-        parts += _path(name, path, colour)
+    x, y = place(0.5, 0.5)
+    parts += [
+        f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{COLOURS["L-CAT"]}"/>',
+        _text(x + 14, y - 4, "L-CAT", 25, "start", bold=True),
+        _text(x + 14, y + 18, "anywhere inside", 17, "start", "soft"),
+    ]
     return Figure("\n".join([*parts, "</svg>"]), "triangle of GCN, GAT and CAT")
-
-
-_PATH_COLOURS = ("#9b5de0", "#d6336c", "#b58a00", "#0b7285")
 
 
 def _axes(i: int) -> list[str]:
@@ -161,19 +152,6 @@ def _lambda(x: float, y: float, number: int, what: str, anchor: str) -> str:
 def _text(x: float, y: float, text: str, size: int, anchor: str, style: str = "ink", bold: bool = False) -> str:
     weight = ' font-weight="650"' if bold else ""
     return f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}" class="{style}"{weight}>{text}</text>'
-
-
-def _path(name: str, path: Sequence[Sequence[float]], colour: str) -> list[str]:
-    points = [place(*pair) for pair in path]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    x, y = points[-1]
-    # Names go towards the inside, so that none is cut off at the edge.
-    anchor, dx = ("end", -13) if x > (_LEFT + 2 * _RIGHT) / 3 else ("start", 13)
-    return [
-        f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.5" stroke-linejoin="round"/>',
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" fill="{colour}"/>',
-        _text(round(x + dx, 1), round(y + 6, 1), name, 17, anchor, bold=True),
-    ]
 
 
 # Plots ################################################################################################
