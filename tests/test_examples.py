@@ -1,0 +1,44 @@
+"""Every example runs, and does what its text says."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_example_has_a_test():
+    assert {path.stem for path in FOLDER.glob("*.py")} == {"drop_in", "own_dataset_study", "train_by_hand"}
+
+
+def test_drop_in(capsys):
+    figures = load("drop_in").main()
+    assert figures["difference"] < 1e-5
+    assert figures["LCATConv"] > 0.8
+    assert "conv2: lambda1" in capsys.readouterr().out
+
+
+def test_train_by_hand():
+    figures = load("train_by_hand").main()
+    assert figures["test"] == pytest.approx(1.0)
+    assert figures["lambda1"] > 0.9
+    assert figures["lambda2"] < 0.05
+
+
+def test_own_dataset_study(tmp_path):
+    rows = load("own_dataset_study").main(tmp_path)
+    assert [row.layer for row in rows] == ["gcn", "gat", "cat", "lcat"]
+    assert all(row.runs == 2 and row.test > 0.5 for row in rows)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "cells.csv", "summary.csv", "study.json", "accuracy.png", "lambda.png",
+    }  # fmt: skip
