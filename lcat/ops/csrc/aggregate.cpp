@@ -22,7 +22,8 @@ struct Aggregate {
   void run(const Shape& shape, int chunk) const {
     const int64_t row_width = heads * width, last = pointer[rows];
     const int most = block_length<T>(row_width);
-    const int64_t ahead = most;
+    const int64_t ahead = prefetch_distance<T>(row_width);
+    const Upcoming<T> soon{x, row_width, other, last};
     const auto weights = scratch<T>(kMostEdges * heads);
     if (weight == nullptr) std::fill_n(weights.get(), kMostEdges * heads, T(1));
     Rows<T> gathered, weight_rows;
@@ -32,19 +33,19 @@ struct Aggregate {
       if (pointer[i] == pointer[i + 1]) std::fill_n(sum, row_width, T(0));
       for (int64_t slot = pointer[i]; slot < pointer[i + 1]; slot += most) {
         const int n = int(std::min<int64_t>(most, pointer[i + 1] - slot));
-        for (int b = 0; b < n && slot + ahead + b < last; ++b) {
-          prefetch_row(x + other[slot + ahead + b] * row_width, row_width);
-          if (weight != nullptr) __builtin_prefetch(weight + edge[slot + ahead + b] * heads);
-        }
         gathered.gather(x, row_width, other + slot, n);
         if (weight != nullptr) {
+          for (int b = 0; b < n; ++b) {
+            prefetch_row(weight + edge[std::min(slot + 2 * ahead + b, last - 1)] * heads, heads);
+          }
           weight_rows.gather(weight, heads, edge + slot, n);
           gather_heads(weight_rows.at, n, heads, weights.get());
         }
+        const auto meanwhile = [&](int b) { return soon.quad(slot + ahead + b); };
         if (slot == pointer[i]) {
-          add_weighted_rows<true>(shape, gathered.at, n, heads, weights.get(), sum);
+          add_weighted_rows<true>(shape, gathered.at, n, heads, weights.get(), sum, meanwhile);
         } else {
-          add_weighted_rows<false>(shape, gathered.at, n, heads, weights.get(), sum);
+          add_weighted_rows<false>(shape, gathered.at, n, heads, weights.get(), sum, meanwhile);
         }
       }
     }
@@ -67,16 +68,15 @@ struct WeightGradient {
     const int64_t row_width = heads * width, last = pointer[rows];
     const int most = block_length<T>(row_width);
     const auto dots = scratch<T>(kMostEdges * heads);
+    const Upcoming<T> soon{x, row_width, other, last};
+    const int64_t ahead = prefetch_distance<T>(row_width);
     Rows<T> gathered;
     const Range range = rows_of_chunk(pointer, rows, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
       for (int64_t slot = pointer[i]; slot < pointer[i + 1]; slot += most) {
         const int n = int(std::min<int64_t>(most, pointer[i + 1] - slot));
-        for (int b = 0; b < n && slot + most + b < last; ++b) {
-          prefetch_row(x + other[slot + most + b] * row_width, row_width);
-        }
         gathered.gather(x, row_width, other + slot, n);
-        dot_rows(shape, gathered.at, n, heads, gradient + i * row_width, dots.get());
+        dot_rows(shape, gathered.at, n, heads, gradient + i * row_width, soon, slot + ahead, dots.get());
         for (int b = 0; b < n; ++b) {
           for (int64_t h = 0; h < heads; ++h) out[edge[slot + b] * heads + h] = dots[quad_order(b, h, heads)];
         }

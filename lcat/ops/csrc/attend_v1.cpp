@@ -35,6 +35,8 @@ struct V1Forward {
       *mass = extra + kMostEdges * heads, *own = mass + stride;
     Softmax<T> softmax(heads);
     Rows<T> values, scores, extras;
+    const Upcoming<T> soon{v, row_width, other, last};
+    const int64_t ahead = prefetch_distance<T>(row_width);
     const Range range = rows_of_chunk(pointer, rows, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
       const int64_t begin = pointer[i], end = pointer[i + 1];
@@ -53,11 +55,7 @@ struct V1Forward {
       for (int64_t slot = begin; slot < end; slot += most) {
         const int n = int(std::min<int64_t>(most, end - slot)), quads = whole_quads(n);
         const bool first = slot == begin;
-        for (int b = 0; b < n && slot + most + b < last; ++b) {
-          const int64_t j = other[slot + most + b];
-          prefetch_row(v + j * row_width, row_width);
-          prefetch_row(s + j * heads, heads);
-        }
+        for (int b = 0; b < n; ++b) prefetch_row(s + other[std::min(slot + ahead + b, last - 1)] * heads, heads);
         values.gather(v, row_width, other + slot, n);
         scores.gather(s, heads, other + slot, n);
         gather_heads(scores.at, n, heads, coefficients);
@@ -98,8 +96,14 @@ struct V1Forward {
           }
         }
         if (dropout.active || edge_weight) multiply(slot, n, multiplier, coefficients, above);
-        add_rows(shape, first, values, n, coefficients, sum);
-        if (positive) add_rows(shape, first, values, n, above, sum_positive);
+        const auto meanwhile = [&](int b) { return soon.quad(slot + ahead + b); };
+        if (first) {
+          add_weighted_rows<true>(shape, values.at, n, heads, coefficients, sum, meanwhile);
+          if (positive) add_weighted_rows<true>(shape, values.at, n, heads, above, sum_positive);
+        } else {
+          add_weighted_rows<false>(shape, values.at, n, heads, coefficients, sum, meanwhile);
+          if (positive) add_weighted_rows<false>(shape, values.at, n, heads, above, sum_positive);
+        }
       }
       if (!single) {
         softmax.finish(lse + i * heads);
@@ -112,16 +116,6 @@ struct V1Forward {
       if (positive) {
         for (int64_t h = 0; h < heads; ++h) positive_mass[i * heads + h] = mass[h * 4];
       }
-    }
-  }
-
-  template <class Shape>
-  LCAT_INLINE void add_rows(const Shape& shape, bool first, const Rows<T>& values, int n, const T* weight,
-                            T* into) const {
-    if (first) {
-      add_weighted_rows<true>(shape, values.at, n, heads, weight, into);
-    } else {
-      add_weighted_rows<false>(shape, values.at, n, heads, weight, into);
     }
   }
 
@@ -184,6 +178,8 @@ struct V1Backward {
       *extra = multiplier + size, *own = extra + size, *total = own + stride;
     std::fill_n(multiplier, size, T(1));
     Rows<T> gradients, packs, extras;
+    const Upcoming<T> soon{gradient, row_width, other, last};
+    const int64_t ahead = prefetch_distance<T>(row_width);
     const Range range = rows_of_chunk(pointer, rows, chunk);
     for (int64_t j = range.begin; j < range.end; ++j) {
       for (int64_t h = 0; h < heads; ++h) store(own + h * 4, splat<4>(s[j * heads + h]));
@@ -191,13 +187,11 @@ struct V1Backward {
       if (dv && pointer[j] == pointer[j + 1]) std::fill_n(dv + j * row_width, row_width, T(0));
       for (int64_t slot = pointer[j]; slot < pointer[j + 1]; slot += most) {
         const int n = int(std::min<int64_t>(most, pointer[j + 1] - slot)), quads = whole_quads(n);
-        for (int b = 0; b < n && slot + most + b < last; ++b) {
-          const int64_t i = other[slot + most + b];
-          prefetch_row(gradient + i * row_width, row_width);
-          prefetch_row(packed + i * heads * 3, heads * 3);
+        for (int b = 0; b < n; ++b) {
+          prefetch_row(packed + other[std::min(slot + ahead + b, last - 1)] * heads * 3, heads * 3);
         }
         gradients.gather(gradient, row_width, other + slot, n);
-        dot_rows(shape, gradients.at, n, heads, v + j * row_width, dots);
+        dot_rows(shape, gradients.at, n, heads, v + j * row_width, soon, slot + ahead, dots);
         packs.gather(packed, heads * 3, other + slot, n);
         gather_heads(packs.at, n, heads, ts);
         for (int b = 0; b < quads * 4; ++b) packs.at[b] += heads;

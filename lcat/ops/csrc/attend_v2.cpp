@@ -42,6 +42,8 @@ struct V2Forward {
     Softmax<T> softmax(heads);
     ShiftedRows<T> keys(features, row_width, most);
     Rows<T> values;
+    const Upcoming<T> soon{k, row_width, edges.other, last}, too{v, row_width, edges.other, last};
+    const int64_t ahead = prefetch_distance<T>(row_width * (v == k ? 1 : 2));
     const Range range = rows_of_chunk(edges.pointer, edges.rows, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
       const int64_t begin = edges.pointer[i], end = edges.pointer[i + 1];
@@ -54,14 +56,9 @@ struct V2Forward {
       const bool single = end - begin <= most;
       for (int64_t slot = begin; slot < end; slot += most) {
         const int n = int(std::min<int64_t>(most, end - slot));
-        for (int b = 0; b < n && slot + most + b < last; ++b) {
-          const int64_t at = edges.other[slot + most + b] * row_width;
-          prefetch_row(k + at, row_width);
-          if (v != k) prefetch_row(v + at, row_width);
-        }
         const T* const* key_rows = keys.gather(k, edges.other + slot, edges.edge + slot, n);
         values.gather(v, row_width, edges.other + slot, n);
-        score_rows(shape, key_rows, n, heads, q + i * row_width, att, slope, coefficients);
+        score_rows(shape, key_rows, n, heads, q + i * row_width, att, slope, soon, slot + ahead, coefficients);
         softmax.block(coefficients, n, slot == begin);
         if (slot > begin) scale_heads(shape, heads, softmax.shrink, sum);
         if (single) {
@@ -74,16 +71,27 @@ struct V2Forward {
             store(coefficients + at, load<4>(coefficients + at) * load<4>(multiplier + at));
           }
         }
-        if (slot == begin) {
-          add_weighted_rows<true>(shape, values.at, n, heads, coefficients, sum);
+        if (v == k) {  // already asked for, as keys
+          add_rows(shape, values, n, coefficients, sum, slot == begin, [](int) { return NothingToFetch{}; });
         } else {
-          add_weighted_rows<false>(shape, values.at, n, heads, coefficients, sum);
+          const auto meanwhile = [&](int b) { return too.quad(slot + ahead + b); };
+          add_rows(shape, values, n, coefficients, sum, slot == begin, meanwhile);
         }
       }
       if (!single) {
         softmax.finish(lse + i * heads);
         scale_heads(shape, heads, softmax.shrink, sum);
       }
+    }
+  }
+
+  template <class Shape, class Meanwhile>
+  LCAT_INLINE void add_rows(const Shape& shape, const Rows<T>& values, int n, const T* weight, T* into, bool first,
+                            const Meanwhile& meanwhile) const {
+    if (first) {
+      add_weighted_rows<true>(shape, values.at, n, heads, weight, into, meanwhile);
+    } else {
+      add_weighted_rows<false>(shape, values.at, n, heads, weight, into, meanwhile);
     }
   }
 };
@@ -168,6 +176,8 @@ struct V2ByTarget {
     const bool multiplied = dropout.active || edge_weight;
     ShiftedRows<T> keys(features, row_width, most);
     Rows<T> values;
+    const Upcoming<T> soon{k, row_width, edges.other, last}, too{v, row_width, edges.other, last};
+    const int64_t ahead = prefetch_distance<T>(row_width * (v == k ? 1 : 2));
     const Range range = rows_of_chunk(edges.pointer, edges.rows, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
       const T *query = q + i * row_width, *pack = packed + i * heads * 2;
@@ -178,15 +188,10 @@ struct V2ByTarget {
       std::fill_n(sum, row_width, T(0));
       for (int64_t slot = edges.pointer[i]; slot < edges.pointer[i + 1]; slot += most) {
         const int n = int(std::min<int64_t>(most, edges.pointer[i + 1] - slot));
-        for (int b = 0; b < n && slot + most + b < last; ++b) {
-          const int64_t at = edges.other[slot + most + b] * row_width;
-          prefetch_row(k + at, row_width);
-          if (v != k) prefetch_row(v + at, row_width);
-        }
         const T* const* key_rows = keys.gather(k, edges.other + slot, edges.edge + slot, n);
         values.gather(v, row_width, edges.other + slot, n);
-        score_and_dot_rows(shape, key_rows, values.at, n, heads, query, att, gradient + i * row_width, slope, scores,
-                           dots);
+        score_and_dot_rows(shape, key_rows, values.at, n, heads, query, att, gradient + i * row_width, slope, soon, too,
+                           slot + ahead, scores, dots);
         if (multiplied) multipliers(dropout, edge_weight, edges.edge + slot, n, heads, multiplier);
         if (d_edge_weight) weight_gradient(slot, n, scores, dots, lse, kept);
         differentiate(scores, dots, lse, delta, 0, multiplied ? multiplier : nullptr, n, heads);
@@ -194,8 +199,9 @@ struct V2ByTarget {
         if (features && matrix_sums) {
           for (int b = 0; b < n; ++b) {
             const int64_t e = edges.edge[slot + b];
+            T* d_attr = d_edge_attr ? d_edge_attr + e * features.count : nullptr;
             feature_gradients(features, att, key_rows[b], query, dots + quad_order(b, 0, heads), heads, width, slope,
-                              features.attr + e * features.count, d_edge_attr ? d_edge_attr + e * features.count : nullptr,
+                              features.attr + e * features.count, d_attr,
                               matrix_sums + chunk * features.count * row_width);
           }
         }
@@ -246,6 +252,8 @@ struct V2BySource {
     const bool multiplied = dropout.active || edge_weight;
     ShiftedRows<T> queries(features, row_width, most);
     Rows<T> gradients, packs;
+    const Upcoming<T> soon{q, row_width, edges.other, last}, too{gradient, row_width, edges.other, last};
+    const int64_t ahead = prefetch_distance<T>(row_width * 2);
     const Range range = rows_of_chunk(edges.pointer, edges.rows, chunk);
     for (int64_t j = range.begin; j < range.end; ++j) {
       const T *key = k + j * row_width, *value = v + j * row_width;
@@ -254,15 +262,13 @@ struct V2BySource {
       std::fill_n(total, stride, T(0));
       for (int64_t slot = edges.pointer[j]; slot < edges.pointer[j + 1]; slot += most) {
         const int n = int(std::min<int64_t>(most, edges.pointer[j + 1] - slot)), quads = whole_quads(n);
-        for (int b = 0; b < n && slot + most + b < last; ++b) {
-          const int64_t i = edges.other[slot + most + b];
-          prefetch_row(q + i * row_width, row_width);
-          prefetch_row(gradient + i * row_width, row_width);
-          prefetch_row(packed + i * heads * 2, heads * 2);
+        for (int b = 0; b < n; ++b) {
+          prefetch_row(packed + edges.other[std::min(slot + ahead + b, last - 1)] * heads * 2, heads * 2);
         }
         const T* const* query_rows = queries.gather(q, edges.other + slot, edges.edge + slot, n);
         gradients.gather(gradient, row_width, edges.other + slot, n);
-        score_and_dot_rows(shape, query_rows, gradients.at, n, heads, key, att, value, slope, scores, dots);
+        score_and_dot_rows(shape, query_rows, gradients.at, n, heads, key, att, value, slope, soon, too, slot + ahead,
+                           scores, dots);
         packs.gather(packed, heads * 2, edges.other + slot, n);
         gather_heads(packs.at, n, heads, lses);
         for (int b = 0; b < quads * 4; ++b) packs.at[b] += heads;

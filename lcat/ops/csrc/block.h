@@ -81,11 +81,47 @@ void with_head_shape(int64_t width, Body&& body) {
   return body(HeadShape<T, 4, 0, true>(width));
 }
 
+// How many slots ahead of their use rows are asked for from memory: far enough to cover the latency of memory, near
+// enough for them to be still in the cache when their turn comes.
+template <class T>
+int64_t prefetch_distance(int64_t width) {
+  return std::clamp<int64_t>(24576 / (int64_t(sizeof(T)) * std::max<int64_t>(width, 1)), 8, 64);
+}
+
+// Rows that will be needed soon. They are asked for piece by piece, in step with the work on the rows at hand: asked
+// for all at once they would fill the processor's queue of outstanding loads, and the work would wait.
+template <class T>
+struct Upcoming {
+  const T* base;
+  int64_t width;  // of a row
+  const int32_t* other;
+  int64_t last;  // one past the last slot
+
+  // The rows of slots slot ... slot + 3.
+  struct Quad {
+    const T* row[4];
+    // Numbers begin ... begin + count - 1 of each row.
+    LCAT_INLINE void fetch(int64_t begin, int64_t count) const {
+      for (int64_t i = begin; i < begin + count; i += 64 / int64_t(sizeof(T))) {
+        for (const T* r : row) __builtin_prefetch(r + i, 0, 3);
+      }
+    }
+  };
+
+  LCAT_INLINE Quad quad(int64_t slot) const {
+    Quad found;
+    for (int i = 0; i < 4; ++i) found.row[i] = base + other[std::min(slot + i, last - 1)] * width;
+    return found;
+  }
+};
+
+struct NothingToFetch {
+  LCAT_INLINE void fetch(int64_t, int64_t) const {}
+};
+
 template <class T>
 LCAT_INLINE void prefetch_row(const T* row, int64_t width) {
-  const char* p = reinterpret_cast<const char*>(row);
-  const char* end = p + width * int64_t(sizeof(T));
-  for (; p < end; p += 64) __builtin_prefetch(p, 0, 3);
+  for (int64_t i = 0; i < width; i += 64 / int64_t(sizeof(T))) __builtin_prefetch(row + i, 0, 3);
 }
 
 // Memory of one chunk's worker.
@@ -94,8 +130,7 @@ std::unique_ptr<T[]> scratch(int64_t count) {
   return std::unique_ptr<T[]>(new T[size_t(count)]);
 }
 
-// Pointers to the rows of a block, the last one repeated up to a multiple of four. While a block's pointers are
-// made, the rows `ahead` slots further on are asked for from memory.
+// Pointers to the rows of a block, the last one repeated up to a multiple of four.
 template <class T>
 struct Rows {
   const T* at[kMostEdges];
@@ -126,13 +161,16 @@ LCAT_INLINE void gather_heads(const T* const* rows, int n, int64_t heads, T* out
   }
 }
 
-// out[at(b, h)] = <rows[b], own> of each head.
+// out[at(b, h)] = <rows[b], own> of each head. Meanwhile the rows of `upcoming` from slot `next` on are asked for.
 template <class Shape, class T = typename Shape::T>
-LCAT_INLINE void dot_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* own, T* out) {
+LCAT_INLINE void dot_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* own,
+                          const Upcoming<T>& upcoming, int64_t next, T* out) {
   using V = typename Shape::V;
   for (int b = 0; b < n; b += 4) {
     const T *r0 = rows[b], *r1 = rows[b + 1], *r2 = rows[b + 2], *r3 = rows[b + 3];
+    const auto soon = upcoming.quad(next + b);
     for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width, out += 4) {
+      soon.fetch(base, shape.width);
       V s0{}, s1{}, s2{}, s3{};
       shape.each([&](auto load, auto, int64_t i) __attribute__((always_inline)) {
         const V mine = load(own + base + i);
@@ -156,14 +194,17 @@ LCAT_INLINE T dot(const Shape& shape, const T* a, const T* b) {
 }
 
 // into[h] += sum_b weight[at(b, h)] * rows[b][h], for all heads; `into` is overwritten where Overwrite.
-template <bool Overwrite, class Shape, class T = typename Shape::T>
-LCAT_INLINE void add_weighted_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* weight, T* into) {
+template <bool Overwrite, class Shape, class Meanwhile, class T = typename Shape::T>
+LCAT_INLINE void add_weighted_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* weight,
+                                   T* into, const Meanwhile& meanwhile) {
   using V = typename Shape::V;
   bool fresh = Overwrite;
   int b = 0;
   for (; b + 4 <= n; b += 4, weight += heads * 4) {
     const T *r0 = rows[b], *r1 = rows[b + 1], *r2 = rows[b + 2], *r3 = rows[b + 3];
+    const auto soon = meanwhile(b);
     for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width) {
+      soon.fetch(base, shape.width);
       const T *w = weight + h * 4;
       const V w0 = splat<Shape::Lanes>(w[0]), w1 = splat<Shape::Lanes>(w[1]);
       const V w2 = splat<Shape::Lanes>(w[2]), w3 = splat<Shape::Lanes>(w[3]);
@@ -176,6 +217,8 @@ LCAT_INLINE void add_weighted_rows(const Shape& shape, const T* const* rows, int
     fresh = false;
   }
   for (int rest = b; rest < n; ++rest) {
+    const auto soon = meanwhile(b);
+    if (rest == b) soon.fetch(0, heads * shape.width);
     for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width) {
       const V w0 = splat<Shape::Lanes>(weight[h * 4 + rest - b]);
       shape.each([&](auto load, auto store, int64_t i) __attribute__((always_inline)) {
@@ -185,6 +228,13 @@ LCAT_INLINE void add_weighted_rows(const Shape& shape, const T* const* rows, int
     }
     fresh = false;
   }
+}
+
+// The same, with nothing to ask for meanwhile.
+template <bool Overwrite, class Shape, class T = typename Shape::T>
+LCAT_INLINE void add_weighted_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* weight,
+                                   T* into) {
+  add_weighted_rows<Overwrite>(shape, rows, n, heads, weight, into, [](int) { return NothingToFetch{}; });
 }
 
 // row[h] *= factor[h * 4] for all heads (the factor of a head is repeated over its group of four).

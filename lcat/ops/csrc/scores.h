@@ -5,14 +5,17 @@
 
 namespace lcat {
 
-// scores[at(b, h)] = att . leaky(rows[b] + own), for all heads.
+// scores[at(b, h)] = att . leaky(rows[b] + own), for all heads. Meanwhile the rows of `upcoming` from slot `next` on
+// are asked for.
 template <class Shape, class T = typename Shape::T>
 LCAT_INLINE void score_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* own,
-                            const T* att, T slope, T* scores) {
+                            const T* att, T slope, const Upcoming<T>& upcoming, int64_t next, T* scores) {
   using V = typename Shape::V;
   for (int b = 0; b < n; b += 4) {
     const T *r0 = rows[b], *r1 = rows[b + 1], *r2 = rows[b + 2], *r3 = rows[b + 3];
+    const auto soon = upcoming.quad(next + b);
     for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width, scores += 4) {
+      soon.fetch(base, shape.width);
       V s0{}, s1{}, s2{}, s3{};
       shape.each([&](auto load, auto, int64_t i) __attribute__((always_inline)) {
         const int64_t f = base + i;
@@ -30,13 +33,17 @@ LCAT_INLINE void score_rows(const Shape& shape, const T* const* rows, int n, int
 // Both products of a backward pass at once: scores as in score_rows, and dots[at(b, h)] = <others[b], mate>.
 template <class Shape, class T = typename Shape::T>
 LCAT_INLINE void score_and_dot_rows(const Shape& shape, const T* const* rows, const T* const* others, int n,
-                                    int64_t heads, const T* own, const T* att, const T* mate, T slope, T* scores,
+                                    int64_t heads, const T* own, const T* att, const T* mate, T slope,
+                                    const Upcoming<T>& upcoming, const Upcoming<T>& more, int64_t next, T* scores,
                                     T* dots) {
   using V = typename Shape::V;
   for (int b = 0; b < n; b += 4) {
     const T *r0 = rows[b], *r1 = rows[b + 1], *r2 = rows[b + 2], *r3 = rows[b + 3];
     const T *o0 = others[b], *o1 = others[b + 1], *o2 = others[b + 2], *o3 = others[b + 3];
+    const auto soon = upcoming.quad(next + b), too = more.quad(next + b);
     for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width, scores += 4, dots += 4) {
+      soon.fetch(base, shape.width);
+      if (more.base != upcoming.base) too.fetch(base, shape.width);
       V s0{}, s1{}, s2{}, s3{}, d0{}, d1{}, d2{}, d3{};
       shape.each([&](auto load, auto, int64_t i) __attribute__((always_inline)) {
         const int64_t f = base + i;

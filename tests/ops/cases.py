@@ -1,0 +1,174 @@
+"""Calls of the primitives over graphs, shapes, types and options, and their comparison with the naive path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from lcat.graph import Graph
+from lcat.ops import aggregate, attend_v1, attend_v2, use_implementation
+
+GRAPHS = ("random", "duplicates", "isolated", "hub", "no_edges", "no_targets", "padded")
+WIDTHS = (1, 3, 7, 16, 40, 47, 64, 256)
+CANARY = -12345.0
+GUARD = 64
+
+
+def make_graph(kind: str, sources: int = 23, targets: int = 19, edges: int = 90, seed: int = 0) -> Graph:
+    """A bipartite graph of the named kind, its edges in no order."""
+    draw = torch.Generator().manual_seed(seed)
+    if kind == "no_targets":
+        targets = edges = 0
+    if kind == "no_edges":
+        edges = 0
+    source = torch.randint(max(sources, 1), (edges,), generator=draw)
+    target = torch.randint(max(targets, 1), (edges,), generator=draw)
+    if kind == "duplicates":
+        source, target = torch.cat([source, source, source[:7]]), torch.cat([target, target, target[:7]])
+    elif kind == "isolated":
+        source, target = source % (sources // 2), target % (targets // 2)
+    elif kind == "hub":
+        target[: edges * 3 // 4] = 2
+        source[edges // 8 :] = 3
+        target[edges // 8 : edges // 4] = 5
+    padded = kind == "padded"
+    if padded:
+        target[::4] = targets
+    return Graph(source, target, sources, targets, padded=padded)
+
+
+def aggregate_call(graph: Graph, heads: int, width: int, dtype: torch.dtype, weight: str, seed: int = 1) -> Call:
+    """aggregate with the named kind of weight: "none", "edge" or "head"."""
+    draw = _Draw(dtype, seed)
+    tensors = {"x": draw(graph.num_sources, heads, width)}
+    if weight != "none":
+        tensors["edge_weight"] = draw(graph.num_edges, *([heads] if weight == "head" else []))
+    return Call(lambda **t: aggregate(t["x"], graph, t.get("edge_weight")), tensors)
+
+
+def attend_v1_call(
+    graph: Graph, heads: int, width: int, dtype: torch.dtype, options: str = "", seed: int = 1, slope: float = 0.2
+) -> Call:
+    """attend_v1 with the options in the text: target, score, weight, dropout."""
+    draw = _Draw(dtype, seed)
+    tensors = {"s": draw(graph.num_sources, heads), "v": draw(graph.num_sources, heads, width)}
+    if "target" in options:
+        tensors["t"] = draw(graph.num_targets, heads)
+    if "score" in options:
+        tensors["edge_score"] = draw(graph.num_edges, heads)
+    if "weight" in options:
+        tensors["edge_weight"] = draw(graph.num_edges)
+
+    def function(**t: Tensor) -> Tensor:
+        return attend_v1(
+            *(t["s"], t.get("t"), t["v"], graph),
+            negative_slope=slope,
+            edge_score=t.get("edge_score"),
+            edge_weight=t.get("edge_weight"),
+            dropout=0.4 if "dropout" in options else 0.0,
+        )
+
+    return Call(function, tensors)
+
+
+def attend_v2_call(
+    graph: Graph, heads: int, width: int, dtype: torch.dtype, options: str = "", seed: int = 1, slope: float = 0.2
+) -> Call:
+    """attend_v2 with the options in the text: values, attr, weight, dropout."""
+    draw = _Draw(dtype, seed)
+    tensors = {
+        "k": draw(graph.num_sources, heads, width),
+        "q": draw(graph.num_targets, heads, width),
+        "att": draw(heads, width),
+    }
+    if "values" in options:
+        tensors["v"] = draw(graph.num_sources, heads, width)
+    if "attr" in options:
+        tensors["edge_attr"] = draw(graph.num_edges, 3)
+        tensors["edge_matrix"] = draw(heads * width, 3)
+    if "weight" in options:
+        tensors["edge_weight"] = draw(graph.num_edges)
+
+    def function(**t: Tensor) -> Tensor:
+        return attend_v2(
+            *(t["k"], t["q"], t.get("v", t["k"]), t["att"], graph),
+            negative_slope=slope,
+            edge_attr=t.get("edge_attr"),
+            edge_matrix=t.get("edge_matrix"),
+            edge_weight=t.get("edge_weight"),
+            dropout=0.4 if "dropout" in options else 0.0,
+        )
+
+    return Call(function, tensors)
+
+
+class Call:
+    """A primitive with all but its differentiable tensors bound."""
+
+    def __init__(self, function: Callable[..., Tensor], tensors: dict[str, Tensor]) -> None:
+        self.function = function
+        self.tensors = tensors
+
+    def run(self, implementation: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """The output ("out") and the gradient of each tensor for one random cotangent."""
+        inputs = {
+            name: tensor.detach().to(dtype or tensor.dtype).requires_grad_() for name, tensor in self.tensors.items()
+        }
+        with use_implementation(implementation):
+            out = self.function(**inputs)
+        cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        gradients = torch.autograd.grad(out, list(inputs.values()), cotangent.to(out.dtype))
+        return {"out": out.detach(), **dict(zip(inputs, gradients, strict=True))}
+
+    def check(self, implementation: str = "native", tolerance: float | None = None) -> None:
+        """Same output and gradients as the naive path in float64, to about the precision of the input."""
+        dtype = next(iter(self.tensors.values())).dtype
+        limit = tolerance or {torch.float64: 1e-11, torch.float32: 3e-5}[dtype]
+        ours, theirs = self.run(implementation), self.run("naive", torch.float64)
+        for name, expected in theirs.items():
+            assert ours[name].shape == expected.shape
+            assert ours[name].dtype == dtype
+            assert distance(ours[name], expected) <= limit, f"{name}: off by {distance(ours[name], expected):.2g}"
+
+
+def distance(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference, relative to the largest entry (at least 1); infinite where either is not a number."""
+    if ours.numel() == 0:
+        return 0.0
+    worst = float((ours.double() - theirs.double()).abs().max() / theirs.double().abs().max().clamp(min=1.0))
+    return worst if worst == worst else float("inf")
+
+
+class _Draw:
+    def __init__(self, dtype: torch.dtype, seed: int) -> None:
+        self.dtype = dtype
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(self.dtype)
+
+
+@contextmanager
+def guarded_memory() -> Iterator[list[Tensor]]:
+    """Every ``new_empty`` inside is filled with NaN and framed by canaries, which are checked at the end."""
+    frames: list[Tensor] = []
+    plain = Tensor.new_empty
+
+    def new_empty(self: Tensor, *size: int, **options: torch.dtype) -> Tensor:
+        shape = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
+        count = int(torch.Size(shape).numel())
+        frame = plain(self, count + 2 * GUARD, **options)
+        frame.fill_(CANARY)
+        frame[GUARD : GUARD + count] = float("nan")
+        frames.append(frame)
+        return frame[GUARD : GUARD + count].view(shape)
+
+    with mock.patch.object(Tensor, "new_empty", new_empty):
+        yield frames
+    for frame in frames:
+        assert bool((frame[:GUARD] == CANARY).all()), "written before the beginning of an allocation"
+        assert bool((frame[-GUARD:] == CANARY).all()), "written beyond the end of an allocation"

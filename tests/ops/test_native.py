@@ -1,0 +1,211 @@
+"""The compiled CPU kernels against the naive implementations: outputs and every gradient."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from lcat.ops import _native
+from tests.ops.cases import (
+    GRAPHS,
+    WIDTHS,
+    Call,
+    aggregate_call,
+    attend_v1_call,
+    attend_v2_call,
+    guarded_memory,
+    make_graph,
+)
+
+pytestmark = pytest.mark.skipif(
+    _native.STATUS.instruction_set is None, reason=f"no compiled kernels: {_native.STATUS.problem}"
+)
+
+HEADS = (1, 2, 3, 8)
+FLOATS = (torch.float32, torch.float64)
+V1_OPTIONS = ("", "target", "target score", "target weight", "score weight", "target score weight")
+V2_OPTIONS = ("", "values", "attr", "weight", "values weight", "values attr weight")
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("heads", HEADS)
+class TestShapes:
+    def test_aggregate(self, heads: int, width: int, dtype: torch.dtype) -> None:
+        for weight in ("none", "edge", "head"):
+            aggregate_call(make_graph("random"), heads, width, dtype, weight).check()
+
+    def test_attend_v1(self, heads: int, width: int, dtype: torch.dtype) -> None:
+        for options in ("target", "target score weight"):
+            attend_v1_call(make_graph("random"), heads, width, dtype, options).check()
+
+    def test_attend_v2(self, heads: int, width: int, dtype: torch.dtype) -> None:
+        for options in ("", "values attr weight"):
+            attend_v2_call(make_graph("random"), heads, width, dtype, options).check()
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("kind", GRAPHS)
+class TestGraphs:
+    @pytest.mark.parametrize("weight", ["none", "edge", "head"])
+    def test_aggregate(self, kind: str, weight: str, dtype: torch.dtype) -> None:
+        aggregate_call(make_graph(kind), 3, 7, dtype, weight).check()
+
+    @pytest.mark.parametrize("options", V1_OPTIONS)
+    def test_attend_v1(self, kind: str, options: str, dtype: torch.dtype) -> None:
+        attend_v1_call(make_graph(kind), 3, 7, dtype, options).check()
+
+    @pytest.mark.parametrize("options", V2_OPTIONS)
+    def test_attend_v2(self, kind: str, options: str, dtype: torch.dtype) -> None:
+        attend_v2_call(make_graph(kind), 3, 7, dtype, options).check()
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, -0.5])
+def test_any_slope_up_to_one(slope: float) -> None:
+    attend_v1_call(make_graph("random"), 2, 5, torch.float64, "target", slope=slope).check()
+    attend_v2_call(make_graph("random"), 2, 5, torch.float64, "", slope=slope).check()
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_hub_with_ten_thousand_in_edges(heads: int) -> None:
+    graph = make_graph("hub", sources=400, targets=300, edges=17_000)
+    assert int(graph.in_degree.max()) > 10_000
+    aggregate_call(graph, heads, 16, torch.float32, "edge").check()
+    attend_v1_call(graph, heads, 16, torch.float32, "target score weight").check()
+    attend_v2_call(graph, heads, 16, torch.float32, "values").check()
+    attend_v2_call(graph, heads, 16, torch.float32, "attr").check()
+
+
+def test_scores_that_grow_along_a_hub_rescale_earlier_blocks() -> None:
+    graph = make_graph("hub", sources=400, targets=30, edges=2_000)
+    call = attend_v1_call(graph, 2, 8, torch.float64, "target")
+    # Slots are ordered by source, so scores rise along the row and every block brings a new maximum.
+    call.tensors["s"] = torch.linspace(-300, 300, 400, dtype=torch.float64).unsqueeze(1).repeat(1, 2)
+    call.check(tolerance=1e-9)
+
+
+def test_extreme_scores_stay_finite() -> None:
+    graph = make_graph("random")
+    for call, scale in ((attend_v1_call(graph, 2, 8, torch.float32, "target"), 1e4),):
+        call.tensors = {name: t * (scale if name in "st" else 1) for name, t in call.tensors.items()}
+        assert all(bool(torch.isfinite(t).all()) for t in call.run("native").values())
+    call = attend_v2_call(graph, 2, 8, torch.float32, "values")
+    call.tensors["k"] = call.tensors["k"] * 1e4
+    assert all(bool(torch.isfinite(t).all()) for t in call.run("native").values())
+
+
+@pytest.mark.parametrize("make", [attend_v1_call, attend_v2_call])
+def test_nan_stays_in_its_neighbourhood(make) -> None:
+    graph = make_graph("random", edges=40)
+    call: Call = make(graph, 2, 7, torch.float32, "values")
+    name = "v" if "v" in call.tensors else "k"
+    call.tensors[name][4] = float("nan")
+    out = call.run("native")["out"]
+    reached = torch.zeros(graph.num_targets, dtype=torch.bool)
+    reached[graph.target[graph.source == 4]] = True
+    assert torch.equal(out.isnan().any(dim=(1, 2)), reached)
+
+
+@pytest.mark.parametrize("make", [attend_v1_call, attend_v2_call])
+def test_strided_and_expanded_tensors(make) -> None:
+    graph = make_graph("random")
+    call: Call = make(graph, 3, 8, torch.float64, "target values weight")
+    plain = call.run("native")
+    strided = {name: torch.stack([t, -t], dim=-1)[..., 0] for name, t in call.tensors.items()}
+    assert not any(t.is_contiguous() for t in strided.values())
+    call.tensors = strided
+    again = call.run("native")
+    assert all(torch.equal(plain[name], again[name]) for name in plain)
+
+    leaf = {name: t.detach().requires_grad_() for name, t in strided.items()}
+    call.function(**leaf).sum().backward()  # the gradient of a sum is one number, expanded
+    expected = {name: t.detach().clone().requires_grad_() for name, t in strided.items()}
+    out = call.function(**expected)
+    out.backward(torch.ones_like(out))
+    assert all(torch.equal(leaf[name].grad, expected[name].grad) for name in leaf)
+
+
+def test_aggregate_takes_any_trailing_dimensions() -> None:
+    graph = make_graph("random")
+    for shape in ((), (5,), (2, 3, 4), (0,)):
+        x = torch.randn(graph.num_sources, *shape, dtype=torch.float64)
+        expected = torch.zeros(graph.num_targets, *shape, dtype=torch.float64)
+        expected.index_add_(0, graph.target, x[graph.source])
+        from lcat.ops import aggregate
+
+        torch.testing.assert_close(aggregate(x, graph), expected)
+
+
+@pytest.mark.parametrize("kind", ["random", "hub", "padded", "isolated"])
+def test_every_cell_is_written_and_none_outside(kind: str) -> None:
+    graph = make_graph(kind)
+    for heads, width in ((1, 1), (3, 7), (2, 16), (5, 40)):
+        calls = [
+            aggregate_call(graph, heads, width, torch.float32, "head"),
+            attend_v1_call(graph, heads, width, torch.float32, "target score weight"),
+            attend_v2_call(graph, heads, width, torch.float32, "values attr weight"),
+            attend_v2_call(graph, heads, width, torch.float32, ""),
+        ]
+        for call in calls:
+            with guarded_memory() as frames:
+                call.check()
+            assert len(frames) > 3  # the guard was in place
+
+
+@pytest.mark.parametrize("instruction_set", ["baseline", "avx2", "avx512"])
+def test_every_instruction_set_that_runs_here(instruction_set: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    capability = torch.backends.cpu.get_cpu_capability()
+    path = _native._find(f"_native_{instruction_set}")
+    if instruction_set not in _native._RUNNABLE.get(capability, ("baseline",)) or path is None:
+        pytest.skip(f"not built, or {capability} does not run it")
+    library = ctypes.CDLL(str(path))
+    _native._declare(library)
+    monkeypatch.setattr(_native, "_LIBRARY", library)
+    for heads, width, dtype in itertools.product((1, 3, 4), (1, 7, 8, 16, 33, 64), FLOATS):
+        aggregate_call(make_graph("random"), heads, width, dtype, "head").check()
+        attend_v1_call(make_graph("random"), heads, width, dtype, "target score weight").check()
+        attend_v2_call(make_graph("random"), heads, width, dtype, "values attr").check()
+
+
+def test_missing_library_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(_native, "__file__", str(tmp_path / "_native.py"))
+    library, status = _native._load()
+    assert library is None
+    assert status.instruction_set is None
+    assert "compiler" in str(status.problem)
+    monkeypatch.setattr(_native, "STATUS", status)
+    from lcat.ops import explain
+
+    for choice in explain("cpu"):
+        assert choice.implementation == "naive"
+        assert "missing" in choice.unavailable["native"]
+
+
+def test_library_that_does_not_load_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(_native, "__file__", str(tmp_path / "_native.py"))
+    (tmp_path / "_native_baseline.abi3.so").write_bytes(b"not a library")
+    library, status = _native._load()
+    assert library is None
+    assert "does not load" in str(status.problem)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(40))
+def test_fuzz(seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+
+    def number(low: int, high: int) -> int:
+        return int(torch.randint(low, high, (), generator=draw))
+
+    for case in range(25):
+        kind = GRAPHS[number(0, len(GRAPHS))]
+        graph = make_graph(kind, number(4, 60), number(4, 60), number(1, 800), seed=seed * 1000 + case)
+        heads, width, dtype = number(1, 10), number(1, 80), FLOATS[number(0, 2)]
+        limit = 2e-4 if dtype == torch.float32 else 1e-9
+        aggregate_call(graph, heads, width, dtype, ("none", "edge", "head")[number(0, 3)]).check(tolerance=limit)
+        attend_v1_call(graph, heads, width, dtype, V1_OPTIONS[number(0, 6)]).check(tolerance=limit)
+        attend_v2_call(graph, heads, width, dtype, V2_OPTIONS[number(0, 6)]).check(tolerance=limit)

@@ -1,0 +1,226 @@
+"""The torch.library operators: registration, gradients of both orders, tracing, mixed and low precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from lcat.graph import Graph
+from lcat.ops import _fused, aggregate, attend_v1, attend_v2, use_implementation
+from tests.ops.cases import Call, aggregate_call, attend_v1_call, attend_v2_call, distance, make_graph
+
+pytestmark = pytest.mark.skipif(
+    _fused._native.STATUS.instruction_set is None, reason="the operators need the compiled kernels"
+)
+
+F64 = torch.float64
+CALLS = {
+    "aggregate": lambda graph: aggregate_call(graph, 2, 3, F64, "none"),
+    "aggregate edge": lambda graph: aggregate_call(graph, 2, 3, F64, "edge"),
+    "aggregate head": lambda graph: aggregate_call(graph, 2, 3, F64, "head"),
+    "v1": lambda graph: attend_v1_call(graph, 2, 3, F64, "target"),
+    "v1 no target": lambda graph: attend_v1_call(graph, 2, 3, F64, "weight"),
+    "v1 all": lambda graph: attend_v1_call(graph, 2, 3, F64, "target score weight"),
+    "v2": lambda graph: attend_v2_call(graph, 2, 3, F64, ""),
+    "v2 all": lambda graph: attend_v2_call(graph, 2, 3, F64, "values attr weight"),
+}
+
+
+def small(kind: str = "random") -> Graph:
+    return make_graph(kind, sources=6, targets=5, edges=14)
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("kind", ["random", "padded"])
+@pytest.mark.parametrize("name", CALLS)
+def test_gradcheck_and_gradgradcheck(name: str, kind: str, dropout: bool) -> None:
+    call = CALLS[name](small(kind))
+    if dropout:
+        if name.startswith("aggregate"):
+            pytest.skip("aggregate has no dropout")
+        make = attend_v1_call if name.startswith("v1") else attend_v2_call
+        call = make(small(kind), 3, 2, F64, name + " dropout target")
+    inputs = tuple(t.requires_grad_() for t in call.tensors.values())
+
+    def function(*tensors: Tensor) -> Tensor:
+        torch.manual_seed(3)  # the seed of the mask is drawn at every call
+        with use_implementation("native"):
+            return call.function(**dict(zip(call.tensors, tensors, strict=True)))
+
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+def test_third_derivative() -> None:
+    call = CALLS["v1"](small())
+    results = []
+    for implementation in ("native", "naive"):
+        inputs = {name: t.detach().requires_grad_() for name, t in call.tensors.items()}
+        with use_implementation(implementation):
+            out = call.function(**inputs).square().sum()
+        for _ in range(3):
+            (grad,) = torch.autograd.grad(out, inputs["s"], create_graph=True)
+            out = grad.square().sum()
+        results.append(grad.detach())
+    torch.testing.assert_close(*results)
+
+
+def operator_arguments(name: str, kind: str) -> tuple:
+    """Arguments for the operator of a primitive and those for its backward pass."""
+    graph = small(kind)
+    edges = _fused.sorted_edges(graph, backward=True)
+    draw = torch.Generator().manual_seed(0)
+
+    def tensor(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=draw, dtype=F64).requires_grad_()
+
+    seed = torch.tensor([11])
+    sources, targets, count = graph.num_sources, graph.num_targets, graph.num_edges
+    grad = tensor(targets, 2, 3)
+    if name == "aggregate":
+        inputs = (tensor(sources, 2, 3), tensor(count))
+        return (*inputs, *edges, targets), (grad, *inputs, *edges, [True, True])
+    if name == "attend_v1":
+        inputs = (tensor(sources, 2), tensor(targets, 2), tensor(sources, 2, 3), tensor(count, 2), tensor(count))
+        forward = (*inputs, *edges, 0.2, 0.3, seed, True)
+        saved = [t.detach() for t in torch.ops.lcat.attend_v1(*forward)]
+        return forward, (grad, *inputs, *saved, *edges, 0.2, 0.3, seed, True, [True] * 5)
+    inputs = (
+        *(tensor(sources, 2, 3), tensor(targets, 2, 3), tensor(sources, 2, 3), tensor(2, 3)),
+        *(tensor(count, 2), tensor(6, 2), tensor(count)),
+    )
+    forward = (*inputs, *edges, 0.2, 0.3, seed)
+    saved = [t.detach() for t in torch.ops.lcat.attend_v2(*forward)]
+    return forward, (grad, *inputs, *saved, *edges, 0.2, 0.3, seed, [True] * 7)
+
+
+@pytest.mark.parametrize("kind", ["random", "padded", "no_edges"])
+@pytest.mark.parametrize("name", ["aggregate", "attend_v1", "attend_v2"])
+def test_opcheck(name: str, kind: str) -> None:
+    forward, backward = operator_arguments(name, kind)
+    torch.library.opcheck(getattr(torch.ops.lcat, name).default, forward)
+    torch.library.opcheck(getattr(torch.ops.lcat, f"{name}_backward").default, backward)
+
+
+@pytest.mark.parametrize("name", ["aggregate edge", "v1 all", "v2 all"])
+def test_compiles_whole_with_dynamic_sizes(name: str) -> None:
+    torch._dynamo.reset()
+    compiled = {}
+    for size in (6, 9, 13):
+        graph = make_graph("random", sources=size, targets=size + 1, edges=3 * size)
+        call = CALLS[name](graph)
+
+        def run(source: Tensor, target: Tensor, tensors: dict[str, Tensor], call: Call, sizes: Tensor) -> Tensor:
+            made = Graph(source, target, sizes.shape[0], sizes.shape[1])
+            kind = "aggregate" if name.startswith("aggregate") else name[:2]
+            if kind == "aggregate":
+                return aggregate(tensors["x"], made, tensors["edge_weight"])
+            if kind == "v1":
+                names = ("edge_score", "edge_weight")
+                picked = {key: tensors[key] for key in names}
+                return attend_v1(tensors["s"], tensors["t"], tensors["v"], made, **picked)
+            picked = {key: tensors[key] for key in ("edge_attr", "edge_matrix", "edge_weight")}
+            return attend_v2(tensors["k"], tensors["q"], tensors["v"], tensors["att"], made, **picked)
+
+        if not compiled:
+            compiled[name] = torch.compile(run, fullgraph=True, dynamic=True, backend="aot_eager")
+        results = []
+        for function in (run, compiled[name]):
+            tensors = {key: t.detach().requires_grad_() for key, t in call.tensors.items()}
+            out = function(graph.source, graph.target, tensors, None, torch.empty(size, size + 1))
+            results.append((out, *torch.autograd.grad(out.square().sum(), list(tensors.values()))))
+        for plain, traced in zip(*results, strict=True):
+            torch.testing.assert_close(plain, traced)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["aggregate edge", "v1 all", "v2", "v2 all"])
+def test_half_precision_is_as_exact_as_the_naive_path(name: str, dtype: torch.dtype) -> None:
+    call = CALLS[name](make_graph("random", edges=300))
+    rounded = Call(call.function, {key: t.to(dtype) for key, t in call.tensors.items()})
+    exact = rounded.run("naive", F64)
+    ours, naive = rounded.run("native"), rounded.run("naive")
+    for key, expected in exact.items():
+        assert ours[key].dtype == dtype
+        limit = 2 * distance(naive[key], expected) + torch.finfo(dtype).eps / 2
+        assert distance(ours[key], expected) <= limit, key
+
+
+def test_equal_messages_have_no_gradient_in_low_precision() -> None:
+    """Equal values make the output independent of the scores; a rounded ``out`` would show here."""
+    graph = make_graph("random", edges=400)
+    s = torch.randn(graph.num_sources, 2).bfloat16().requires_grad_()
+    t = torch.randn(graph.num_targets, 2).bfloat16().requires_grad_()
+    v = torch.full((graph.num_sources, 2, 16), 1.7).bfloat16()
+    out = attend_v1(s, t, v, graph)
+    scale = torch.randn(out.shape)
+    ds, dt = torch.autograd.grad((out.float() * scale).sum(), (s, t))
+    assert float(ds.abs().max()) < 1e-5
+    assert float(dt.abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["aggregate edge", "v1 all", "v2 all"])
+def test_autocast_leaves_types_as_plain_torch_does(name: str) -> None:
+    call = CALLS[name](make_graph("random"))
+    floats = {key: t.float() for key, t in call.tensors.items()}
+    for key in ("x", "v", "k"):
+        if key in floats:
+            floats[key] = floats[key].bfloat16()  # as a linear map under autocast makes them
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = call.function(**floats)
+        with use_implementation("naive"):
+            theirs = call.function(**floats)
+    assert ours.dtype == theirs.dtype == torch.float32
+    assert distance(ours, theirs) < 1e-2
+
+
+class TestTransforms:
+    """They take the naive path by themselves, even where another was asked for."""
+
+    def test_vmap(self) -> None:
+        graph = small()
+        call = CALLS["v1"](graph)
+        stack = torch.stack([call.tensors["v"], 2 * call.tensors["v"]])
+        batched = torch.vmap(lambda v: attend_v1(call.tensors["s"], call.tensors["t"], v, graph))(stack)
+        torch.testing.assert_close(batched[0], call.function(**call.tensors))
+        torch.testing.assert_close(batched[1], 2 * batched[0])
+
+    def test_jvp_of_both_kinds(self) -> None:
+        graph = small()
+        x, tangent = torch.randn(6, 4, dtype=F64), torch.randn(6, 4, dtype=F64)
+        with use_implementation("native"):
+            _, moved = torch.func.jvp(lambda x: aggregate(x, graph), (x,), (tangent,))
+            with torch.autograd.forward_ad.dual_level():
+                dual = torch.autograd.forward_ad.make_dual(x, tangent)
+                moved_too = torch.autograd.forward_ad.unpack_dual(aggregate(dual, graph)).tangent
+        torch.testing.assert_close(moved, aggregate(tangent, graph))
+        torch.testing.assert_close(moved_too, moved)
+
+    def test_func_grad(self) -> None:
+        graph = small()
+        call = CALLS["v2"](graph)
+        k, q, att = call.tensors["k"], call.tensors["q"], call.tensors["att"]
+        by_transform = torch.func.grad(lambda q: attend_v2(k, q, k, att, graph).square().sum())(q)
+        q = q.detach().requires_grad_()
+        (by_autograd,) = torch.autograd.grad(attend_v2(k, q, k, att, graph).square().sum(), q)
+        torch.testing.assert_close(by_transform, by_autograd)
+
+
+def test_gradients_only_where_asked() -> None:
+    graph = small()
+    call = CALLS["v1 all"](graph)
+    full = call.run("native")
+    for name in call.tensors:
+        leaves = {key: t.detach().requires_grad_(key == name) for key, t in call.tensors.items()}
+        out = call.function(**leaves)
+        cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(5), dtype=F64)
+        (grad,) = torch.autograd.grad(out, leaves[name], cotangent)
+        torch.testing.assert_close(grad, full[name], rtol=0, atol=0)
+
+
+def test_no_sorting_by_source_without_gradients() -> None:
+    graph = small()
+    with torch.no_grad():
+        attend_v1(torch.randn(6, 1), None, torch.randn(6, 1, 2), graph)
+    assert not any("by_source" in str(key) for key in graph._derived)

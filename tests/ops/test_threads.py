@@ -1,0 +1,109 @@
+"""Same bits on any number of threads; forked processes and Python threads."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from lcat.ops import _native
+from tests.ops.cases import Call, aggregate_call, attend_v1_call, attend_v2_call, make_graph
+
+pytestmark = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
+
+
+def calls() -> list[Call]:
+    graph = make_graph("hub", sources=500, targets=400, edges=6_000)
+    return [
+        aggregate_call(graph, 2, 16, torch.float32, "head"),
+        attend_v1_call(graph, 2, 16, torch.float32, "target score weight dropout"),
+        attend_v2_call(graph, 2, 16, torch.float32, "values attr weight dropout"),
+    ]
+
+
+def run(call: Call) -> dict[str, torch.Tensor]:
+    torch.manual_seed(9)
+    return call.run("native")
+
+
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_bits_do_not_depend_on_threads(threads: int) -> None:
+    for call in calls():
+        torch.set_num_threads(1)
+        alone = run(call)
+        torch.set_num_threads(threads)
+        for _ in range(5):
+            together = run(call)
+            for name, expected in alone.items():
+                assert torch.equal(together[name], expected), name
+
+
+def test_results_do_not_depend_on_the_order_of_edges() -> None:
+    graph = make_graph("random", edges=300)
+    order = torch.randperm(graph.num_edges)
+    shuffled = type(graph)(graph.source[order], graph.target[order], graph.num_sources, graph.num_targets)
+    one = attend_v2_call(graph, 2, 16, torch.float32, "").run("native")
+    two = attend_v2_call(shuffled, 2, 16, torch.float32, "").run("native")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_python_threads() -> None:
+    torch.set_num_threads(2)
+    call = attend_v2_call(make_graph("hub", sources=500, targets=400, edges=6_000), 2, 16, torch.float32, "values")
+    expected = call.run("native")
+
+    def work(_: int) -> bool:
+        with torch.enable_grad():
+            found = call.run("native")
+        return all(torch.equal(found[name], expected[name]) for name in expected)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(40)))
+
+
+class _Results(Dataset):
+    """Each item is computed in the worker, on two threads."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        torch.set_num_threads(2)
+        return self.call.run("native")["out"]
+
+
+def test_forked_loader_workers() -> None:
+    torch.set_num_threads(2)
+    call = attend_v1_call(make_graph("hub", sources=500, targets=400, edges=6_000), 2, 16, torch.float32, "target")
+    expected = call.run("native")["out"]  # the parent's threads exist before it forks
+    for _ in range(2):
+        loader = DataLoader(_Results(call), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60)
+        assert all(torch.equal(out, expected) for out in loader)
+    assert torch.equal(call.run("native")["out"], expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork_in_the_middle_of_a_run() -> None:
+    """A child forked while other threads are inside the kernels starts its own threads."""
+    torch.set_num_threads(2)
+    call = attend_v1_call(make_graph("hub", sources=500, targets=400, edges=6_000), 2, 16, torch.float32, "target")
+    expected = call.run("native")["out"]
+    with ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(lambda: [call.run("native") for _ in range(20)]) for _ in range(2)]
+        children = []
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                with torch.no_grad():
+                    found = call.function(**call.tensors)
+                os._exit(0 if torch.equal(found, expected) else 1)
+            children.append(child)
+        assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
+        for job in busy:
+            job.result()
