@@ -15,6 +15,7 @@ from torch_geometric.utils import scatter
 from lcat._edge_formats import EdgeList
 from lcat.graph import Graph, graph_view
 from lcat.nn import _checks
+from lcat.nn._edge_order import input_order
 from lcat.nn._message_passing import DropInConv
 
 _FILLS = ("add", "sum", "mean", "min", "max", "mul")
@@ -230,7 +231,7 @@ class AttentionConv(DropInConv):
         """PyG's way: edge_updater() and propagate(), with every message formed. Returns (out, alpha)."""
         self._check_messages_possible(nodes)
         # Only who looks at messages needs that order; without, dropout draws in PyG's order, as PyG does.
-        order = _input_order(edges.graph, edges.given) if self._wants_messages() else None
+        order = input_order(edges.graph, edges.given) if self._wants_messages() else None
         edge_index, attr, weight = self._edge_index(edges.graph), edges.attr, edges.weight
         if order is not None:
             edge_index = edge_index[:, order]
@@ -333,41 +334,3 @@ def _stated_targets(edge_index: Any, otherwise: int) -> int:
     if not isinstance(edge_index, Tensor) and callable(sizes):
         return int(sizes()[0])
     return otherwise
-
-
-def _input_order(graph: Graph, given: EdgeList) -> Tensor | None:
-    """An order of the edges of ``graph`` in which row e belongs to edge e of the input, as far as there are.
-
-    AttentionExplainer reads the first E rows of alpha as those of the input's edges. PyG's order, in which a
-    graph's own self-loops are dropped and new ones appended, breaks that; so new loops take the rows of the old.
-    ``None`` where PyG's order is already right.
-    """
-    if graph.num_loops == 0 or graph.kept is None or torch.compiler.is_compiling():
-        return None
-
-    def make() -> Tensor | None:
-        assert graph.kept is not None
-        num_input, num_rows = given.num_edges, graph.num_edges
-        if num_rows < num_input:  # more parallel self-loops than nodes: no such order exists
-            return None
-        kept = graph.kept.shape[0]
-        device = graph.device
-        row_of_loop = torch.arange(kept, num_rows, device=device)
-        source, _ = given.endpoints()
-        vacant = torch.ones(num_input, dtype=torch.bool, device=device)
-        vacant[graph.kept] = False
-        rows = torch.full((num_rows,), -1, dtype=torch.long, device=device)
-        rows[graph.kept] = torch.arange(kept, device=device)
-        positions = vacant.nonzero().flatten().flip(0)  # flipped: the first of parallel loops wins
-        rows[positions] = row_of_loop[source[positions]]
-        first = torch.zeros(num_rows, dtype=torch.bool, device=device)
-        seen = torch.full((graph.num_loops,), -1, dtype=torch.long, device=device)
-        seen[source[positions]] = positions
-        first[seen[seen >= 0]] = True
-        first[graph.kept] = True
-        left = torch.ones(num_rows, dtype=torch.bool, device=device)
-        left[rows[first]] = False
-        rows[~first] = left.nonzero().flatten()
-        return rows
-
-    return graph.remember("input_order", make)

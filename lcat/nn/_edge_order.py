@@ -1,0 +1,47 @@
+"""An order of the edges in which explainers find the edges of the input."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lcat._edge_formats import EdgeList
+from lcat.graph import Graph
+
+
+def input_order(graph: Graph, given: EdgeList) -> Tensor | None:
+    """An order of the edges of ``graph`` in which row e belongs to edge e of the input, as far as there are.
+
+    AttentionExplainer reads the first E rows of alpha as those of the input's edges. PyG's order, in which a
+    graph's own self-loops are dropped and new ones appended, breaks that; so new loops take the rows of the old.
+    ``None`` where PyG's order is already right.
+    """
+    if graph.num_loops == 0 or graph.kept is None or torch.compiler.is_compiling():
+        return None
+
+    def make() -> Tensor | None:
+        assert graph.kept is not None
+        num_input, num_rows = given.num_edges, graph.num_edges
+        if num_rows < num_input:  # more parallel self-loops than nodes: no such order exists
+            return None
+        kept = graph.kept.shape[0]
+        device = graph.device
+        row_of_loop = torch.arange(kept, num_rows, device=device)
+        source, _ = given.endpoints()
+        vacant = torch.ones(num_input, dtype=torch.bool, device=device)
+        vacant[graph.kept] = False
+        rows = torch.full((num_rows,), -1, dtype=torch.long, device=device)
+        rows[graph.kept] = torch.arange(kept, device=device)
+        positions = vacant.nonzero().flatten().flip(0)  # flipped: the first of parallel loops wins
+        rows[positions] = row_of_loop[source[positions]]
+        first = torch.zeros(num_rows, dtype=torch.bool, device=device)
+        seen = torch.full((graph.num_loops,), -1, dtype=torch.long, device=device)
+        seen[source[positions]] = positions
+        first[seen[seen >= 0]] = True
+        first[graph.kept] = True
+        left = torch.ones(num_rows, dtype=torch.bool, device=device)
+        left[rows[first]] = False
+        rows[~first] = left.nonzero().flatten()
+        return rows
+
+    return graph.remember("input_order", make)
