@@ -67,12 +67,18 @@ def _app() -> typer.Typer:
     return app
 
 
-def _lcat(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"lcat {__version__}")
         raise typer.Exit()
+
+
+def _lcat(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    del version  # its callback has done it all
 
 
 def study(
