@@ -28,9 +28,12 @@ Scale = float | Tensor
 
 def bound(algebra: Algebra, D: Tensor, scale: Scale, max_step: float | None) -> Scale:
     """``scale``, lowered where ``|| scale D ||_F`` exceeds ``HEADROOM max_step`` (per matrix)."""
-    if max_step is None:
-        return scale
-    most = (HEADROOM * max_step) / algebra.norm(D).clamp_min(torch.finfo(D.dtype).tiny)
+    return scale if max_step is None else at_most(algebra, D, scale, HEADROOM * max_step)
+
+
+def at_most(algebra: Algebra, T: Tensor, scale: Scale, longest: float) -> Tensor:
+    """``min(scale, longest / || T ||_F)`` for every matrix."""
+    most = longest / algebra.norm(T).clamp_min(torch.finfo(T.dtype).tiny)
     return torch.minimum(most, scale.to(most)) if isinstance(scale, Tensor) else most.clamp_max(scale)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lcat.optim.guard import Scale, bound, shorten
+from lcat.optim.guard import Scale, at_most, bound, shorten
 from lcat.optim.normal import NORMAL_STEPS
 from lcat.optim.products import Algebra
+
+#: up to here the Frobenius norm is close enough to the Schatten-4 norm to stand for it
+FROBENIUS_ROWS = 16
 
 
 def pogo_step(
@@ -91,14 +94,17 @@ def _exact(
 def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None) -> tuple[Tensor, Tensor]:
     """The same for ``p = n``, where ``R = X skew(X^H D)`` needs no Gram matrix of ``X``.
 
-    ``|| X A ||_S4 <= || X ||_2 || A ||_S4``, so the guard acts on ``A A^H``.
+    ``|| X A ||_S4 <= || X ||_2 || A ||_S4``, so the guard acts on ``A A^H``; up to 16 rows on the Frobenius norm of
+    ``A``, at most twice as large, which saves that product.
     """
     A = algebra.mm(algebra.mH(X), D)
     A = A - algebra.mH(A)
-    scale = bound(algebra, A, scale, max_step)
-    A.mul_(_as(-0.5 * scale, A))
-    if max_step is not None:
-        A.mul_(shorten(algebra, algebra.gram(A), max_step))
+    if max_step is not None and A.shape[algebra.rows] <= FROBENIUS_ROWS:
+        A.mul_(_as(-1.0 * at_most(algebra, A, 0.5 * scale, max_step), A))
+    else:
+        A.mul_(_as(-0.5 * bound(algebra, A, scale, max_step), A))
+        if max_step is not None:
+            A.mul_(shorten(algebra, algebra.gram(A), max_step))
     M = algebra.addmm(X, X, A)
     return M, algebra.add_identity_(algebra.gram(M, out=A), -1.0)
 
@@ -112,8 +118,7 @@ def _identity(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: fl
     T = algebra.mm(H, X).sub_(D)
     eta = 0.5 * scale
     if max_step is not None:
-        most = max_step / algebra.norm(T).clamp_min(torch.finfo(T.dtype).tiny)
-        eta = torch.minimum(most, eta.to(most)) if isinstance(eta, Tensor) else most.clamp_max(eta)
+        eta = at_most(algebra, T, eta, max_step)
     M = torch.addcmul(X, T, eta.to(T.dtype)) if isinstance(eta, Tensor) else torch.add(X, T, alpha=eta)
     return M, algebra.add_identity_(algebra.gram(M, out=H), -1.0)
 
