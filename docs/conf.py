@@ -29,6 +29,8 @@ extensions = [
     "docstrings",
     "complete",
 ]
+# A command over two lines in a cell of Python: shown all the same.
+suppress_warnings = ["misc.highlighting_failure"]
 exclude_patterns = ["_build", "jupyter_execute"]
 
 # Pages: MyST, every code cell executed, an error in one fails the build.

@@ -29,11 +29,9 @@ def _blocks(page: Path, head: re.Pattern[str]) -> list[str]:
 
 
 def _python(body: str) -> str:
-    """A cell as plain Python: options dropped, ``!command`` and the lines of ``%%bash`` as calls."""
+    """A cell as plain Python: options dropped, and ``!command`` as a call."""
     body = body.replace("\\\n", " ")  # a command over several lines
     lines = [line for line in body.splitlines() if not line.startswith(":")]
-    if lines[:1] == ["%%bash"]:
-        lines = [f"!{line}" for line in lines[1:]]
     return "\n".join(f"_shell({line[1:]!r})" if line.startswith("!") else line for line in lines)
 
 
