@@ -74,10 +74,14 @@ def test_any_slope_up_to_one(slope: float) -> None:
 def test_hub_with_ten_thousand_in_edges(heads: int) -> None:
     graph = make_graph("hub", sources=400, targets=300, edges=17_000)
     assert int(graph.in_degree.max()) > 10_000
-    aggregate_call(graph, heads, 16, torch.float32, "edge").check()
-    attend_v1_call(graph, heads, 16, torch.float32, "target score weight").check()
-    attend_v2_call(graph, heads, 16, torch.float32, "values").check()
-    attend_v2_call(graph, heads, 16, torch.float32, "attr").check()
+    # Sums over so many edges lose digits; the naive path is off by up to 7e-4 here.
+    for call in (
+        aggregate_call(graph, heads, 16, torch.float32, "edge"),
+        attend_v1_call(graph, heads, 16, torch.float32, "target score weight"),
+        attend_v2_call(graph, heads, 16, torch.float32, "values"),
+        attend_v2_call(graph, heads, 16, torch.float32, "attr"),
+    ):
+        call.check(tolerance=1e-4)
 
 
 def test_scores_that_grow_along_a_hub_rescale_earlier_blocks() -> None:
