@@ -70,8 +70,8 @@ def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> Ti
 
     One warp a program where it can: then sums over features and edges are shuffles, with no shared memory and
     no barrier. What is left of a warp's share after one row goes to edges (up to 8, about the mean degree of
-    the usual benchmark graphs, so that few lanes idle), then to up to 4 rows: with 32 edges at once every thread has
-    one, and what is kept for each edge (its number, address, score) takes no more registers than the row.
+    the usual benchmark graphs, so that few lanes idle), then to rows while they have 32 edges times heads: then
+    every thread has one, and what is kept for each (number, address, score) takes no more registers than the row.
     """
     width = padded(features)
     held = padded(heads)
@@ -82,7 +82,8 @@ def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> Ti
     warps = min(max(row // share, 1), _MOST_WARPS)
     places = max(share * warps // row, 1)
     edges = min(places, 8)
-    return TileShape(min(places // edges, 4), edges, held, width, -(-heads // held), warps)
+    rows = min(places // edges, max(32 // (edges * held), 1))
+    return TileShape(rows, edges, held, width, -(-heads // held), warps)
 
 
 def accumulator(dtype: torch.dtype) -> Any:
@@ -90,13 +91,24 @@ def accumulator(dtype: torch.dtype) -> Any:
     return tl.float64 if dtype == torch.float64 else tl.float32
 
 
-def launch(kernel: Any, grid: tuple[int, ...], warps: int, **arguments: Any) -> None:
-    """Run ``kernel`` on the device of its tensors. An empty grid is fine and does nothing."""
+def launch(kernel: Any, grid: tuple[int, ...], warps: int, *, registers: int | None = None, **arguments: Any) -> None:
+    """Run ``kernel`` on the device of its tensors. An empty grid is fine and does nothing.
+
+    Args:
+        kernel: a ``triton.jit`` function.
+        grid: the number of programs along each axis.
+        warps: warps a program.
+        registers: how many a thread may have, for kernels of which NVIDIA's assembler would otherwise put a few
+            numbers into memory to fit in another warp.
+        arguments: the kernel's arguments by name.
+    """
     if 0 in grid:
         return
     # No software pipelining (it serves dense loops; ours jump through memory), and fused multiply-add said
     # aloud, because its default is not the same in all versions of Triton and it changes the last bit.
     options = {"num_warps": warps, "num_stages": 1, "enable_fp_fusion": True}
+    if registers is not None and torch.version.hip is None:
+        options["maxnreg"] = registers
     with _device_of(arguments):
         kernel[grid](**arguments, **options)
 

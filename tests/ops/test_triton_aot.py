@@ -110,7 +110,7 @@ with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
     spec.loader.exec_module(kernels)
     arguments = dict(X=torch.empty(4), INDEX=torch.empty(4, dtype=torch.int32), OUT=torch.empty(4), S=64)
     for name in ("wide", "narrow", "narrow_program"):
-        launch = triton_aot.Launch(getattr(kernels, name + "_kernel"), 1, arguments)
+        launch = triton_aot.Launch(getattr(kernels, name + "_kernel"), 1, None, arguments)
         made = triton_aot.compile_launch(launch, triton_aot.TARGETS["sm_90"])
         print(name, len(triton_aot.narrow_addresses(made.ttir)))
 """

@@ -51,10 +51,11 @@ _POINTERS = {
 
 @dataclass(frozen=True)
 class Launch:
-    """A launch that was written down: the kernel, its arguments and its number of warps."""
+    """A launch that was written down: the kernel, its warps, its limit of registers, its arguments."""
 
     kernel: Any
     warps: int
+    registers: int | None
     arguments: dict[str, Any]
 
     @property
@@ -85,9 +86,9 @@ def recorded() -> Iterator[list[Launch]]:
     """Inside, kernels are not run: their launches are collected."""
     launches: list[Launch] = []
 
-    def note(kernel: Any, grid: tuple[int, ...], warps: int, **arguments: Any) -> None:
+    def note(kernel: Any, grid: tuple[int, ...], warps: int, *, registers: int | None = None, **arguments: Any) -> None:
         if 0 not in grid:
-            launches.append(Launch(kernel, warps, arguments))
+            launches.append(Launch(kernel, warps, registers, arguments))
 
     patches = [mock.patch.object(importlib.import_module(name), "launch", note) for name in LAUNCHING]
     for patch in patches:
@@ -114,7 +115,9 @@ def compile_launch(launch: Launch, target: GPUTarget) -> Compiled:
             signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
             assert isinstance(value, float) or parameter.do_not_specialize, parameter.name
     source = ASTSource(fn=launch.kernel, signature=signature, constexprs=constants, attrs=attributes)
-    options = {"num_warps": launch.warps, "num_stages": 1, "enable_fp_fusion": True}
+    options: dict[str, Any] = {"num_warps": launch.warps, "num_stages": 1, "enable_fp_fusion": True}
+    if launch.registers is not None and target.backend == "cuda":
+        options["maxnreg"] = launch.registers
     made = triton.compile(source, target=target, options=options)
     if target.backend != "cuda":
         return Compiled(None, None, made.metadata.shared, None, made.asm["ttir"], made.asm["amdgcn"])

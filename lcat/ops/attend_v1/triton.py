@@ -38,6 +38,7 @@ from lcat.ops._triton_tiles import (
 __all__ = ["backward", "forward"]
 
 _NOT_SPECIALIZED = ["count", "threshold", "num_edges"]
+_DROPOUT_REGISTERS = 168  # a thread's in the backward pass (see launch): 12 warps a multiprocessor
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
@@ -322,6 +323,7 @@ def backward(
                 _source_kernel,
                 (blocks(schedule.num_segments, tile.rows), tile.head_blocks),
                 tile.warps,
+                registers=_DROPOUT_REGISTERS if dropout > 0 else None,
                 S=s,
                 V=v,
                 SCORE=edge_score,

@@ -31,6 +31,10 @@ _PROGRAMS = 4096
 _MATRIX_PROGRAMS = 1024
 _MATRIX_COMPONENTS = 4  # of edge_attr that one program of that pass takes at once
 
+# Registers a thread (see launch): all there are where edge attributes come in, else 12 warps a multiprocessor.
+_ALL_REGISTERS = 255
+_TARGET_REGISTERS = 168
+
 
 def forward(
     k: Tensor,
@@ -63,6 +67,7 @@ def forward(
         forward_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks),
         tile.warps,
+        registers=_registers(edge_attr),
         OUT=out,
         LSE=lse,
         PART_OUT=part_out,
@@ -154,6 +159,7 @@ def _target_pass(
         target_kernel,
         (programs, tile.head_blocks),
         tile.warps,
+        registers=_registers(edge_attr, _TARGET_REGISTERS),
         GRAD=grad,
         OUT=out,
         LSE=lse,
@@ -195,6 +201,7 @@ def _matrix_grad(d_score: Tensor, edge_matrix: Tensor, csr: SortedEdges, inputs:
         matrix_kernel,
         (programs, tile.head_blocks, blocks(components, at_once)),
         tile.warps,
+        registers=_ALL_REGISTERS,
         DSCORE=d_score,
         DMATRIX=shares,
         DB=at_once,
@@ -220,6 +227,7 @@ def _source_pass(
         source_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks),
         tile.warps,
+        registers=_registers(inputs["ATTR"]),
         GRAD=grad,
         STATE=state,
         DK=dk,
@@ -237,6 +245,11 @@ def _source_pass(
     if dv is not None:
         sum_parts(part_dv, dv, schedule)
     return dk, dv
+
+
+def _registers(edge_attr: Tensor | None, otherwise: int | None = None) -> int | None:
+    """The registers a thread may have."""
+    return otherwise if edge_attr is None else _ALL_REGISTERS
 
 
 def _per_edge(edge_attr: Tensor | None, edge_weight: Tensor | None, dropout: float) -> bool:
