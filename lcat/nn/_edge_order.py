@@ -32,12 +32,14 @@ def input_order(graph: Graph, given: EdgeList) -> Tensor | None:
         vacant[graph.kept] = False
         rows = torch.full((num_rows,), -1, dtype=torch.long, device=device)
         rows[graph.kept] = torch.arange(kept, device=device)
-        positions = vacant.nonzero().flatten().flip(0)  # flipped: the first of parallel loops wins
-        rows[positions] = row_of_loop[source[positions]]
+        positions = vacant.nonzero().flatten()
+        nodes = source[positions]
+        rows[positions] = row_of_loop[nodes]
+        # Of parallel loops the first stands for the new one; the others' places go to loops of other nodes.
+        none = num_rows
+        first_of_node = torch.full((graph.num_loops,), none, device=device).scatter_reduce(0, nodes, positions, "amin")
         first = torch.zeros(num_rows, dtype=torch.bool, device=device)
-        seen = torch.full((graph.num_loops,), -1, dtype=torch.long, device=device)
-        seen[source[positions]] = positions
-        first[seen[seen >= 0]] = True
+        first[first_of_node[first_of_node < none]] = True
         first[graph.kept] = True
         left = torch.ones(num_rows, dtype=torch.bool, device=device)
         left[rows[first]] = False
