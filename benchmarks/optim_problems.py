@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lcat.optim import POGO, Landing, RiemannianAdam, RiemannianSGD, orthogonality_error, orthogonalize_
 
-GRID = (0.05, 0.15, 0.5, 1.5)
+GRID = (0.05, 0.15, 0.5, 1.5, 5.0)
 SKIP = ("torch orthogonal (matrix_exp) + SGD", "torch orthogonal (householder) + SGD", "pogo-torch, VectorAdam")
 
 

@@ -8,6 +8,8 @@ last layer and the biases follow AdamW, and one scheduler, one state_dict and on
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ class DeepGCN(nn.Module):
     def __init__(self, features: int, hidden: int, classes: int, depth: int) -> None:
         super().__init__()
         widths = [features] + [hidden] * (depth - 1) + [classes]
-        self.convs = nn.ModuleList(GCNConv(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.convs = nn.ModuleList(GCNConv(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         for conv in self.convs[:-1]:
@@ -33,7 +35,7 @@ class DeepGCN(nn.Module):
 def two_blocks(nodes: int = 300, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Features, edges and labels of a two-block graph."""
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(nodes) % 2
+    labels = (torch.arange(nodes) >= nodes // 2).long()
     probability = torch.where(labels[:, None] == labels[None], 0.03, 0.005)
     upper = (torch.rand(nodes, nodes, generator=generator) < probability).triu(1)
     edges = (upper | upper.T).nonzero().T.contiguous()

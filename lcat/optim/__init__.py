@@ -12,7 +12,7 @@ other groups follow AdamW or SGD. Importing this package imports torch and nothi
 
 from __future__ import annotations
 
-from lcat.optim.groups import orthogonal_groups
+from lcat.optim.groups import NoWeightToConstrain, orthogonal_groups
 from lcat.optim.landing import Landing, LandingPC
 from lcat.optim.measure import orthogonality_error, orthogonalize_, project_
 from lcat.optim.optimizer import OrthogonalOptimizer
@@ -27,6 +27,7 @@ __all__ = [
     "SLPG",
     "Landing",
     "LandingPC",
+    "NoWeightToConstrain",
     "OrthogonalOptimizer",
     "RiemannianAdam",
     "RiemannianSGD",

@@ -52,6 +52,10 @@ class Row:
     why: str
 
 
+class NoWeightToConstrain(ValueError):
+    """A model has no weight that :func:`orthogonal_groups` would constrain under the given choice."""
+
+
 class OrthogonalGroups(list[dict[str, Any]]):
     """Parameter groups (a list of dicts) with a ``table`` of what is constrained; ``print`` shows it.
 
@@ -124,7 +128,8 @@ def orthogonal_groups(
         with ``requires_grad=False`` are left out.
 
     Raises:
-        ValueError: lazy parameters, patterns that match nothing, or no weight to constrain.
+        ValueError: lazy parameters, patterns that match nothing.
+        NoWeightToConstrain: a ValueError for models in which no weight is left to constrain.
 
     >>> import torch
     >>> from torch import nn
@@ -205,7 +210,7 @@ def _choose(
         else:
             chosen[name], why[name] = candidate.matrix, candidate.why
     if not chosen:
-        raise ValueError(
+        raise NoWeightToConstrain(
             "no weight is left to constrain: "
             + "; ".join(f"{name} ({why[name]})" for name in named)
             + ". Constrain the outer layers with first=True, last=True, or name weights with include="

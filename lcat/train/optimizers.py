@@ -49,7 +49,10 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
     """An optimizer over the parameters of ``model``, with weight decay where it belongs.
 
     Args:
-        name: one of :func:`optimizer_names`; ``adam``, ``adamw`` and ``sgd`` (momentum 0.9) are always there.
+        name: one of :func:`optimizer_names`; ``adam``, ``adamw`` and ``sgd`` (momentum 0.9) are always there, and
+            those of :mod:`lcat.optim` with orthonormal hidden weights: ``pogo``, ``landing``, ``landing-pc``,
+            ``rsgd`` and ``radam`` (Riemannian SGD and Adam), ``rsdm``, ``slpg``. Theirs is also ``orthogonal_lr``,
+            by default ten times ``lr``.
         model: any module.
         lr: learning rate, positive.
         weight_decay: L2 penalty (``adamw``: decoupled decay), see :func:`parameter_groups`.
@@ -92,10 +95,64 @@ def _torch_builder(cls: type[Optimizer], **defaults: float) -> Builder:
     return build
 
 
+def _orthogonal_builder(class_name: str, **defaults: Any) -> Builder:
+    """An optimizer of :mod:`lcat.optim`: orthonormal hidden weights, AdamW for everything else.
+
+    ``lr`` and ``weight_decay`` are those of the AdamW part, so that one grid serves all optimizers of a study; the
+    orthogonal part takes ``orthogonal_lr`` (default ``10 * lr``). Which weights are constrained is up to
+    :func:`lcat.optim.orthogonal_groups`, whose ``include``, ``exclude``, ``heads``, ``first``, ``last`` and
+    ``orthogonalize`` are options here; a model without hidden layers has its first layer constrained unless ``first``
+    or ``include`` says otherwise. The chosen weights are made orthonormal in place.
+    """
+
+    def build(
+        model: nn.Module, *, lr: float, weight_decay: float, orthogonal_lr: float | None = None, **options: Any
+    ) -> Optimizer:
+        from lcat import optim
+
+        chosen = {name: options.pop(name) for name in _GROUP_OPTIONS if name in options}
+        chosen |= {"lr": lr, "weight_decay": weight_decay}
+        try:
+            groups = optim.orthogonal_groups(model, **chosen)
+        except optim.NoWeightToConstrain:
+            if {"first", "include"} & set(chosen):
+                raise
+            groups = optim.orthogonal_groups(model, first=True, **chosen)
+        cls = getattr(optim, class_name)
+        rate = 10 * lr if orthogonal_lr is None else orthogonal_lr
+        return cls(_scalars_apart(groups), lr=rate, **{**defaults, **options})
+
+    return build
+
+
+_GROUP_OPTIONS = ("include", "exclude", "heads", "first", "last", "orthogonalize")
+
+
+def _scalars_apart(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The Euclidean group split as in :func:`parameter_groups`: lone numbers take no weight decay."""
+    result = []
+    for group in groups:
+        if group["orthogonal"]:
+            result.append(group)
+            continue
+        many = [(name, p) for name, p in group["params"] if p.numel() > 1]
+        lone = [(name, p) for name, p in group["params"] if p.numel() <= 1]
+        result += [{**group, "params": many}] if many else []
+        result += [{**group, "params": lone, "weight_decay": 0.0}] if lone else []
+    return result
+
+
 def _builtin() -> Iterator[tuple[str, Builder]]:
     yield "adam", _torch_builder(torch.optim.Adam)
     yield "adamw", _torch_builder(torch.optim.AdamW)
     yield "sgd", _torch_builder(torch.optim.SGD, momentum=0.9)
+    yield "pogo", _orthogonal_builder("POGO", base="vadam")
+    yield "landing", _orthogonal_builder("Landing", base="vadam")
+    yield "landing-pc", _orthogonal_builder("LandingPC")
+    yield "rsgd", _orthogonal_builder("RiemannianSGD", momentum=0.9)
+    yield "radam", _orthogonal_builder("RiemannianAdam")
+    yield "rsdm", _orthogonal_builder("RSDM", base="vadam")
+    yield "slpg", _orthogonal_builder("SLPG", base="vadam")
 
 
 for _name, _builder in _builtin():

@@ -335,7 +335,20 @@ def test_weight_decay_has_no_effect_with_sgd():
 # -- long runs ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"gram": "identity"}, {"base": "vadam"}, {"momentum": 0.9}])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"gram": "identity"}, marks=LONG),
+        pytest.param({"base": "vadam"}, marks=LONG),
+        pytest.param({"momentum": 0.9}, marks=LONG),
+        pytest.param({"normal": "order2"}, marks=LONG),
+        pytest.param({"normal": "best"}, marks=LONG),
+    ],
+)
 def test_ten_thousand_steps_in_float32(options):
     """The error stays within 1e-5 for 10 000 noisy steps, wide, tall, square and batched."""
     torch.manual_seed(0)

@@ -58,7 +58,7 @@ def test_own_optimizers(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"name": "adamm"}, "adam, adamw, sgd.*got 'adamm'"),
+        ({"name": "adamm"}, "adam, adamw, .*sgd.*got 'adamm'"),
         ({"lr": 0.0}, "lr must be positive; got 0.0"),
         ({"lr": float("nan")}, "lr must be positive; got nan"),
         ({"weight_decay": -1.0}, "weight_decay must be 0 or more; got -1.0"),
