@@ -1,0 +1,133 @@
+"""The GPU kernels behind the library's own functions: operators, autograd, autocast, torch.compile, layers.
+
+Without a GPU the interpreted kernels stand in for the compiled CPU ones, under the same operators.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from importlib import import_module
+from unittest import mock
+
+import pytest
+import torch
+
+# First, because it decides whether the kernels are interpreted.
+from tests.ops.triton_support import DEVICE, gradients, graph, random_tensor, same, tiles_of
+
+# isort: split
+import lcat.nn
+import lcat.ops
+from lcat.ops import _operators, _triton_schedule, use_implementation
+from lcat.ops._fused import native_objection
+from lcat.ops.dispatch import Call
+
+NAME = "native" if DEVICE == "cpu" else "triton"
+
+if DEVICE == "cpu":
+    pytestmark = pytest.mark.skipif(
+        native_objection(Call(torch.device("cpu"), torch.float32)) is not None,
+        reason="without the compiled CPU kernels there is nothing on the CPU that the GPU kernels could stand in for",
+    )
+
+
+@pytest.fixture(autouse=True)
+def standing_in():
+    """On the CPU the operators call the interpreted kernels."""
+
+    def chosen(name: str):
+        return import_module(name.removesuffix(".native") + ".triton" if name.endswith(".native") else name)
+
+    with mock.patch.object(_operators, "import_module", chosen) if DEVICE == "cpu" else nullcontext(), tiles_of(4):
+        yield
+
+
+def compare(function, inputs, rows: int, width: int, tolerance: float = 1e-11) -> None:
+    grad = random_tensor(rows, 2, width, seed=9)
+    with use_implementation("naive"):
+        out, expected = gradients(function, inputs, grad)
+    with use_implementation(NAME):
+        found, found_gradients = gradients(function, inputs, grad)
+    same("out", found, out, tolerance)
+    for index, (value, reference) in enumerate(zip(found_gradients, expected, strict=True)):
+        same(f"gradient {index}", value, reference, tolerance)
+
+
+def test_aggregate():
+    edges = graph()
+    x, w = random_tensor(edges.num_sources, 2, 3), random_tensor(edges.num_edges, 2)
+    compare(lambda x, w: lcat.ops.aggregate(x, edges, w), [x, w], edges.num_targets, 3)
+
+
+def test_attend_v1():
+    edges = graph()
+    s, t = random_tensor(edges.num_sources, 2), random_tensor(edges.num_targets, 2, seed=1)
+    v, score = random_tensor(edges.num_sources, 2, 3), random_tensor(edges.num_edges, 2)
+
+    def call(s, t, v, score):
+        return lcat.ops.attend_v1(s, t, v, edges, edge_score=score)
+
+    compare(call, [s, t, v, score], edges.num_targets, 3)
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_attend_v2(values):
+    edges = graph()
+    k, q = random_tensor(edges.num_sources, 2, 3), random_tensor(edges.num_targets, 2, 3, seed=1)
+    v = random_tensor(edges.num_sources, 2, 3, seed=2) if values else None
+    att, weight = random_tensor(2, 3, seed=3), random_tensor(edges.num_edges)
+
+    def call(k, q, v, att, weight):
+        return lcat.ops.attend_v2(k, q, k if v is None else v, att, edges, edge_weight=weight)
+
+    compare(call, [k, q, v, att, weight], edges.num_targets, 3)
+
+
+def test_dropout_is_the_same_forward_and_backward():
+    # The output is linear in the values, so their gradient tells the coefficients that were kept.
+    edges = graph()
+    s, v = random_tensor(edges.num_sources, 2), random_tensor(edges.num_sources, 2, 3).requires_grad_()
+    with use_implementation(NAME):
+        out = lcat.ops.attend_v1(s, None, v, edges, dropout=0.5)
+        (slope,) = torch.autograd.grad(out, v, out.detach())
+    assert torch.allclose((slope * v).sum(), (out * out).sum())
+
+
+def test_a_schedule_is_made_once_for_each_direction(monkeypatch):
+    made = []
+    build = _triton_schedule.build_schedule
+    monkeypatch.setattr(_triton_schedule, "build_schedule", lambda edges: made.append(edges) or build(edges))
+    edges = graph("loops")
+    x = random_tensor(5, 2, 3).requires_grad_()
+    with use_implementation(NAME):
+        for _ in range(2):
+            lcat.ops.attend_v2(x, x, x, random_tensor(2, 3), edges).sum().backward()
+            lcat.ops.aggregate(x, edges).sum().backward()
+    assert len(made) == 2
+
+
+def test_gradients_that_are_not_contiguous():
+    edges = graph("loops")
+    x = random_tensor(5, 2, 3).requires_grad_()
+    with use_implementation(NAME):
+        (found,) = torch.autograd.grad(lcat.ops.attend_v2(x, x, x, random_tensor(2, 3), edges).sum(), x)
+    with use_implementation("naive"):
+        (expected,) = torch.autograd.grad(lcat.ops.attend_v2(x, x, x, random_tensor(2, 3), edges).sum(), x)
+    same("x", found, expected, 1e-11)
+
+
+@pytest.mark.parametrize("layer", ["GCNConv", "GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"])
+def test_layers(layer):
+    edges = graph("loops")
+    edge_index = torch.stack([edges.source, edges.target])
+    arguments = (4, 6) if layer == "GCNConv" else (4, 3, 2)
+    module = getattr(lcat.nn, layer)(*arguments).double().to(DEVICE)
+    x = random_tensor(5, 4).requires_grad_()
+    leaves = [x, *module.parameters()]
+    results = []
+    for name in ("naive", NAME):
+        with use_implementation(name):
+            out = module(x, edge_index)
+            results.append([out, *torch.autograd.grad((out * out).sum(), leaves)])
+    for value, reference in zip(results[1], results[0], strict=True):
+        same(layer, value.detach(), reference.detach(), 1e-10)
