@@ -1,0 +1,144 @@
+"""Random graphs, shapes, types and options through the GPU kernels, and a hub of ten thousand edges."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+# First, because it decides whether the kernels are interpreted.
+from tests.ops.triton_support import DEVICE, TOLERANCE, factors, gradients, random_tensor, same, seed_tensor, tiles_of
+
+# isort: split
+from lcat.graph import Graph
+from lcat.ops.aggregate import naive as naive_aggregate
+from lcat.ops.aggregate import triton as aggregate
+from lcat.ops.attend_v1 import naive as naive_v1
+from lcat.ops.attend_v1 import triton as attend_v1
+from lcat.ops.attend_v2 import naive as naive_v2
+from lcat.ops.attend_v2 import triton as attend_v2
+
+
+def check_aggregate(edges: Graph, heads: int, features: int, dtype: torch.dtype, per_edge: bool) -> None:
+    x = random_tensor(edges.num_sources, heads, features, dtype=dtype)
+    w = random_tensor(edges.num_edges, heads, dtype=dtype, seed=1) if per_edge else None
+    grad = random_tensor(edges.num_targets, heads, features, dtype=dtype, seed=2)
+    wide = [None if a is None else a.double() for a in (x, w)]
+    out, expected = gradients(lambda x, w: naive_aggregate.aggregate(x, edges, w), wide, grad.double())
+    same("out", aggregate.forward(x, w, edges.by_target, edges.num_targets), out, TOLERANCE[dtype])
+    same("x", aggregate.forward(grad, w, edges.by_source, edges.num_sources), expected[0], TOLERANCE[dtype])
+    if w is not None:
+        same("weight", aggregate.weight_grad(grad, x, edges.by_target, True), expected[1], TOLERANCE[dtype])
+
+
+def check_v1(
+    edges: Graph, heads: int, features: int, dtype: torch.dtype, per_edge: bool, other: bool, dropout: float
+) -> None:
+    inputs = [
+        random_tensor(edges.num_sources, heads, dtype=dtype),
+        random_tensor(edges.num_targets, heads, dtype=dtype, seed=1) if other else None,
+        random_tensor(edges.num_sources, heads, features, dtype=dtype, seed=2),
+        random_tensor(edges.num_edges, heads, dtype=dtype, seed=3) if per_edge else None,
+        random_tensor(edges.num_edges, dtype=dtype, seed=4) if per_edge else None,
+    ]
+    grad, keep = random_tensor(edges.num_targets, heads, features, dtype=dtype, seed=5), factors(edges, heads, dropout)
+    out, expected = gradients(
+        lambda s, t, v, score, weight: naive_v1.attend_v1(s, t, v, edges, 0.2, score, weight, 0.0, keep),
+        [None if x is None else x.double() for x in inputs],
+        grad.double(),
+    )
+    csr, csc, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
+    kept = attend_v1.forward(*inputs, csr, *settled, other)
+    same("out", kept[0], out, TOLERANCE[dtype])
+    found = attend_v1.backward(grad, *inputs, *kept, csr, csc, *settled, (True,) * 5)
+    for index, (value, reference) in enumerate(zip(found, expected, strict=True)):
+        same(str(index), value, reference, TOLERANCE[dtype])
+
+
+def check_v2(
+    edges: Graph, heads: int, features: int, dtype: torch.dtype, per_edge: bool, other: bool, dropout: float
+) -> None:
+    inputs = [
+        random_tensor(edges.num_sources, heads, features, dtype=dtype),
+        random_tensor(edges.num_targets, heads, features, dtype=dtype, seed=1),
+        random_tensor(edges.num_sources, heads, features, dtype=dtype, seed=2) if other else None,
+        random_tensor(heads, features, dtype=dtype, seed=3),
+        random_tensor(edges.num_edges, 3, dtype=dtype, seed=4) if per_edge else None,
+        random_tensor(heads * features, 3, dtype=dtype, seed=5) if per_edge else None,
+        random_tensor(edges.num_edges, dtype=dtype, seed=6) if per_edge else None,
+    ]
+    grad, keep = random_tensor(edges.num_targets, heads, features, dtype=dtype, seed=7), factors(edges, heads, dropout)
+
+    def call(k, q, v, att, attr, matrix, weight):
+        values = k if v is None else v
+        return naive_v2.attend_v2(k, q, values, att, edges, 0.2, None, weight, 0.0, attr, matrix, keep)
+
+    out, expected = gradients(call, [None if x is None else x.double() for x in inputs], grad.double())
+    csr, csc, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
+    kept = attend_v2.forward(*inputs, csr, *settled)
+    same("out", kept[0], out, TOLERANCE[dtype])
+    found = attend_v2.backward(grad, *inputs, *kept, csr, csc, *settled, (True,) * 7)
+    for index, (value, reference) in enumerate(zip(found, expected, strict=True)):
+        same(str(index), value, reference, TOLERANCE[dtype])
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    """0 to 12 nodes on either side, 0 to 40 edges anywhere between them."""
+    sources, targets = draw(st.integers(0, 12)), draw(st.integers(0, 12))
+    count = draw(st.integers(0, 40)) if sources and targets else 0
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    hub = draw(st.booleans())
+    source, target = (torch.randint(max(n, 1), (count,), generator=generator) for n in (sources, targets))
+    if hub:
+        target[count // 2 :] = 0
+    return Graph(source.to(DEVICE), target.to(DEVICE), sources, targets)
+
+
+def fuzz(examples: int):
+    """The decorator of a test over random cases."""
+
+    def decorate(test):
+        strategy = given(
+            graphs(),
+            st.integers(1, 5),
+            st.integers(1, 20),
+            st.sampled_from([torch.float32, torch.float64]),
+            st.integers(1, 12),
+            st.booleans(),
+            st.booleans(),
+            st.sampled_from([0.0, 0.5]),
+        )
+        return settings(max_examples=examples, deadline=None, derandomize=True)(strategy(test))
+
+    return decorate
+
+
+def run(edges, heads, features, dtype, tile, per_edge, other, dropout):
+    with tiles_of(tile):
+        check_aggregate(edges, heads, features, dtype, per_edge)
+        check_v1(edges, heads, features, dtype, per_edge, other, dropout)
+        check_v2(edges, heads, features, dtype, per_edge, other, dropout)
+
+
+@fuzz(4)
+def test_random_cases(edges, heads, features, dtype, tile, per_edge, other, dropout):
+    run(edges, heads, features, dtype, tile, per_edge, other, dropout)
+
+
+@pytest.mark.long
+@fuzz(300 if DEVICE == "cpu" else 10_000)
+def test_many_random_cases(edges, heads, features, dtype, tile, per_edge, other, dropout):
+    run(edges, heads, features, dtype, tile, per_edge, other, dropout)
+
+
+@pytest.mark.long
+def test_hub_of_ten_thousand():
+    generator = torch.Generator().manual_seed(3)
+    source = torch.randint(30, (10_000,), generator=generator)
+    target = torch.where(torch.arange(10_000) < 9_950, 2, source % 5)
+    edges = Graph(source.to(DEVICE), target.to(DEVICE), 30, 5)
+    check_aggregate(edges, 2, 5, torch.float64, True)
+    check_v1(edges, 2, 5, torch.float64, True, True, 0.3)
+    check_v2(edges, 2, 5, torch.float64, True, True, 0.3)
