@@ -41,7 +41,8 @@ class RSDM(OrthogonalOptimizer):
     Args:
         params, lr, base, momentum, dampening, nesterov, betas, eps, max_step, matrix, orient, foreach, capturable,
             maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in :class:`~lcat.optim.POGO`.
-        rank: size of the submanifold, at most ``n`` (larger values are cut); None for half of ``n``.
+        rank: size of the submanifold, at most ``n`` (larger values are cut); None for half of ``n``,
+            two at least (one real direction alone cannot turn).
         sampling: ``"permutation"`` or ``"orthogonal"``.
         retraction: ``"qr"``, ``"polar"`` or ``"cayley"``, of ``rank x rank`` matrices.
         stabilize: every so many updates one Newton-Schulz step removes the rounding errors that have accumulated
@@ -107,7 +108,7 @@ class RSDM(OrthogonalOptimizer):
 
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
         n = X.shape[-1]
-        rank = min(n, group["rank"] if group["rank"] is not None else max(1, n // 2))
+        rank = min(n, group["rank"] if group["rank"] is not None else max(2, (n + 1) // 2))
         age = bucket.per_matrix(bucket.step)[:, 0, 0]
         if group["sampling"] == "permutation":
             columns = permutation(age, n, group["seed"])[:, None, :rank].expand(-1, X.shape[-2], -1)

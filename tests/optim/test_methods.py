@@ -183,6 +183,11 @@ def test_rsdm_moves_only_the_columns_it_drew():
     assert set(moved.nonzero().flatten().tolist()) == set(permutation(torch.tensor([1.0]), 9, 0)[0, :4].tolist())
 
 
+def test_rsdm_moves_the_smallest_matrices_by_default():
+    X = orthonormal(2, 3)
+    assert not torch.allclose(step(RSDM, X, [random(2, 3)], lr=0.1), X)
+
+
 def test_rsdm_of_full_rank_is_riemannian_descent_on_the_right():
     """With rank n the submanifold is everything reachable by rotating the coordinates."""
     X, G = orthonormal(4, 4), random(4, 4, seed=1)
