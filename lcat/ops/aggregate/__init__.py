@@ -7,7 +7,8 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.ops._check import check_per_edge, check_rows
 from lcat.ops._fused import native_objection, too_large, transformed, triton_objection
-from lcat.ops.aggregate import fused, naive
+from lcat.ops._scatter import scatter_objection
+from lcat.ops.aggregate import fused, naive, scatter
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
 __all__ = ["aggregate"]
@@ -17,6 +18,7 @@ _PRIMITIVE = Primitive(
     [
         Implementation("triton", fused.aggregate, triton_objection),
         Implementation("native", fused.aggregate, native_objection),
+        Implementation("scatter", scatter.aggregate, scatter_objection),
         Implementation("naive", naive.aggregate),
     ],
 )

@@ -7,7 +7,8 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.ops._check import check_per_edge, check_rows
 from lcat.ops._fused import MOST_EDGE_FEATURES, native_objection, too_large, transformed, triton_objection
-from lcat.ops.attend_v2 import fused, naive
+from lcat.ops._scatter import scatter_objection
+from lcat.ops.attend_v2 import fused, naive, scatter
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
 __all__ = ["attend_v2"]
@@ -17,6 +18,7 @@ _PRIMITIVE = Primitive(
     [
         Implementation("triton", fused.attend_v2, triton_objection),
         Implementation("native", fused.attend_v2, native_objection),
+        Implementation("scatter", scatter.attend_v2, scatter_objection),
         Implementation("naive", naive.attend_v2),
     ],
 )

@@ -1,0 +1,71 @@
+"""The implementation on torch-scatter, where it is installed, against the naive one."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from lcat.ops import aggregate, explain, use_implementation
+from tests.ops.cases import GRAPHS, aggregate_call, attend_v1_call, attend_v2_call, make_graph
+
+installed = pytest.mark.skipif(find_spec("torch_scatter") is None, reason="torch-scatter is not installed")
+DTYPES = (torch.float32, torch.float64)
+
+
+@installed
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("kind", GRAPHS)
+class TestAgainstNaive:
+    @pytest.mark.parametrize("weight", ["none", "edge", "head"])
+    def test_aggregate(self, kind: str, weight: str, dtype: torch.dtype) -> None:
+        aggregate_call(make_graph(kind), 3, 7, dtype, weight).check("scatter")
+
+    @pytest.mark.parametrize("options", ["", "target", "target score", "target score weight"])
+    def test_attend_v1(self, kind: str, options: str, dtype: torch.dtype) -> None:
+        attend_v1_call(make_graph(kind), 3, 7, dtype, options).check("scatter")
+
+    @pytest.mark.parametrize("options", ["", "values", "attr", "values attr weight"])
+    def test_attend_v2(self, kind: str, options: str, dtype: torch.dtype) -> None:
+        attend_v2_call(make_graph(kind), 3, 7, dtype, options).check("scatter")
+
+
+@installed
+@pytest.mark.parametrize("width", [1, 16, 40, 256])
+@pytest.mark.parametrize("heads", [1, 8])
+def test_shapes(heads: int, width: int) -> None:
+    graph = make_graph("hub")
+    aggregate_call(graph, heads, width, torch.float64, "head").check("scatter")
+    attend_v1_call(graph, heads, width, torch.float64, "target weight").check("scatter")
+    attend_v2_call(graph, heads, width, torch.float64, "values").check("scatter")
+
+
+@installed
+def test_same_bits_at_every_run() -> None:
+    call = attend_v2_call(make_graph("hub", edges=2_000), 2, 8, torch.float32, "values")
+    first = call.run("scatter")
+    for _ in range(5):
+        again = call.run("scatter")
+        assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+@installed
+def test_dropout_keeps_the_mean() -> None:
+    graph = make_graph("random", edges=4_000)
+    call = attend_v1_call(graph, 2, 1, torch.float64, "target dropout")
+    call.tensors["v"] = torch.ones_like(call.tensors["v"])
+    mean = torch.stack([call.run("scatter")["out"] for _ in range(50)]).mean()
+    assert abs(float(mean) - 1) < 0.05
+
+
+@pytest.mark.skipif(find_spec("torch_scatter") is not None, reason="torch-scatter is installed")
+def test_missing_package_is_explained() -> None:
+    for choice in explain("cpu"):
+        assert "pip install --no-build-isolation torch-scatter" in choice.unavailable["scatter"]
+    graph = make_graph("random")
+    with (
+        use_implementation("scatter"),
+        pytest.raises(RuntimeError, match="cannot run 'aggregate': torch-scatter is not installed"),
+    ):
+        aggregate(torch.randn(graph.num_sources, 2), graph)
