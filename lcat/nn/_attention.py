@@ -197,7 +197,7 @@ class AttentionConv(DropInConv):
         if not self._ignores_unused_edge_attr:
             raise ValueError(message)
         if not torch.compiler.is_compiling():
-            warnings.warn(f"{message}. It is ignored here, as PyG does.", stacklevel=5)
+            warnings.warn(f"{message}. It is ignored here, as PyG does.", stacklevel=6)
 
     def _loop_features(self, kept: Tensor, graph: Graph, num_loops: int) -> Tensor:
         """The features of the added self-loops, [num_loops, D], from ``fill_value`` (PyG's rules)."""

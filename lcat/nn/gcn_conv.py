@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import zeros
 from torch_geometric.typing import Adj, OptTensor
@@ -67,9 +68,6 @@ class GCNConv(DropInConv):
 
     propagate_type = {"x": Tensor, "edge_weight": OptTensor}  # noqa: RUF012
 
-    _cached_edge_index: tuple[Tensor, Tensor] | None
-    _cached_adj_t: Any
-
     def __init__(
         self,
         in_channels: int,
@@ -104,8 +102,9 @@ class GCNConv(DropInConv):
         self.cached = cached
         self.add_self_loops = add_self_loops
         self.normalize = normalize
-        self._cached_edge_index = None
-        self._cached_adj_t = None
+        # Not annotated on the class: TorchScript could not read the annotation.
+        self._cached_edge_index: Any = None
+        self._cached_adj_t: Any = None
         self.lin = Linear(in_channels, out_channels, bias=False, weight_initializer="glorot")
         if bias:
             self.bias = Parameter(torch.empty(out_channels))
@@ -132,6 +131,12 @@ class GCNConv(DropInConv):
         Raises:
             TypeError, ValueError, IndexError: the message names the argument, what it got, and what it takes.
         """
+        if torch.jit.is_scripting():
+            return self._scripted(x, edge_index, edge_weight)
+        return self._forward(x, edge_index, edge_weight)
+
+    @torch.jit.unused
+    def _forward(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor) -> Tensor:
         name = type(self).__name__
         if isinstance(x, (tuple, list)):
             raise ValueError(
@@ -149,6 +154,19 @@ class GCNConv(DropInConv):
             nodes_first = x.movedim(self.node_dim, 0)
             out = aggregate(nodes_first, graph, weight).movedim(0, self.node_dim)
         return out if self.bias is None else out + self.bias
+
+    def _scripted(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor) -> Tensor:
+        """PyG's own steps, which TorchScript can compile; only edge_index as a plain tensor, nothing is cached."""
+        assert isinstance(edge_index, Tensor)
+        if self.normalize:
+            edge_index, edge_weight = gcn_norm(
+                edge_index, edge_weight, x.size(self.node_dim), self.improved, self.add_self_loops, self.flow, x.dtype
+            )
+        if edge_weight is None:
+            edge_weight = torch.ones(edge_index.size(1), dtype=x.dtype, device=x.device)
+        out = self.propagate(edge_index, x=self.lin(x), edge_weight=edge_weight)
+        bias = self.bias
+        return out if bias is None else out + bias
 
     # The weights of the edges ########################################################################
 

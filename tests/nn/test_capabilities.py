@@ -295,6 +295,15 @@ class TestEveryLayer:
         assert_same(layer(x, EdgeIndex(EDGES)), expected, "EdgeIndex", 1e-6)
 
 
+@pytest.mark.parametrize("options", [{}, {"normalize": False}, {"improved": True, "bias": False}])
+def test_gcn_scripts_as_in_pyg(x, options):
+    layer = lcat.nn.GCNConv(8, 4, **options)
+    scripted = torch.jit.script(layer)
+    assert_same(scripted(x, EDGES), layer(x, EDGES), "scripted", 1e-6)
+    weight = torch.rand(7)
+    assert_same(scripted(x, EDGES, weight), layer(x, EDGES, weight), "scripted, weighted", 1e-6)
+
+
 @pytest.mark.parametrize("name", ATTENTION)
 class TestAttentionLayers:
     def test_hook_sees_alpha_of_every_head(self, name, x):
