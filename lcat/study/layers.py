@@ -99,7 +99,7 @@ def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperPar
 
         Example:
             >>> from lcat.study.classifier import NodeClassifier
-    from lcat.study.hyper import HyperParameters
+            >>> from lcat.study.hyper import HyperParameters
             >>> from lcat.study.layers import build_model
             >>> model = build_model("lcat", 16, 3, HyperParameters(hidden=32, heads=8))
             >>> len(model.gnn.convs)
