@@ -63,14 +63,17 @@ struct V1Forward {
           extras.gather(edge_score, heads, edge + slot, n);
           gather_heads(extras.at, n, heads, extra);
         }
-        for (int q = 0; q < quads; ++q) {
-          for (int64_t c = 0, at = q * stride; c < stride; c += 4, at += 4) {
-            auto z = load<4>(coefficients + at) + load<4>(own + c);
-            if (edge_score) z += load<4>(extra + at);
-            store(coefficients + at, leaky(z, slope));
-            if (positive) store(above + at, add_where_positive(decltype(z){}, z, splat<4>(T(1))));
+        with_lanes<T>(stride, [&](auto lanes) __attribute__((always_inline)) {
+          constexpr int L = decltype(lanes)::value;
+          for (int q = 0; q < quads; ++q) {
+            for (int64_t c = 0, at = q * stride; c < stride; c += L, at += L) {
+              auto z = load<L>(coefficients + at) + load<L>(own + c);
+              if (edge_score) z += load<L>(extra + at);
+              store(coefficients + at, leaky(z, slope));
+              if (positive) store(above + at, add_where_positive(decltype(z){}, z, splat<L>(T(1))));
+            }
           }
-        }
+        });
         softmax.block(coefficients, n, first);
         if (!first) {
           scale_heads(shape, heads, softmax.shrink, sum);
@@ -84,16 +87,19 @@ struct V1Forward {
           scale_block(coefficients, n, heads, softmax.shrink);
         }
         if (positive) {
-          for (int64_t c = 0; c < stride; c += 4) {
-            Vector<T, 4> total{};
-            for (int64_t at = c; at < quads * stride; at += stride) {
-              const auto p = load<4>(coefficients + at) * load<4>(above + at);
-              store(above + at, p);
-              total += p;
+          with_lanes<T>(stride, [&](auto lanes) __attribute__((always_inline)) {
+            constexpr int L = decltype(lanes)::value;
+            for (int64_t c = 0; c < stride; c += L) {
+              Vector<T, L> total{};
+              for (int64_t at = c; at < quads * stride; at += stride) {
+                const auto p = load<L>(coefficients + at) * load<L>(above + at);
+                store(above + at, p);
+                total += p;
+              }
+              total = over_quads(total, [](auto a, auto b) { return a + b; });
+              store(mass + c, first ? total : load<L>(mass + c) + total);
             }
-            total = over_quads(total, [](auto a, auto b) { return a + b; });
-            store(mass + c, first ? total : load<4>(mass + c) + total);
-          }
+          });
         }
         if (dropout.active || edge_weight) multiply(slot, n, multiplier, coefficients, above);
         const auto meanwhile = [&](int b) { return soon.quad(slot + ahead + b); };
@@ -207,15 +213,18 @@ struct V1Backward {
         if (d_edge_weight) weight_gradient(slot, n, dots, ts, lses, own);
 
         // dots -> ds_ij, ts -> coefficients.
-        for (int q = 0; q < quads; ++q) {
-          for (int64_t c = 0, at = q * stride; c < stride; c += 4, at += 4) {
-            const auto z = load<4>(ts + at) + load<4>(own + c), m = load<4>(multiplier + at);
-            const auto p = exponential(leaky(z, slope) - load<4>(lses + at));
-            const auto d = p * (load<4>(dots + at) * m - load<4>(deltas + at));
-            store(dots + at, add_where_positive(d * slope, z, d * (1 - slope)));
-            store(ts + at, p * m);
+        with_lanes<T>(stride, [&](auto lanes) __attribute__((always_inline)) {
+          constexpr int L = decltype(lanes)::value;
+          for (int q = 0; q < quads; ++q) {
+            for (int64_t c = 0, at = q * stride; c < stride; c += L, at += L) {
+              const auto z = load<L>(ts + at) + load<L>(own + c), m = load<L>(multiplier + at);
+              const auto p = exponential(leaky(z, slope) - load<L>(lses + at));
+              const auto d = p * (load<L>(dots + at) * m - load<L>(deltas + at));
+              store(dots + at, add_where_positive(d * slope, z, d * (1 - slope)));
+              store(ts + at, p * m);
+            }
           }
-        }
+        });
         if (ds) {
           for (int b = n; b < quads * 4; ++b) {
             for (int64_t h = 0; h < heads; ++h) dots[quad_order(b, h, heads)] = 0;

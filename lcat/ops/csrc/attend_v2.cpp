@@ -109,28 +109,27 @@ LCAT_INLINE void differentiate(T* scores, T* dots, const T* lse, const T* delta,
       dots[quad_order(b, h, heads)] = 0;
     }
   }
-  for (int q = 0; q < quads; ++q, lse += step, delta += step) {
-    for (int64_t c = 0, at = q * stride; c < stride; c += 4, at += 4) {
-      store(scores + at, load<4>(scores + at) - load<4>(lse + c));
-    }
-  }
-  constexpr int W = kWidest<T>;
-  int64_t i = 0;
-  for (; i + W <= quads * stride; i += W) store(scores + i, exponential(load<W>(scores + i)));
-  for (; i < quads * stride; i += 4) store(scores + i, exponential(load<4>(scores + i)));
-  delta -= quads * step;
-  for (int q = 0; q < quads; ++q, delta += step) {
-    for (int64_t c = 0, at = q * stride; c < stride; c += 4, at += 4) {
-      const auto p = load<4>(scores + at);
-      if (multiplier) {
-        const auto m = load<4>(multiplier + at);
-        store(dots + at, p * (load<4>(dots + at) * m - load<4>(delta + c)));
-        store(scores + at, p * m);
-      } else {
-        store(dots + at, p * (load<4>(dots + at) - load<4>(delta + c)));
+  with_lanes<T>(stride, [&](auto lanes) __attribute__((always_inline)) {
+    constexpr int L = decltype(lanes)::value;
+    for (int q = 0; q < quads; ++q) {
+      for (int64_t c = 0, at = q * stride; c < stride; c += L, at += L) {
+        store(scores + at, load<L>(scores + at) - load<L>(lse + q * step + c));
       }
     }
-  }
+    exponential_of_block(scores, quads * stride);
+    for (int q = 0; q < quads; ++q) {
+      for (int64_t c = 0, at = q * stride; c < stride; c += L, at += L) {
+        const auto p = load<L>(scores + at), d = load<L>(delta + q * step + c);
+        if (multiplier) {
+          const auto m = load<L>(multiplier + at);
+          store(dots + at, p * (load<L>(dots + at) * m - d));
+          store(scores + at, p * m);
+        } else {
+          store(dots + at, p * (load<L>(dots + at) - d));
+        }
+      }
+    }
+  });
 }
 
 // <g, y> of each target and head, beside lse, for the pass by source: packed is [N, 2, H].

@@ -248,6 +248,26 @@ LCAT_INLINE void scale_heads(const Shape& shape, int64_t heads, const T* factor,
   }
 }
 
+// Calls body with the widest number of lanes that divides `stride`, the 4 * heads numbers of a quad.
+template <class T, class Body>
+LCAT_INLINE void with_lanes(int64_t stride, Body&& body) {
+  constexpr int W = kWidest<T>;
+  if (W > 4 && stride % W == 0) {
+    body(std::integral_constant<int, W>{});
+  } else {
+    body(std::integral_constant<int, 4>{});
+  }
+}
+
+// values[i] = e^values[i], for a count that is a multiple of four.
+template <class T>
+LCAT_INLINE void exponential_of_block(T* values, int64_t count) {
+  constexpr int W = kWidest<T>;
+  int64_t i = 0;
+  for (; i + W <= count; i += W) store(values + i, exponential(load<W>(values + i)));
+  for (; i < count; i += 4) store(values + i, exponential(load<4>(values + i)));
+}
+
 // The softmax over a node's edges, taken in blocks: running maximum and sum of each head, repeated over groups
 // of four lanes.
 template <class T>
@@ -265,34 +285,36 @@ struct Softmax {
   // scores (quad order, n edges) -> exp(score - highest). When a later block of the same node raises the
   // maximum, what was summed before must be multiplied by `shrink`.
   LCAT_INLINE void block(T* scores, int n, bool first) {
-    using V = Vector<T, 4>;
-    const int quads = whole_quads(n);
-    const int64_t stride = heads * 4;
-    for (int b = n; b < quads * 4; ++b) {  // absent edges of the last four
+    for (int b = n; b < whole_quads(n) * 4; ++b) {  // absent edges of the last four
       for (int64_t h = 0; h < heads; ++h) scores[quad_order(b, h, heads)] = -INFINITY;
     }
-    for (int64_t c = 0; c < stride; c += 4) {
-      V most = load<4>(scores + c);
-      for (int q = 1; q < quads; ++q) most = larger(most, load<4>(scores + q * stride + c));
+    with_lanes<T>(heads * 4, [&](auto lanes) __attribute__((always_inline)) {
+      block_of_lanes<decltype(lanes)::value>(scores, whole_quads(n), first);
+    });
+  }
+
+  template <int L>
+  LCAT_INLINE void block_of_lanes(T* scores, int quads, bool first) {
+    using V = Vector<T, L>;
+    const int64_t stride = heads * 4, count = quads * stride;
+    for (int64_t c = 0; c < stride; c += L) {
+      V most = load<L>(scores + c);
+      for (int64_t at = c + stride; at < count; at += stride) most = larger(most, load<L>(scores + at));
       most = over_quads(most, [](V a, V b) { return larger(a, b); });
       if (!first) {
-        const V before = load<4>(highest + c);
+        const V before = load<L>(highest + c);
         most = larger(most, before);
         store(shrink + c, exponential(before - most));
       }
       store(highest + c, most);
-      for (int q = 0; q < quads; ++q) store(scores + q * stride + c, load<4>(scores + q * stride + c) - most);
+      for (int64_t at = c; at < count; at += stride) store(scores + at, load<L>(scores + at) - most);
     }
-    constexpr int W = kWidest<T>;
-    const int64_t count = quads * stride;
-    int64_t i = 0;
-    for (; i + W <= count; i += W) store(scores + i, exponential(load<W>(scores + i)));
-    for (; i < count; i += 4) store(scores + i, exponential(load<4>(scores + i)));
-    for (int64_t c = 0; c < stride; c += 4) {
-      V sum = load<4>(scores + c);
-      for (int q = 1; q < quads; ++q) sum += load<4>(scores + q * stride + c);
+    exponential_of_block(scores, count);
+    for (int64_t c = 0; c < stride; c += L) {
+      V sum = load<L>(scores + c);
+      for (int64_t at = c + stride; at < count; at += stride) sum += load<L>(scores + at);
       sum = over_quads(sum, [](V a, V b) { return a + b; });
-      if (!first) sum += load<4>(total + c) * load<4>(shrink + c);
+      if (!first) sum += load<L>(total + c) * load<L>(shrink + c);
       store(total + c, sum);
     }
   }
@@ -315,9 +337,12 @@ struct Softmax {
 // scores[at(b, h)] *= factor[h] over a whole block.
 template <class T>
 LCAT_INLINE void scale_block(T* values, int n, int64_t heads, const T* factor) {
-  for (int q = 0; q < whole_quads(n); ++q, values += heads * 4) {
-    for (int64_t c = 0; c < heads * 4; c += 4) store(values + c, load<4>(values + c) * load<4>(factor + c));
-  }
+  with_lanes<T>(heads * 4, [&](auto lanes) __attribute__((always_inline)) {
+    constexpr int L = decltype(lanes)::value;
+    for (int q = 0; q < whole_quads(n); ++q, values += heads * 4) {
+      for (int64_t c = 0; c < heads * 4; c += L) store(values + c, load<L>(values + c) * load<L>(factor + c));
+    }
+  });
 }
 
 }  // namespace lcat

@@ -199,11 +199,19 @@ LCAT_INLINE Vector<Scalar<V>, 4> sum_each(V a, V b, V c, V d) {
   }
 }
 
-// The value of `combine` over four lanes, in each of them.
+// The value of `combine` over each group of four neighbouring lanes, in all of its lanes.
 template <class V, class Combine>
 LCAT_INLINE V over_quads(V v, Combine combine) {
-  v = combine(v, LCAT_SHUFFLE(V, v, v, 2, 3, 0, 1));
-  return combine(v, LCAT_SHUFFLE(V, v, v, 1, 0, 3, 2));
+  if constexpr (kLanes<V> == 4) {
+    v = combine(v, LCAT_SHUFFLE(V, v, v, 2, 3, 0, 1));
+    return combine(v, LCAT_SHUFFLE(V, v, v, 1, 0, 3, 2));
+  } else if constexpr (kLanes<V> == 8) {
+    v = combine(v, LCAT_SHUFFLE(V, v, v, 2, 3, 0, 1, 6, 7, 4, 5));
+    return combine(v, LCAT_SHUFFLE(V, v, v, 1, 0, 3, 2, 5, 4, 7, 6));
+  } else {
+    v = combine(v, LCAT_SHUFFLE(V, v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    return combine(v, LCAT_SHUFFLE(V, v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+  }
 }
 
 // The rows a, b, c, d of a 4 x 4 matrix become its columns.

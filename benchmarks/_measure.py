@@ -1,0 +1,96 @@
+"""Timing, memory and machine facts for the benchmarks."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# glibc's malloc gives large blocks back to the system at every free, and on small virtual machines touching fresh
+# pages is slow: that flatters whoever allocates less. The second mode keeps freed memory for the next round.
+ALLOCATORS = {
+    "default": {},
+    "keep": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "64000000000"},
+}
+
+
+def interleaved(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median milliseconds of each contender; every round runs each of them once, after one unmeasured round."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for round_ in range(rounds + 1):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if round_ > 0:
+                times[name].append((time.perf_counter() - start) * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def peak_megabytes(run: Callable[[], Any]) -> float:
+    """Most memory that ``run`` held beyond what the process held before (Linux: resident set), in MB."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
+    before = _status("VmRSS")
+    kept = run()
+    peak = _status("VmHWM") - before
+    del kept
+    return peak / 1e3
+
+
+def _status(field: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return float(line.split()[1])
+    raise RuntimeError(f"/proc/self/status has no {field}: peak memory needs Linux")
+
+
+def available_megabytes() -> float:
+    """Memory that the machine can still give."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable"):
+            return float(line.split()[1]) / 1e3
+    raise RuntimeError("/proc/meminfo has no MemAvailable")
+
+
+def copy_bandwidth(megabytes: int) -> float:
+    """Bytes read plus written per second when copying an array of this size, best of several."""
+    source = torch.rand(megabytes * 250_000)
+    target = torch.empty_like(source).fill_(0)
+    best = float("inf")
+    for _ in range(12):
+        start = time.perf_counter()
+        target.copy_(source)
+        best = min(best, time.perf_counter() - start)
+    return 2 * source.numel() * 4 / best
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load": os.getloadavg()[0],
+    }
+
+
+def geometric_mean(values: list[float]) -> float:
+    """The mean of ratios."""
+    return statistics.geometric_mean(values) if values else float("nan")

@@ -1,0 +1,308 @@
+"""Whole layers, forward and backward, against PyG, PyG compiled, DGL, torch.sparse and EdgeIndex.matmul.
+
+    python benchmarks/kernels.py                            # the whole grid, both allocator modes, JSON
+    python benchmarks/kernels.py --graphs small --heads 8 --features 16 --rounds 3 --no-compiled
+
+Layers map F features to H heads of F (GCN: to H * F). First every layer's output and gradients are compared with its
+rival's under the same weights; a wrong number stops the run. Then the contenders take turns, round by round, in one
+process. The grid is run once for each allocator mode (see ``_measure.ALLOCATORS``); the summary claims the one less
+favourable to this library. Floors are the time to read each input and write each output once (stream), and besides to
+gather the rows that no algorithm avoids (gather).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_geometric
+import torch_geometric.nn as pyg
+from _measure import (
+    ALLOCATORS,
+    available_megabytes,
+    copy_bandwidth,
+    geometric_mean,
+    interleaved,
+    machine,
+    peak_megabytes,
+)
+from torch import Tensor, nn
+
+import lcat
+import lcat.nn
+import lcat.ops
+
+warnings.filterwarnings("ignore", message=".*[Ss]parse.*")
+
+GRAPHS = {"small": (20_000, 400_000), "medium": (170_000, 1_200_000)}
+RESULTS = Path(__file__).parent / "results" / "kernels.json"
+# Rows of H * F numbers read or written once a node (stream) and gathered once an edge, forward and backward together.
+TRAFFIC = {"GCNConv": (4, 2), "GATConv": (6, 2), "GATv2Conv": (9, 4), "LCATConv": (6, 2), "LCATv2Conv": (13, 6)}
+# PyG's peak, in tensors of E * H * F numbers: what decides whether it fits.
+PYG_PEAK = {"GCNConv": 2.2, "GATConv": 4.4, "GATv2Conv": 6.4}
+TARGETS = [
+    ("GATv2Conv", "PyG GATv2Conv", "at least", 5.0),
+    ("GATConv", "PyG GATConv", "at least", 4.5),
+    ("GCNConv", "PyG GCNConv", "at least", 6.0),
+    ("GATConv", "LCATConv", "at most", 1.25),
+    ("GATv2Conv", "LCATv2Conv", "at most", 2.2),
+    ("LCATConv", "PyG GCNConv", "at least", 1.0),
+]
+
+
+def make_edges(nodes: int, edges: int) -> Tensor:
+    """Random edges with skewed degrees, sorted by target as most data sets are."""
+    draw = torch.Generator().manual_seed(0)
+    source = (torch.rand(edges, generator=draw).square() * nodes).long()
+    target = (torch.rand(edges, generator=draw).pow(1.5) * nodes).long()
+    order = torch.argsort(target * nodes + source)
+    return torch.stack([source, target])[:, order]
+
+
+def make_layers(heads: int, features: int) -> dict[str, nn.Module]:
+    """This library's layers and PyG's, pairs under the same weights."""
+    width = heads * features
+    layers: dict[str, nn.Module] = {
+        "GCNConv": lcat.nn.GCNConv(features, width),
+        "GATConv": lcat.nn.GATConv(features, features, heads=heads),
+        "GATv2Conv": lcat.nn.GATv2Conv(features, features, heads=heads),
+        "LCATConv": lcat.nn.LCATConv(features, features, heads=heads),
+        "LCATv2Conv": lcat.nn.LCATv2Conv(features, features, heads=heads),
+        "PyG GCNConv": pyg.GCNConv(features, width),
+        "PyG GCNConv cached": pyg.GCNConv(features, width, cached=True),
+        "PyG GATConv": pyg.GATConv(features, features, heads=heads),
+        "PyG GATv2Conv": pyg.GATv2Conv(features, features, heads=heads),
+    }
+    for name, layer in layers.items():
+        if name.startswith("PyG"):
+            layer.load_state_dict(layers[name.split()[1]].state_dict())
+    return layers
+
+
+def make_step(layer: Callable[..., Tensor], x: Tensor, edges: Any, parameters: list[Tensor]) -> Callable[[], Any]:
+    """One forward and backward pass, with gradients of the input and all parameters."""
+    wanted = [x, *parameters]
+    cotangent = torch.randn(layer(x, edges).shape, generator=torch.Generator().manual_seed(1))
+
+    def step() -> Any:
+        out = layer(x, edges)
+        return out, torch.autograd.grad(out, wanted, cotangent)
+
+    return step
+
+
+def sparse_rivals(x: Tensor, edge_index: Tensor, nodes: int, layer: nn.Module) -> dict[str, Callable[[], Any]]:
+    """GCN's product with a normalised matrix made beforehand: torch.sparse (CSR) and PyG's EdgeIndex."""
+    loops = torch.arange(nodes).repeat(2, 1)
+    edges = torch.cat([edge_index, loops], dim=1)
+    degree = torch.zeros(nodes).scatter_add_(0, edges[1], torch.ones(edges.shape[1]))
+    weight = degree.rsqrt()[edges[0]] * degree.rsqrt()[edges[1]]
+    matrix = torch.sparse_coo_tensor(edges.flip(0), weight, (nodes, nodes)).coalesce().to_sparse_csr()
+    index, order = torch_geometric.EdgeIndex(edges, sparse_size=(nodes, nodes)).sort_by("col")
+    sorted_weight = weight[order]
+    parameters = [layer.lin.weight, layer.bias]
+
+    def by_matrix(x: Tensor, _: Any) -> Tensor:
+        return matrix @ layer.lin(x) + layer.bias
+
+    def by_edge_index(x: Tensor, _: Any) -> Tensor:
+        return index.matmul(layer.lin(x), sorted_weight, transpose=True) + layer.bias
+
+    return {
+        "torch.sparse GCN": make_step(by_matrix, x, None, parameters),
+        "EdgeIndex.matmul GCN": make_step(by_edge_index, x, None, parameters),
+    }
+
+
+def dgl_rivals(x: Tensor, edge_index: Tensor, nodes: int, heads: int, features: int) -> dict[str, Callable[[], Any]]:
+    """DGL's layers, where DGL can be imported (its last release does not import beside a current torch)."""
+    try:
+        import dgl
+    except Exception:
+        return {}
+    loops = torch.arange(nodes)
+    graph = dgl.graph((torch.cat([edge_index[0], loops]), torch.cat([edge_index[1], loops])), num_nodes=nodes)
+    layers = {
+        "DGL GATConv": dgl.nn.GATConv(features, features, heads),
+        "DGL GATv2Conv": dgl.nn.GATv2Conv(features, features, heads),
+        "DGL GraphConv": dgl.nn.GraphConv(features, heads * features),
+    }
+    return {
+        name: make_step(lambda x, _, layer=layer: layer(graph, x), x, None, list(layer.parameters()))
+        for name, layer in layers.items()
+    }
+
+
+def check_numbers(steps: dict[str, Callable[[], Any]], layers: dict[str, nn.Module], graph: str, features: int) -> None:
+    """Outputs and gradients of each pair; L-CAT, which has no rival, against its naive path on a smaller graph."""
+    for name in ("GCNConv", "GATConv", "GATv2Conv"):
+        if f"PyG {name}" in steps:
+            _same(name, steps[name](), steps[f"PyG {name}"]())
+    nodes, edges = (count // 40 for count in GRAPHS[graph])
+    edge_index = make_edges(nodes, edges)
+    x = torch.randn(nodes, features, requires_grad=True)
+    for name in ("LCATConv", "LCATv2Conv"):
+        step = make_step(layers[name], x, edge_index, list(layers[name].parameters()))
+        with lcat.ops.use_implementation("naive"):
+            expected = step()
+        _same(name, step(), expected)
+
+
+def _same(name: str, ours: Any, theirs: Any) -> None:
+    for a, b in zip((ours[0], *ours[1]), (theirs[0], *theirs[1]), strict=True):
+        off = float((a - b).detach().abs().max() / b.detach().abs().max().clamp(min=1.0))
+        if not off < 1e-3:
+            raise SystemExit(f"{name}: numbers differ by {off:.2g}; no time is reported for wrong results")
+
+
+def floors(name: str, nodes: int, edges: int, width: int, bandwidth: dict[str, float]) -> dict[str, float]:
+    """Least milliseconds of a layer's edge part at the machine's copy bandwidth."""
+    rows, gathers = TRAFFIC[name]
+    row = width * 4
+    stream = (rows * nodes * row + 24 * edges) / bandwidth["memory"]
+    fits = nodes * row < 20e6
+    gather = stream + gathers * edges * row / bandwidth["cache" if fits else "memory"]
+    return {"stream_ms": stream * 1e3, "gather_ms": gather * 1e3}
+
+
+def run_case(graph: str, heads: int, features: int, options: argparse.Namespace, bandwidth: dict[str, float]) -> dict:
+    """Times, ratios, floors and memory of one point of the grid."""
+    nodes, edges = GRAPHS[graph]
+    torch.manual_seed(0)
+    edge_index = make_edges(nodes, edges)
+    x = torch.randn(nodes, features, requires_grad=True)
+    layers = make_layers(heads, features)
+    tensor = (edges + nodes) * heads * features * 4 / 1e6
+    room = available_megabytes() * 0.7
+    skipped = {}
+    for name, peak in PYG_PEAK.items():
+        if peak * tensor > room:
+            skipped[f"PyG {name}"] = f"needs {peak * tensor / 1e3:.0f} GB"
+    if "PyG GCNConv" in skipped:
+        skipped["PyG GCNConv cached"] = skipped["PyG GCNConv"]
+    active = {name: layer for name, layer in layers.items() if name not in skipped}
+    steps = {name: make_step(layer, x, edge_index, list(layer.parameters())) for name, layer in active.items()}
+    steps |= sparse_rivals(x, edge_index, nodes, layers["GCNConv"])
+    check_numbers(steps, layers, graph, features)
+    if options.compiled and graph in options.compiled_graphs:
+        for name in ("PyG GATConv", "PyG GATv2Conv", "PyG GCNConv"):
+            if name in active:
+                torch._dynamo.reset()
+                compiled = torch.compile(active[name])
+                steps[f"{name} compiled"] = make_step(compiled, x, edge_index, list(active[name].parameters()))
+    steps |= dgl_rivals(x, edge_index, nodes, heads, features)
+    case: dict[str, Any] = {"graph": graph, "heads": heads, "features": features, "skipped": skipped}
+    case["milliseconds"] = interleaved(steps, options.rounds)
+    case["floors"] = {name: floors(name, nodes, edges + nodes, heads * features, bandwidth) for name in TRAFFIC}
+    if options.memory:
+        case["peak_megabytes"] = {name: peak_megabytes(steps[name]) for name in active}
+    return case
+
+
+def print_case(case: dict) -> None:
+    times = case["milliseconds"]
+    print(f"\n{case['graph']}, {case['heads']} heads of {case['features']}")
+    for name, ms in times.items():
+        line = f"  {name:<24}{ms:9.1f} ms"
+        if name in case["floors"]:
+            floor = case["floors"][name]
+            line += f"   {ms / floor['stream_ms']:5.1f} x stream, {ms / floor['gather_ms']:4.1f} x gather floor"
+        rival = times.get(f"PyG {name}")
+        if rival is not None:
+            line += f"   PyG / ours {rival / ms:5.2f}"
+        if case.get("peak_megabytes", {}).get(name) is not None:
+            line += f"   peak {case['peak_megabytes'][name]:.0f} MB"
+        print(line)
+    for name, why in case["skipped"].items():
+        print(f"  {name:<24}skipped: {why}")
+    sys.stdout.flush()
+
+
+def summarise(modes: dict[str, list[dict]]) -> list[dict]:
+    """Each target in the allocator mode less favourable to this library."""
+    rows = []
+    for ours, rival, sense, limit in TARGETS:
+        found = {}
+        for mode, cases in modes.items():
+            ratios = [c["milliseconds"][rival] / c["milliseconds"][ours] for c in cases if rival in c["milliseconds"]]
+            found[mode] = geometric_mean(ratios)
+        value = min(found.values()) if sense == "at least" else max(found.values())
+        met = value >= limit if sense == "at least" else value <= limit
+        row = {"what": f"{rival} / {ours}", "target": f"{sense} {limit}", "ratio": value, "met": met, "modes": found}
+        rows.append(row)
+    for cases in modes.values():
+        for case in cases:
+            peaks = case.get("peak_megabytes", {})
+            if (case["heads"], case["features"]) == (8, 64) and "PyG GATv2Conv" in peaks:
+                value = peaks["PyG GATv2Conv"] / peaks["GATv2Conv"]
+                what = f"peak memory, PyG / ours, GATv2Conv, 8 x 64, {case['graph']}"
+                rows.append({"what": what, "target": "at least 20", "ratio": value, "met": value >= 20})
+    return rows
+
+
+def run_mode(options: argparse.Namespace) -> None:
+    """The grid in this process, under whatever allocator it was started with."""
+    torch.set_num_threads(options.threads)
+    bandwidth = {"memory": copy_bandwidth(512), "cache": copy_bandwidth(8)}
+    cases = []
+    for graph in options.graphs:
+        for heads in options.heads:
+            for features in options.features:
+                case = run_case(graph, heads, features, options, bandwidth)
+                print_case(case)
+                cases.append(case)
+                Path(options.worker).write_text(
+                    json.dumps({"machine": machine(), "bandwidth": bandwidth, "cases": cases})
+                )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--graphs", nargs="+", default=list(GRAPHS), choices=list(GRAPHS))
+    parser.add_argument("--heads", nargs="+", type=int, default=[1, 8])
+    parser.add_argument("--features", nargs="+", type=int, default=[16, 32, 64])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--allocators", nargs="+", default=list(ALLOCATORS), choices=list(ALLOCATORS))
+    parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--compiled-graphs", nargs="+", default=["small"], help="compiling takes long on 2 cores")
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--worker", default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        return run_mode(options)
+
+    modes, facts = {}, {}
+    for allocator in options.allocators:
+        print(f"\n== allocator mode: {allocator}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            found = Path(folder) / "mode.json"
+            memory = [] if allocator == "default" else ["--no-memory"]  # kept pages would hide the peak
+            command = [sys.executable, __file__, *sys.argv[1:], "--worker", str(found), *memory]
+            subprocess.run(command, check=True, env={**os.environ, **ALLOCATORS[allocator]})
+            facts[allocator] = json.loads(found.read_text())
+            modes[allocator] = facts[allocator]["cases"]
+    summary = summarise(modes)
+    print("\n== geometric means over the grid, in the allocator mode less favourable to lcat")
+    for row in summary:
+        print(f"  {row['what']:<52}{row['ratio']:7.2f}   target {row['target']:<14}{'met' if row['met'] else 'MISSED'}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    versions = {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__}
+    command = "python benchmarks/kernels.py " + " ".join(sys.argv[1:])
+    result = {"command": command.strip(), "versions": versions, "summary": summary, "modes": facts}
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()
