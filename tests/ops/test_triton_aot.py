@@ -18,7 +18,7 @@ import pytest
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 
 SCRIPT = Path(__file__).with_name("triton_aot.py")
-MOST_REGISTERS = 168  # of the kernels without edge attributes: at least 12 warps fit on a multiprocessor
+MOST_REGISTERS = 184  # of the kernels without edge attributes: at least 11 warps fit on a multiprocessor
 ALL_REGISTERS = 255  # what the hardware has; beyond it numbers go to memory
 
 

@@ -31,9 +31,10 @@ _PROGRAMS = 4096
 _MATRIX_PROGRAMS = 1024
 _MATRIX_COMPONENTS = 4  # of edge_attr that one program of that pass takes at once
 
-# Registers a thread (see launch): all there are where edge attributes come in, else 12 warps a multiprocessor.
+# Registers a thread (see launch): all there are where edge attributes come in; what the widest rows need in the pass
+# along the in-edges. No limit elsewhere: the assembler would use it up and leave room for fewer warps.
 _ALL_REGISTERS = 255
-_TARGET_REGISTERS = 168
+_WIDE_REGISTERS = 184
 
 
 def forward(
@@ -159,7 +160,7 @@ def _target_pass(
         target_kernel,
         (programs, tile.head_blocks),
         tile.warps,
-        registers=_registers(edge_attr, _TARGET_REGISTERS),
+        registers=_registers(edge_attr, _WIDE_REGISTERS if tile.warps > 1 else None),
         GRAD=grad,
         OUT=out,
         LSE=lse,
