@@ -201,66 +201,69 @@ def bars_and_stripes(side: int = 4) -> Tensor:
     return torch.unique(torch.cat((bars, stripes)), dim=0)
 
 
+def _each(cores: Tensor, images: Tensor) -> Tensor:
+    """``-log p`` of every image."""
+    N, D, _ = cores.shape
+    A = cores.view(N, D, 2, D).transpose(1, 2)
+    v = torch.zeros(len(images), 1, D, dtype=cores.dtype)
+    v[:, 0, 0] = 1
+    for site in range(N):
+        v = v @ A[site][images[:, site]]
+    return -v.abs().square().sum((1, 2)).clamp_min(1e-30).log()
+
+
 def born_loss(cores: Tensor, images: Tensor) -> Tensor:
     """Mean ``-log p`` under a matrix product state: ``p(x) = |e_1^T A_1[x_1] ... A_N[x_N]|^2``.
 
-    The cores ``(N, 2 D, D)`` have orthonormal columns, so the probabilities of all images add up to one.
+    The cores ``(N, D, 2 D)`` have orthonormal rows, ``sum_s A[s] A[s]^H = I`` (right-canonical), so the
+    probabilities of all images add up to one.
     """
-    N, _, D = cores.shape
-    A = cores.view(N, 2, D, D)
-    v = torch.zeros(len(images), 1, D, dtype=cores.dtype)
-    v[:, 0, 0] = 1
-    for site in range(N):
-        v = v @ A[site][images[:, site]]
-    return -v.abs().square().sum((1, 2)).clamp_min(1e-30).log().mean()
+    return _each(cores, images).mean()
 
 
-def born_machine(steps: int = 400, bond: int = 8) -> dict[str, Any]:
-    """A unitary Born machine in complex64 on 4 x 4 bars and stripes; the optimum is the log of their number."""
+def born_machine(steps: int = 400, bond: int = 20) -> dict[str, Any]:
+    """A unitary Born machine in complex64 on 4 x 4 bars and stripes; the bound is the log of their number.
+
+    The bound is that of any distribution; bond 20 reaches it, bond 8 does not. Best of three learning rates.
+    """
     images = bars_and_stripes()
+    everything = torch.cartesian_prod(*[torch.tensor([0, 1])] * 16)
     best = float(torch.tensor(float(len(images))).log())
-    methods: dict[str, Callable[[Any], Any]] = {
-        "POGO, vadam": lambda p: POGO(p, lr=0.1, base="vadam"),
-        "POGO, sgd": lambda p: POGO(p, lr=1.0, momentum=0.9),
-        "RiemannianAdam, qr": lambda p: RiemannianAdam(p, lr=0.1),
-        "RiemannianSGD, qr": lambda p: RiemannianSGD(p, lr=1.0, momentum=0.9),
-        "Landing, vadam": lambda p: Landing(p, lr=0.1, base="vadam"),
+    methods: dict[str, Callable[[Any, float], Any]] = {
+        "POGO, vadam": lambda p, lr: POGO(p, lr=lr, base="vadam"),
+        "POGO, sgd": lambda p, lr: POGO(p, lr=10 * lr, momentum=0.9),
+        "RiemannianAdam, qr": lambda p, lr: RiemannianAdam(p, lr=lr),
+        "RiemannianSGD, qr": lambda p, lr: RiemannianSGD(p, lr=10 * lr, momentum=0.9),
+        "Landing, vadam": lambda p, lr: Landing(p, lr=lr, base="vadam"),
     }
-    results: dict[str, Any] = {"optimum": best, "images": len(images)}
+    results: dict[str, Any] = {"bound": best, "images": len(images), "bond": bond}
     for name, maker in methods.items():
-        torch.manual_seed(0)
-        cores = nn.Parameter(orthonormal((16, bond, 2 * bond), torch.complex64, "cpu").mT.contiguous())
-        optimizer = maker([cores])
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        seconds = 0.0
-        for _ in range(steps):
-            optimizer.zero_grad()
-            born_loss(cores, images).backward()
-            start = time.perf_counter()
-            optimizer.step()
-            seconds += time.perf_counter() - start
-            schedule.step()
-        loss, error = float(born_loss(cores, images).detach()), orthogonality_error(cores)
-        everything = torch.cartesian_prod(*[torch.tensor([0, 1])] * 16)
-        total = 0.0
-        with torch.no_grad():
-            for part in everything.split(8192):
-                total += float(torch.exp(-_each(cores, part)).sum())
-        results[name] = {"gap": loss - best, "loss": loss, "error": error, "total_probability": total,
-                         "ms_per_step": 1e3 * seconds / steps}  # fmt: skip
-        print(f"  {name:<38} -log p {loss:.4f} (best {best:.4f})  error {error:.1e}  sum of p {total:.6f}")
+        found = []
+        for lr in (0.1, 0.3, 1.0):
+            torch.manual_seed(0)
+            cores = nn.Parameter(orthonormal((16, bond, 2 * bond), torch.complex64, "cpu"))
+            optimizer = maker([cores], lr)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+            seconds = 0.0
+            for _ in range(steps):
+                optimizer.zero_grad()
+                born_loss(cores, images).backward()
+                start = time.perf_counter()
+                optimizer.step()
+                seconds += time.perf_counter() - start
+                schedule.step()
+            loss = float(born_loss(cores, images).detach())
+            found.append({"lr": optimizer.defaults["lr"], "loss": loss, "above_bound": loss - best,
+                          "error": orthogonality_error(cores), "ms_per_step": 1e3 * seconds / steps,
+                          "cores": cores.detach()})  # fmt: skip
+        chosen = min(found, key=lambda outcome: outcome["loss"])
+        total = sum(float(torch.exp(-_each(chosen["cores"], part)).sum()) for part in everything.split(8192))
+        if abs(total - 1) > 1e-2:
+            raise SystemExit(f"Born machine, {name}: the probabilities add up to {total}, not to one")
+        results[name] = {k: v for k, v in chosen.items() if k != "cores"} | {"total_probability": total}
+        print(f"  {name:<38} -log p {chosen['loss']:.4f} (bound {best:.4f})  error {chosen['error']:.1e}  "
+              f"sum of p {total:.6f}  lr {chosen['lr']:g}")  # fmt: skip
     return results
-
-
-def _each(cores: Tensor, images: Tensor) -> Tensor:
-    """``-log p`` of every image."""
-    N, _, D = cores.shape
-    A = cores.detach().view(N, 2, D, D)
-    v = torch.zeros(len(images), 1, D, dtype=cores.dtype)
-    v[:, 0, 0] = 1
-    for site in range(N):
-        v = v @ A[site][images[:, site]]
-    return -v.abs().square().sum((1, 2)).clamp_min(1e-38).log()
 
 
 def solve_all(device: str, scale: str) -> dict[str, Any]:
