@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["NativeStatus", "call", "chunks", "native_status"]
+__all__ = ["NativeStatus", "call", "chunks", "group_edges", "native_status"]
 
 # What a processor that torch describes by the first word can run, best first.
 _RUNNABLE = {"AVX512": ("avx512", "avx2", "baseline"), "AVX2": ("avx2", "baseline")}
@@ -53,12 +53,35 @@ _SIGNATURES = {
 _C_TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
 
 
+def group_edges(row: Tensor, other: Tensor, rows: int, others: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges grouped by ``row`` and ordered inside by ``other``, then by position: ``pointer, other, edge``.
+
+    Args:
+        row: ``[E]`` int64 on the CPU, in ``[0, rows]``; edges with ``row == rows`` are dead and come last.
+        other: ``[E]`` int64 in ``[0, others]``.
+        rows: number of groups; fewer than 2**31 nodes and edges.
+        others: number of nodes at the other side.
+    """
+    assert _LIBRARY is not None
+    count = row.shape[0]
+    pointer = row.new_empty(rows + 2)
+    far, edge = (row.new_empty(count, dtype=torch.int32) for _ in range(2))
+    row, other = row.contiguous(), other.contiguous()
+    arguments = [row.data_ptr(), other.data_ptr(), count, rows + 1, others + 1]
+    arguments += [pointer.data_ptr(), far.data_ptr(), edge.data_ptr()]
+    if _LIBRARY.lcat_group_edges(*arguments):
+        raise MemoryError(f"no memory to sort {count} edges")
+    return pointer[: rows + 1], far, edge
+
+
 def _declare(library: ctypes.CDLL) -> None:
     for name, letters in _SIGNATURES.items():
         for suffix in _TYPES.values():
             function = getattr(library, f"lcat_{name}_{suffix}")
             function.argtypes = [*(_C_TYPES[letter] for letter in letters.replace(" ", "")), ctypes.c_int]
             function.restype = ctypes.c_int
+    library.lcat_group_edges.argtypes = [_C_TYPES[letter] for letter in "ppiiippp"]
+    library.lcat_group_edges.restype = ctypes.c_int
     library.lcat_chunks.argtypes = []
     library.lcat_chunks.restype = ctypes.c_int64
 
@@ -73,10 +96,13 @@ def _load() -> tuple[ctypes.CDLL | None, NativeStatus]:
             continue
         try:
             library = ctypes.CDLL(str(path))
+            _declare(library)
         except OSError as error:
             problems.append(f"{path.name} does not load: {error}")
             continue
-        _declare(library)
+        except AttributeError as error:
+            problems.append(f"{path.name} was built from another version of the sources ({error}): reinstall lcat")
+            continue
         return library, NativeStatus(name, str(path), "; ".join(problems) or None)
     remedy = "install a C++ compiler (g++ or clang++) and reinstall: pip install --force-reinstall --no-deps lcat-gnn"
     return None, NativeStatus(None, None, "; ".join(problems) + f" ({remedy})")

@@ -163,7 +163,7 @@ def guarded_memory() -> Iterator[list[Tensor]]:
         count = int(torch.Size(shape).numel())
         frame = plain(self, count + 2 * GUARD, **options)
         frame.fill_(CANARY)
-        frame[GUARD : GUARD + count] = float("nan")
+        frame[GUARD : GUARD + count] = float("nan") if frame.is_floating_point() else -1
         frames.append(frame)
         return frame[GUARD : GUARD + count].view(shape)
 

@@ -54,7 +54,7 @@ def aggregate(x: Tensor, graph: Graph, edge_weight: Tensor | None = None) -> Ten
     asked = {
         "edge_weight": edge_weight is not None,
         "large graph": too_large(graph),
-        "transform": transformed(x, edge_weight),
+        "transform": transformed(x, edge_weight, graph.source),
     }
     call = Call(x.device, x.dtype, frozenset(name for name, used in asked.items() if used))
     chosen = _PRIMITIVE.choose(call)

@@ -79,7 +79,7 @@ def attend_v1(
         "dropout": dropout > 0,
         "slope above 1": negative_slope > 1,
         "large graph": too_large(graph),
-        "transform": transformed(s, t, v, edge_score, edge_weight),
+        "transform": transformed(s, t, v, edge_score, edge_weight, graph.source),
     }
     call = Call(v.device, v.dtype, frozenset(name for name, used in asked.items() if used))
     chosen = _PRIMITIVE.choose(call)

@@ -91,7 +91,7 @@ def attend_v2(
         "other value width": v is not k and v.shape[1:] != k.shape[1:],
         "slope above 1": negative_slope > 1,
         "large graph": too_large(graph),
-        "transform": transformed(k, q, v, att, edge_key, edge_attr, edge_matrix, edge_weight),
+        "transform": transformed(k, q, v, att, edge_key, edge_attr, edge_matrix, edge_weight, graph.source),
     }
     call = Call(v.device, v.dtype, frozenset(name for name, used in asked.items() if used))
     chosen = _PRIMITIVE.choose(call)

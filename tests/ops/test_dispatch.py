@@ -1,0 +1,96 @@
+"""Which implementation serves a call, and what is said about it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from lcat.ops import _native, aggregate, attend_v1, attend_v2, explain, use_implementation
+from lcat.ops._fused import native_objection
+from lcat.ops.dispatch import Call
+from tests.ops.cases import attend_v2_call, distance, make_graph
+
+native = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
+
+
+def chosen(**options) -> dict[str, str]:
+    return {choice.primitive: choice.implementation for choice in explain(**options)}
+
+
+@native
+def test_native_serves_the_cpu() -> None:
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        assert set(chosen(device="cpu", dtype=dtype).values()) == {"native"}
+    assert set(chosen(device="meta").values()) == {"naive"}
+
+
+@native
+@pytest.mark.parametrize(
+    ("feature", "reason"),
+    [
+        ("edge_key", "edge_attr and edge_matrix"),
+        ("wide edge_attr", "at most 16"),
+        ("other value width", "one shape"),
+        ("slope above 1", "slopes up to 1"),
+        ("large graph", "31 bits"),
+        ("transform", "naive path"),
+    ],
+)
+def test_what_falls_back_is_said(feature: str, reason: str) -> None:
+    for choice in explain(features=frozenset({feature})):
+        assert choice.implementation == "naive"
+        assert reason in choice.unavailable["native"]
+
+
+@native
+def test_calls_that_fall_back_compute_the_same() -> None:
+    graph = make_graph("random")
+    k, q, att = torch.randn(graph.num_sources, 2, 3), torch.randn(graph.num_targets, 2, 3), torch.randn(2, 3)
+    attr, matrix = torch.randn(graph.num_edges, 20), torch.randn(6, 20)
+    calls = [
+        lambda: attend_v2(k, q, k, att, graph, edge_attr=attr, edge_matrix=matrix),
+        lambda: attend_v2(k, q, k, att, graph, edge_key=(attr @ matrix.T).view(-1, 2, 3)),
+        lambda: attend_v2(k, q, torch.ones(graph.num_sources, 2, 5), att, graph),
+        lambda: attend_v2(k, q, k, att, graph, negative_slope=1.5),
+        lambda: aggregate(torch.arange(graph.num_sources), graph),
+    ]
+    for call in calls:
+        with use_implementation("naive"):
+            expected = call()
+        assert torch.equal(call(), expected)
+    assert distance(calls[0](), calls[1]()) < 1e-5
+
+
+def test_asking_by_name_for_what_cannot_serve_is_refused() -> None:
+    graph = make_graph("random")
+    with use_implementation("triton"), pytest.raises(RuntimeError, match=r"'triton' was asked for.*it runs on GPUs"):
+        aggregate(torch.randn(graph.num_sources, 2), graph)
+    with pytest.raises(ValueError, match=r"there is no implementation 'fast'"), use_implementation("fast"):
+        pass
+
+
+def test_environment_switch() -> None:
+    code = "import lcat.ops; print(*[c.implementation for c in lcat.ops.explain()])"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, env={"LCAT_IMPLEMENTATION": "naive", "PATH": ""}, capture_output=True, text=True)
+    assert found.stdout.split() == ["naive"] * 3, found.stderr
+
+
+def test_objections_of_types_and_devices() -> None:
+    assert "not int64" in str(native_objection(Call(torch.device("cpu"), torch.int64))) or not _native.STATUS.path
+    assert native_objection(Call(torch.device("cuda"), torch.float32)) == "it runs on the CPU"
+
+
+def test_edge_attr_and_edge_matrix_come_together() -> None:
+    graph = make_graph("random")
+    call = attend_v2_call(graph, 2, 3, torch.float32, "attr")
+    k, q, att, attr = (call.tensors[name] for name in ("k", "q", "att", "edge_attr"))
+    with pytest.raises(ValueError, match="'edge_matrix' is missing"):
+        attend_v2(k, q, k, att, graph, edge_attr=attr)
+    with pytest.raises(ValueError, match=r"\[H \* F, D\], here H \* F = 6"):
+        attend_v2(k, q, k, att, graph, edge_attr=attr, edge_matrix=torch.randn(5, 3))
+    with pytest.raises(ValueError, match="'edge_score' has shape"):
+        attend_v1(torch.randn(graph.num_sources, 2), None, k, graph, edge_score=torch.randn(3, 2))
