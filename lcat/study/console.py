@@ -71,4 +71,4 @@ def _score(row: SummaryRow) -> Text:
 
 def _short(dataset: str) -> str:
     """The name without what all graphs of the model have in common, to keep columns narrow."""
-    return dataset.replace("csbm:", "").replace(",n=400", "")
+    return dataset.replace("csbm:", "").replace(",n=300", "")

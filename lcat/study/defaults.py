@@ -16,10 +16,10 @@ __all__ = ["DEMO_DATASETS", "DEMO_LAYERS", "default_hyper_parameters", "defaults
 
 #: What ``lcat study`` runs without arguments: one graph model in which each family wins and fails.
 DEMO_DATASETS = (
-    "csbm:easy,q=0.1,n=400",
-    "csbm:easy,q=0.5,n=400",
-    "csbm:hard,q=0.1,n=400",
-    "csbm:hard,q=0.3,n=400",
+    "csbm:easy,q=0.1,n=300",
+    "csbm:easy,q=0.5,n=300",
+    "csbm:hard,q=0.1,n=300",
+    "csbm:hard,q=0.3,n=300",
 )
 DEMO_LAYERS = (
     "gcn",
@@ -62,8 +62,8 @@ _TABLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "csbm": (
         # One layer, as in the theory. lambda2 starts where a node weighs about as much as its neighbourhood of some
-        # two hundred: from 0.5 on such a graph the averages already forget the node, and its gradient vanishes.
-        {"hidden": 8, "heads": 4, "depth": 1, "dropout": 0.0, "lr": 0.05, "weight_decay": 0.0, "epochs": 60},
+        # one hundred: from 0.5 on such a graph the averages already forget the node, and its gradient vanishes.
+        {"hidden": 8, "heads": 2, "depth": 1, "dropout": 0.0, "lr": 0.05, "weight_decay": 0.0, "epochs": 60},
         {"lambda2_init": 0.01},
     ),
     "other": ({"hidden": 64, "heads": 8, "dropout": 0.5, "lr": 0.01, "weight_decay": 5e-4, "epochs": 200}, {}),

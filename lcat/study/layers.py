@@ -85,25 +85,25 @@ THEORY_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _THEORY)
 def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperParameters) -> nn.Module:
     """The model of one cell.
 
-        ``hyper.hidden`` is the width of a hidden layer, all heads together: GCN and an attention layer of one study
-        have the same width unless their own defaults say otherwise. The last layer averages its heads.
+    ``hyper.hidden`` is the width of a hidden layer, all heads together: GCN and an attention layer of one study
+    have the same width unless their own defaults say otherwise. The last layer averages its heads.
 
-        Args:
-            layer: a name of :data:`LAYERS`.
-            in_channels: number of features.
-            out_channels: number of classes.
-            hyper: its settings.
+    Args:
+        layer: a name of :data:`LAYERS`.
+        in_channels: number of features.
+        out_channels: number of classes.
+        hyper: its settings.
 
-        Raises:
-            ValueError: for an unknown layer.
+    Raises:
+        ValueError: for an unknown layer.
 
-        Example:
-            >>> from lcat.study.classifier import NodeClassifier
-            >>> from lcat.study.hyper import HyperParameters
-            >>> from lcat.study.layers import build_model
-            >>> model = build_model("lcat", 16, 3, HyperParameters(hidden=32, heads=8))
-            >>> len(model.gnn.convs)
-            2
+    Example:
+        >>> from lcat.study.classifier import NodeClassifier
+        >>> from lcat.study.hyper import HyperParameters
+        >>> from lcat.study.layers import build_model
+        >>> model = build_model("lcat", 16, 3, HyperParameters(hidden=32, heads=8))
+        >>> len(model.gnn.convs)
+        2
     """
     if layer not in LAYERS:
         raise ValueError(f"layer must be one of {', '.join(LAYERS)}; got {layer!r}")
