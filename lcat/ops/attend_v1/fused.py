@@ -50,7 +50,7 @@ def _run_forward(backend: Any, *arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _run_backward(backend: Any, *arguments: Any) -> tuple[Tensor, ...]:
-    grad, *tensors = contiguous(arguments[:6])
+    grad, tensors = arguments[0].contiguous(), contiguous(arguments[1:6])
     out, lse, positive, mass = arguments[6:10]
     csr, csc, (slope, dropout, seed, keep_positive, needs) = arguments[10:13], arguments[13:16], arguments[16:]
     saved = (out, lse, positive if keep_positive else None, mass if keep_positive else None)

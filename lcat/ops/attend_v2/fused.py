@@ -49,7 +49,7 @@ def _run_forward(backend: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
 
 
 def _run_backward(backend: Any, *arguments: Any) -> tuple[Tensor, ...]:
-    grad, *tensors = contiguous(arguments[:8])
+    grad, tensors = arguments[0].contiguous(), contiguous(arguments[1:8])
     out, lse = arguments[8:10]
     csr, csc, (slope, dropout, seed, needs) = arguments[10:13], arguments[13:16], arguments[16:]
     gradients = backend.backward(

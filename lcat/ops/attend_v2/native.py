@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from lcat.graph import SortedEdges
@@ -108,7 +109,9 @@ def backward(
     )
 
 
-def _edge_features(edge_attr: Tensor | None, edge_matrix: Tensor | None, dtype):
+def _edge_features(
+    edge_attr: Tensor | None, edge_matrix: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor | None, int]:
     """The features, the transposed matrix (a row of it is added to a row of keys) and their number."""
     if edge_attr is None or edge_matrix is None:
         return None, None, 0
