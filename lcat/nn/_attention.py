@@ -294,6 +294,8 @@ class AttentionConv(DropInConv):
             out = self._add_residual(out, nodes)
         if self.bias is not None:
             out = out + self.bias
+        elif self.res is None and out.requires_grad:
+            out = out.clone()  # kernels keep their output for the backward pass; an in-place activation must not hit it
         if alpha is None:
             return out
         if batch is not None:

@@ -37,13 +37,18 @@ def check_features(
         raise ValueError(
             f"'{name}' of {layer} is on {x.device}, the layer is on {weight.device}: move one with .to(...)"
         )
-    if isinstance(weight, UninitializedParameter) or (not x.is_meta and torch.is_autocast_enabled(x.device.type)):
+    if isinstance(weight, UninitializedParameter) or under_autocast(x):
         return
     if x.dtype != weight.dtype:
         raise ValueError(
             f"'{name}' of {layer} has dtype {x.dtype}, the layer's weights {weight.dtype}: convert one with "
             f".to(...), or run under torch.autocast"
         )
+
+
+def under_autocast(x: Tensor) -> bool:
+    """Autocast is on for the device of ``x`` (torch refuses the question for meta tensors)."""
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
 
 
 def check_edge_device(layer: str, edges: EdgeList, device: torch.device) -> None:

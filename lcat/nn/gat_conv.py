@@ -14,6 +14,7 @@ from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size
 from torch_geometric.utils import softmax
 
 from lcat.nn._attention import AttentionConv, Edges, Nodes
+from lcat.nn._checks import under_autocast
 from lcat.ops import attend_v1
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -189,9 +190,25 @@ class GATConv(AttentionConv):
         """``[N, H']`` scores of the nodes at the two positions."""
         del edges
         p0, p1 = projected
-        s = (p0 * self.att_src).sum(dim=-1)
-        t = None if p1 is None else (p1 * self.att_dst).sum(dim=-1)
-        return self._fold(s, nodes), None if t is None else self._fold(t, nodes)
+        s = self._scalar(nodes.x[0], p0, self.lin if self.lin is not None else self.lin_src, self.att_src)
+        if p1 is None:
+            return self._fold(s, nodes), None
+        t = self._scalar(nodes.x[1], p1, self.lin if self.lin is not None else self.lin_dst, self.att_dst)
+        return self._fold(s, nodes), self._fold(t, nodes)
+
+    def _scalar(self, x: Any, projected: Tensor, linear: Any, attention: Tensor) -> Tensor:
+        """``a . Theta x`` for every node and head, [.., N, H].
+
+        ``(a Theta) x`` is the same and reads ``x`` instead of the H times wider projection, forward and backward. Not
+        under autocast, where it would round the scores to half precision.
+        """
+        plain = type(linear) is Linear and x.layout == torch.strided and not linear._forward_hooks
+        if not plain or under_autocast(x):
+            return (projected * attention).sum(dim=-1)
+        heads = (self.heads, self.out_channels)
+        weight = (linear.weight.unflatten(0, heads) * attention.squeeze(0).unsqueeze(-1)).sum(dim=1)
+        bias = None if linear.bias is None else (linear.bias.unflatten(0, heads) * attention.squeeze(0)).sum(dim=-1)
+        return F.linear(x, weight, bias)
 
     def _strength(self) -> Tensor | float:
         """The factor of the score: 1 here, lambda1 in L-CAT."""

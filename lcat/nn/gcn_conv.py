@@ -147,13 +147,16 @@ class GCNConv(DropInConv):
         num_nodes = x.shape[self.node_dim]
         graph, given, weight = self._weighted_graph(x, edge_index, edge_weight, num_nodes)
 
-        x = self.lin(x)
         if self._wants_messages():
-            out = self._by_messages(x, graph, given, weight)
+            out = self._by_messages(self.lin(x), graph, given, weight)
+        elif x.layout == torch.strided and x.shape[-1] < self.out_channels:
+            out = self.lin(self._sum(x, graph, weight))  # the sum is linear: take it where rows are narrower
         else:
-            nodes_first = x.movedim(self.node_dim, 0)
-            out = aggregate(nodes_first, graph, weight).movedim(0, self.node_dim)
+            out = self._sum(self.lin(x), graph, weight)
         return out if self.bias is None else out + self.bias
+
+    def _sum(self, x: Tensor, graph: Graph, weight: Tensor | None) -> Tensor:
+        return aggregate(x.movedim(self.node_dim, 0), graph, weight).movedim(0, self.node_dim)
 
     def _scripted(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor) -> Tensor:
         """PyG's own steps, which TorchScript can compile; only edge_index as a plain tensor, nothing is cached."""

@@ -112,7 +112,8 @@ class LCATConv(LCATMixin, GATConv):
             both = torch.cat([s0, s1], dim=-1)
             a0, a1 = self._averaged(both, both, edges, nodes, lambda2).chunk(2, dim=-1)
             return a0, a1
-        sent = self._fold((projected[0] * self.att_dst).sum(dim=-1), nodes)
+        linear = self.lin if self.lin is not None else self.lin_src
+        sent = self._fold(self._scalar(nodes.x[0], projected[0], linear, self.att_dst), nodes)
         if s1 is None:  # a target without features scores 0, here as in GATConv
             s1 = sent.new_zeros(nodes.counts[1], sent.shape[1])
         return s0, self._averaged(s1, sent, edges, nodes, lambda2)

@@ -274,6 +274,13 @@ class TestEveryLayer:
         assert seen[-1] == "propagate"
         assert_same(layer(x, EDGES), plain, "hooks removed", 0.0)
 
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_in_place_activation(self, name, x, bias):
+        layer = make(name, bias=bias)
+        expected = torch.autograd.grad(layer(x, EDGES).relu().square().sum(), list(layer.parameters()))
+        found = torch.autograd.grad(layer(x, EDGES).relu_().square().sum(), list(layer.parameters()))
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
     def test_sequential_and_summary(self, name, x):
         layer = make(name)
         model = pyg.Sequential("x, edge_index", [(layer, "x, edge_index -> x"), torch.nn.ReLU()])
