@@ -35,7 +35,7 @@ class HyperParameters(_Settings):
         attention_dropout: on the attention coefficients; ``None`` takes ``dropout``.
         norm: ``"none"``, ``"batch"`` or ``"layer"``, between layers.
         lambda1_init, lambda2_init: where L-CAT's learned scalars start.
-        optimizer, lr, weight_decay, schedule, warmup, epochs, patience, clip_norm: see
+        optimizer, lr, weight_decay, scalar_lr, schedule, warmup, epochs, patience, clip_norm: see
             :class:`lcat.train.FitConfig`; patience 0 means no early stopping.
 
     Example:
@@ -56,6 +56,7 @@ class HyperParameters(_Settings):
     optimizer: str = "adam"
     lr: float = Field(0.01, gt=0)
     weight_decay: float = Field(5e-4, ge=0)
+    scalar_lr: float = Field(1.0, gt=0)
     schedule: str = "constant"
     warmup: int = Field(0, ge=0)
     epochs: int = Field(200, ge=1)
@@ -70,6 +71,7 @@ class HyperParameters(_Settings):
             optimizer=self.optimizer,
             lr=self.lr,
             weight_decay=self.weight_decay,
+            scalar_lr=self.scalar_lr,
             schedule=self.schedule,
             warmup=self.warmup,
             clip_norm=self.clip_norm,
@@ -99,6 +101,7 @@ class Overrides(_Settings):
     optimizer: str | None = None
     lr: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)
+    scalar_lr: float | None = Field(default=None, gt=0)
     schedule: str | None = None
     warmup: int | None = Field(default=None, ge=0)
     epochs: int | None = Field(default=None, ge=1)

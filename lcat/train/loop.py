@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lcat.data.splits import Split
 from lcat.train.metrics import metric_by_name
-from lcat.train.optimizers import build_optimizer
+from lcat.train.optimizers import build_optimizer, scale_scalar_lr
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import build_schedule
 from lcat.train.seeds import seed_everything
@@ -37,6 +37,8 @@ class FitConfig:
         optimizer: name, see :func:`lcat.train.optimizer_names`.
         lr: learning rate.
         weight_decay: see :func:`lcat.train.optimizers.parameter_groups`.
+        scalar_lr: learning rate of single numbers (the lambdas of L-CAT) relative to ``lr``, see
+            :func:`lcat.train.optimizers.scale_scalar_lr`.
         schedule: name, see :data:`lcat.train.schedules.SCHEDULES`.
         warmup: epochs of linear warm-up of the learning rate.
         clip_norm: largest norm of the whole gradient, ``None`` for no clipping.
@@ -48,6 +50,7 @@ class FitConfig:
     optimizer: str = "adam"
     lr: float = 0.01
     weight_decay: float = 5e-4
+    scalar_lr: float = 1.0
     schedule: str = "constant"
     warmup: int = 0
     clip_norm: float | None = None
@@ -57,6 +60,8 @@ class FitConfig:
         for name, value in (("epochs", self.epochs), ("patience", self.patience)):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
+        if not self.scalar_lr > 0:
+            raise ValueError(f"scalar_lr must be positive; got {self.scalar_lr}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be positive or None; got {self.clip_norm}")
 
@@ -116,6 +121,7 @@ def fit(
     optimizer = build_optimizer(
         config.optimizer, model, lr=config.lr, weight_decay=config.weight_decay, **config.optimizer_options
     )
+    scale_scalar_lr(optimizer, config.scalar_lr)
     schedule = build_schedule(optimizer, config.schedule, config.epochs, config.warmup)
 
     split = split.to(data.x.device)

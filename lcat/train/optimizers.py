@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-__all__ = ["build_optimizer", "optimizer_names", "parameter_groups", "register_optimizer"]
+__all__ = ["build_optimizer", "optimizer_names", "parameter_groups", "register_optimizer", "scale_scalar_lr"]
 
 Builder = Callable[..., Optimizer]
 
@@ -86,6 +86,22 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     scalars = [parameter for parameter in learned if parameter.numel() <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": scalars, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def scale_scalar_lr(optimizer: Optimizer, factor: float) -> None:
+    """Multiply the learning rate of the groups of single numbers (see :func:`parameter_groups`) by ``factor``.
+
+    The lambdas of L-CAT decide what kind of layer the weights are trained for, and in the published parametrisation
+    seven steps of 0.01 take one from 0.5 to 0.3: at the weights' own rate they can settle before any attention is
+    learned, and a small lambda1 then keeps it from being learned. To be called before a schedule is built.
+
+    Args:
+        optimizer: any optimizer; groups with a parameter of two or more elements are left alone.
+        factor: positive.
+    """
+    for group in optimizer.param_groups:
+        if all(parameter.numel() <= 1 for parameter in group["params"]):
+            group["lr"] = group["lr"] * factor
 
 
 def _torch_builder(cls: type[Optimizer], **defaults: float) -> Builder:

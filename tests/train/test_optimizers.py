@@ -67,3 +67,13 @@ def test_own_optimizers(monkeypatch):
 def test_refusals(arguments, match):
     with pytest.raises(ValueError, match=match):
         build_optimizer(**{"name": "adam", "model": torch.nn.Linear(1, 1), "lr": 0.1, **arguments})
+
+
+def test_scalar_lr_slows_single_numbers_only():
+    from lcat.nn import LCATConv
+    from lcat.train.optimizers import scale_scalar_lr
+
+    optimizer = build_optimizer("adam", LCATConv(4, 2), lr=0.01, weight_decay=0.1)
+    scale_scalar_lr(optimizer, 0.1)
+    rates = {p.numel() <= 1: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates == {False: 0.01, True: pytest.approx(0.001)}
