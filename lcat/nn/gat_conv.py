@@ -200,15 +200,15 @@ class GATConv(AttentionConv):
         """``a . Theta x`` for every node and head, [.., N, H].
 
         ``(a Theta) x`` is the same and reads ``x`` instead of the H times wider projection, forward and backward. Not
-        under autocast, where it would round the scores to half precision.
+        under autocast, where it would round the scores to half precision, nor with a bias, whose gradient is a small
+        difference of large terms and rounds less the other way.
         """
-        plain = type(linear) is Linear and x.layout == torch.strided and not linear._forward_hooks
-        if not plain or under_autocast(x):
+        plain = type(linear) is Linear and linear.bias is None and not linear._forward_hooks
+        if not plain or x.layout != torch.strided or under_autocast(x):
             return (projected * attention).sum(dim=-1)
         heads = (self.heads, self.out_channels)
         weight = (linear.weight.unflatten(0, heads) * attention.squeeze(0).unsqueeze(-1)).sum(dim=1)
-        bias = None if linear.bias is None else (linear.bias.unflatten(0, heads) * attention.squeeze(0)).sum(dim=-1)
-        return F.linear(x, weight, bias)
+        return F.linear(x, weight)
 
     def _strength(self) -> Tensor | float:
         """The factor of the score: 1 here, lambda1 in L-CAT."""
