@@ -103,10 +103,10 @@ class Graph:
     def remember(self, key: Any, make: Callable[[], _T]) -> _T:
         """The value of ``make()``, computed when ``key`` is first asked for and kept with the graph.
 
-        Nothing is kept while ``torch.compile`` or ``torch.export`` traces: a traced tensor must not outlive
-        its trace.
+        Nothing is kept while ``torch.compile``, ``torch.export``, a functorch transform or a dispatch mode is at
+        work: what is made there (traced tensors, graphs with dead edges) must not reach later, ordinary calls.
         """
-        if torch.compiler.is_compiling():
+        if _is_traced():
             return make()
         if key not in self._derived:
             self._derived[key] = make()
@@ -248,6 +248,15 @@ def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:
         pointer=torch.searchsorted(row_sorted, bounds),
         other=other_sorted.index_select(0, order),
         edge=edge.index_select(0, order),
+    )
+
+
+def _is_traced() -> bool:
+    """True while something looks over torch's shoulder, so that results may not be plain tensors."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
     )
 
 

@@ -47,9 +47,10 @@ def softmax_over_in_edges(score: Tensor, graph: Graph) -> Tensor:
     The maximum is subtracted first, as a constant: it cancels, so gradients need not pass through it.
     Dead edges get 0.
     """
-    weight = (score - from_target(max_to_target(score.detach(), graph), graph)).exp()
-    if graph.padded:
-        weight = weight.masked_fill((graph.target == graph.num_targets).unsqueeze(-1), 0.0)
+    shifted = score - from_target(max_to_target(score.detach(), graph), graph)
+    if graph.padded:  # before exp: its overflow at a dead edge would come back as NaN in the gradient
+        shifted = shifted.masked_fill((graph.target == graph.num_targets).unsqueeze(-1), -torch.inf)
+    weight = shifted.exp()
     # Every live target has a term exp(0) = 1 in its sum; the tiny number only keeps dead edges from 0 / 0.
     total = sum_to_target(weight, graph)
     return weight / (from_target(total, graph) + torch.finfo(score.dtype).tiny)
