@@ -12,7 +12,7 @@ import torch
 from torch_geometric import EdgeIndex
 
 from lcat import _graph_cache
-from lcat.graph import graph_view
+from lcat.graph import Graph, graph_view
 from tests.support.graphs import KINDS, edge_formats, random_edges, size_of
 
 EDGES = torch.tensor([[0, 1, 2, 2, 0, 1], [1, 0, 2, 0, 1, 1]])
@@ -212,3 +212,33 @@ class TestMemory:
         graph = _view(EdgeIndex(EDGES, sparse_size=(3, 3)))
         assert type(graph.source) is torch.Tensor
         assert type(graph.by_target.other) is torch.Tensor
+
+
+def test_what_a_transform_makes_does_not_reach_ordinary_calls():
+    """A view first asked for inside a trace or transform has dead edges; later plain calls must not get it."""
+    from lcat.nn import GCNConv
+
+    for trace in (
+        lambda layer, x, edges: torch.func.vmap(lambda one: layer(one, edges))(x.expand(2, -1, -1)),
+        lambda layer, x, edges: torch.func.jvp(lambda one: layer(one, edges), (x,), (x,)),
+        lambda layer, x, edges: torch.export.export(layer, (x, edges), strict=False),
+    ):
+        edges, x, layer = EDGES.clone(), torch.randn(3, 4), GCNConv(4, 2)
+        trace(layer, x, edges)
+        view = _view(edges)
+        assert not view.with_self_loops(3).padded
+        assert not view.without_self_loops().padded
+        layer.register_message_forward_hook(lambda *args: None)
+        assert layer(x, edges).shape == (3, 2)
+
+
+def test_extreme_scores_at_dead_edges_have_finite_gradients():
+    from lcat import ops
+
+    graph = Graph(torch.tensor([0, 1]), torch.tensor([1, 2]), 2, 2, padded=True)
+    s = torch.tensor([[1e4], [2e4]], requires_grad=True)
+    with ops.use_implementation("naive"):
+        out = ops.attend_v1(s, None, torch.ones(2, 1, 1), graph)
+    (grad,) = torch.autograd.grad(out.sum(), s)
+    assert out.flatten().tolist() == [0.0, 1.0]
+    assert grad.isfinite().all()
