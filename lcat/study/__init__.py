@@ -7,12 +7,18 @@ is a thin layer over these. Needs the extra: ``pip install 'lcat-gnn[study]'``.
 
 from __future__ import annotations
 
+from lcat.study.cell import Cell, Noise, SplitChoice
 from lcat.study.defaults import default_hyper_parameters, defaults_table
+from lcat.study.frame import history_frame, lambda_frame, results_frame
 from lcat.study.hyper import HyperParameters, Overrides
 from lcat.study.layers import LAYERS, build_model
-from lcat.study.plan import Cell, PlanError, StudyPlan, demo_plan, make_plan
-from lcat.study.report import OutputError, prepare_folder, read_results, write_report
-from lcat.study.run import CellResult, run, run_cell
+from lcat.study.output import OutputError, prepare_folder
+from lcat.study.plan import PlanError, StudyPlan, demo_plan, make_plan
+from lcat.study.report import read_results, write_report
+from lcat.study.result import CellResult
+from lcat.study.run import run, run_cell, versions
+from lcat.study.store import Store, StoreError
+from lcat.study.study import Study
 from lcat.study.summary import SummaryRow, summarise
 
 __all__ = [
@@ -20,20 +26,29 @@ __all__ = [
     "Cell",
     "CellResult",
     "HyperParameters",
+    "Noise",
     "OutputError",
     "Overrides",
     "PlanError",
+    "SplitChoice",
+    "Store",
+    "StoreError",
+    "Study",
     "StudyPlan",
     "SummaryRow",
     "build_model",
     "default_hyper_parameters",
     "defaults_table",
     "demo_plan",
+    "history_frame",
+    "lambda_frame",
     "make_plan",
     "prepare_folder",
     "read_results",
+    "results_frame",
     "run",
     "run_cell",
     "summarise",
+    "versions",
     "write_report",
 ]

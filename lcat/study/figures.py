@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from lcat.study.layers import LAYERS
-from lcat.study.run import CellResult
+from lcat.study.result import CellResult
 from lcat.study.summary import SummaryRow
 
 __all__ = ["accuracy_figure", "lambda_figure"]

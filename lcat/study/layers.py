@@ -37,6 +37,23 @@ class LayerSpec:
     arguments: tuple[tuple[str, Any], ...] = ()
     model: Callable[..., BasicGNN] | None = None
 
+    @property
+    def family(self) -> str:
+        """``"gcn"``, ``"gat"``, ``"cat"`` or ``"lcat"``."""
+        return self.name.split("-")[0].removesuffix("v2")
+
+    @property
+    def version(self) -> int | None:
+        """1 for scores as in GAT, 2 as in GATv2; ``None`` for GCN, which has no scores."""
+        if self.family == "gcn":
+            return None
+        return 2 if self.name.split("-")[0].endswith("v2") else 1
+
+    @property
+    def variant(self) -> str:
+        """What follows the family's name: ``"mean"``, ``"theory"``, or nothing."""
+        return self.name.partition("-")[2]
+
 
 _SPECS = (
     LayerSpec("gcn", "GCN, symmetric normalisation", attention=False, model=models.GCN),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from lcat.study.cell import Cell
 from lcat.study.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper_parameters
-from lcat.study.hyper import HyperParameters, Overrides
+from lcat.study.hyper import Overrides
 from lcat.study.layers import LAYERS, THEORY_LAYERS
 from lcat.study.sources import check_name
 
@@ -19,30 +18,6 @@ __all__ = ["Cell", "PlanError", "StudyPlan", "demo_plan", "make_plan"]
 
 class PlanError(ValueError):
     """A plan that cannot be run; the message names the setting, its value and what is allowed."""
-
-
-class Cell(BaseModel):
-    """One training run: everything that decides its result.
-
-    Attributes:
-        dataset: name of the data set.
-        layer: name of the layer.
-        seed: of the weights, the dropout masks, and the split or graph that belongs to it.
-        hyper: all settings.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dataset: str
-    layer: str
-    seed: int
-    hyper: HyperParameters
-
-    @property
-    def key(self) -> str:
-        """16 hexadecimal digits that depend on all of the above and on nothing else."""
-        text = json.dumps(self.model_dump(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class StudyPlan(BaseModel):
@@ -92,8 +67,10 @@ class StudyPlan(BaseModel):
         return _unique(seeds)
 
     @model_validator(mode="after")
-    def _fits_together(self) -> StudyPlan:
-        names = _unique(tuple(check_name(name, self.own) for name in self.datasets))
+    def _fits_together(self, info: ValidationInfo) -> StudyPlan:
+        # A plan that is read back from a store may name files that are gone.
+        known = self.own if (info.context or {}).get("files", True) else (*self.own, *self.datasets)
+        names = _unique(tuple(check_name(name, known) for name in self.datasets))
         object.__setattr__(self, "datasets", names)
         for cell in self.cells()[:: len(self.seeds)]:
             _check_cell(cell)

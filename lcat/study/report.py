@@ -6,37 +6,17 @@ import csv
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lcat.study.output import OutputError, prepare_folder, write_file
 from lcat.study.plan import StudyPlan
-from lcat.study.run import CellResult, versions
+from lcat.study.result import CellResult
+from lcat.study.run import versions
 from lcat.study.summary import SummaryRow, summarise
 
-__all__ = ["OutputError", "prepare_folder", "read_results", "write_report"]
-
-
-class OutputError(OSError):
-    """The output folder cannot be written; the message says why."""
-
-
-def prepare_folder(folder: str | Path) -> Path:
-    """Make the folder and try a file in it, before hours of training go into it.
-
-    Raises:
-        OutputError: one line that names the folder and the reason.
-    """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-"):
-            pass
-    except OSError as error:
-        raise OutputError(f"cannot write to the output folder {folder}: {error.strerror or error}") from error
-    return folder
+__all__ = ["read_results", "write_report"]
 
 
 def write_report(
@@ -67,17 +47,17 @@ def write_report(
         "cells": [result.to_dict() for result in results],
     }
     written = [
-        _write(folder / "cells.csv", _csv([_cell_line(result) for result in results]).encode()),
-        _write(folder / "summary.csv", _csv([_summary_line(row) for row in rows]).encode()),
-        _write(folder / "study.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()),
+        write_file(folder / "cells.csv", _csv([_cell_line(result) for result in results]).encode()),
+        write_file(folder / "summary.csv", _csv([_summary_line(row) for row in rows]).encode()),
+        write_file(folder / "study.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()),
     ]
     if figures and any(result.ok for result in results):
         from lcat.study.figures import accuracy_figure, lambda_figure
 
-        written.append(_write(folder / "accuracy.png", accuracy_figure(rows)))
+        written.append(write_file(folder / "accuracy.png", accuracy_figure(rows)))
         paths = lambda_figure(results)
         if paths is not None:
-            written.append(_write(folder / "lambda.png", paths))
+            written.append(write_file(folder / "lambda.png", paths))
     return written
 
 
@@ -93,28 +73,6 @@ def read_results(folder: str | Path) -> list[CellResult]:
         return [CellResult.from_dict(values) for values in document["cells"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{path} cannot be read as a study: {' '.join(str(error).split())}") from error
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """Write beside the target and rename, so that a full disk or Ctrl-C never leaves half a file."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-            temporary = file.name
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _cell_line(result: CellResult) -> dict[str, Any]:

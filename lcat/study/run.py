@@ -1,75 +1,30 @@
-"""Run the cells of a plan, one after the other, in this process."""
+"""Train cells: one, or those of a plan one after the other in this process."""
 
 from __future__ import annotations
 
+import os
 import platform
+import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch_geometric
 
 import lcat
 from lcat.data import NodeDataset
+from lcat.study.cell import Cell
 from lcat.study.layers import build_model
-from lcat.study.plan import Cell, StudyPlan
+from lcat.study.memory import PeakMemory
+from lcat.study.plan import StudyPlan
+from lcat.study.result import CellResult
 from lcat.study.sources import Sources
-from lcat.train import FitResult, History, fit, seed_everything
+from lcat.train import History, fit, seed_everything
 
 __all__ = ["CellResult", "run", "run_cell", "versions"]
-
-
-@dataclass
-class CellResult:
-    """What one cell left behind.
-
-    Attributes:
-        cell: what was run.
-        fit: figures and history; ``None`` if the cell failed.
-        error: the traceback of a failed cell; ``None`` if it finished.
-        parameters: number of learned numbers in the model.
-        metric: name of the metric.
-        split_rule: how the nodes were split, in words.
-        split_sizes: number of train, validation and test nodes.
-        seconds: wall-clock time of the cell, loading left out.
-    """
-
-    cell: Cell
-    fit: FitResult | None
-    error: str | None = None
-    parameters: int = 0
-    metric: str = ""
-    split_rule: str = ""
-    split_sizes: tuple[int, int, int] = (0, 0, 0)
-    seconds: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        """The cell finished."""
-        return self.fit is not None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Nested plain Python values, ready for ``json.dumps``."""
-        values = {key: value for key, value in asdict(self).items() if key not in ("cell", "fit")}
-        values["split_sizes"] = list(self.split_sizes)
-        return {
-            "key": self.cell.key,
-            "cell": self.cell.model_dump(),
-            "fit": self.fit.to_dict() if self.fit is not None else None,
-            **values,
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> CellResult:
-        """The inverse of :meth:`to_dict`."""
-        rest = {key: value for key, value in values.items() if key not in ("key", "cell", "fit")}
-        rest["split_sizes"] = tuple(rest["split_sizes"])
-        result = FitResult.from_dict(values["fit"]) if values["fit"] is not None else None
-        return cls(cell=Cell(**values["cell"]), fit=result, **rest)
 
 
 def run(
@@ -123,14 +78,16 @@ def run_cell(
 
     Everything that an ``Exception`` can stop is caught, as a study must go on; ``KeyboardInterrupt`` passes.
     """
-    result = CellResult(cell=cell, fit=None)
+    device = torch.device(device)
+    result = CellResult(cell=cell, fit=None, started=_now(), device=str(device), versions=versions())
+    result.worker = f"{socket.gethostname()}:{os.getpid()}"
     start = time.perf_counter()
     try:
-        dataset = sources.load(cell.dataset, cell.seed)
-        split = dataset.split(cell.seed)
+        dataset, split = sources.prepared(cell)
         result.metric, result.split_rule, result.split_sizes = dataset.metric, dataset.split_rule, split.sizes
+        result.split_hash, result.test_set = sources.hashes(cell, split)
         data = dataset.data.to(device)
-        start = time.perf_counter()
+        memory, start = PeakMemory(device), time.perf_counter()
         seed_everything(cell.seed)
         model = build_model(cell.layer, data.num_features, dataset.num_classes, cell.hyper).to(device)
         result.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -142,10 +99,16 @@ def run_cell(
             metric=dataset.metric,
             on_epoch=None if on_epoch is None else lambda epoch, history: on_epoch(cell, epoch, history),
         )
+        result.peak_memory = memory.bytes()
     except Exception:
-        result.error = traceback.format_exc()
+        result.fit, result.error = None, traceback.format_exc()
     result.seconds = time.perf_counter() - start
+    result.finished = _now()
     return result
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 def versions() -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from torch import Tensor
 
 from lcat.data import (
     DataError,
@@ -19,6 +22,7 @@ from lcat.data import (
     missing_files,
 )
 from lcat.data.datasets import find_spec
+from lcat.study.cell import Cell
 
 __all__ = ["Sources", "check_name", "parse_csbm"]
 
@@ -40,6 +44,7 @@ class Sources:
     own: Mapping[str, NodeDataset] = field(default_factory=dict)
     metric: str | None = None
     _last: tuple[str, NodeDataset] | None = None
+    _fingerprint: tuple[NodeDataset, str] | None = None
 
     def load(self, name: str, seed: int) -> NodeDataset:
         """The data set for one seed; a ``csbm:`` name draws another graph for every seed.
@@ -57,6 +62,23 @@ class Sources:
             self._last = (name, loaded)
         return self._last[1]
 
+    def prepared(self, cell: Cell) -> tuple[NodeDataset, Split]:
+        """The graph and the split of a cell.
+
+        Raises:
+            lcat.data.DataError: if they cannot be had.
+        """
+        dataset = self.load(cell.dataset, cell.seed)
+        return dataset, dataset.split(cell.seed)
+
+    def hashes(self, cell: Cell, split: Split) -> tuple[str, str]:
+        """16 hexadecimal digits of the three masks, and of the graph (before any noise) with its test nodes."""
+        dataset = self.load(cell.dataset, cell.seed)
+        if self._fingerprint is None or self._fingerprint[0] is not dataset:
+            self._fingerprint = (dataset, _hash(dataset.data.x, dataset.data.edge_index, dataset.data.y))
+        graph = self._fingerprint[1]
+        return _hash(split.train, split.val, split.test), _hash(split.test, start=graph.encode())
+
     def prepare(self, names: tuple[str, ...]) -> None:
         """Make sure that every data set is there before the first one is trained on.
 
@@ -73,6 +95,14 @@ class Sources:
                 self.load(name, 0).split(0)
             elif missing_files(name, self.root or default_root()):
                 self.load(name, 0)
+
+
+def _hash(*tensors: Tensor, start: bytes = b"") -> str:
+    state = hashlib.sha256(start)
+    for tensor in tensors:
+        state.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+        state.update(tensor.contiguous().numpy().data)
+    return state.hexdigest()[:16]
 
 
 def check_name(name: str, own: tuple[str, ...] = ()) -> str:

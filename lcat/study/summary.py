@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lcat.study.layers import LAYERS
-from lcat.study.run import CellResult
+from lcat.study.result import CellResult
 
 __all__ = ["SummaryRow", "mean_std", "summarise"]
 

@@ -18,9 +18,9 @@ from lcat.study import (
     HyperParameters,
     OutputError,
     make_plan,
+    output,
     prepare_folder,
     read_results,
-    report,
     summarise,
     write_report,
 )
@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     def full(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report.os, "replace", full)
+    monkeypatch.setattr(output.os, "replace", full)
     with pytest.raises(OutputError, match=r"cannot write .*cells\.csv: No space left"):
         write_report(PLAN, RESULTS, tmp_path, figures=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
