@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,8 +19,26 @@ from lcat.graph import Graph, graph_view
 from lcat.nn import _checks
 from lcat.nn._message_passing import DropInConv
 from lcat.ops import aggregate
+from lcat.ops._fused import transformed
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The edges of one call: as the layer uses them, as given, and what multiplies their messages.
+
+    Args:
+        graph: the edges, with self-loops where the layer adds them.
+        given: the edges as given; ``None`` if they come from the layer's own cache.
+        weight: a factor an edge, or ``None``.
+        scale: s of the factor ``s_j s_i``, a number a node, or ``None``.
+    """
+
+    graph: Graph
+    given: EdgeList | None
+    weight: Tensor | None
+    scale: Tensor | None = None
 
 
 class GCNConv(DropInConv):
@@ -145,18 +164,33 @@ class GCNConv(DropInConv):
             )
         _checks.check_features(name, "x", x, self.in_channels, self.lin.weight, dims=(2, 3))
         num_nodes = x.shape[self.node_dim]
-        graph, given, weight = self._weighted_graph(x, edge_index, edge_weight, num_nodes)
+        edges = self._read_edges(x, edge_index, edge_weight, num_nodes)
 
         if self._wants_messages():
-            out = self._by_messages(self.lin(x), graph, given, weight)
-        elif x.layout == torch.strided and x.shape[-1] < self.out_channels:
-            out = self.lin(self._sum(x, graph, weight))  # the sum is linear: take it where rows are narrower
+            out = self._by_messages(self.lin(x), edges)
+        elif x.layout == torch.strided and self._sums_before_map(x):
+            out = self.lin(self._sum(x, edges))
         else:
-            out = self._sum(self.lin(x), graph, weight)
-        return out if self.bias is None else out + self.bias
+            out = self._sum(self.lin(x), edges)
+        return out if self.bias is None else self._with_bias(out)
 
-    def _sum(self, x: Tensor, graph: Graph, weight: Tensor | None) -> Tensor:
-        return aggregate(x.movedim(self.node_dim, 0), graph, weight).movedim(0, self.node_dim)
+    def _with_bias(self, out: Tensor) -> Tensor:
+        """In place, as nobody else holds ``out``: one tensor less to write."""
+        bias = self.bias
+        alone = not torch.compiler.is_compiling() and type(self.lin) is Linear and not self.lin._forward_hooks
+        if not alone or self._wants_messages() or out.dtype != bias.dtype or transformed(out, bias):
+            return out + bias
+        return out.add_(bias)
+
+    def _sums_before_map(self, x: Tensor) -> bool:
+        """The sum is linear: take it where fewer numbers pass along the edges, forward and backward."""
+        grad = torch.is_grad_enabled()
+        return x.shape[-1] * (1 + (grad and x.requires_grad)) <= self.out_channels * (1 + grad)
+
+    def _sum(self, x: Tensor, edges: Edges) -> Tensor:
+        rows = x.movedim(self.node_dim, 0)
+        scale = edges.scale
+        return aggregate(rows, edges.graph, edges.weight, scale, scale).movedim(0, self.node_dim)
 
     def _scripted(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor) -> Tensor:
         """PyG's own steps, which TorchScript can compile; only edge_index as a plain tensor, nothing is cached."""
@@ -173,11 +207,9 @@ class GCNConv(DropInConv):
 
     # The weights of the edges ########################################################################
 
-    def _weighted_graph(
-        self, x: Tensor, edge_index: Any, edge_weight: Any, num_nodes: int
-    ) -> tuple[Graph, EdgeList | None, Tensor | None]:
+    def _read_edges(self, x: Tensor, edge_index: Any, edge_weight: Any, num_nodes: int) -> Edges:
         if self._cached_edge_index is not None:
-            return self._from_cache(num_nodes), None, self._cached_edge_index[1]
+            return Edges(self._from_cache(num_nodes), None, self._cached_edge_index[1])
         name = type(self).__name__
         bare, given = graph_view(edge_index, num_nodes, num_nodes, flow=self.flow)
         _checks.check_edge_device(name, given, x.device)
@@ -188,15 +220,19 @@ class GCNConv(DropInConv):
                 edge_weight = edge_weight.squeeze(1)
             _checks.check_edge_tensor(name, "edge_weight", edge_weight, given, x.device, (1,))
         if not self.normalize:
-            return bare, given, edge_weight
+            return Edges(bare, given, edge_weight)
+        if edge_weight is None and not self.cached and not self._wants_messages():
+            key = ("gcn scale", self.add_self_loops, x.dtype)
+            graph, scale = bare.remember(key, lambda: self._scaled(bare, x.dtype))
+            return Edges(graph, given, None, scale)
         if edge_weight is None:
-            key = ("gcn", self.add_self_loops, self.improved, x.dtype)
+            key = ("gcn", self.add_self_loops, x.dtype)
             graph, weight = bare.remember(key, lambda: self._normalised(bare, None, x.dtype))
         else:
             graph, weight = self._normalised(bare, edge_weight, x.dtype)
         if self.cached:
             self._cached_edge_index = (self._rows(graph), weight)
-        return graph, given, weight
+        return Edges(graph, given, weight)
 
     def _from_cache(self, num_nodes: int) -> Graph:
         assert self._cached_edge_index is not None
@@ -214,6 +250,17 @@ class GCNConv(DropInConv):
             )
         return graph
 
+    def _scaled(self, bare: Graph, dtype: torch.dtype) -> tuple[Graph, Tensor]:
+        """The graph with its self-loops, and ``1 / sqrt(d_i)`` for every node, [N]: all that edges of weight 1 need."""
+        graph = bare.with_self_loops(bare.num_targets) if self.add_self_loops else bare
+        return graph, self._scale(graph, torch.ones(graph.num_edges, dtype=dtype, device=graph.device))
+
+    @staticmethod
+    def _scale(graph: Graph, weight: Tensor) -> Tensor:
+        degree = aggregate(weight.new_ones(graph.num_sources, 1), graph, weight).squeeze(1)
+        scale = degree.pow(-0.5)
+        return scale.masked_fill(scale == float("inf"), 0.0)
+
     def _normalised(self, bare: Graph, weight: Tensor | None, dtype: torch.dtype) -> tuple[Graph, Tensor]:
         """The graph with its self-loops, and ``w_ij / sqrt(d_i d_j)`` for every edge, [E']."""
         graph = bare
@@ -223,9 +270,7 @@ class GCNConv(DropInConv):
             weight = self._with_loop_weights(bare, graph, weight, fill, dtype)
         elif weight is None:
             weight = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
-        degree = aggregate(weight.new_ones(graph.num_sources, 1), graph, weight).squeeze(1)
-        scale = degree.pow(-0.5)
-        scale = scale.masked_fill(scale == float("inf"), 0.0)
+        scale = self._scale(graph, weight)
         at_target = torch.cat([scale, scale.new_zeros(1)]) if graph.padded else scale
         return graph, scale[graph.source] * weight * at_target[graph.target]
 
@@ -248,7 +293,8 @@ class GCNConv(DropInConv):
         rows = (graph.source, graph.target) if self.flow == "source_to_target" else (graph.target, graph.source)
         return torch.stack(rows)
 
-    def _by_messages(self, x: Tensor, graph: Graph, given: EdgeList | None, weight: Tensor | None) -> Tensor:
+    def _by_messages(self, x: Tensor, edges: Edges) -> Tensor:
+        graph, given, weight = edges.graph, edges.given, edges.weight
         fuse_hooks = self._message_and_aggregate_forward_pre_hooks or self._message_and_aggregate_forward_hooks
         if fuse_hooks and given is not None and given.layout != "edge_index":
             value = x.new_ones(graph.num_edges) if weight is None else weight

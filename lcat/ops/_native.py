@@ -40,7 +40,7 @@ class NativeStatus:
 
 # p: pointer, i: int64, d: double. The number of threads comes last everywhere.
 _SIGNATURES = {
-    "aggregate": "pppppp iii",
+    "aggregate": "pppp pppp iii",
     "aggregate_weight": "pppppp iii",
     "attend_v1_forward": "pppppppp pppp iii ddi",
     "attend_v1_targets": "pppppppp iiid",

@@ -24,6 +24,11 @@ def from_target(x: Tensor, graph: Graph) -> Tensor:
     return x.index_select(0, graph.target)
 
 
+def scale_rows(x: Tensor, scale: Tensor) -> Tensor:
+    """``scale_i x_i`` for every node: [N, ...], [N] -> [N, ...]."""
+    return x * scale.view(-1, *[1] * (x.dim() - 1))
+
+
 def sum_to_target(messages: Tensor, graph: Graph) -> Tensor:
     """``sum over in-edges``: [E, ...] -> [N_target, ...]."""
     rows = graph.num_targets + int(graph.padded)

@@ -42,12 +42,19 @@ def make_graph(kind: str, sources: int = 23, targets: int = 19, edges: int = 90,
 
 
 def aggregate_call(graph: Graph, heads: int, width: int, dtype: torch.dtype, weight: str, seed: int = 1) -> Call:
-    """aggregate with the named kind of weight: "none", "edge" or "head"."""
+    """aggregate with the named kind of weight ("none", "edge" or "head"), and perhaps "scaled"."""
     draw = _Draw(dtype, seed)
     tensors = {"x": draw(graph.num_sources, heads, width)}
-    if weight != "none":
-        tensors["edge_weight"] = draw(graph.num_edges, *([heads] if weight == "head" else []))
-    return Call(lambda **t: aggregate(t["x"], graph, t.get("edge_weight")), tensors)
+    if "none" not in weight:
+        tensors["edge_weight"] = draw(graph.num_edges, *([heads] if "head" in weight else []))
+    scales = (draw(graph.num_sources), draw(graph.num_targets)) if "scaled" in weight else None
+
+    def function(**t: Tensor) -> Tensor:
+        constants = {} if scales is None else dict(zip(("source_scale", "target_scale"), scales, strict=True))
+        constants = {name: scale.to(t["x"].dtype) for name, scale in constants.items()}
+        return aggregate(t["x"], graph, t.get("edge_weight"), **constants)
+
+    return Call(function, tensors)
 
 
 def attend_v1_call(

@@ -29,6 +29,8 @@ def test_aggregate_by_hand():
     assert ops.aggregate(x, graph).tolist() == [[10.0, 12.0], [4.0, 6.0], [0.0, 0.0]]
     weight = torch.tensor([1.0, -1.0, 0.5, 2.0])
     assert ops.aggregate(x, graph, weight).tolist() == [[12.5, 15.0], [-2.0, -2.0], [0.0, 0.0]]
+    scales = {"source_scale": torch.tensor([1.0, 2.0, -1.0]), "target_scale": torch.tensor([10.0, 1.0, 1.0])}
+    assert ops.aggregate(x, graph, weight, **scales).tolist() == [[-125.0, -150.0], [-5.0, -6.0], [0.0, 0.0]]
     per_head = torch.stack([weight, torch.zeros(4)], dim=1)
     heads = ops.aggregate(x.view(3, 2, 1), graph, per_head)
     assert heads.squeeze(-1).tolist() == [[12.5, 0.0], [-2.0, 0.0], [0.0, 0.0]]
@@ -111,6 +113,8 @@ def test_dropout_scales_and_is_seeded():
         (lambda g: ops.aggregate(torch.randn(4, 2), g), r"'x' has shape \[4, 2\].*3 source nodes"),
         (lambda g: ops.aggregate(torch.tensor(1.0), g), r"'x' has shape \[\]"),
         (lambda g: ops.aggregate(torch.randn(3, 2), g, torch.ones(5)), r"'edge_weight' has shape \[5\].*2 edges"),
+        (lambda g: ops.aggregate(torch.randn(3, 2), g, source_scale=torch.ones(2)), r"'source_scale'.*\[2\].*\[3\]"),
+        (lambda g: ops.aggregate(torch.randn(3, 2), g, target_scale=torch.ones(2, 1)), r"'target_scale'.*2, 1"),
         (lambda g: ops.attend_v1(torch.randn(2, 1), None, torch.randn(3, 1, 1), g), r"'s' has shape \[2, 1\]"),
         (lambda g: ops.attend_v1(torch.randn(3, 1), torch.randn(3, 1), torch.randn(3, 1, 1), g), "'t'.*2 target nodes"),
         (lambda g: ops.attend_v2(*[torch.randn(3, 1, 1)] * 3, torch.ones(1, 1), g), r"'q' has shape.*2 target nodes"),

@@ -36,7 +36,7 @@ V2_OPTIONS = ("", "values", "attr", "weight", "values weight", "values attr weig
 @pytest.mark.parametrize("heads", HEADS)
 class TestShapes:
     def test_aggregate(self, heads: int, width: int, dtype: torch.dtype) -> None:
-        for weight in ("none", "edge", "head"):
+        for weight in ("none", "edge", "head", "none scaled", "head scaled"):
             aggregate_call(make_graph("random"), heads, width, dtype, weight).check()
 
     def test_attend_v1(self, heads: int, width: int, dtype: torch.dtype) -> None:
@@ -51,7 +51,7 @@ class TestShapes:
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("kind", GRAPHS)
 class TestGraphs:
-    @pytest.mark.parametrize("weight", ["none", "edge", "head"])
+    @pytest.mark.parametrize("weight", ["none", "edge", "head", "none scaled", "edge scaled", "head scaled"])
     def test_aggregate(self, kind: str, weight: str, dtype: torch.dtype) -> None:
         aggregate_call(make_graph(kind), 3, 7, dtype, weight).check()
 
@@ -210,6 +210,8 @@ def test_fuzz(seed: int) -> None:
         graph = make_graph(kind, number(4, 60), number(4, 60), number(1, 800), seed=seed * 1000 + case)
         heads, width, dtype = number(1, 10), number(1, 80), FLOATS[number(0, 2)]
         limit = 2e-4 if dtype == torch.float32 else 1e-9
-        aggregate_call(graph, heads, width, dtype, ("none", "edge", "head")[number(0, 3)]).check(tolerance=limit)
+        aggregate_call(
+            graph, heads, width, dtype, ("none", "edge", "head", "none scaled", "head scaled")[number(0, 5)]
+        ).check(tolerance=limit)
         attend_v1_call(graph, heads, width, dtype, V1_OPTIONS[number(0, 6)]).check(tolerance=limit)
         attend_v2_call(graph, heads, width, dtype, V2_OPTIONS[number(0, 6)]).check(tolerance=limit)

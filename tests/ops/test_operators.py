@@ -19,6 +19,7 @@ CALLS = {
     "aggregate": lambda graph: aggregate_call(graph, 2, 3, F64, "none"),
     "aggregate edge": lambda graph: aggregate_call(graph, 2, 3, F64, "edge"),
     "aggregate head": lambda graph: aggregate_call(graph, 2, 3, F64, "head"),
+    "aggregate scaled": lambda graph: aggregate_call(graph, 2, 3, F64, "edge scaled"),
     "v1": lambda graph: attend_v1_call(graph, 2, 3, F64, "target"),
     "v1 no target": lambda graph: attend_v1_call(graph, 2, 3, F64, "weight"),
     "v1 all": lambda graph: attend_v1_call(graph, 2, 3, F64, "target score weight"),
@@ -52,6 +53,14 @@ def test_gradcheck_and_gradgradcheck(name: str, kind: str, dropout: bool) -> Non
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
+def test_scales_have_gradients_too() -> None:
+    graph = small()
+    draw = torch.Generator().manual_seed(0)
+    shapes = ((6, 2, 3), (14,), (6,), (5,))
+    inputs = tuple(torch.randn(shape, generator=draw, dtype=F64).requires_grad_() for shape in shapes)
+    assert torch.autograd.gradcheck(lambda x, w, s, t: aggregate(x, graph, w, s, t), inputs)
+
+
 def test_third_derivative() -> None:
     call = CALLS["v1"](small())
     results = []
@@ -80,7 +89,8 @@ def operator_arguments(name: str, kind: str) -> tuple:
     grad = tensor(targets, 2, 3)
     if name == "aggregate":
         inputs = (tensor(sources, 2, 3), tensor(count))
-        return (*inputs, *edges, targets), (grad, *inputs, *edges, [True, True])
+        scales = (tensor(sources).detach(), tensor(targets).detach())
+        return (*inputs, *edges, targets, *scales), (grad, *inputs, *edges, *scales, [True, True])
     if name == "attend_v1":
         inputs = (tensor(sources, 2), tensor(targets, 2), tensor(sources, 2, 3), tensor(count, 2), tensor(count))
         forward = (*inputs, *edges, 0.2, 0.3, seed, True)

@@ -18,7 +18,7 @@ DTYPES = (torch.float32, torch.float64)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("kind", GRAPHS)
 class TestAgainstNaive:
-    @pytest.mark.parametrize("weight", ["none", "edge", "head"])
+    @pytest.mark.parametrize("weight", ["none", "edge", "head", "none scaled", "edge scaled", "head scaled"])
     def test_aggregate(self, kind: str, weight: str, dtype: torch.dtype) -> None:
         aggregate_call(make_graph(kind), 3, 7, dtype, weight).check("scatter")
 

@@ -27,21 +27,27 @@ from lcat.ops.aggregate import triton as kernels
 def check(kind: str, heads: int, features: int, weight: str, dtype: torch.dtype, tile: int = 4) -> None:
     edges = graph(kind)
     x = random(edges.num_sources, heads, features, dtype=dtype)
+    scaled = "scaled" in weight
+    weight = weight.removesuffix(" scaled")
     shape = {"none": None, "edge": (edges.num_edges,), "head": (edges.num_edges, heads)}[weight]
     w = None if shape is None else random(*shape, dtype=dtype, seed=1)
     grad = random(edges.num_targets, heads, features, dtype=dtype, seed=2)
+    sides = (edges.num_sources, edges.num_targets)
+    scales = [random(count, dtype=dtype, seed=3) for count in sides] if scaled else [None, None]
     wide = [None if a is None else a.double() for a in (x, w)]
-    out, (dx, dw) = gradients(lambda x, w: naive.aggregate(x, edges, w), wide, grad.double())
+    wide_scales = [None if a is None else a.double() for a in scales]
+    out, (dx, dw) = gradients(lambda x, w: naive.aggregate(x, edges, w, *wide_scales), wide, grad.double())
     with tiles_of(tile), guarded_memory():
-        found = kernels.forward(x, w, edges.by_target, edges.num_targets)
-        found_dx = kernels.forward(grad, w, edges.by_source, edges.num_sources)
-        found_dw = None if w is None else kernels.weight_grad(grad, x, edges.by_target, weight == "head")
+        found = kernels.forward(x, w, edges.by_target, edges.num_targets, *scales)
+        found_dx = kernels.forward(grad, w, edges.by_source, edges.num_sources, *scales[::-1])
+        found_dw = None if w is None or scaled else kernels.weight_grad(grad, x, edges.by_target, weight == "head")
     assert found.dtype == found_dx.dtype == dtype
     for name, value, reference in (("out", found, out), ("x", found_dx, dx), ("weight", found_dw, dw)):
-        same(name, value, reference, TOLERANCE[dtype])
+        if value is not None:
+            same(name, value, reference, TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("weight", ["none", "edge", "head"])
+@pytest.mark.parametrize("weight", ["none", "edge", "head", "none scaled", "head scaled"])
 @pytest.mark.parametrize(("heads", "features"), SHAPES[:6])
 def test_shapes_and_weights(heads, features, weight):
     check("mixed", heads, features, weight, torch.float64)
@@ -51,6 +57,7 @@ def test_shapes_and_weights(heads, features, weight):
 def test_graphs(kind):
     check(kind, 3, 5, "head", torch.float64)
     check(kind, 1, 6, "none", torch.float32)
+    check(kind, 2, 6, "edge scaled", torch.float32)
 
 
 def test_rows_wider_than_a_program():

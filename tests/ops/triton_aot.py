@@ -226,7 +226,8 @@ class Case:
         if self.options:
             attr, matrix = torch.empty(edges, 5), torch.empty(self.heads * self.features, 5)
         with recorded() as launches:
-            aggregate.forward(x, score, csr, rows)
+            scale = torch.empty(rows) if self.options else None
+            aggregate.forward(x, score, csr, rows, scale, scale)
             if score is not None:
                 aggregate.weight_grad(x, x, csr, True)
             inputs = (s, s, x, score, weight)

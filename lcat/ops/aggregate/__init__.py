@@ -6,8 +6,9 @@ from torch import Tensor
 
 from lcat.graph import Graph
 from lcat.ops._check import check_per_edge, check_rows
-from lcat.ops._fused import native_objection, too_large, transformed, triton_objection
+from lcat.ops._fused import native_objection, needs_gradient, too_large, transformed, triton_objection
 from lcat.ops._scatter import scatter_objection
+from lcat.ops._segment import scale_rows
 from lcat.ops.aggregate import fused, naive, scatter
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
@@ -24,14 +25,24 @@ _PRIMITIVE = Primitive(
 )
 
 
-def aggregate(x: Tensor, graph: Graph, edge_weight: Tensor | None = None) -> Tensor:
-    r"""Weighted sum over in-edges, :math:`y_i = \sum_{j \to i} w_{ij} x_j`.
+def aggregate(
+    x: Tensor,
+    graph: Graph,
+    edge_weight: Tensor | None = None,
+    source_scale: Tensor | None = None,
+    target_scale: Tensor | None = None,
+) -> Tensor:
+    r"""Weighted sum over in-edges, :math:`y_i = t_i \sum_{j \to i} w_{ij} s_j x_j`.
+
+    The scales say what a normalisation by degrees says, without a number for every edge.
 
     Args:
         x: ``[N_source, ...]`` rows of the sources, any number of trailing dimensions.
         graph: the edges.
         edge_weight: ``[E]`` or ``[E, H]`` (then x is ``[N_source, H, ...]``), in the order of the graph's
             edges; ``None`` means 1.
+        source_scale: s, ``[N_source]``; ``None`` means 1.
+        target_scale: t, ``[N_target]``; ``None`` means 1.
 
     Returns:
         ``[N_target, ...]``; zeros where there is no in-edge.
@@ -51,12 +62,22 @@ def aggregate(x: Tensor, graph: Graph, edge_weight: Tensor | None = None) -> Ten
     """
     check_rows("x", x, graph.num_sources, "source")
     check_per_edge("edge_weight", edge_weight, graph)
+    for name, scale, count in (
+        ("source_scale", source_scale, graph.num_sources),
+        ("target_scale", target_scale, graph.num_targets),
+    ):
+        if scale is not None and scale.shape != (count,):
+            raise ValueError(f"'{name}' has shape {list(scale.shape)}; it takes one number a node, [{count}]")
+    if needs_gradient(source_scale, target_scale):  # the operators take scales for constants
+        x = x if source_scale is None else scale_rows(x, source_scale)
+        out = aggregate(x, graph, edge_weight)
+        return out if target_scale is None else scale_rows(out, target_scale)
     asked = {
         "edge_weight": edge_weight is not None,
         "large graph": too_large(graph),
-        "transform": transformed(x, edge_weight, graph.source),
+        "transform": transformed(x, edge_weight, graph.source, source_scale, target_scale),
     }
     call = Call(x.device, x.dtype, frozenset(name for name, used in asked.items() if used))
     chosen = _PRIMITIVE.choose(call)
-    result: Tensor = chosen.function(x, graph, edge_weight)
+    result: Tensor = chosen.function(x, graph, edge_weight, source_scale, target_scale)
     return result

@@ -8,44 +8,53 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._operators import EDGES_ARGUMENTS, contiguous, define, kernels
+from lcat.ops._segment import scale_rows
 from lcat.ops.aggregate import naive
 
 
-def aggregate(x: Tensor, graph: Graph, edge_weight: Tensor | None) -> Tensor:
-    """``y_i = sum_{j -> i} w_ij x_j`` without messages, forward and backward."""
+def aggregate(
+    x: Tensor,
+    graph: Graph,
+    edge_weight: Tensor | None,
+    source_scale: Tensor | None,
+    target_scale: Tensor | None,
+) -> Tensor:
+    """``y_i = t_i sum_{j -> i} w_ij s_j x_j`` without messages, forward and backward."""
     trailing = x.shape[1:]
     heads = 1 if edge_weight is None or edge_weight.dim() == 1 else edge_weight.shape[1]
     rows = x.reshape(x.shape[0], heads, trailing.numel() // max(heads, 1))
     edges = _fused.sorted_edges(graph, _fused.needs_gradient(x, edge_weight))
-    dtype = x.dtype if edge_weight is None else torch.promote_types(x.dtype, edge_weight.dtype)
-    out: Tensor = _FORWARD(rows.to(dtype), edge_weight, *edges, graph.num_targets)
+    dtype = _fused.result_type(x, edge_weight, source_scale, target_scale)
+    out: Tensor = _FORWARD(rows.to(dtype), edge_weight, *edges, graph.num_targets, source_scale, target_scale)
     return out.view(graph.num_targets, *trailing)
 
 
 def _run_forward(backend: Any, x: Tensor, weight: Tensor | None, *rest: Any) -> Tensor:
-    csr, num_targets = SortedEdges(*rest[:3]), rest[6]
-    out: Tensor = backend.forward(*contiguous((x, weight)), csr, num_targets)
+    csr, num_targets, scales = SortedEdges(*rest[:3]), rest[6], rest[7:]
+    out: Tensor = backend.forward(*contiguous((x, weight)), csr, num_targets, *contiguous(scales))
     return out
 
 
 def _run_backward(backend: Any, grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
-    csr, csc, needs = SortedEdges(*rest[:3]), SortedEdges(*rest[3:6]), rest[6]
+    csr, csc, (source_scale, target_scale), needs = SortedEdges(*rest[:3]), SortedEdges(*rest[3:6]), rest[6:8], rest[8]
     grad, dx, d_weight = grad.contiguous(), _fused.absent(x), _fused.absent(x)
     if needs[0]:
-        dx = backend.forward(*contiguous((grad, weight)), csc, x.shape[0])
+        scales = contiguous((target_scale, source_scale))
+        dx = backend.forward(*contiguous((grad, weight)), csc, x.shape[0], *scales)
     if needs[1] and weight is not None:
+        grad = grad if target_scale is None else scale_rows(grad, target_scale)
+        x = x if source_scale is None else scale_rows(x, source_scale)
         d_weight = backend.weight_grad(grad, x.contiguous(), csr, weight.dim() == 2).to(weight.dtype)
     return dx, d_weight
 
 
 def _fake_forward(x: Tensor, weight: Tensor | None, *rest: Any) -> Tensor:
-    return x.new_empty(rest[-1], *x.shape[1:])
+    return x.new_empty(rest[6], *x.shape[1:])
 
 
 def _fake_backward(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
@@ -56,37 +65,38 @@ def _fake_backward(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -
 
 
 def _remember_forward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(*inputs[:8])
+    ctx.save_for_backward(*inputs[:8], *inputs[9:11])
 
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     needs = list(ctx.needs_input_grad[:2])
     gradients = _BACKWARD(grad, *ctx.saved_tensors, needs)
-    return (*(g if need else None for g, need in zip(gradients, needs, strict=True)), *[None] * 7)
+    return (*(g if need else None for g, need in zip(gradients, needs, strict=True)), *[None] * 9)
 
 
 def _remember_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:6])
-    ctx.needs = inputs[9]
+    ctx.save_for_backward(*inputs[:6], *inputs[9:11])
+    ctx.needs = inputs[11]
 
 
 def _differentiate_again(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-    grad, x, weight, *csr = ctx.saved_tensors
+    grad, x, weight, *csr, source_scale, target_scale = ctx.saved_tensors
     graph = _fused.graph_of(SortedEdges(*csr), x.shape[0])
     seconds = _fused.second_order(
-        lambda x, weight: naive.aggregate(x, graph, weight),
+        lambda x, weight: naive.aggregate(x, graph, weight, source_scale, target_scale),
         (x, weight),
         grad,
         [c if need else None for c, need in zip(cotangents, ctx.needs, strict=True)],
         ctx.needs_input_grad[:3],
     )
-    return (*seconds, *[None] * 7)
+    return (*seconds, *[None] * 9)
 
 
+_SCALES = "Tensor? source_scale, Tensor? target_scale"
 _FORWARD = define(
     "aggregate",
-    f"(Tensor x, Tensor? weight, {EDGES_ARGUMENTS}, SymInt num_targets) -> Tensor",
+    f"(Tensor x, Tensor? weight, {EDGES_ARGUMENTS}, SymInt num_targets, {_SCALES}) -> Tensor",
     kernels("aggregate", _run_forward),
     _fake_forward,
     _remember_forward,
@@ -94,7 +104,7 @@ _FORWARD = define(
 )
 _BACKWARD = define(
     "aggregate_backward",
-    f"(Tensor grad, Tensor x, Tensor? weight, {EDGES_ARGUMENTS}, bool[] needs) -> (Tensor, Tensor)",
+    f"(Tensor grad, Tensor x, Tensor? weight, {EDGES_ARGUMENTS}, {_SCALES}, bool[] needs) -> (Tensor, Tensor)",
     kernels("aggregate", _run_backward),
     _fake_backward,
     _remember_backward,

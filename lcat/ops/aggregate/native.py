@@ -9,8 +9,15 @@ from lcat.ops._fused import compute_type
 from lcat.ops._native import as_dense, call, index32
 
 
-def forward(x: Tensor, weight: Tensor | None, csr: SortedEdges, num_targets: int) -> Tensor:
-    """``out_i = sum_{j -> i} w_ij x_j``; with the graph grouped by source, the gradient of ``x``."""
+def forward(
+    x: Tensor,
+    weight: Tensor | None,
+    csr: SortedEdges,
+    num_targets: int,
+    source_scale: Tensor | None = None,
+    target_scale: Tensor | None = None,
+) -> Tensor:
+    """``out_i = t_i sum_{j -> i} w_ij s_j x_j``; with the graph grouped by source, the gradient of ``x``."""
     dtype = compute_type(x, weight)
     heads, width = x.shape[1:]
     if weight is None or weight.dim() == 1:
@@ -18,7 +25,8 @@ def forward(x: Tensor, weight: Tensor | None, csr: SortedEdges, num_targets: int
     dense, weights = x.to(dtype).contiguous(), as_dense(weight, dtype)
     out = dense.new_empty(num_targets, *x.shape[1:])
     call(
-        *("aggregate", dtype, dense, weights, csr.pointer, index32(csr.other), index32(csr.edge)),
+        *("aggregate", dtype, dense, weights, as_dense(source_scale, dtype), as_dense(target_scale, dtype)),
+        *(csr.pointer, index32(csr.other), index32(csr.edge)),
         *(out, num_targets, heads, width),
     )
     return out.to(x.dtype)

@@ -35,8 +35,9 @@ _MOST_COLUMNS = 1024
 
 @triton.jit(do_not_specialize=["count"])
 def _forward_kernel(
-    X, WEIGHT, OUT, PARTS, OTHER, EDGE, ROW, START, STOP, PART, count, H: tl.constexpr, F: tl.constexpr,
-    R: tl.constexpr, B: tl.constexpr, HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
+    X, WEIGHT, SOURCE_SCALE, TARGET_SCALE, OUT, PARTS, OTHER, EDGE, ROW, START, STOP, PART, count,
+    H: tl.constexpr, F: tl.constexpr, R: tl.constexpr, B: tl.constexpr, HB: tl.constexpr, FB: tl.constexpr,
+    ACC: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0).to(tl.int64) * R
     row, start, stop, part, live = segments(ROW, START, STOP, PART, first, count, R)
@@ -56,9 +57,14 @@ def _forward_kernel(
         if WEIGHT is not None:
             edge = tl.load(EDGE + slot, mask=there, other=0)
             x *= gather_heads(WEIGHT, edge, there, head, H, H, ACC)[:, :, :, None]
+        if SOURCE_SCALE is not None:
+            x *= tl.load(SOURCE_SCALE + other, mask=there, other=0.0).to(ACC)[:, :, None, None]
         total += x
         step += B
-    store_rows(OUT, PARTS, tl.sum(total, axis=1), row, part, live, inner, inside, H * F)
+    result = tl.sum(total, axis=1)
+    if TARGET_SCALE is not None:
+        result *= tl.load(TARGET_SCALE + row, mask=live, other=0.0).to(ACC)[:, None, None]
+    store_rows(OUT, PARTS, result, row, part, live, inner, inside, H * F)
 
 
 @triton.jit(do_not_specialize=["count"])
@@ -90,14 +96,23 @@ def _weight_kernel(
         step += B
 
 
-def forward(x: Tensor, weight: Tensor | None, csr: SortedEdges, num_targets: int) -> Tensor:
-    """``out[i] = sum over the slots of row i of weight[edge] * x[other]``.
+def forward(
+    x: Tensor,
+    weight: Tensor | None,
+    csr: SortedEdges,
+    num_targets: int,
+    source_scale: Tensor | None = None,
+    target_scale: Tensor | None = None,
+) -> Tensor:
+    """``out[i] = target_scale[i] * sum over the slots of row i of weight[edge] * source_scale[other] * x[other]``.
 
     Args:
         x: ``[N_source, H, F]``.
         weight: ``[E]`` or ``[E, H]`` in the graph's edge order, or ``None``.
         csr: the edges grouped by the rows of the result.
         num_targets: number of rows of the result.
+        source_scale: ``[N_source]``, or ``None``.
+        target_scale: ``[num_targets]``, or ``None``.
 
     Returns:
         ``[num_targets, H, F]`` in the type of ``x``.
@@ -119,6 +134,8 @@ def forward(x: Tensor, weight: Tensor | None, csr: SortedEdges, num_targets: int
         tile.warps,
         X=x,
         WEIGHT=weight,
+        SOURCE_SCALE=source_scale,
+        TARGET_SCALE=target_scale,
         OUT=out,
         PARTS=parts,
         H=heads,

@@ -1,4 +1,4 @@
-// aggregate: y_i = sum_{j -> i} w_ij x_j, and the gradient of w.
+// aggregate: y_i = t_i sum_{j -> i} w_ij s_j x_j, and the gradient of w.
 #include <cstdint>
 
 #include "block.h"
@@ -11,7 +11,8 @@ namespace {
 template <class T>
 struct Aggregate {
   const T* x;
-  const T* weight;  // [E, heads], or null for ones
+  const T* weight;                    // [E, heads], or null for ones
+  const T *source_scale, *target_scale;  // s and t, or null for ones
   const int64_t* pointer;
   const int32_t* other;
   const int32_t* edge;
@@ -25,6 +26,7 @@ struct Aggregate {
     const int64_t ahead = prefetch_distance<T>(row_width);
     const Upcoming<T> soon{x, row_width, other, last};
     const auto weights = scratch<T>(kMostEdges * heads);
+    const bool scaled = source_scale || target_scale;
     if (weight == nullptr) std::fill_n(weights.get(), kMostEdges * heads, T(1));
     Rows<T> gathered, weight_rows;
     const Range range = rows_of_chunk(pointer, rows, chunk);
@@ -41,12 +43,24 @@ struct Aggregate {
           weight_rows.gather(weight, heads, edge + slot, n);
           gather_heads(weight_rows.at, n, heads, weights.get());
         }
+        if (scaled) scale(slot, n, target_scale ? target_scale[i] : T(1), weights.get());
         const auto meanwhile = [&](int b) { return soon.quad(slot + ahead + b); };
         if (slot == pointer[i]) {
           add_weighted_rows<true>(shape, gathered.at, n, heads, weights.get(), sum, meanwhile);
         } else {
           add_weighted_rows<false>(shape, gathered.at, n, heads, weights.get(), sum, meanwhile);
         }
+      }
+    }
+  }
+
+  // The scales become part of the weights: rows are then read and written once.
+  LCAT_INLINE void scale(int64_t slot, int n, T own, T* weights) const {
+    for (int b = 0; b < n; ++b) {
+      const T factor = source_scale ? source_scale[other[slot + b]] * own : own;
+      for (int64_t h = 0; h < heads; ++h) {
+        T& w = weights[quad_order(b, h, heads)];
+        w = weight ? w * factor : factor;
       }
     }
   }
@@ -98,10 +112,12 @@ int launch(const Kernel& kernel, int threads) {
 }  // namespace lcat
 
 #define LCAT_AGGREGATE(NAME, T)                                                                              \
-  LCAT_EXPORT int lcat_aggregate_##NAME(const T* x, const T* weight, const int64_t* pointer,                 \
-                                        const int32_t* other, const int32_t* edge, T* out, int64_t rows,     \
-                                        int64_t heads, int64_t width, int threads) {                         \
-    return lcat::launch(lcat::Aggregate<T>{x, weight, pointer, other, edge, out, rows, heads, width},        \
+  LCAT_EXPORT int lcat_aggregate_##NAME(const T* x, const T* weight, const T* source_scale,                  \
+                                        const T* target_scale, const int64_t* pointer, const int32_t* other, \
+                                        const int32_t* edge, T* out, int64_t rows, int64_t heads,            \
+                                        int64_t width, int threads) {                                        \
+    return lcat::launch(lcat::Aggregate<T>{x, weight, source_scale, target_scale, pointer, other, edge, out, \
+                                           rows, heads, width},                                              \
                         threads);                                                                            \
   }                                                                                                          \
   LCAT_EXPORT int lcat_aggregate_weight_##NAME(const T* gradient, const T* x, const int64_t* pointer,        \
