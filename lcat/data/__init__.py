@@ -7,6 +7,8 @@ from lcat.data.csbm import csbm, csbm_distance
 from lcat.data.datasets import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
 from lcat.data.files import from_data, load_file
 from lcat.data.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
+from lcat.data.ogb import OGBDataset, load_ogb, ogb_names
+from lcat.data.ogb_standin import write_standin
 from lcat.data.splits import Split, SplitError, load_split_file, random_split
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "DatasetSpec",
     "DatasetUnavailable",
     "NodeDataset",
+    "OGBDataset",
     "Split",
     "SplitError",
     "UnknownDataset",
@@ -25,9 +28,12 @@ __all__ = [
     "from_data",
     "load",
     "load_file",
+    "load_ogb",
     "load_split_file",
     "missing_files",
+    "ogb_names",
     "random_split",
     "random_splits",
     "splits_from_masks",
+    "write_standin",
 ]
