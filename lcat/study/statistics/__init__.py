@@ -1,0 +1,35 @@
+"""Statistics of comparisons: plain functions on arrays, which know nothing of layers, data sets or files.
+
+:mod:`~lcat.study.statistics.intervals` says how sure a mean is, :mod:`~lcat.study.statistics.paired` compares two
+methods on the same splits, :mod:`~lcat.study.statistics.over_datasets` compares many methods over many data sets.
+"""
+
+from __future__ import annotations
+
+from lcat.study.statistics.intervals import Interval, confidence_interval
+from lcat.study.statistics.over_datasets import (
+    FriedmanTest,
+    average_ranks,
+    critical_difference,
+    friedman_test,
+    nemenyi,
+    ranks,
+    tied_groups,
+)
+from lcat.study.statistics.paired import PairedTest, corrected_t_test, holm, wilcoxon_test
+
+__all__ = [
+    "FriedmanTest",
+    "Interval",
+    "PairedTest",
+    "average_ranks",
+    "confidence_interval",
+    "corrected_t_test",
+    "critical_difference",
+    "friedman_test",
+    "holm",
+    "nemenyi",
+    "ranks",
+    "tied_groups",
+    "wilcoxon_test",
+]

@@ -1,0 +1,47 @@
+"""Checks of what the statistics are given."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["paired_differences", "score_table", "share", "vector"]
+
+
+def vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """``values`` as a vector of finite numbers.
+
+    Raises:
+        ValueError: for another number of dimensions, and for NaN or infinity.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one dimension; got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite; got {np.count_nonzero(~np.isfinite(array))} values that are not")
+    return array
+
+
+def paired_differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    """``first - second`` for two vectors of one length."""
+    one, two = vector("first", first), vector("second", second)
+    if one.shape != two.shape:
+        raise ValueError(f"paired tests need both methods on the same splits; got {one.size} and {two.size} values")
+    return one - two
+
+
+def score_table(scores: ArrayLike) -> NDArray[np.float64]:
+    """``scores`` as a table of finite numbers, data sets by methods, with at least two of each."""
+    table = np.asarray(scores, dtype=np.float64)
+    if table.ndim != 2 or table.shape[0] < 2 or table.shape[1] < 2:
+        raise ValueError(f"scores must be a table of at least 2 data sets x 2 methods; got shape {table.shape}")
+    if not np.isfinite(table).all():
+        raise ValueError("scores must be finite; leave out data sets on which a method has no score")
+    return table
+
+
+def share(name: str, value: float) -> float:
+    """``value`` if it lies strictly between 0 and 1."""
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must lie between 0 and 1; got {value}")
+    return float(value)

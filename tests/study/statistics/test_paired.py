@@ -1,0 +1,123 @@
+"""Paired tests agree with SciPy, statsmodels and baycomp, and keep what they promise on simulated folds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lcat.study.statistics import corrected_t_test, holm, wilcoxon_test
+
+
+def scores(seed, runs, shift=0.01):
+    generator = np.random.default_rng(seed)
+    base = generator.normal(0.8, 0.03, size=runs)
+    return base + generator.normal(shift, 0.01, size=runs), base
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("runs", [2, 5, 17])
+def test_without_correction_it_is_the_paired_t_test(seed, runs):
+    first, second = scores(seed, runs)
+    found, expected = corrected_t_test(first, second, test_train_ratio=0), stats.ttest_rel(first, second)
+    assert (found.statistic, found.p_value) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
+    interval = expected.confidence_interval(0.95)
+    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+
+
+@pytest.mark.parametrize(("folds", "repeats"), [(10, 1), (5, 3), (10, 10)])
+def test_corrected_repeated_k_fold_is_that_of_baycomp(folds, repeats):
+    baycomp = pytest.importorskip("baycomp")
+    first, second = scores(folds * repeats, folds * repeats)
+    found = corrected_t_test(first, second, test_train_ratio=1 / (folds - 1))
+    mean, variance, degrees = baycomp.CorrelatedTTest.compute_statistics(second, first, repeats)
+    assert found.difference == pytest.approx(mean)
+    assert found.statistic == pytest.approx(mean / math.sqrt(variance))
+    # The posterior is a t distribution: twice its tail beyond 0 is the two-sided p-value.
+    tail = min(baycomp.CorrelatedTTest.probs(first, second, runs=repeats))
+    assert found.p_value == pytest.approx(2 * tail)
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, degrees, mean, math.sqrt(variance)))
+
+
+def test_correction_holds_its_level_where_the_ordinary_test_does_not():
+    """Two equal methods on random 80/20 splits of 60 examples: the scores of one split differ by which examples
+    are drawn, and splits overlap, exactly the case of Nadeau and Bengio.
+    """
+    generator = np.random.default_rng(1)
+    wrong = {0.0: 0, 0.25: 0}
+    for _ in range(400):
+        # Each example is right or wrong for both methods, each with its own luck; training nodes do not matter here
+        # but for a shared shift that every split of this data set inherits.
+        first, second = (generator.random((2, 60)) < 0.8).astype(float)
+        runs = [generator.permutation(60)[:30] for _ in range(12)]
+        a, b = (np.array([method[run].mean() for run in runs]) for method in (first, second))
+        for ratio in wrong:
+            wrong[ratio] += corrected_t_test(a, b, test_train_ratio=4 * ratio).p_value < 0.05
+    assert wrong[0.0] / 400 > 0.3
+    assert wrong[0.25] / 400 < 0.15
+
+
+def test_no_variance():
+    equal = corrected_t_test([0.8, 0.9], [0.8, 0.9], test_train_ratio=0.25)
+    assert (equal.statistic, equal.p_value) == (0.0, 1.0)
+    constant = corrected_t_test([0.83, 0.93, 0.73], [0.82, 0.92, 0.72], test_train_ratio=0.25)
+    assert (constant.statistic, constant.p_value) == (math.inf, 0.0)
+    assert corrected_t_test([0.82, 0.92], [0.83, 0.93], test_train_ratio=0).statistic == -math.inf
+    assert math.isnan(corrected_t_test([0.8], [0.7], test_train_ratio=0).p_value)
+    assert math.isnan(wilcoxon_test([0.8], [0.7]).p_value)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("runs", [5, 8, 40, 60])
+def test_wilcoxon_is_scipys(seed, runs):
+    first, second = scores(seed, runs)
+    found, expected = wilcoxon_test(first, second), stats.wilcoxon(first, second)
+    assert (found.statistic, found.p_value) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
+
+
+def test_wilcoxon_by_hand():
+    # Ranks of |d| = 1, 2, 3, 4, 5, 6 with -2 alone negative: W = 2; of 64 sign patterns 3 have a sum of at most 2.
+    found = wilcoxon_test([1, -2, 3, 4, 5, 6], [0] * 6)
+    assert (found.statistic, found.p_value) == (2.0, 6 / 64)
+    assert wilcoxon_test([1, 2, 3], [1, 2, 3]).p_value == 1.0
+
+
+def test_wilcoxon_ignores_rounding_of_the_last_digit():
+    # 0.83 - 0.82 and 0.85 - 0.84 differ by 1e-17: ties all the same.
+    first, second = [0.83, 0.85, 0.90, 0.70, 0.60, 0.50], [0.82, 0.84, 0.91, 0.65, 0.52, 0.41]
+    hundredths = wilcoxon_test([83, 85, 90, 70, 60, 50], [82, 84, 91, 65, 52, 41])
+    found = wilcoxon_test(first, second)
+    assert (found.statistic, found.p_value) == (hundredths.statistic, hundredths.p_value)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_is_statsmodels(seed):
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    values = np.random.default_rng(seed).beta(0.4, 3.0, size=12)
+    assert holm(values) == pytest.approx(multitest.multipletests(values, method="holm")[1])
+
+
+def test_holm_by_hand_and_with_missing_values():
+    assert holm([0.01, 0.02, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.04, 0.04, 0.02])
+    found = holm([0.01, math.nan, 0.04])
+    assert (found[0], found[2]) == (0.02, 0.04)
+    assert math.isnan(found[1])
+    assert holm([]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: corrected_t_test([1, 2], [1], test_train_ratio=0), "same splits; got 2 and 1 values"),
+        (lambda: corrected_t_test([1, 2], [1, 2], test_train_ratio=-0.1), "at least 0; got -0.1"),
+        (lambda: corrected_t_test([1, 2], [1, 2], test_train_ratio=math.inf), "at least 0; got inf"),
+        (lambda: corrected_t_test([1, 2], [1, 2], test_train_ratio=0, level=2), "level must lie between"),
+        (lambda: wilcoxon_test([1, math.nan], [1, 2]), "first must be finite"),
+        (lambda: holm([0.5, 1.5]), r"must lie in \[0, 1\]; got 1.5"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
