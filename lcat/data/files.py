@@ -15,6 +15,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 
+from lcat.data._safe_classes import allowed
 from lcat.data.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 
 __all__ = ["from_data", "load_file"]
@@ -98,7 +99,7 @@ def from_data(data: Data, name: str = "own", metric: str = "accuracy") -> NodeDa
 
 def _read_pt(path: Path) -> Mapping[str, object]:
     try:
-        with torch.serialization.safe_globals(list(_SAFE)):
+        with allowed(_SAFE):
             value = torch.load(path, weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(
@@ -126,7 +127,7 @@ def _tensor(array: np.ndarray) -> Tensor | str:
 
 def _first_line(error: BaseException) -> str:
     """The telling part of an error: torch wraps what it refused in a page of advice to switch safety off."""
-    refused = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
+    refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused:
         return f"it holds {refused[1]}, which is no plain value"
     return (str(error).strip() or type(error).__name__).splitlines()[0]

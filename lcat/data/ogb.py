@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from lcat.data._safe_classes import allowed
 from lcat.data.datasets import DatasetUnavailable, UnknownDataset, default_root
 from lcat.data.node_dataset import DataError
 from lcat.data.ogb_download import download, unpack
@@ -255,7 +256,7 @@ def _tamed(meta: dict[str, str], progress: bool) -> Iterator[None]:
     try:
         _set_environment(settings)
         with (
-            torch.serialization.safe_globals(safe_classes(binary=meta["binary"] == "True")),
+            allowed(safe_classes(binary=meta["binary"] == "True")),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(out),
             warnings.catch_warnings(),

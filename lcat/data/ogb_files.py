@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch_geometric.data import Data
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 
@@ -143,7 +144,7 @@ def generated_marker(folder: Path) -> dict[str, Any] | None:
 
 def safe_classes(*, binary: bool) -> list[Any]:
     """What torch may make while it reads OGB's files: plain containers of PyG and, for binary ones, numpy's numbers."""
-    classes: list[Any] = [DataEdgeAttr, DataTensorAttr, GlobalStorage]
+    classes: list[Any] = [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]
     if binary:
         core = np._core if hasattr(np, "_core") else np.core
         classes += [np.dtype, np.ndarray, core.multiarray.scalar, core.multiarray._reconstruct]
