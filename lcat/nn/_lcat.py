@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from lcat.graph import Graph
 from lcat.nn._attention import AttentionConv, Edges, Nodes
 from lcat.nn._lambda import LambdaMixin
+from lcat.nn._neighbour_sum import NeighbourSum
 from lcat.ops import aggregate
 
 _NEIGHBOUR_AGGREGATIONS = ("sum", "mean")
@@ -30,6 +32,7 @@ class LCATMixin(LambdaMixin, AttentionConv):
         lambda1_init: float,
         lambda2_init: float,
         neighbour_aggr: str,
+        cache_neighbour_sum: bool,
     ) -> None:
         if neighbour_aggr not in _NEIGHBOUR_AGGREGATIONS:
             raise ValueError(
@@ -37,6 +40,8 @@ class LCATMixin(LambdaMixin, AttentionConv):
                 f"{' or '.join(map(repr, _NEIGHBOUR_AGGREGATIONS))}"
             )
         self.neighbour_aggr = neighbour_aggr
+        self.cache_neighbour_sum = cache_neighbour_sum
+        self._neighbour_sum = NeighbourSum()
         self.share_values = share_values
         self.lin_value = None if share_values else self._linear(0, bias=value_bias)
         self._make_lambdas(lambda1, lambda2, parametrisation, lambda1_init, lambda2_init)
@@ -62,16 +67,46 @@ class LCATMixin(LambdaMixin, AttentionConv):
             return projected
         return self.lin_value(nodes.x[0]).unflatten(-1, (self.heads, self.out_channels)), projected[1]
 
-    def _averaged(self, own: Tensor, sent: Tensor, edges: Edges, nodes: Nodes, lambda2: Tensor | float) -> Tensor:
+    def _averages_input(self, nodes: Nodes) -> bool:
+        """Whether the average is taken of ``x`` itself, because its neighbour sum is kept from call to call.
+
+        Averaging and projecting change places only for weights that sum to 1: otherwise the bias would be scaled.
+        """
+        asked = self.cache_neighbour_sum and nodes.one_set and self.neighbour_aggr == "sum" and not self.explain
+        return asked and self._neighbour_sum.can_keep(nodes.x[0])
+
+    def _averaged_input(self, edges: Edges, nodes: Nodes, lambda2: Tensor | float) -> Nodes:
+        """The nodes with the average of their features in place of them."""
+        x = nodes.x[0]
+        rows = x.movedim(-2, 0)
+        kept = self._averages_input(nodes)
+        total = self._neighbour_sum.of(x, self._neighbourhood(edges, nodes), -2) if kept else None
+        averaged = self._averaged(rows, rows, edges, nodes, lambda2, total).movedim(0, -2)
+        return Nodes((averaged, averaged), nodes.counts, True, nodes.batch)
+
+    def _neighbourhood(self, edges: Edges, nodes: Nodes) -> Graph:
+        loops_are_edges = not nodes.one_set and not self.add_self_loops
+        return edges.bare if loops_are_edges else edges.bare.without_self_loops()
+
+    def _averaged(
+        self,
+        own: Tensor,
+        sent: Tensor,
+        edges: Edges,
+        nodes: Nodes,
+        lambda2: Tensor | float,
+        total: Tensor | None = None,
+    ) -> Tensor:
         r""":math:`(h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)` over neighbours, no self-loops.
 
         ``own`` [N_target, ...] are the :math:`h_i`, ``sent`` [N_source, ...] the :math:`h_j`. In a bipartite graph
-        where the layer adds no self-loops, equal indices are different nodes, and all edges are neighbours.
+        where the layer adds no self-loops, equal indices are different nodes, and all edges are neighbours. ``total``
+        is the sum where it is known.
         """
-        loops_are_edges = not nodes.one_set and not self.add_self_loops
-        graph = edges.bare if loops_are_edges else edges.bare.without_self_loops()
-        mask = self._masked_edges() if self.explain else None
-        total = aggregate(sent, graph, None if mask is None else graph.pick(mask))
+        graph = self._neighbourhood(edges, nodes)
+        if total is None:
+            mask = self._masked_edges() if self.explain else None
+            total = aggregate(sent, graph, None if mask is None else graph.pick(mask))
         degree = graph.in_degree.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
         if self.neighbour_aggr == "mean":
             total = total / degree.clamp(min=1.0)

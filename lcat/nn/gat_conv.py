@@ -191,7 +191,7 @@ class GATConv(AttentionConv):
         del edges
         p0, p1 = projected
         s = self._scalar(nodes.x[0], p0, self.lin if self.lin is not None else self.lin_src, self.att_src)
-        if p1 is None:
+        if nodes.x[1] is None:
             return self._fold(s, nodes), None
         t = self._scalar(nodes.x[1], p1, self.lin if self.lin is not None else self.lin_dst, self.att_dst)
         return self._fold(s, nodes), self._fold(t, nodes)
@@ -203,12 +203,16 @@ class GATConv(AttentionConv):
         under autocast, where it would round the scores to half precision, nor with a bias, whose gradient is a small
         difference of large terms and rounds less the other way.
         """
-        plain = type(linear) is Linear and linear.bias is None and not linear._forward_hooks
-        if not plain or x.layout != torch.strided or under_autocast(x):
+        if not self._folds(linear, x):
             return (projected * attention).sum(dim=-1)
         heads = (self.heads, self.out_channels)
         weight = (linear.weight.unflatten(0, heads) * attention.squeeze(0).unsqueeze(-1)).sum(dim=1)
         return F.linear(x, weight)
+
+    @staticmethod
+    def _folds(linear: Any, x: Any) -> bool:
+        plain = type(linear) is Linear and linear.bias is None and not linear._forward_hooks
+        return plain and x.layout == torch.strided and not under_autocast(x)
 
     def _strength(self) -> Tensor | float:
         """The factor of the score: 1 here, lambda1 in L-CAT."""

@@ -46,6 +46,9 @@ class LCATConv(LCATMixin, GATConv):
         lambda2_init: where a learned lambda2 starts.
         neighbour_aggr: "sum" is the formula above, the paper's; "mean" divides the neighbours' sum by their number
             once more, as the published code does with PyG 2.1 and later (see :func:`lcat.nn.from_published`).
+        cache_neighbour_sum: for a first layer on fixed features: keep :math:`\sum_{j \in N(i)} x_j`, [N, in_channels],
+            from call to call, for as long as ``x`` and ``edge_index`` are the same tensors and not written to. Without
+            effect where ``x`` has a gradient, for ``neighbour_aggr="mean"`` and for bipartite graphs.
 
     Shapes:
         as :class:`~lcat.nn.GATConv`.
@@ -89,6 +92,7 @@ class LCATConv(LCATMixin, GATConv):
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
         neighbour_aggr: str = "sum",
+        cache_neighbour_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -100,13 +104,20 @@ class LCATConv(LCATMixin, GATConv):
         if score_bias or not share_weights:
             self._make_projections(separate=not share_weights or not isinstance(in_channels, int), bias=score_bias)
         self._make_lcat(
-            lambda1, lambda2, share_values, score_bias, parametrisation, lambda1_init, lambda2_init, neighbour_aggr
-        )
+            lambda1, lambda2, share_values, score_bias, parametrisation, lambda1_init, lambda2_init, neighbour_aggr,
+            cache_neighbour_sum,
+        )  # fmt: skip
 
     def _scalars(self, nodes: Nodes, projected: tuple[Any, Any], edges: Edges) -> tuple[Any, Any]:
-        s0, s1 = super()._scalars(nodes, projected, edges)
         lambda2 = self._lambda("lambda2")
-        if isinstance(lambda2, float) and lambda2 == 0.0:
+        averages = not (isinstance(lambda2, float) and lambda2 == 0.0)
+        if averages and self._averages_input(nodes):
+            averaged = self._averaged_input(edges, nodes, lambda2)
+            maps = (self.lin,) if self.lin is not None else (self.lin_src, self.lin_dst)
+            needless = all(self._folds(linear, averaged.x[0]) for linear in maps)
+            return super()._scalars(averaged, (None, None) if needless else self._project(averaged), edges)
+        s0, s1 = super()._scalars(nodes, projected, edges)
+        if not averages:
             return s0, s1
         if nodes.one_set:
             both = torch.cat([s0, s1], dim=-1)
@@ -158,10 +169,11 @@ class CATConv(LCATConv):
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
         neighbour_aggr: str = "sum",
+        cache_neighbour_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
             bias, residual, lambda1, lambda2, share_weights, share_values, score_bias, parametrisation, lambda1_init,
-            lambda2_init, neighbour_aggr, **kwargs,
+            lambda2_init, neighbour_aggr, cache_neighbour_sum, **kwargs,
         )  # fmt: skip

@@ -29,8 +29,8 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
     Args:
         in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value, bias,
             share_weights, residual, **kwargs: as :class:`~lcat.nn.GATv2Conv`.
-        lambda1, lambda2, share_values, parametrisation, lambda1_init, lambda2_init, neighbour_aggr: as
-            :class:`~lcat.nn.LCATConv`; a value projection of its own has a bias if ``bias``.
+        lambda1, lambda2, share_values, parametrisation, lambda1_init, lambda2_init, neighbour_aggr,
+            cache_neighbour_sum: as :class:`~lcat.nn.LCATConv`; a value projection of its own has a bias if ``bias``.
 
     Shapes:
         as :class:`~lcat.nn.GATConv`.
@@ -70,6 +70,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
         neighbour_aggr: str = "sum",
+        cache_neighbour_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -77,8 +78,9 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
             bias, share_weights, residual, **kwargs,
         )  # fmt: skip
         self._make_lcat(
-            lambda1, lambda2, share_values, bias, parametrisation, lambda1_init, lambda2_init, neighbour_aggr
-        )
+            lambda1, lambda2, share_values, bias, parametrisation, lambda1_init, lambda2_init, neighbour_aggr,
+            cache_neighbour_sum,
+        )  # fmt: skip
 
     def _keys(self, nodes: Nodes, projected: tuple[Tensor, Tensor], edges: Edges) -> tuple[Tensor, Tensor]:
         lambda2 = self._lambda("lambda2")
@@ -90,10 +92,9 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         width = p0.shape[-2] * p0.shape[-1] * (1 if p1 is p0 else 2)
         x = nodes.x[0]
         # Before the maps only for weights that sum to 1: otherwise the bias would be scaled.
-        if self.neighbour_aggr == "sum" and x.layout == torch.strided and x.shape[-1] < width:
-            nodes_first = x.movedim(-2, 0)
-            averaged = self._averaged(nodes_first, nodes_first, edges, nodes, lambda2).movedim(0, -2)
-            return self._project(Nodes((averaged, averaged), nodes.counts, True, nodes.batch))
+        narrower = self.neighbour_aggr == "sum" and x.layout == torch.strided and x.shape[-1] < width
+        if narrower or self._averages_input(nodes):
+            return self._project(self._averaged_input(edges, nodes, lambda2))
         if p1 is p0:
             k = self._node_averaged(p0, edges, nodes, lambda2)
             return k, k
@@ -149,10 +150,11 @@ class CATv2Conv(LCATv2Conv):
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
         neighbour_aggr: str = "sum",
+        cache_neighbour_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
             bias, share_weights, residual, lambda1, lambda2, share_values, parametrisation, lambda1_init, lambda2_init,
-            neighbour_aggr, **kwargs,
+            neighbour_aggr, cache_neighbour_sum, **kwargs,
         )  # fmt: skip

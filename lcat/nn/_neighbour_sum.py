@@ -1,0 +1,44 @@
+"""The neighbour sum of an input that stays the same from call to call, as a first layer's often does."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lcat.graph import Graph
+from lcat.ops import aggregate
+from lcat.ops._fused import transformed
+
+
+class NeighbourSum:
+    """Keeps one sum, for as long as tensor and graph are the very same and the tensor has not been written to.
+
+    A copy or a pickle of a layer starts without it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[Any, int, Any, Tensor] | None = None
+
+    def can_keep(self, x: Tensor) -> bool:
+        """Whether the sum over ``x`` is a constant: no gradient goes through it, and nothing is being traced."""
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or transformed(x) or type(x) is not Tensor
+        return not (x.requires_grad or traced or x.is_inference() or x.layout != torch.strided)
+
+    def of(self, x: Tensor, graph: Graph, node_dim: int) -> Tensor:
+        """``sum_{j -> i} x_j``, [N, ...] with the nodes first; kept if it was not yet."""
+        if self._kept is not None:
+            key, version, place, total = self._kept
+            if key() is x and version == x._version and place() is graph:
+                return total
+        total = aggregate(x.movedim(node_dim, 0), graph)
+        self._kept = (weakref.ref(x), x._version, weakref.ref(graph), total)
+        return total
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NeighbourSum:
+        return NeighbourSum()
+
+    def __reduce__(self) -> tuple[type[NeighbourSum], tuple[()]]:
+        return NeighbourSum, ()
