@@ -114,10 +114,13 @@ def test_nan_stays_in_its_neighbourhood(make) -> None:
     assert torch.equal(out.isnan().any(dim=(1, 2)), reached)
 
 
-@pytest.mark.parametrize("make", [attend_v1_call, attend_v2_call])
-def test_strided_and_expanded_tensors(make) -> None:
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [(attend_v1_call, "target weight"), (attend_v2_call, "values weight"), (aggregate_call, "head scaled")],
+)
+def test_strided_and_expanded_tensors(make, options) -> None:
     graph = make_graph("random")
-    call: Call = make(graph, 3, 8, torch.float64, "target values weight")
+    call: Call = make(graph, 3, 8, torch.float64, options)
     plain = call.run("native")
     strided = {name: torch.stack([t, -t], dim=-1)[..., 0] for name, t in call.tensors.items()}
     assert not any(t.is_contiguous() for t in strided.values())
