@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from lcat.data.batches import SeedBatch, SeedBatches
 from lcat.data.catalogue import CATALOGUE, DatasetSpec, dataset_table
 from lcat.data.csbm import csbm, csbm_distance
+from lcat.data.csc import CSCGraph
 from lcat.data.datasets import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
 from lcat.data.files import from_data, load_file
+from lcat.data.loader import NodeBatchLoader, neighbor_loader
 from lcat.data.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 from lcat.data.ogb import OGBDataset, load_ogb, ogb_names
 from lcat.data.ogb_standin import write_standin
+from lcat.data.sampler import TorchNeighborSampler
 from lcat.data.splits import Split, SplitError, load_split_file, random_split
 
 __all__ = [
     "CATALOGUE",
+    "CSCGraph",
     "DataError",
     "DatasetSpec",
     "DatasetUnavailable",
+    "NodeBatchLoader",
     "NodeDataset",
     "OGBDataset",
+    "SeedBatch",
+    "SeedBatches",
     "Split",
     "SplitError",
+    "TorchNeighborSampler",
     "UnknownDataset",
     "csbm",
     "csbm_distance",
@@ -31,6 +40,7 @@ __all__ = [
     "load_ogb",
     "load_split_file",
     "missing_files",
+    "neighbor_loader",
     "ogb_names",
     "random_split",
     "random_splits",

@@ -1,0 +1,113 @@
+"""Which seed nodes make up which batch: a fixed function of a seed, whatever the number of workers or processes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+__all__ = ["SeedBatch", "SeedBatches"]
+
+
+@dataclass(frozen=True)
+class SeedBatch:
+    """One batch before sampling.
+
+    Args:
+        positions: ``[B]`` int64 positions in the loader's input nodes.
+        seed: what the draws of this batch start from.
+    """
+
+    positions: Tensor
+    seed: int
+
+
+class SeedBatches(Sampler[SeedBatch]):
+    """Batches of the positions ``0 .. count - 1``; epoch ``e`` is shuffled by a generator seeded with ``(seed, e)``.
+
+    With ``world_size`` processes, every batch is dealt out to them like cards, so that together they see the batches
+    that one process would see. A process may get one position fewer than another, or none.
+
+    Args:
+        count: number of seed nodes.
+        batch_size: seed nodes a batch, those of all processes together.
+        shuffle: a new order in every epoch; else ``0, 1, 2, ...``.
+        drop_last: leave out the last batch of an epoch if it is smaller.
+        seed: any whole number.
+        rank, world_size: which of how many processes this is.
+
+    Raises:
+        ValueError: for a batch size below 1 or a rank that is not below ``world_size``.
+
+    Example:
+        >>> from lcat.data import SeedBatches
+        >>> batches = SeedBatches(5, batch_size=2, shuffle=True, seed=1)
+        >>> [len(batch.positions) for batch in batches]
+        [2, 2, 1]
+        >>> first = [batch.positions.tolist() for batch in batches.epoch(3)]
+        >>> first == [batch.positions.tolist() for batch in batches.epoch(3)]
+        True
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more; got {batch_size}")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must lie in 0 .. world_size - 1 = {world_size - 1}; got {rank}")
+        self.count = count
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self._next = (0, 0)
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.count, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def start_at(self, epoch: int, batch: int = 0) -> None:
+        """What the next iteration runs over: an epoch, without its first ``batch`` batches."""
+        if epoch < 0 or not 0 <= batch <= len(self):
+            raise ValueError(f"an epoch has {len(self)} batches; got epoch {epoch}, batch {batch}")
+        self._next = (epoch, batch)
+
+    def epoch(self, epoch: int, batch: int = 0) -> Iterator[SeedBatch]:
+        """The batches of one epoch, from number ``batch`` on."""
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(mixed(self.seed, "order", epoch))
+            order = torch.randperm(self.count, generator=generator)
+        else:
+            order = torch.arange(self.count)
+        for number in range(batch, len(self)):
+            positions = order[number * self.batch_size : (number + 1) * self.batch_size]
+            own = positions[self.rank :: self.world_size]
+            yield SeedBatch(own, mixed(self.seed, "draws", epoch, number, self.rank))
+
+    def __iter__(self) -> Iterator[SeedBatch]:
+        # A generator, so that an epoch counts when its first batch is asked for: DataLoader makes more iterators of
+        # its batch sampler than it uses.
+        epoch, batch = self._next
+        self._next = (epoch + 1, 0)
+        yield from self.epoch(epoch, batch)
+
+
+def mixed(*parts: int | str) -> int:
+    """A number in ``0 .. 2^63 - 1`` that looks random for every list of parts."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
