@@ -63,9 +63,9 @@ def regret(
 
     Returns:
         One row a data set and question: ``dataset``, ``question``, ``always``, ``candidates``, ``runs``,
-        ``cross_validated`` and ``always_test`` (mean test metrics), ``regret`` with ``low``, ``high``,
-        ``p_value``, ``picked`` (what cross-validation chose in how many runs), ``cross_validated_seconds`` and ``always_seconds`` (all training
-        behind each, of the runs counted), and their ``compute_ratio``.
+        ``cross_validated`` and ``always_test`` (mean test metrics), ``regret`` with ``low``, ``high``, ``p_value``,
+        ``picked`` (what cross-validation chose in how many runs), ``cross_validated_seconds`` and ``always_seconds``
+        (all training behind each, of the runs counted), and their ``compute_ratio``.
 
     Example:
         >>> from lcat.study import make_plan, regret, results_frame, run
