@@ -43,7 +43,12 @@ def peak_megabytes(run: Callable[[], Any]) -> float:
     kept = run()
     peak = _status("VmHWM") - before
     del kept
-    return peak / 1e3
+    return peak * 1024 / 1e6
+
+
+def resident_gigabytes(field: str) -> float:
+    """Memory of this process in GB: "VmRSS" now, "VmHWM" at its highest."""
+    return _status(field) * 1024 / 1e9
 
 
 def _status(field: str) -> float:

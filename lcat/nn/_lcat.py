@@ -106,7 +106,11 @@ class LCATMixin(LambdaMixin, AttentionConv):
         graph = self._neighbourhood(edges, nodes)
         if total is None:
             mask = self._masked_edges() if self.explain else None
-            total = aggregate(sent, graph, None if mask is None else graph.pick(mask))
+            if mask is None and nodes.one_set and self.add_self_loops and edges.graph.num_loops == nodes.counts[0]:
+                # Over the edges of the attention, whose one loop a node is taken off again: they are sorted anyway.
+                total = aggregate(sent, edges.graph) - own
+            else:
+                total = aggregate(sent, graph, None if mask is None else graph.pick(mask))
         degree = graph.in_degree.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
         if self.neighbour_aggr == "mean":
             total = total / degree.clamp(min=1.0)
