@@ -9,15 +9,18 @@ from lcat.data.csc import CSCGraph
 from lcat.data.datasets import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
 from lcat.data.files import from_data, load_file
 from lcat.data.loader import NodeBatchLoader, neighbor_loader
-from lcat.data.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 from lcat.data.ogb import OGBDataset, load_ogb, ogb_names
 from lcat.data.ogb_standin import write_standin
 from lcat.data.sampler import TorchNeighborSampler
+from lcat.data.folds import fold_numbers, fold_split, nested_split
+from lcat.data.node_dataset import METRIC_NAMES, DataError, NodeDataset, random_splits, splits_from_masks
+from lcat.data.noise import noisy_edges, noisy_features
 from lcat.data.splits import Split, SplitError, load_split_file, random_split
 
 __all__ = [
     "CATALOGUE",
     "CSCGraph",
+    "METRIC_NAMES",
     "DataError",
     "DatasetSpec",
     "DatasetUnavailable",
@@ -34,6 +37,8 @@ __all__ = [
     "csbm_distance",
     "dataset_table",
     "default_root",
+    "fold_numbers",
+    "fold_split",
     "from_data",
     "load",
     "load_file",
@@ -42,6 +47,9 @@ __all__ = [
     "missing_files",
     "neighbor_loader",
     "ogb_names",
+    "nested_split",
+    "noisy_edges",
+    "noisy_features",
     "random_split",
     "random_splits",
     "splits_from_masks",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -70,16 +71,26 @@ class NodeDataset:
         Raises:
             DataError: if its masks have another length than the graph, or select unlabelled nodes.
         """
-        split = self.splits(seed)
+        return self.checked(self.splits(seed), f"the split of seed {seed}")
+
+    def checked(self, split: Split, name: str = "the split") -> Split:
+        """``split`` itself, if it fits the graph.
+
+        Args:
+            split: of nodes of this graph.
+            name: how an error calls it.
+
+        Raises:
+            DataError: if its masks have another length than the graph, or select unlabelled nodes.
+        """
         if split.num_nodes != self.data.num_nodes:
             raise DataError(
-                f"{self.name}: the split of seed {seed} has {split.num_nodes} nodes and the graph "
-                f"{self.data.num_nodes}; they must agree"
+                f"{self.name}: {name} has {split.num_nodes} nodes and the graph {self.data.num_nodes}; they must agree"
             )
         unlabelled = int((self.data.y[split.train | split.val | split.test] < 0).sum())
         if unlabelled:
             raise DataError(
-                f"{self.name}: the split of seed {seed} selects {unlabelled} nodes without a label (y < 0); "
+                f"{self.name}: {name} selects {unlabelled} nodes without a label (y < 0); "
                 "leave them out of all three masks"
             )
         return split
@@ -87,7 +98,12 @@ class NodeDataset:
 
 def random_splits(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2)) -> Callable[[int], Split]:
     """A rule that draws a stratified random split for every seed, see :func:`lcat.data.random_split`."""
-    return lambda seed: random_split(y, fractions, seed)
+    # Not a closure: processes hand data sets to each other, and only named functions can be pickled.
+    return partial(_random_rule, y, tuple(fractions))
+
+
+def _random_rule(y: Tensor, fractions: tuple[float, ...], seed: int) -> Split:
+    return random_split(y, fractions, seed)
 
 
 def splits_from_masks(train: Tensor, val: Tensor, test: Tensor) -> Callable[[int], Split]:
@@ -118,12 +134,12 @@ def splits_from_masks(train: Tensor, val: Tensor, test: Tensor) -> Callable[[int
         raise DataError(f"the masks must agree on the number of nodes and of splits; got {shapes}")
     count = columns.pop() if columns else 1
     wide = {name: mask if mask.dim() == 2 else mask.view(-1, 1).expand(-1, count) for name, mask in masks.items()}
+    return partial(_mask_rule, wide["train"], wide["val"], wide["test"])
 
-    def rule(seed: int) -> Split:
-        column = seed % count
-        return Split(*(wide[name][:, column].contiguous() for name in ("train", "val", "test")))
 
-    return rule
+def _mask_rule(train: Tensor, val: Tensor, test: Tensor, seed: int) -> Split:
+    column = seed % train.size(1)
+    return Split(*(mask[:, column].contiguous() for mask in (train, val, test)))
 
 
 def _check_graph(name: str, data: Data) -> None:

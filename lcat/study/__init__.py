@@ -17,19 +17,25 @@ from lcat.study.plan import PlanError, StudyPlan, demo_plan, make_plan
 from lcat.study.report import read_results, write_report
 from lcat.study.result import CellResult
 from lcat.study.run import run, run_cell, versions
+from lcat.study.settings import Budget, NoisePlan, Range, RunSettings, SearchPlan
 from lcat.study.store import Store, StoreError
 from lcat.study.study import Study
 from lcat.study.summary import SummaryRow, summarise
 
 __all__ = [
     "LAYERS",
+    "Budget",
     "Cell",
     "CellResult",
     "HyperParameters",
     "Noise",
+    "NoisePlan",
     "OutputError",
     "Overrides",
     "PlanError",
+    "Range",
+    "RunSettings",
+    "SearchPlan",
     "SplitChoice",
     "Store",
     "StoreError",

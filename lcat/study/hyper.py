@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import difflib
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from lcat.train import SCHEDULES, FitConfig, optimizer_names
 
-__all__ = ["HyperParameters", "Overrides"]
+__all__ = ["HyperParameters", "Overrides", "check_setting"]
 
 
 class _Settings(BaseModel):
@@ -19,7 +20,7 @@ class _Settings(BaseModel):
     def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
         known = optimizer_names() if info.field_name == "optimizer" else list(SCHEDULES)
         if value is not None and value not in known:
-            raise ValueError(f"must be one of {', '.join(known)}")
+            raise ValueError(f"must be one of {', '.join(known)}{_hint(value, known)}")
         return value
 
 
@@ -111,3 +112,31 @@ class Overrides(_Settings):
     def applied_to(self, hyper: HyperParameters) -> HyperParameters:
         """``hyper`` with every setting that is not ``None`` here replaced."""
         return HyperParameters(**{**hyper.model_dump(), **self.model_dump(exclude_none=True)})
+
+
+def check_setting(name: str, *value: Any) -> Any:
+    """A value of one setting, checked and converted; without a value, only the name is checked.
+
+    Raises:
+        ValueError: one line that names the setting, the value and what is allowed.
+
+    Example:
+        >>> from lcat.study.hyper import check_setting
+        >>> check_setting("lr", 1)
+        1.0
+    """
+    known = list(HyperParameters.model_fields)
+    if name not in known:
+        raise ValueError(f"there is no setting {name!r}{_hint(name, known)}; settings are {', '.join(known)}")
+    if not value:
+        return None
+    try:
+        return getattr(HyperParameters(**{name: value[0]}), name)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{name}: {message}; got {value[0]!r}") from None
+
+
+def _hint(value: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(str(value).lower(), known, n=2)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -54,6 +54,12 @@ class LayerSpec:
         """What follows the family's name: ``"mean"``, ``"theory"``, or nothing."""
         return self.name.partition("-")[2]
 
+    def settings_that_matter(self, point: dict[str, Any]) -> dict[str, Any]:
+        """What of a point of a grid or search changes this layer: heads mean nothing to GCN."""
+        without = set() if self.attention else {"heads", "attention_dropout"}
+        without |= set() if self.learns_lambda else {"lambda1_init", "lambda2_init", "scalar_lr"}
+        return {name: value for name, value in point.items() if name not in without}
+
 
 _SPECS = (
     LayerSpec("gcn", "GCN, symmetric normalisation", attention=False, model=models.GCN),

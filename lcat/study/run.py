@@ -22,6 +22,7 @@ from lcat.study.memory import PeakMemory
 from lcat.study.plan import StudyPlan
 from lcat.study.result import CellResult
 from lcat.study.sources import Sources
+from lcat.study.splits import split_hash
 from lcat.train import History, fit, seed_everything
 
 __all__ = ["CellResult", "run", "run_cell", "versions"]
@@ -84,9 +85,10 @@ def run_cell(
     start = time.perf_counter()
     try:
         dataset, split = sources.prepared(cell)
-        result.metric, result.split_rule, result.split_sizes = dataset.metric, dataset.split_rule, split.sizes
-        result.split_hash, result.test_set = sources.hashes(cell, split)
-        data = dataset.data.to(device)
+        result.metric, result.split_sizes = dataset.metric, split.sizes
+        result.split_rule = dataset.split_rule if cell.split.rule == "own" else cell.split.rule
+        result.split_hash, result.test_set = split_hash(split), sources.test_set(cell, split)
+        data = sources.on_device(dataset, device)
         memory, start = PeakMemory(device), time.perf_counter()
         seed_everything(cell.seed)
         model = build_model(cell.layer, data.num_features, dataset.num_classes, cell.hyper).to(device)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from lcat.data import (
     DataError,
@@ -20,9 +23,12 @@ from lcat.data import (
     load,
     load_file,
     missing_files,
+    noisy_edges,
+    noisy_features,
 )
 from lcat.data.datasets import find_spec
-from lcat.study.cell import Cell
+from lcat.study.cell import Cell, digest
+from lcat.study.splits import SplitFolder, make_split
 
 __all__ = ["Sources", "check_name", "parse_csbm"]
 
@@ -38,13 +44,16 @@ class Sources:
         root: data folder for public data sets, ``None`` for the default one.
         own: own data sets by name; they go before all other names.
         metric: metric of data sets read from a file, where the file does not say.
+        splits: where splits are kept; ``None`` keeps none.
     """
 
     root: Path | None = None
     own: Mapping[str, NodeDataset] = field(default_factory=dict)
     metric: str | None = None
     _last: tuple[str, NodeDataset] | None = None
+    splits: SplitFolder | None = None
     _fingerprint: tuple[NodeDataset, str] | None = None
+    _on_device: tuple[NodeDataset, torch.device, Data] | None = None
 
     def load(self, name: str, seed: int) -> NodeDataset:
         """The data set for one seed; a ``csbm:`` name draws another graph for every seed.
@@ -54,13 +63,16 @@ class Sources:
         """
         if name in self.own:
             return self.own[name]
+        wanted = f"{name} {seed}" if name.startswith("csbm:") else name
+        if self._last is None or self._last[0] != wanted:
+            self._last = None  # let go of the old graph before the new one is read
+            self._last = (wanted, self._read(name, seed))
+        return self._last[1]
+
+    def _read(self, name: str, seed: int) -> NodeDataset:
         if name.startswith("csbm:"):
             return _draw(name, seed)
-        if self._last is None or self._last[0] != name:
-            self._last = None  # let go of the old graph before the new one is read
-            loaded = load_file(name, self.metric) if name.endswith(_FILE_SUFFIXES) else load(name, self.root)
-            self._last = (name, loaded)
-        return self._last[1]
+        return load_file(name, self.metric) if name.endswith(_FILE_SUFFIXES) else load(name, self.root)
 
     def prepared(self, cell: Cell) -> tuple[NodeDataset, Split]:
         """The graph and the split of a cell.
@@ -69,15 +81,35 @@ class Sources:
             lcat.data.DataError: if they cannot be had.
         """
         dataset = self.load(cell.dataset, cell.seed)
-        return dataset, dataset.split(cell.seed)
+        if self.splits is None:
+            split = make_split(cell.split, dataset, cell.seed)
+        else:
+            split = self.splits.get(cell.split, dataset, cell.seed, self.fingerprint(dataset))
+        noise = {"edges": noisy_edges, "features": noisy_features}.get(cell.noise.kind)
+        if noise is not None:
+            # The masks belong to the nodes, which noise leaves alone.
+            dataset = replace(dataset, data=noise(dataset.data, cell.noise.level, cell.seed))
+        return dataset, split
 
-    def hashes(self, cell: Cell, split: Split) -> tuple[str, str]:
-        """16 hexadecimal digits of the three masks, and of the graph (before any noise) with its test nodes."""
-        dataset = self.load(cell.dataset, cell.seed)
+    def fingerprint(self, dataset: NodeDataset) -> str:
+        """16 hexadecimal digits of features, edges and labels."""
         if self._fingerprint is None or self._fingerprint[0] is not dataset:
             self._fingerprint = (dataset, _hash(dataset.data.x, dataset.data.edge_index, dataset.data.y))
-        graph = self._fingerprint[1]
-        return _hash(split.train, split.val, split.test), _hash(split.test, start=graph.encode())
+        return self._fingerprint[1]
+
+    def test_set(self, cell: Cell, split: Split) -> str:
+        """16 hexadecimal digits of the graph, before any noise, with its test nodes."""
+        return digest([self.fingerprint(self.load(cell.dataset, cell.seed)), _hash(split.test)])
+
+    def on_device(self, dataset: NodeDataset, device: torch.device) -> Data:
+        """The graph on a device; the last one is kept there for the next cell."""
+        if device.type == "cpu":
+            return dataset.data
+        if self._on_device is None or self._on_device[0] is not dataset or self._on_device[1] != device:
+            self._on_device = None
+            # A copy of the record: PyG moves a Data in place.
+            self._on_device = (dataset, device, copy.copy(dataset.data).to(device))
+        return self._on_device[2]
 
     def prepare(self, names: tuple[str, ...]) -> None:
         """Make sure that every data set is there before the first one is trained on.
@@ -97,8 +129,8 @@ class Sources:
                 self.load(name, 0)
 
 
-def _hash(*tensors: Tensor, start: bytes = b"") -> str:
-    state = hashlib.sha256(start)
+def _hash(*tensors: Tensor) -> str:
+    state = hashlib.sha256()
     for tensor in tensors:
         state.update(str((tensor.dtype, tuple(tensor.shape))).encode())
         state.update(tensor.contiguous().numpy().data)
