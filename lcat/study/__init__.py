@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from lcat.study.cell import Cell, Noise, SplitChoice
 from lcat.study.defaults import default_hyper_parameters, defaults_table
+from lcat.study.driver import Outcome, Status, run_study
+from lcat.study.engines import EngineError
 from lcat.study.frame import history_frame, lambda_frame, results_frame
 from lcat.study.hyper import HyperParameters, Overrides
 from lcat.study.layers import LAYERS, build_model
+from lcat.study.lock import StudyBusy
 from lcat.study.output import OutputError, prepare_folder
 from lcat.study.plan import PlanError, StudyPlan, demo_plan, make_plan
 from lcat.study.report import read_results, write_report
@@ -27,9 +30,11 @@ __all__ = [
     "Budget",
     "Cell",
     "CellResult",
+    "EngineError",
     "HyperParameters",
     "Noise",
     "NoisePlan",
+    "Outcome",
     "OutputError",
     "Overrides",
     "PlanError",
@@ -37,9 +42,11 @@ __all__ = [
     "RunSettings",
     "SearchPlan",
     "SplitChoice",
+    "Status",
     "Store",
     "StoreError",
     "Study",
+    "StudyBusy",
     "StudyPlan",
     "SummaryRow",
     "build_model",
@@ -54,6 +61,7 @@ __all__ = [
     "results_frame",
     "run",
     "run_cell",
+    "run_study",
     "summarise",
     "versions",
     "write_report",

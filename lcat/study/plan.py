@@ -62,7 +62,7 @@ class StudyPlan(BaseModel):
     layers: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     split: str = "own"
-    split_seed: int = Field(0, ge=0, lt=2**32)
+    split_seed: int = Field(default=0, ge=0, lt=2**32)
     noise: NoisePlan = NoisePlan()
     overrides: Overrides = Overrides()
     grid: dict[str, tuple[Any, ...]] = {}

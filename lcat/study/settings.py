@@ -98,9 +98,9 @@ class SearchPlan(_Part):
     """
 
     space: dict[str, Range | tuple[Any, ...]] = Field(min_length=1)
-    trials: int = Field(20, ge=1, le=100_000)
+    trials: int = Field(default=20, ge=1, le=100_000)
     sampler: Literal["tpe", "random"] = "tpe"
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("space", mode="before")
     @classmethod
@@ -167,9 +167,9 @@ class RunSettings(_Part):
 
     engine: Literal["inline", "processes", "ray"] = "processes"
     workers: int | None = Field(default=None, ge=1, le=4096)
-    threads: int = Field(1, ge=1, le=4096)
+    threads: int = Field(default=1, ge=1, le=4096)
     device: str = "cpu"
-    retries: int = Field(2, ge=0)
+    retries: int = Field(default=2, ge=0)
     address: str | None = None
     data: str | None = None
 

@@ -50,8 +50,8 @@ class Sources:
     root: Path | None = None
     own: Mapping[str, NodeDataset] = field(default_factory=dict)
     metric: str | None = None
-    _last: tuple[str, NodeDataset] | None = None
     splits: SplitFolder | None = None
+    _last: tuple[str, NodeDataset] | None = None
     _fingerprint: tuple[NodeDataset, str] | None = None
     _on_device: tuple[NodeDataset, torch.device, Data] | None = None
 

@@ -18,6 +18,7 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -186,7 +187,8 @@ class SplitFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         parts = {"train": split.train, "valid": split.val, "test": split.test}
         content = io.BytesIO()
-        np.savez_compressed(content, **{name: mask.nonzero().view(-1).numpy() for name, mask in parts.items()})
+        arrays: dict[str, Any] = {name: mask.nonzero().view(-1).numpy() for name, mask in parts.items()}
+        np.savez_compressed(content, **arrays)
         write_file(path, content.getvalue())
         return split
 

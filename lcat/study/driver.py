@@ -1,0 +1,246 @@
+"""Run a study: hand cells to an engine, keep every result at once, and stop cleanly whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lcat.data import NodeDataset
+from lcat.study.cell import Cell
+from lcat.study.engines import Engine, Finished, Note, Progress, make_engine
+from lcat.study.engines.inline import InlineEngine
+from lcat.study.estimate import Estimate
+from lcat.study.journal import Journal
+from lcat.study.lock import StudyLock
+from lcat.study.output import OutputError, prepare_folder
+from lcat.study.plan import StudyPlan
+from lcat.study.resume import open_study
+from lcat.study.schedule import FixedSchedule, Schedule
+from lcat.study.settings import Budget, RunSettings
+from lcat.study.sources import Sources
+from lcat.study.store import Store
+from lcat.study.study import Study
+
+__all__ = ["Outcome", "Status", "run_study"]
+
+#: Seconds between two looks at the clock while cells run.
+_TICK = 0.5
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a study stands, for a progress bar.
+
+    Attributes:
+        done: cells with a result, failed ones included.
+        failed: of these.
+        total: cells of the study; of a search, its largest number.
+        seconds_left: estimate for the rest, ``None`` before anything is known.
+        event: what happened last.
+    """
+
+    done: int
+    failed: int
+    total: int
+    seconds_left: float | None
+    event: Finished | Progress | Note | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of :func:`run_study` ended.
+
+    Attributes:
+        study: what is in the folder.
+        ran: cells that got a result in this call.
+        done, failed: cells of the study by status.
+        left: cells without a result.
+        reason: ``"complete"``, or ``"budget"`` with what was used up in ``detail``.
+        detail: one line on it.
+    """
+
+    study: Study
+    ran: int
+    done: int
+    failed: int
+    left: int
+    reason: str
+    detail: str = ""
+
+
+def run_study(
+    plan: StudyPlan,
+    folder: str | Path,
+    *,
+    own: Mapping[str, NodeDataset] | None = None,
+    resume: bool = True,
+    retry_failed: bool = False,
+    on_status: Callable[[Status], None] | None = None,
+    **run: Any,
+) -> Outcome:
+    """Run the cells of ``plan`` that have no result in ``folder`` yet, and keep each result as soon as it is there.
+
+    Whatever ends the call, an exception, Ctrl-C, a kill or a power cut, finished cells are kept, and the same call goes
+    on from there. A plan that has all cells of the one in the folder and more extends it; a different one is refused.
+
+    Args:
+        plan: what to run.
+        folder: of the study, made if need be.
+        own: own data sets by the names in ``plan.own``.
+        resume: ``False`` sets the study that is in the folder aside and begins anew.
+        retry_failed: run failed cells again.
+        on_status: called now and then, and after every cell.
+        **run: replace settings of ``plan.run``, such as ``engine="inline"`` or ``workers=2``.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        PlanError: on settings of ``run`` that cannot be used, or another study in the folder.
+        lcat.data.DataError: before the first cell, if a data set cannot be had.
+        EngineError: if cells cannot be run this way here.
+        StudyBusy: if another process runs the study.
+        StoreError, OutputError: if a result cannot be written; those before it are kept.
+        KeyboardInterrupt: on Ctrl-C, after results that were there have been kept.
+
+    Example:
+        >>> import tempfile
+        >>> from lcat.study import make_plan, run_study
+        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn", "gat"], seeds=2, overrides={"epochs": 9})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     first = run_study(plan, folder, engine="inline")
+        ...     again = run_study(plan, folder, engine="inline")
+        >>> first.ran, again.ran, again.done
+        (4, 0, 4)
+    """
+    settings = RunSettings(**{**plan.run.model_dump(), **run})
+    folder = prepare_folder(folder)
+    with StudyLock(folder):
+        store = open_study(plan, folder, resume=resume)
+        try:
+            driver = _Driver(plan, folder, store, settings, own or {}, retry_failed, on_status)
+            return driver.run()
+        finally:
+            store.close()
+
+
+class _Driver:
+    def __init__(
+        self,
+        plan: StudyPlan,
+        folder: Path,
+        store: Store,
+        settings: RunSettings,
+        own: Mapping[str, NodeDataset],
+        retry_failed: bool,
+        on_status: Callable[[Status], None] | None,
+    ) -> None:
+        self._plan, self._folder, self._store, self._settings, self._own = plan, folder, store, settings, own
+        self._statuses = store.statuses()
+        self._on_status = on_status
+        self._schedule = self._make_schedule(retry_failed)
+        self._running: dict[str, Cell] = {}
+        self._estimate = Estimate()
+        self._estimate.add_results(store.results())
+        self._ran = 0
+        self._start = time.monotonic()
+
+    def run(self) -> Outcome:
+        left = self._schedule.left()
+        self._sources().prepare(tuple(dict.fromkeys(cell.dataset for cell in left)))
+        self._tell(None)
+        try:
+            journal = Journal(self._folder)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self._folder}: {error.strerror or error}") from error
+        engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._folder / "splits")
+        if isinstance(engine, InlineEngine):
+            engine.on_progress = self._tell
+        journal.write("begin", engine=self._settings.engine, left=len(left), done=len(self._statuses))
+        try:
+            detail = self._loop(engine, journal)
+            journal.write("end", reason="budget" if detail else "complete")
+        except KeyboardInterrupt:
+            # What workers have sent already is kept; the pipes hold whole results.
+            for event in engine.wait(0):
+                self._take(event, engine, journal)
+            journal.write("end", reason="interrupted")
+            raise
+        finally:
+            engine.close()
+            journal.close()
+        return self._outcome(detail)
+
+    def _loop(self, engine: Engine, journal: Journal) -> str:
+        """Run until nothing is left or the budget is used up; returns what was used up."""
+        while True:
+            spent = self._fill(engine, journal)
+            if not self._running:
+                return spent
+            for event in engine.wait(_TICK):
+                self._take(event, engine, journal)
+
+    def _fill(self, engine: Engine, journal: Journal) -> str:
+        while len(self._running) < engine.slots:
+            spent = _spent(self._plan.budget, len(self._statuses) + len(self._running), time.monotonic() - self._start)
+            if spent and self._schedule.left():
+                return spent
+            cell = self._schedule.next()
+            if cell is None:
+                return ""
+            self._running[cell.key] = cell
+            journal.write("submit", key=cell.key)
+            engine.submit(cell)
+        return ""
+
+    def _take(self, event: Finished | Progress | Note, engine: Engine, journal: Journal) -> None:
+        if isinstance(event, Finished):
+            result = event.result
+            del self._running[result.cell.key]
+            self._store.finish(result)
+            journal.write(result.status, key=result.cell.key, worker=result.worker)
+            self._statuses[result.cell.key] = result.status
+            self._ran += 1
+            self._estimate.add_results([result])
+            self._schedule.tell(result)
+        elif isinstance(event, Note):
+            journal.write("note", text=event.text, key=event.cell.key if event.cell else None)
+        self._tell(event, engine.slots)
+
+    def _tell(self, event: Finished | Progress | Note | None, slots: int = 1) -> None:
+        if self._on_status is not None:
+            cells = [*self._schedule.left(), *self._running.values()]
+            failed = sum(status == "failed" for status in self._statuses.values())
+            total = max(self._schedule.total, len(self._statuses))
+            seconds = self._estimate.left(cells, slots)
+            self._on_status(Status(len(self._statuses), failed, total, seconds, event))
+
+    def _make_schedule(self, retry_failed: bool) -> Schedule:
+        return FixedSchedule(self._plan.cells(), self._statuses, retry_failed=retry_failed)
+
+    def _sources(self) -> Sources:
+        root = Path(self._settings.data) if self._settings.data is not None else None
+        return Sources(root, self._own, self._plan.metric)
+
+    def _outcome(self, spent: str) -> Outcome:
+        failed = sum(status == "failed" for status in self._statuses.values())
+        return Outcome(
+            study=Study(self._folder),
+            ran=self._ran,
+            done=len(self._statuses) - failed,
+            failed=failed,
+            left=len(self._schedule.left()),
+            reason="budget" if spent else "complete",
+            detail=spent,
+        )
+
+
+def _spent(budget: Budget, cells: int, seconds: float) -> str:
+    if budget.cells is not None and cells >= budget.cells:
+        return f"budget.cells = {budget.cells} is used up"
+    if budget.seconds is not None and seconds >= budget.seconds:
+        return f"budget.seconds = {budget.seconds:g} is used up"
+    return ""

@@ -1,0 +1,106 @@
+"""How long cells will take, from those that have finished, or from a few epochs of each kind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lcat.study.cell import Cell
+from lcat.study.engines.base import CellRunner, Setup
+from lcat.study.result import CellResult
+
+__all__ = ["Estimate", "calibrate"]
+
+
+@dataclass
+class Estimate:
+    """Seconds of a cell, by the mean of the cells most like it.
+
+    Looked for in turn: same data set, layer and settings; same data set and layer; same data set; any.
+    """
+
+    _sums: dict[tuple[Any, ...], list[float]] = field(default_factory=dict)
+
+    def add(self, cell: Cell, seconds: float) -> None:
+        """A cell took so long."""
+        for kind in _kinds(cell):
+            entry = self._sums.setdefault(kind, [0.0, 0.0])
+            entry[0] += seconds
+            entry[1] += 1
+
+    def add_results(self, results: Iterable[CellResult]) -> None:
+        """Cells that finished; failed ones tell nothing."""
+        for result in results:
+            if result.ok:
+                self.add(result.cell, result.seconds)
+
+    def seconds(self, cell: Cell) -> float | None:
+        """Of one cell; ``None`` before anything is known."""
+        for kind in _kinds(cell):
+            if kind in self._sums:
+                total, count = self._sums[kind]
+                return total / count
+        return None
+
+    def knows(self, cell: Cell) -> bool:
+        """A cell of the same data set and layer has finished."""
+        return _kinds(cell)[1] in self._sums
+
+    def left(self, cells: Iterable[Cell], slots: int) -> float | None:
+        """Seconds until all ``cells`` are done with ``slots`` at a time; ``None`` before anything is known."""
+        total, longest = 0.0, 0.0
+        for cell in cells:
+            seconds = self.seconds(cell)
+            if seconds is None:
+                return None
+            total, longest = total + seconds, max(longest, seconds)
+        return max(total / slots, longest)
+
+
+def calibrate(cells: Iterable[Cell], setup: Setup, known: Estimate, limit: float = 30.0) -> list[Cell]:
+    """Run a few epochs of each kind of cell and add the outcome, scaled to all epochs, to ``known``.
+
+    Two epochs and six of the same cell tell what an epoch costs and what comes before it. A cell that stops early takes
+    less than this says.
+
+    Args:
+        cells: of a plan; the first of every data set and layer is measured, unless one of its kind is known.
+        setup: data, threads, device.
+        known: is added to.
+        limit: seconds after which no further kind is measured; the others are taken for like their data set.
+
+    Returns:
+        The cells that were measured.
+    """
+    runner = CellRunner(setup)
+    measured: list[Cell] = []
+    start = time.monotonic()
+    for cell in cells:
+        if known.knows(cell):
+            continue
+        if measured and time.monotonic() - start > limit:
+            break
+        few, more = (runner.run(_shortened(cell, epochs)) for epochs in (2, 6))
+        if few.ok and more.ok:
+            epoch = max(more.seconds - few.seconds, 1e-6) / 4
+            base = max(few.seconds - 2 * epoch, 0.0)
+            known.add(cell, base + epoch * cell.hyper.epochs)
+            measured.append(cell)
+        else:
+            known.add(cell, few.seconds)  # it will fail in the study as well
+    return measured
+
+
+def _shortened(cell: Cell, epochs: int) -> Cell:
+    return cell.model_copy(update={"hyper": cell.hyper.model_copy(update={"epochs": epochs, "warmup": 0})})
+
+
+def _kinds(cell: Cell) -> tuple[tuple[Any, ...], ...]:
+    return (
+        (cell.dataset, cell.layer, cell.hyper),
+        (cell.dataset, cell.layer),
+        (cell.dataset,),
+        (),
+    )

@@ -1,0 +1,104 @@
+"""Open the store of a study to run a plan: a new one, the same one, a longer one, or a refusal."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from lcat.study.explain import PlanError
+from lcat.study.journal import JOURNAL_NAME
+from lcat.study.output import OutputError
+from lcat.study.plan import StudyPlan
+from lcat.study.store import STORE_NAME, Store
+
+__all__ = ["open_study"]
+
+# These parts of a plan decide no result.
+_FREE = ("run", "budget", "objectives")
+
+
+def open_study(plan: StudyPlan, folder: Path, *, resume: bool = True) -> Store:
+    """The store of ``folder``, ready for the cells of ``plan``; the caller holds the lock of the study.
+
+    Args:
+        plan: to run.
+        folder: of the study.
+        resume: ``False`` sets an older store aside, under a name with the time, and begins anew.
+
+    Raises:
+        PlanError: if the folder holds a study with cells that are not in the plan; it says what differs.
+        StoreError, OutputError: if the store cannot be opened or written.
+    """
+    if not resume:
+        _set_aside(folder)
+    store = Store(folder, write=True)
+    try:
+        kept = store.get("plan")
+        given = plan.model_dump(mode="json")
+        if kept is not None and not _extends(plan, given, kept, store):
+            raise PlanError(
+                f"{folder} holds another study ({_difference(kept, given)}); choose another folder with --out, take "
+                "the plan that belongs to it, or set it aside with --no-resume"
+            )
+        if kept != given:
+            store.put("plan", given)
+        store.add_cells(plan.cells())
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _extends(plan: StudyPlan, given: dict[str, Any], kept: dict[str, Any], store: Store) -> bool:
+    """Every cell of the study is one of the plan, or the search is the same and no shorter."""
+    if plan.search is None and kept.get("search") is None:
+        planned = {cell.key for cell in plan.cells()}
+        return all(cell.key in planned for cell in store.cells())
+    for name in set(given) - {*_FREE, "datasets", "layers", "search"}:
+        if given[name] != kept.get(name):
+            return False
+    old, new = dict(kept.get("search") or {}), dict(given["search"] or {})
+    longer = new.pop("trials", 0) >= old.pop("trials", 0)
+    more = all(set(kept[name]) <= set(given[name]) for name in ("datasets", "layers"))
+    return old == new and longer and more
+
+
+def _difference(kept: dict[str, Any], given: dict[str, Any]) -> str:
+    """The keys of two plans that differ, with both values, in one line."""
+    flat_kept, flat_given = _flat(kept), _flat(given)
+    names = [name for name in {**flat_kept, **flat_given} if flat_kept.get(name) != flat_given.get(name)]
+    names = [name for name in names if name.split(".")[0] not in _FREE]
+    parts = [f"{name}: {_short(flat_kept.get(name))} there, {_short(flat_given.get(name))} here" for name in names]
+    return "; ".join(parts[:4]) + (f"; and {len(parts) - 4} more" if len(parts) > 4 else "") or "with other defaults"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            result.update(_flat(value, f"{prefix}{name}."))
+        else:
+            result[f"{prefix}{name}"] = value
+    return result
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _set_aside(folder: Path) -> None:
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    for name in (STORE_NAME, f"{STORE_NAME}-wal", f"{STORE_NAME}-shm", JOURNAL_NAME):
+        path = folder / name
+        if path.exists():
+            # The log of SQLite belongs to the file of that name and goes with it.
+            target = folder / name.replace("study.", f"study-{stamp}.", 1)
+            try:
+                os.replace(path, target)
+            except OSError as error:
+                raise OutputError(f"cannot set {path} aside: {error.strerror or error}") from error
