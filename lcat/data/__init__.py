@@ -8,19 +8,19 @@ from lcat.data.csbm import csbm, csbm_distance
 from lcat.data.csc import CSCGraph
 from lcat.data.datasets import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
 from lcat.data.files import from_data, load_file
+from lcat.data.folds import fold_numbers, fold_split, nested_split
 from lcat.data.loader import NodeBatchLoader, neighbor_loader
+from lcat.data.node_dataset import METRIC_NAMES, DataError, NodeDataset, random_splits, splits_from_masks
+from lcat.data.noise import noisy_edges, noisy_features
 from lcat.data.ogb import OGBDataset, load_ogb, ogb_names
 from lcat.data.ogb_standin import write_standin
 from lcat.data.sampler import TorchNeighborSampler
-from lcat.data.folds import fold_numbers, fold_split, nested_split
-from lcat.data.node_dataset import METRIC_NAMES, DataError, NodeDataset, random_splits, splits_from_masks
-from lcat.data.noise import noisy_edges, noisy_features
 from lcat.data.splits import Split, SplitError, load_split_file, random_split
 
 __all__ = [
     "CATALOGUE",
-    "CSCGraph",
     "METRIC_NAMES",
+    "CSCGraph",
     "DataError",
     "DatasetSpec",
     "DatasetUnavailable",
@@ -46,10 +46,10 @@ __all__ = [
     "load_split_file",
     "missing_files",
     "neighbor_loader",
-    "ogb_names",
     "nested_split",
     "noisy_edges",
     "noisy_features",
+    "ogb_names",
     "random_split",
     "random_splits",
     "splits_from_masks",

@@ -15,7 +15,8 @@ from lcat.study.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper_parame
 from lcat.study.explain import PlanError, explain
 from lcat.study.hyper import HyperParameters, Overrides
 from lcat.study.layers import LAYERS, THEORY_LAYERS
-from lcat.study.settings import OBJECTIVES, Budget, NoisePlan, RunSettings, SearchPlan, check_grid
+from lcat.study.objectives import OBJECTIVES
+from lcat.study.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid
 from lcat.study.sources import check_name
 from lcat.study.splits import SplitRule
 

@@ -11,16 +11,7 @@ from lcat.study.cell import Noise
 from lcat.study.explain import explain
 from lcat.study.hyper import HyperParameters, check_setting
 
-__all__ = ["OBJECTIVES", "Budget", "NoisePlan", "Range", "RunSettings", "SearchPlan", "check_grid"]
-
-#: What a model can be judged by, and how.
-OBJECTIVES: dict[str, str] = {
-    "accuracy": "the metric on the validation nodes, higher is better",
-    "time": "seconds of an epoch, lower is better",
-    "memory": "peak memory, lower is better",
-    "parameters": "learned numbers, lower is better",
-    "robustness": "share of the metric that noise takes away, lower is better",
-}
+__all__ = ["Budget", "NoisePlan", "Range", "RunSettings", "SearchPlan", "check_grid"]
 
 
 class _Part(BaseModel):
