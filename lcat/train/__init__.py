@@ -1,9 +1,20 @@
-"""One plain training loop, and the small parts it is made of."""
+"""Training loops, on whole graphs and on mini-batches, and the small parts they are made of."""
 
 from __future__ import annotations
 
+from lcat.train.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from lcat.train.distributed import Processes, processes
+from lcat.train.inference import LayerStep, WholeGraph, layerwise_inference
 from lcat.train.loop import FitConfig, NonFiniteLoss, fit, read_lambdas
 from lcat.train.metrics import METRICS, accuracy, metric_by_name, roc_auc
+from lcat.train.minibatch import MinibatchConfig, fit_minibatch
+from lcat.train.objective import NodeObjective
 from lcat.train.optimizers import build_optimizer, optimizer_names, register_optimizer
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import SCHEDULES, build_schedule, schedule_factor
@@ -12,19 +23,32 @@ from lcat.train.seeds import seed_everything
 __all__ = [
     "METRICS",
     "SCHEDULES",
+    "CheckpointError",
     "FitConfig",
     "FitResult",
     "History",
+    "LayerStep",
+    "MinibatchConfig",
+    "NodeObjective",
     "NonFiniteLoss",
+    "Processes",
+    "WholeGraph",
     "accuracy",
     "build_optimizer",
     "build_schedule",
     "fit",
+    "fit_minibatch",
+    "layerwise_inference",
+    "load_checkpoint",
     "metric_by_name",
     "optimizer_names",
+    "processes",
+    "random_state",
     "read_lambdas",
     "register_optimizer",
+    "restore_random_state",
     "roc_auc",
+    "save_checkpoint",
     "schedule_factor",
     "seed_everything",
 ]

@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from tqdm import tqdm
 
 from lcat.data.splits import Split
+from lcat.train._tracking import Best, follow_lambdas, read_lambdas
 from lcat.train.metrics import metric_by_name
 from lcat.train.optimizers import build_optimizer, scale_scalar_lr
 from lcat.train.result import FitResult, History
@@ -126,8 +127,8 @@ def fit(
 
     split = split.to(data.x.device)
     history = History()
-    _follow_lambdas(model, history)
-    best = _Best(model)
+    follow_lambdas(model, history)
+    best = Best(model)
     stopped = "epochs"
     start = time.perf_counter()
     bar = tqdm(range(config.epochs), desc="training", unit="epoch", disable=not progress, leave=False)
@@ -137,7 +138,7 @@ def fit(
             history.loss.append(_train_step(model, data, split.train, optimizer, config, epoch))
             schedule.step()
             _evaluate(model, data, split, measure, history)
-            _follow_lambdas(model, history)
+            follow_lambdas(model, history)
             best.update(model, epoch, history)
             if on_epoch is not None:
                 on_epoch(epoch, history)
@@ -162,15 +163,6 @@ def fit(
         lambdas={name: path[best.epoch + 1] for name, path in history.lambdas.items()},
         history=history,
     )
-
-
-def read_lambdas(model: nn.Module) -> dict[str, list[float]]:
-    """``[lambda1, lambda2]`` of every module of ``model`` that has both, by its name, as Python floats."""
-    return {
-        name: [float(module.lambda1.detach()), float(module.lambda2.detach())]
-        for name, module in model.named_modules()
-        if hasattr(module, "lambda1") and hasattr(module, "lambda2")
-    }
 
 
 def _train_step(
@@ -213,33 +205,6 @@ def _evaluate(
     history.val.append(measure(logits[split.val], data.y[split.val]))
     history.test.append(measure(logits[split.test], data.y[split.test]))
     history.val_loss.append(float(F.cross_entropy(logits[split.val], data.y[split.val])))
-
-
-def _follow_lambdas(model: nn.Module, history: History) -> None:
-    for name, pair in read_lambdas(model).items():
-        history.lambdas.setdefault(name, []).append(pair)
-
-
-class _Best:
-    """The best epoch so far and a copy of its weights."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.epoch = -1
-        self._score = (float("-inf"), float("-inf"))
-        self._weights = _copy_weights(model)
-
-    def update(self, model: nn.Module, epoch: int, history: History) -> None:
-        score = (history.val[-1], -history.val_loss[-1])
-        if self.epoch < 0 or score > self._score:
-            self.epoch, self._score, self._weights = epoch, score, _copy_weights(model)
-
-    def restore(self, model: nn.Module) -> None:
-        model.load_state_dict(self._weights)
-        model.eval()
-
-
-def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 def _check_task(data: Data, split: Split) -> None:

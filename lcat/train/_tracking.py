@@ -1,0 +1,58 @@
+"""What every training loop follows: the best epoch so far, and the lambdas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from lcat.train.result import History
+
+
+def read_lambdas(model: nn.Module) -> dict[str, list[float]]:
+    """``[lambda1, lambda2]`` of every module of ``model`` that has both, by its name, as Python floats."""
+    return {
+        name: [float(module.lambda1.detach()), float(module.lambda2.detach())]
+        for name, module in model.named_modules()
+        if hasattr(module, "lambda1") and hasattr(module, "lambda2")
+    }
+
+
+def follow_lambdas(model: nn.Module, history: History) -> None:
+    """Append the lambdas to the history."""
+    for name, pair in read_lambdas(model).items():
+        history.lambdas.setdefault(name, []).append(pair)
+
+
+class Best:
+    """The best epoch so far and a copy of its weights: highest validation metric, among equals lowest loss."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.epoch = -1
+        self._score = (float("-inf"), float("-inf"))
+        self._weights = copy_weights(model)
+
+    def update(self, model: nn.Module, epoch: int, history: History) -> None:
+        """Compare the last entries of the history, those of ``epoch``, with the best."""
+        score = (history.val[-1], -history.val_loss[-1])
+        if self.epoch < 0 or score > self._score:
+            self.epoch, self._score, self._weights = epoch, score, copy_weights(model)
+
+    def restore(self, model: nn.Module) -> None:
+        """Give the model the best weights, and put it into evaluation mode."""
+        model.load_state_dict(self._weights)
+        model.eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return {"epoch": self.epoch, "score": list(self._score), "weights": self._weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.epoch, self._weights = state["epoch"], state["weights"]
+        self._score = (state["score"][0], state["score"][1])
+
+
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state of the model as it is now."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -1,0 +1,161 @@
+"""Checkpoints that are whole or not there: atomic replacement, a checksum, plain data only."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import random
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["CheckpointError", "load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
+
+_MAGIC = b"lcat checkpoint 1\n"
+_HEADER = len(_MAGIC) + 32
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written or read; the message is one line and names the file."""
+
+
+def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
+    """Write ``state`` so that ``path`` holds, at any moment and after any failure, the old checkpoint or the new one.
+
+    The bytes go to a new file beside it, which is flushed to the disk and then takes the name; the folder is flushed
+    last. A full disk, a kill or a power cut on the way leaves the old file as it was.
+
+    The file is the 18 bytes ``lcat checkpoint 1\\n``, the SHA-256 of what follows (32 bytes), and ``torch.save`` of the
+    state.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+        state: tensors, numbers, strings, and lists, tuples and dictionaries of them.
+
+    Raises:
+        CheckpointError: the state holds something else, or the file cannot be written; the old file is still there.
+
+    Example:
+        >>> import torch
+        >>> from lcat.train import load_checkpoint, save_checkpoint
+        >>> save_checkpoint("run.ckpt", {"weights": torch.ones(2), "epoch": 3})
+        >>> load_checkpoint("run.ckpt")["epoch"]
+        3
+    """
+    path = Path(path)
+    payload = _serialized(path, state)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(_MAGIC)
+                file.write(hashlib.sha256(payload).digest())
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _flush_folder(path.parent)
+    except OSError as error:
+        kept = "the checkpoint that was there is kept" if path.exists() else "there is none yet"
+        reason = error.strerror or type(error).__name__
+        raise CheckpointError(f"cannot write the checkpoint {path}: {reason}; {kept}") from error
+
+
+def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """The state in a checkpoint, after its checksum was compared; nothing in the file is run (``weights_only=True``).
+
+    Args:
+        path: a file of :func:`save_checkpoint`.
+        map_location: where tensors go, as in ``torch.load``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is no checkpoint, or is damaged: a single changed bit or missing byte is refused.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no checkpoint {path}") from None
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+    if not content.startswith(_MAGIC):
+        raise CheckpointError(f"{path} is no checkpoint of lcat, or its beginning is damaged; delete it to start anew")
+    payload = memoryview(content)[_HEADER:]
+    if hashlib.sha256(payload).digest() != content[len(_MAGIC) : _HEADER]:
+        raise CheckpointError(
+            f"the checkpoint {path} is damaged: its checksum does not fit; delete it to start anew, or restore a copy"
+        )
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True, map_location=map_location)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} holds something other than plain data and tensors; it is not loaded") from error
+    return state
+
+
+def random_state() -> dict[str, Any]:
+    """The state of all generators: Python's, NumPy's, torch's on the CPU and on every GPU; plain data."""
+    version, numbers, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": [version, list(numbers), gauss],
+        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Put all generators back where :func:`random_state` saw them.
+
+    Raises:
+        CheckpointError: the state is of a machine with another number of GPUs.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if len(state["cuda"]) != gpus:
+        raise CheckpointError(
+            f"the checkpoint has the generators of {len(state['cuda'])} GPUs, and here are {gpus}: "
+            "resume on as many, for the run to go on as it would have"
+        )
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if gpus:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _serialized(path: Path, state: dict[str, Any]) -> bytes:
+    """The state as bytes that are known to load again."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(state, buffer)
+        buffer.seek(0)
+        torch.load(buffer, weights_only=True, map_location="cpu")
+    except (pickle.PicklingError, pickle.UnpicklingError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"the state for {path} holds more than tensors, numbers, strings, lists and dictionaries, and would not "
+            f"load again ({(str(error).strip() or type(error).__name__).splitlines()[0]})"
+        ) from error
+    return buffer.getvalue()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the new name itself outlast a power cut; systems without such an operation (Windows) do without."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,162 @@
+"""Training in several processes: started by torchrun, on CPUs (gloo) or on GPUs (nccl)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = ["Processes", "processes"]
+
+_T = TypeVar("_T")
+
+# What torchrun sets in every process.
+_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of one training, seen from one of them; made by :func:`processes`.
+
+    Args:
+        rank: number of this process, from 0.
+        world_size: how many there are.
+        device: what this one computes on.
+
+    Example:
+        >>> from lcat.train import Processes
+        >>> Processes().sum([2.0, 3.0])
+        [2.0, 3.0]
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009
+
+    @property
+    def is_main(self) -> bool:
+        """True in the one process that prints and writes."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model in ``DistributedDataParallel``, which averages gradients; as it is where there is one process."""
+        if self.world_size == 1:
+            return model
+        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """The sums of numbers over all processes, in double precision, the same in all of them."""
+        if self.world_size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        result: list[float] = total.tolist()
+        return result
+
+    def broadcast(self, value: Any) -> Any:
+        """The main process's value (any picklable one), in all processes."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, by rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def on_main(self, function: Callable[[], _T]) -> _T:
+        """``function()`` of the main process, in all processes; where it fails, all fail.
+
+        Without the latter the others would wait for a process that is gone.
+
+        Raises:
+            RuntimeError: in the other processes, if it raised in the main one.
+        """
+        value, error = None, None
+        if self.is_main:
+            try:
+                value = function()
+            except Exception as caught:
+                error = caught
+        value, message = self.broadcast((value, None if error is None else str(error)))
+        if error is not None:
+            raise error
+        if message is not None:
+            raise RuntimeError(f"process 0 failed: {message}")
+        result: _T = value
+        return result
+
+
+@contextlib.contextmanager
+def processes(
+    device: str | torch.device | None = None, backend: str | None = None, timeout_seconds: float = 1800.0
+) -> Iterator[Processes]:
+    """Join the processes that torchrun started, and leave them in order; a single process joins nobody.
+
+    Start two on this machine with ``torchrun --standalone --nproc-per-node 2 script.py``; on several machines as
+    torchrun's documentation says.
+
+    Args:
+        device: ``"cpu"`` or ``"cuda"``; by default GPU number ``LOCAL_RANK`` if there are as many, else the CPU.
+        backend: ``"gloo"`` or ``"nccl"``; by default nccl on GPUs, gloo on CPUs.
+        timeout_seconds: how long a process waits for the others before it gives up.
+
+    Raises:
+        ValueError: some but not all of torchrun's variables are set; or there are fewer GPUs than processes.
+
+    Example:
+        >>> from lcat.train import processes
+        >>> with processes("cpu") as group:
+        ...     group.rank, group.world_size, group.is_main
+        (0, 1, True)
+    """
+    if "RANK" not in os.environ and "WORLD_SIZE" not in os.environ:
+        yield Processes(device=_device(device, 0))
+        return
+    missing = [name for name in _VARIABLES if name not in os.environ]
+    if missing:
+        raise ValueError(f"the environment lacks {', '.join(missing)} beside RANK or WORLD_SIZE: start with torchrun")
+    rank, world_size, local_rank = (int(os.environ[name]) for name in _VARIABLES[:3])
+    chosen = _device(device, local_rank)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if world_size == 1:
+        yield Processes(device=chosen)
+        return
+    dist.init_process_group(
+        backend or ("nccl" if chosen.type == "cuda" else "gloo"),
+        rank=rank,
+        world_size=world_size,
+        timeout=timedelta(seconds=timeout_seconds),
+    )
+    try:
+        yield Processes(rank, world_size, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(wanted: str | torch.device | None, local_rank: int) -> torch.device:
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted is None:
+        return torch.device("cuda", local_rank) if local_rank < gpus else torch.device("cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", local_rank)
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise ValueError(
+            f"device {device} was asked for and there are {gpus} GPUs: start fewer processes a machine, or use 'cpu'"
+        )
+    return device

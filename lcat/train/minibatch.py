@@ -1,0 +1,389 @@
+"""The training loop on mini-batches: one process or several, one checkpoint that goes on bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from lcat.data.batches import mixed
+from lcat.train._tracking import Best, follow_lambdas
+from lcat.train.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from lcat.train.distributed import Processes
+from lcat.train.loop import FitConfig, NonFiniteLoss
+from lcat.train.objective import NodeObjective
+from lcat.train.optimizers import build_optimizer, scale_scalar_lr
+from lcat.train.result import FitResult, History
+from lcat.train.schedules import build_schedule
+from lcat.train.seeds import seed_everything
+
+__all__ = ["MinibatchConfig", "fit_minibatch"]
+
+
+class EpochLoader(Protocol):
+    """What :func:`fit_minibatch` trains on: batches that follow from the epoch and their number."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+
+    def epoch(self, epoch: int, batch: int = 0) -> Iterator[Any]:
+        """The batches of one epoch, from number ``batch`` on."""
+
+
+@dataclass(frozen=True)
+class MinibatchConfig(FitConfig):
+    """Settings of :func:`fit_minibatch`: those of :class:`FitConfig`, and
+
+    Args:
+        accumulate: batches a step: their gradients are added up as if they were one batch.
+        autocast: compute in bfloat16 where torch's autocast does; weights and optimizer stay as they are.
+        compile: ``True`` compiles the model with ``torch.compile`` for varying sizes; a name chooses the backend.
+        eval_every: measure in every so-many-th epoch and in the last; histories hold nan for the others.
+
+    Example:
+        >>> from lcat.train import MinibatchConfig
+        >>> MinibatchConfig(epochs=10, lr=0.01, accumulate=4).accumulate
+        4
+    """
+
+    accumulate: int = 1
+    autocast: bool = False
+    compile: bool | str = False
+    eval_every: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("accumulate", self.accumulate), ("eval_every", self.eval_every)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
+
+
+def fit_minibatch(
+    model: nn.Module,
+    loader: EpochLoader,
+    evaluate: Callable[[nn.Module], Mapping[str, float]],
+    config: MinibatchConfig | None = None,
+    *,
+    objective: Callable[[Any, Any], tuple[Tensor, int]] | None = None,
+    metric: str = "accuracy",
+    seed: int | None = None,
+    group: Processes | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_steps: int | None = None,
+    progress: bool = False,
+    on_epoch: Callable[[int, History], None] | None = None,
+) -> FitResult:
+    """Train ``model`` on mini-batches; keep the epoch that validates best.
+
+    A step takes the mean loss over all nodes of its batches (``accumulate`` of them, in all processes). After the
+    epochs that are measured, ``evaluate`` tells how good the model is; the best epoch has the highest ``"val"`` and,
+    among equals, the lowest ``"val_loss"``. At the end the model holds the weights of the best epoch.
+
+    With ``checkpoint``, the state is saved after every epoch and every ``checkpoint_steps`` steps, see
+    :func:`save_checkpoint`. If the file exists, training goes on from it, and on the same machine ends bit for bit
+    where it would have ended without the interruption.
+
+    Args:
+        model: on the group's device.
+        loader: a :class:`lcat.data.NodeBatchLoader`, or whatever has its ``epoch`` and length. For several processes
+            it is made with ``rank`` and ``world_size``.
+        evaluate: called with the model in evaluation mode, without gradients, in the main process. Returns ``"val"``
+            and ``"test"``, and may return ``"train"`` and ``"val_loss"``.
+        config: the settings; ``MinibatchConfig()`` by default.
+        objective: ``(model, batch) -> (sum of losses, number of nodes)``; ``NodeObjective()`` by default.
+        metric: how the result calls what ``evaluate`` measures.
+        seed: seeds every generator before the first epoch; processes other than the first get seeds of their own.
+        group: the processes, from :func:`processes`; a single one by default.
+        checkpoint: file of the checkpoint.
+        checkpoint_steps: steps between checkpoints inside an epoch; ``None`` for none.
+        progress: show a progress bar with the time left on standard error.
+        on_epoch: called in the main process after every epoch with its number and the history so far.
+
+    Returns:
+        The figures at the best epoch and the whole history, the same in all processes.
+
+    Raises:
+        NonFiniteLoss: the loss became nan or infinite; the model holds the best weights up to then.
+        CheckpointError: the checkpoint cannot be read or written, or is of another model or other settings.
+        KeyboardInterrupt: Ctrl-C passes through, after the best weights so far have been put back. The last checkpoint
+            stays.
+
+    Example:
+        >>> from lcat.data import csbm, neighbor_loader
+        >>> from lcat.nn.models import GAT
+        >>> from lcat.train import MinibatchConfig, WholeGraph, fit_minibatch
+        >>> data = csbm(n=200, q=0.05, regime="easy", seed=0)
+        >>> model = GAT(data.num_features, 8, num_layers=1, out_channels=2)
+        >>> loader = neighbor_loader(data, [10], data.train_mask, batch_size=40, shuffle=True)
+        >>> evaluate = WholeGraph(data, {"val": data.val_mask, "test": data.test_mask})
+        >>> result = fit_minibatch(model, loader, evaluate, MinibatchConfig(epochs=20, lr=0.1), seed=0)
+        >>> result.test > 0.9
+        True
+    """
+    config = config or MinibatchConfig()
+    group = group or Processes()
+    if seed is not None:
+        seed_everything(seed if group.is_main else mixed(seed, "process", group.rank) % 2**32)
+    run = _Run(model, loader, config, objective or NodeObjective(), group)
+    if checkpoint is not None:
+        run.resume(Path(checkpoint))
+        run.checkpoint = Path(checkpoint)
+        run.checkpoint_steps = checkpoint_steps
+    start = time.perf_counter() - run.seconds
+    try:
+        stopped = _epochs(run, evaluate, start, progress, on_epoch)
+    finally:
+        run.best.restore(model)
+    history, best = run.history, max(run.best.epoch, 0)
+    return FitResult(
+        metric=metric,
+        train=history.train[best],
+        val=history.val[best],
+        test=history.test[best],
+        best_epoch=best,
+        epochs=len(history),
+        stopped=stopped,
+        seconds=time.perf_counter() - start,
+        lambdas={name: path[best + 1] for name, path in history.lambdas.items()},
+        history=history,
+    )
+
+
+def _epochs(
+    run: _Run,
+    evaluate: Callable[[nn.Module], Mapping[str, float]],
+    start: float,
+    progress: bool,
+    on_epoch: Callable[[int, History], None] | None,
+) -> str:
+    """All epochs from where the run stands; returns why it stopped."""
+    config, history, group = run.config, run.history, run.group
+    batches = len(run.loader)
+    with tqdm(
+        total=config.epochs * batches,
+        initial=run.epoch * batches + run.batch,
+        desc="training",
+        unit="batch",
+        disable=not (progress and group.is_main),
+        leave=False,
+    ) as bar:
+        while run.epoch < config.epochs:
+            if run.stopped_early():
+                return "patience"
+            epoch = run.epoch
+            lr = run.optimizer.param_groups[0]["lr"]
+            for _ in run.steps():
+                run.seconds = time.perf_counter() - start
+                bar.update(run.epoch * batches + run.batch - bar.n)
+            history.lr.append(lr)
+            history.loss.append(run.mean_loss())
+            run.schedule.step()
+            _measure(run, evaluate, epoch)
+            follow_lambdas(run.model, history)
+            run.begin(epoch + 1)
+            run.seconds = time.perf_counter() - start
+            run.save()
+            if on_epoch is not None and group.is_main:
+                on_epoch(epoch, history)
+            bar.set_postfix(loss=f"{history.loss[-1]:.3f}", val=f"{history.val[-1]:.3f}")
+    return "patience" if run.stopped_early() else "epochs"
+
+
+def _measure(run: _Run, evaluate: Callable[[nn.Module], Mapping[str, float]], epoch: int) -> None:
+    """Append the figures of an epoch to the history, nan where it is not measured."""
+    history, config = run.history, run.config
+    nothing = dict.fromkeys(("train", "val", "test", "val_loss"), math.nan)
+    measured = (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs
+    figures = nothing
+    if measured:
+
+        def figures_of_main() -> dict[str, float]:
+            run.model.eval()
+            with torch.no_grad():
+                return {name: float(value) for name, value in evaluate(run.model).items()}
+
+        figures = {**nothing, **run.group.on_main(figures_of_main)}
+        if math.isnan(figures["val"]) or math.isnan(figures["test"]):
+            raise ValueError(f"evaluate must return 'val' and 'test' as numbers; got {figures}")
+    for name in nothing:
+        getattr(history, name).append(figures[name])
+    if measured:
+        run.best.update(run.model, epoch, history)
+
+
+class _Run:
+    """The state of one training: everything that a checkpoint holds."""
+
+    checkpoint: Path | None = None
+    checkpoint_steps: int | None = None
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: EpochLoader,
+        config: MinibatchConfig,
+        objective: Callable[[Any, Any], tuple[Tensor, int]],
+        group: Processes,
+    ) -> None:
+        if len(loader) == 0:
+            raise ValueError("the loader has no batch: give it seed nodes, or leave out drop_last")
+        self.model, self.loader, self.config, self.objective, self.group = model, loader, config, objective, group
+        # Wrapping makes the weights of all processes equal, so it comes before the optimizer looks at them.
+        self.wrapped = group.wrap(model)
+        self.called: Callable[..., Any] = self.wrapped
+        if config.compile:
+            backend = config.compile if isinstance(config.compile, str) else "inductor"
+            self.called = torch.compile(self.wrapped, dynamic=True, backend=backend)
+        self.optimizer = build_optimizer(
+            config.optimizer, model, lr=config.lr, weight_decay=config.weight_decay, **config.optimizer_options
+        )
+        scale_scalar_lr(self.optimizer, config.scalar_lr)
+        self.schedule = build_schedule(self.optimizer, config.schedule, config.epochs, config.warmup)
+        self.history = History()
+        follow_lambdas(model, self.history)
+        self.best = Best(model)
+        self.seconds = 0.0
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Stand at the beginning of an epoch."""
+        self.epoch, self.batch = epoch, 0
+        self._loss, self._count = 0.0, 0.0
+
+    def mean_loss(self) -> float:
+        """The training loss of the epoch so far, a mean over nodes."""
+        return self._loss / max(self._count, 1.0)
+
+    def stopped_early(self) -> bool:
+        """True after ``patience`` epochs without a better one."""
+        patience = self.config.patience
+        return patience is not None and self.best.epoch >= 0 and self.epoch - 1 - self.best.epoch >= patience
+
+    def steps(self) -> Iterable[None]:
+        """Train on the rest of the epoch; yields after every step."""
+        self.model.train()
+        config, last = self.config, len(self.loader) - 1
+        self.optimizer.zero_grad()
+        loss, count, steps = torch.zeros((), dtype=torch.float64), 0, 0
+        for batch in self.loader.epoch(self.epoch, self.batch):
+            final = (self.batch + 1) % config.accumulate == 0 or self.batch == last
+            with self._unsynchronized(not final):
+                total, nodes = self._losses(batch)
+                total.backward()
+            loss, count = loss + total.detach().double().cpu(), count + nodes
+            self.batch += 1
+            if not final:
+                continue
+            self._step(float(loss), count)
+            loss, count, steps = torch.zeros((), dtype=torch.float64), 0, steps + 1
+            yield
+            if self.checkpoint_steps is not None and steps % self.checkpoint_steps == 0 and self.batch <= last:
+                self.save()
+
+    def _losses(self, batch: Any) -> tuple[Tensor, int]:
+        device = self.group.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.autocast):
+            return self.objective(self.called, batch.to(device, non_blocking=True))
+
+    def _unsynchronized(self, wanted: bool) -> Any:
+        if wanted and isinstance(self.wrapped, DistributedDataParallel):
+            return self.wrapped.no_sync()
+        return contextlib.nullcontext()
+
+    def _step(self, loss: float, count: int) -> None:
+        loss, nodes = self.group.sum([loss, float(count)])
+        config = self.config
+        # Checked before the step, so that a bad loss never reaches the weights.
+        if not math.isfinite(loss):
+            raise NonFiniteLoss(
+                f"the training loss became {loss} in epoch {self.epoch}, batch {self.batch - 1} (optimizer "
+                f"{config.optimizer}, lr {config.lr}, clip_norm {config.clip_norm}); lower lr, set clip_norm, or look "
+                "for nan in the features"
+            )
+        # Gradients are sums over nodes, averaged over processes: from them to the mean over all nodes.
+        factor = self.group.world_size / max(nodes, 1.0)
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._loss += loss
+        self._count += nodes
+
+    def save(self) -> None:
+        """Write the checkpoint, if there is to be one."""
+        path = self.checkpoint
+        if path is None:
+            return
+        generators = self.group.gather(random_state())
+        state = {
+            "settings": self._settings(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": generators,
+            "place": [self.epoch, self.batch, self._loss, self._count],
+            "history": asdict(self.history),
+            "best": self.best.state_dict(),
+            "seconds": self.seconds,
+        }
+        self.group.on_main(lambda: save_checkpoint(path, state))
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one."""
+        state = self.group.on_main(lambda: load_checkpoint(path) if path.exists() else None)
+        if state is None:
+            return
+        _compare(path, state["settings"], self._settings())
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(
+                f"the checkpoint {path} is of another model: {reason}; delete it to start anew"
+            ) from error
+        self.schedule.load_state_dict(state["schedule"])
+        self.epoch, self.batch, self._loss, self._count = state["place"]
+        self.history = History(**state["history"])
+        self.best.load_state_dict(state["best"])
+        self.seconds = state["seconds"]
+        restore_random_state(state["random"][self.group.rank])
+
+    def _settings(self) -> dict[str, Any]:
+        settings = {name: value if _is_plain(value) else repr(value) for name, value in asdict(self.config).items()}
+        return {**settings, "batches an epoch": len(self.loader), "processes": self.group.world_size}
+
+
+def _compare(path: Path, saved: dict[str, Any], now: dict[str, Any]) -> None:
+    # More epochs may be added where the learning rate does not depend on how many there are.
+    free = {"epochs", "patience"} if now["schedule"] == "constant" else {"patience"}
+    for name, value in now.items():
+        if name not in free and saved.get(name) != value:
+            raise CheckpointError(
+                f"the checkpoint {path} was made with {name} {saved.get(name)!r}, and now it is {value!r}: use the "
+                "same settings to go on, or delete it to start anew"
+            )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(entry) for entry in value.values())
+    return value is None or isinstance(value, (bool, int, float, str))

@@ -1,0 +1,247 @@
+"""Layer by layer equals the whole graph at once, for every layer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch_geometric.data import Data
+from torch_geometric.nn import GraphNorm
+from torch_geometric.nn.models import GCN as PyGGCN
+from torch_geometric.nn.models import GraphSAGE
+
+from lcat.data import CSCGraph, csbm
+from lcat.nn import GATConv, GCNConv, LCATConv
+from lcat.nn.models import CAT, GAT, GCN, LCAT, CATv2, GATv2, LCATv2
+from lcat.train import LayerStep, WholeGraph, layerwise_inference
+from lcat.train.inference import _blocks
+
+
+def random_graph(nodes=150, edges=900, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    edge_index = torch.randint(0, nodes, (2, edges), generator=generator)
+    edge_index[:, :40] = edge_index[:, 40:80]  # parallel edges
+    edge_index[1, 100:140] = edge_index[0, 100:140]  # self-loops
+    edge_index[1, 200:400] = 7  # a hub
+    edge_index[1][edge_index[1] > nodes - 20] = 3  # nodes without in-edges
+    return Data(x=torch.randn(nodes, 12, generator=generator), edge_index=edge_index)
+
+
+ALL = [
+    (GCN, {}),
+    (GCN, {"improved": True}),
+    (GCN, {"normalize": False}),
+    (GAT, {"heads": 2}),
+    (GAT, {"heads": 2, "add_self_loops": False, "residual": True}),
+    (GATv2, {"heads": 2, "share_weights": True}),
+    (CAT, {"heads": 2}),
+    (CATv2, {"heads": 2}),
+    (LCAT, {"heads": 2}),
+    (LCAT, {"heads": 2, "share_values": False, "score_bias": True, "add_self_loops": False}),
+    (LCAT, {"heads": 2, "neighbour_aggr": "mean"}),
+    (LCAT, {"heads": 2, "cache_neighbour_sum": True}),
+    (LCATv2, {"heads": 2, "cache_neighbour_sum": True}),
+    (LCAT, {"heads": 2, "lambda2": 0.0}),
+    (LCATv2, {"heads": 2}),
+    (LCATv2, {"heads": 8, "share_weights": True, "residual": True}),
+    (LCATv2, {"heads": 2, "neighbour_aggr": "mean", "share_values": False}),
+    (GraphSAGE, {}),
+]
+
+
+@pytest.mark.parametrize(("model_class", "options"), ALL, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_equals_the_whole_graph_at_once(model_class, options):
+    data = random_graph()
+    model = model_class(12, 16, num_layers=3, out_channels=5, dropout=0.5, norm="batch_norm", **options)
+    model(data.x, data.edge_index)  # running statistics of their own
+    with torch.no_grad():
+        whole = model.eval()(data.x, data.edge_index)
+        model.train()
+        for rows, edges in ((1000, 10_000), (20, 10_000), (150, 60), (1, 1)):
+            found = layerwise_inference(model, data.x, data.edge_index, rows=rows, edges=edges)
+            torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+    assert model.training, "the mode is put back"
+    assert not {"_averaged", "_scale"} & {name for conv in model.convs for name in conv.__dict__}
+
+
+@pytest.mark.parametrize("model_class", [GCN, GAT, LCATv2])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"jk": "cat"},
+        {"jk": "max", "act": "elu", "act_first": True},
+        {"jk": "last", "out_channels": 3},
+        {"norm": "layer_norm", "norm_kwargs": {"mode": "node"}},
+        {"norm": "layer_norm"},
+        {"norm": GraphNorm(16)},
+        {"act": None},
+        {"num_layers": 1},
+    ],
+    ids=str,
+)
+def test_all_that_a_model_may_have(model_class, options):
+    data = random_graph()
+    options = {"num_layers": 3, "out_channels": 4, **options}
+    model = model_class(12, 16, **options).eval()
+    with torch.no_grad():
+        whole = model(data.x, data.edge_index)
+    torch.testing.assert_close(
+        layerwise_inference(model, data.x, data.edge_index, rows=37), whole, atol=1e-5, rtol=1e-5
+    )
+
+
+def test_edge_features_and_weights():
+    data = random_graph()
+    attr, weight = torch.randn(900, 6), torch.rand(900)
+    for model in (LCAT(12, 16, 2, 4, heads=2, edge_dim=6).eval(), LCATv2(12, 16, 2, 4, heads=2, edge_dim=6).eval()):
+        with torch.no_grad():
+            whole = model(data.x, data.edge_index, edge_attr=attr)
+        found = layerwise_inference(model, data.x, data.edge_index, edge_attr=attr, rows=31)
+        torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+    model = GCN(12, 16, 2, 4).eval()
+    with torch.no_grad():
+        whole = model(data.x, data.edge_index, edge_weight=weight)
+    found = layerwise_inference(model, data.x, data.edge_index, edge_weight=weight, rows=31)
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_from_files(tmp_path):
+    data = random_graph()
+    np.save(tmp_path / "x.npy", data.x.half().numpy())
+    x = torch.from_numpy(np.load(tmp_path / "x.npy", mmap_mode="c"))
+    CSCGraph.from_edges(data.edge_index, 150).save(tmp_path / "graph")
+    model = CATv2(12, 16, 3, 4, heads=2).eval()
+    with torch.no_grad():
+        whole = model(data.x.half().float(), data.edge_index)
+    found = layerwise_inference(model, x, CSCGraph.open(tmp_path / "graph"), rows=40, folder=tmp_path / "layers")
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+    assert list((tmp_path / "layers").iterdir()) == [], "the files have no names any more"
+
+
+class Residual(nn.Module):
+    """A model of one's own: any layers, with what comes between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList([GCNConv(12, 12), LCATConv(12, 6, heads=2), GATConv(12, 3)])
+
+    def layer_steps(self):
+        first, second, third = self.convs
+        return [
+            LayerStep(first, then=lambda out, x: F.relu(out) + x),
+            LayerStep(second, then=lambda out, x: F.elu(out) + x),
+            LayerStep(third),
+        ]
+
+    def forward(self, x, edge_index):
+        for step in self.layer_steps():
+            x = step.then(step.conv(x, edge_index), x)
+        return x
+
+
+def test_a_model_of_ones_own():
+    data = random_graph()
+    model = Residual().eval()
+    with torch.no_grad():
+        whole = model(data.x, data.edge_index)
+    torch.testing.assert_close(layerwise_inference(model, data.x, data.edge_index, rows=9), whole, atol=1e-5, rtol=1e-5)
+
+
+def test_double_precision_to_rounding():
+    data = random_graph()
+    model = LCATv2(12, 16, 3, 4, heads=2).eval().double()
+    with torch.no_grad():
+        whole = model(data.x.double(), data.edge_index)
+    found = layerwise_inference(model, data.x.double(), data.edge_index, rows=9)
+    torch.testing.assert_close(found, whole, atol=1e-13, rtol=1e-12)
+
+
+def test_blocks_keep_to_both_limits():
+    data = random_graph()
+    graph = CSCGraph.from_edges(data.edge_index, 150)
+    blocks = _blocks(graph, 20, 100)
+    assert [begin for begin, _ in blocks] == [0, *(end for _, end in blocks[:-1])]
+    assert blocks[-1][1] == 150
+    for begin, end in blocks:
+        held = int(graph.pointer[end] - graph.pointer[begin])
+        assert end - begin <= 20
+        assert held <= 100 or end - begin == 1
+    assert any(end - begin == 1 for begin, end in blocks), "the hub is a block of its own"
+
+
+@pytest.mark.parametrize("edges", [torch.empty(2, 0).long(), torch.zeros(2, 5).long()])
+def test_small_graphs(edges):
+    model = LCAT(12, 16, 2, 4).eval()
+    x = torch.randn(4, 12)
+    with torch.no_grad():
+        whole = model(x, edges)
+    torch.testing.assert_close(layerwise_inference(model, x, edges, rows=2), whole, atol=1e-5, rtol=1e-5)
+
+
+def test_whole_graph_measures_the_parts():
+    data = csbm(n=200, seed=0)
+    model = GAT(data.num_features, 8, 1, 2).eval()
+    evaluate = WholeGraph(data, {"val": data.val_mask, "test": data.test_mask.nonzero().flatten()}, rows=50)
+    figures = evaluate(model)
+    with torch.no_grad():
+        logits = model(data.x, data.edge_index)
+    for part, mask in (("val", data.val_mask), ("test", data.test_mask)):
+        assert figures[part] == pytest.approx(float((logits.argmax(1) == data.y)[mask].double().mean()))
+    assert figures["val_loss"] == pytest.approx(float(F.cross_entropy(logits[data.val_mask], data.y[data.val_mask])))
+    many = Data(x=data.x, edge_index=data.edge_index, y=torch.randint(0, 2, (200, 3)).float(), num_nodes=200)
+    figures = WholeGraph(many, {"test": data.test_mask}, lambda logits, y: 0.25)(GAT(data.num_features, 8, 1, 3))
+    assert figures == {"test": 0.25}
+
+
+def test_refusals():
+    data = random_graph()
+    with pytest.raises(TypeError, match=r"lcat.nn.models or another BasicGNN.*got Linear"):
+        layerwise_inference(nn.Linear(12, 3), data.x, data.edge_index)
+    with pytest.raises(TypeError, match=r"not known how far a torch_geometric.*GCNConv looks"):
+        layerwise_inference(PyGGCN(12, 8, 2), data.x, data.edge_index)
+    with pytest.raises(ValueError, match="cached=True"):
+        layerwise_inference(GCN(12, 8, 2, cached=True), data.x, data.edge_index)
+    with pytest.raises(ValueError, match="x has 150 rows and the graph"):
+        layerwise_inference(GCN(12, 8, 2), data.x, CSCGraph.from_edges(data.edge_index[:, :0], 3))
+    with pytest.raises(ValueError, match="rows and edges must be 1 or more; got 0"):
+        layerwise_inference(GCN(12, 8, 2), data.x, data.edge_index, rows=0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_is_bounded(tmp_path):
+    """With layers in files, blocks of 4096 rows on 200 000 nodes need a fraction of the 100 MB that one layer has."""
+    code = """
+import sys, resource, torch
+from lcat.data import CSCGraph
+from lcat.nn.models import LCAT
+from lcat.train import layerwise_inference
+torch.set_num_threads(1)
+nodes, folder = 200_000, sys.argv[1]
+source = torch.arange(nodes).repeat_interleave(2)
+graph = CSCGraph(torch.arange(nodes + 1) * 2, ((source + torch.tensor([1, 7]).repeat(nodes)) % nodes).int())
+model = LCAT(8, 128, 2, 4, heads=4)
+x = torch.randn(nodes, 8)
+layerwise_inference(model, x[:64], CSCGraph(torch.zeros(65).long(), torch.empty(0).int()), folder=folder)
+open('/proc/self/clear_refs', 'w').write('5')
+def anonymous():
+    fields = dict(line.split(':') for line in open('/proc/self/status') if ':' in line)
+    return int(fields['RssAnon'].split()[0]) / 1e3
+before, most = anonymous(), 0.0
+real = torch.unique
+def watched(*a, **k):
+    global most
+    most = max(most, anonymous())
+    return real(*a, **k)
+torch.unique = watched
+layerwise_inference(model, x, graph, rows=4096, folder=folder)
+print(most - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, timeout=200
+    )
+    assert float(done.stdout) < 40

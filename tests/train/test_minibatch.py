@@ -1,0 +1,308 @@
+"""Training on mini-batches: what a step is, what is kept, and that an interrupted run goes on as if it had not been."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch_geometric.data import Data
+
+from lcat.data import csbm, neighbor_loader
+from lcat.nn.models import GAT, GCN, LCAT
+from lcat.train import (
+    CheckpointError,
+    MinibatchConfig,
+    NodeObjective,
+    NonFiniteLoss,
+    WholeGraph,
+    fit_minibatch,
+    load_checkpoint,
+    minibatch,
+    seed_everything,
+)
+
+
+@pytest.fixture
+def data():
+    return csbm(n=160, q=0.05, regime="easy", seed=0)
+
+
+def make(data, model_class=GAT, dropout=0.3, seed=0, **options):
+    seed_everything(seed)
+    model = model_class(data.num_features, 8, num_layers=2, out_channels=2, dropout=dropout, **options)
+    return model, WholeGraph(data, {"train": data.train_mask, "val": data.val_mask, "test": data.test_mask})
+
+
+def loader_of(data, batch_size=24, fanout=(4, 3), **options):
+    return neighbor_loader(data, list(fanout), data.train_mask, batch_size, shuffle=True, backend="torch", **options)
+
+
+def run(data, config, loader=None, model_class=GAT, **options):
+    model, evaluate = make(data, model_class)
+    return model, fit_minibatch(model, loader or loader_of(data), evaluate, config, seed=1, **options)
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def equal(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_learns(data):
+    model, result = run(data, MinibatchConfig(epochs=15, lr=0.02))
+    assert result.test > 0.9
+    assert result.history.loss[-1] < 0.5 * result.history.loss[0]
+    assert result.val == max(result.history.val) == result.history.val[result.best_epoch]
+    assert not model.training
+
+
+def test_same_seed_same_result(data):
+    first, one = run(data, MinibatchConfig(epochs=3))
+    second, two = run(data, MinibatchConfig(epochs=3), loader_of(data, num_workers=1))
+    assert equal(weights(first), weights(second))
+    assert one.history == two.history
+    _, three = run(data, MinibatchConfig(epochs=3), loader_of(data, seed=5))
+    assert three.history.loss != one.history.loss
+
+
+@pytest.mark.parametrize("model_class", [GAT, LCAT])
+def test_accumulated_batches_are_one_batch(data, model_class):
+    """Batches of 8 accumulated by 4, the last of an epoch short, take the steps of batches of 32."""
+    results = []
+    for size, accumulate in ((32, 1), (8, 4)):
+        model, evaluate = make(data, model_class, dropout=0.0)
+        model.double()
+        doubled = Data(x=data.x.double(), edge_index=data.edge_index, y=data.y, train_mask=data.train_mask)
+        # Of all neighbours two hops beyond what the layers see nothing depends on the batch.
+        loader = loader_of(doubled, size, (-1,) * 4)
+        evaluate.x = doubled.x
+        config = MinibatchConfig(epochs=2, accumulate=accumulate)
+        results.append((model, fit_minibatch(model, loader, evaluate, config, seed=1)))
+    (first, one), (second, two) = results
+    torch.testing.assert_close(weights(first), weights(second), atol=1e-10, rtol=1e-10)
+    assert one.history.loss == pytest.approx(two.history.loss, abs=1e-12)
+
+
+def test_a_step_takes_the_mean_gradient(data):
+    """One step of SGD on one batch of all training nodes is that of the full graph."""
+    model, evaluate = make(data, dropout=0.0)
+    twin = copy.deepcopy(model)
+    count = int(data.train_mask.sum())
+    config = MinibatchConfig(epochs=1, optimizer="sgd", lr=0.1, weight_decay=0.0, optimizer_options={"momentum": 0.0})
+    result = fit_minibatch(model, loader_of(data, count, (-1, -1)), evaluate, config)
+    loss = F.cross_entropy(twin(data.x, data.edge_index)[data.train_mask], data.y[data.train_mask])
+    loss.backward()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter -= 0.1 * parameter.grad
+    torch.testing.assert_close(weights(model), weights(twin), atol=1e-6, rtol=1e-5)
+    assert result.history.loss == pytest.approx([float(loss.detach())], abs=1e-6)
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_at_save(monkeypatch, number):
+    """Stop the process, as far as one can in a test, right after the n-th checkpoint."""
+    real, saves = minibatch.save_checkpoint, []
+
+    def save(path, state):
+        real(path, state)
+        saves.append(path)
+        if len(saves) == number:
+            raise Killed
+
+    monkeypatch.setattr(minibatch, "save_checkpoint", save)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "pogo"])
+def test_resumes_bit_for_bit(data, tmp_path, monkeypatch, optimizer):
+    """Killed after a random checkpoint, 10 times for each optimizer, in mid-epoch and between epochs."""
+    config = MinibatchConfig(
+        epochs=5, lr=0.02, optimizer=optimizer, schedule="cosine", warmup=1, accumulate=2, clip_norm=1.0
+    )
+    unbroken, whole = run(data, config, loader_of(data, 16))
+    generator = random.Random(0)
+    for number in generator.sample(range(1, 16), 10):
+        path = tmp_path / f"{optimizer}-{number}.ckpt"
+        with monkeypatch.context() as patch:
+            kill_at_save(patch, number)
+            with pytest.raises(Killed):
+                run(data, config, loader_of(data, 16), checkpoint=path, checkpoint_steps=1)
+        seed_everything(number)  # a new process has other generators
+        resumed, result = run(data, config, loader_of(data, 16), checkpoint=path, checkpoint_steps=1)
+        assert equal(weights(resumed), weights(unbroken)), number
+        assert result.history == whole.history
+        assert (result.best_epoch, result.test, result.lambdas) == (whole.best_epoch, whole.test, whole.lambdas)
+
+
+def test_killed_many_times(data, tmp_path, monkeypatch):
+    config = MinibatchConfig(epochs=3, lr=0.02)
+    unbroken, whole = run(data, config, model_class=LCAT)
+    path, kills = tmp_path / "run.ckpt", 0
+    while True:
+        with monkeypatch.context() as patch:
+            kill_at_save(patch, 2)
+            try:
+                resumed, result = run(data, config, model_class=LCAT, checkpoint=path, checkpoint_steps=1)
+                break
+            except Killed:
+                kills += 1
+    assert kills >= 5
+    assert equal(weights(resumed), weights(unbroken))
+    assert result.history == whole.history
+
+
+def test_a_finished_run_is_not_run_again(data, tmp_path):
+    config = MinibatchConfig(epochs=3)
+    model, result = run(data, config, checkpoint=tmp_path / "run.ckpt")
+    again, same = run(data, config, checkpoint=tmp_path / "run.ckpt")
+    assert equal(weights(model), weights(again))
+    assert same.history == result.history
+    longer, more = run(data, MinibatchConfig(epochs=5), checkpoint=tmp_path / "run.ckpt")
+    fresh, other = run(data, MinibatchConfig(epochs=5))
+    assert more.history == other.history
+    assert equal(weights(longer), weights(fresh))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"lr": 0.5}, "with lr 0.01, and now it is 0.5"),
+        ({"accumulate": 2}, "with accumulate 1, and now it is 2"),
+        ({"schedule": "cosine"}, "with schedule 'constant', and now it is 'cosine'"),
+        ({"optimizer_options": {"eps": 1e-3}}, "optimizer_options"),
+    ],
+)
+def test_a_checkpoint_of_other_settings(data, tmp_path, change, words):
+    run(data, MinibatchConfig(epochs=1), checkpoint=tmp_path / "run.ckpt")
+    before = (tmp_path / "run.ckpt").read_bytes()
+    with pytest.raises(CheckpointError, match=words):
+        run(data, MinibatchConfig(epochs=1, **change), checkpoint=tmp_path / "run.ckpt")
+    assert (tmp_path / "run.ckpt").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_model_or_loader(data, tmp_path):
+    run(data, MinibatchConfig(epochs=1), checkpoint=tmp_path / "run.ckpt")
+    with pytest.raises(CheckpointError, match=r"is of another model: .*raw_lambda1"):
+        run(data, MinibatchConfig(epochs=2), model_class=LCAT, checkpoint=tmp_path / "run.ckpt")
+    with pytest.raises(CheckpointError, match="batches an epoch 4, and now it is 2"):
+        run(data, MinibatchConfig(epochs=2), loader_of(data, 48), checkpoint=tmp_path / "run.ckpt")
+
+
+def test_a_damaged_checkpoint_is_refused(data, tmp_path):
+    path = tmp_path / "run.ckpt"
+    run(data, MinibatchConfig(epochs=1), checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(data, MinibatchConfig(epochs=2), checkpoint=path)
+
+
+def test_patience_and_gaps_in_evaluation(data, tmp_path):
+    config = MinibatchConfig(epochs=50, patience=4, lr=1e-9, eval_every=2)
+    _, result = run(data, config, checkpoint=tmp_path / "run.ckpt")
+    assert (result.stopped, result.best_epoch, result.epochs) == ("patience", 1, 6)
+    assert [math.isnan(value) for value in result.history.val] == [True, False] * 3
+    _, again = run(data, config, checkpoint=tmp_path / "run.ckpt")
+    assert (again.stopped, again.epochs) == ("patience", 6)
+
+
+def test_holds_the_best_epoch(data):
+    model, result = run(data, MinibatchConfig(epochs=12, lr=0.3, weight_decay=0.1, patience=None))
+    assert result.best_epoch < 11
+    _, evaluate = make(data)
+    assert evaluate(model)["val"] == result.val
+
+
+def test_ctrl_c_leaves_the_best_weights_and_the_checkpoint(data, tmp_path):
+    seen = []
+    model, evaluate = make(data)
+
+    def stop(epoch, history):
+        seen.append((history.val[-1], -history.val_loss[-1], weights(model)))
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    config = MinibatchConfig(epochs=9, lr=0.05)
+    with pytest.raises(KeyboardInterrupt):
+        fit_minibatch(model, loader_of(data), evaluate, config, seed=1, on_epoch=stop, checkpoint=tmp_path / "run.ckpt")
+    assert equal(weights(model), max(seen, key=lambda entry: entry[:2])[2])
+    assert load_checkpoint(tmp_path / "run.ckpt")["place"][:2] == [4, 0]
+    resumed, result = run(data, config, checkpoint=tmp_path / "run.ckpt")
+    unbroken, whole = run(data, config)
+    assert result.history == whole.history
+    assert equal(weights(resumed), weights(unbroken))
+
+
+def test_bfloat16_and_compile(data):
+    _, plain = run(data, MinibatchConfig(epochs=6, lr=0.02), model_class=GCN)
+    model, half = run(data, MinibatchConfig(epochs=6, lr=0.02, autocast=True), model_class=GCN)
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    assert half.history.loss != plain.history.loss
+    assert half.history.loss == pytest.approx(plain.history.loss, abs=0.05)
+    _, compiled = run(data, MinibatchConfig(epochs=2, lr=0.02, compile="eager"), model_class=GCN)
+    assert compiled.history.loss == pytest.approx(plain.history.loss[:2], abs=1e-5)
+
+
+def test_a_loss_that_is_not_finite_never_reaches_the_weights(data):
+    data.x[data.train_mask.nonzero()[0]] = float("nan")
+    model, evaluate = make(data)
+    before = weights(model)
+    with pytest.raises(NonFiniteLoss, match=r"nan in epoch 0, batch .*lower lr"):
+        fit_minibatch(model, loader_of(data), evaluate)
+    assert equal(weights(model), before)
+
+
+def test_progress_goes_to_standard_error(data, capsys):
+    run(data, MinibatchConfig(epochs=2), progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "training" in err
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("cross-entropy", (6,)), ("cross-entropy", (6, 1)), ("binary", (6, 3))])
+def test_objective(kind, shape):
+    logits = torch.randn(8, 3)
+    y = torch.randint(0, 2, (8, *shape[1:]))
+    batch = Data(x=logits, edge_index=torch.empty(2, 0).long(), y=y.float() if kind == "binary" else y, batch_size=6)
+    total, count = NodeObjective(kind)(lambda x, edge_index: x, batch)
+    if kind == "binary":
+        wanted = F.binary_cross_entropy_with_logits(logits[:6], y[:6].float())
+    else:
+        wanted = F.cross_entropy(logits[:6], y[:6].flatten())
+    assert count == 6
+    torch.testing.assert_close(total / count, wanted)
+
+
+def test_objective_on_a_mask():
+    batch = Data(x=torch.randn(5, 2), edge_index=torch.empty(2, 0).long(), y=torch.tensor([0, -1, 1, -1, 0]))
+    batch.train_mask = batch.y >= 0
+    total, count = NodeObjective(mask="train_mask")(lambda x, edge_index: x, batch)
+    assert count == 3
+    torch.testing.assert_close(total, F.cross_entropy(batch.x[[0, 2, 4]], batch.y[[0, 2, 4]], reduction="sum"))
+
+
+def test_refusals(data):
+    with pytest.raises(ValueError, match="accumulate must be a whole number, at least 1; got 0"):
+        MinibatchConfig(accumulate=0)
+    with pytest.raises(ValueError, match="loss must be one of cross-entropy, binary or a function; got 'mse'"):
+        NodeObjective("mse")
+    model, evaluate = make(data)
+    with pytest.raises(ValueError, match="must return 'val' and 'test'"):
+        fit_minibatch(model, loader_of(data), lambda model: {"val": 1.0}, MinibatchConfig(epochs=1))
+    empty = neighbor_loader(data, [2], torch.zeros(160).bool(), backend="torch")
+    with pytest.raises(ValueError, match="the loader has no batch"):
+        fit_minibatch(model, empty, evaluate)
+    data.y[data.train_mask] = 2
+    with pytest.raises(ValueError, match=r"labels must lie in 0 .. 1; got 2 .. 2"):
+        fit_minibatch(model, loader_of(data), evaluate)
+    data.y[data.train_mask] = -1
+    with pytest.raises(ValueError, match=r"labels must lie in 0 .. 1; got -1 .. -1"):
+        fit_minibatch(model, loader_of(data), evaluate)
