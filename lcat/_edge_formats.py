@@ -59,6 +59,10 @@ class EdgeList:
         first, second = (0, 1) if self.flow == "source_to_target" else (1, 0)
         return plain[first], plain[second]
 
+    def groupings(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        """What the input already knows of ``by_target`` and ``by_source``: pointer, other endpoint, edge, int64."""
+        return {}
+
     def check_size(self, num_sources: int, num_targets: int) -> None:
         """Compare the size that the input states with the number of nodes."""
         stated = (self.num_sources, self.num_targets)
@@ -89,6 +93,32 @@ class EdgeList:
     def with_values(self, edges: Tensor, values: Tensor, shape: tuple[int, int]) -> tuple[Any, Tensor | None]:
         """A matrix of the input's own format that holds ``values`` at ``edges``, and the values in its order."""
         raise NotImplementedError(f"'{self.name}' is no matrix")
+
+
+class PyGEdgeIndex(EdgeList):
+    """An EdgeIndex: states its size, and may hold its edges grouped by either endpoint."""
+
+    def __init__(self, given: Any, flow: str, name: str) -> None:
+        super().__init__(given, flow, name)
+        sizes = (given.sparse_size(0), given.sparse_size(1))
+        self.num_sources, self.num_targets = sizes if flow == "source_to_target" else sizes[::-1]
+
+    def groupings(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        """Read from what EdgeIndex has computed before (``fill_cache_()``); nothing is computed here."""
+        given = self.given
+        if given.sort_order is None or given._indptr is None or None in given.sparse_size():
+            return {}
+        sorted_by = 0 if given.is_sorted_by_row else 1
+        plain = given.as_tensor().detach().long()
+        sides = ("by_source", "by_target") if self.flow == "source_to_target" else ("by_target", "by_source")
+        positions = torch.arange(plain.shape[1], device=plain.device)
+        found = {sides[sorted_by]: (given._indptr.long(), plain[1 - sorted_by], positions)}
+        if given._T_perm is not None and given._T_indptr is not None:
+            order = given._T_perm.long()
+            far = given._T_index[sorted_by]
+            far = plain[sorted_by][order] if far is None else far.long()
+            found[sides[1 - sorted_by]] = (given._T_indptr.long(), far, order)
+        return found
 
 
 class SparseMatrix(EdgeList):
@@ -210,12 +240,8 @@ def read_edges(edge_index: Any, *, flow: str, name: str) -> EdgeList:
         raise ValueError(
             f"Expected '{name}' to have size '2' in the first dimension (got '{shape[0]}' of shape {shape}){turned}"
         )
-    edges = EdgeList(edge_index, flow, name)
-    sparse_size = getattr(edge_index, "sparse_size", None)
-    if callable(sparse_size):
-        sizes = (sparse_size(0), sparse_size(1))
-        edges.num_sources, edges.num_targets = sizes if flow == "source_to_target" else sizes[::-1]
-    return edges
+    kind = PyGEdgeIndex if callable(getattr(edge_index, "sparse_size", None)) else EdgeList
+    return kind(edge_index, flow, name)
 
 
 def _refuse_reverse_flow(flow: str, name: str) -> None:

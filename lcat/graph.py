@@ -9,6 +9,7 @@ see :mod:`lcat._graph_cache`.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -86,6 +87,8 @@ class Graph:
         self.num_loops = num_loops
         self.padded = padded
         self._derived: dict[Any, Any] = {}
+        self._loopless: weakref.ref[Graph] | None = None
+        self._brought: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
 
     def __repr__(self) -> str:
         return f"Graph({self.num_sources} -> {self.num_targets} nodes, {self.num_edges} edges)"
@@ -113,6 +116,21 @@ class Graph:
         value: _T = self._derived[key]
         return value
 
+    def remembers(self, key: Any) -> bool:
+        """Whether a value is kept under ``key``."""
+        return key in self._derived
+
+    def loopless(self) -> Graph | None:
+        """For a graph made by :meth:`with_self_loops`, the one without, if it is still there."""
+        return None if self._loopless is None else self._loopless()
+
+    def brought(self, side: str) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Pointer, other endpoint and edge of ``"by_target"`` or ``"by_source"``, if the input came with them.
+
+        Inside a row the slots are in the input's order.
+        """
+        return self._brought.get(side)
+
     @property
     def by_target(self) -> SortedEdges:
         """The edges grouped by target: slots of row ``i`` are the in-edges of node ``i``."""
@@ -135,6 +153,8 @@ class Graph:
 
         def make() -> Tensor:
             rows = self.num_targets + int(self.padded)
+            if self.device.type == "cpu" and not self.padded and not _needs_static_shape(self.target):
+                return torch.bincount(self.target, minlength=rows)
             count = torch.zeros(rows, dtype=torch.long, device=self.device)
             count = count.scatter_add(0, self.target, torch.ones_like(self.target))
             return count[: self.num_targets]
@@ -155,7 +175,9 @@ class Graph:
             target = self.target.masked_fill(loop, self.num_targets)
             return Graph(self.source, target, self.num_sources, self.num_targets, padded=True)
         if not dynamic and not bool(loop.any()):
-            return Graph(self.source, self.target, self.num_sources, self.num_targets)
+            same = Graph(self.source, self.target, self.num_sources, self.num_targets)
+            same._brought = self._brought
+            return same
         kept = (~loop).nonzero().flatten()
         return Graph(self.source[kept], self.target[kept], self.num_sources, self.num_targets, kept=kept)
 
@@ -169,7 +191,7 @@ class Graph:
     def _with_self_loops(self, num_loops: int, dynamic: bool) -> Graph:
         bare = self.without_self_loops(dynamic=dynamic)
         loops = torch.arange(num_loops, device=self.device, dtype=self.source.dtype)
-        return Graph(
+        graph = Graph(
             torch.cat([bare.source, loops]),
             torch.cat([bare.target, loops]),
             self.num_sources,
@@ -178,6 +200,8 @@ class Graph:
             num_loops=num_loops,
             padded=bare.padded,
         )
+        graph._loopless = weakref.ref(bare)  # weak: the other one remembers this one
+        return graph
 
     def pick(self, per_edge: Tensor) -> Tensor:
         """The rows of a per-edge tensor of the input (first dimension E) that belong to the kept edges."""
@@ -236,7 +260,10 @@ def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
     source, target = edges.endpoints()
     if not _needs_static_shape(source):
         edges.check_range(source, target, num_sources, num_targets)
-    return Graph(source, target, num_sources, num_targets)
+    graph = Graph(source, target, num_sources, num_targets)
+    if not _is_traced():
+        graph._brought = edges.groupings()
+    return graph
 
 
 def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:

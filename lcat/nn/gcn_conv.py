@@ -253,11 +253,10 @@ class GCNConv(DropInConv):
     def _scaled(self, bare: Graph, dtype: torch.dtype) -> tuple[Graph, Tensor]:
         """The graph with its self-loops, and ``1 / sqrt(d_i)`` for every node, [N]: all that edges of weight 1 need."""
         graph = bare.with_self_loops(bare.num_targets) if self.add_self_loops else bare
-        return graph, self._scale(graph, torch.ones(graph.num_edges, dtype=dtype, device=graph.device))
+        return graph, self._scale(graph.in_degree.to(dtype))
 
     @staticmethod
-    def _scale(graph: Graph, weight: Tensor) -> Tensor:
-        degree = aggregate(weight.new_ones(graph.num_sources, 1), graph, weight).squeeze(1)
+    def _scale(degree: Tensor) -> Tensor:
         scale = degree.pow(-0.5)
         return scale.masked_fill(scale == float("inf"), 0.0)
 
@@ -270,7 +269,7 @@ class GCNConv(DropInConv):
             weight = self._with_loop_weights(bare, graph, weight, fill, dtype)
         elif weight is None:
             weight = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
-        scale = self._scale(graph, weight)
+        scale = self._scale(aggregate(weight.new_ones(graph.num_sources, 1), graph, weight).squeeze(1))
         at_target = torch.cat([scale, scale.new_zeros(1)]) if graph.padded else scale
         return graph, scale[graph.source] * weight * at_target[graph.target]
 

@@ -146,6 +146,10 @@ def _sorted(graph: Graph, side: str) -> SortedEdges:
         return edges
 
     def make() -> SortedEdges:
+        brought = graph.brought(side)
+        if brought is not None:
+            pointer, other, edge = brought
+            return SortedEdges(pointer.contiguous(), other.to(torch.int32), edge.to(torch.int32))
         if graph.device.type == "cpu" and type(graph.source) is Tensor and _native.STATUS.instruction_set is not None:
             return _grouped(graph, side)
         edges: SortedEdges = getattr(graph, side)
@@ -156,12 +160,15 @@ def _sorted(graph: Graph, side: str) -> SortedEdges:
 
 def _grouped(graph: Graph, side: str) -> SortedEdges:
     """The same as ``graph.by_target`` or ``graph.by_source``, by compiled counting sorts."""
-    source, target = graph.source, graph.target
-    if side == "by_target":
-        return SortedEdges(*_native.group_edges(target, source, graph.num_targets, graph.num_sources))
-    if graph.padded:
-        source = source.masked_fill(target == graph.num_targets, graph.num_sources)
-    return SortedEdges(*_native.group_edges(source, target, graph.num_sources, graph.num_targets))
+    bare = None if graph.padded else graph.loopless()
+    if bare is not None and (side == "by_target" or bare.brought(side) is not None):
+        known = bare.remembers(("fused", side)) or bare.brought(side) is not None
+        groups = _sorted(bare, side) if known else _grouped(bare, side)
+        return SortedEdges(*_native.insert_loops(groups.pointer, groups.other, groups.edge, graph.num_loops))
+    if side == "by_source":
+        csr = _sorted(graph, "by_target")
+        return SortedEdges(*_native.transpose_groups(csr.pointer, csr.other, csr.edge, graph.num_sources))
+    return SortedEdges(*_native.group_edges(graph.target, graph.source, graph.num_targets, graph.num_sources))
 
 
 def compute_type(*tensors: Tensor | None) -> torch.dtype:

@@ -74,14 +74,42 @@ def group_edges(row: Tensor, other: Tensor, rows: int, others: int) -> tuple[Ten
     return pointer[: rows + 1], far, edge
 
 
+def transpose_groups(pointer: Tensor, other: Tensor, edge: Tensor, others: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The edges of :func:`group_edges` grouped by the node at the other side, in the same order inside."""
+    assert _LIBRARY is not None
+    count, rows = edge.shape[0], pointer.shape[0] - 1
+    result = (pointer.new_empty(others + 1), torch.empty_like(other), torch.empty_like(edge))
+    arguments = [pointer.data_ptr(), other.data_ptr(), edge.data_ptr(), count, rows, others]
+    if _LIBRARY.lcat_transpose_groups(*arguments, *(t.data_ptr() for t in result)):
+        raise MemoryError(f"no memory to sort {count} edges")
+    return result
+
+
+def insert_loops(pointer: Tensor, other: Tensor, edge: Tensor, loops: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The edges of :func:`group_edges`, none of them a loop, and a loop in each of the first ``loops`` groups."""
+    assert _LIBRARY is not None
+    count, rows = edge.shape[0], pointer.shape[0] - 1
+    far, positions = (edge.new_empty(count + loops) for _ in range(2))
+    result = (torch.empty_like(pointer), far, positions)
+    arguments = [pointer.data_ptr(), other.data_ptr(), edge.data_ptr(), count, rows, loops]
+    _LIBRARY.lcat_insert_loops(*arguments, *(t.data_ptr() for t in result))
+    return result
+
+
 def _declare(library: ctypes.CDLL) -> None:
     for name, letters in _SIGNATURES.items():
         for suffix in _TYPES.values():
             function = getattr(library, f"lcat_{name}_{suffix}")
             function.argtypes = [*(_C_TYPES[letter] for letter in letters.replace(" ", "")), ctypes.c_int]
             function.restype = ctypes.c_int
-    library.lcat_group_edges.argtypes = [_C_TYPES[letter] for letter in "ppiiippp"]
-    library.lcat_group_edges.restype = ctypes.c_int
+    for name, letters in (
+        ("group_edges", "ppiiippp"),
+        ("transpose_groups", "pppiiippp"),
+        ("insert_loops", "pppiiippp"),
+    ):
+        function = getattr(library, f"lcat_{name}")
+        function.argtypes = [_C_TYPES[letter] for letter in letters]
+        function.restype = ctypes.c_int
     library.lcat_chunks.argtypes = []
     library.lcat_chunks.restype = ctypes.c_int64
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch_geometric import EdgeIndex
 
+from lcat.graph import graph_view
 from lcat.ops import _fused, _native
 from tests.ops.cases import GRAPHS, make_graph
 
@@ -36,3 +38,57 @@ def test_strided_indices() -> None:
     strided = type(graph)(pairs[:, 0], pairs[:, 1], graph.num_sources, graph.num_targets)
     assert not strided.source.is_contiguous()
     assert torch.equal(_fused._sorted(strided, "by_source").edge, _fused._sorted(graph, "by_source").edge)
+
+
+@pytest.mark.parametrize("order", ["by_target", "by_source", "by_target alone", "none"])
+def test_input_that_is_sorted_already(order: str) -> None:
+    graph = make_graph("hub", edges=700)
+    keys = {"by_target": (graph.source, graph.target), "by_source": (graph.target, graph.source)}.get(order)
+    if order == "by_target alone":
+        keys = (graph.target,)
+    permutation = torch.arange(700)
+    for key in keys or ():
+        permutation = permutation[torch.argsort(key[permutation], stable=True)]
+    again = type(graph)(graph.source[permutation], graph.target[permutation], graph.num_sources, graph.num_targets)
+    for side in ("by_target", "by_source"):
+        ours, theirs = _fused._sorted(again, side), getattr(again, side)
+        for name in ("pointer", "other", "edge"):
+            assert torch.equal(getattr(ours, name).long(), getattr(theirs, name))
+
+
+@pytest.mark.parametrize("loops", [0, 4, 19])
+@pytest.mark.parametrize("kind", ["random", "hub", "no_edges", "isolated"])
+def test_self_loops_are_put_into_the_groups(kind: str, loops: int) -> None:
+    graph = make_graph(kind, edges=300)
+    with_loops = graph.with_self_loops(loops)
+    for side in ("by_source", "by_target"):
+        ours, theirs = _fused._sorted(with_loops, side), getattr(with_loops, side)
+        for name in ("pointer", "other", "edge"):
+            assert torch.equal(getattr(ours, name).long(), getattr(theirs, name))
+
+
+@pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
+@pytest.mark.parametrize("sort_order", ["row", "col"])
+def test_groups_that_an_edge_index_brings(sort_order: str, flow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    plain = torch.randint(9, (2, 40))
+    plain = plain[:, plain[0] != plain[1]]
+    edge_index, _ = EdgeIndex(plain, sparse_size=(9, 9)).sort_by(sort_order)
+    edge_index.fill_cache_()
+
+    def sorts(*arguments: object) -> None:
+        raise AssertionError("it sorts")
+
+    for name in ("group_edges", "transpose_groups"):
+        monkeypatch.setattr(_native, name, sorts)
+    graph, _ = graph_view(edge_index, 9, 9, flow=flow)
+    for view in (graph, graph.with_self_loops(9)):
+        for side in ("by_target", "by_source"):
+            ours, theirs = _fused._sorted(view, side), getattr(view, side)
+            assert torch.equal(ours.pointer, theirs.pointer)
+            row = torch.repeat_interleave(torch.arange(9), ours.pointer.diff())
+            ends = (ours.other.long(), row) if side == "by_target" else (row, ours.other.long())
+            edges = ours.edge.long()
+            assert torch.equal(view.source[edges], ends[0])
+            assert torch.equal(view.target[edges], ends[1])
+            assert torch.equal(edges.sort().values, torch.arange(view.num_edges))

@@ -1,5 +1,7 @@
-// Edges grouped by one endpoint, ordered inside a group by the other, equal edges by their position: two counting
-// sorts, each a pass to count and a pass to place, so that a graph view costs less than a pass of attention.
+// Edges grouped by one endpoint, ordered inside a group by the other, equal edges by their position, so that a graph
+// view costs less than a pass of attention: two counting sorts for edges in no order, one pass for edges that are
+// sorted already, one for the transpose of a grouping, one to add a self-loop to each group.
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -20,10 +22,24 @@ void place(const int64_t* key, const int32_t* before, int64_t count, int64_t* cu
 }
 
 // cursor[r] = number of edges with a key below r.
-void count_below(const int64_t* key, int64_t count, int64_t keys, int64_t* cursor) {
+template <class Key>
+void count_below(const Key* key, int64_t count, int64_t keys, int64_t* cursor) {
   for (int64_t r = 0; r <= keys; ++r) cursor[r] = 0;
   for (int64_t e = 0; e < count; ++e) ++cursor[key[e] + 1];
   for (int64_t r = 0; r < keys; ++r) cursor[r + 1] += cursor[r];
+}
+
+// Rows that follow each other in memory are put in order one by one, most of them short.
+void sort_rows(const int64_t* other, int64_t rows, const int64_t* pointer, int32_t* grouped_other, int32_t* edge) {
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t begin = pointer[row], end = pointer[row + 1];
+    for (int64_t i = begin; i < end; ++i) edge[i] = int32_t(i);
+    if (!std::is_sorted(other + begin, other + end)) {
+      std::sort(edge + begin, edge + end,
+                [other](int32_t a, int32_t b) { return other[a] < other[b] || (other[a] == other[b] && a < b); });
+    }
+    for (int64_t i = begin; i < end; ++i) grouped_other[i] = int32_t(other[edge[i]]);
+  }
 }
 
 }  // namespace
@@ -33,16 +49,67 @@ void count_below(const int64_t* key, int64_t count, int64_t keys, int64_t* curso
 LCAT_EXPORT int lcat_group_edges(const int64_t* row, const int64_t* other, int64_t count, int64_t rows, int64_t others,
                                  int64_t* pointer, int32_t* grouped_other, int32_t* edge) {
   try {
-    const std::unique_ptr<int64_t[]> cursor(new int64_t[size_t((rows > others ? rows : others) + 1)]);
-    const std::unique_ptr<int32_t[]> by_other(new int32_t[size_t(count)]);
-    lcat::count_below(other, count, others, cursor.get());
-    lcat::place(other, nullptr, count, cursor.get(), by_other.get());
     lcat::count_below(row, count, rows, pointer);
-    for (int64_t r = 0; r < rows; ++r) cursor[r] = pointer[r];
+    if (std::is_sorted(row, row + count)) {
+      lcat::sort_rows(other, rows, pointer, grouped_other, edge);
+      return 0;
+    }
+    const std::unique_ptr<int64_t[]> cursor(new int64_t[size_t((rows > others ? rows : others) + 1)]);
+    std::unique_ptr<int32_t[]> by_other;  // stays empty where the edges are in this order as they are
+    if (!std::is_sorted(other, other + count)) {
+      by_other.reset(new int32_t[size_t(count)]);
+      lcat::count_below(other, count, others, cursor.get());
+      lcat::place(other, nullptr, count, cursor.get(), by_other.get());
+    }
+    std::copy_n(pointer, rows, cursor.get());
     lcat::place(row, by_other.get(), count, cursor.get(), edge);
     for (int64_t i = 0; i < count; ++i) grouped_other[i] = int32_t(other[edge[i]]);
   } catch (const std::bad_alloc&) {
     return 1;
   }
+  return 0;
+}
+
+// The same edges grouped by the other endpoint: slots that are read in the order of rows keep it inside each new group.
+// Slots from pointer[rows] on are dead and stay last, with `rows` for their other endpoint.
+LCAT_EXPORT int lcat_transpose_groups(const int64_t* pointer, const int32_t* other, const int32_t* edge, int64_t count,
+                                      int64_t rows, int64_t others, int64_t* to_pointer, int32_t* to_other,
+                                      int32_t* to_edge) {
+  try {
+    const int64_t live = pointer[rows];
+    const std::unique_ptr<int64_t[]> cursor(new int64_t[size_t(others + 1)]);
+    lcat::count_below(other, live, others, to_pointer);
+    std::copy_n(to_pointer, others, cursor.get());
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t slot = pointer[row]; slot < pointer[row + 1]; ++slot) {
+        const int64_t to = cursor[other[slot]]++;
+        to_other[to] = int32_t(row);
+        to_edge[to] = edge[slot];
+      }
+    }
+    for (int64_t slot = live; slot < count; ++slot) {
+      to_other[slot] = int32_t(rows);
+      to_edge[slot] = edge[slot];
+    }
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+  return 0;
+}
+
+// The grouping of `count` edges without self-loops, and one loop more, edge count + r, in each row r < loops.
+LCAT_EXPORT int lcat_insert_loops(const int64_t* pointer, const int32_t* other, const int32_t* edge, int64_t count,
+                                  int64_t rows, int64_t loops, int64_t* to_pointer, int32_t* to_other,
+                                  int32_t* to_edge) {
+  int64_t to = 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    to_pointer[row] = to;
+    const int64_t begin = pointer[row], end = pointer[row + 1];
+    const int64_t split = row < loops ? std::lower_bound(other + begin, other + end, int32_t(row)) - other : end;
+    for (int64_t slot = begin; slot < split; ++slot, ++to) to_other[to] = other[slot], to_edge[to] = edge[slot];
+    if (row < loops) to_other[to] = int32_t(row), to_edge[to++] = int32_t(count + row);
+    for (int64_t slot = split; slot < end; ++slot, ++to) to_other[to] = other[slot], to_edge[to] = edge[slot];
+  }
+  to_pointer[rows] = to;
   return 0;
 }
