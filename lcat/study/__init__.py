@@ -1,13 +1,16 @@
 """Comparisons of layers over data sets, seeds and splits: plan, run, report.
 
 :func:`make_plan` says what to run, :func:`run` trains the cells one after the other and yields their results,
-:func:`summarise` and :func:`write_report` turn results into tables, files and figures. The command ``lcat study``
-is a thin layer over these. Needs the extra: ``pip install 'lcat-gnn[study]'``.
+:func:`summarise` and :func:`write_report` turn results into tables, files and figures. :func:`compare`,
+:func:`choose` and :func:`regret` are the statistics behind the report. The command ``lcat study`` is a thin layer over
+these. Needs the extra: ``pip install 'lcat-gnn[study]'``.
 """
 
 from __future__ import annotations
 
 from lcat.study.cell import Cell, Noise, SplitChoice
+from lcat.study.choose import choose
+from lcat.study.compare import Comparison, Ranking, compare, robustness
 from lcat.study.defaults import default_hyper_parameters, defaults_table
 from lcat.study.driver import Outcome, Status, run_study
 from lcat.study.engines import EngineError
@@ -15,9 +18,11 @@ from lcat.study.frame import history_frame, lambda_frame, results_frame
 from lcat.study.hyper import HyperParameters, Overrides
 from lcat.study.layers import LAYERS, build_model
 from lcat.study.lock import StudyBusy
+from lcat.study.objectives import Objective
 from lcat.study.output import OutputError, prepare_folder
 from lcat.study.plan import PlanError, StudyPlan, demo_plan, make_plan
-from lcat.study.report import read_results, write_report
+from lcat.study.regret import regret
+from lcat.study.report import read_results, write_report, write_study
 from lcat.study.result import CellResult
 from lcat.study.run import run, run_cell, versions
 from lcat.study.settings import Budget, NoisePlan, Range, RunSettings, SearchPlan
@@ -30,15 +35,18 @@ __all__ = [
     "Budget",
     "Cell",
     "CellResult",
+    "Comparison",
     "EngineError",
     "HyperParameters",
     "Noise",
     "NoisePlan",
+    "Objective",
     "Outcome",
     "OutputError",
     "Overrides",
     "PlanError",
     "Range",
+    "Ranking",
     "RunSettings",
     "SearchPlan",
     "SplitChoice",
@@ -50,6 +58,8 @@ __all__ = [
     "StudyPlan",
     "SummaryRow",
     "build_model",
+    "choose",
+    "compare",
     "default_hyper_parameters",
     "defaults_table",
     "demo_plan",
@@ -58,11 +68,14 @@ __all__ = [
     "make_plan",
     "prepare_folder",
     "read_results",
+    "regret",
     "results_frame",
+    "robustness",
     "run",
     "run_cell",
     "run_study",
     "summarise",
     "versions",
     "write_report",
+    "write_study",
 ]

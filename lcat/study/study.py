@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lcat.study.analysis import Analysis
 from lcat.study.cell import Cell
 from lcat.study.output import prepare_folder
 from lcat.study.plan import StudyPlan
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Study"]
 
 
-class Study:
+class Study(Analysis):
     """A study in a folder.
 
     Made by :meth:`create` or :meth:`load`. Everything is read from ``DIR/study.sqlite`` when it is asked for, also

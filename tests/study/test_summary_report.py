@@ -79,7 +79,15 @@ def test_a_layer_that_always_failed_is_a_row_without_numbers():
 
 def test_report_files(tmp_path):
     written = write_report(PLAN, RESULTS, tmp_path / "out")
-    assert [path.name for path in written] == ["cells.csv", "summary.csv", "study.json", "accuracy.png", "lambda.png"]
+    assert [path.name for path in written][:5] == [
+        "cells.csv",
+        "summary.csv",
+        "study.json",
+        "accuracy.png",
+        "lambda.png",
+    ]
+    assert written[5] == tmp_path / "out/report.html"
+    assert {path.suffix for path in written[6:]} == {".csv", ".md", ".tex"}
     cells = list(csv.DictReader((tmp_path / "out/cells.csv").open()))
     assert [line["status"] for line in cells] == ["done"] * 5 + ["failed"]
     assert [float(line["test"]) for line in cells[:5]] == [0.80, 0.82, 0.81, 0.84, 0.80]
@@ -109,7 +117,8 @@ def test_no_lambda_figure_where_nothing_learns_one(tmp_path):
 
 def test_all_failed_still_reports(tmp_path):
     names = [path.name for path in write_report(PLAN, RESULTS[5:], tmp_path)]
-    assert names == ["cells.csv", "summary.csv", "study.json"]
+    assert names[:4] == ["cells.csv", "summary.csv", "study.json", "report.html"]
+    assert not [name for name in names if name.endswith(".png")]
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):

@@ -1,0 +1,229 @@
+"""Figures of training and choice: lambdas, learning curves, robustness, Pareto fronts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from lcat.study.report.figures_scores import metric_name
+from lcat.study.report.svg import COLOURS, Picture, depth_colour, mark, panel, svg
+from lcat.study.report.table import percent, seconds_text
+from lcat.study.result import CellResult
+
+__all__ = ["curves_picture", "pareto_picture", "path_picture", "robustness_picture", "triangle_picture"]
+
+_CORNERS = ((0.0, 0.0, "GCN", "λ₁ = 0"), (1.0, -1.0, "GAT", "λ₂ = 0"), (1.0, 1.0, "CAT", "λ₂ = 1"))
+_NOISE = {"edges": "share of random edges added", "features": "noise on features, in their deviations"}
+#: Points of a curve on the page; more cannot be seen.
+_POINTS = 120
+
+
+def triangle_picture(number: int, dataset: str, ends: pd.DataFrame, runs: Sequence[CellResult]) -> Picture:
+    """Where the layers of L-CAT models end between GCN, GAT and CAT, and the ways of some runs.
+
+    Args:
+        number: of the picture on the page.
+        dataset: its name.
+        ends: rows of the lambda frame for the data set.
+        runs: results with curves of the layers that learn lambda.
+    """
+    figure, axes = panel(250, left=44, right=44, top=26, bottom=30)
+    axes.axis("off")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-1, 1)
+    corners = np.array([[0, 0], [1, -1], [1, 1], [0, 0]])
+    axes.fill(corners[:, 0], corners[:, 1], color=COLOURS["band"], linewidth=0)
+    for share in (0.25, 0.5, 0.75):
+        axes.plot([share, share], [-share, share], color=COLOURS["rule"], linewidth=0.8)
+        axes.plot([0, 1], [0, 2 * share - 1], color=COLOURS["rule"], linewidth=0.8)
+    axes.plot(corners[:, 0], corners[:, 1], color=COLOURS["muted"], linewidth=1)
+    for result in runs:
+        if result.fit is None:
+            continue
+        for depth, path in enumerate(result.fit.history.lambdas.values()):
+            points = _thin(np.asarray(path, dtype=float)[: result.fit.best_epoch + 2])
+            axes.plot(*_place(points[:, 0], points[:, 1]), color=depth_colour(depth), linewidth=0.9, alpha=0.45)
+    for (layer, depth), rows in ends.groupby(["layer", "depth"], sort=False):
+        found = mark(str(layer))
+        face = depth_colour(int(depth) - 1) if found.filled else COLOURS["paper"]
+        axes.plot(
+            *_place(rows["lambda1"].to_numpy(float), rows["lambda2"].to_numpy(float)), found.shape,
+            color=depth_colour(int(depth) - 1), markerfacecolor=face, markeredgecolor=COLOURS["paper"],
+            markeredgewidth=0.7, markersize=7, clip_on=False, zorder=4,
+        )  # fmt: skip
+    for corner in _CORNERS:
+        _name_corner(axes, *corner)
+    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9.5, "color": COLOURS["muted"]}
+    axes.text(0.5, -1.1, "λ₁: how strongly scores count →", **style)
+    words = []
+    for (layer, depth), rows in ends.groupby(["layer", "depth"], sort=False):
+        words.append(f"{layer} layer {depth}: λ₁ {rows['lambda1'].mean():.2f}, λ₂ {rows['lambda2'].mean():.2f}")
+    caption = f"Mean ends: {'; '.join(words)}."
+    name = f"triangle-{number}"
+    return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))
+
+
+def _name_corner(axes: Axes, x: float, y: float, name: str, what: str) -> None:
+    style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+    style["ha"], shift = ("right", -7) if x == 0 else ("left", 7)
+    axes.annotate(name, (x, y), (shift, 2), fontsize=11, fontweight="bold", **style)
+    axes.annotate(what, (x, y), (shift, -10), fontsize=9, color=COLOURS["muted"], **style)
+
+
+def _place(lambda1: np.ndarray, lambda2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """lambda1 = 0 is one point, for lambda2 has no effect there."""
+    return lambda1, lambda1 * (2 * lambda2 - 1)
+
+
+def path_picture(number: int, dataset: str, layer: str, runs: Sequence[CellResult]) -> Picture:
+    """lambda1 and lambda2 of every layer of a model over the epochs, the mean over some runs."""
+    figure, axes = panel(190, left=40, right=14, top=10, bottom=38)
+    paths = _common([list(result.fit.history.lambdas.values()) for result in runs if result.fit is not None])
+    for depth, path in enumerate(paths):
+        epochs = _thin(np.arange(len(path)))
+        points = _thin(path)
+        axes.plot(epochs, points[:, 0], color=depth_colour(depth), linewidth=1.9)
+        axes.plot(epochs, points[:, 1], color=depth_colour(depth), linewidth=1.6, linestyle=(0, (4, 2)))
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_yticks([0, 0.5, 1])
+    axes.set_xlabel("epoch")
+    axes.margins(x=0.01)
+    axes.locator_params(axis="x", nbins=6, integer=True)
+    axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
+    moves = "; ".join(
+        f"layer {depth + 1}: λ₁ {path[0, 0]:.2f} → {path[-1, 0]:.2f}, λ₂ {path[0, 1]:.2f} → {path[-1, 1]:.2f}"
+        for depth, path in enumerate(paths)
+    )
+    caption = f"Solid λ₁, dashed λ₂, mean of {len(runs)} run{'s' if len(runs) > 1 else ''}. {moves}."
+    name = f"path-{number}"
+    return Picture(name, f"{dataset} · {layer}", caption, svg(figure, name, f"{dataset}, {layer}. {caption}"))
+
+
+def _common(runs: Sequence[Sequence[Sequence[Sequence[float]]]]) -> list[np.ndarray]:
+    """Mean over runs for every layer of the model, while at least half of the runs were still training."""
+    depth = min(len(paths) for paths in runs)
+    return [_mean_path([np.asarray(paths[layer], dtype=float) for paths in runs]) for layer in range(depth)]
+
+
+def _mean_path(paths: Sequence[np.ndarray]) -> np.ndarray:
+    """Shorter paths keep their last value; the mean ends where half of them have."""
+    length = int(np.median([len(path) for path in paths]))
+    held = [path[np.minimum(np.arange(length), len(path) - 1)] for path in paths]
+    return np.mean(held, axis=0)
+
+
+def _thin(values: np.ndarray) -> np.ndarray:
+    if len(values) <= _POINTS:
+        return values
+    return values[np.unique(np.linspace(0, len(values) - 1, _POINTS).round().astype(int))]
+
+
+def curves_picture(number: int, dataset: str, runs: Sequence[CellResult]) -> Picture:
+    """The validation metric over epochs, the mean over some runs of every layer."""
+    figure, axes = panel(215, left=46, right=12, top=10, bottom=38)
+    layers = list(dict.fromkeys(result.cell.layer for result in runs))
+    finals, highs, lows = {}, [], []
+    for layer in layers:
+        fits = [result.fit for result in runs if result.cell.layer == layer and result.fit is not None]
+        curve = 100 * _mean_path([np.asarray(fit.history.val, dtype=float) for fit in fits])
+        finals[layer] = (float(curve.max()), int(curve.argmax()))
+        highs.append(curve.max())
+        lows.append(np.quantile(curve, 0.1))
+        found = mark(layer)
+        axes.plot(_thin(np.arange(len(curve))), _thin(curve), color=found.colour, linestyle=found.line, linewidth=1.5)
+    room = max(max(highs) - min(lows), 2.0)
+    axes.set_ylim(max(min(min(lows), max(highs) - room) - 0.15 * room, 0), min(max(highs) + 0.08 * room, 101))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(f"validation {metric_name(runs[0].metric)} in %")
+    axes.margins(x=0.01)
+    axes.locator_params(axis="x", nbins=6, integer=True)
+    axes.locator_params(axis="y", nbins=5)
+    axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
+    best = max(finals, key=lambda layer: finals[layer][0])
+    caption = f"Highest mean: {best}, {finals[best][0]:.1f} % at epoch {finals[best][1]}."
+    name = f"curves-{number}"
+    return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))
+
+
+def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame, metric: str) -> Picture:
+    """The test metric at every level of one kind of noise."""
+    figure, axes = panel(215, left=46, right=12, top=10, bottom=38)
+    losses = {}
+    for layer, line in rows.groupby("layer", sort=False):
+        line, found = line.sort_values("noise_level"), mark(str(layer))
+        levels = line["noise_level"].to_numpy(float)
+        axes.plot(levels, 100 * line["test"], color=found.colour, linestyle=found.line, linewidth=1.5, zorder=3)
+        axes.plot(levels, 100 * line["test"], found.shape, color=found.colour, markersize=4.5, zorder=4,
+                  markerfacecolor=found.colour if found.filled else COLOURS["paper"])  # fmt: skip
+        losses[str(layer)] = float(line["test"].iloc[0] - line["test"].iloc[-1])
+    axes.set_xlabel(
+        {"edges": "share of random edges added", "features": "noise on features, in their deviations"}.get(noise, noise)
+    )
+    axes.set_ylabel(f"test {metric_name(metric)} in %")
+    axes.locator_params(axis="y", nbins=5)
+    axes.locator_params(axis="x", nbins=6)
+    axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
+    least, most = min(losses, key=lambda k: losses[k]), max(losses, key=lambda k: losses[k])
+    caption = (
+        f"From the lowest to the highest level {least} loses least, {100 * losses[least]:.1f} points, "
+        f"and {most} most, {100 * losses[most]:.1f}."
+    )
+    name = f"robustness-{number}"
+    return Picture(name, f"{dataset} · {noise}", caption, svg(figure, name, f"{dataset}, noise on {noise}. {caption}"))
+
+
+def pareto_picture(number: int, dataset: str, rows: pd.DataFrame, metric: str) -> Picture:
+    """Validation metric against time: the Pareto front of these two, and what COPA chose by all objectives."""
+    figure, axes = panel(225, left=46, right=16, top=12, bottom=38)
+    for row in rows.itertuples():
+        found = mark(row.layer)
+        face = found.colour if found.filled else COLOURS["paper"]
+        axes.plot(
+            row.time, 100 * row.accuracy, found.shape, color=found.colour, markerfacecolor=face, markersize=6, zorder=3
+        )
+        if row.chosen:
+            axes.plot(row.time, 100 * row.accuracy, "o", markersize=14, markerfacecolor="none",
+                      color=COLOURS["ink"], markeredgewidth=1.4, zorder=4)  # fmt: skip
+    front = _front(rows)
+    axes.step(front["time"], 100 * front["accuracy"], where="post", color=COLOURS["muted"], linewidth=1, zorder=1)
+    axes.set_xscale("log")
+    _log_ticks(axes, rows["time"].to_numpy(float))
+    low, high = 100 * rows["accuracy"].min(), 100 * rows["accuracy"].max()
+    pad = max(0.12 * (high - low), 0.5 * (1.0 - (high - low)))
+    axes.set_ylim(low - pad, high + pad)
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.set_xlabel("mean seconds of a run")
+    axes.set_ylabel(f"validation {metric_name(metric)} in %")
+    axes.locator_params(axis="y", nbins=5)
+    axes.grid(color=COLOURS["rule"], linewidth=0.7)
+    axes.set_axisbelow(True)
+    chosen = rows[rows["chosen"]].iloc[0]
+    caption = (
+        f"Chosen (ring): {chosen['layer']}, {percent(chosen['accuracy'])} % in {seconds_text(chosen['time'])}. "
+        f"The stairs join what no other beats in both: {', '.join(dict.fromkeys(front['layer']))}."
+    )
+    name = f"pareto-{number}"
+    return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))
+
+
+def _front(rows: pd.DataFrame) -> pd.DataFrame:
+    order = rows.sort_values(["time", "accuracy"], ascending=[True, False])
+    return order[order["accuracy"] > order["accuracy"].cummax().shift(fill_value=-np.inf)]
+
+
+def _log_ticks(axes: Axes, values: np.ndarray) -> None:
+    """Plain numbers at 1, 2 and 5 times powers of ten; matplotlib's own would be empty within one power."""
+    low, high = values.min() / 1.15, values.max() * 1.15
+    axes.set_xlim(low, high)
+    steps = (1, 2, 5) if high / low < 80 else (1,)
+    ticks = [step * 10.0**power for power in range(-6, 8) for step in steps if low <= step * 10.0**power <= high]
+    if len(ticks) < 2:
+        ticks = [float(f"{value:.2g}") for value in (values.min(), values.max())]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(LogLocator(subs=()))
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,162 @@
+"""Write a study to a folder: the page, every cell and every summary as CSV and JSON, and the figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lcat.study.frame import results_frame
+from lcat.study.output import OutputError, prepare_folder, write_file
+from lcat.study.plan import StudyPlan
+from lcat.study.result import CellResult
+from lcat.study.run import versions
+from lcat.study.selection import choose_models, finished, without_noise
+from lcat.study.summary import SummaryRow, summarise
+
+if TYPE_CHECKING:
+    from lcat.study.study import Study
+
+__all__ = ["JSON_CELLS", "read_results", "write_report", "write_study"]
+
+#: Studies of more cells are not written as JSON.
+JSON_CELLS = 2000
+
+
+def write_report(
+    plan: StudyPlan, results: Sequence[CellResult], folder: str | Path, *, figures: bool = True
+) -> list[Path]:
+    """Write what results in memory have to say; each file whole or not at all.
+
+    ``cells.csv`` has one row a cell, ``summary.csv`` one a data set and layer (without noise, with the settings that
+    validate best), ``study.json`` everything with curves. Files of an earlier study in the same folder are replaced.
+
+    Args:
+        plan: the study.
+        results: of all cells that ran.
+        folder: made if need be.
+        figures: also write ``report.html`` with its tables under ``tables/``, draw ``accuracy.png`` and, if a layer
+            learns lambda, ``lambda.png``.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+    """
+    folder = prepare_folder(folder)
+    rows = summarise(_shown(results))
+    written = _write_csv(results, rows, folder)
+    document = {
+        "plan": plan.model_dump(),
+        "versions": versions(),
+        "summary": [row.to_dict() for row in rows],
+        "cells": [result.to_dict() for result in results],
+    }
+    written.append(write_file(folder / "study.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()))
+    if figures:
+        from lcat.study.report.material import Material
+        from lcat.study.report.page import make_report
+
+        written += _write_figures(rows, _shown(results), folder)
+        written += make_report(Material.of_results(plan, results)).write(folder)
+    return written
+
+
+def write_study(study: Study, folder: str | Path | None = None) -> list[Path]:
+    """Write the report of a study from its store alone; each file whole or not at all.
+
+    The same files as :func:`write_report` writes. Studies of more than :data:`JSON_CELLS` cells have no ``study.json``,
+    for their store says the same in less space, and ``lambda.png`` shows a few runs of each.
+
+    Args:
+        study: with at least one result.
+        folder: that of the study by default.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        OutputError: if the folder cannot be written.
+        lcat.study.StoreError: if the store cannot be read.
+    """
+    from lcat.study.report.material import Material
+    from lcat.study.report.page import make_report
+
+    target = study.folder if folder is None else Path(folder)
+    results = study.cell_results()
+    if len(results) <= JSON_CELLS:
+        return write_report(study.plan, study.cell_results(history=True), target)
+    prepare_folder(target)
+    material = Material.of_study(study, results)
+    rows = summarise(_shown(results))
+    written = _write_csv(results, rows, target)
+    written += _write_figures(rows, material.runs, target)
+    return written + make_report(material).write(target)
+
+
+def _shown(results: Sequence[CellResult]) -> list[CellResult]:
+    """Without noise and with the settings that validate best, and what failed."""
+    frame = results_frame(results)
+    keys = set(choose_models(finished(without_noise(frame)))["key"])
+    return [result for result in results if not result.ok or result.cell.key in keys]
+
+
+def _write_csv(results: Sequence[CellResult], rows: Sequence[SummaryRow], folder: Path) -> list[Path]:
+    cells = results_frame(results)
+    lambdas = [list(result.fit.lambdas.values()) if result.fit is not None else [] for result in results]
+    cells.insert(
+        list(cells.columns).index("test") + 1, "lambdas", [json.dumps(pairs) if pairs else "" for pairs in lambdas]
+    )
+    return [
+        write_file(folder / "cells.csv", cells.to_csv(index=False, lineterminator="\n").encode()),
+        write_file(folder / "summary.csv", _csv([_summary_line(row) for row in rows]).encode()),
+    ]
+
+
+def _write_figures(rows: Sequence[SummaryRow], results: Sequence[CellResult], folder: Path) -> list[Path]:
+    if not any(row.runs for row in rows):
+        return []
+    from lcat.study.figures import accuracy_figure, lambda_figure
+
+    written = [write_file(folder / "accuracy.png", accuracy_figure(rows))]
+    paths = lambda_figure([result for result in results if result.fit is not None and len(result.fit.history)])
+    return written if paths is None else [*written, write_file(folder / "lambda.png", paths)]
+
+
+def read_results(folder: str | Path) -> list[CellResult]:
+    """The results that :func:`write_report` wrote to ``study.json``.
+
+    Raises:
+        OutputError: if the file is missing or not one of ours.
+    """
+    path = Path(folder) / "study.json"
+    try:
+        document = json.loads(path.read_text())
+        return [CellResult.from_dict(values) for values in document["cells"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{path} cannot be read as a study: {' '.join(str(error).split())}") from error
+
+
+def _summary_line(row: SummaryRow) -> dict[str, Any]:
+    values = row.to_dict()
+    for key in ("lambdas", "lambdas_std"):
+        values[key] = json.dumps(values[key]) if values[key] else None
+    return values
+
+
+def _csv(lines: Sequence[dict[str, Any]]) -> str:
+    buffer = io.StringIO()
+    if lines:
+        writer = csv.DictWriter(buffer, fieldnames=list(lines[0]))
+        writer.writeheader()
+        writer.writerows({k: "" if _is_nan(v) else v for k, v in line.items()} for line in lines)
+    return buffer.getvalue()
+
+
+def _is_nan(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -1,0 +1,149 @@
+"""Everything that a report is made of, gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lcat.study.choose import available_objectives, choose
+from lcat.study.compare import Comparison, compare, robustness
+from lcat.study.frame import lambda_frame, results_frame
+from lcat.study.plan import StudyPlan
+from lcat.study.regret import regret
+from lcat.study.result import CellResult
+from lcat.study.selection import choose_models, finished, without_noise
+
+if TYPE_CHECKING:
+    from lcat.study.study import Study
+
+__all__ = ["CURVES", "Material"]
+
+#: Curves of so many runs of a layer on a data set are read and drawn; the tables hold all runs.
+CURVES = 5
+
+
+@dataclass(frozen=True)
+class Material:
+    """A study as its report sees it.
+
+    Attributes:
+        plan: what was planned.
+        frame: of :func:`lcat.study.results_frame`, all cells with a result.
+        chosen: rows of ``frame`` without noise whose settings validate best.
+        lambdas: of :func:`lcat.study.lambda_frame` for the rows of ``chosen``, at the best epoch.
+        runs: results with curves, :data:`CURVES` runs a layer and data set at most.
+        planned: number of cells planned.
+        failures: failed results, with tracebacks.
+        versions: of packages and machines, each once.
+        folder: of the study, ``None`` for results in memory.
+    """
+
+    plan: StudyPlan
+    frame: pd.DataFrame
+    chosen: pd.DataFrame
+    lambdas: pd.DataFrame
+    runs: tuple[CellResult, ...]
+    planned: int
+    failures: tuple[CellResult, ...]
+    versions: tuple[dict[str, str], ...]
+    folder: str | None
+    comparison: Comparison
+    regret: pd.DataFrame
+    robustness: pd.DataFrame
+    choice: pd.DataFrame
+    overall_choice: pd.DataFrame
+    objectives: tuple[str, ...]
+
+    @classmethod
+    def of_study(cls, study: Study, results: Sequence[CellResult] | None = None) -> Material:
+        """From the store of a study alone; ``results`` saves reading them once more."""
+        results = study.cell_results() if results is None else results
+        planned = max(len(study.cells()), len(results))
+        return cls._build(
+            study.plan,
+            results,
+            lambda keys: study.cell_results(history=True, keys=keys),
+            planned,
+            str(study.folder),
+        )
+
+    @classmethod
+    def of_results(cls, plan: StudyPlan, results: Sequence[CellResult]) -> Material:
+        """From results in memory."""
+
+        def with_curves(keys: Iterable[str]) -> list[CellResult]:
+            wanted = set(keys)
+            return [result for result in results if result.cell.key in wanted]
+
+        return cls._build(plan, results, with_curves, max(len(plan.cells()), len(results)), None)
+
+    @classmethod
+    def _build(
+        cls,
+        plan: StudyPlan,
+        results: Sequence[CellResult],
+        with_curves: Callable[[Iterable[str]], Sequence[CellResult]],
+        planned: int,
+        folder: str | None,
+    ) -> Material:
+        frame = results_frame(results)
+        chosen = choose_models(finished(without_noise(frame)))
+        kept = set(chosen["key"])
+        shown = chosen.groupby(["dataset", "layer"], sort=False).head(CURVES)["key"]
+        weights = dict(getattr(plan, "objectives", {}) or {})
+        objectives = [name for name in available_objectives(frame) if not weights or weights.get(name, 0) > 0]
+        objectives = objectives or ["accuracy"]
+        named = {name: weight for name, weight in weights.items() if name in objectives}
+        overall = pd.DataFrame()
+        if frame.loc[frame["status"] == "done", "dataset"].nunique() > 1:
+            try:
+                overall = choose(frame, objectives, named, over_datasets=True)
+            except ValueError:  # no layer finished everywhere: nothing to choose among
+                overall = pd.DataFrame()
+        versions: dict[str, dict[str, str]] = {}
+        for result in results:
+            versions.setdefault(repr(sorted(result.versions.items())), result.versions)
+        return cls(
+            plan=plan,
+            frame=frame,
+            chosen=chosen,
+            lambdas=lambda_frame(result for result in results if result.cell.key in kept),
+            runs=tuple(with_curves(shown)),
+            planned=planned,
+            failures=tuple(result for result in results if not result.ok),
+            versions=tuple(facts for facts in versions.values() if facts),
+            folder=folder,
+            comparison=compare(frame),
+            regret=regret(frame),
+            robustness=robustness(frame),
+            choice=choose(frame, objectives, named) if len(chosen) else pd.DataFrame(),
+            overall_choice=overall,
+            objectives=tuple(objectives),
+        )
+
+    @property
+    def datasets(self) -> list[str]:
+        """In the order of the plan, those with results."""
+        there = list(dict.fromkeys(self.frame["dataset"]))
+        return sorted(there, key=lambda name: self._place(name, there))
+
+    def _place(self, name: str, there: list[str]) -> int:
+        planned = list(self.plan.datasets)
+        return planned.index(name) if name in planned else len(planned) + there.index(name)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Counts for the head of the report."""
+        status = self.frame["status"]
+        return {
+            "planned": self.planned,
+            "done": int((status == "done").sum()),
+            "failed": int((status == "failed").sum()),
+            "datasets": self.datasets,
+            "layers": list(dict.fromkeys(self.comparison.summary["layer"])) if len(self.frame) else [],
+            "seeds": sorted({int(seed) for seed in self.frame["seed"]}),
+            "seconds": float(self.frame["seconds"].sum()),
+        }

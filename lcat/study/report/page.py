@@ -1,0 +1,263 @@
+"""``report.html``: one file that holds everything it shows, and the tables beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+import lcat
+from lcat.study.layers import LAYERS
+from lcat.study.output import prepare_folder, write_file
+from lcat.study.report import words
+from lcat.study.report.figures_scores import accuracy_picture, ranking_picture, regret_picture
+from lcat.study.report.figures_training import (
+    curves_picture,
+    pareto_picture,
+    path_picture,
+    robustness_picture,
+    triangle_picture,
+)
+from lcat.study.report.material import CURVES, Material
+from lcat.study.report.svg import Picture, depth_key, key, styled
+from lcat.study.report.table import Table
+from lcat.study.report.tables import TABLES, all_tables
+from lcat.study.result import CellResult
+from lcat.study.selection import is_generated
+
+__all__ = ["Gallery", "Report", "make_report"]
+
+#: Galleries show so many data sets; tables hold all of them.
+_MOST = 24
+_TRACEBACKS = 20
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures of one kind with their key.
+
+    Attributes:
+        pictures: one a data set.
+        key: what marks and colours mean, as HTML.
+        left_out: number of data sets without a picture.
+    """
+
+    pictures: tuple[Picture, ...] = ()
+    key: str = ""
+    left_out: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.pictures)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report in memory.
+
+    Attributes:
+        html: the page.
+        tables: by name.
+    """
+
+    html: str
+    tables: dict[str, Table]
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """Write ``report.html`` and ``tables/NAME.csv``, ``.md``, ``.tex``; each file whole or not at all.
+
+        Returns:
+            The paths written, the page first.
+
+        Raises:
+            lcat.study.OutputError: if the folder cannot be written.
+        """
+        folder = prepare_folder(folder)
+        tables = prepare_folder(folder / "tables")
+        written = []
+        for name, table in self.tables.items():
+            for suffix, content in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
+                written.append(write_file(tables / f"{name}.{suffix}", content.encode()))
+        return [write_file(folder / "report.html", self.html.encode()), *written]
+
+
+def make_report(material: Material) -> Report:
+    """The report of a study.
+
+    Args:
+        material: see :class:`lcat.study.report.material.Material`.
+
+    Example:
+        >>> from lcat.study import make_plan, run
+        >>> from lcat.study.report.material import Material
+        >>> from lcat.study.report.page import make_report
+        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 3})
+        >>> report = make_report(Material.of_results(plan, list(run(plan))))
+        >>> report.html.startswith("<!doctype html>"), "scores" in report.tables
+        (True, True)
+    """
+    tables = all_tables(material)
+    with styled():
+        galleries = _galleries(material)
+    names = material.facts["datasets"]
+    title = "Comparison of attention layers on " + (", ".join(names) if len(names) <= 6 else f"{len(names)} data sets")
+    html = _template().render(
+        title=title,
+        tiles=words.tiles(material),
+        answers=words.regret_sentences(material),
+        ranking=words.ranking_sentence(material),
+        chosen=words.chosen_sentence(material),
+        generated=words.generated_note(material),
+        tables={name.replace("-", "_"): Markup(tables[name].html()) if name in tables else "" for name in TABLES},
+        sizes={name.replace("-", "_"): len(tables[name]) if name in tables else 0 for name in TABLES},
+        galleries=galleries,
+        failures=material.failures[:_TRACEBACKS],
+        more_failures=max(len(material.failures) - _TRACEBACKS, 0),
+        plan=words.plan_toml(material.plan),
+        folder=material.folder or "DIR",
+        version=lcat.__version__,
+        curves=CURVES,
+        layers=[(name, LAYERS[name].summary) for name in material.facts["layers"] if name in LAYERS],
+        objectives=material.objectives,
+    )
+    return Report(html, tables)
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
+    source = resources.files("lcat.study").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(source)
+
+
+def _galleries(material: Material) -> dict[str, Gallery]:
+    layers = material.facts["layers"]
+    makers: dict[str, Callable[[Material, list[str]], list[Picture]]] = {
+        "accuracy": _accuracy,
+        "triangles": _triangles,
+        "paths": _paths,
+        "curves": _curves,
+        "robustness": _robustness,
+        "pareto": _pareto,
+    }
+    found = {}
+    shown = material.datasets[:_MOST]
+    for name, make in makers.items():
+        pictures = tuple(make(material, shown))
+        left_out = len(material.datasets) - len(shown)
+        if name in ("triangles", "paths"):
+            depths = max((int(depth) for depth in material.lambdas["depth"]), default=1)
+            legend = depth_key(depths) + (key(_learned(material)) if name == "triangles" else "")
+        else:
+            legend = key(layers, lines=name == "curves")
+        found[name] = Gallery(pictures, legend, left_out)
+    ranking = material.comparison.ranking
+    found["ranking"] = Gallery((ranking_picture(ranking),) if ranking is not None else ())
+    rows = material.regret[material.regret["dataset"].isin(shown)]
+    found["regret"] = Gallery((regret_picture(rows),) if len(rows) else ())
+    return found
+
+
+def _learned(material: Material) -> list[str]:
+    return list(dict.fromkeys(material.lambdas["layer"]))
+
+
+def _marked(pictures: Sequence[Picture], names: Sequence[str]) -> list[Picture]:
+    """Titles of generated data sets say so."""
+    return [
+        Picture(one.name, f"{one.title} (generated)", one.caption, one.svg, one.wide) if is_generated(name) else one
+        for one, name in zip(pictures, names, strict=True)
+    ]
+
+
+def _accuracy(material: Material, datasets: list[str]) -> list[Picture]:
+    pictures: list[Picture] = []
+    names: list[str] = []
+    for number, dataset in enumerate(datasets):
+        rows = material.comparison.summary[material.comparison.summary["dataset"] == dataset]
+        if (rows["runs"] > 0).any():
+            runs = material.chosen[material.chosen["dataset"] == dataset]
+            pictures.append(accuracy_picture(number, rows, runs))
+            names.append(dataset)
+    return _marked(pictures, names)
+
+
+def _of(material: Material, dataset: str, layers: Sequence[str] | None = None) -> list[CellResult]:
+    return [
+        result
+        for result in material.runs
+        if result.cell.dataset == dataset
+        and (layers is None or result.cell.layer in layers)
+        and result.fit is not None
+        and len(result.fit.history)
+    ]
+
+
+def _triangles(material: Material, datasets: list[str]) -> list[Picture]:
+    pictures: list[Picture] = []
+    names: list[str] = []
+    for number, dataset in enumerate(datasets):
+        ends = material.lambdas[material.lambdas["dataset"] == dataset]
+        if len(ends):
+            pictures.append(triangle_picture(number, dataset, ends, _of(material, dataset, _learned(material))))
+            names.append(dataset)
+    return _marked(pictures, names)
+
+
+def _paths(material: Material, datasets: list[str]) -> list[Picture]:
+    pictures: list[Picture] = []
+    names: list[str] = []
+    for dataset in datasets:
+        for layer in _learned(material):
+            runs = [run for run in _of(material, dataset, [layer]) if run.fit is not None and run.fit.history.lambdas]
+            if runs:
+                pictures.append(path_picture(len(pictures), dataset, layer, runs))
+                names.append(dataset)
+    return _marked(pictures, names)
+
+
+def _curves(material: Material, datasets: list[str]) -> list[Picture]:
+    pictures: list[Picture] = []
+    names: list[str] = []
+    for number, dataset in enumerate(datasets):
+        runs = _of(material, dataset)
+        if runs:
+            pictures.append(curves_picture(number, dataset, runs))
+            names.append(dataset)
+    return _marked(pictures, names)
+
+
+def _robustness(material: Material, datasets: list[str]) -> list[Picture]:
+    pictures: list[Picture] = []
+    names: list[str] = []
+    rows = material.robustness[material.robustness["dataset"].isin(datasets)]
+    for (dataset, noise), group in rows.groupby(["dataset", "noise"], sort=False):
+        metric = _metric(material, str(dataset))
+        pictures.append(robustness_picture(len(pictures), str(dataset), str(noise), group, metric))
+        names.append(str(dataset))
+    return _marked(pictures, names)
+
+
+def _metric(material: Material, dataset: str) -> str:
+    return str(material.chosen.loc[material.chosen["dataset"] == dataset, "metric"].iloc[0])
+
+
+def _pareto(material: Material, datasets: list[str]) -> list[Picture]:
+    choice: pd.DataFrame = material.choice
+    if choice.empty or not {"accuracy", "time"} <= set(choice.columns):
+        return []
+    pictures: list[Picture] = []
+    names: list[str] = []
+    for number, dataset in enumerate(datasets):
+        rows = choice[choice["dataset"] == dataset]
+        if len(rows) > 1:
+            pictures.append(pareto_picture(number, dataset, rows, _metric(material, dataset)))
+            names.append(dataset)
+    return _marked(pictures, names)

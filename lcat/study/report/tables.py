@@ -1,0 +1,371 @@
+"""The tables of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from lcat.study.objectives import OBJECTIVES
+from lcat.study.report.material import Material
+from lcat.study.report.table import (
+    Column,
+    Table,
+    bytes_text,
+    count_text,
+    p_text,
+    percent,
+    percent_points,
+    seconds_text,
+    text,
+)
+
+__all__ = ["TABLES", "all_tables"]
+
+_DATASET = Column("dataset", "data set")
+_LAYER = Column("layer", "layer")
+_RUNS = Column("runs", "runs", count_text, True)
+
+
+def all_tables(material: Material) -> dict[str, Table]:
+    """Every table by name, in the order of the page; empty ones are left out."""
+    tables = (make(material) for make in _MAKERS.values())
+    return {table.name: table for table in tables if table is not None and len(table)}
+
+
+def _plain(value: Any) -> str:
+    """A setting: numbers without needless digits."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _fixed(digits: int) -> Callable[[Any], str]:
+    return lambda value: f"{float(value):.{digits}f}"
+
+
+def _overview(material: Material) -> Table | None:
+    summary = material.comparison.summary
+    if summary.empty:
+        return None
+    layers = list(dict.fromkeys(summary["layer"]))
+    frame = pd.DataFrame({"layer": layers})
+    columns, bold = [_LAYER], set()
+    for dataset in material.datasets:
+        rows = summary[summary["dataset"] == dataset].set_index("layer")
+        frame[dataset] = rows["test"].reindex(layers).to_numpy()
+        frame[f"{dataset} std"] = rows["std"].reindex(layers).to_numpy()
+        columns.append(Column(dataset, dataset, percent, True, spread=f"{dataset} std"))
+        best = set(rows.index[rows["best"]])
+        bold |= {(place, dataset) for place, layer in enumerate(layers) if layer in best}
+    ranking = material.comparison.ranking
+    if ranking is not None:
+        frame["average rank"] = ranking.average_ranks.reindex(layers).to_numpy()
+        columns.append(Column("average rank", "average rank", _fixed(2), True))
+        lowest = frame["average rank"].min()
+        bold |= {(place, "average rank") for place in frame.index[frame["average rank"] == lowest]}
+    caption = "Test metric in %, mean ± standard deviation over runs; best mean of each data set in bold"
+    return Table("overview", caption, columns, frame, frozenset(bold))
+
+
+def _scores(material: Material) -> Table | None:
+    frame = material.comparison.summary
+    if frame.empty:
+        return None
+    columns = [
+        _DATASET,
+        _LAYER,
+        Column("test", "test %", percent, True, spread="std"),
+        Column("low", "from", percent, True),
+        Column("high", "to", percent, True),
+        Column("validation", "validation %", percent, True),
+        _RUNS,
+        Column("failed", "failed", count_text, True),
+        Column("models", "settings tried", count_text, True),
+        Column("parameters", "parameters", count_text, True),
+        Column("seconds", "time a run", seconds_text, True),
+        Column("total_seconds", "time in all", seconds_text, True),
+        Column("peak_memory", "peak memory", bytes_text, True),
+    ]
+    level = round(100 * material.comparison.level)
+    caption = f"Scores: mean ± standard deviation of the test metric, its {level} % confidence interval, and cost"
+    bold = frozenset((place, "test") for place, best in enumerate(frame["best"]) if best)
+    return Table("scores", caption, columns, frame.drop(columns="best"), bold)
+
+
+def _regret(material: Material) -> Table | None:
+    columns = [
+        _DATASET,
+        Column("always", "always"),
+        Column("candidates", "cross-validated"),
+        Column("regret", "regret", percent_points, True),
+        Column("low", "from", percent_points, True),
+        Column("high", "to", percent_points, True),
+        Column("p_value", "p", p_text, True),
+        Column("cross_validated", "cross-validated test %", percent, True),
+        Column("always_test", "L-CAT test %", percent, True),
+        Column("picked", "picked in runs"),
+        _RUNS,
+        Column("cross_validated_seconds", "time, cross-validated", seconds_text, True),
+        Column("always_seconds", "time, L-CAT", seconds_text, True),
+        Column("compute_ratio", "times the compute", _fixed(2), True),
+    ]
+    caption = "Regret of always taking L-CAT, in percentage points of the test metric; negative: L-CAT is better"
+    return Table("regret", caption, columns, material.regret)
+
+
+def _ranks(material: Material) -> Table | None:
+    ranking = material.comparison.ranking
+    if ranking is None:
+        return None
+    ranks = ranking.average_ranks
+    wins = ranking.scores.eq(ranking.scores.max(axis=1), axis=0).sum()
+    frame = pd.DataFrame({"layer": ranks.index, "rank": ranks.to_numpy(), "wins": wins.reindex(ranks.index).to_numpy()})
+    columns = [
+        _LAYER,
+        Column("rank", "average rank", _fixed(2), True),
+        Column("wins", "data sets on which it is best", count_text, True),
+    ]
+    return Table("ranks", f"Average ranks over {len(ranking.scores)} data sets; 1 is best", columns, frame)
+
+
+def _overall(material: Material) -> Table | None:
+    frame = material.comparison.overall
+    if len(material.datasets) < 2:
+        return None
+    columns = [
+        Column("first", "layer"),
+        Column("second", "against"),
+        Column("datasets", "data sets", count_text, True),
+        Column("wins", "wins", count_text, True),
+        Column("ties", "ties", count_text, True),
+        Column("losses", "losses", count_text, True),
+        Column("difference", "mean difference", percent_points, True),
+        Column("p_wilcoxon", "p, Wilcoxon", p_text, True),
+        Column("p_holm", "p, Holm", p_text, True),
+    ]
+    caption = "Pairs of layers over data sets: Wilcoxon's signed-rank test on mean test metrics, adjusted by Holm"
+    return Table("pairs-overall", caption, columns, frame)
+
+
+def _pairs(material: Material) -> Table | None:
+    columns = [
+        _DATASET,
+        Column("first", "layer"),
+        Column("second", "against"),
+        Column("difference", "difference", percent_points, True),
+        Column("low", "from", percent_points, True),
+        Column("high", "to", percent_points, True),
+        Column("p_t", "p, corrected t", p_text, True),
+        Column("p_holm", "p, Holm", p_text, True),
+        Column("p_wilcoxon", "p, Wilcoxon", p_text, True),
+        _RUNS,
+        Column("test_train_ratio", "test/train", _fixed(2), True),
+    ]
+    caption = "Pairs of layers on every data set, paired by run: corrected resampled t test, adjusted by Holm; Wilcoxon"
+    return Table("pairs", caption, columns, material.comparison.pairs)
+
+
+def _nemenyi(material: Material) -> Table | None:
+    ranking = material.comparison.ranking
+    if ranking is None:
+        return None
+    frame = ranking.nemenyi.rename_axis("layer").reset_index()
+    frame.columns.name = None
+    columns = [_LAYER, *(Column(layer, layer, p_text, True) for layer in ranking.nemenyi.columns)]
+    return Table("nemenyi", "p-values of Nemenyi's test for every pair of layers", columns, frame)
+
+
+def _lambdas(material: Material) -> Table | None:
+    if material.lambdas.empty:
+        return None
+    groups = material.lambdas.groupby(["dataset", "layer", "depth"], sort=False)
+    frame = groups.agg(
+        runs=("lambda1", "size"),
+        lambda1=("lambda1", "mean"),
+        lambda1_std=("lambda1", "std"),
+        lambda2=("lambda2", "mean"),
+        lambda2_std=("lambda2", "std"),
+    ).reset_index()
+    columns = [
+        _DATASET,
+        _LAYER,
+        Column("depth", "layer of the model", count_text, True),
+        Column("lambda1", "λ₁", _fixed(3), True, spread="lambda1_std"),
+        Column("lambda2", "λ₂", _fixed(3), True, spread="lambda2_std"),
+        _RUNS,
+    ]
+    return Table("lambdas", "Learned λ at the best epoch, mean ± standard deviation over runs", columns, frame)
+
+
+def _robustness(material: Material) -> Table | None:
+    columns = [
+        _DATASET,
+        Column("noise", "noise on"),
+        _LAYER,
+        Column("noise_level", "level", _plain, True),
+        Column("test", "test %", percent, True, spread="std"),
+        Column("low", "from", percent, True),
+        Column("high", "to", percent, True),
+        _RUNS,
+    ]
+    return Table("robustness", "Test metric under noise", columns, material.robustness)
+
+
+def _objective_columns(names: tuple[str, ...]) -> list[Column]:
+    shows = {"accuracy": percent, "robustness": percent, "time": seconds_text, "memory": bytes_text}
+    titles = {"accuracy": "validation %", "robustness": "robustness %"}
+    return [
+        Column(name, titles.get(name, name), shows.get(name, count_text if name == "parameters" else _plain), True)
+        for name in names
+    ]
+
+
+def _choice(material: Material) -> Table | None:
+    frame = material.choice
+    if frame.empty:
+        return None
+    columns = [
+        _DATASET,
+        _LAYER,
+        Column("model", "settings"),
+        *_objective_columns(material.objectives),
+        *(Column(f"rank.{name}", f"rank, {name}", _fixed(2), True) for name in material.objectives),
+        Column("score", "score", _fixed(3), True),
+        Column("pareto", "Pareto front", _yes),
+        Column("chosen", "chosen", _yes),
+    ]
+    bold = frozenset((place, "layer") for place, chosen in enumerate(frame["chosen"]) if chosen)
+    words = "; ".join(f"{name}: {OBJECTIVES[name].summary}" for name in material.objectives)
+    return Table("choice", f"Choice by COPA on every data set, best first ({words})", columns, frame, bold)
+
+
+def _overall_choice(material: Material) -> Table | None:
+    frame = material.overall_choice
+    if frame.empty:
+        return None
+    columns = [
+        _LAYER,
+        *(Column(f"rank.{name}", f"rank, {name}", _fixed(2), True) for name in material.objectives),
+        Column("score", "score", _fixed(3), True),
+        Column("pareto", "Pareto front", _yes),
+        Column("chosen", "chosen", _yes),
+    ]
+    bold = frozenset((place, "layer") for place, chosen in enumerate(frame["chosen"]) if chosen)
+    caption = "Choice by COPA of one layer for all data sets: mean relative ranks (less is better) and score"
+    return Table("choice-overall", caption, columns, frame, bold)
+
+
+def _yes(value: Any) -> str:
+    return "yes" if value else ""
+
+
+def _settings(material: Material) -> Table | None:
+    frame = material.frame
+    if frame.empty:
+        return None
+    hyper = [name for name in frame.columns if name.startswith("hyper.")]
+    keys = ["dataset", "layer", "model"]
+    chosen = material.chosen.groupby(keys).size()
+    groups = frame.groupby(keys, sort=False)
+    rows = groups[hyper].first()
+    rows.insert(0, "cells", groups.size())
+    rows.insert(1, "failed", (frame["status"] == "failed").groupby([frame[key] for key in keys], sort=False).sum())
+    rows.insert(2, "chosen", chosen.reindex(rows.index).fillna(0).astype(int))
+    rows = rows.reset_index()
+    varied = [name for name in hyper if frame[name].astype(str).nunique() > 1]
+    columns = [
+        _DATASET,
+        _LAYER,
+        Column("model", "settings"),
+        Column("cells", "cells", count_text, True),
+        Column("failed", "failed", count_text, True),
+        Column("chosen", "chosen in runs", count_text, True),
+        *(Column(name, name.removeprefix("hyper."), _plain, True) for name in varied),
+    ]
+    same = ", ".join(f"{n.removeprefix('hyper.')} {_plain(frame[n].iloc[0])}" for n in hyper if n not in varied)
+    return Table("settings", f"All settings that ran. The same everywhere: {same or 'nothing'}", columns, rows)
+
+
+def _failures(material: Material) -> Table | None:
+    rows = [
+        {
+            "cell": str(result.cell),
+            "key": result.cell.key,
+            "error": (result.error or "").strip().splitlines()[-1] if (result.error or "").strip() else "",
+        }
+        for result in material.failures
+    ]
+    columns = [Column("cell", "cell"), Column("error", "error"), Column("key", "key")]
+    frame = pd.DataFrame(rows, columns=["cell", "key", "error"])
+    return Table("failures", "Cells that failed", columns, frame, limit=100)
+
+
+def _splits(material: Material) -> Table | None:
+    names = ["dataset", "split", "split_hash", "test_set", "train_nodes", "validation_nodes", "test_nodes"]
+    frame = material.frame
+    frame = frame[frame["split_hash"].fillna("") != ""]
+    if frame.empty:
+        return None
+    groups = frame.groupby(names, sort=False, dropna=False)
+    rows = groups.agg(seeds=("seed", _numbers), repeats=("repeat", _numbers), folds=("fold", _numbers),
+                      inner_folds=("inner_fold", _numbers)).reset_index()  # fmt: skip
+    columns = [
+        _DATASET,
+        Column("split", "rule"),
+        Column("seeds", "seeds"),
+        *(
+            Column(name, name.replace("_", " "))
+            for name in ("repeats", "folds", "inner_folds")
+            if rows[name].ne("").any()
+        ),
+        Column("train_nodes", "train", count_text, True),
+        Column("validation_nodes", "validation", count_text, True),
+        Column("test_nodes", "test", count_text, True),
+        Column("split_hash", "hash of the split"),
+        Column("test_set", "hash of graph and test nodes"),
+    ]
+    return Table("splits", "Splits, by number of nodes, with what tells them apart", columns, rows, limit=100)
+
+
+def _numbers(values: pd.Series) -> str:
+    """The distinct whole numbers, runs of them shortened."""
+    found = sorted({int(value) for value in values.dropna()})
+    parts: list[list[int]] = []
+    for number in found:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(f"{part[0]}–{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
+
+
+def _versions(material: Material) -> Table | None:
+    names = list(dict.fromkeys(name for facts in material.versions for name in facts))
+    rows = {"what": names}
+    columns = [Column("what", "what")]
+    for number, facts in enumerate(material.versions, start=1):
+        title = "version" if len(material.versions) == 1 else f"machine {number}"
+        rows[title] = [facts.get(name, "") for name in names]
+        columns.append(Column(title, title, text))
+    return Table("versions", "Versions and machines that the results were made with", columns, pd.DataFrame(rows))
+
+
+_MAKERS: dict[str, Callable[[Material], Table | None]] = {
+    "overview": _overview,
+    "scores": _scores,
+    "regret": _regret,
+    "ranks": _ranks,
+    "pairs-overall": _overall,
+    "pairs": _pairs,
+    "nemenyi": _nemenyi,
+    "lambdas": _lambdas,
+    "robustness": _robustness,
+    "choice-overall": _overall_choice,
+    "choice": _choice,
+    "settings": _settings,
+    "failures": _failures,
+    "splits": _splits,
+    "versions": _versions,
+}
+#: Names of all tables that a report may have.
+TABLES = tuple(_MAKERS)

@@ -1,0 +1,131 @@
+"""What the figures say, in sentences: the first thing on the page."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from lcat.study.plan import StudyPlan
+from lcat.study.report.material import Material
+from lcat.study.report.table import p_text, percent_points, seconds_text
+from lcat.study.selection import is_generated
+
+__all__ = ["chosen_sentence", "generated_note", "plan_toml", "ranking_sentence", "regret_sentences", "tiles"]
+
+
+def tiles(material: Material) -> list[tuple[str, str]]:
+    """Counts for the head of the page: figure and what it counts."""
+    facts = material.facts
+    left = facts["planned"] - facts["done"] - facts["failed"]
+    found = [
+        (f"{facts['done']:,}", "cells done" if left <= 0 else f"of {facts['planned']:,} cells done"),
+        (str(len(facts["datasets"])), "data set" if len(facts["datasets"]) == 1 else "data sets"),
+        (str(len(facts["layers"])), "layer" if len(facts["layers"]) == 1 else "layers"),
+        (str(len(facts["seeds"])), "seed" if len(facts["seeds"]) == 1 else "seeds"),
+        (seconds_text(facts["seconds"]), "of training"),
+    ]
+    if facts["failed"]:
+        found.append((f"{facts['failed']:,}", "cells failed"))
+    return found
+
+
+def regret_sentences(material: Material) -> list[str]:
+    """The answer to the question of L-CAT, one sentence a version."""
+    sentences = []
+    for question, rows in material.regret.groupby("question", sort=False):
+        always, candidates = rows["always"].iloc[0], rows["candidates"].iloc[0]
+        count = len(rows)
+        better = int((rows["high"] < 0).sum())
+        worse = int((rows["low"] > 0).sum())
+        ratio = rows["cross_validated_seconds"].sum() / rows["always_seconds"].sum()
+        where = f"on {rows['dataset'].iloc[0]}" if count == 1 else f"on average over {count} data sets"
+        mean = rows["regret"].mean()
+        sentence = (
+            f"Always taking {always} instead of cross-validating {candidates} ({question}) "
+            f"{'costs' if mean > 0 else 'gains'} {percent_points(abs(mean)).lstrip('+')} percentage points of the test "
+            f"metric {where}"
+        )
+        if count > 1:
+            worst = rows.loc[rows["regret"].idxmax()]
+            sentence += f"; the largest regret is {percent_points(worst['regret'])} on {worst['dataset']}"
+        known = int(rows["low"].notna().sum())
+        if known:
+            sentence += f". At 95 % the difference is beyond chance on {better + worse} of {known}" + (
+                f" ({better} for {always}, {worse} against)" if better + worse else ""
+            )
+        sentences.append(f"{sentence}. Cross-validation took {ratio:.1f} times the compute.")
+    return sentences
+
+
+def ranking_sentence(material: Material) -> str:
+    """Friedman's test and the best ranks."""
+    ranking = material.comparison.ranking
+    if ranking is None:
+        return ""
+    found, ranks = ranking.friedman, ranking.average_ranks
+    differ = found.iman_davenport_p_value < ranking.alpha
+    statistic = "∞" if math.isinf(found.iman_davenport) else f"{found.iman_davenport:.2f}"
+    p_value = p_text(found.iman_davenport_p_value)
+    text = (
+        f"Over {found.datasets} data sets {ranks.index[0]} has the best average rank, {ranks.iloc[0]:.2f} of "
+        f"{len(ranks)}, then {ranks.index[1]}, {ranks.iloc[1]:.2f}. Friedman's test "
+        f"{'says that layers differ' if differ else 'cannot tell the layers apart'} "
+        f"(χ² = {found.statistic:.2f}, p = {p_text(found.p_value)}; Iman and Davenport F = {statistic}, "
+        f"p {p_value if p_value.startswith('<') else '= ' + p_value})."
+    ).replace("p = <", "p <")
+    if ranking.left_out:
+        text += f" Left out, for want of a score on every data set: {', '.join(ranking.left_out)}."
+    return text
+
+
+def chosen_sentence(material: Material) -> str:
+    """What COPA chose."""
+    if not len(material.choice):
+        return ""
+    goals = ", ".join(material.objectives)
+    if len(material.overall_choice):
+        chosen = material.overall_choice.loc[material.overall_choice["chosen"], "layer"].iloc[0]
+        return f"Weighing {goals} by COPA, without a look at test nodes, the layer for all data sets is {chosen}."
+    chosen = material.choice.loc[material.choice["chosen"], "layer"].iloc[0]
+    return f"Weighing {goals} by COPA, without a look at test nodes, the choice is {chosen}."
+
+
+def generated_note(material: Material) -> str:
+    """Which data sets nobody measured."""
+    names = [name for name in material.datasets if is_generated(name)]
+    if not names:
+        return ""
+    which = "All data sets here are" if len(names) == len(material.datasets) else f"{', '.join(names)}:"
+    return (
+        f"{which} generated from a model. They show what happens when the model's assumptions hold, "
+        "and are no evidence about data that anybody measured."
+    )
+
+
+def plan_toml(plan: StudyPlan) -> str:
+    """The plan as a TOML file, without what is left at its default."""
+    values = plan.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    lines = [f"{name} = {_toml(value)}" for name, value in values.items() if not isinstance(value, dict)]
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            lines += _section(name, value)
+    return "\n".join(lines) + "\n"
+
+
+def _section(name: str, values: dict[str, Any]) -> list[str]:
+    lines = ["", f"[{name}]"]
+    lines += [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines += _section(f"{name}.{key}", value)
+    return lines
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    # Strings, numbers and booleans are written alike in JSON and TOML.
+    return json.dumps(value, ensure_ascii=False)
