@@ -16,6 +16,7 @@ from lcat.data.ogb import OGBDataset, load_ogb, ogb_names
 from lcat.data.ogb_standin import write_standin
 from lcat.data.sampler import TorchNeighborSampler
 from lcat.data.splits import Split, SplitError, load_split_file, random_split
+from lcat.data.subgraphs import SeededLoader, SubgraphLoader, partition_loader, partition_nodes, random_walk_loader
 
 __all__ = [
     "CATALOGUE",
@@ -29,8 +30,10 @@ __all__ = [
     "OGBDataset",
     "SeedBatch",
     "SeedBatches",
+    "SeededLoader",
     "Split",
     "SplitError",
+    "SubgraphLoader",
     "TorchNeighborSampler",
     "UnknownDataset",
     "csbm",
@@ -50,8 +53,11 @@ __all__ = [
     "noisy_edges",
     "noisy_features",
     "ogb_names",
+    "partition_loader",
+    "partition_nodes",
     "random_split",
     "random_splits",
+    "random_walk_loader",
     "splits_from_masks",
     "write_standin",
 ]
