@@ -15,7 +15,7 @@ from lcat import cli
 from lcat._version import __version__
 from lcat.data import csbm
 
-FAST = ["--epochs", "2", "--seeds", "1", "--quiet"]
+FAST = ["--epochs", "2", "--seeds", "1", "--quiet", "--engine", "inline"]
 
 
 def lcat(monkeypatch, capsys, *arguments):
@@ -99,7 +99,7 @@ def test_demo_is_the_default(call, tmp_path):
 
 
 def test_progress_is_on_standard_error(call):
-    code, out, err = call("study", "-d", "csbm:easy,n=60", "-l", "gcn", "--epochs", "2", "--seeds", "1")
+    code, out, err = call("study", "-d", "csbm:easy,n=60", "-l", "gcn", *(word for word in FAST if word != "--quiet"))
     assert code == 0
     assert "Written to" not in err
     assert "loading" not in out
@@ -196,7 +196,7 @@ def test_ctrl_c_reports_what_there_is(call, tmp_path, monkeypatch):
         return real(*args, **kwargs)
 
     monkeypatch.setattr(run_module, "fit", fit)
-    code, out, err = call("study", "-d", "csbm:easy,n=60", "-l", "gcn", "--seeds", "5", "--epochs", "2", "--quiet")
+    code, out, err = call("study", "-d", "csbm:easy,n=60", "-l", "gcn", *FAST, "--seeds", "5")
     assert code == 130
     assert "interrupted: 2 of 5 cells had finished" in err
     assert "Written to" in out

@@ -21,6 +21,7 @@ from lcat.study.lock import StudyBusy
 from lcat.study.objectives import Objective
 from lcat.study.output import OutputError, prepare_folder
 from lcat.study.plan import PlanError, StudyPlan, demo_plan, make_plan
+from lcat.study.plan_file import load_plan
 from lcat.study.regret import regret
 from lcat.study.report import read_results, write_report, write_study
 from lcat.study.result import CellResult
@@ -65,6 +66,7 @@ __all__ = [
     "demo_plan",
     "history_frame",
     "lambda_frame",
+    "load_plan",
     "make_plan",
     "prepare_folder",
     "read_results",

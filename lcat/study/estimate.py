@@ -23,6 +23,10 @@ class Estimate:
 
     _sums: dict[tuple[Any, ...], list[float]] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        """Number of cells that were added."""
+        return int(self._sums.get((), [0.0, 0.0])[1])
+
     def add(self, cell: Cell, seconds: float) -> None:
         """A cell took so long."""
         for kind in _kinds(cell):

@@ -97,8 +97,9 @@ class ProcessEngine(Engine):
         """End the workers, by force those that do not listen."""
         self._queue.clear()
         for worker in self._workers:
-            worker.pipe.close()
-            worker.process.terminate()
+            worker.pipe.close()  # an idle worker ends by itself at that
+            if worker.cell is not None:
+                worker.process.terminate()
         for worker in self._workers:
             worker.process.join(_PATIENCE)
             if worker.process.is_alive():

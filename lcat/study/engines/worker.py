@@ -10,6 +10,7 @@ import time
 from multiprocessing.connection import Connection, wait
 
 import torch
+from tqdm import tqdm
 
 from lcat.study.cell import Cell
 from lcat.study.engines.base import CellRunner, Progress, Setup
@@ -34,6 +35,8 @@ def serve(pipe: Connection, setup: Setup, device: str) -> None:
     # Ctrl-C reaches the whole process group; ending the study is up to the parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
+    # tqdm would make a semaphore of the system, which a killed worker leaves behind.
+    tqdm.set_lock(threading.RLock())
     torch.set_num_threads(setup.threads)
     runner = CellRunner(setup, device)
     report = _Reporter(pipe)

@@ -1,0 +1,95 @@
+"""The command ``lcat``: ``lcat study`` compares layers, ``lcat doctor`` says what this machine will use.
+
+Everything heavy is imported inside the commands, so that ``lcat --help`` answers at once. Bad input ends with one
+line on standard error and exit code 2, data or a study that fails with exit code 1, Ctrl-C with 130.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+try:
+    import typer
+except ModuleNotFoundError:  # the core install does without; main() says what to do
+    typer = None  # type: ignore[assignment]
+
+from lcat._version import __version__
+from lcat.cli.stop import INSTALL, stop
+
+__all__ = ["main"]
+
+_STUDY_EXTRA = ("typer", "rich", "pydantic", "matplotlib", "scipy", "pandas", "jinja2", "tomli")
+
+
+def main() -> None:
+    """Entry point of the command ``lcat``."""
+    if typer is None:
+        stop(f"the command lcat needs a few more packages: {INSTALL}", 1)
+    try:
+        code = _app()(args=_words(sys.argv[1:]), standalone_mode=False)
+    except typer.Exit as error:
+        code = error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        stop("interrupted", 130)
+    except ModuleNotFoundError as error:
+        if error.name not in _STUDY_EXTRA:
+            raise
+        stop(f"this command needs {error.name}: {INSTALL}", 1)
+    except Exception as error:
+        # Errors of the command line itself; typer brings its own copy of click, or uses click's, by version.
+        if not hasattr(error, "format_message"):
+            raise
+        stop(error.format_message(), getattr(error, "exit_code", 2))
+    sys.exit(code or 0)
+
+
+def _words(arguments: list[str]) -> list[str]:
+    """``study report`` is a command of its own and ``study run`` is ``study``; what follows is theirs."""
+    if arguments[:2] == ["study", "report"]:
+        return ["study report", *arguments[2:]]
+    if arguments[:2] == ["study", "run"]:
+        return ["study", *arguments[2:]]
+    return arguments
+
+
+def _app() -> typer.Typer:
+    from lcat.cli.report import report
+    from lcat.cli.study import study
+
+    app = typer.Typer(
+        name="lcat",
+        help="Attention in graph neural networks: compare GCN, GAT, CAT and L-CAT, and see what runs here.",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_lcat)
+    app.command("study")(study)
+    app.command("study report")(report)
+    app.command("doctor")(doctor)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lcat {__version__}")
+        raise typer.Exit()
+
+
+def _lcat(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    del version  # its callback has done it all
+
+
+def doctor() -> None:
+    """Print versions, devices, threads, which implementation each primitive will use and why, and what is missing."""
+    from rich.console import Console
+
+    from lcat.study.doctor import doctor_tables
+
+    for table in doctor_tables():
+        Console().print(table)

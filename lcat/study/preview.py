@@ -1,0 +1,119 @@
+"""What a plan would run, and how long that may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from lcat.study.cell import Cell
+from lcat.study.engines import Setup
+from lcat.study.engines.base import cores, devices
+from lcat.study.estimate import Estimate, calibrate
+from lcat.study.plan import StudyPlan
+from lcat.study.sources import Sources
+from lcat.study.store import STORE_NAME, Store
+
+__all__ = ["Preview", "preview"]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What :func:`preview` found.
+
+    Attributes:
+        cells: that are left, as far as they are known.
+        total: cells of the plan.
+        left: cells without a result.
+        slots: cells at a time.
+        seconds: estimate for what is left, ``None`` if unknown.
+        basis: what the estimate rests on.
+        kinds: for every data set and layer: settings, cells, cells done, seconds of a cell.
+    """
+
+    cells: list[Cell]
+    total: int
+    left: int
+    slots: int
+    seconds: float | None
+    basis: str
+    kinds: list[tuple[str, str, int, int, int, float | None]]
+
+    def table(self) -> Table:
+        """One row a data set and layer."""
+        table = Table(title="Plan", title_style="", title_justify="left")
+        for name in ("data set", "layer", "settings", "cells", "done", "seconds a cell (estimate)"):
+            table.add_column(name, justify="left" if name in ("data set", "layer") else "right")
+        for dataset, layer, settings, cells, done, seconds in self.kinds:
+            estimate = "?" if seconds is None else f"{seconds:.1f}"
+            table.add_row(dataset, layer, str(settings), str(cells), str(done), estimate)
+        return table
+
+
+def preview(plan: StudyPlan, folder: Path, limit: float = 30.0) -> Preview:
+    """The cells of a plan and an estimate of their time; nothing is written.
+
+    The estimate is the mean time of cells of the same kind that have finished in ``folder``; for kinds without any,
+    a few epochs are trained, scaled to the longest training. Early stopping makes a study shorter than that.
+
+    Args:
+        plan: to look at.
+        folder: of the study, if it has begun.
+        limit: seconds to spend on training for the estimate.
+
+    Raises:
+        lcat.data.DataError: if a data set cannot be had.
+        StoreError: if the folder holds a store that cannot be read.
+    """
+    estimate, statuses = Estimate(), {}
+    if (folder / STORE_NAME).is_file():
+        with Store(folder) as store:
+            statuses = store.statuses()
+            estimate.add_results(store.results())
+    known = len(estimate)
+    searched = plan.search is not None
+    cells = plan.model_copy(update={"search": None}).cells()
+    trials = plan.search.trials if plan.search is not None else 1
+    left = [cell for cell in cells if cell.key not in statuses]
+    root = Path(plan.run.data) if plan.run.data is not None else None
+    Sources(root, {}, plan.metric).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)))
+    setup = Setup(data=root, metric=plan.metric, threads=plan.run.threads, device=plan.run.device)
+    measured = calibrate(left, setup, estimate, limit)
+    slots = _slots(plan)
+    seconds = estimate.left(left, slots)
+    kinds = []
+    for dataset, layer in plan.pairs():
+        mine = [cell for cell in cells if (cell.dataset, cell.layer) == (dataset, layer)]
+        done = sum(cell.key in statuses for cell in mine)
+        settings = trials if searched else len(plan.hypers(dataset, layer))
+        kinds.append((dataset, layer, settings, trials * len(mine), done, estimate.seconds(mine[0])))
+    return Preview(
+        cells=left,
+        total=trials * len(cells),
+        left=trials * len(left) if searched else len(left),
+        slots=slots,
+        seconds=None if seconds is None else trials * seconds,
+        basis=_basis(known, len(measured), searched),
+        kinds=kinds,
+    )
+
+
+def _basis(known: int, measured: int, searched: bool) -> str:
+    parts = []
+    if known:
+        parts.append(f"from {known} finished cells")
+    if measured:
+        parts.append(f"from 8 epochs of {measured} cells, as if none stopped early")
+    if searched:
+        parts.append("with the settings that the search starts from")
+    return ", ".join(parts) or "nothing is left"
+
+
+def _slots(plan: StudyPlan) -> int:
+    if plan.run.engine == "inline":
+        return 1
+    gpus = devices(plan.run.device)
+    if plan.run.workers is not None:
+        return plan.run.workers
+    return len(gpus) if gpus[0].startswith("cuda") else max(1, cores() // plan.run.threads)
