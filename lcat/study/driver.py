@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from lcat.data import NodeDataset
 from lcat.study.cell import Cell
 from lcat.study.engines import Engine, Finished, Note, Progress, make_engine
 from lcat.study.engines.inline import InlineEngine
 from lcat.study.estimate import Estimate
+from lcat.study.explain import PlanError, explain
 from lcat.study.journal import Journal
 from lcat.study.lock import StudyLock
 from lcat.study.output import OutputError, prepare_folder
@@ -116,7 +119,10 @@ def run_study(
         >>> first.ran, again.ran, again.done
         (4, 0, 4)
     """
-    settings = RunSettings(**{**plan.run.model_dump(), **run})
+    try:
+        settings = RunSettings(**{**plan.run.model_dump(), **run})
+    except ValidationError as error:
+        raise PlanError(f"run.{explain(error, RunSettings)}") from None
     folder = prepare_folder(folder)
     with StudyLock(folder):
         store = open_study(plan, folder, resume=resume)

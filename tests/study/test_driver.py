@@ -1,0 +1,315 @@
+"""Studies go on where they were stopped, keep what had finished, and refuse what does not belong together."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lcat.data import NodeDataset, csbm, random_splits
+from lcat.study import (
+    CellResult,
+    OutputError,
+    PlanError,
+    Store,
+    StoreError,
+    Study,
+    StudyBusy,
+    driver,
+    run,
+    run_study,
+)
+from lcat.study.engines.base import CellRunner
+from lcat.study.journal import JOURNAL_NAME
+from lcat.study.lock import StudyLock
+from lcat.study.store import STORE_NAME
+from lcat.train import FitResult, History
+from tests.study.study_support import plan_of
+
+PLAN = {"layers": ["gcn", "gat"], "seeds": [0, 1, 2]}
+
+
+def events(folder, *kinds):
+    lines = [json.loads(line) for line in (folder / JOURNAL_NAME).read_text().splitlines()]
+    return [line for line in lines if line["event"] in kinds]
+
+
+def test_a_study_runs_once_and_gives_the_numbers_of_a_plain_run(tmp_path):
+    plan = plan_of(**PLAN)
+    seen = []
+    outcome = run_study(plan, tmp_path, engine="inline", on_status=seen.append)
+    assert (outcome.ran, outcome.done, outcome.failed, outcome.left, outcome.reason) == (6, 6, 0, 0, "complete")
+    plain = {result.cell: result.fit.history for result in run(plan)}
+    assert {result.cell: result.fit.history for result in outcome.study.cell_results(history=True)} == plain
+    assert run_study(plan, tmp_path, engine="inline").ran == 0
+    assert len(events(tmp_path, "submit")) == len(events(tmp_path, "done")) == 6
+    assert seen[-1].done == seen[-1].total == 6
+    assert seen[-1].seconds_left == 0
+    assert 0 < seen[-4].seconds_left < 60
+
+
+def test_a_longer_plan_adds_its_cells_and_runs_no_other(tmp_path):
+    run_study(plan_of(**PLAN), tmp_path, engine="inline")
+    before = Study.load(tmp_path).cell_results(history=True)
+    longer = plan_of(layers=["gcn", "gat", "cat"], seeds=4)
+    outcome = run_study(longer, tmp_path, engine="inline")
+    assert (outcome.ran, outcome.done) == (6, 12)
+    after = Study.load(tmp_path).cell_results(history=True)
+    assert after[:6] == before
+    assert {result.cell for result in after} == set(longer.cells())
+    assert Study.load(tmp_path).plan == longer
+
+
+def test_another_plan_is_refused_with_what_differs(tmp_path):
+    run_study(plan_of(**PLAN), tmp_path, engine="inline")
+    before = (tmp_path / STORE_NAME).read_bytes()
+    with pytest.raises(PlanError, match=r"overrides.epochs: 3 there, 4 here.*--out.*--no-resume") as caught:
+        run_study(plan_of(**PLAN, overrides={"epochs": 4}), tmp_path, engine="inline")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(PlanError, match=r"seeds: 0, 1, 2 there, 0, 1 here"):
+        run_study(plan_of(layers=["gcn", "gat"], seeds=2), tmp_path, engine="inline")
+    assert (tmp_path / STORE_NAME).read_bytes() == before
+
+
+def test_what_decides_no_result_may_change(tmp_path):
+    run_study(plan_of(**PLAN), tmp_path, engine="inline")
+    changed = plan_of(**PLAN, objectives={"time": 1}, budget={"cells": 100}, run={"threads": 1, "workers": 3})
+    assert run_study(changed, tmp_path, engine="inline").ran == 0
+    assert Study.load(tmp_path).plan.objectives == {"time": 1}
+
+
+def test_no_resume_sets_the_old_study_aside(tmp_path):
+    run_study(plan_of(**PLAN), tmp_path, engine="inline")
+    before = Study.load(tmp_path).cell_results()
+    outcome = run_study(plan_of(), tmp_path, engine="inline", resume=False)
+    assert (outcome.ran, outcome.done) == (1, 1)
+    [old] = tmp_path.glob("study-*.sqlite")
+    (tmp_path / "old").mkdir()
+    old.rename(tmp_path / "old" / STORE_NAME)
+    assert Study.load(tmp_path / "old").cell_results() == before
+
+
+def test_failed_cells_are_kept_and_run_again_when_asked(tmp_path):
+    data = csbm(n=60, seed=0)
+    good = random_splits(data.y)
+    broken = [1]
+
+    def rule(seed):
+        if seed in broken:
+            raise RuntimeError("no split for seed 1")
+        return good(seed)
+
+    own = {"flaky": NodeDataset("flaky", data, rule)}
+    plan = plan_of(datasets=["flaky"], own=["flaky"], seeds=3)
+    outcome = run_study(plan, tmp_path, own=own, engine="inline")
+    assert (outcome.done, outcome.failed) == (2, 1)
+    [failure] = Study.load(tmp_path).failures().to_dict("records")
+    assert failure["error"] == "RuntimeError: no split for seed 1"
+    assert failure["cell"] == "gcn on flaky, seed 1"
+    assert "Traceback" in failure["traceback"]
+    assert run_study(plan, tmp_path, own=own, engine="inline").ran == 0
+    broken.clear()
+    again = run_study(plan, tmp_path, own=own, engine="inline", retry_failed=True)
+    assert (again.ran, again.done, again.failed) == (1, 3, 0)
+    assert Study.load(tmp_path).failures().empty
+
+
+@pytest.mark.parametrize(
+    ("budget", "ran", "words"),
+    [({"cells": 4}, 4, "budget.cells = 4"), ({"seconds": 1e-9}, 0, "budget.seconds = 1e-09")],
+)
+def test_a_budget_stops_and_a_larger_one_goes_on(tmp_path, budget, ran, words):
+    outcome = run_study(plan_of(**PLAN, budget=budget), tmp_path, engine="inline")
+    assert (outcome.ran, outcome.left, outcome.reason) == (ran, 6 - ran, "budget")
+    assert words in outcome.detail
+    outcome = run_study(plan_of(**PLAN), tmp_path, engine="inline")
+    assert (outcome.ran, outcome.left, outcome.reason) == (6 - ran, 0, "complete")
+
+
+def test_one_driver_a_study(tmp_path):
+    with StudyLock(tmp_path), pytest.raises(StudyBusy, match=rf"being run by process {os.getpid()} on .* since 20"):
+        run_study(plan_of(), tmp_path, engine="inline")
+    assert run_study(plan_of(), tmp_path, engine="inline").ran == 1
+
+
+def test_a_killed_driver_leaves_no_lock_behind(tmp_path):
+    script = (
+        "import sys, time\nfrom lcat.study.lock import StudyLock\n"
+        "lock = StudyLock(sys.argv[1]).__enter__()\nprint('held', flush=True)\ntime.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "held\n"
+        with pytest.raises(StudyBusy, match=f"process {child.pid} on"):
+            StudyLock(tmp_path).__enter__()
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    with StudyLock(tmp_path):
+        pass
+
+
+def test_ctrl_c_keeps_what_had_finished(tmp_path, monkeypatch):
+    def stop(status):
+        if status.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan_of(**PLAN), tmp_path, engine="inline", on_status=stop)
+    assert len(Study.load(tmp_path).results()) == 2
+    assert events(tmp_path, "end")[-1]["reason"] == "interrupted"
+    assert run_study(plan_of(**PLAN), tmp_path, engine="inline").ran == 4
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Cells get results at once, with long histories of random numbers."""
+
+    def run_at_once(self, cell, on_epoch=None):
+        numbers = random.Random(cell.key)
+        curve = [numbers.random() for _ in range(500)]
+        history = History(curve, curve, curve, curve, curve, curve)
+        fit = FitResult("accuracy", 0.5, 0.5, 0.5, 3, 500, "epochs", 1.0, {}, history)
+        return CellResult(cell, fit, seconds=1.0)
+
+    monkeypatch.setattr(CellRunner, "run", run_at_once)
+
+
+def statements_of_a_study(folder):
+    """How many statements of SQL a study of two cells executes."""
+    count = [0]
+
+    def trace(statement):
+        count[0] += 1
+
+    _run_with(folder, lambda connection: connection.set_trace_callback(trace))
+    return count[0]
+
+
+def _run_with(folder, prepare):
+    original = Store._open_to_write
+
+    def opened(self):
+        connection = original(self)
+        prepare(connection)
+        return connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "_open_to_write", opened)
+        return run_study(plan_of(seeds=2), folder, engine="inline")
+
+
+def test_whichever_statement_is_cut_off_nothing_finished_is_lost(tmp_path, untrained):
+    """The n-th statement fails, for n = 1, 2, 3, ...: the store holds whole results, and the study can go on."""
+    total = statements_of_a_study(tmp_path / "all")
+    assert total > 10
+    for number in range(1, total + 1):
+        folder = tmp_path / str(number)
+        count = [0]
+
+        def cut(connection, number=number, count=count):
+            def authorise(*arguments):
+                return 0
+
+            def trace(statement):
+                count[0] += 1
+                if count[0] == number:
+                    connection.interrupt()
+
+            connection.set_authorizer(authorise)
+            connection.set_trace_callback(trace)
+            connection.set_progress_handler(lambda: int(count[0] == number), 1)
+
+        told = ""
+        try:
+            _run_with(folder, cut)
+        except StoreError as error:
+            told = str(error)
+        kept = Study.load(folder).cell_results(history=True)
+        assert all(len(result.fit.history) == 500 for result in kept)
+        assert ("interrupted" in told and "\n" not in told) or (not told and len(kept) == 2)
+        outcome = run_study(plan_of(seeds=2), folder, engine="inline")
+        assert (outcome.ran, outcome.done) == (2 - len(kept), 2)
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path, untrained):
+    """SQLite may use so many pages and no more, as on a disk that is full."""
+    plan = plan_of(seeds=30)
+
+    def limit(connection):
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 20}")
+
+    original = Store._open_to_write
+
+    def opened(self):
+        connection = original(self)
+        limit(connection)
+        return connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "_open_to_write", opened)
+        with pytest.raises(
+            StoreError, match=r"cannot write .*study\.sqlite: database or disk is full; every cell"
+        ) as told:
+            run_study(plan, tmp_path, engine="inline")
+    assert "\n" not in str(told.value)
+    kept = Study.load(tmp_path).cell_results(history=True)
+    assert 0 < len(kept) < 30
+    outcome = run_study(plan, tmp_path, engine="inline")
+    assert (outcome.ran, outcome.done) == (30 - len(kept), 30)
+    assert outcome.study.cell_results(history=True)[: len(kept)] == kept
+
+
+def test_the_limit_of_file_sizes_is_one_line_on_the_command_line(tmp_path):
+    """As a full disk, from outside: the system refuses every byte beyond some 100 KB a file."""
+    arguments = ["study", "-d", "csbm:easy,n=60", "-l", "lcat", "--seeds", "60", "--epochs", "20", "--engine", "inline"]
+    command = [sys.executable, "-m", "lcat.cli", *arguments, "--quiet", "--out", str(tmp_path / "out")]
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, timeout=120, check=False)
+    assert done.returncode in (1, 2)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("lcat: ")
+    assert "cannot write" in lines[0]
+    kept = Study.load(tmp_path / "out").cell_results(history=True)
+    assert 0 < len(kept) < 60
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot write to the output folder .*file"):
+        run_study(plan_of(), tmp_path / "file", engine="inline")
+
+
+def test_settings_of_the_run_are_checked(tmp_path):
+    with pytest.raises(PlanError, match=r"run.engine: .*'inline', 'processes' or 'ray'.*got 'threads'"):
+        run_study(plan_of(), tmp_path, engine="threads")
+
+
+def test_estimates_look_at_the_likest_cells():
+    from lcat.study.estimate import Estimate
+
+    estimate = Estimate()
+    cells = plan_of(layers=["gcn", "gat"], seeds=2).cells()
+    assert estimate.left(cells, 1) is None
+    estimate.add(cells[0], 2.0)
+    assert estimate.left(cells, 1) == 8.0
+    estimate.add(cells[1], 4.0)
+    assert [estimate.seconds(cell) for cell in cells] == [2.0, 4.0, 2.0, 4.0]
+    assert estimate.left(cells, 2) == 6.0
+    assert estimate.left(cells[:1], 2) == 2.0
+    other = plan_of(datasets=["csbm:hard,n=60"]).cells()[0]
+    assert estimate.seconds(other) == 3.0
+    assert driver._spent(plan_of().budget, 10**9, 1e9) == ""
