@@ -12,7 +12,7 @@ except ModuleNotFoundError:
 
 from lcat.cli.stop import stop
 
-__all__ = ["report", "write_all"]
+__all__ = ["report"]
 
 
 def report(
@@ -24,20 +24,16 @@ def report(
     """Write the report, tables and figures of a study in DIR again, from its store alone."""
     from rich.console import Console
 
-    from lcat.study import OutputError, StoreError, Study
+    from lcat.study import OutputError, StoreError, Study, write_study
 
     try:
-        written = write_all(Study.load(folder), out or folder)
+        study = Study.load(folder)
+        if not study.cell_results():
+            stop(f"no cell of the study in {folder} has a result yet; run it first", 1)
+        written = write_study(study, out or folder)
     except StoreError as error:
         stop(str(error), 2)
     except OutputError as error:
         stop(f"--out: {error}", 2)
     names = ", ".join(path.name for path in written)
     Console().print(f"Written to {out or folder}: {names}", soft_wrap=True, highlight=False)
-
-
-def write_all(study, folder: Path) -> list[Path]:  # type: ignore[no-untyped-def]
-    """Everything that a study leaves for people."""
-    from lcat.study import write_report
-
-    return write_report(study.plan, study.cell_results(history=True), folder)

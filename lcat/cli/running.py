@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lcat.cli.progress import duration, progress
-from lcat.cli.report import write_all
 from lcat.cli.stop import stop
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ _LISTED = 40
 def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed: bool, quiet: bool) -> NoReturn:
     """Run what is left of ``plan`` in ``folder``, print tables, write the report, and exit."""
     from lcat.data import DataError
-    from lcat.study import EngineError, OutputError, PlanError, StoreError, Study, StudyBusy, run_study
+    from lcat.study import EngineError, OutputError, PlanError, StoreError, Study, StudyBusy, run_study, write_study
 
     outcome: Outcome | None = None
     try:
@@ -41,8 +40,8 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
         stop(str(error), 1)
     try:
         study = outcome.study if outcome is not None else Study.load(folder)
-        results = study.cell_results(history=True)
-        written = write_all(study, folder) if results else []
+        results = study.cell_results()
+        written = write_study(study) if results else []
     except StoreError as error:
         stop(str(error) if outcome is not None else "interrupted before the study had begun", 130)
     except OutputError as error:
