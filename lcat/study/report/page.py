@@ -256,8 +256,9 @@ def _pareto(material: Material, datasets: list[str]) -> list[Picture]:
     pictures: list[Picture] = []
     names: list[str] = []
     for number, dataset in enumerate(datasets):
-        rows = choice[choice["dataset"] == dataset]
-        if len(rows) > 1:
+        # A candidate may have finished under noise alone.
+        rows = choice[choice["dataset"] == dataset].dropna(subset=["accuracy", "time"])
+        if len(rows) > 1 and rows["chosen"].any():
             pictures.append(pareto_picture(number, dataset, rows, _metric(material, dataset)))
             names.append(dataset)
     return _marked(pictures, names)

@@ -340,7 +340,7 @@ def _numbers(values: pd.Series) -> str:
 
 
 def _versions(material: Material) -> Table | None:
-    names = list(dict.fromkeys(name for facts in material.versions for name in facts))
+    names = sorted({name for facts in material.versions for name in facts})
     rows = {"what": names}
     columns = [Column("what", "what")]
     for number, facts in enumerate(material.versions, start=1):

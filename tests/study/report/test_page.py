@@ -1,0 +1,259 @@
+"""The page holds everything itself, its tables say what the CSV files say, and marks and words fit the figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from lcat.study import Store, Study, make_plan, write_report
+from lcat.study.report.material import Material
+from lcat.study.report.page import make_report
+from lcat.study.report.tables import TABLES
+from lcat.study.report.words import plan_toml
+from tests.study.report.studies import made_up_study
+
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Page(HTMLParser):
+    """Tables by id, ids, links, text; checks that tags are closed in order."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tables, self.ids, self.urls, self.texts, self.tags = {}, [], [], [], []
+        self.labels, self._open, self._table, self._row, self._cell = [], [], None, None, None
+        self.feed(text)
+        self.close()
+        assert self._open == [], f"not closed: {self._open}"
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append((tag, values))
+        if "id" in values:
+            self.ids.append(values["id"])
+        for name in ("src", "href", "xlink:href", "data", "action", "poster", "srcset"):
+            if name in values:
+                self.urls.append(values[name])
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "table":
+            self._table = self.tables.setdefault(values["id"].removeprefix("table-"), [])
+        elif tag == "tr":
+            self._row = []
+        elif tag in ("th", "td"):
+            self._cell = []
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag, f"</{tag}> closes another tag"
+        if tag in ("th", "td"):
+            self._row.append("".join(self._cell))
+            self._cell = None
+        elif tag == "tr":
+            self._table.append(self._row)
+
+    def handle_data(self, data):
+        self.texts.append(data)
+        if self._cell is not None:
+            self._cell.append(data)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return make_report(Material.of_results(*made_up_study()))
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return Page(report.html)
+
+
+def test_nothing_outside_of_the_file_is_asked_for(report, page):
+    assert {url for url in page.urls if not url.startswith("#")} == {"data:,"}
+    assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org/2000/svg)", report.html)
+    assert not [tag for tag, _ in page.tags if tag in ("script", "iframe", "object", "embed", "img")]
+    [policy] = [values["content"] for tag, values in page.tags if values.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_ids_are_unique_and_links_arrive(page):
+    assert len(page.ids) == len(set(page.ids))
+    assert {url[1:] for url in page.urls if url.startswith("#")} <= set(page.ids)
+
+
+def test_all_parts_are_there(report, page):
+    sections = [values["id"] for tag, values in page.tags if tag == "section"]
+    assert sections == [
+        "summary", "regret", "scores", "ranks", "lambdas", "curves", "robustness", "choice", "settings", "failures",
+        "reproduce", "method",
+    ]  # fmt: skip
+    assert set(report.tables) == set(TABLES)
+    assert set(page.tables) == set(TABLES)
+
+
+def test_every_table_says_what_its_csv_says(report, page):
+    for name, table in report.tables.items():
+        head, *body = page.tables[name]
+        assert head == [column.title for column in table.columns]
+        lines = list(csv.DictReader(io.StringIO(table.csv())))
+        assert len(lines) == len(table)
+        assert len(body) == min(len(lines), table.limit)
+        for line, row in zip(lines, body, strict=False):
+            for column, shown in zip(table.columns, row, strict=True):
+                assert shown == expected(column, line), (name, column.name)
+
+
+def expected(column, line):
+    """What the page must show for a line of the CSV."""
+
+    def value(text):
+        if text in ("True", "False"):
+            return text == "True"
+        try:
+            return float(text) if re.search(r"[.e]", text) or column.number else text
+        except ValueError:
+            return text
+
+    if line[column.name] == "" and column.number:
+        return "–"
+    shown = column.show(value(line[column.name])) if line[column.name] != "" else "–"
+    if column.spread and line[column.spread] != "":
+        shown += f" ± {column.show(float(line[column.spread]))}"
+    return {"–": "–"}.get(shown, shown)
+
+
+def test_pictures_have_words(page):
+    drawings = [values for tag, values in page.tags if tag == "svg" and values.get("role") == "img"]
+    assert len(drawings) >= 4 * 4 + 2
+    assert all(len(values["aria-label"]) > 30 for values in drawings)
+    figures = sum(tag == "figure" for tag, _ in page.tags)
+    assert figures == sum(tag == "figcaption" for tag, _ in page.tags) == len(drawings)
+    # Nobody is left with a drawing that is neither described nor hidden.
+    others = [values for tag, values in page.tags if tag == "svg" and values.get("role") != "img"]
+    assert all(values.get("aria-hidden") == "true" for values in others)
+
+
+def test_colours_follow_the_theme(report):
+    inside = "".join(re.findall(r"<svg role=.*?</svg>", report.html, flags=re.DOTALL))
+    assert set(re.findall(r"(?<!&)#[0-9a-fA-F]{6}\b", inside)) == set()
+    variables = set(re.findall(r"var\(--([a-z0-9]+)\)", report.html))
+    light, dark = re.findall(r":root \{(.*?)\}", report.html, flags=re.DOTALL)
+    for theme in (light, dark):
+        assert variables <= set(re.findall(r"--([a-z0-9]+):", theme))
+
+
+def test_failures_are_shown_and_escaped(report, page):
+    assert "<boom>" not in report.html
+    assert page.tables["failures"][1][1] == 'ValueError: <boom> & "bang"'
+    assert sum("Traceback" in text for text in page.texts) >= 2
+    assert "<x86>" not in report.html
+
+
+def test_generated_data_are_marked(page):
+    text = " ".join(page.texts)
+    assert "csbm:easy,q=0.1,n=300: generated from a model" in text
+    assert "csbm:easy,q=0.1,n=300 (generated)" in text
+    assert "cora (generated)" not in text
+
+
+def test_summary_answers_the_question(page):
+    text = " ".join(" ".join(page.texts).split())
+    assert re.search(r"Always taking lcat instead of cross-validating gcn, gat, cat \(v1\) (costs|gains) \d", text)
+    assert re.search(r"Always taking lcatv2 instead of cross-validating gcn, gatv2, catv2 \(v2\)", text)
+    assert "has the best average rank" in text
+    assert "without a look at test nodes" in text
+
+
+def test_plan_can_be_run_again():
+    tomllib = pytest.importorskip("tomllib")
+    plan = make_plan(
+        datasets=["cora", "csbm:easy,q=0.1"], layers=["gcn", "lcat"], seeds=[0, 3], split="stratified:5",
+        noise={"edges": [0.1, 0.2]}, overrides={"epochs": 9, "norm": "layer"}, grid={"hidden": [16, 32], "lr": [0.01]},
+        objectives={"accuracy": 1, "time": 0.5},
+    )  # fmt: skip
+    assert make_plan(**tomllib.loads(plan_toml(plan))) == plan
+
+
+def test_markdown_and_latex(report):
+    overview = report.tables["overview"]
+    lines = overview.markdown().splitlines()
+    assert lines[2].startswith("| layer | cora | citeseer")
+    assert lines[3].startswith("| --- | ---: |")
+    assert len(lines) == 4 + len(overview)
+    assert all(line.count(" | ") == lines[2].count(" | ") for line in lines[4:])
+    latex = overview.latex()
+    for part in ("\\toprule", "\\midrule", "\\bottomrule", "\\label{tab:overview}", "\\textbf{", "$\\pm$"):
+        assert part in latex
+    body = latex.split("\\midrule")[1].split("\\bottomrule")[0].strip().splitlines()
+    assert len(body) == len(overview)
+    assert all(line.count(" & ") == len(overview.columns) - 1 and line.endswith(" \\\\") for line in body)
+    failures = report.tables["failures"].latex()
+    assert "$<$boom$>$ \\&" in failures
+    assert all(not re.search(r"(?<!\\)[&%#_]", cell) for cell in re.findall(r"caption\{(.*)\}", failures))
+
+
+def test_the_best_of_every_data_set_is_bold(report):
+    overview = report.tables["overview"]
+    for dataset in ("cora", "photo"):
+        shown = [round(100 * value, 1) for value in overview.frame[dataset]]
+        bold = {row for row, column in overview.bold if column == dataset}
+        assert bold == {row for row, value in enumerate(shown) if value == max(shown)}
+
+
+def test_from_the_store_alone_it_is_the_same(tmp_path):
+    plan, results = made_up_study(datasets=("cora", "photo"), layers=("gcn", "gat", "cat", "lcat"), seeds=2)
+    study = Study.create(plan, tmp_path / "study")
+    with Store(tmp_path / "study", write=True) as store:
+        store.finish_many(results)
+    written = Study.load(tmp_path / "study").report(tmp_path / "again")
+    assert tmp_path / "again" / "report.html" in written
+    write_report(plan, results, tmp_path / "memory")
+    ours, theirs = ((tmp_path / name / "report.html").read_text() for name in ("again", "memory"))
+    assert ours.replace(str(study.folder), "DIR") == theirs
+    for path in (tmp_path / "memory" / "tables").iterdir():
+        assert (tmp_path / "again" / "tables" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"datasets": ("cora",)},
+        {"layers": ("gcn",), "datasets": ("cora",)},
+        {"layers": ("lcat",), "levels": (0.0,), "seeds": 1},
+        {"levels": (0.0,), "fail": False, "epochs": 1},
+        {"datasets": ("csbm:easy,n=60", "csbm:hard,n=60"), "layers": ("gcn", "gat-theory", "lcat-theory")},
+        {"seeds": 1, "datasets": ("cora", "photo")},
+        {"widths": (16, 32, 64), "layers": ("gat", "lcat"), "datasets": ("cora",)},
+    ],
+    ids=lambda change: ", ".join(change),
+)
+def test_smaller_studies(change):
+    report = make_report(Material.of_results(*made_up_study(**change)))
+    page = Page(report.html)
+    assert len(page.ids) == len(set(page.ids))
+    assert "nan" not in re.sub(r"<svg role=.*?</svg>", "", report.html).lower().replace("nanc", "")
+
+
+def test_all_failed_or_nothing_yet():
+    plan, results = made_up_study(datasets=("cora",), layers=("gcn", "lcat"), seeds=1, levels=(0.0,))
+    failed = [result for result in results if not result.ok]
+    assert "No cell has finished yet" not in Page(make_report(Material.of_results(plan, results)).html).texts
+    page = Page(make_report(Material.of_results(plan, failed)).html)
+    assert "failures" in page.tables
+    empty = Page(make_report(Material.of_results(plan, [])).html)
+    assert any("No cell has finished yet" in text for text in empty.texts)
+
+
+def test_the_page_does_not_depend_on_the_users_matplotlib(report):
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
+        assert make_report(Material.of_results(*made_up_study())).html == report.html
