@@ -14,7 +14,7 @@ from types import ModuleType
 
 from lcat._version import __version__
 
-_SUBPACKAGES = ("data", "graph", "nn", "ops", "optim", "study", "testing", "train")
+_SUBPACKAGES = ("data", "graph", "nn", "ogb", "ops", "optim", "study", "testing", "train")
 
 __all__ = ["__version__", *_SUBPACKAGES]
 

@@ -23,8 +23,9 @@ _BELOW: dict[str, set[str]] = {
     "data": {"nn", "optim", "ops", "graph"},
     "train": {"data", "nn", "optim", "ops", "graph"},
     "study": {"train", "data", "nn", "optim", "ops", "graph"},
+    "ogb": {"train", "data", "nn", "optim", "ops", "graph"},
     "testing": {"nn", "optim", "ops", "graph"},
-    "cli": {"study", "train", "data", "nn", "optim", "ops", "graph"},
+    "cli": {"study", "ogb", "train", "data", "nn", "optim", "ops", "graph"},
 }
 # The graph view is one public module and two private ones.
 _PART_OF = {"_graph_cache": "graph", "_edge_formats": "graph"}

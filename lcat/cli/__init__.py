@@ -54,6 +54,7 @@ def _words(arguments: list[str]) -> list[str]:
 
 
 def _app() -> typer.Typer:
+    from lcat.cli.ogb import HANDED_ON, ogb
     from lcat.cli.report import report
     from lcat.cli.study import study
 
@@ -67,6 +68,7 @@ def _app() -> typer.Typer:
     app.callback()(_lcat)
     app.command("study")(study)
     app.command("study report")(report)
+    app.command("ogb", add_help_option=False, context_settings=HANDED_ON)(ogb)
     app.command("doctor")(doctor)
     return app
 

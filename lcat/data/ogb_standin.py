@@ -34,7 +34,7 @@ class Communities:
 
     Attributes:
         y: int64 ``[N]``, the community of each node.
-        edges: int64 ``[2, E]``, directed, no loops; sorted by source.
+        edges: int64 ``[2, E]``, no loops, no two between the same nodes; sorted by source.
         x: float32 ``[N, F]``.
     """
 
@@ -44,7 +44,7 @@ class Communities:
 
 
 def communities(
-    nodes: int, edges: int, classes: int, features: int, *, inside: float = 0.8, noise: float = 1.0, seed: int = 0
+    nodes: int, edges: int, classes: int, features: int, *, inside: float = 0.6, noise: float = 1.5, seed: int = 0
 ) -> Communities:
     """Draw a graph of communities with skewed degrees.
 
@@ -53,7 +53,7 @@ def communities(
 
     Args:
         nodes: number of nodes, N.
-        edges: number of edges, E; loops are dropped, so there may be a few less.
+        edges: number of edges, E; in a graph that is almost complete there may be fewer.
         classes: number of communities.
         features: features of a node, F.
         inside: share of the edges drawn inside a community.
@@ -71,16 +71,20 @@ def communities(
     by_class = np.argsort(y, kind="stable")
     start = np.searchsorted(y[by_class], np.arange(classes))
     size = np.bincount(y, minlength=classes)
-    source = (draw.random(edges) ** 1.5 * nodes).astype(np.int64)  # some nodes have far more edges than others
+    drawn = edges + edges // 4
+    source = (draw.random(drawn) ** 1.5 * nodes).astype(np.int64)  # some nodes have far more edges than others
     own = y[source]
-    near = by_class[start[own] + (draw.random(edges) * size[own]).astype(np.int64)]
-    target = np.where(draw.random(edges) < inside, near, draw.integers(nodes, size=edges))
-    kept = source != target
-    pairs = np.stack([source[kept], target[kept]])
-    pairs = pairs[:, np.argsort(pairs[0] * nodes + pairs[1], kind="stable")]
+    near = by_class[start[own] + (draw.random(drawn) * size[own]).astype(np.int64)]
+    target = np.where(draw.random(drawn) < inside, near, draw.integers(nodes, size=drawn))
+    pairs = np.unique(np.minimum(source, target) * nodes + np.maximum(source, target))
+    pairs = pairs[pairs % (nodes + 1) != 0]  # a node and itself
+    pairs = draw.permutation(pairs)[:edges]
+    ends = np.stack([pairs // nodes, pairs % nodes])
+    ends = np.where(draw.random(pairs.size) < 0.5, ends, ends[::-1])  # who cites whom
+    ends = ends[:, np.argsort(ends[0] * nodes + ends[1], kind="stable")]
     means = draw.normal(size=(classes, features)) / features**0.5
     x = means[y] + noise * draw.normal(size=(nodes, features)) / features**0.5
-    return Communities(y.astype(np.int64), pairs, x.astype(np.float32))
+    return Communities(y.astype(np.int64), ends, x.astype(np.float32))
 
 
 def write_standin(name: str, root: str | Path, *, nodes: int | None = None, seed: int = 0) -> Path:

@@ -47,10 +47,11 @@ def test_bad_arguments(tmp_path):
 
 
 def test_communities_have_signal_in_features_and_more_in_neighbours():
-    graph = communities(2000, 20_000, classes=8, features=32, noise=1.5, seed=1)
+    graph = communities(2000, 20_000, classes=8, features=32, inside=0.8, noise=1.5, seed=1)
     assert (graph.edges[0] != graph.edges[1]).all()
+    assert len({frozenset(pair) for pair in graph.edges.T.tolist()}) == graph.edges.shape[1] == 20_000
     same = (graph.y[graph.edges[0]] == graph.y[graph.edges[1]]).mean()
-    assert same == pytest.approx(0.8 + 0.2 / 8, abs=0.02)
+    assert same == pytest.approx(0.8 + 0.2 / 8, abs=0.03)
     means = np.stack([graph.x[graph.y == label].mean(axis=0) for label in range(8)])
 
     def accuracy(x):

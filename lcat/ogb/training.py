@@ -1,0 +1,198 @@
+"""One seed: train, measure with OGB's evaluator, keep the epoch that validates best, go on after a kill."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from lcat.data import OGBDataset
+from lcat.ogb.batches import Batch, Batches
+from lcat.ogb.labels import label_features
+from lcat.ogb.model import NodeModel
+from lcat.ogb.settings import Settings
+from lcat.train import FitResult, History, seed_everything
+from lcat.train.distributed import Processes
+from lcat.train.inference import layerwise_inference
+from lcat.train.minibatch import MinibatchConfig, fit_minibatch
+
+__all__ = ["Judge", "SeedResult", "build_node_model", "train_seed"]
+
+
+@dataclass
+class SeedResult:
+    """What one seed leaves behind.
+
+    Attributes:
+        seed: its seed.
+        train, valid, test: OGB's metric at the epoch that validates best.
+        best_epoch: that epoch, counted from 1.
+        epochs: epochs run.
+        seconds: of training and evaluation, all attempts of a resumed run together.
+        parameters: number of learned numbers.
+        lambdas: ``[lambda1, lambda2]`` of each layer that has them, at the best epoch.
+        curve: for each epoch that was measured its number, the training loss and the three metrics.
+    """
+
+    seed: int
+    train: float
+    valid: float
+    test: float
+    best_epoch: int
+    epochs: int
+    seconds: float
+    parameters: int
+    lambdas: dict[str, list[float]] = field(default_factory=dict)
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def train_seed(
+    dataset: OGBDataset,
+    graph: Data,
+    settings: Settings,
+    seed: int,
+    group: Processes,
+    *,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[int, History], None] | None = None,
+) -> tuple[SeedResult, nn.Module]:
+    """Train one model.
+
+    Args:
+        dataset: measures.
+        graph: as :func:`lcat.ogb.node_graph` makes it.
+        settings: what to do.
+        seed: of weights, dropout and batches.
+        group: the processes that train together.
+        checkpoint: file to go on from and to write after every epoch.
+        on_epoch: called after every epoch with its number and the history so far.
+
+    Returns:
+        The figures, and the model with the weights of the best epoch.
+    """
+    outputs = _num_outputs(dataset)
+    seed_everything(seed)
+    model = build_node_model(settings, graph, outputs).to(group.device)
+    result = fit_minibatch(
+        model,
+        Batches(graph, settings, seed, outputs, group),
+        Judge(dataset, graph, settings, group.device),
+        _config(settings),
+        objective=_loss_of_classes if dataset.metric == "acc" else _loss_of_tasks,
+        metric=dataset.metric,
+        seed=seed,
+        group=group,
+        checkpoint=checkpoint,
+        on_epoch=on_epoch,
+    )
+    return _seed_result(seed, model, result), model
+
+
+def build_node_model(settings: Settings, graph: Data, num_outputs: int) -> NodeModel:
+    """The model of a run, with freshly drawn weights."""
+    edge_attr = graph.get("edge_attr")
+    return NodeModel(
+        graph.x.size(1) + (num_outputs if settings.labels else 0),
+        num_outputs,
+        edge_dim=None if edge_attr is None else edge_attr.size(1),
+        **{name: getattr(settings, name) for name in _OF_THE_MODEL},
+    )
+
+
+class Judge:
+    """Measures a model on the whole graph, without dropout, with all training labels shown if labels are used.
+
+    Args:
+        dataset: evaluates.
+        graph: as :func:`lcat.ogb.node_graph` makes it.
+        settings: ``labels`` and ``inference`` are used.
+        device: where to compute.
+    """
+
+    def __init__(self, dataset: OGBDataset, graph: Data, settings: Settings, device: torch.device) -> None:
+        self.dataset, self.settings, self.device = dataset, settings, device
+        # One graph for all evaluations, so that its edges are checked and sorted once.
+        self.graph = graph.to(device) if settings.inference == "whole" else graph
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """OGB's metric of the three parts, as ``train``, ``val`` and ``test``."""
+        logits = self.predict(model)
+        if not bool(torch.isfinite(logits).all()):
+            return {"train": 0.0, "val": 0.0, "test": 0.0}
+        names = {"train": "train", "valid": "val", "test": "test"}
+        return {name: self.dataset.evaluate(logits, part) for part, name in names.items()}
+
+    @torch.no_grad()
+    def predict(self, model: Any) -> Tensor:
+        """Logits of all nodes."""
+        graph, x = self.graph, self.graph.x
+        model.eval()
+        if self.settings.labels:
+            x = label_features(x, graph.y, graph.train_mask, _num_outputs(self.dataset))
+        if self.settings.inference == "whole":
+            logits: Tensor = model(x, graph.edge_index, graph.get("edge_attr"))
+            return logits
+        return layerwise_inference(
+            model, model.enter_in_blocks(x), graph.edge_index, device=self.device,
+            **model.edge_inputs(graph.get("edge_attr")),
+        )  # fmt: skip
+
+
+def _num_outputs(dataset: OGBDataset) -> int:
+    return dataset.num_classes if dataset.metric == "acc" else dataset.num_tasks
+
+
+def _loss_of_classes(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """Sum of cross-entropies over the nodes that are learned, and how many they are."""
+    logits, y = batch.through(model)
+    return F.cross_entropy(logits, y, reduction="sum"), y.size(0)
+
+
+def _loss_of_tasks(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """The same of yes-or-no tasks, a mean over tasks."""
+    logits, y = batch.through(model)
+    return F.binary_cross_entropy_with_logits(logits, y, reduction="sum") / y.size(1), y.size(0)
+
+
+def _config(settings: Settings) -> MinibatchConfig:
+    same = ("epochs", "patience", "optimizer", "lr", "weight_decay", "scalar_lr", "schedule", "warmup", "clip_norm",
+            "eval_every", "accumulate", "compile")  # fmt: skip
+    return MinibatchConfig(autocast=settings.precision == "bf16", **{name: getattr(settings, name) for name in same})
+
+
+def _seed_result(seed: int, model: nn.Module, result: FitResult) -> SeedResult:
+    history = result.history
+    rows = zip(history.loss, history.train, history.val, history.test, strict=True)
+    return SeedResult(
+        seed=seed,
+        train=result.train,
+        valid=result.val,
+        test=result.test,
+        best_epoch=result.best_epoch + 1,
+        epochs=result.epochs,
+        seconds=result.seconds,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        lambdas=result.lambdas,
+        curve=[
+            {"epoch": epoch, "loss": loss, "train": train, "valid": valid, "test": test}
+            for epoch, (loss, train, valid, test) in enumerate(rows, start=1)
+            if not math.isnan(valid)
+        ],
+    )
+
+
+_OF_THE_MODEL = (
+    "layer", "layers", "hidden", "heads", "out_heads", "norm", "residual", "activation", "activation_first",
+    "linear_ends", "bias", "dropout", "attention_dropout", "input_dropout",
+)  # fmt: skip

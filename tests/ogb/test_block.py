@@ -1,0 +1,80 @@
+"""The block: mean and unbiased deviation, what the rules want, and stand-ins that do not pass for data."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+
+pytest.importorskip("ogb")
+
+from lcat.data import OGBDataset
+from lcat.ogb import SeedResult, block_text, default_settings, leaderboard_block
+
+
+def block_of(tests=(0.70, 0.72, 0.71), seeds=None, name="ogbn-arxiv", generated=None, **changes):
+    seeds = range(len(tests)) if seeds is None else seeds
+    results = [
+        SeedResult(seed, 0.9, test + 0.01, test, 3, 5, 1.0, 1234567) for seed, test in zip(seeds, tests, strict=True)
+    ]
+    dataset = OGBDataset(name, None, {}, 40, 1, "acc", None, generated)
+    settings = default_settings(name, **changes)
+    return leaderboard_block(dataset, settings, results, command="python x.py --layer gat", device=torch.device("cpu"))
+
+
+def test_mean_and_unbiased_deviation():
+    block = block_of()
+    assert block["test"]["mean"] == pytest.approx(0.71)
+    assert block["test"]["std"] == pytest.approx(0.01)  # divided by two, not by three
+    assert block["test"]["std"] == pytest.approx(torch.tensor([0.70, 0.72, 0.71]).std().item(), abs=1e-6)
+    assert block["valid"]["mean"] == pytest.approx(0.72)
+    json.dumps(block)
+
+
+def test_text_has_all_that_the_rules_want():
+    text = block_text(block_of())
+    assert "ogbn-arxiv, GAT (3 layers, 8 heads)" in text
+    assert re.search(r"test acc +0\.7100 ± 0\.0100\n", text)
+    assert re.search(r"validation acc +0\.7200 ± 0\.0100\n", text)
+    assert re.search(r"parameters +1,234,567\n", text)
+    assert re.search(r"command +python x\.py --layer gat\n", text)
+    for word in ("ogb 1.", "torch 2.", "hardware", "external data     none", "labels as input   no", "0, 1, 2"):
+        assert word in text
+    assert "GENERATED" not in text
+
+
+def test_stand_ins_are_marked_everywhere():
+    block = block_of(generated={"note": "made up"})
+    assert block["generated"] == {"note": "made up"}
+    assert "the data are generated" in block["not_a_submission"]
+    lines = block_text(block).splitlines()
+    assert lines[0] == lines[-1]
+    assert "GENERATED STAND-IN, NOT OGB'S DATA" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reasons"),
+    [
+        ({"tests": [0.7] * 10}, []),
+        ({"tests": [0.7] * 9}, ["10 seeds are wanted; these are 9"]),
+        ({"tests": [0.7] * 10, "seeds": range(1, 11)}, ["the seeds 0 .. 9 are wanted, or ones that were not fixed"]),
+        ({"tests": [0.7] * 3, "name": "ogbn-papers100M"}, []),
+        ({"tests": [0.7] * 10, "noise": 0.05}, ["the graph has 5% noise"]),
+    ],
+)
+def test_what_the_rules_still_want(arguments, reasons):
+    assert block_of(**arguments)["not_a_submission"] == reasons
+
+
+def test_one_seed_has_no_deviation():
+    block = block_of(tests=[0.7])
+    assert block["test"]["std"] is None
+    assert "0.7000 (one seed)" in block_text(block)
+
+
+def test_labels_as_input_are_named():
+    text = block_text(block_of(labels=True, layer="lcatv2"))
+    assert "L-CATv2 (3 layers, 8 heads) + labels" in text
+    assert "labels as input   training labels" in text

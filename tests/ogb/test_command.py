@@ -1,0 +1,87 @@
+"""``lcat ogb NAME``: the scripts' options, one line for what is wrong, light help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("ogb")
+pytest.importorskip("typer")
+
+from lcat import cli
+from lcat.ogb.command import parse_seeds
+from tests.data.ogb_support import shut_off
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    shut_off(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lcat", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capsys.readouterr()
+        return caught.value.code or 0, out, err
+
+    return call
+
+
+def test_trains_and_says_how_it_was_called(call, tmp_path):
+    options = ["--stand-in", "--data", "d", "--layer", "gcn", "--batching", "full", "--epochs", 2, "--seeds", 0]
+    code, out, _ = call("ogb", "arxiv", *options, "--quiet")
+    assert code == 0
+    assert "Written to lcat-ogb/arxiv-gcn" in out
+    block = json.loads((tmp_path / "lcat-ogb/arxiv-gcn/block.json").read_text())
+    assert block["command"] == f"lcat ogb arxiv {' '.join(map(str, options))} --quiet"
+    assert block["settings"]["epochs"] == 2
+
+
+def test_help(call):
+    code, out, _ = call("ogb", "proteins", "--help")
+    assert code == 0
+    assert "--fan-out" in out
+    assert "(default: 1200)" in " ".join(out.split())
+    for arguments in (["ogb"], ["ogb", "--help"]):
+        code, out, _ = call(*arguments)
+        assert code == 0
+        assert "NAME" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["arxvi"], ["NAME must be one of arxiv, ", "'arxvi'", "did you mean arxiv?"]),
+        (["arxiv", "--layer", "gta"], ["--layer", "'gta'"]),
+        (["mag", "--epochs", "0"], ["--epochs must be 1 or more; got 0"]),
+        (["ogbn_arxiv", "--colour", "red"], ["--colour"]),
+    ],
+)
+def test_bad_input_is_one_line(arguments, words, call):
+    code, out, err = call("ogb", *arguments)
+    assert (code, out) == (2, "")
+    [line] = err.splitlines()
+    for word in words:
+        assert word in line
+
+
+def test_help_stays_light():
+    script = (
+        "import sys; sys.argv = ['lcat', 'ogb', '--help']\n"
+        "from lcat import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit: pass\n"
+        "print('HEAVY', [name for name in ('torch', 'ogb', 'pandas', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
+
+
+def test_seeds():
+    assert parse_seeds("0-9") == list(range(10))
+    assert parse_seeds("3") == [3]
+    assert parse_seeds("7,0-2") == [7, 0, 1, 2]

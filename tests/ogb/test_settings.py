@@ -1,0 +1,67 @@
+"""Settings say what they take; protocols are settings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+pytest.importorskip("ogb")
+
+from lcat.ogb import PROTOCOLS, Settings, SettingsError, default_settings
+
+
+@pytest.mark.parametrize("dataset", PROTOCOLS)
+def test_protocols_are_settings(dataset):
+    settings = default_settings(dataset)
+    assert settings.dataset == dataset
+    assert settings.labels is False
+    assert settings.heads == 8
+    assert default_settings(dataset, lr=0.5, layer=None) == dataclasses.replace(settings, lr=0.5)
+
+
+def test_protocols_are_the_published_ones():
+    arxiv, products = default_settings("ogbn-arxiv"), default_settings("ogbn-products")
+    mag, proteins = default_settings("ogbn-mag"), default_settings("ogbn-proteins")
+    assert (arxiv.layers, arxiv.hidden, arxiv.dropout, arxiv.lr, arxiv.epochs) == (3, 256, 0.25, 0.01, 50)
+    assert (arxiv.batching, arxiv.batch_size, arxiv.walk_length, arxiv.walk_steps) == ("walk", 20_000, 3, 30)
+    assert (mag.layers, mag.hidden, mag.dropout, mag.lr, mag.epochs) == (2, 256, 0.5, 0.01, 100)
+    assert (mag.batching, mag.batch_size, mag.fan_out) == ("neighbor", 20_000, 10)
+    assert (products.layers, products.hidden, products.lr, products.batch_size) == (3, 128, 0.001, 256)
+    assert (proteins.layers, proteins.hidden, proteins.norm, proteins.epochs) == (6, 64, "batch", 1200)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"layer": "gta"}, r"layer must be one of gcn, gat, .*; got 'gta'"),
+        ({"heads": 7}, r"hidden must be a multiple of heads \(7\); got 256"),
+        ({"epochs": 0}, "epochs must be 1 or more; got 0"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\); got 1\.0"),
+        ({"lr": 0.0}, r"lr must be positive; got 0\.0"),
+        ({"fan_out": 0}, "fan_out must be 1 or more, or -1 for all; got 0"),
+        ({"noise": -0.1}, "noise must be 0 or more"),
+        ({"label_rate": 1.0}, "label_rate must be between 0 and 1"),
+        ({"optimizer": "adamm"}, "optimizer must be one of adam, adamw"),
+        ({"warmup": 50}, r"warmup must be less than epochs \(50\); got 50"),
+        ({"patience": 0}, "patience must be 1 or more"),
+        ({"batching": "some"}, "batching must be one of full, neighbor, walk"),
+    ],
+)
+def test_bad_settings_are_told(change, words):
+    with pytest.raises(SettingsError, match=words):
+        default_settings("ogbn-arxiv", **change)
+
+
+def test_gcn_has_no_heads_to_divide():
+    assert default_settings("ogbn-arxiv", layer="gcn", heads=7).hidden == 256
+
+
+def test_every_setting_says_what_it_is():
+    for spec in dataclasses.fields(Settings):
+        assert spec.name == "dataset" or len(spec.metadata["help"]) > 4
+
+
+def test_no_protocol_for_other_names():
+    with pytest.raises(SettingsError, match=r"dataset must be one of ogbn-arxiv, .*; got 'ogbn-arxvi'"):
+        default_settings("ogbn-arxvi")
