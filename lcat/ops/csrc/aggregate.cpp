@@ -22,6 +22,7 @@ struct Aggregate {
   template <class Shape>
   void run(const Shape& shape, int chunk) const {
     const int64_t row_width = heads * width, last = pointer[rows];
+    if (is_plain(shape)) return run_plain(shape, chunk);
     const int most = block_length<T>(row_width);
     const int64_t ahead = prefetch_distance<T>(row_width);
     const Upcoming<T> soon{x, row_width, other, last};
@@ -51,6 +52,49 @@ struct Aggregate {
           add_weighted_rows<false>(shape, gathered.at, n, heads, weights.get(), sum, meanwhile);
         }
       }
+    }
+  }
+
+  // Rows short enough for their sum to stay in registers, and no weight an edge: the sums of GCN, and those that L-CAT
+  // takes of its scores. A block of gathered pointers would cost more than the rows.
+  static constexpr int kMostVectors = 8;
+
+  template <class Shape>
+  bool is_plain(const Shape&) const {
+    return weight == nullptr && width <= (Shape::kCount > 0 ? kMostVectors : 1) * Shape::Lanes;
+  }
+
+  template <class Shape>
+  void run_plain(const Shape& shape, int chunk) const {
+    using V = typename Shape::V;
+    constexpr int kVectors = Shape::kCount > 0 ? Shape::kCount : 1;
+    const int64_t last = pointer[rows], ahead = prefetch_distance<T>(width);
+    const Range range = rows_of_chunk(pointer, rows, chunk);
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      V sums[kVectors] = {}, others[kVectors] = {};
+      const auto add = [&](int64_t slot, V* into) __attribute__((always_inline)) {
+        const T* row = x + other[slot] * width;
+        prefetch_row(x + other[std::min(slot + ahead, last - 1)] * width, width);
+        const V factor = splat<Shape::Lanes>(source_scale ? source_scale[other[slot]] : T(1));
+        if constexpr (Shape::kCount > 0) {
+          int v = 0;
+          shape.each([&](auto load, auto, int64_t f) __attribute__((always_inline)) { into[v++] += load(row + f) * factor; });
+        } else {  // one vector, most often a partial one
+          into[0] += Partial<Shape::Lanes, T>::load(row, int(width)) * factor;
+        }
+      };
+      int64_t slot = pointer[i];
+      for (; slot + 2 <= pointer[i + 1]; slot += 2) {
+        add(slot, sums);
+        add(slot + 1, others);
+      }
+      if (slot < pointer[i + 1]) add(slot, sums);
+      const V own = splat<Shape::Lanes>(target_scale ? target_scale[i] : T(1));
+      int v = 0;
+      shape.each([&](auto, auto store, int64_t f) __attribute__((always_inline)) {
+        store(out + i * width + f, (sums[v] + others[v]) * own);
+        ++v;
+      });
     }
   }
 

@@ -33,7 +33,7 @@ int block_length(int64_t width) {
 template <class T_, int Lanes_, int Count, bool Ragged>
 struct HeadShape {
   using T = T_;
-  static constexpr int Lanes = Lanes_;
+  static constexpr int Lanes = Lanes_, kCount = Count;
   using V = Vector<T, Lanes>;
   int64_t width;
 
