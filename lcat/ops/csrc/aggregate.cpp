@@ -61,7 +61,7 @@ struct Aggregate {
 
   template <class Shape>
   bool is_plain(const Shape&) const {
-    return weight == nullptr && width <= (Shape::kCount > 0 ? kMostVectors : 1) * Shape::Lanes;
+    return weight == nullptr && heads == 1 && width <= (Shape::kCount > 0 ? kMostVectors : 1) * Shape::Lanes;
   }
 
   template <class Shape>
