@@ -7,6 +7,8 @@ from lcat.data.catalogue import CATALOGUE, DatasetSpec, dataset_table
 from lcat.data.csbm import csbm, csbm_distance
 from lcat.data.csc import CSCGraph
 from lcat.data.datasets import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
+from lcat.data.feature_file import FeatureFile
+from lcat.data.feature_store import FileFeatureStore, FileGraphStore, open_stores
 from lcat.data.files import from_data, load_file
 from lcat.data.folds import fold_numbers, fold_split, nested_split
 from lcat.data.loader import NodeBatchLoader, neighbor_loader
@@ -25,6 +27,9 @@ __all__ = [
     "DataError",
     "DatasetSpec",
     "DatasetUnavailable",
+    "FeatureFile",
+    "FileFeatureStore",
+    "FileGraphStore",
     "NodeBatchLoader",
     "NodeDataset",
     "OGBDataset",
@@ -53,6 +58,7 @@ __all__ = [
     "noisy_edges",
     "noisy_features",
     "ogb_names",
+    "open_stores",
     "partition_loader",
     "partition_nodes",
     "random_split",

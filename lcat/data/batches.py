@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,9 +84,13 @@ class SeedBatches(Sampler[SeedBatch]):
 
     def start_at(self, epoch: int, batch: int = 0) -> None:
         """What the next iteration runs over: an epoch, without its first ``batch`` batches."""
+        self.check_place(epoch, batch)
+        self._next = (epoch, batch)
+
+    def check_place(self, epoch: int, batch: int) -> None:
+        """Raise ValueError for a place where no iteration can start."""
         if epoch < 0 or not 0 <= batch <= len(self):
             raise ValueError(f"an epoch has {len(self)} batches; got epoch {epoch}, batch {batch}")
-        self._next = (epoch, batch)
 
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[SeedBatch]:
         """The batches of one epoch, from number ``batch`` on."""
@@ -105,6 +110,17 @@ class SeedBatches(Sampler[SeedBatch]):
         epoch, batch = self._next
         self._next = (epoch + 1, 0)
         yield from self.epoch(epoch, batch)
+
+
+def one_epoch(loader: Iterable[Any], batches: SeedBatches, epoch: int, batch: int) -> Iterator[Any]:
+    """One epoch of the loader over these batches, whatever it is asked for before the first batch is taken."""
+    batches.check_place(epoch, batch)
+
+    def run() -> Iterator[Any]:
+        batches.start_at(epoch, batch)
+        yield from loader
+
+    return run()
 
 
 def mixed(*parts: int | str) -> int:

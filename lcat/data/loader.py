@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import BaseSampler, NeighborSampler
 
-from lcat.data.batches import SeedBatch, SeedBatches
+from lcat.data.batches import SeedBatch, SeedBatches, one_epoch
 from lcat.data.sampler import TorchNeighborSampler
 
 __all__ = ["NodeBatchLoader", "neighbor_loader"]
@@ -83,8 +83,7 @@ class NodeBatchLoader(NodeLoader):
 
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[Any]:
         """One epoch, from its batch number ``batch`` on."""
-        self.batches.start_at(epoch, batch)
-        return iter(self)
+        return one_epoch(self, self.batches, epoch, batch)
 
     def collate_fn(self, index: Any) -> Any:
         """The sample of one batch."""

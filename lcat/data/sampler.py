@@ -13,6 +13,7 @@ from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSampler
 from lcat.data._numbering import TABLE_LIMIT, SortedNumbering, TableNumbering
 from lcat.data._pick import pick_slots
 from lcat.data.csc import CSCGraph
+from lcat.data.feature_store import FileGraphStore
 
 __all__ = ["TorchNeighborSampler"]
 
@@ -256,22 +257,29 @@ def _edges_of(store: Any, name: str) -> Any:
 
 
 def _read_store(store: GraphStore) -> tuple[dict[EdgeType, CSCGraph], dict[NodeType, int]]:
-    attributes = store.get_all_edge_attrs()
-    sizes = {attribute.edge_type: attribute.size for attribute in attributes}
-    if not sizes or any(size is None for size in sizes.values()):
-        raise ValueError("the graph store must hold edges, and state their size=(sources, targets)")
-    typed = all(relation is not None for relation in sizes)
-    rows, pointers, edges = store.csc()
-    if not typed:
-        size = next(iter(sizes.values()))
-        return {_ORDINARY: CSCGraph(pointers, rows, size[0], edges)}, {None: size[1]}
+    # Of our own store the edges' own numbers are kept, which PyG's interface does not tell.
+    graphs = dict(store.graphs) if isinstance(store, FileGraphStore) else _convert(store)
+    if not graphs:
+        raise ValueError("the graph store holds no edges: put some in")
+    if None in graphs:
+        return _read_graphs(graphs[None])
     counts: dict[NodeType, int] = {}
-    for (source, _, target), size in sizes.items():
-        counts |= {source: size[0], target: size[1]}
-    return {
-        relation: CSCGraph(pointers[relation], rows[relation], sizes[relation][0], edges[relation])
-        for relation in sizes
-    }, counts
+    for (source, _, target), graph in graphs.items():
+        counts |= {source: graph.num_sources, target: graph.num_targets}
+    return graphs, counts
+
+
+def _convert(store: GraphStore) -> dict[Any, CSCGraph]:
+    """The relations of any of PyG's graph stores; an ordinary graph under None."""
+    sizes = {attribute.edge_type: attribute.size for attribute in store.get_all_edge_attrs()}
+    if any(size is None for size in sizes.values()):
+        raise ValueError("the graph store must state the number of nodes: put edges with size=(sources, targets)")
+    if not sizes:
+        return {}
+    rows, pointers, edges = store.csc()
+    if None in sizes:
+        return {None: CSCGraph(pointers, rows, sizes[None][0], edges)}
+    return {kind: CSCGraph(pointers[kind], rows[kind], size[0], edges[kind]) for kind, size in sizes.items()}
 
 
 def _read_fanouts(

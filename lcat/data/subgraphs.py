@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import ClusterData
 
 from lcat.data._partition import grown_parts
-from lcat.data.batches import SeedBatch, SeedBatches, mixed
+from lcat.data.batches import SeedBatch, SeedBatches, mixed, one_epoch
 from lcat.data.csc import CSCGraph
 
 __all__ = ["SeededLoader", "SubgraphLoader", "partition_loader", "partition_nodes", "random_walk_loader"]
@@ -65,8 +65,7 @@ class SubgraphLoader(DataLoader):
 
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[Any]:
         """One epoch, from its batch number ``batch`` on."""
-        self.batches.start_at(epoch, batch)
-        return iter(self)
+        return one_epoch(self, self.batches, epoch, batch)
 
     def _collate(self, batch: SeedBatch) -> Any:
         subgraph = self.cut(torch.unique(self.choose(batch)))

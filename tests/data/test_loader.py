@@ -40,6 +40,9 @@ def test_epochs_differ_and_repeat(data):
     assert seen(second) == seen(first), "after epoch 2 comes epoch 3"
     assert seen(neighbor_loader(data, [3, 2], batch_size=50, shuffle=True, seed=8, backend="torch")) != epochs[0]
     assert seen(second.epoch(1, batch=1)) == epochs[1][1:]
+    # Two epochs at a time, asked for before either is begun.
+    pairs = list(zip(second.epoch(2), second.epoch(0), strict=True))
+    assert [seen(part) for part in zip(*pairs, strict=True)] == [epochs[2], epochs[0]]
 
 
 @pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
+import shutil
 
 import pytest
 import torch
@@ -249,6 +250,17 @@ def test_bfloat16_and_compile(data):
     assert half.history.loss == pytest.approx(plain.history.loss, abs=0.05)
     _, compiled = run(data, MinibatchConfig(epochs=2, lr=0.02, compile="eager"), model_class=GCN)
     assert compiled.history.loss == pytest.approx(plain.history.loss[:2], abs=1e-5)
+
+
+@pytest.mark.long
+def test_compiled_by_inductor(data):
+    """Batches of varying sizes through torch's own compiler."""
+    if shutil.which("g++") is None:
+        pytest.skip("needs a C++ compiler")
+    _, plain = run(data, MinibatchConfig(epochs=2, lr=0.02))
+    torch.use_deterministic_algorithms(False)
+    _, compiled = run(data, MinibatchConfig(epochs=2, lr=0.02, compile=True))
+    assert compiled.history.loss == pytest.approx(plain.history.loss, rel=0.2)  # dropout draws in another order
 
 
 def test_a_loss_that_is_not_finite_never_reaches_the_weights(data):
