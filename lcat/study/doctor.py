@@ -27,6 +27,8 @@ _PACKAGES = (
     ("matplotlib", "figures of lcat study", "pip install 'lcat-gnn[study]'"),
     ("scipy", "data sets of PyG", "pip install 'lcat-gnn[study]'"),
     ("pandas", "data sets of PyG", "pip install 'lcat-gnn[study]'"),
+    ("optuna", "searches of lcat study", "pip install 'lcat-gnn[search]'"),
+    ("ray", "lcat study on clusters", "pip install 'lcat-gnn[ray]'"),
     ("ogb", "OGB data sets", "pip install 'lcat-gnn[ogb]'"),
     ("torch-scatter", "segment kernels on GPUs without Triton", "pip install --no-build-isolation torch-scatter"),
     ("triton", "fused GPU kernels", "comes with CUDA builds of torch on Linux"),

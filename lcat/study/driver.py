@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from lcat.data import NodeDataset
 from lcat.study.cell import Cell
 from lcat.study.engines import Engine, Finished, Note, Progress, make_engine
 from lcat.study.engines.inline import InlineEngine
-from lcat.study.estimate import Estimate
+from lcat.study.estimate import Estimate, kind_of
 from lcat.study.explain import PlanError, explain
 from lcat.study.journal import Journal
 from lcat.study.lock import StudyLock
@@ -24,6 +25,7 @@ from lcat.study.resume import open_study
 from lcat.study.schedule import FixedSchedule, Schedule
 from lcat.study.settings import Budget, RunSettings
 from lcat.study.sources import Sources
+from lcat.study.splits import SplitFolder
 from lcat.study.store import Store
 from lcat.study.study import Study
 
@@ -147,6 +149,8 @@ class _Driver:
         self._plan, self._folder, self._store, self._settings, self._own = plan, folder, store, settings, own
         self._statuses = store.statuses()
         self._on_status = on_status
+        root = Path(settings.data) if settings.data is not None else None
+        self._sources = Sources(root, self._own, plan.metric, SplitFolder(folder / "splits"))
         self._schedule = self._make_schedule(retry_failed)
         self._running: dict[str, Cell] = {}
         self._estimate = Estimate()
@@ -156,7 +160,7 @@ class _Driver:
 
     def run(self) -> Outcome:
         left = self._schedule.left()
-        self._sources().prepare(tuple(dict.fromkeys(cell.dataset for cell in left)))
+        self._sources.prepare(tuple(dict.fromkeys(dataset for dataset, _, _ in left)))
         self._tell(None)
         try:
             journal = Journal(self._folder)
@@ -165,7 +169,7 @@ class _Driver:
         engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._folder / "splits")
         if isinstance(engine, InlineEngine):
             engine.on_progress = self._tell
-        journal.write("begin", engine=self._settings.engine, left=len(left), done=len(self._statuses))
+        journal.write("begin", engine=self._settings.engine, left=left.total(), done=len(self._statuses))
         try:
             detail = self._loop(engine, journal)
             journal.write("end", reason="budget" if detail else "complete")
@@ -196,7 +200,7 @@ class _Driver:
                 return spent
             cell = self._schedule.next()
             if cell is None:
-                return ""
+                return self._schedule.spent
             self._running[cell.key] = cell
             journal.write("submit", key=cell.key)
             engine.submit(cell)
@@ -218,18 +222,19 @@ class _Driver:
 
     def _tell(self, event: Finished | Progress | Note | None, slots: int = 1) -> None:
         if self._on_status is not None:
-            cells = [*self._schedule.left(), *self._running.values()]
+            kinds = self._schedule.left() + Counter(map(kind_of, self._running.values()))
             failed = sum(status == "failed" for status in self._statuses.values())
             total = max(self._schedule.total, len(self._statuses))
-            seconds = self._estimate.left(cells, slots)
+            seconds = self._estimate.left(kinds, slots)
             self._on_status(Status(len(self._statuses), failed, total, seconds, event))
 
     def _make_schedule(self, retry_failed: bool) -> Schedule:
-        return FixedSchedule(self._plan.cells(), self._statuses, retry_failed=retry_failed)
+        if self._plan.search is None:
+            return FixedSchedule(self._plan.cells(), self._statuses, retry_failed=retry_failed)
+        from lcat.study.search import SearchSchedule
 
-    def _sources(self) -> Sources:
-        root = Path(self._settings.data) if self._settings.data is not None else None
-        return Sources(root, self._own, self._plan.metric)
+        self._sources.prepare(self._plan.datasets)
+        return SearchSchedule(self._plan, self._store, self._sources, retry_failed=retry_failed)
 
     def _outcome(self, spent: str) -> Outcome:
         failed = sum(status == "failed" for status in self._statuses.values())
@@ -238,7 +243,7 @@ class _Driver:
             ran=self._ran,
             done=len(self._statuses) - failed,
             failed=failed,
-            left=len(self._schedule.left()),
+            left=self._schedule.left().total(),
             reason="budget" if spent else "complete",
             detail=spent,
         )

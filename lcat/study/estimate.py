@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lcat.study.cell import Cell
 from lcat.study.engines.base import CellRunner, Setup
+from lcat.study.hyper import HyperParameters
 from lcat.study.result import CellResult
 
-__all__ = ["Estimate", "calibrate"]
+__all__ = ["Estimate", "Kind", "calibrate", "kind_of"]
+
+#: What the time of a cell goes by: data set, layer and settings.
+Kind = tuple[str, str, HyperParameters]
+
+
+def kind_of(cell: Cell) -> Kind:
+    """Data set, layer and settings."""
+    return cell.dataset, cell.layer, cell.hyper
 
 
 @dataclass
@@ -29,8 +38,8 @@ class Estimate:
 
     def add(self, cell: Cell, seconds: float) -> None:
         """A cell took so long."""
-        for kind in _kinds(cell):
-            entry = self._sums.setdefault(kind, [0.0, 0.0])
+        for like in _wider(kind_of(cell)):
+            entry = self._sums.setdefault(like, [0.0, 0.0])
             entry[0] += seconds
             entry[1] += 1
 
@@ -42,24 +51,27 @@ class Estimate:
 
     def seconds(self, cell: Cell) -> float | None:
         """Of one cell; ``None`` before anything is known."""
-        for kind in _kinds(cell):
-            if kind in self._sums:
-                total, count = self._sums[kind]
+        return self._of(kind_of(cell))
+
+    def _of(self, kind: Kind) -> float | None:
+        for like in _wider(kind):
+            if like in self._sums:
+                total, count = self._sums[like]
                 return total / count
         return None
 
     def knows(self, cell: Cell) -> bool:
         """A cell of the same data set and layer has finished."""
-        return _kinds(cell)[1] in self._sums
+        return (cell.dataset, cell.layer) in self._sums
 
-    def left(self, cells: Iterable[Cell], slots: int) -> float | None:
-        """Seconds until all ``cells`` are done with ``slots`` at a time; ``None`` before anything is known."""
+    def left(self, kinds: Mapping[Kind, int], slots: int) -> float | None:
+        """Seconds until so many cells of each kind are done with ``slots`` at a time; ``None`` if nothing is known."""
         total, longest = 0.0, 0.0
-        for cell in cells:
-            seconds = self.seconds(cell)
+        for kind, count in kinds.items():
+            seconds = self._of(kind)
             if seconds is None:
                 return None
-            total, longest = total + seconds, max(longest, seconds)
+            total, longest = total + count * seconds, max(longest, seconds)
         return max(total / slots, longest)
 
 
@@ -114,10 +126,5 @@ def _shortened(cell: Cell, epochs: int) -> Cell:
     return cell.model_copy(update={"hyper": cell.hyper.model_copy(update={"epochs": epochs, "warmup": 0})})
 
 
-def _kinds(cell: Cell) -> tuple[tuple[Any, ...], ...]:
-    return (
-        (cell.dataset, cell.layer, cell.hyper),
-        (cell.dataset, cell.layer),
-        (cell.dataset,),
-        (),
-    )
+def _wider(kind: Kind) -> tuple[tuple[Any, ...], ...]:
+    return kind, kind[:2], kind[:1], ()

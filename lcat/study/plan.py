@@ -20,7 +20,7 @@ from lcat.study.settings import Budget, NoisePlan, RunSettings, SearchPlan, chec
 from lcat.study.sources import check_name
 from lcat.study.splits import SplitRule
 
-__all__ = ["PlanError", "StudyPlan", "demo_plan", "make_plan"]
+__all__ = ["PlanError", "StudyPlan", "check_hyper", "demo_plan", "make_plan"]
 
 #: More cells than this are a slip of the keyboard.
 _MOST_CELLS = 1_000_000
@@ -152,7 +152,7 @@ class StudyPlan(BaseModel):
         for dataset, layer in self.pairs():
             self.choices(dataset)  # looks for files of splits
             for hyper in self.hypers(dataset, layer):
-                _check_hyper(dataset, layer, hyper)
+                check_hyper(dataset, layer, hyper)
         return self
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -232,7 +232,12 @@ def demo_plan(seeds: int = 3, overrides: Overrides | None = None) -> StudyPlan:
     )
 
 
-def _check_hyper(dataset: str, layer: str, hyper: HyperParameters) -> None:
+def check_hyper(dataset: str, layer: str, hyper: HyperParameters) -> None:
+    """Settings that fit each on its own may not fit together.
+
+    Raises:
+        ValueError: with both of them.
+    """
     if LAYERS[layer].attention and hyper.depth > 1 and hyper.hidden % hyper.heads:
         raise ValueError(
             f"hidden is the width of all heads together and must be a multiple of heads; got hidden {hyper.hidden} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.table import Table
 from lcat.study.cell import Cell
 from lcat.study.engines import Setup
 from lcat.study.engines.base import cores, devices
-from lcat.study.estimate import Estimate, calibrate
+from lcat.study.estimate import Estimate, Kind, calibrate, kind_of
 from lcat.study.plan import StudyPlan
 from lcat.study.sources import Sources
 from lcat.study.store import STORE_NAME, Store
@@ -66,34 +67,45 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0) -> Preview:
         lcat.data.DataError: if a data set cannot be had.
         StoreError: if the folder holds a store that cannot be read.
     """
-    estimate, statuses = Estimate(), {}
+    estimate, statuses, ran = Estimate(), {}, Counter[tuple[str, str]]()
     if (folder / STORE_NAME).is_file():
         with Store(folder) as store:
             statuses = store.statuses()
-            estimate.add_results(store.results())
+            results = list(store.results())
+        estimate.add_results(results)
+        ran.update((result.cell.dataset, result.cell.layer) for result in results)
     known = len(estimate)
     searched = plan.search is not None
     cells = plan.model_copy(update={"search": None}).cells()
     trials = plan.search.trials if plan.search is not None else 1
-    left = [cell for cell in cells if cell.key not in statuses]
+    # A search tries its points on the graphs as they are, and the best of them under noise.
+    counts = {cell.key: trials if cell.noise.kind == "none" else 1 for cell in cells}
+    total = sum(counts.values())
+    left = [cell for cell in cells if searched or cell.key not in statuses]
     root = Path(plan.run.data) if plan.run.data is not None else None
     Sources(root, {}, plan.metric).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)))
     setup = Setup(data=root, metric=plan.metric, threads=plan.run.threads, device=plan.run.device)
     measured = calibrate(left, setup, estimate, limit)
     slots = _slots(plan)
-    seconds = estimate.left(left, slots)
+    kinds_left: Counter[Kind] = Counter()
+    for cell in left:
+        kinds_left[kind_of(cell)] += counts[cell.key]
+    seconds = estimate.left(kinds_left, slots)
+    if searched and seconds is not None:
+        seconds *= max(0, total - len(statuses)) / total
     kinds = []
     for dataset, layer in plan.pairs():
         mine = [cell for cell in cells if (cell.dataset, cell.layer) == (dataset, layer)]
-        done = sum(cell.key in statuses for cell in mine)
+        done = ran[dataset, layer] if searched else sum(cell.key in statuses for cell in mine)
         settings = trials if searched else len(plan.hypers(dataset, layer))
-        kinds.append((dataset, layer, settings, trials * len(mine), done, estimate.seconds(mine[0])))
+        mine_total = sum(counts[cell.key] for cell in mine)
+        kinds.append((dataset, layer, settings, mine_total, done, estimate.seconds(mine[0])))
     return Preview(
         cells=left,
-        total=trials * len(cells),
-        left=trials * len(left) if searched else len(left),
+        total=total,
+        left=max(0, total - len(statuses)) if searched else len(left),
         slots=slots,
-        seconds=None if seconds is None else trials * seconds,
+        seconds=seconds,
         basis=_basis(known, len(measured), searched),
         kinds=kinds,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 
 from lcat.study.cell import Cell
+from lcat.study.estimate import Kind, kind_of
 from lcat.study.result import CellResult
 
-__all__ = ["FixedSchedule", "Schedule"]
+__all__ = ["FixedSchedule", "Schedule", "is_settled"]
 
 
 class Schedule(ABC):
@@ -24,13 +25,18 @@ class Schedule(ABC):
         """The result of a cell that was handed out."""
 
     @abstractmethod
-    def left(self) -> list[Cell]:
-        """Cells that are not handed out yet, as far as they are known."""
+    def left(self) -> Counter[Kind]:
+        """How many cells of each kind are not handed out yet, as far as they are known."""
 
     @property
     @abstractmethod
     def total(self) -> int:
         """Number of cells of the whole study, finished ones included; of a search, its largest number."""
+
+    @property
+    def spent(self) -> str:
+        """What of its budget is used up, in words; nothing if nothing is."""
+        return ""
 
 
 class FixedSchedule(Schedule):
@@ -44,22 +50,35 @@ class FixedSchedule(Schedule):
 
     def __init__(self, cells: Iterable[Cell], statuses: Mapping[str, str], *, retry_failed: bool = False) -> None:
         cells = list(cells)
-        skip = {key for key, status in statuses.items() if status == "done" or not retry_failed}
         self._total = len(cells)
-        self._left = deque(cell for cell in cells if cell.key not in skip)
+        self._left = deque(cell for cell in cells if not is_settled(statuses.get(cell.key), retry_failed))
+        # Counted once: the time left is asked for after every cell.
+        self._kinds = Counter(kind_of(cell) for cell in self._left)
 
     def next(self) -> Cell | None:
         """The next cell of the plan."""
-        return self._left.popleft() if self._left else None
+        if not self._left:
+            return None
+        cell = self._left.popleft()
+        kind = kind_of(cell)
+        self._kinds[kind] -= 1
+        if not self._kinds[kind]:
+            del self._kinds[kind]
+        return cell
 
     def tell(self, result: CellResult) -> None:
         """Changes nothing: the cells are fixed."""
 
-    def left(self) -> list[Cell]:
+    def left(self) -> Counter[Kind]:
         """Cells that are not handed out yet."""
-        return list(self._left)
+        return self._kinds
 
     @property
     def total(self) -> int:
         """Number of cells of the plan."""
         return self._total
+
+
+def is_settled(status: str | None, retry_failed: bool) -> bool:
+    """A cell of this status is not run again."""
+    return status == "done" or (status == "failed" and not retry_failed)

@@ -39,6 +39,19 @@ _STEPS: tuple[str, ...] = (
     );
     CREATE TABLE histories (key TEXT PRIMARY KEY REFERENCES results (key), history BLOB NOT NULL);
     """,
+    # 2: searches
+    """
+    CREATE TABLE trials (
+        unit TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        dataset TEXT NOT NULL,
+        layer TEXT NOT NULL,
+        test_set TEXT NOT NULL,
+        params TEXT NOT NULL,
+        keys TEXT NOT NULL,
+        PRIMARY KEY (unit, number)
+    ) WITHOUT ROWID;
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)

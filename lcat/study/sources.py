@@ -84,7 +84,10 @@ class Sources:
         if self.splits is None:
             split = make_split(cell.split, dataset, cell.seed)
         else:
-            split = self.splits.get(cell.split, dataset, cell.seed, self.fingerprint(dataset))
+            graph = self.fingerprint(dataset)
+            if not cell.dataset.startswith("csbm:"):  # whose graphs go by the seed
+                self.splits.check_graph(cell.dataset, graph)
+            split = self.splits.get(cell.split, dataset, cell.seed, graph)
         noise = {"edges": noisy_edges, "features": noisy_features}.get(cell.noise.kind)
         if noise is not None:
             # The masks belong to the nodes, which noise leaves alone.

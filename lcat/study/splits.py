@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lcat.data import NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
+from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
 from lcat.study.cell import SplitChoice, digest
 from lcat.study.output import write_file
 
@@ -191,6 +191,29 @@ class SplitFolder:
         np.savez_compressed(content, **arrays)
         write_file(path, content.getvalue())
         return split
+
+    def check_graph(self, name: str, graph: str) -> None:
+        """Remember the graph of a data set when it is first seen; after that it must be the same one.
+
+        Args:
+            name: of the data set.
+            graph: its hash.
+
+        Raises:
+            lcat.data.DataError: if it is another one.
+        """
+        path = self.folder / f"{digest(name)}.graph"
+        try:
+            kept = path.read_text(encoding="ascii")
+        except FileNotFoundError:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_file(path, graph.encode())
+            return
+        if kept != graph:
+            raise DataError(
+                f"the data set {name} has changed since the study began (features, edges or labels), and old and new "
+                "results do not compare; put the old files back, or begin another study with --out"
+            )
 
 
 def split_hash(split: Split) -> str:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lcat.study.result import CellResult
 from lcat.study.schema import SCHEMA_VERSION, migrate
 from lcat.train import FitResult, History
 
-__all__ = ["STORE_NAME", "Store", "StoreError"]
+__all__ = ["STORE_NAME", "Store", "StoreError", "Trial"]
 
 #: Name of the file in the folder of a study.
 STORE_NAME = "study.sqlite"
@@ -49,6 +50,27 @@ _COLUMNS = [
     "device",
     "versions",
 ]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings that a search tried.
+
+    Attributes:
+        unit: name of the search.
+        number: in the search, from 0.
+        dataset, layer, test_set: what the search is for.
+        params: the settings that it chose.
+        keys: of the cells that measure them; empty if the settings do not fit together.
+    """
+
+    unit: str
+    number: int
+    dataset: str
+    layer: str
+    test_set: str
+    params: dict[str, Any]
+    keys: list[str]
 
 
 class StoreError(OSError):
@@ -169,6 +191,22 @@ class Store:
         rows = self._read("SELECT cell FROM cells ORDER BY position")
         return [Cell.model_validate_json(row[0]) for row in rows]
 
+    # trials of searches
+
+    def add_trial(self, trial: Trial, cells: Iterable[Cell]) -> None:
+        """Keep what a search tries next, and its cells, before any of them runs."""
+        rows = [(cell.key, cell.model_dump_json()) for cell in cells]
+        with self._transaction() as cursor:
+            cursor.executemany("INSERT OR IGNORE INTO cells (key, cell) VALUES (?, ?)", rows)
+            values = (trial.unit, trial.number, trial.dataset, trial.layer, trial.test_set)
+            texts = (json.dumps(trial.params), json.dumps(trial.keys))
+            cursor.execute("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, *texts))
+
+    def trials(self) -> list[Trial]:
+        """All trials, by search and number."""
+        rows = self._read("SELECT unit, number, dataset, layer, test_set, params, keys FROM trials ORDER BY 1, 2")
+        return [Trial(a, b, c, d, e, json.loads(params), json.loads(keys)) for a, b, c, d, e, params, keys in rows]
+
     # results
 
     def finish(self, result: CellResult) -> None:
@@ -228,18 +266,20 @@ class Store:
             history: with the curves of every epoch; without them ``fit.history`` is empty, which is much quicker.
             keys: of the cells wanted; all by default.
         """
-        wanted = None if keys is None else set(keys)
         versions = {row[0]: json.loads(row[1]) for row in self._read("SELECT id, facts FROM versions")}
         names = ", ".join(f"r.{name}" for name in _COLUMNS)
+        where: tuple[str, tuple[Any, ...]] = ("", ())
+        if keys is not None:
+            where = ("WHERE r.key IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),))
         curves = ("h.history", "LEFT JOIN histories h ON h.key = r.key") if history else ("NULL", "")
         rows = self._read(
-            f"SELECT c.cell, {curves[0]}, {names} FROM results r JOIN cells c ON c.key = r.key {curves[1]} "
-            "ORDER BY c.position"
+            f"SELECT c.cell, {curves[0]}, {names} FROM results r JOIN cells c ON c.key = r.key {curves[1]} {where[0]} "
+            "ORDER BY c.position",
+            where[1],
         )
         for cell, packed, *values in rows:
             row = dict(zip(_COLUMNS, values, strict=True))
-            if wanted is None or row["key"] in wanted:
-                yield self._result(Cell.model_validate_json(cell), packed, row, versions[row["versions"]])
+            yield self._result(Cell.model_validate_json(cell), packed, row, versions[row["versions"]])
 
     def _result(self, cell: Cell, packed: bytes | None, row: dict[str, Any], versions: dict[str, str]) -> CellResult:
         fit = None

@@ -109,6 +109,25 @@ class Study(Analysis):
 
         return lambda_frame(self.cell_results(history=True, keys=keys))
 
+    def trials(self) -> pd.DataFrame:
+        """One row a trial of a search: ``unit``, ``number``, ``dataset``, ``layer``, ``test_set``, ``validation`` (mean
+        over its cells, missing unless all of them are done), ``params.*``.
+        """
+        import pandas as pd
+
+        with Store(self.folder) as store:
+            found = {result.cell.key: result.fit.val for result in store.results() if result.fit is not None}
+            trials = store.trials()
+        rows = []
+        for trial in trials:
+            values = [found.get(key) for key in trial.keys]
+            whole = [value for value in values if value is not None]
+            row = {name: getattr(trial, name) for name in ("unit", "number", "dataset", "layer", "test_set")}
+            row["validation"] = sum(whole) / len(whole) if whole and len(whole) == len(values) else None
+            rows.append({**row, **{f"params.{name}": value for name, value in trial.params.items()}})
+        columns = ["unit", "number", "dataset", "layer", "test_set", "validation"]
+        return pd.DataFrame(rows, columns=None if rows else columns)
+
     def failures(self) -> pd.DataFrame:
         """One row a failed cell: ``key``, ``cell`` in words, ``error`` (last line), ``traceback``."""
         import pandas as pd

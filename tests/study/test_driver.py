@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -21,11 +22,12 @@ from lcat.study import (
     StoreError,
     Study,
     StudyBusy,
-    driver,
     run,
     run_study,
 )
+from lcat.study.engines import Setup
 from lcat.study.engines.base import CellRunner
+from lcat.study.estimate import Estimate, calibrate, kind_of
 from lcat.study.journal import JOURNAL_NAME
 from lcat.study.lock import StudyLock
 from lcat.study.store import STORE_NAME
@@ -299,17 +301,30 @@ def test_settings_of_the_run_are_checked(tmp_path):
 
 
 def test_estimates_look_at_the_likest_cells():
-    from lcat.study.estimate import Estimate
-
     estimate = Estimate()
     cells = plan_of(layers=["gcn", "gat"], seeds=2).cells()
-    assert estimate.left(cells, 1) is None
+    kinds = Counter(map(kind_of, cells))
+    assert estimate.left(kinds, 1) is None
     estimate.add(cells[0], 2.0)
-    assert estimate.left(cells, 1) == 8.0
+    assert estimate.left(kinds, 1) == 8.0
     estimate.add(cells[1], 4.0)
     assert [estimate.seconds(cell) for cell in cells] == [2.0, 4.0, 2.0, 4.0]
-    assert estimate.left(cells, 2) == 6.0
-    assert estimate.left(cells[:1], 2) == 2.0
+    assert estimate.left(kinds, 2) == 6.0
+    assert estimate.left({kind_of(cells[0]): 1}, 2) == 2.0
     other = plan_of(datasets=["csbm:hard,n=60"]).cells()[0]
     assert estimate.seconds(other) == 3.0
-    assert driver._spent(plan_of().budget, 10**9, 1e9) == ""
+
+
+def test_calibration_measures_every_data_set_first():
+    plan = plan_of(datasets=["csbm:easy,n=60", "csbm:hard,n=60"], layers=["gcn", "gat"], overrides={"epochs": 500})
+    estimate = Estimate()
+    measured = calibrate(plan.cells(), Setup(), estimate, limit=0.0)
+    assert [str(cell) for cell in measured] == ["gcn on csbm:easy,n=60, seed 0"]
+    measured = calibrate(plan.cells(), Setup(), estimate)
+    assert [(cell.dataset, cell.layer) for cell in measured] == [
+        ("csbm:hard,n=60", "gcn"),
+        ("csbm:easy,n=60", "gat"),
+        ("csbm:hard,n=60", "gat"),
+    ]
+    # 500 epochs take longer than the 8 that were run.
+    assert all(0.05 < estimate.seconds(cell) < 60 for cell in plan.cells())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -11,10 +12,13 @@ from lcat.study import (
     LAYERS,
     Cell,
     HyperParameters,
+    Noise,
     Overrides,
     PlanError,
+    SplitChoice,
     default_hyper_parameters,
     demo_plan,
+    load_plan,
     make_plan,
 )
 
@@ -68,6 +72,64 @@ def test_key_is_stable_and_depends_on_everything():
     assert len({cell.key, *(other.key for other in others)}) == 5
 
 
+def test_keys_of_before_splits_and_noise_are_still_good():
+    """A cell on its data set's own split without noise has the key that it had before there was anything else."""
+    cell = Cell(dataset="cora", layer="gcn", seed=0, hyper=HyperParameters())
+    plain = {"dataset": "cora", "layer": "gcn", "seed": 0, "hyper": HyperParameters().model_dump()}
+    assert cell.key == hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def test_config_keys_leave_out_seeds_and_folds_alone():
+    base = {"dataset": "cora", "layer": "gcn", "seed": 0, "hyper": HyperParameters()}
+    split = SplitChoice(rule="repeated:5x3", seed=1, repeat=0, fold=0)
+    cell = Cell(**base, split=split)
+    same = [
+        {"seed": 5},
+        {"split": split.model_copy(update={"fold": 3})},
+        {"split": split.model_copy(update={"repeat": 2})},
+    ]
+    other = [
+        {"split": split.model_copy(update={"seed": 2})},
+        {"split": SplitChoice(rule="kfold:5", seed=1)},
+        {"noise": Noise(kind="edges", level=0.1)},
+        {"hyper": HyperParameters(lr=1.0)},
+        {"layer": "gat"},
+        {"dataset": "photo"},
+    ]
+    assert {cell.model_copy(update=change).config_key for change in same} == {cell.config_key}
+    assert len({cell.config_key, *(cell.model_copy(update=change).config_key for change in other)}) == 7
+    assert len({cell.model_copy(update=change).key for change in [{}, *same, *other]}) == 10
+    assert cell.model_copy(update={"dataset": "photo"}).model_key == cell.model_key
+
+
+def test_grids_splits_and_noise_multiply():
+    plan = make_plan(
+        datasets=["cora", "photo"],
+        layers=["gcn", "gat"],
+        seeds=2,
+        split="repeated:3x2",
+        noise={"edges": [0, 0.1, 0.1], "features": [1]},
+        grid={"lr": [0.1, 0.01], "dropout": [0.2]},
+    )
+    cells = plan.cells()
+    assert len(cells) == len({cell.key for cell in cells}) == 2 * 2 * 2 * 6 * 3 * 2
+    assert {str(cell.noise) for cell in cells} == {"no noise", "noise on edges 0.1", "noise on features 1"}
+    assert {cell.hyper.dropout for cell in cells} == {0.2}
+    assert [cell.layer for cell in cells[:4]] == ["gcn", "gat", "gcn", "gat"]
+
+
+def test_a_grid_gives_a_layer_only_what_matters_to_it():
+    plan = make_plan(
+        datasets=["cora"], layers=["gcn", "gat", "lcat"], seeds=1, grid={"heads": [1, 8], "lambda1_init": [0.3, 0.6]}
+    )
+    count = {layer: sum(cell.layer == layer for cell in plan.cells()) for layer in plan.layers}
+    assert count == {"gcn": 1, "gat": 2, "lcat": 4}
+
+
+def test_a_search_plans_no_cells_yet():
+    assert make_plan(datasets=["cora"], layers=["gcn"], seeds=1, search={"space": {"lr": [0.1, 0.2]}}).cells() == []
+
+
 def test_demo_holds_the_four_regimes():
     plan = demo_plan()
     assert len(plan.datasets) == 4
@@ -102,6 +164,31 @@ def test_plans_are_frozen():
         ({"overrides": {"schedule": "cos"}}, ["overrides.schedule", "cosine", "'cos'"]),
         ({"overrides": {"norm": "group"}}, ["overrides.norm", "'batch'", "'group'"]),
         ({"overrides": {"width": 3}}, ["overrides.width", "not permitted", "3"]),
+        ({"overrides": {"hiden": 3}}, ["overrides.hiden", "did you mean hidden", "weight_decay"]),
+        ({"sedes": 3}, ["sedes", "did you mean seeds", "3"]),
+        ({"seeds": 0}, ["seeds", "1 at least", "got 0"]),
+        ({"seeds": "five"}, ["seeds", "'five'"]),
+        ({"split_seed": -1}, ["split_seed", "-1"]),
+        ({"noise": {"edges": [-0.1]}}, ["noise.edges", "0 or more", "-0.1"]),
+        ({"noise": {"nodes": [0.1]}}, ["noise.nodes", "edges, features"]),
+        ({"grid": {"lr": []}}, ["grid", "lr", "empty"]),
+        ({"grid": {"lr": [0.1, -1]}}, ["grid", "lr", "greater than 0", "-1"]),
+        ({"grid": {"lrr": [0.1]}}, ["grid", "'lrr'", "did you mean lr"]),
+        ({"grid": {"norm": ["none", "group"]}}, ["grid", "norm", "'batch'", "'group'"]),
+        ({"grid": {"optimizer": ["adamm"]}}, ["grid", "optimizer", "did you mean adam"]),
+        ({"grid": {"lr": [0.1]}, "overrides": {"lr": 0.2}}, ["grid and overrides both set lr"]),
+        ({"layers": ["gat"], "grid": {"hidden": [64, 30]}}, ["hidden 30", "heads 8", "gat on cora"]),
+        ({"grid": {"lr": [0.1]}, "search": {"space": {"dropout": [0.1]}}}, ["grid and search exclude each other"]),
+        ({"seeds": 10**6, "layers": ["gcn", "gat"]}, ["2,000,000 cells", "1,000,000"]),
+        ({"objectives": {"acuracy": 1}}, ["objectives", "'acuracy'", "did you mean accuracy"]),
+        ({"objectives": {"time": -1}}, ["objectives", "weight of time", "-1"]),
+        ({"objectives": {"time": 0}}, ["objectives", "above 0"]),
+        ({"metric": "f1"}, ["metric", "accuracy, roc-auc", "'f1'"]),
+        ({"budget": {"cells": 0}}, ["budget.cells", "got 0"]),
+        ({"budget": {"minutes": 3}}, ["budget.minutes", "cells, seconds, trials"]),
+        ({"run": {"engine": "process"}}, ["run.engine", "'processes'", "'process'"]),
+        ({"run": {"workers": 0}}, ["run.workers", "got 0"]),
+        ({"run": {"wokers": 2}}, ["run.wokers", "did you mean workers"]),
         ({"layers": ["gat"], "overrides": {"hidden": 30}}, ["hidden 30", "heads 8", "gat on cora"]),
         ({"overrides": {"epochs": 5, "warmup": 5}}, ["warmup 5", "epochs 5"]),
     ],
@@ -112,4 +199,61 @@ def test_refusals(change, words):
         make_plan(**settings)
     assert "\n" not in str(caught.value)
     for word in words:
+        assert word in str(caught.value)
+
+
+TOML = """
+datasets = ["cora"]
+layers = ["gcn", "lcat"]
+split = "stratified:5"
+
+[overrides]
+epochs = 7
+
+[noise]
+edges = [0.1]
+
+[budget]
+seconds = 60
+
+[objectives]
+accuracy = 1
+time = 0.25
+"""
+
+
+def test_a_plan_file_is_the_plan_that_its_keys_make(tmp_path):
+    (tmp_path / "plan.toml").write_text(TOML)
+    plan = load_plan(tmp_path / "plan.toml", {"seeds": 2, "overrides": {"lr": 0.5}})
+    assert plan == make_plan(
+        datasets=["cora"],
+        layers=["gcn", "lcat"],
+        seeds=2,
+        split="stratified:5",
+        overrides={"epochs": 7, "lr": 0.5},
+        noise={"edges": [0.1]},
+        budget={"seconds": 60},
+        objectives={"accuracy": 1, "time": 0.25},
+    )
+    assert len(load_plan(tmp_path / "plan.toml").seeds) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, ["there is no plan file"]),
+        ("datasets = [", ["is no TOML", "line 1"]),
+        ("layers = ['gcn']", ["datasets", "missing"]),
+        (TOML.replace("epochs", "epoks"), ["overrides.epoks", "did you mean epochs", "7"]),
+        (TOML + "[serach]\nspace = {}\n", ["serach", "did you mean search"]),
+        (TOML.replace("[0.1]", "0.1"), ["noise.edges", "0.1"]),
+    ],
+)
+def test_wrong_plan_files(tmp_path, text, words):
+    if text is not None:
+        (tmp_path / "plan.toml").write_text(text)
+    with pytest.raises(PlanError) as caught:
+        load_plan(tmp_path / "plan.toml")
+    assert "\n" not in str(caught.value)
+    for word in ["plan.toml", *words]:
         assert word in str(caught.value)

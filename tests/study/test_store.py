@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 
 import pytest
 
-from lcat.study import Store, StoreError, run
+from lcat.study import Store, StoreError, run, schema
 from lcat.study.codec import pack_history, unpack_history
-from lcat.study.store import STORE_NAME
+from lcat.study.store import STORE_NAME, Trial
 from tests.study.study_support import made_up, plan_of
 
 
@@ -147,3 +148,93 @@ def test_a_read_only_folder_can_be_read(tmp_path, killed):
             assert list(reader.results(history=True)) == RESULTS
     finally:
         tmp_path.chmod(0o755)
+
+
+# A store as version 1 wrote it, word for word; never to be changed.
+VERSION_1 = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE versions (id INTEGER PRIMARY KEY, facts TEXT NOT NULL UNIQUE);
+CREATE TABLE cells (position INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, cell TEXT NOT NULL);
+CREATE TABLE results (
+    key TEXT PRIMARY KEY REFERENCES cells (key),
+    status TEXT NOT NULL CHECK (status IN ('done', 'failed')),
+    error TEXT,
+    metric TEXT NOT NULL,
+    train REAL, val REAL, test REAL,
+    best_epoch INTEGER, epochs INTEGER, stopped TEXT, fit_seconds REAL, lambdas TEXT,
+    seconds REAL NOT NULL, peak_memory INTEGER, parameters INTEGER NOT NULL,
+    split_rule TEXT NOT NULL, train_nodes INTEGER NOT NULL, val_nodes INTEGER NOT NULL, test_nodes INTEGER NOT NULL,
+    split_hash TEXT NOT NULL, test_set TEXT NOT NULL,
+    started TEXT NOT NULL, finished TEXT NOT NULL, worker TEXT NOT NULL, device TEXT NOT NULL,
+    versions INTEGER NOT NULL REFERENCES versions (id),
+    CHECK ((status = 'done') = (error IS NULL))
+);
+CREATE TABLE histories (key TEXT PRIMARY KEY REFERENCES results (key), history BLOB NOT NULL);
+PRAGMA application_id = 1818452340;
+PRAGMA user_version = 1;
+"""
+
+
+def version_1(folder):
+    """A store of version 1 that holds :data:`RESULTS`."""
+    connection = sqlite3.connect(folder / STORE_NAME)
+    connection.executescript(VERSION_1)
+    connection.execute('INSERT INTO versions VALUES (1, \'{"torch": "2"}\')')
+    for result in RESULTS:
+        cell, fit = result.cell, result.fit
+        connection.execute("INSERT INTO cells (key, cell) VALUES (?, ?)", (cell.key, cell.model_dump_json()))
+        figures = (None,) * 8
+        if fit is not None:
+            figures = (fit.train, fit.val, fit.test, fit.best_epoch, fit.epochs, fit.stopped, fit.seconds)
+            figures = (*figures, json.dumps(fit.lambdas))
+        values = (cell.key, result.status, result.error, result.metric, *figures, result.seconds, result.peak_memory)
+        values = (*values, result.parameters, result.split_rule, *result.split_sizes, result.split_hash)
+        values = (*values, result.test_set, result.started, result.finished, result.worker, result.device, 1)
+        connection.execute(f"INSERT INTO results VALUES ({', '.join('?' * len(values))})", values)
+        if fit is not None:
+            connection.execute("INSERT INTO histories VALUES (?, ?)", (cell.key, pack_history(fit.history)))
+    connection.commit()
+    connection.close()
+
+
+def schema_of(folder):
+    with sqlite3.connect(folder / STORE_NAME) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
+    return [(name, " ".join(sql.split())) for name, sql in rows]
+
+
+def test_a_store_of_version_1_is_read_and_brought_up_to_date(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    version_1(tmp_path / "old")
+    before = (tmp_path / "old" / STORE_NAME).read_bytes()
+    with Store(tmp_path / "old") as reader:
+        assert list(reader.results(history=True)) == RESULTS
+        assert reader.trials() == []
+    assert (tmp_path / "old" / STORE_NAME).read_bytes() == before  # reading changes nothing
+    with Store(tmp_path / "old", write=True) as writer:
+        assert list(writer.results(history=True)) == RESULTS
+        more = made_up("cat", 7)
+        trial = Trial("u", 0, "cora", "cat", "t", {"lr": 0.1}, [more.cell.key])
+        writer.add_trial(trial, [more.cell])
+        writer.finish(more)
+    Store(tmp_path / "new", write=True).close()
+    assert [(n, s.replace("( ", "(").replace(" )", ")")) for n, s in schema_of(tmp_path / "old")] == [
+        (n, s.replace("( ", "(").replace(" )", ")")) for n, s in schema_of(tmp_path / "new")
+    ]
+    with Store(tmp_path / "old") as again:
+        assert list(again.results(history=True)) == [*RESULTS, more]
+        assert again.trials() == [trial]
+
+
+def test_a_migration_that_is_cut_off_leaves_the_old_version(tmp_path, monkeypatch):
+    version_1(tmp_path)
+    monkeypatch.setattr(schema, "_STEPS", (schema._STEPS[0], schema._STEPS[1] + "; CREATE TABLE meta (again)"))
+    with pytest.raises(StoreError, match="already exists"):
+        Store(tmp_path, write=True)
+    monkeypatch.undo()
+    with sqlite3.connect(tmp_path / STORE_NAME) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'trials'").fetchone() == (0,)
+    with Store(tmp_path, write=True) as store:
+        assert list(store.results(history=True)) == RESULTS

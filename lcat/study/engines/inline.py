@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 
 from lcat.study.cell import Cell
 from lcat.study.engines.base import CellRunner, Engine, Event, Finished, Progress, Setup
 from lcat.train import History
 
 __all__ = ["InlineEngine"]
+
+#: Seconds between two reports of progress.
+_INTERVAL = 0.2
 
 
 class InlineEngine(Engine):
@@ -22,7 +27,8 @@ class InlineEngine(Engine):
     def __init__(self, setup: Setup) -> None:
         self._runner = CellRunner(setup)
         self._queue: deque[Cell] = deque()
-        self.on_progress = lambda progress: None
+        self.on_progress: Callable[[Progress], None] = lambda progress: None
+        self._next = 0.0
 
     @property
     def slots(self) -> int:
@@ -44,4 +50,8 @@ class InlineEngine(Engine):
         self._queue.clear()
 
     def _report(self, cell: Cell, epoch: int, history: History) -> None:
-        self.on_progress(Progress(cell, epoch, cell.hyper.epochs, history.val[-1]))
+        # Drawing a bar takes longer than an epoch on a small graph.
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _INTERVAL
+            self.on_progress(Progress(cell, epoch, cell.hyper.epochs, history.val[-1]))
