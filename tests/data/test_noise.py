@@ -69,8 +69,8 @@ def test_self_loops_and_index_types_stay():
 def test_features_get_noise_of_the_level():
     data = csbm(n=400, seed=0)
     noise = noisy_features(data, 0.5, seed=1).x - data.x
-    assert abs(float(noise.std() / data.x.std()) - 0.5) < 0.01
-    assert abs(float(noise.mean())) < 0.01 * float(data.x.std())
+    assert abs(float(noise.std() / data.x.std()) - 0.5) < 0.03
+    assert abs(float(noise.mean())) < 0.03 * float(data.x.std())
     assert torch.equal(noisy_features(data, 0.5, seed=1).x, noisy_features(data, 0.5, seed=1).x)
     assert torch.equal(noisy_features(data, 0.5, 1).edge_index, data.edge_index)
 

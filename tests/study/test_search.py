@@ -160,7 +160,8 @@ def test_layers_get_the_settings_that_matter_to_them(tmp_path, untrained):
 @pytest.mark.parametrize("rule", ["own", "kfold:3", "repeated:3x2", "nested:3x2"])
 def test_no_node_that_validates_in_a_search_is_tested_in_it(tmp_path, untrained, rule):
     """Own data with one graph and another split for every seed: where pooling would leak."""
-    torch.save(csbm(n=60, seed=0).to_dict(), tmp_path / "mine.pt")
+    graph = csbm(n=60, seed=0)
+    torch.save({"x": graph.x, "edge_index": graph.edge_index, "y": graph.y}, tmp_path / "mine.pt")
     name = str(tmp_path / "mine.pt")
     whole = plan(datasets=[name], seeds=2, split=rule, search={**SEARCH, "trials": 2})
     study = run_study(whole, tmp_path / "out", engine="inline").study
