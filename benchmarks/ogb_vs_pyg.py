@@ -47,14 +47,16 @@ from lcat.train.distributed import Processes
 RESULTS = Path(__file__).parent / "results" / "ogb_vs_pyg.json"
 NODES, EDGES, FEATURES, CLASSES = 169_343, 1_166_243, 128, 40
 BEYOND = "peak_megabytes_beyond_data"
+# The second computes convolutions once more in the backward pass, to hold less.
+OURS = ("lcat", "lcat-recompute")
 RIVALS = ("gcn", "gat", "gatv2")
 LAYERS = (*RIVALS, "lcat", "lcatv2")
 
 
-def settings_of(layer: str, epochs: int) -> Settings:
+def settings_of(layer: str, epochs: int, recompute: bool = False) -> Settings:
     return Settings(
         dataset="ogbn-arxiv", layer=layer, layers=3, hidden=256, heads=8, norm="layer", residual="identity",
-        dropout=0.25, lr=0.01, epochs=epochs, batching="full",
+        dropout=0.25, lr=0.01, epochs=epochs, batching="full", recompute=recompute,
     )  # fmt: skip
 
 
@@ -154,10 +156,10 @@ def work(options: argparse.Namespace) -> None:
     """Numbers, times and memory of one contender."""
     torch.set_num_threads(options.threads)
     [layer], folder = options.layers, options.folder
-    dataset, settings = make_dataset(), settings_of(layer, options.epochs + 1)
+    dataset, settings = make_dataset(), settings_of(layer, options.epochs + 1, options.worker == "lcat-recompute")
     graph = graph_of(dataset, settings)
     torch.manual_seed(0)
-    ours = options.worker == "lcat"
+    ours = options.worker != "pyg"
     model = build_node_model(settings, graph, CLASSES) if ours else PyGModel(layer, settings.dropout)
     weights = folder / f"weights-{layer}.pt"
     if ours and not weights.exists():
@@ -193,10 +195,12 @@ def start(side: str, layer: str, allocator: str, options: argparse.Namespace, fo
 
 def check_numbers(layer: str, folder: Path) -> float:
     """Largest difference of logits and gradients, relative to the largest value of each."""
-    ours, theirs = (torch.load(folder / f"numbers-{layer}-{side}.pt", weights_only=True) for side in ("lcat", "pyg"))
+    theirs = torch.load(folder / f"numbers-{layer}-pyg.pt", weights_only=True)
     worst = 0.0
-    for name, value in theirs.items():
-        worst = max(worst, float((ours[name] - value).abs().max() / value.abs().max()))
+    for side in OURS:
+        ours = torch.load(folder / f"numbers-{layer}-{side}.pt", weights_only=True)
+        for name, value in theirs.items():
+            worst = max(worst, float((ours[name] - value).abs().max() / value.abs().max()))
     if not worst < 1e-3:
         raise SystemExit(f"{layer}: numbers differ by {worst:.2g}; no time is reported for wrong results")
     return worst
@@ -206,37 +210,35 @@ def check_numbers(layer: str, folder: Path) -> float:
 
 
 def summarise(modes: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Each ratio in the allocator mode less favourable to this library."""
     rows = []
-    for layer in RIVALS:
-        found = {}
-        for mode, layers in modes.items():
-            sides = layers.get(layer, {})
-            if any("epoch_seconds" not in sides.get(side, {}) for side in ("lcat", "pyg")):
-                continue
-            ours, theirs = sides["lcat"], sides["pyg"]
-            found[mode] = {
-                "times faster": theirs["epoch_seconds"] / ours["epoch_seconds"],
-                "share of the memory": ours["peak_megabytes"] / theirs["peak_megabytes"],
-                "share of the memory beyond data": ours["peak_megabytes_beyond_data"]
-                / theirs["peak_megabytes_beyond_data"],
-            }
-        if not found:
-            continue
-        for what, better in (
-            ("times faster", min),
-            ("share of the memory", max),
-            ("share of the memory beyond data", max),
-        ):
-            value = better(mode[what] for mode in found.values())
-            row = {"layer": layer, "what": what, "value": value, "modes": {mode: v[what] for mode, v in found.items()}}
+    for layer, contender in itertools.product(RIVALS, OURS):
+        found = {mode: ratios(layers.get(layer, {}), contender) for mode, layers in modes.items()}
+        found = {mode: values for mode, values in found.items() if values}
+        for what in ("times faster", "share of the memory", "share of the memory beyond data") if found else ():
+            speed = what == "times faster"
+            value = (min if speed else max)(values[what] for values in found.values())
+            row = {"layer": layer, "contender": contender, "what": what, "value": value}
+            row["modes"] = {mode: values[what] for mode, values in found.items()}
             if layer == "gat":
-                met = {"times faster": value >= 2, "share of the memory": value <= 0.25}
                 row |= {
-                    "target": "at least 2" if what == "times faster" else "at most 0.25",
-                    "met": met.get(what, value <= 0.25),
+                    "target": "at least 2" if speed else "at most 0.25",
+                    "met": value >= 2 if speed else value <= 0.25,
                 }
             rows.append(row)
     return rows
+
+
+def ratios(sides: dict[str, dict[str, Any]], contender: str) -> dict[str, float]:
+    """This library against PyG in one allocator mode; nothing where one of them did not finish."""
+    ours, theirs = sides.get(contender, {}), sides.get("pyg", {})
+    if "epoch_seconds" not in ours or "epoch_seconds" not in theirs:
+        return {}
+    return {
+        "times faster": theirs["epoch_seconds"] / ours["epoch_seconds"],
+        "share of the memory": ours["peak_megabytes"] / theirs["peak_megabytes"],
+        "share of the memory beyond data": ours[BEYOND] / theirs[BEYOND],
+    }
 
 
 def main() -> None:
@@ -258,7 +260,7 @@ def main() -> None:
         for layer in options.layers:
             with tempfile.TemporaryDirectory() as temporary:
                 folder = Path(temporary)
-                contenders = ("lcat", "pyg") if layer in RIVALS else ("lcat",)
+                contenders = (*OURS, "pyg") if layer in RIVALS else OURS
                 sides = {side: start(side, layer, allocator, options, folder) for side in contenders}
                 if layer in RIVALS and all("failed" not in side for side in sides.values()):
                     differences[layer] = check_numbers(layer, folder)
@@ -268,11 +270,11 @@ def main() -> None:
                     f"{found['epoch_seconds']:7.2f} s an epoch   {found['peak_megabytes'] / 1e3:6.2f} GB, "
                     f"{found['peak_megabytes_beyond_data'] / 1e3:6.2f} GB beyond data"
                 )
-                print(f"{allocator:<8}{layer:<8}{side:<5}{text}", flush=True)
+                print(f"{allocator:<8}{layer:<8}{side:<15}{text}", flush=True)
     summary = summarise(modes)
     for row in summary:
         target = f"   target {row['target']}: {'met' if row['met'] else 'MISSED'}" if "target" in row else ""
-        print(f"{row['layer']:<6}{row['what']:<34}{row['value']:6.3f}{target}")
+        print(f"{row['layer']:<6}{row['contender']:<15}{row['what']:<34}{row['value']:6.3f}{target}")
     versions = {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__, "torch": torch.__version__}
     result = {
         "command": "python benchmarks/ogb_vs_pyg.py",

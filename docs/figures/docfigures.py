@@ -8,9 +8,11 @@ from __future__ import annotations
 import html
 import io
 import itertools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 COLOURS = {"GCN": "#3f7fd6", "GAT": "#d9762b", "CAT": "#2a9a74", "L-CAT": "#9b5de0"}
 
@@ -22,6 +24,13 @@ _VARIABLES = {
     BACKGROUND: "var(--color-background-primary, #fff)",
 }
 _number = itertools.count()
+
+
+def results(name: str) -> dict[str, Any]:
+    """A results file of the benchmarks."""
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / name
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
 
 
 class Figure:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
-import subprocess
 from collections.abc import Sequence
 from datetime import date
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from lcat._version import __version__
 from lcat.data import OGBDataset
 from lcat.ogb.settings import Settings
+from lcat.ogb.surroundings import hardware, versions
 from lcat.ogb.training import SeedResult
 
 __all__ = ["banner", "block_text", "leaderboard_block"]
@@ -67,7 +62,7 @@ def leaderboard_block(
         "hardware": hardware(device, world_size),
         "versions": versions(),
         "date": date.today().isoformat(),
-        "not_a_submission": _shortcomings(dataset, settings, seeds),
+        "not_a_submission": _shortcomings(dataset, settings, results),
         "settings": settings.to_dict(),
         "results": [result.to_dict() for result in results],
     }
@@ -101,47 +96,6 @@ def banner() -> str:
     return "*** GENERATED STAND-IN, NOT OGB'S DATA: these figures say nothing about any leaderboard ***"
 
 
-def hardware(device: torch.device, world_size: int) -> str:
-    """The processor or the accelerators that were used."""
-    if device.type == "cuda":
-        one = torch.cuda.get_device_properties(device)
-        return f"{world_size} x {one.name} ({one.total_memory / 1e9:.0f} GB)"
-    processes = f", {world_size} processes" if world_size > 1 else ""
-    return f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{processes}"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Of everything that decides a number."""
-    found = {"ogb": metadata.version("ogb"), "lcat": __version__ + _commit(), "torch": torch.__version__}
-    found["torch-geometric"] = metadata.version("torch-geometric")
-    return {**found, "python": platform.python_version()}
-
-
-def _commit() -> str:
-    """The commit that the package lies in, if it lies in a repository of its own."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return ""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return f"+{done.stdout.strip()}" if done.returncode == 0 else ""
-
-
 def _mean_std(values: list[float]) -> dict[str, float | None]:
     return {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else None}
 
@@ -150,7 +104,8 @@ def _score(values: dict[str, float | None]) -> str:
     return f"{values['mean']:.4f}" + (f" ± {values['std']:.4f}" if values["std"] is not None else " (one seed)")
 
 
-def _shortcomings(dataset: OGBDataset, settings: Settings, seeds: list[int]) -> list[str]:
+def _shortcomings(dataset: OGBDataset, settings: Settings, results: Sequence[SeedResult]) -> list[str]:
+    seeds = [result.seed for result in results]
     wanted = 3 if dataset.name == "ogbn-papers100M" else 10
     found = []
     if dataset.generated:
@@ -159,6 +114,8 @@ def _shortcomings(dataset: OGBDataset, settings: Settings, seeds: list[int]) -> 
         found.append(f"{wanted} seeds are wanted; these are {len(seeds)}")
     elif seeds != list(range(wanted)):
         found.append(f"the seeds 0 .. {wanted - 1} are wanted, or ones that were not fixed")
+    if any(result.versions != results[0].versions for result in results):
+        found.append("seeds were run with different versions")
     if settings.noise:
         found.append(f"the graph has {settings.noise:.0%} noise")
     return found

@@ -60,6 +60,10 @@ def main(dataset: str, arguments: Sequence[str] | None = None, command: str | No
             return _run(dataset, settings, options, processes, typed)
     except (DataError, FolderError, CheckpointError, NonFiniteLoss) as error:
         _stop(parser.prog, str(error), 1)
+    except RuntimeError as error:
+        if not str(error).startswith("process 0 failed"):
+            raise
+        sys.exit(1)  # the first process has said why
     except KeyboardInterrupt:
         _stop(parser.prog, "interrupted; the same command goes on from the last checkpoint", 130)
 

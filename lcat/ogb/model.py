@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.utils import trim_to_layer
 
 from lcat.nn import CATConv, CATv2Conv, GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv
@@ -27,7 +28,8 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "lcatv2": LCATv2Conv,
 }
 _NORMS: dict[str, Callable[[int], nn.Module]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "elu": F.elu}
+# In place: what comes before them keeps no copy of its output.
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu_, "elu": F.elu_}
 
 
 def exact_when_trimmed(layer: str) -> bool:
@@ -51,6 +53,7 @@ class NodeModel(nn.Module):
         layer: a name of :data:`LAYERS`.
         layers, hidden, heads, out_heads, norm, residual, activation, activation_first, linear_ends, bias, dropout,
             attention_dropout, input_dropout: as :class:`lcat.ogb.Settings`.
+        recompute: keep nothing of a convolution for the backward pass but its input, and compute it once more there.
         edge_dim: features of an edge, ``None`` without. GCN takes their mean as the weight of an edge.
 
     Shapes:
@@ -84,10 +87,12 @@ class NodeModel(nn.Module):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         input_dropout: float = 0.0,
+        recompute: bool = False,
         edge_dim: int | None = None,
     ) -> None:
         super().__init__()
         self.layer, self.residual, self.activation_first = layer, residual, activation_first
+        self.recompute = recompute
         self.act = _ACTIVATIONS[activation]
         self.dropout, self.input_dropout, self.linear_ends = dropout, input_dropout, linear_ends
         self.first = nn.Linear(in_channels, hidden) if linear_ends else None
@@ -134,27 +139,44 @@ class NodeModel(nn.Module):
     def enter(self, x: Tensor) -> Tensor:
         """What comes before the first layer; a function of each node alone."""
         h = x if self.first is None else F.relu(self.first(x))
-        return F.dropout(h, self.input_dropout, self.training)
+        return self._drop(h, self.input_dropout)
 
     def step(self, number: int, h: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None) -> Tensor:
         """One layer and what belongs to it."""
-        return self.after(number, self.convs[number](h, edge_index, **self.edge_inputs(edge_attr)), h)
+        conv, edges = self.convs[number], self.edge_inputs(edge_attr)
+        if self.recompute and self.training:
+            out = checkpoint(partial(conv, **edges), h, edge_index, use_reentrant=False)
+        else:
+            out = conv(h, edge_index, **edges)
+        return self.after(number, out, h)
 
     def after(self, number: int, out: Tensor, h: Tensor) -> Tensor:
         """What comes after a convolution: a function of its output and input at each node alone."""
         if number >= self.num_hidden:
             return out + self.skips[number](h) if self.residual == "linear" else out
-        if self.activation_first:
-            out = self.act(out)
+        residual: Tensor | None = None
         if self.residual == "linear":
-            out = out + self.skips[number](h)
+            residual = self.skips[number](h)
         elif self.residual == "identity" and out.shape == h.shape:
-            out = out + h
+            residual = h
+        if self.activation_first and residual is not None and self.act is F.relu_:
+            out = out.masked_fill_(out <= 0, 0)  # relu, of which a byte an entry is kept and not a number
+        elif self.activation_first:
+            out = self.act(out)
+        if residual is not None:
+            out = out + residual
         if len(self.norms) > 0:
             out = self.norms[number](out)
         if not self.activation_first:
             out = self.act(out)
-        return F.dropout(out, self.dropout, self.training)
+        return self._drop(out, self.dropout)
+
+    def _drop(self, h: Tensor, p: float) -> Tensor:
+        """Dropout; on CPUs torch's keeps a number an entry for the backward pass, this a byte."""
+        if not self.training or p == 0 or h.device.type != "cpu":
+            return F.dropout(h, p, self.training)
+        dropped = torch.empty_like(h, dtype=torch.bool).bernoulli_(p)
+        return h.masked_fill(dropped, 0).mul_(1 / (1 - p))
 
     def layer_steps(self) -> list[LayerStep]:
         """The layers for :func:`lcat.train.layerwise_inference`, with all that comes after them."""

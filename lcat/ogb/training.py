@@ -18,7 +18,8 @@ from lcat.ogb.batches import Batch, Batches
 from lcat.ogb.labels import label_features
 from lcat.ogb.model import NodeModel
 from lcat.ogb.settings import Settings
-from lcat.train import FitResult, History, seed_everything
+from lcat.ogb.surroundings import versions
+from lcat.train import FitResult, History, NonFiniteLoss, seed_everything
 from lcat.train.distributed import Processes
 from lcat.train.inference import layerwise_inference
 from lcat.train.minibatch import MinibatchConfig, fit_minibatch
@@ -39,6 +40,7 @@ class SeedResult:
         parameters: number of learned numbers.
         lambdas: ``[lambda1, lambda2]`` of each layer that has them, at the best epoch.
         curve: for each epoch that was measured its number, the training loss and the three metrics.
+        versions: of the packages that it was run with.
     """
 
     seed: int
@@ -51,6 +53,7 @@ class SeedResult:
     parameters: int
     lambdas: dict[str, list[float]] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -129,7 +132,10 @@ class Judge:
         """OGB's metric of the three parts, as ``train``, ``val`` and ``test``."""
         logits = self.predict(model)
         if not bool(torch.isfinite(logits).all()):
-            return {"train": 0.0, "val": 0.0, "test": 0.0}
+            raise NonFiniteLoss(
+                f"the logits of {self.dataset.name} hold nan or inf (lr {self.settings.lr:g}, clip_norm "
+                f"{self.settings.clip_norm}); lower lr or set clip_norm"
+            )
         names = {"train": "train", "valid": "val", "test": "test"}
         return {name: self.dataset.evaluate(logits, part) for part, name in names.items()}
 
@@ -189,10 +195,11 @@ def _seed_result(seed: int, model: nn.Module, result: FitResult) -> SeedResult:
             for epoch, (loss, train, valid, test) in enumerate(rows, start=1)
             if not math.isnan(valid)
         ],
+        versions=versions(),
     )
 
 
 _OF_THE_MODEL = (
     "layer", "layers", "hidden", "heads", "out_heads", "norm", "residual", "activation", "activation_first",
-    "linear_ends", "bias", "dropout", "attention_dropout", "input_dropout",
+    "linear_ends", "bias", "dropout", "attention_dropout", "input_dropout", "recompute",
 )  # fmt: skip

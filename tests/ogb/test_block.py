@@ -68,6 +68,16 @@ def test_what_the_rules_still_want(arguments, reasons):
     assert block_of(**arguments)["not_a_submission"] == reasons
 
 
+def test_seeds_of_several_versions_are_told():
+    results = [SeedResult(seed, 0.9, 0.7, 0.7, 3, 5, 1.0, 10, versions={"lcat": str(seed // 5)}) for seed in range(10)]
+    dataset = OGBDataset("ogbn-arxiv", None, {}, 40, 1, "acc", None)
+    block = leaderboard_block(
+        dataset, default_settings("ogbn-arxiv"), results, command="x", device=torch.device("cpu"), world_size=2
+    )
+    assert block["not_a_submission"] == ["seeds were run with different versions"]
+    assert block["hardware"].endswith("2 processes")
+
+
 def test_one_seed_has_no_deviation():
     block = block_of(tests=[0.7])
     assert block["test"]["std"] is None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +16,11 @@ pytest.importorskip("ogb")
 pytest.importorskip("typer")
 
 from lcat import cli
-from lcat.ogb.command import parse_seeds
+from lcat.ogb import Settings, default_settings
+from lcat.ogb.command import parse_seeds, parser_of
 from tests.data.ogb_support import shut_off
+
+SETTINGS = {spec.name for spec in dataclasses.fields(Settings)} - {"dataset"}
 
 
 @pytest.fixture
@@ -85,3 +92,20 @@ def test_seeds():
     assert parse_seeds("0-9") == list(range(10))
     assert parse_seeds("3") == [3]
     assert parse_seeds("7,0-2") == [7, 0, 1, 2]
+
+
+def test_commands_on_pages_and_in_scripts_are_understood():
+    root = Path(__file__).parents[2]
+    pages = [root / "README.md", root / "docs/ogb.md", *sorted((root / "benchmarks/ogb").glob("*.py"))]
+    pattern = re.compile(
+        r"(?:lcat ogb|benchmarks/ogb/)\s*(arxiv|products|proteins|mag)(?:\.py)?((?: +-\S+| +[\w.-]+)+)"
+    )
+    found = 0
+    for page in pages:
+        for name, options in pattern.findall(page.read_text(encoding="utf-8")):
+            words = shlex.split(options)
+            if words[0].startswith("-") and "--help" not in words:
+                parsed = vars(parser_of(f"ogbn-{name}").parse_args(words))
+                default_settings(f"ogbn-{name}", **{key: parsed[key] for key in parsed if key in SETTINGS})
+                found += 1
+    assert found >= 15

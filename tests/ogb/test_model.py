@@ -52,6 +52,40 @@ def test_gcn_weighs_edges_by_their_mean_feature():
     assert model(graph.x, graph.edge_index, graph.edge_attr).equal(expected)
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_recomputing_changes_nothing_but_memory(layer):
+    graph, found = random_graph(edge_dim=4), []
+    for recompute in (False, True):
+        model = make(layer, edge_dim=4, norm="batch", attention_dropout=0.3, recompute=recompute).train()
+        kept = [0]
+
+        def pack(tensor, kept=kept):
+            kept[0] += tensor.numel()
+            return tensor
+
+        torch.manual_seed(4)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            out = model(graph.x, graph.edge_index, graph.edge_attr)
+        out.square().sum().backward()
+        gradients = [parameter.grad for parameter in model.parameters()]
+        found.append((out.detach(), gradients, [norm.running_mean for norm in model.norms], kept[0]))
+    for one, two in zip(found[0][1], found[1][1], strict=True):
+        assert torch.allclose(one, two, atol=1e-5)
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-6)
+    assert all(one.equal(two) for one, two in zip(found[0][2], found[1][2], strict=True))
+    assert found[1][3] < found[0][3]
+
+
+def test_dropout_keeps_the_mean_and_drops_the_share():
+    model = make(dropout=0.3).train()
+    h = torch.ones(200, 500, requires_grad=True)
+    out = model._drop(h, 0.3)
+    assert out.unique().tolist() == pytest.approx([0, 1 / 0.7])
+    assert float((out == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    out.sum().backward()
+    assert h.grad.equal(out.detach())
+
+
 def test_dropout_in_training_only():
     graph, model = random_graph(), make(input_dropout=0.3)
     assert model(graph.x, graph.edge_index).equal(model(graph.x, graph.edge_index))

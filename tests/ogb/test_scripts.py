@@ -252,6 +252,14 @@ def test_bad_options_are_one_line(arguments, code, words, run, tmp_path, capsys,
         assert word in lines[0]
 
 
+def test_a_training_that_diverges_is_one_line(run, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run("arxiv", "--layer", "gcn", "--optimizer", "sgd", "--lr", "1e30", "--norm", "none", "--residual", "none")
+    assert caught.value.code == 1
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "GENERATED" not in line]
+    assert "lower lr" in line
+
+
 def test_missing_data_is_one_line(monkeypatch, tmp_path, capsys):
     shut_off(monkeypatch)
     for flags, words in (([], "no network or no answer"), (["--no-download"], "there is no folder")):
