@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from lcat.data import neighbor_loader
+from lcat.data import neighbor_loader, random_walk_loader
 from lcat.data.batches import mixed
 from lcat.ogb.labels import label_features, shown_labels
 from lcat.ogb.model import exact_when_trimmed
 from lcat.ogb.settings import Settings
-from lcat.ogb.walks import WalkBatches
 from lcat.train.distributed import Processes
 
 __all__ = ["Batch", "Batches"]
@@ -80,9 +79,10 @@ class Batches:
                 seed=seed, rank=group.rank, world_size=group.world_size,
             )  # fmt: skip
         else:
-            self.loader = WalkBatches(
-                graph, settings.batch_size, settings.walk_length, settings.walk_steps, seed, group
-            )
+            self.loader = random_walk_loader(
+                graph, settings.batch_size, settings.walk_length, settings.walk_steps,
+                seed=seed, rank=group.rank, world_size=group.world_size,
+            )  # fmt: skip
 
     def __len__(self) -> int:
         """Number of steps of an epoch."""
