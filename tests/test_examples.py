@@ -44,3 +44,11 @@ def test_own_dataset_study(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {
         "cells.csv", "summary.csv", "study.json", "accuracy.png", "lambda.png",
     }  # fmt: skip
+
+
+def test_minibatch(tmp_path, capsys):
+    module = load("minibatch")
+    result = module.main(tmp_path / "run.ckpt")
+    assert result.test > 0.9
+    assert "1 process(es)" in capsys.readouterr().out
+    assert module.main(tmp_path / "run.ckpt").history == result.history  # from the checkpoint
