@@ -12,7 +12,13 @@ from sphinx.util import logging
 import lcat
 
 _log = logging.getLogger(__name__)
-_PACKAGES = (*(f"lcat.{name}" for name in lcat.__all__ if not name.startswith("_")), "lcat.nn.models")
+_PACKAGES = (
+    *(f"lcat.{name}" for name in lcat.__all__ if not name.startswith("_")),
+    "lcat.nn.models",
+    "lcat.study.statistics",
+    "lcat.study.copa",
+    "lcat.study.objectives",
+)
 
 
 def public_names() -> list[str]:

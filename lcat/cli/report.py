@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ except ModuleNotFoundError:
 
 from lcat.cli.stop import stop
 
-__all__ = ["report"]
+__all__ = ["report", "written_line"]
 
 
 def report(
@@ -24,16 +25,24 @@ def report(
     """Write the report, tables and figures of a study in DIR again, from its store alone."""
     from rich.console import Console
 
-    from lcat.study import OutputError, StoreError, Study, write_study
+    from lcat.study import OutputError, Store, StoreError, Study, write_study
 
     try:
         study = Study.load(folder)
-        if not study.cell_results():
+        with Store(folder) as store:
+            empty = not store.statuses()
+        if empty:
             stop(f"no cell of the study in {folder} has a result yet; run it first", 1)
         written = write_study(study, out or folder)
     except StoreError as error:
         stop(str(error), 2)
     except OutputError as error:
         stop(f"--out: {error}", 2)
-    names = ", ".join(path.name for path in written)
-    Console().print(f"Written to {out or folder}: {names}", soft_wrap=True, highlight=False)
+    Console().print(written_line(written, out or folder), soft_wrap=True, highlight=False)
+
+
+def written_line(written: Sequence[Path], folder: Path) -> str:
+    """Which files are new; those under ``tables`` are counted."""
+    top = [path.name for path in written if path.parent == folder]
+    tables = len(written) - len(top)
+    return f"Written to {folder}: {', '.join(top)}" + (f", and tables/ with {tables} files" if tables else "")

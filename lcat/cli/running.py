@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lcat.cli.progress import duration, progress
+from lcat.cli.report import written_line
 from lcat.cli.stop import stop
 
 if TYPE_CHECKING:
@@ -127,5 +128,4 @@ def _print_results(results: list[CellResult], written: list[Path]) -> None:
     if errors:
         console.print(failures_text(errors))
     if written:
-        names = ", ".join(path.name for path in written)
-        console.print(f"Written to {written[0].parent}: {names}", soft_wrap=True, highlight=False)
+        console.print(written_line(written, written[0].parent), soft_wrap=True, highlight=False)

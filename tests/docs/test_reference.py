@@ -16,7 +16,13 @@ import pytest
 import lcat
 
 DOCS = Path(__file__).parents[2] / "docs"
-PACKAGES = (*(f"lcat.{name}" for name in lcat.__all__ if not name.startswith("_")), "lcat.nn.models")
+PACKAGES = (
+    *(f"lcat.{name}" for name in lcat.__all__ if not name.startswith("_")),
+    "lcat.nn.models",
+    "lcat.study.statistics",
+    "lcat.study.copa",
+    "lcat.study.objectives",
+)
 
 
 def _public() -> Iterator[tuple[str, str, Any]]:

@@ -19,12 +19,14 @@ from lcat.study.selection import choose_models, finished, without_noise
 from lcat.study.summary import SummaryRow, summarise
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lcat.study.study import Study
 
-__all__ = ["JSON_CELLS", "read_results", "write_report", "write_study"]
+__all__ = ["read_results", "write_report", "write_study"]
 
-#: Studies of more cells are not written as JSON.
-JSON_CELLS = 2000
+#: Cells of which everything is held in memory at once.
+_SMALL = 2000
 
 
 def write_report(
@@ -49,8 +51,10 @@ def write_report(
         OutputError: if the folder cannot be written.
     """
     folder = prepare_folder(folder)
-    rows = summarise(_shown(results))
-    written = _write_csv(results, rows, folder)
+    frame = results_frame(results)
+    shown = _shown(results, frame)
+    rows = summarise(shown)
+    written = _write_csv(results, frame, rows, folder)
     document = {
         "plan": plan.model_dump(),
         "versions": versions(),
@@ -62,16 +66,17 @@ def write_report(
         from lcat.study.report.material import Material
         from lcat.study.report.page import make_report
 
-        written += _write_figures(rows, _shown(results), folder)
-        written += make_report(Material.of_results(plan, results)).write(folder)
+        written += _write_figures(rows, shown, folder)
+        written += make_report(Material.of_results(plan, results, frame)).write(folder)
     return written
 
 
 def write_study(study: Study, folder: str | Path | None = None) -> list[Path]:
     """Write the report of a study from its store alone; each file whole or not at all.
 
-    The same files as :func:`write_report` writes. Studies of more than :data:`JSON_CELLS` cells have no ``study.json``,
-    for their store says the same in less space, and ``lambda.png`` shows a few runs of each.
+    The same files as :func:`write_report` writes. Studies of more than 2,000 cells get neither ``study.json``, for
+    their store says the same in less space, nor ``accuracy.png`` and ``lambda.png``: curves are read for the few runs
+    that the page draws.
 
     Args:
         study: with at least one result.
@@ -84,34 +89,33 @@ def write_study(study: Study, folder: str | Path | None = None) -> list[Path]:
         OutputError: if the folder cannot be written.
         lcat.study.StoreError: if the store cannot be read.
     """
+    target = study.folder if folder is None else Path(folder)
+    results = study.cell_results()
+    if len(results) <= _SMALL:
+        return write_report(study.plan, study.cell_results(history=True), target)
     from lcat.study.report.material import Material
     from lcat.study.report.page import make_report
 
-    target = study.folder if folder is None else Path(folder)
-    results = study.cell_results()
-    if len(results) <= JSON_CELLS:
-        return write_report(study.plan, study.cell_results(history=True), target)
     prepare_folder(target)
-    material = Material.of_study(study, results)
-    rows = summarise(_shown(results))
-    written = _write_csv(results, rows, target)
-    written += _write_figures(rows, material.runs, target)
+    frame = results_frame(results)
+    material = Material.of_study(study, results, frame)
+    written = _write_csv(results, frame, summarise(_shown(results, frame)), target)
     return written + make_report(material).write(target)
 
 
-def _shown(results: Sequence[CellResult]) -> list[CellResult]:
+def _shown(results: Sequence[CellResult], frame: pd.DataFrame) -> list[CellResult]:
     """Without noise and with the settings that validate best, and what failed."""
-    frame = results_frame(results)
     keys = set(choose_models(finished(without_noise(frame)))["key"])
-    return [result for result in results if not result.ok or result.cell.key in keys]
+    wanted = (frame["status"] == "failed") | frame["key"].isin(keys)
+    return [result for result, kept in zip(results, wanted, strict=True) if kept]
 
 
-def _write_csv(results: Sequence[CellResult], rows: Sequence[SummaryRow], folder: Path) -> list[Path]:
-    cells = results_frame(results)
-    lambdas = [list(result.fit.lambdas.values()) if result.fit is not None else [] for result in results]
-    cells.insert(
-        list(cells.columns).index("test") + 1, "lambdas", [json.dumps(pairs) if pairs else "" for pairs in lambdas]
-    )
+def _write_csv(
+    results: Sequence[CellResult], frame: pd.DataFrame, rows: Sequence[SummaryRow], folder: Path
+) -> list[Path]:
+    pairs = [list(result.fit.lambdas.values()) if result.fit is not None else [] for result in results]
+    cells = frame.copy(deep=False)
+    cells.insert(list(cells.columns).index("test") + 1, "lambdas", [json.dumps(one) if one else "" for one in pairs])
     return [
         write_file(folder / "cells.csv", cells.to_csv(index=False, lineterminator="\n").encode()),
         write_file(folder / "summary.csv", _csv([_summary_line(row) for row in rows]).encode()),

@@ -58,38 +58,42 @@ class Material:
     objectives: tuple[str, ...]
 
     @classmethod
-    def of_study(cls, study: Study, results: Sequence[CellResult] | None = None) -> Material:
-        """From the store of a study alone; ``results`` saves reading them once more."""
+    def of_study(
+        cls, study: Study, results: Sequence[CellResult] | None = None, frame: pd.DataFrame | None = None
+    ) -> Material:
+        """From the store of a study alone; ``results`` and their ``frame``, if there already, save time."""
         results = study.cell_results() if results is None else results
         planned = max(len(study.cells()), len(results))
         return cls._build(
             study.plan,
             results,
+            frame,
             lambda keys: study.cell_results(history=True, keys=keys),
             planned,
             str(study.folder),
         )
 
     @classmethod
-    def of_results(cls, plan: StudyPlan, results: Sequence[CellResult]) -> Material:
-        """From results in memory."""
+    def of_results(cls, plan: StudyPlan, results: Sequence[CellResult], frame: pd.DataFrame | None = None) -> Material:
+        """From results in memory, and their ``frame`` if it is there already."""
 
         def with_curves(keys: Iterable[str]) -> list[CellResult]:
             wanted = set(keys)
             return [result for result in results if result.cell.key in wanted]
 
-        return cls._build(plan, results, with_curves, max(len(plan.cells()), len(results)), None)
+        return cls._build(plan, results, frame, with_curves, max(len(plan.cells()), len(results)), None)
 
     @classmethod
     def _build(
         cls,
         plan: StudyPlan,
         results: Sequence[CellResult],
+        frame: pd.DataFrame | None,
         with_curves: Callable[[Iterable[str]], Sequence[CellResult]],
         planned: int,
         folder: str | None,
     ) -> Material:
-        frame = results_frame(results)
+        frame = results_frame(results) if frame is None else frame
         chosen = choose_models(finished(without_noise(frame)))
         kept = set(chosen["key"])
         shown = chosen.groupby(["dataset", "layer"], sort=False).head(CURVES)["key"]
