@@ -15,15 +15,10 @@ __all__ = ["available_objectives", "choose"]
 
 
 def available_objectives(frame: pd.DataFrame) -> list[str]:
-    """Accuracy, time and parameters, and of memory and robustness what this study has measured."""
-    done = finished(frame)
-    found = ["accuracy", "time"]
-    if done["peak_memory"].notna().any():
-        found.append("memory")
-    found.append("parameters")
-    if (done["noise"] != "none").any():
-        found.append("robustness")
-    return found
+    """Of accuracy, time, memory, parameters and robustness, what this study has measured."""
+    done = finished(frame).drop(columns="test")
+    names = ("accuracy", "time", "memory", "parameters", "robustness")
+    return [name for name in names if OBJECTIVES[name].measure(done).notna().any()]
 
 
 def choose(

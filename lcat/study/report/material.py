@@ -38,7 +38,6 @@ class Material:
         planned: number of cells planned.
         failures: failed results, with tracebacks.
         versions: of packages and machines, each once.
-        folder: of the study, ``None`` for results in memory.
     """
 
     plan: StudyPlan
@@ -49,7 +48,6 @@ class Material:
     planned: int
     failures: tuple[CellResult, ...]
     versions: tuple[dict[str, str], ...]
-    folder: str | None
     comparison: Comparison
     regret: pd.DataFrame
     robustness: pd.DataFrame
@@ -70,7 +68,6 @@ class Material:
             frame,
             lambda keys: study.cell_results(history=True, keys=keys),
             planned,
-            str(study.folder),
         )
 
     @classmethod
@@ -81,7 +78,7 @@ class Material:
             wanted = set(keys)
             return [result for result in results if result.cell.key in wanted]
 
-        return cls._build(plan, results, frame, with_curves, max(len(plan.cells()), len(results)), None)
+        return cls._build(plan, results, frame, with_curves, max(len(plan.cells()), len(results)))
 
     @classmethod
     def _build(
@@ -91,7 +88,6 @@ class Material:
         frame: pd.DataFrame | None,
         with_curves: Callable[[Iterable[str]], Sequence[CellResult]],
         planned: int,
-        folder: str | None,
     ) -> Material:
         frame = results_frame(results) if frame is None else frame
         chosen = choose_models(finished(without_noise(frame)))
@@ -119,7 +115,6 @@ class Material:
             planned=planned,
             failures=tuple(result for result in results if not result.ok),
             versions=tuple(facts for facts in versions.values() if facts),
-            folder=folder,
             comparison=compare(frame),
             regret=regret(frame),
             robustness=robustness(frame),

@@ -80,6 +80,10 @@ class Report:
         folder = prepare_folder(folder)
         tables = prepare_folder(folder / "tables")
         written = []
+        for name in TABLES:
+            if name not in self.tables:  # of an earlier report: what it said holds no more
+                for old in tables.glob(f"{name}.*"):
+                    old.unlink()
         for name, table in self.tables.items():
             for suffix, content in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
                 written.append(write_file(tables / f"{name}.{suffix}", content.encode()))
@@ -119,7 +123,6 @@ def make_report(material: Material) -> Report:
         failures=material.failures[:_TRACEBACKS],
         more_failures=max(len(material.failures) - _TRACEBACKS, 0),
         plan=words.plan_toml(material.plan),
-        folder=material.folder or "DIR",
         version=lcat.__version__,
         curves=CURVES,
         layers=[(name, LAYERS[name].summary) for name in material.facts["layers"] if name in LAYERS],

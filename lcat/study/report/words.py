@@ -43,7 +43,7 @@ def regret_sentences(material: Material) -> list[str]:
         mean = rows["regret"].mean()
         sentence = (
             f"Always taking {always} instead of cross-validating {candidates} ({question}) "
-            f"{'costs' if mean > 0 else 'gains'} {percent_points(abs(mean)).lstrip('+')} percentage points of the test "
+            f"{'costs' if mean >= 0 else 'gains'} {percent_points(abs(mean)).lstrip('+')} percentage points of the test "
             f"metric {where}"
         )
         if count > 1:
