@@ -41,10 +41,10 @@ def regret_sentences(material: Material) -> list[str]:
         ratio = rows["cross_validated_seconds"].sum() / rows["always_seconds"].sum()
         where = f"on {rows['dataset'].iloc[0]}" if count == 1 else f"on average over {count} data sets"
         mean = rows["regret"].mean()
+        verb, points = "costs" if mean >= 0 else "gains", percent_points(abs(mean)).lstrip("+")
         sentence = (
-            f"Always taking {always} instead of cross-validating {candidates} ({question}) "
-            f"{'costs' if mean >= 0 else 'gains'} {percent_points(abs(mean)).lstrip('+')} percentage points of the test "
-            f"metric {where}"
+            f"Always taking {always} instead of cross-validating {candidates} ({question}) {verb} {points} percentage "
+            f"points of the test metric {where}"
         )
         if count > 1:
             worst = rows.loc[rows["regret"].idxmax()]

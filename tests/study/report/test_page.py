@@ -214,7 +214,7 @@ def test_the_best_of_every_data_set_is_bold(report):
 
 def test_from_the_store_alone_it_is_the_same(tmp_path):
     plan, results = made_up_study(datasets=("cora", "photo"), layers=("gcn", "gat", "cat", "lcat"), seeds=2)
-    study = Study.create(plan, tmp_path / "study")
+    Study.create(plan, tmp_path / "study")
     with Store(tmp_path / "study", write=True) as store:
         store.finish_many(results)
     written = Study.load(tmp_path / "study").report(tmp_path / "again")
