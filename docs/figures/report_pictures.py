@@ -13,9 +13,10 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+# By its folder: other packages install a module called "tests".
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from tests.support.browser import Browser, find_browser  # noqa: E402
+from browser import Browser, find_browser  # noqa: E402
 
 TARGET = ROOT / "docs" / "_static"
 #: name -> width of the window, dark, first and last element.
