@@ -20,6 +20,7 @@ __all__ = ["NativeStatus", "call", "chunks", "group_edges", "native_status"]
 
 # What a processor that torch describes by the first word can run, best first.
 _RUNNABLE = {"AVX512": ("avx512", "avx2", "baseline"), "AVX2": ("avx2", "baseline")}
+_INTERFACE = 2  # of the functions below; csrc/group.cpp has the same number
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 
 
@@ -97,6 +98,10 @@ def insert_loops(pointer: Tensor, other: Tensor, edge: Tensor, loops: int) -> tu
 
 
 def _declare(library: ctypes.CDLL) -> None:
+    library.lcat_interface.restype = ctypes.c_int64
+    found = library.lcat_interface()
+    if found != _INTERFACE:
+        raise AttributeError(f"interface {found}, not {_INTERFACE}")
     for name, letters in _SIGNATURES.items():
         for suffix in _TYPES.values():
             function = getattr(library, f"lcat_{name}_{suffix}")

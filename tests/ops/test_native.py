@@ -200,6 +200,14 @@ def test_library_that_does_not_load_is_explained(monkeypatch: pytest.MonkeyPatch
     assert "does not load" in str(status.problem)
 
 
+@pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
+def test_library_of_another_build_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_native, "_INTERFACE", 1)
+    library, status = _native._load()
+    assert library is None
+    assert "built from another version of the sources (interface 2, not 1)" in str(status.problem)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(40))
 def test_fuzz(seed: int) -> None:
