@@ -1,6 +1,6 @@
 """Pictures of a report for ``docs/statistics.md``: ``python docs/figures/report_pictures.py DIR/report.html``.
 
-Needs a Chromium, websocket-client and Pillow. Writes ``docs/_static/report-*.png``, with few colours to stay small.
+Needs a Chromium, websocket-client and Pillow. Writes ``docs/_static/report-*.png``, with 256 colours to stay small.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(page: Path) -> None:
             clip = {"x": 0, "y": max(top - 12, 0), "width": width, "height": bottom - top + 24, "scale": 1}
             answer = browser.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
             image = Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("RGB")
-            small = image.quantize(colors=48, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            small = image.quantize(colors=256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
             path = TARGET / f"report-{name}.png"
             small.save(path, optimize=True)
             print(f"{path.name}: {image.width} x {image.height}, {path.stat().st_size / 1000:.0f} kB")

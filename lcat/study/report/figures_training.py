@@ -125,7 +125,7 @@ def _thin(values: np.ndarray) -> np.ndarray:
 
 def curves_picture(number: int, dataset: str, runs: Sequence[CellResult]) -> Picture:
     """The validation metric over epochs, the mean over some runs of every layer."""
-    figure, axes = panel(215, left=46, right=12, top=10, bottom=38)
+    figure, axes = panel(215, left=56, right=12, top=10, bottom=38)
     layers = list(dict.fromkeys(result.cell.layer for result in runs))
     finals, highs, lows = {}, [], []
     for layer in layers:
@@ -152,7 +152,7 @@ def curves_picture(number: int, dataset: str, runs: Sequence[CellResult]) -> Pic
 
 def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame, metric: str) -> Picture:
     """The test metric at every level of one kind of noise."""
-    figure, axes = panel(215, left=46, right=12, top=10, bottom=38)
+    figure, axes = panel(215, left=56, right=12, top=10, bottom=38)
     losses = {}
     for layer, line in rows.groupby("layer", sort=False):
         line, found = line.sort_values("noise_level"), mark(str(layer))
@@ -179,7 +179,7 @@ def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame
 
 def pareto_picture(number: int, dataset: str, rows: pd.DataFrame, metric: str) -> Picture:
     """Validation metric against time: the Pareto front of these two, and what COPA chose by all objectives."""
-    figure, axes = panel(225, left=46, right=16, top=12, bottom=38)
+    figure, axes = panel(225, left=56, right=16, top=12, bottom=38)
     for row in rows.itertuples():
         found = mark(row.layer)
         face = found.colour if found.filled else COLOURS["paper"]
