@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import traceback
 import uuid
 from typing import Any
@@ -11,6 +12,9 @@ from lcat.study.engines.base import CellRunner, Engine, EngineError, Event, Fini
 from lcat.study.result import CellResult
 
 __all__ = ["RayEngine"]
+
+#: Seconds in which a cluster must answer.
+_ANSWER = 10.0
 
 
 class RayEngine(Engine):
@@ -100,11 +104,23 @@ class RayEngine(Engine):
         else:
             options["address"] = address
         try:
+            _knock(address)
             self._ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
             raise EngineError(f"{where}: {reason}") from error
+
+
+def _knock(address: str | None) -> None:
+    """Open and close a connection: Ray itself tries for minutes before it says that nobody is there.
+
+    Raises:
+        OSError: if nobody answers.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
 
 
 # One runner a worker process: the data set stays loaded from one cell to the next.
