@@ -51,7 +51,7 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
     failed = sum(not result.ok for result in results)
     if failed:
         print(
-            f"{failed} of {len(results)} cells failed; study.json holds their tracebacks, "
+            f"{failed} of {len(results)} cells failed; report.html shows their tracebacks, "
             "--retry-failed runs them again",
             file=sys.stderr,
         )
