@@ -175,6 +175,8 @@ def test_sigterm_and_ctrl_c_end_cleanly_and_say_how_to_go_on(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell's background job ignores Ctrl-C and hands that on; this one must hear it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         log, start = tmp_path / "plan-study/study.log", time.monotonic()
         done = 1 if number == signal.SIGTERM else 2

@@ -42,7 +42,7 @@ def test_own_dataset_study(tmp_path):
     assert [row.layer for row in rows] == ["gcn", "gat", "cat", "lcat"]
     assert all(row.runs == 2 and row.test > 0.5 for row in rows)
     assert {path.name for path in tmp_path.iterdir()} == {
-        "cells.csv", "summary.csv", "study.json", "accuracy.png", "lambda.png",
+        "cells.csv", "summary.csv", "study.json", "accuracy.png", "lambda.png", "report.html", "tables",
     }  # fmt: skip
 
 

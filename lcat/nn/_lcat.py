@@ -13,6 +13,8 @@ from lcat.nn._neighbour_sum import NeighbourSum
 from lcat.ops import aggregate
 
 _NEIGHBOUR_AGGREGATIONS = ("sum", "mean")
+# Edges, beyond which a second sorted copy of them, 16 bytes an edge, is worth a rounding.
+_LARGE = 10_000_000
 
 
 class LCATMixin(LambdaMixin, AttentionConv):
@@ -106,8 +108,9 @@ class LCATMixin(LambdaMixin, AttentionConv):
         graph = self._neighbourhood(edges, nodes)
         if total is None:
             mask = self._masked_edges() if self.explain else None
-            if mask is None and nodes.one_set and self.add_self_loops and edges.graph.num_loops == nodes.counts[0]:
-                # Over the edges of the attention, whose one loop a node is taken off again: they are sorted anyway.
+            looped = nodes.one_set and self.add_self_loops and edges.graph.num_loops == nodes.counts[0]
+            if mask is None and looped and edges.graph.num_edges > _LARGE:
+                # Over the edges of the attention, which are sorted anyway; its one loop a node is taken off again.
                 total = aggregate(sent, edges.graph) - own
             else:
                 total = aggregate(sent, graph, None if mask is None else graph.pick(mask))
