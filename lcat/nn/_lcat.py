@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lcat.graph import Graph
@@ -109,7 +110,7 @@ class LCATMixin(LambdaMixin, AttentionConv):
         if total is None:
             mask = self._masked_edges() if self.explain else None
             looped = nodes.one_set and self.add_self_loops and edges.graph.num_loops == nodes.counts[0]
-            if mask is None and looped and edges.graph.num_edges > _LARGE:
+            if mask is None and looped and not torch.compiler.is_compiling() and edges.graph.num_edges > _LARGE:
                 # Over the edges of the attention, which are sorted anyway; its one loop a node is taken off again.
                 total = aggregate(sent, edges.graph) - own
             else:

@@ -115,3 +115,13 @@ def test_static_graphs_copies_and_pickles():
     again = torch.load(io.BytesIO(buffer.getvalue()), weights_only=False)
     assert len(buffer.getvalue()) < 20_000
     torch.testing.assert_close(again(x, edge_index), layer(x, edge_index))
+
+
+@pytest.mark.parametrize("layer_class", [CATConv, LCATConv, CATv2Conv, LCATv2Conv])
+def test_large_graphs_sum_over_the_edges_of_the_attention(layer_class, monkeypatch):
+    layer, (x, edge_index) = make(layer_class, {}), make_input()
+    layer.cache_neighbour_sum = False
+    edge_index[1, :3] = edge_index[0, :3]  # loops of the graph's own
+    expected = outcome(layer, x, edge_index)
+    monkeypatch.setattr(lcat_module, "_LARGE", 0)
+    same(outcome(layer, x, edge_index), expected)
