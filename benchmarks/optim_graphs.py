@@ -5,43 +5,52 @@
 
 Plain stacks of GCN, GAT, CAT and L-CAT layers (ReLU, no normalisation, no dropout), depth 2 to 32, with and without
 an initial residual (``x <- (1 - a) conv(x) + a h0``), on a five-class contextual block model and on data sets by
-name. Each optimizer gets six settings (three rates, two weight decays); the setting with the best mean validation
-accuracy is reported with its test accuracies. POGO constrains the hidden weights, head by head (the first layer's at
-depth 2, where none is hidden); AdamW has the rest.
+name. POGO constrains the hidden weights, head by head (the first layer's at depth 2, where none is hidden); AdamW has
+the rest. ``adamw-orthogonal`` is the control: AdamW from POGO's orthonormal start.
+
+Each optimizer gets as many settings (rates times weight decays). The setting with the best mean validation accuracy
+over the tuning seeds is trained anew on every seed of the test, which are others; a run keeps the epoch that is best
+on the validation nodes and stops when there was none for ``--patience`` epochs. With ``--output``, rows are written as
+they come, and a second call with the same settings goes on after the last of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import sys
 import time
+from collections.abc import Callable, Iterable
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from _measure import machine
 from torch import Tensor, nn
+from tqdm import tqdm
 
 import lcat.nn
 from lcat.optim import POGO, orthogonal_groups
 
 DEPTHS = (2, 4, 8, 16, 32)
 LAYERS = ("gcn", "gat", "cat", "lcat")
-RATES = {"adamw": (1e-3, 3e-3, 1e-2), "pogo": (0.03, 0.1, 0.3)}
+RATES = {"adamw": (1e-3, 3e-3, 1e-2), "adamw-orthogonal": (1e-3, 3e-3, 1e-2), "pogo": (0.03, 0.1, 0.3)}
 DECAYS = (0.0, 5e-4)
-HIDDEN, HEADS, RESIDUAL = 64, 4, 0.2
+HEADS, RESIDUAL = 4, 0.2
+FIRST_TUNING_SEED = 1000  # seeds that choose a setting are none of those that test it
 
 
 class Stack(nn.Module):
     """A linear map in, ``depth`` layers of one width (the last one to the classes), optionally tied to the start."""
 
-    def __init__(self, kind: str, features: int, classes: int, depth: int, residual: float) -> None:
+    def __init__(self, kind: str, features: int, hidden: int, classes: int, depth: int, residual: float) -> None:
         super().__init__()
         self.residual = residual
-        widths = [features] + [HIDDEN] * (depth - 1) + [classes]
+        widths = [features] + [hidden] * (depth - 1) + [classes]
         self.convs = nn.ModuleList()
         for i, (a, b) in enumerate(pairwise(widths)):
             if kind == "gcn":
@@ -78,39 +87,80 @@ def block_model(
     return {"x": x, "y": y, "edges": edges, "train": train, "val": rest[:500], "test": rest[500:], "classes": classes}
 
 
-def named(name: str, seed: int) -> dict[str, Any]:
+def named(name: str, seed: int, components: int | None) -> dict[str, Any]:
     """A public data set with a random split of 20 labels a class."""
-    from lcat.data import load
-
-    data = load(name).data
-    g = torch.Generator().manual_seed(seed)
-    y, order = data.y, torch.randperm(len(data.y), generator=g)
+    x, y, edges = _loaded(name, components)
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
     classes = int(y.max()) + 1
     train = torch.cat([order[y[order] == c][:20] for c in range(classes)])
     rest = order[~torch.isin(order, train)]
-    return {"x": data.x, "y": y, "edges": data.edge_index, "train": train, "val": rest[:500], "test": rest[500:],
-            "classes": classes}  # fmt: skip
+    return {"x": x, "y": y, "edges": edges, "train": train, "val": rest[:500], "test": rest[500:], "classes": classes}
 
 
-def train_one(graph: dict[str, Any], kind: str, depth: int, residual: float, optimizer: str, rate: float, decay: float,
-              seed: int, epochs: int) -> tuple[float, float]:  # fmt: skip
+@functools.cache
+def _loaded(name: str, components: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Features, labels and edges; of more than ``components`` features their principal components, without labels."""
+    from lcat.data import load
+
+    data = load(name).data
+    x = data.x
+    if components is not None and x.shape[1] > components:
+        torch.manual_seed(0)
+        u, s, _ = torch.pca_lowrank(x, components, niter=4)
+        x = u * s
+        x = x / x.norm(dim=1).mean()
+    return x, data.y, data.edge_index
+
+
+def train_one(
+    graph: dict[str, Any], *, layer: str, depth: int, residual: float, optimizer: str, rate: float,
+    decay: float, seed: int, options: argparse.Namespace,
+) -> tuple[float, float]:  # fmt: skip
     """Validation and test accuracy at the epoch that is best on the validation nodes."""
     torch.manual_seed(seed)
-    model = Stack(kind, graph["x"].shape[1], graph["classes"], depth, residual)
-    if optimizer == "adamw":
-        stepper: Any = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
+    model = Stack(layer, graph["x"].shape[1], options.hidden, graph["classes"], depth, residual)
+    stepper: torch.optim.Optimizer
+    if optimizer == "pogo":
+        stepper = POGO(orthogonal_groups(model, lr=1e-2, weight_decay=decay, first=depth == 2), lr=rate, base="vadam")
     else:
-        groups = orthogonal_groups(model, lr=1e-2, weight_decay=decay, first=depth == 2)
-        stepper = POGO(groups, lr=rate, base="vadam")
-    best = (0.0, 0.0)
-    for _ in range(epochs):
+        if optimizer == "adamw-orthogonal":
+            orthogonal_groups(model, first=depth == 2)  # makes the chosen weights orthonormal
+        stepper = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
+    best, since = (0.0, 0.0), 0
+    for _ in range(options.epochs):
         stepper.zero_grad()
         logits = model(graph["x"], graph["edges"])
         F.cross_entropy(logits[graph["train"]], graph["y"][graph["train"]]).backward()
         right = (logits.detach().argmax(1) == graph["y"]).float()
-        best = max(best, (right[graph["val"]].mean().item(), right[graph["test"]].mean().item()))
+        now = (right[graph["val"]].mean().item(), right[graph["test"]].mean().item())
+        best, since = (now, 0) if now[0] > best[0] else (best, since + 1)
+        if since >= options.patience:
+            break
         stepper.step()
     return best
+
+
+def row_of(cell: dict[str, Any], graph_of: Callable[[int], dict[str, Any]], options: argparse.Namespace,
+           progress: tqdm) -> dict[str, Any]:  # fmt: skip
+    """One cell: every setting on the tuning seeds, the best of them on the test seeds."""
+    start, settings = time.perf_counter(), []
+    choice = {name: value for name, value in cell.items() if name != "dataset"}
+
+    def runs(rate: float, decay: float, seeds: Iterable[int]) -> dict[str, list[float]]:
+        found = []
+        for seed in seeds:
+            graph = graph_of(seed)
+            found.append(train_one(graph, seed=seed, rate=rate, decay=decay, options=options, **choice))
+            progress.update()
+        return {"val": [val for val, _ in found], "test": [test for _, test in found]}
+
+    for rate, decay in product(RATES[cell["optimizer"]], options.decays):
+        tuning = runs(rate, decay, range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + options.tuning_seeds))
+        settings.append({"rate": rate, "decay": decay, "val": tuning["val"]})
+    best = max(settings, key=lambda s: statistics.mean(s["val"]))
+    final = runs(best["rate"], best["decay"], range(options.seeds))
+    return cell | {"rate": best["rate"], "decay": best["decay"], **final, "tuning": settings,
+                   "seconds": time.perf_counter() - start}  # fmt: skip
 
 
 def main() -> None:
@@ -119,42 +169,58 @@ def main() -> None:
     parser.add_argument("--layers", nargs="*", default=LAYERS, choices=LAYERS)
     parser.add_argument("--depths", nargs="*", type=int, default=DEPTHS)
     parser.add_argument("--residual", nargs="*", type=float, default=(0.0, RESIDUAL))
+    parser.add_argument("--optimizers", nargs="*", default=("adamw", "pogo"), choices=RATES)
+    parser.add_argument("--decays", nargs="*", type=float, default=DECAYS)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--tuning-seeds", type=int, default=3)
+    parser.add_argument("--hidden", type=int, default=64)
+    parser.add_argument("--components", type=int, help="principal components instead of more features than that")
     parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--patience", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    report: dict[str, Any] = {
-        "command": "python benchmarks/optim_graphs.py " + " ".join(sys.argv[1:]),
-        "torch": torch.__version__,
-        "seeds": options.seeds,
-        "epochs": options.epochs,
-        "results": [],
+    settings = {
+        name: getattr(options, name)
+        for name in ("decays", "seeds", "tuning_seeds", "hidden", "components", "epochs", "patience")
     }
-    for name, kind, depth, residual in product(options.datasets, options.layers, options.depths, options.residual):
-        graphs = [block_model(s) if name == "csbm" else named(name, s) for s in range(options.seeds)]
-        for optimizer in ("adamw", "pogo"):
-            start, settings = time.perf_counter(), []
-            for rate, decay in product(RATES[optimizer], DECAYS):
-                runs = [
-                    train_one(graph, kind, depth, residual, optimizer, rate, decay, seed, options.epochs)
-                    for seed, graph in enumerate(graphs)
-                ]
-                settings.append(
-                    {"rate": rate, "decay": decay, "val": [v for v, _ in runs], "test": [t for _, t in runs]}
-                )
-            best = max(settings, key=lambda s: statistics.mean(s["val"]))
-            row = {"dataset": name, "layer": kind, "depth": depth, "residual": residual, "optimizer": optimizer,
-                   "best": best, "settings": settings, "seconds": time.perf_counter() - start}  # fmt: skip
-            report["results"].append(row)
-            spread = f"{100 * min(best['test']):.1f} to {100 * max(best['test']):.1f}"
-            mean = 100 * statistics.mean(best["test"])
-            setting = f"{name:<8} {kind:<5} depth {depth:<3} residual {residual:<4} {optimizer:<5}"
-            print(f"{setting} {mean:5.1f} %  ({spread}), rate {best['rate']:g}", flush=True)
+    settings["decays"] = list(settings["decays"])
+    report: dict[str, Any] = {"machine": machine(), "rows": []}
+    if options.output and options.output.exists():
+        report = json.loads(options.output.read_text())
+    command = "python benchmarks/optim_graphs.py " + " ".join(sys.argv[1:])
+    done = {_key(row) for row in report["rows"] if row["settings"] == settings}
+    cells = [
+        dict(zip(("dataset", "depth", "residual", "layer", "optimizer"), values, strict=True))
+        for values in product(options.datasets, options.depths, options.residual, options.layers, options.optimizers)
+    ]
+    cells = [cell for cell in cells if _key(cell) not in done]
+
+    @functools.cache
+    def graph_of(name: str, seed: int) -> dict[str, Any]:
+        return block_model(seed) if name == "csbm" else named(name, seed, options.components)
+
+    total = sum(
+        len(RATES[cell["optimizer"]]) * len(options.decays) * options.tuning_seeds + options.seeds for cell in cells
+    )
+    with tqdm(total=total, unit="run", smoothing=0.02) as progress:
+        for cell in cells:
+            row = row_of(cell, functools.partial(graph_of, cell["dataset"]), options, progress)
+            report["rows"].append(row | {"settings": settings, "command": command})
+            spread = f"{100 * min(row['test']):.1f} to {100 * max(row['test']):.1f}"
+            name = f"{row['dataset']:<8} {row['layer']:<5} depth {row['depth']:<3} residual {row['residual']:<4}"
+            mean = 100 * statistics.mean(row["test"])
+            progress.write(f"{name} {row['optimizer']:<16} {mean:5.1f} %  ({spread}), rate {row['rate']:g}")
             if options.output:
                 options.output.parent.mkdir(parents=True, exist_ok=True)
-                options.output.write_text(json.dumps(report, indent=1) + "\n")
+                unfinished = options.output.with_suffix(".unfinished")
+                unfinished.write_text(json.dumps(report, indent=1) + "\n")
+                unfinished.replace(options.output)
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("dataset", "depth", "residual", "layer", "optimizer"))
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ class Estimate:
 def calibrate(cells: Iterable[Cell], setup: Setup, known: Estimate, limit: float = 30.0) -> list[Cell]:
     """Run a few epochs of each kind of cell and add the outcome, scaled to all epochs, to ``known``.
 
-    Two epochs and six of the same cell tell what an epoch costs and what comes before it. A cell that stops early takes
-    less than this says.
+    Two epochs and six of the same cell tell what an epoch costs and what comes before it; one that is not counted
+    reads the data and warms up. A cell that stops early takes less than this says.
 
     Args:
         cells: of a plan; the first of every data set and layer is measured, unless one of its kind is known.
@@ -98,7 +98,7 @@ def calibrate(cells: Iterable[Cell], setup: Setup, known: Estimate, limit: float
             continue
         if measured and time.monotonic() - start > limit:
             break
-        few, more = (runner.run(_shortened(cell, epochs)) for epochs in (2, 6))
+        _, few, more = (runner.run(_shortened(cell, epochs)) for epochs in (1, 2, 6))
         if few.ok and more.ok:
             epoch = max(more.seconds - few.seconds, 1e-6) / 4
             base = max(few.seconds - 2 * epoch, 0.0)

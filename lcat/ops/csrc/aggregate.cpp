@@ -71,28 +71,36 @@ struct Aggregate {
     const int64_t last = pointer[rows], ahead = prefetch_distance<T>(width);
     const Range range = rows_of_chunk(pointer, rows, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
-      V sums[kVectors] = {}, others[kVectors] = {};
-      const auto add = [&](int64_t slot, V* into) __attribute__((always_inline)) {
-        const T* row = x + other[slot] * width;
-        prefetch_row(x + other[std::min(slot + ahead, last - 1)] * width, width);
-        const V factor = splat<Shape::Lanes>(source_scale ? source_scale[other[slot]] : T(1));
-        if constexpr (Shape::kCount > 0) {
-          int v = 0;
-          shape.each([&](auto load, auto, int64_t f) __attribute__((always_inline)) { into[v++] += load(row + f) * factor; });
-        } else {  // one vector, most often a partial one
-          into[0] += Partial<Shape::Lanes, T>::load(row, int(width)) * factor;
-        }
+      V sums[kVectors] = {};
+      // Four edges at a time, and in the order of add_weighted_rows: the same bits whichever way a sum takes.
+      const auto product = [&](int64_t slot, int v, auto load, int64_t f) __attribute__((always_inline)) {
+        return load(x + other[slot] * width + f) * splat<Shape::Lanes>(source_scale ? source_scale[other[slot]] : T(1));
       };
       int64_t slot = pointer[i];
-      for (; slot + 2 <= pointer[i + 1]; slot += 2) {
-        add(slot, sums);
-        add(slot + 1, others);
-      }
-      if (slot < pointer[i + 1]) add(slot, sums);
+      const auto add = [&](int count) __attribute__((always_inline)) {
+        for (int b = 0; b < count; ++b) prefetch_row(x + other[std::min(slot + ahead + b, last - 1)] * width, width);
+        const auto one = [&](int v, auto load, int64_t f) __attribute__((always_inline)) {
+          if (count == 4) {
+            sums[v] += (product(slot, v, load, f) + product(slot + 1, v, load, f)) +
+                       (product(slot + 2, v, load, f) + product(slot + 3, v, load, f));
+          } else {
+            sums[v] += product(slot, v, load, f);
+          }
+        };
+        if constexpr (Shape::kCount > 0) {
+          int v = 0;
+          shape.each([&](auto load, auto, int64_t f) __attribute__((always_inline)) { one(v++, load, f); });
+        } else {  // one vector, most often a partial one
+          one(0, [&](const T* p) __attribute__((always_inline)) { return Partial<Shape::Lanes, T>::load(p, int(width)); }, 0);
+        }
+        slot += count;
+      };
+      while (slot + 4 <= pointer[i + 1]) add(4);
+      while (slot < pointer[i + 1]) add(1);
       const V own = splat<Shape::Lanes>(target_scale ? target_scale[i] : T(1));
       int v = 0;
       shape.each([&](auto, auto store, int64_t f) __attribute__((always_inline)) {
-        store(out + i * width + f, (sums[v] + others[v]) * own);
+        store(out + i * width + f, sums[v] * own);
         ++v;
       });
     }
