@@ -14,6 +14,25 @@ from lcat.nn import LCATConv, from_published
 
 HERE = Path(__file__).parent
 
+# Gradients whose published float32 numbers are more than 1e-5 away from what float64 gives, by case.
+# Saturated: 1 - lambda below 2e-4 keeps few digits in float32, in the same way there and here.
+SATURATED = {
+    "c029": {"raw_lambda1"},
+    "c040": {"raw_lambda2"},
+    "c042": {"raw_lambda2"},
+    "c072": {"raw_lambda1"},
+    "c073": {"raw_lambda1"},
+    "c078": {"raw_lambda2"},
+    "c089": {"raw_lambda2"},
+}
+# Cancelling: a sum whose terms nearly all cancel; float32 leaves what the order of the sum makes of it.
+CANCELLING = {
+    "c017": {"att_dst", "lin_dst.weight", "lin_dst.bias"},
+    "c043": {"raw_lambda2"},
+    "c044": {"raw_lambda2"},
+    "c075": {"raw_lambda1"},
+}
+
 
 def _archives():
     """A few cases travel with the tests; the whole archive is read where LCAT_TEST_FIXTURES says it is."""
@@ -59,13 +78,17 @@ def test_outputs_and_all_gradients(path, case):
     assert len(expected) > 4
     for name, theirs in expected.items():
         scale = max(float(np.abs(theirs).max()), 1e-4)
+        truth = exact[name].numpy()
         difference = float(np.abs(ours[name].numpy() - theirs).max()) / scale
-        if difference >= 1e-5:
-            # The published numbers are float32: where their own rounding is more than that, ours must be less.
-            truth = exact[name].numpy()
-            rounding = float(np.abs(theirs - truth).max())
-            assert rounding / scale > 1e-5, f"{name}: off by {difference:.2g}"
-            assert float(np.abs(ours[name].numpy() - truth).max()) < rounding, name
+        rounding = float(np.abs(truth - theirs).max()) / scale
+        saturated, cancelling = (name in table.get(prefix, ()) for table in (SATURATED, CANCELLING))
+        if saturated or cancelling:
+            assert 1e-5 < rounding < 2e-2, f"{name} in float64: off by {rounding:.2g}"
+        else:
+            assert rounding < 1e-5, f"{name} in float64: off by {rounding:.2g}"
+        # Where the published number is one rounding among others, ours must be nearer to float64's.
+        nearer = float(np.abs(ours[name].numpy() - truth).max()) / scale < rounding
+        assert difference < 1e-5 or (cancelling and nearer), f"{name}: off by {difference:.2g}"
 
 
 def _our_name(name, case):
