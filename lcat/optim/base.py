@@ -59,7 +59,9 @@ def vadam(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
     first = bucket.matrices("exp_avg")
     first.lerp_(G, 1 - beta1)
     second = bucket.per_matrix(bucket.scalars("exp_avg_sq"))
-    second.lerp_(BATCHED.norm(G).square_(), 1 - beta2)
+    # A square beyond the largest number would stay infinite for ever.
+    size = BATCHED.norm(G).square_().clamp_max_(torch.finfo(second.dtype).max)
+    second.lerp_(size, 1 - beta2)
     # 1 - b^t loses digits in float32 (b2^1 = 0.999), so the corrections are computed in float64.
     exact = torch.float64 if second.device.type != "mps" else second.dtype
     t = bucket.per_matrix(bucket.step).to(exact)
@@ -81,7 +83,9 @@ def muon(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
 def quintic(D: Tensor, steps: int = 5) -> Tensor:
     """``steps`` quintic Newton-Schulz steps on ``D (B, p, n)``, ``p <= n``; zero stays zero."""
     a, b, c = QUINTIC
-    X = D / BATCHED.norm(D).clamp_min(torch.finfo(D.dtype).tiny)
+    tiny = torch.finfo(D.dtype).tiny
+    X = D / D.abs().amax((-2, -1), keepdim=True).clamp_min(tiny)  # or the norm of small numbers underflows
+    X = X / BATCHED.norm(X).clamp_min(tiny)
     for _ in range(steps):
         A = BATCHED.gram(X)
         X = BATCHED.addmm(X, torch.baddbmm(A, A, A, beta=b, alpha=c), X, beta=a)

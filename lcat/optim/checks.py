@@ -12,6 +12,16 @@ from lcat.optim.measure import gram_error
 
 CHECKS = ("init", "always", "off")
 
+DTYPES = (
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.complex32,
+    torch.complex64,
+    torch.complex128,
+)
+
 
 def tolerance(p: int, dtype: torch.dtype) -> float:
     """How far from orthonormal a start may be: ``sqrt(p) max(1e-3, 16 eps)`` in Frobenius norm.
@@ -37,7 +47,8 @@ def check_parameter(param: Tensor, index: int, group: dict[str, Any]) -> Layout:
     """The layout of a parameter of an orthogonal group.
 
     Raises:
-        ValueError: it is lazy, of an integer type, no matrix, sharded or not orthonormal.
+        ValueError: it is lazy, of a type without the arithmetic (integers, 8-bit floats), no matrix, sharded or
+            not orthonormal.
     """
     name = describe(index, group)
     if torch.nn.parameter.is_lazy(param):
@@ -45,9 +56,10 @@ def check_parameter(param: Tensor, index: int, group: dict[str, Any]) -> Layout:
             f"{name} is lazy: it has no shape yet. Run one forward pass, then make its matrices orthonormal with "
             f"lcat.optim.orthogonalize_, then build the optimizer"
         )
-    if not (param.is_floating_point() or param.is_complex()):
+    if param.dtype not in DTYPES:
         raise ValueError(
-            f"{name} has dtype {param.dtype}; orthogonal parameters are floating point or complex. Leave it out"
+            f"{name} has dtype {param.dtype}; orthogonal parameters are floating point or complex "
+            f"({', '.join(str(d).removeprefix('torch.') for d in DTYPES)}). Leave it out"
         )
     if sharded(param):
         raise ValueError(
@@ -59,14 +71,17 @@ def check_parameter(param: Tensor, index: int, group: dict[str, Any]) -> Layout:
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if group["check"] != "off" and not param.is_meta:
-        check_orthonormal(param, layout, name)
+        check_orthonormal(param, layout, name, group)
     return layout
 
 
-def check_orthonormal(param: Tensor, layout: Layout, name: str) -> None:
-    """Raise a ValueError where the error of a parameter is beyond :func:`tolerance` (synchronises)."""
+def check_orthonormal(param: Tensor, layout: Layout, name: str, group: dict[str, Any]) -> None:
+    """Raise a ValueError where the error of a parameter is beyond :func:`tolerance` (synchronises).
+
+    Methods that only stay near the manifold, within ``safe``, take as a start what they may leave.
+    """
     error = gram_error(param.detach()[None], layout).item()
-    most = tolerance(layout.p, param.dtype)
+    most = max(tolerance(layout.p, param.dtype), group.get("safe", 0.0) * (1 + 1e-3))
     if not error <= most:
         which = "columns" if layout.transposed else "rows"
         shape = f"{layout.height} x {layout.width}"
@@ -74,7 +89,7 @@ def check_orthonormal(param: Tensor, layout: Layout, name: str) -> None:
             f"{name} of shape {tuple(param.shape)} is not orthonormal: read as {layout.matrices} matrices {shape} "
             f"with orthonormal {which}, the largest |X X^H - I| is {error:.3g}, accepted up to {most:.3g}. Make it "
             f"so with lcat.optim.orthogonalize_ (or torch.nn.init.orthogonal_), name its matrix shape with matrix= "
-            f"(matrix='conv' for kernels), or pass check='off' if a checkpoint follows"
+            f"(matrix='conv' for kernels), or pass check='off' for weights of a checkpoint, before or after loading"
         )
 
 

@@ -16,8 +16,16 @@ def step(group: dict[str, Any], params: list[Tensor], states: list[dict[str, Any
     """One step of torch's functional AdamW or SGD on the parameters of a group that have a gradient.
 
     The state has the names and shapes that torch.optim gives it, so it reads the same in a checkpoint.
+
+    Raises:
+        RuntimeError: AdamW is given a sparse gradient.
     """
     grads = [p.grad for p in params if p.grad is not None]
+    if group["euclidean"] == "adamw" and any(g.layout != torch.strided for g in grads):
+        raise RuntimeError(
+            "AdamW takes no sparse gradients, and a parameter of a group with orthogonal=False has one. Use "
+            "sparse=False in its embedding, or euclidean='sgd' in its group"
+        )
     if group["euclidean"] == "sgd":
         _sgd(group, params, grads, states)
     else:

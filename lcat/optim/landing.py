@@ -45,7 +45,7 @@ class Landing(OrthogonalOptimizer):
     Raises:
         ValueError: as POGO; ``attraction <= 0`` or ``safe`` outside (0, 1).
 
-    Complexity: four products of ``p x p x n`` a matrix (none of them a normal step).
+    Complexity: four products of ``p x p x n`` a matrix, none of them a normal step.
 
     Example:
         >>> import torch
@@ -94,12 +94,11 @@ class Landing(OrthogonalOptimizer):
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
         algebra = algebra_for(X)
         X, D, scale = algebra.pack(X), algebra.pack(D), algebra.pack_scale(scale)
-        R, E = relative_gradient(algebra, X, D, scale)
         weight = group["attraction"]
-        F = algebra.addmm_(R, E * weight, X)
-        d, f2 = algebra.norm(E), algebra.norm(F).square().clamp_min(torch.finfo(bucket.real).tiny)
-        alpha = weight * d * (1 - d).clamp_min(0)
-        most = (alpha + (alpha * alpha + f2 * (group["safe"] - d).clamp_min(0)).sqrt()) / f2
+        F, E = landing_field(algebra, X, D, scale, weight)
+        d, f = algebra.norm(E), algebra.norm(F).clamp_min(torch.finfo(bucket.real).tiny)
+        alpha = weight * d * (1 - d).clamp_min(0) / f  # over f, whose square may be beyond the largest number
+        most = (alpha + (alpha * alpha + (group["safe"] - d).clamp_min(0)).sqrt()) / f
         most = torch.minimum(most, 0.5 / (weight * (1 + d)))
         return algebra.unpack(X - F * at_most(group["lr"], most).to(X.dtype))
 
@@ -126,7 +125,7 @@ class LandingPC(OrthogonalOptimizer):
     Raises:
         ValueError: as :class:`Landing`.
 
-    Complexity: four products of ``p x p x n`` a matrix.
+    Complexity: five products of ``p x p x n`` a matrix.
 
     Example:
         >>> import torch
@@ -178,13 +177,26 @@ class LandingPC(OrthogonalOptimizer):
         return algebra.unpack(algebra.addmm_(R, E.mul_(-0.5), X))
 
 
+def landing_field(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, weight: float) -> tuple[Tensor, Tensor]:
+    """``scale (K D - X D^H X) / 2 + weight (K - I) X`` and ``K - I`` with ``K = X X^H``."""
+    half = _half(scale, X)
+    H = algebra.mm(X, algebra.mH(D)).mul_(-half)
+    K = algebra.gram(X)
+    F = algebra.mm(K, D).mul_(half)
+    E = algebra.add_identity_(K, -1.0)
+    return algebra.addmm_(F, H.add_(E, alpha=weight), X), E
+
+
 def relative_gradient(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale) -> tuple[Tensor, Tensor]:
     """``scale (K D - X D^H X) / 2`` and ``K - I`` with ``K = X X^H``."""
     H = algebra.mm(X, algebra.mH(D)).neg_()
     K = algebra.gram(X)
-    R = algebra.addmm_(algebra.mm(K, D), H, X)
-    R.mul_(0.5 * (scale.to(R.dtype) if isinstance(scale, Tensor) else scale))
+    R = algebra.addmm_(algebra.mm(K, D), H, X).mul_(_half(scale, X))
     return R, algebra.add_identity_(K, -1.0)
+
+
+def _half(scale: Scale, A: Tensor) -> Scale:
+    return 0.5 * (scale.to(A.dtype) if isinstance(scale, Tensor) else scale)
 
 
 def at_most(lr: float | Tensor, most: Tensor) -> Tensor:

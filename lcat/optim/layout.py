@@ -55,6 +55,19 @@ class Layout:
         return X.reshape(-1, *shape)
 
 
+def plain(matrix: object) -> Matrix:
+    """The option ``matrix`` as plain data: None, a string or a tuple of whole numbers (lists are accepted).
+
+    Raises:
+        ValueError: anything else.
+    """
+    if matrix is None or isinstance(matrix, str):
+        return matrix
+    if isinstance(matrix, (tuple, list)) and all(isinstance(d, int) and not isinstance(d, bool) for d in matrix):
+        return tuple(int(d) for d in matrix)
+    raise ValueError(f"matrix must be None, 'conv' or a tuple of sizes with at most one -1, got {matrix!r}")
+
+
 @lru_cache(maxsize=4096)
 def resolve(shape: tuple[int, ...], matrix: Matrix = None, orient: str = "auto") -> Layout:
     """The layout of a parameter of this shape.
@@ -80,8 +93,8 @@ def resolve(shape: tuple[int, ...], matrix: Matrix = None, orient: str = "auto")
     if len(view) < 2:
         raise ValueError(
             f"a tensor of shape {tuple(shape)} is no matrix: an orthogonal group takes tensors of 2 or more "
-            f"dimensions; put vectors and scalars into a group with orthogonal=False, or give a shape with "
-            f"matrix=(..., rows, columns)"
+            f"dimensions; put vectors and scalars into a group with orthogonal=False "
+            f"(lcat.optim.orthogonal_groups(model) makes the groups), or give a shape with matrix=(..., rows, columns)"
         )
     *batch, height, width = view
     if math.prod(view) == 0:

@@ -68,7 +68,8 @@ def orthogonalize_(
         The tensors, changed in place.
 
     Raises:
-        ValueError: unknown method, no matrix, or a matrix without full rank (its answer is not unique).
+        ValueError: unknown method, no matrix, whole numbers, or a matrix without full rank (its answer is not
+            unique).
 
     Complexity: ``O(p^2 n)`` a matrix, in float64.
 
@@ -83,6 +84,10 @@ def orthogonalize_(
     found = _tensors(tensors)
     for tensor in found:
         layout = resolve(tuple(tensor.shape), matrix, orient)
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            raise ValueError(
+                f"a tensor of dtype {tensor.dtype} cannot hold orthonormal rows; convert it to floats first"
+            )
         wider = torch.complex128 if tensor.is_complex() else torch.float64
         X = layout.wide(tensor[None].to(wider if tensor.device.type != "mps" else tensor.dtype))
         finite = bool(torch.isfinite(X).all())

@@ -15,7 +15,7 @@ from lcat.optim import euclidean
 from lcat.optim.base import BASES, Scale, gradient
 from lcat.optim.bucket import COMPUTE, Bucket, plan
 from lcat.optim.checks import CHECKS, check_gradient, check_orthonormal, check_parameter, describe
-from lcat.optim.layout import resolve
+from lcat.optim.layout import plain, resolve
 from lcat.optim.measure import gram_error
 
 #: options that every optimizer of the package has, with their defaults
@@ -124,11 +124,10 @@ class OrthogonalOptimizer(Optimizer):
         """Add a group of parameters, checked like those given at construction."""
         if isinstance(param_group, dict) and not param_group.get("orthogonal", self.defaults["orthogonal"]):
             param_group.setdefault("lr", param_group.get("euclidean_lr", self.defaults["euclidean_lr"]))
-        if isinstance(param_group, dict) and isinstance(param_group.get("matrix"), list):
-            param_group["matrix"] = tuple(param_group["matrix"])
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
+            group["matrix"] = plain(group["matrix"])
             self.check_options(group)
             if group["orthogonal"]:
                 self._check_group(group)
@@ -193,8 +192,7 @@ class OrthogonalOptimizer(Optimizer):
                 if isinstance(value, Tensor) and self.state[param][name].dtype != value.dtype:
                     self.state[param][name] = value.to(param.device)
         for group in self.param_groups:
-            if isinstance(group["matrix"], list):
-                group["matrix"] = tuple(group["matrix"])
+            group["matrix"] = plain(group["matrix"])
 
     # -- diagnostics ------------------------------------------------------------------------------------
 
@@ -251,7 +249,7 @@ class OrthogonalOptimizer(Optimizer):
         for i, param in enumerate(group["params"]):
             try:
                 layout = resolve(tuple(param.shape), group["matrix"], group["orient"])
-                check_orthonormal(param, layout, describe(i, group))
+                check_orthonormal(param, layout, describe(i, group), group)
             except ValueError as error:
                 raise RuntimeError(f"after a step (check='always'): {error}") from None
 
@@ -322,8 +320,11 @@ def _check_common(group: dict[str, Any]) -> None:
     require_number(group, "dampening", 0.0)
     require_number(group, "euclidean_lr", 0.0, tensor=True)
     betas = group["betas"]
-    if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+    pair = isinstance(betas, (tuple, list)) and len(betas) == 2
+    if not pair or not all(isinstance(b, (int, float)) and 0 <= b < 1 for b in betas):
         raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
+    for name in ("nesterov", "maximize", "capturable", "orthogonal"):
+        require_choice(group, name, (True, False))
     if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
         raise ValueError(
             f"nesterov needs momentum > 0 and dampening = 0, got momentum={group['momentum']} and "
@@ -340,12 +341,14 @@ def _check_common(group: dict[str, Any]) -> None:
 def require_number(
     group: dict[str, Any], name: str, least: float, *, strict: bool = False, tensor: bool = False
 ) -> None:
-    """Raise a ValueError unless the option is a finite-or-larger number from ``least`` on."""
+    """Raise a ValueError unless the option is a number from ``least`` on."""
     value = group[name]
     if tensor and isinstance(value, Tensor):
         if value.numel() != 1:
             raise ValueError(f"a tensor {name} must hold one number, got shape {tuple(value.shape)}")
-        return  # reading it would synchronise with its device
+        if value.device.type != "cpu":
+            return  # reading it would synchronise with its device
+        value = value.item()
     ok = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not ok or not (value > least if strict else value >= least):
         relation = "greater than" if strict else "at least"

@@ -27,7 +27,7 @@ def polar(X: Tensor, V: Tensor, max_step: float | None = None) -> Tensor:
     ``p x p`` matrices: ``M M^H`` has its eigenvalues in ``[1, 1 + max_step^2]``, divided by the middle of that
     interval three steps reach double precision for ``max_step <= 1``. Otherwise by an eigendecomposition.
 
-    Complexity: two products of ``p x p x n`` and nine of ``p x p x p`` (``max_step <= 1``).
+    Complexity: two products of ``p x p x n`` and eleven of ``p x p x p`` (``max_step <= 1``).
     """
     M = X + V
     C = BATCHED.gram(M)

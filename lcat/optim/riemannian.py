@@ -73,7 +73,7 @@ class RiemannianSGD(_Riemannian):
     Raises:
         ValueError: as POGO.
 
-    Complexity: four products of ``p x p x n`` (six with momentum) and the retraction. On a CPU a LAPACK QR of one
+    Complexity: three products of ``p x p x n`` (five with momentum) and the retraction. On a CPU a LAPACK QR of one
         large matrix costs about as much as POGO's step; for batches of small ones it is several times slower.
 
     Example:
@@ -130,7 +130,7 @@ class RiemannianAdam(_Riemannian):
     Raises:
         ValueError: as POGO.
 
-    Complexity: six products of ``p x p x n`` and the retraction.
+    Complexity: five products of ``p x p x n`` and the retraction.
 
     Example:
         >>> import torch

@@ -187,6 +187,14 @@ class OptimizerContract(ResumingClauses):
                 p.grad = torch.full_like(p, size)
             optimizer.step()
         assert all(bool(torch.isfinite(p).all()) for p in params)
+        for size in (1e-30, 1e-38, 1e-45):
+            params = self.parameters(torch.float32)
+            optimizer = self.make(params)
+            for seed in range(3):
+                for p, g in zip(params, self.gradients(params, seed), strict=True):
+                    p.grad = g * size
+                optimizer.step()
+            assert all(bool(torch.isfinite(p).all()) for p in params), f"at gradients of {size}"
 
     def test_strides_of_gradients_do_not_matter(self) -> None:
         params, usual = self.parameters(), self.parameters()

@@ -62,7 +62,7 @@ class OrthogonalContract(OptimizerContract):
     def test_any_gradient_stays_finite(self) -> None:
         params = self.shaped((4, 6), (6, 4), (5, 5), dtype=torch.float32)
         optimizer = self.make(params, lr=1.0)
-        for size in (1e10, 1e15, 1e18, 1e-30, 1.0):
+        for size in (1e10, 1e15, 1e18, 1e25, 1e36, 1e-30, 1.0):
             for p, g in zip(params, self.gradients(params, 0), strict=True):
                 p.grad = g * size
             optimizer.step()

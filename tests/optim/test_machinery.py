@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lcat.optim import POGO, RSDM, Landing, RiemannianSGD, orthogonality_error, orthogonalize_, project_
+from lcat.optim import POGO, RSDM, Landing, LandingPC, RiemannianSGD, orthogonality_error, orthogonalize_, project_
 from lcat.optim.bucket import STACK_ENTRIES, plan
 from lcat.optim.layout import resolve
 from tests.optim.optim_support import error, orthonormal, parameter, polar_by_svd, random, step
@@ -193,10 +193,19 @@ def test_optimizer_projects_and_measures():
     [
         (POGO, {"lr": -1.0}, "lr must be a number at least 0, got -1.0"),
         (POGO, {"lr": torch.ones(2)}, "a tensor lr must hold one number"),
+        (POGO, {"lr": torch.tensor(-1.0)}, "lr must be a number at least 0, got -1.0"),
         (POGO, {"momentum": -0.1}, "momentum must be"),
         (POGO, {"eps": float("nan")}, "eps must be"),
         (POGO, {"betas": (0.9, 1.0)}, r"betas must be two numbers in \[0, 1\)"),
+        (POGO, {"betas": 0.9}, "betas must be two numbers"),
+        (POGO, {"betas": ("0.9", "0.99")}, "betas must be two numbers"),
         (POGO, {"nesterov": True}, "nesterov needs momentum > 0"),
+        (POGO, {"maximize": "no"}, "maximize must be one of True, False, got 'no'"),
+        (POGO, {"capturable": "yes"}, "capturable must be one of True, False, got 'yes'"),
+        (POGO, {"matrix": lambda weight: weight.mT}, "matrix must be None, 'conv' or a tuple of sizes"),
+        (POGO, {"matrix": 3}, "matrix must be None, 'conv' or a tuple of sizes"),
+        (POGO, {"matrix": (3.0, 5)}, "matrix must be None, 'conv' or a tuple of sizes"),
+        (POGO, {"matrix": ([3], 5)}, "matrix must be None, 'conv' or a tuple of sizes"),
         (POGO, {"base": "adam"}, "base must be one of 'sgd', 'vadam', 'muon', got 'adam'"),
         (POGO, {"normal": "root"}, "normal must be one of 'half', 'order2', 'best', 'none'"),
         (POGO, {"normal_every": 0}, "normal_every must be a whole number of at least 1"),
@@ -235,6 +244,59 @@ def test_parameters_that_cannot_be_constrained(make, message):
         POGO([("layer.weight", make())])
     with pytest.raises(ValueError, match=f"parameter 0 of its group.*{message}"):
         POGO([make()])
+
+
+@pytest.mark.filterwarnings("ignore:orthogonal parameters stored in")
+def test_types_without_arithmetic_are_refused():
+    with pytest.raises(ValueError, match=r"dtype torch.float8_e4m3fn.*bfloat16"):
+        POGO([nn.Parameter(torch.eye(3).to(torch.float8_e4m3fn), requires_grad=False)])
+    with pytest.raises(ValueError, match=r"dtype torch.int64 cannot hold orthonormal rows"):
+        orthogonalize_(torch.ones(3, 5, dtype=torch.int64))
+
+
+def test_a_group_says_yes_or_no():
+    with pytest.raises(ValueError, match="orthogonal must be one of True, False, got 'no'"):
+        POGO([{"params": [parameter(orthonormal(3, 5))], "orthogonal": "no"}])
+
+
+@pytest.mark.parametrize("matrix", [[3, 2, 5], (3, 2, 5), torch.Size((3, 2, 5))])
+def test_matrix_shapes_become_plain_tuples(matrix):
+    X = orthonormal(3, 2, 5).reshape(6, 5)
+    for optimizer in (POGO([parameter(X)], matrix=matrix), POGO([{"params": [parameter(X)], "matrix": matrix}])):
+        assert type(optimizer.param_groups[0]["matrix"]) is tuple
+        assert optimizer.param_groups[0]["matrix"] == (3, 2, 5)
+
+
+@pytest.mark.parametrize("cls", [Landing, LandingPC])
+def test_methods_that_stay_near_start_where_they_may_stop(cls):
+    """A run of Landing leaves weights up to ``safe`` away; building the optimizer anew takes them, POGO does not."""
+    X = orthonormal(3, 5) + 0.02 * random(3, 5)
+    assert 0.01 < error(X) < 0.5
+    p = parameter(X)
+    optimizer = cls([p], lr=0.1, check="always")
+    for k in range(5):
+        p.grad = random(3, 5, seed=k)
+        optimizer.step()
+    with pytest.raises(ValueError, match=r"accepted up to 0\.01"):
+        cls([parameter(X)], safe=0.01)
+    with pytest.raises(ValueError, match="check='off' for weights of a checkpoint"):
+        POGO([parameter(X)])
+
+
+def test_adamw_refuses_sparse_gradients():
+    """torch's AdamW says so too; its SGD takes them, and so do we."""
+    for method in ("adamw", "sgd"):
+        table = nn.Embedding(4, 3, sparse=True)
+        before = table.weight.detach().clone()
+        optimizer = POGO([{"params": [table.weight], "orthogonal": False, "euclidean": method, "lr": 0.5}])
+        table(torch.tensor([1])).sum().backward()
+        if method == "adamw":
+            with pytest.raises(RuntimeError, match=r"AdamW takes no sparse gradients.*euclidean='sgd'"):
+                optimizer.step()
+        else:
+            optimizer.step()
+            moved = (table.weight - before).abs().sum(1)
+            assert moved.nonzero().flatten().tolist() == [1]
 
 
 def test_check_off_takes_anything_and_always_looks():

@@ -325,6 +325,27 @@ def test_muon_treats_every_matrix_by_itself():
     assert torch.equal(quintic(torch.zeros(2, 3, 5)), torch.zeros(2, 3, 5))
 
 
+@pytest.mark.parametrize("size", [1e-44, 1e-30, 1e-8, 1e8, 1e30])
+def test_muon_has_its_direction_at_any_scale(size):
+    """In float32 the squares of small gradients vanish and those of large ones overflow."""
+    from lcat.optim.base import quintic
+
+    G = torch.ones(1, 3, 5)
+    G[0, 0] = -1
+    torch.testing.assert_close(quintic(G * size), quintic(G), rtol=1e-4, atol=1e-4)
+
+
+def test_vadam_goes_on_after_a_gradient_whose_square_overflows():
+    p = parameter(orthonormal(3, 5, dtype=torch.float32))
+    optimizer = POGO([p], lr=0.1, base="vadam")
+    for k in range(5):
+        p.grad = random(3, 5, dtype=torch.float32, seed=k) * 1e25
+        before = p.detach().clone()
+        optimizer.step()
+        assert error(p.detach().double()) < 0.75
+    assert not torch.equal(before, p)
+
+
 def test_weight_decay_has_no_effect_with_sgd():
     X, G = orthonormal(3, 5), random(3, 5)
     with pytest.warns(UserWarning, match="weight_decay in an orthogonal group"):
