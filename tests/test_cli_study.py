@@ -64,6 +64,25 @@ def test_options_go_before_the_file(call, tmp_path):
     assert len(Study.load(tmp_path / "o").results()) == 3 * 2 * 2
 
 
+@pytest.mark.parametrize("optimizer", ["pogo", "landing"])
+@pytest.mark.parametrize("where", ["option", "plan"])
+def test_orthogonal_optimizers_by_name(call, tmp_path, optimizer, where):
+    """They run from an option and from a plan, and the report says which it was."""
+    if where == "plan":
+        told = f'optimizer = "{optimizer}"\ndepth = 3\n'
+        (tmp_path / "plan.toml").write_text(PLAN.replace("epochs = 3\n", "epochs = 3\n" + told))
+        arguments = ["plan.toml"]
+    else:
+        arguments = ["plan.toml", "--optimizer", optimizer, "--depth", 3]
+    code, out, err = call("study", *arguments, "--out", "o", "--quiet")
+    assert (code, err) == (0, "")
+    cells = Study.load(tmp_path / "o").results()
+    assert len(cells) == 4
+    assert set(cells["status"]) == {"done"}
+    assert set(cells["hyper.optimizer"]) == {optimizer}
+    assert f"optimizer {optimizer}" in (tmp_path / "o" / "report.html").read_text()
+
+
 def test_a_dry_run_prints_cells_and_an_estimate_and_writes_nothing(call, tmp_path):
     code, out, _ = call("study", "plan.toml", "--dry-run", "--quiet")
     assert code == 0
@@ -130,6 +149,7 @@ def test_a_study_that_runs_elsewhere_is_one_line(call, tmp_path):
         (["--grid", "lrr=1"], 2, ["--grid", "'lrr'", "did you mean lr"]),
         (["--search", "lr=0.1..0.01"], 2, ["--search", "low must be below high"]),
         (["--objective", "tiem=1"], 2, ["--objective", "'tiem'", "did you mean time"]),
+        (["--optimizer", "pogoo"], 2, ["--optimizer", "did you mean pogo", "'pogoo'"]),
         (["--engine", "threads"], 2, ["--engine", "'processes'", "'threads'"]),
         (["--workers", "0"], 2, ["--workers", "got 0"]),
         (["--noise-edges", "-1"], 2, ["--noise-edges", "-1"]),
