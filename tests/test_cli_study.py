@@ -74,7 +74,7 @@ def test_orthogonal_optimizers_by_name(call, tmp_path, optimizer, where):
         arguments = ["plan.toml"]
     else:
         arguments = ["plan.toml", "--optimizer", optimizer, "--depth", 3]
-    code, out, err = call("study", *arguments, "--out", "o", "--quiet")
+    code, _, err = call("study", *arguments, "--out", "o", "--quiet")
     assert (code, err) == (0, "")
     cells = Study.load(tmp_path / "o").results()
     assert len(cells) == 4
