@@ -10,7 +10,8 @@ from lcat.train.checkpoint import (
     save_checkpoint,
 )
 from lcat.train.distributed import Processes, processes
-from lcat.train.inference import LayerStep, WholeGraph, layerwise_inference
+from lcat.train.inference import layerwise_inference
+from lcat.train.layer_steps import LayerStep
 from lcat.train.loop import FitConfig, NonFiniteLoss, fit, read_lambdas
 from lcat.train.metrics import METRICS, accuracy, metric_by_name, roc_auc
 from lcat.train.minibatch import MinibatchConfig, fit_minibatch
@@ -19,6 +20,7 @@ from lcat.train.optimizers import build_optimizer, optimizer_names, register_opt
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import SCHEDULES, build_schedule, schedule_factor
 from lcat.train.seeds import seed_everything
+from lcat.train.whole_graph import WholeGraph
 
 __all__ = [
     "METRICS",

@@ -15,10 +15,10 @@ from torch_geometric.nn import GraphNorm
 from torch_geometric.nn.models import GCN as PyGGCN
 from torch_geometric.nn.models import GraphSAGE
 
-from lcat.data import CSCGraph, csbm
+from lcat.data import CSCGraph
 from lcat.nn import GATConv, GCNConv, LCATConv
 from lcat.nn.models import CAT, GAT, GCN, LCAT, CATv2, GATv2, LCATv2
-from lcat.train import LayerStep, WholeGraph, layerwise_inference
+from lcat.train import LayerStep, layerwise_inference
 from lcat.train.inference import _blocks
 
 
@@ -181,21 +181,6 @@ def test_small_graphs(edges):
     with torch.no_grad():
         whole = model(x, edges)
     torch.testing.assert_close(layerwise_inference(model, x, edges, rows=2), whole, atol=1e-5, rtol=1e-5)
-
-
-def test_whole_graph_measures_the_parts():
-    data = csbm(n=200, seed=0)
-    model = GAT(data.num_features, 8, 1, 2).eval()
-    evaluate = WholeGraph(data, {"val": data.val_mask, "test": data.test_mask.nonzero().flatten()}, rows=50)
-    figures = evaluate(model)
-    with torch.no_grad():
-        logits = model(data.x, data.edge_index)
-    for part, mask in (("val", data.val_mask), ("test", data.test_mask)):
-        assert figures[part] == pytest.approx(float((logits.argmax(1) == data.y)[mask].double().mean()))
-    assert figures["val_loss"] == pytest.approx(float(F.cross_entropy(logits[data.val_mask], data.y[data.val_mask])))
-    many = Data(x=data.x, edge_index=data.edge_index, y=torch.randint(0, 2, (200, 3)).float(), num_nodes=200)
-    figures = WholeGraph(many, {"test": data.test_mask}, lambda logits, y: 0.25)(GAT(data.num_features, 8, 1, 3))
-    assert figures == {"test": 0.25}
 
 
 def test_refusals():

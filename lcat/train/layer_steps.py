@@ -1,0 +1,89 @@
+"""A model as a chain of layers and what it does between them: what there is to compute, one layer after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch_geometric.nn import norm as pyg_norm
+from torch_geometric.nn.models.basic_gnn import BasicGNN
+
+__all__ = ["LayerStep", "head_of", "steps_of"]
+
+_BATCH_NORMS = (nn.BatchNorm1d, pyg_norm.BatchNorm)
+
+
+@dataclass(frozen=True)
+class LayerStep:
+    """One layer of a model, for :func:`layerwise_inference`.
+
+    Args:
+        conv: the layer.
+        then: what the model does with the layer's rows, each by itself: ``then(out, x)`` with the layer's output and
+            its input for the same rows.
+        on_all: what it does with all rows at once, after ``then``; it must fit into memory.
+
+    Example:
+        >>> from lcat.nn import GATConv
+        >>> from lcat.train import LayerStep
+        >>> step = LayerStep(GATConv(8, 8), then=lambda out, x: out.relu() + x)
+    """
+
+    conv: nn.Module
+    then: Callable[[Tensor, Tensor], Tensor] = lambda out, x: out
+    on_all: Callable[[Tensor], Tensor] | None = None
+
+
+def steps_of(model: nn.Module) -> list[LayerStep]:
+    """The layers of a model, in the order in which they are computed.
+
+    Raises:
+        TypeError: for a model that neither is a BasicGNN nor says what its layers are.
+    """
+    steps = getattr(model, "layer_steps", None)
+    if callable(steps):
+        own: list[LayerStep] = steps()
+        return own
+    if not isinstance(model, BasicGNN):
+        raise TypeError(
+            f"layerwise_inference takes a model of lcat.nn.models or another BasicGNN, or one with a method "
+            f"layer_steps() that returns LayerSteps; got {type(model).__name__}"
+        )
+    return [_step_of(model, number) for number in range(model.num_layers)]
+
+
+def _step_of(model: BasicGNN, number: int) -> LayerStep:
+    conv, norm, act = model.convs[number], model.norms[number], model.act
+    if number == model.num_layers - 1 and model.jk_mode is None:
+        return LayerStep(conv)
+    before = act if act is not None and model.act_first else nn.Identity()
+    after = act if act is not None and not model.act_first else nn.Identity()
+    if _is_row_wise(norm):
+        return LayerStep(conv, lambda out, x: after(norm(before(out))))
+    return LayerStep(conv, lambda out, x: before(out), lambda out: after(norm(out)))
+
+
+def _is_row_wise(norm: nn.Module) -> bool:
+    """Whether a norm in evaluation mode treats each row by itself."""
+    if isinstance(norm, _BATCH_NORMS):
+        module = getattr(norm, "module", norm)
+        return module.running_mean is not None
+    if isinstance(norm, pyg_norm.LayerNorm):
+        return bool(norm.mode == "node")
+    return isinstance(norm, (nn.Identity, nn.LayerNorm))
+
+
+def head_of(model: nn.Module) -> Callable[[list[Tensor]], Tensor] | None:
+    """What a BasicGNN does after its last layer, with the rows of all layers; ``None`` for nothing."""
+    if not isinstance(model, BasicGNN):
+        return None
+    jumping, linear = getattr(model, "jk", None), getattr(model, "lin", None)
+    if jumping is None and linear is None:
+        return None
+
+    def head(layers: list[Tensor]) -> Tensor:
+        x = layers[-1] if jumping is None else jumping(layers)
+        return x if linear is None else linear(x)
+
+    return head
