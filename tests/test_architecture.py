@@ -29,6 +29,8 @@ _BELOW: dict[str, set[str]] = {
 }
 # The graph view is one public module and two private ones.
 _PART_OF = {"_graph_cache": "graph", "_edge_formats": "graph"}
+# Modules that import nothing of lcat, and that all of it may import.
+_IMPORTS_NOTHING = {"_version", "__version__", "_json"}
 _FREE_OF_PYG = ("graph", "ops", "optim")
 _HEAVY = {
     "torch",
@@ -82,7 +84,7 @@ def _parts(name: str) -> str | None:
 
 @pytest.mark.parametrize("part", sorted(_BELOW))
 def test_imports_point_downwards(part: str) -> None:
-    allowed = _BELOW[part] | {part, "_version", "__version__"}
+    allowed = _BELOW[part] | {part, *_IMPORTS_NOTHING}
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"
         for owner, path in _files()
@@ -93,8 +95,14 @@ def test_imports_point_downwards(part: str) -> None:
     assert wrong == []
 
 
+def test_what_all_may_import_imports_nothing_of_lcat() -> None:
+    files = [path for part, path in _files() if part in _IMPORTS_NOTHING]
+    assert len(files) == 2
+    assert [name for path in files for name in _imports(path) if _parts(name) is not None] == []
+
+
 def test_every_part_has_its_place() -> None:
-    parts = {part for part, _ in _files()} - {"__init__", "__main__", "_version"}
+    parts = {part for part, _ in _files()} - {"__init__", "__main__"} - _IMPORTS_NOTHING
     assert parts <= set(_BELOW), "a new part of lcat: say in this test what it may import"
 
 

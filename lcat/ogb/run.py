@@ -15,6 +15,7 @@ from typing import Any
 from torch_geometric.data import Data
 from tqdm import tqdm
 
+from lcat._json import strict_json
 from lcat.data import OGBDataset
 from lcat.ogb.graph import node_graph
 from lcat.ogb.settings import Settings
@@ -105,7 +106,7 @@ def _finished(folder: Path, seed: int) -> SeedResult | None:
     if not path.exists():
         return None
     try:
-        return SeedResult(**json.loads(path.read_text(encoding="utf-8")))
+        return SeedResult.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise FolderError(f"{path} cannot be read ({error}); move it away to run seed {seed} again") from error
 
@@ -137,8 +138,8 @@ def _identity(dataset: OGBDataset) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    write_text(path, json.dumps(values, indent=1) + "\n")
+    """Write a JSON file whole or not at all, ``null`` for what is no finite number."""
+    write_text(path, strict_json(values, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -83,6 +84,9 @@ class Settings:
             choices, value = spec.metadata.get("choices"), getattr(self, spec.name)
             if choices is not None and value not in choices:
                 raise SettingsError(f"{spec.name} must be one of {', '.join(choices)}; got {value!r}")
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            self._need(spec.name, not isinstance(value, float) or math.isfinite(value), "a finite number")
         whole = (
             "layers",
             "hidden",

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from lcat._json import with_nan, without_nan
 from lcat.data import OGBDataset
 from lcat.ogb.batches import Batch, Batches
 from lcat.ogb.labels import label_features
@@ -56,8 +57,14 @@ class SeedResult:
     versions: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON, which has no ``nan``: ``None`` for what is no finite number."""
+        values: dict[str, Any] = without_nan(asdict(self))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SeedResult:
+        """The inverse of :meth:`to_dict`: ``None`` becomes ``nan``."""
+        return cls(**with_nan(values))
 
 
 def train_seed(

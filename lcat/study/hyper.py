@@ -13,7 +13,7 @@ __all__ = ["HyperParameters", "Overrides", "check_setting"]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("optimizer", "schedule", check_fields=False)
     @classmethod

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timezone
 from pathlib import Path
 
+from lcat._json import strict_json
 from lcat.study.output import OutputError
 
 __all__ = ["JOURNAL_NAME", "Journal"]
@@ -37,7 +37,7 @@ class Journal:
         """
         line = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **facts}
         try:
-            self._file.write(json.dumps(line) + "\n")
+            self._file.write(strict_json(line) + "\n")
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lcat._json import without_nan
 from lcat.study.cell import Cell
 from lcat.train import FitResult
 
@@ -68,15 +69,18 @@ class CellResult:
         return self.fit.seconds / self.fit.epochs if self.fit is not None and self.fit.epochs else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain Python values, ready for ``json.dumps``."""
+        """Nested plain Python values, ready for ``json.dumps``: ``None`` for what is no finite number."""
         values = {key: value for key, value in asdict(self).items() if key not in ("cell", "fit")}
         values["split_sizes"] = list(self.split_sizes)
-        return {
-            "key": self.cell.key,
-            "cell": self.cell.model_dump(),
-            "fit": self.fit.to_dict() if self.fit is not None else None,
-            **values,
-        }
+        found: dict[str, Any] = without_nan(
+            {
+                "key": self.cell.key,
+                "cell": self.cell.model_dump(),
+                "fit": self.fit.to_dict() if self.fit is not None else None,
+                **values,
+            }
+        )
+        return found
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CellResult:

@@ -15,7 +15,7 @@ __all__ = ["Budget", "NoisePlan", "Range", "RunSettings", "SearchPlan", "check_g
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class NoisePlan(_Part):

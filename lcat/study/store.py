@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lcat._json import strict_json, with_nan
 from lcat.study.cell import Cell
 from lcat.study.codec import pack_history, unpack_history
 from lcat.study.result import CellResult
@@ -176,7 +177,7 @@ class Store:
     def put(self, name: str, value: Any) -> None:
         """Keep a value that JSON can say under ``name``."""
         with self._transaction() as cursor:
-            cursor.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+            cursor.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, strict_json(value)))
 
     # cells
 
@@ -199,7 +200,7 @@ class Store:
         with self._transaction() as cursor:
             cursor.executemany("INSERT OR IGNORE INTO cells (key, cell) VALUES (?, ?)", rows)
             values = (trial.unit, trial.number, trial.dataset, trial.layer, trial.test_set)
-            texts = (json.dumps(trial.params), json.dumps(trial.keys))
+            texts = (strict_json(trial.params), strict_json(trial.keys))
             cursor.execute("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, *texts))
 
     def trials(self) -> list[Trial]:
@@ -235,7 +236,7 @@ class Store:
             "key": key,
             "status": result.status,
             "error": None if fit is not None else (result.error or "no traceback"),
-            "lambdas": None if fit is None else json.dumps(fit.lambdas),
+            "lambdas": None if fit is None else strict_json(fit.lambdas),
             "fit_seconds": None if fit is None else fit.seconds,
             "versions": self._versions_id(cursor, result.versions),
         }
@@ -288,15 +289,15 @@ class Store:
                 curves = History() if packed is None else unpack_history(packed)
             except ValueError as error:
                 raise StoreError(f"{self.path}: cell {row['key']}: {error}") from error
-            figures = {
-                name: row[name] for name in ("metric", "train", "val", "test", "best_epoch", "epochs", "stopped")
-            }
-            fit = FitResult(**figures, seconds=row["fit_seconds"], lambdas=json.loads(row["lambdas"]), history=curves)
-        names = (
+            names = ("metric", "train", "val", "test", "best_epoch", "epochs", "stopped")
+            figures = {**{name: row[name] for name in names}, "lambdas": json.loads(row["lambdas"])}
+            # SQLite keeps nan as NULL, and JSON as null.
+            fit = FitResult(**with_nan(figures), seconds=row["fit_seconds"], history=curves)
+        others = (
             "error parameters metric split_rule seconds peak_memory split_hash test_set started finished worker device"
         )
         sizes = (row["train_nodes"], row["val_nodes"], row["test_nodes"])
-        rest = {name: row[name] for name in names.split()}
+        rest = {name: row[name] for name in others.split()}
         return CellResult(cell=cell, fit=fit, split_sizes=sizes, versions=versions, **rest)
 
     # access

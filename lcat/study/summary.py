@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lcat._json import without_nan
 from lcat.study.layers import LAYERS
 from lcat.study.result import CellResult
 
@@ -52,7 +53,8 @@ class SummaryRow:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values; ``nan`` becomes ``None``, which JSON can say."""
-        return _without_nan(asdict(self))
+        values: dict[str, Any] = without_nan(asdict(self))
+        return values
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float]:
@@ -106,13 +108,3 @@ def _row(dataset: str, layer: str, group: list[CellResult]) -> SummaryRow:
             row.lambdas.append([mean for mean, _ in pairs])
             row.lambdas_std.append([std for _, std in pairs])
     return row
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return value

@@ -1,15 +1,18 @@
-"""What a training run leaves behind, as plain numbers that go into JSON as they are."""
+"""What a training run leaves behind, as plain numbers, and the way into JSON and back."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lcat._json import with_nan, without_nan
 
 __all__ = ["FitResult", "History"]
 
 
 @dataclass
 class History:
-    """One number an epoch for everything that was followed.
+    """One number an epoch for everything that was followed, ``nan`` for what was not measured in it.
 
     Attributes:
         loss: training loss, measured before the step of that epoch (with dropout).
@@ -58,14 +61,18 @@ class FitResult:
     lambdas: dict[str, list[float]]
     history: History
 
-    def to_dict(self, history: bool = True) -> dict:
-        """Nested plain Python values, ready for ``json.dumps``; ``history=False`` leaves the curves out."""
-        values = asdict(self)
+    def to_dict(self, history: bool = True) -> dict[str, Any]:
+        """Nested plain Python values, ready for ``json.dumps``; ``history=False`` leaves the curves out.
+
+        JSON has no ``nan``: what was not measured, or is no finite number, is ``None`` (``null``).
+        """
+        values: dict[str, Any] = without_nan(asdict(self))
         if not history:
             del values["history"]
         return values
 
     @classmethod
-    def from_dict(cls, values: dict) -> FitResult:
-        """The inverse of :meth:`to_dict`; a missing history becomes an empty one."""
+    def from_dict(cls, values: dict[str, Any]) -> FitResult:
+        """The inverse of :meth:`to_dict`: ``None`` becomes ``nan``, a missing history an empty one."""
+        values = with_nan(values)
         return cls(**{**values, "history": History(**values.get("history", {}))})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import re
 
 import pytest
@@ -12,6 +14,7 @@ pytest.importorskip("ogb")
 
 from lcat.data import OGBDataset
 from lcat.ogb import SeedResult, block_text, default_settings, leaderboard_block
+from lcat.ogb.run import write_json
 
 
 def block_of(tests=(0.70, 0.72, 0.71), seeds=None, name="ogbn-arxiv", generated=None, **changes):
@@ -31,6 +34,20 @@ def test_mean_and_unbiased_deviation():
     assert block["test"]["std"] == pytest.approx(torch.tensor([0.70, 0.72, 0.71]).std().item(), abs=1e-6)
     assert block["valid"]["mean"] == pytest.approx(0.72)
     json.dumps(block)
+
+
+def test_files_are_strict_json(tmp_path):
+    curve = [{"epoch": 1, "loss": 2.5, "train": math.nan, "valid": 0.5, "test": 0.25}]
+    given = SeedResult(3, math.nan, 0.5, 0.25, 1, 1, 1.0, 10, {"0": [0.5, math.nan]}, curve, {"torch": "2"})
+    write_json(tmp_path / "seed-3.json", given.to_dict())
+    text = (tmp_path / "seed-3.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["curve"][0]["train"] is None
+    assert repr(SeedResult.from_dict(json.loads(text))) == repr(given)
+    old = json.dumps(dataclasses.asdict(given))  # as it was written once
+    assert repr(SeedResult.from_dict(json.loads(old))) == repr(given)
+    write_json(tmp_path / "block.json", {"results": [dataclasses.asdict(given)], "x": math.inf})
+    assert json.loads((tmp_path / "block.json").read_text())["x"] is None
 
 
 def test_text_has_all_that_the_rules_want():

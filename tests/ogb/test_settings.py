@@ -39,6 +39,8 @@ def test_protocols_are_the_published_ones():
         ({"epochs": 0}, "epochs must be 1 or more; got 0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\); got 1\.0"),
         ({"lr": 0.0}, r"lr must be positive; got 0\.0"),
+        ({"lr": float("inf")}, "lr must be a finite number; got inf"),
+        ({"clip_norm": float("inf")}, "clip_norm must be a finite number; got inf"),
         ({"fan_out": 0}, "fan_out must be 1 or more, or -1 for all; got 0"),
         ({"noise": -0.1}, "noise must be 0 or more"),
         ({"label_rate": 1.0}, "label_rate must be between 0 and 1"),

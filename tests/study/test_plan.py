@@ -158,6 +158,7 @@ def test_plans_are_frozen():
         ({"seeds": [-1]}, ["seeds", "-1", "2^32"]),
         ({"seeds": []}, ["seeds", "at least 1"]),
         ({"overrides": {"lr": -1.0}}, ["overrides.lr", "greater than 0", "-1.0"]),
+        ({"overrides": {"lr": float("inf")}}, ["overrides.lr", "finite number", "inf"]),
         ({"overrides": {"dropout": 1.0}}, ["overrides.dropout", "less than 1", "1.0"]),
         ({"overrides": {"epochs": 0}}, ["overrides.epochs", "greater than or equal to 1", "got 0"]),
         ({"overrides": {"optimizer": "adamm"}}, ["overrides.optimizer", "adam, adamw, ", "'adamm'"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 
@@ -37,6 +38,17 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
     with Store(tmp_path) as again:
         assert list(again.results(history=True)) == RESULTS + real
         assert list(again.statuses().values()).count("failed") == 1
+
+
+def test_numbers_that_are_none_come_back(tmp_path):
+    given = made_up("lcat", 0, 0.8, lambdas={"a": [0.5, math.nan]})
+    given.fit.train = math.nan
+    given.fit.history.val = [math.nan, 0.5]
+    with filled(tmp_path, [given]) as store:
+        [found] = store.results(history=True)
+        [text] = store._read("SELECT lambdas FROM results").fetchone()
+    assert repr(found) == repr(given)
+    assert text == '{"a": [0.5, null]}'
 
 
 def test_without_histories_all_else_is_there(tmp_path):

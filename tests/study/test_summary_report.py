@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -107,6 +108,21 @@ def test_report_files(tmp_path):
         assert content.startswith(b"\x89PNG")
         assert len(content) > 10_000
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_files_are_strict_json_whatever_was_measured(tmp_path):
+    results = copy.deepcopy(RESULTS)
+    results[0].fit.train = math.nan
+    results[0].fit.history.val_loss = [math.nan, math.inf]
+    write_report(PLAN, results, tmp_path, figures=False)
+    text = (tmp_path / "study.json").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    fit = json.loads(text)["cells"][0]["fit"]
+    assert (fit["train"], fit["history"]["val_loss"][:2]) == (None, [None, None])
+    again = read_results(tmp_path)
+    assert math.isnan(again[0].fit.train)
+    assert again[1:] == RESULTS[1:]
 
 
 def test_no_lambda_figure_where_nothing_learns_one(tmp_path):

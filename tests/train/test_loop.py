@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 
 from lcat.data import Split, csbm
 from lcat.nn.models import GAT, GCN, LCAT
-from lcat.train import FitConfig, FitResult, NonFiniteLoss, accuracy, fit, read_lambdas, seed_everything
+from lcat.train import FitConfig, FitResult, History, NonFiniteLoss, accuracy, fit, read_lambdas, seed_everything
 
 
 @pytest.fixture
@@ -178,6 +179,19 @@ def test_result_survives_json(task):
     assert again == result
     assert "history" not in result.to_dict(history=False)
     assert len(FitResult.from_dict(result.to_dict(history=False)).history) == 0
+
+
+def test_what_is_no_number_is_null_in_json_and_nan_again():
+    nan = math.nan
+    history = History([1.0, 0.5], [nan, 0.25], [nan, nan], [nan, 0.75], [nan, 0.5], [0.1, 0.1], {"a": [[0.5, nan]]})
+    result = FitResult("accuracy", nan, 0.75, 0.5, 1, 2, "epochs", 1.5, {"a": [0.5, nan]}, history)
+    text = json.dumps(result.to_dict(), allow_nan=False)
+    assert json.loads(text)["history"]["val"] == [None, 0.75]
+    again = FitResult.from_dict(json.loads(text))
+    assert repr(again) == repr(result)  # nan differs from itself
+    old = json.dumps(asdict(result))  # as it was written once, with NaN
+    assert "NaN" in old
+    assert repr(FitResult.from_dict(json.loads(old))) == repr(result)
 
 
 def test_progress_bar_goes_to_standard_error(task, capsys):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lcat._json import strict_json
 from lcat.study.frame import results_frame
 from lcat.study.output import OutputError, prepare_folder, write_file
 from lcat.study.plan import StudyPlan
@@ -35,7 +36,8 @@ def write_report(
     """Write what results in memory have to say; each file whole or not at all.
 
     ``cells.csv`` has one row a cell, ``summary.csv`` one a data set and layer (without noise, with the settings that
-    validate best), ``study.json`` everything with curves. Files of an earlier study in the same folder are replaced.
+    validate best), ``study.json`` everything with curves, ``null`` where there is no finite number. Files
+    of an earlier study in the same folder are replaced.
 
     Args:
         plan: the study.
@@ -61,7 +63,7 @@ def write_report(
         "summary": [row.to_dict() for row in rows],
         "cells": [result.to_dict() for result in results],
     }
-    written.append(write_file(folder / "study.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()))
+    written.append(write_file(folder / "study.json", (strict_json(document, indent=1) + "\n").encode()))
     if figures:
         from lcat.study.report.material import Material
         from lcat.study.report.page import make_report
@@ -115,7 +117,7 @@ def _write_csv(
 ) -> list[Path]:
     pairs = [list(result.fit.lambdas.values()) if result.fit is not None else [] for result in results]
     cells = frame.copy(deep=False)
-    cells.insert(list(cells.columns).index("test") + 1, "lambdas", [json.dumps(one) if one else "" for one in pairs])
+    cells.insert(list(cells.columns).index("test") + 1, "lambdas", [strict_json(one) if one else "" for one in pairs])
     return [
         write_file(folder / "cells.csv", cells.to_csv(index=False, lineterminator="\n").encode()),
         write_file(folder / "summary.csv", _csv([_summary_line(row) for row in rows]).encode()),
@@ -149,7 +151,7 @@ def read_results(folder: str | Path) -> list[CellResult]:
 def _summary_line(row: SummaryRow) -> dict[str, Any]:
     values = row.to_dict()
     for key in ("lambdas", "lambdas_std"):
-        values[key] = json.dumps(values[key]) if values[key] else None
+        values[key] = strict_json(values[key]) if values[key] else None
     return values
 
 
