@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -37,6 +36,7 @@ from torch import Tensor
 import lcat
 import lcat.nn
 import lcat.ops
+from lcat._json import strict_json
 from lcat.graph import Graph, graph_view
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,7 +143,7 @@ def operators(device: Device, graphs: dict[str, tuple[int, int]], bandwidth: flo
                             "peak bytes": device.peak_bytes(calls[primitive]),
                         }
                     )
-                    print(json.dumps(results[-1]), flush=True)
+                    print(strict_json(results[-1]), flush=True)
     return results
 
 
@@ -216,7 +216,7 @@ def layers(device: Device, graphs: dict[str, tuple[int, int]], compiled: bool) -
                         "peak bytes": device.peak_bytes(calls[call]),
                     }
                 )
-                print(json.dumps(results[-1]), flush=True)
+                print(strict_json(results[-1]), flush=True)
     return results
 
 
@@ -341,8 +341,8 @@ def main() -> None:
     results = {"machine": machine(device), **results}
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps({k: v for k, v in results.items() if k not in ("operators", "layers")}, indent=1))
+        arguments.output.write_text(strict_json(results, indent=1) + "\n")
+    print(strict_json({k: v for k, v in results.items() if k not in ("operators", "layers")}, indent=1))
 
 
 if __name__ == "__main__":

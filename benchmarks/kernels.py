@@ -41,6 +41,7 @@ from torch import Tensor, nn
 import lcat
 import lcat.nn
 import lcat.ops
+from lcat._json import strict_json
 
 warnings.filterwarnings("ignore", message=".*[Ss]parse.*")
 
@@ -313,7 +314,7 @@ def run_mode(options: argparse.Namespace) -> None:
     views = view_cases(options.rounds)
     print_views(views)
     found = {"machine": machine(), "bandwidth": bandwidth, "cases": cases, "views": views}
-    Path(options.worker).write_text(json.dumps(found))
+    Path(options.worker).write_text(strict_json(found))
 
 
 def main() -> None:
@@ -359,7 +360,7 @@ def main() -> None:
     versions = {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__}
     command = "python benchmarks/kernels.py " + " ".join(sys.argv[1:])
     result = {"command": command.strip(), "versions": versions, "summary": summary, "modes": facts}
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    options.out.write_text(strict_json(result, indent=1) + "\n")
     print(f"written to {options.out}")
 
 

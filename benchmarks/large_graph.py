@@ -28,6 +28,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import _measure
 
+from lcat._json import strict_json
 from lcat.data import CSCGraph, FeatureFile, TorchNeighborSampler, neighbor_loader, open_stores
 from lcat.nn.models import GAT, LCAT
 from lcat.train import layerwise_inference
@@ -163,7 +164,7 @@ def main() -> None:
         found["seconds in all"] = time.perf_counter() - start
         found |= {f"peak {name} MB": value for name, value in peak.most.items()}
         found |= {f"{name} MB after imports": value for name, value in peak.base.items()}
-        print(json.dumps(found))
+        print(strict_json(found))
         return
     if arguments.folder.exists() and any(arguments.folder.iterdir()):
         parser.error(f"{arguments.folder} is not empty: name another folder, for this one is deleted in the end")
@@ -179,11 +180,11 @@ def main() -> None:
             command = [sys.executable, __file__, "--folder", str(arguments.folder), "--stage", stage, *sizes]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             report[stage] = json.loads(done.stdout)
-            print(stage, json.dumps(report[stage], indent=1), flush=True)
+            print(stage, strict_json(report[stage], indent=1), flush=True)
     finally:
         shutil.rmtree(arguments.folder)
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+        arguments.out.write_text(strict_json(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import tempfile
 import time
 from pathlib import Path
 
 from _measure import machine
 
+from lcat._json import strict_json
 from lcat.ogb import main as run
 from lcat.ogb.model import LAYERS
 
@@ -41,7 +41,7 @@ def main() -> None:
                 print(f"{name:<15}{layer:<8}{row['mean']:.4f} ± {row['std']:.4f}   {row['seconds']:5.1f} s", flush=True)
     note = "generated stand-ins, not OGB's data"
     result = {"command": "python benchmarks/ogb_standins.py", "note": note, "machine": machine(), "rows": rows}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    RESULTS.write_text(strict_json(result, indent=1) + "\n")
     print(f"written to {RESULTS}")
 
 

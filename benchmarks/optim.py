@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 import lcat
+from lcat._json import strict_json
 from lcat.optim import naive
 from lcat.optim.products import algebra_for
 
@@ -311,7 +312,7 @@ def main() -> None:
     names = [n for n in CONTENDERS if not options.only or n in options.only or n in (REFERENCE, DEFAULT, FOUR)]
     sizes = PAPER_SIZES if options.scale == "paper" else SIZES
     if options.steps_only:
-        options.steps_only.write_text(json.dumps(time_steps(sizes, names, options.seconds, options.device)))
+        options.steps_only.write_text(strict_json(time_steps(sizes, names, options.seconds, options.device)))
         return
     report: dict[str, Any] = {
         "command": "python benchmarks/optim.py " + " ".join(sys.argv[1:]),
@@ -339,7 +340,7 @@ def main() -> None:
         report["problems"] = solve_all(options.device, options.scale)
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(report, indent=1) + "\n")
+        options.output.write_text(strict_json(report, indent=1) + "\n")
         print(f"\nwritten to {options.output}")
 
 

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import lcat.nn
+from lcat._json import strict_json
 from lcat.optim import POGO, orthogonal_groups
 
 DEPTHS = (2, 4, 8, 16, 32)
@@ -215,7 +216,7 @@ def main() -> None:
             if options.output:
                 options.output.parent.mkdir(parents=True, exist_ok=True)
                 unfinished = options.output.with_suffix(".unfinished")
-                unfinished.write_text(json.dumps(report, indent=1) + "\n")
+                unfinished.write_text(strict_json(report, indent=1) + "\n")
                 unfinished.replace(options.output)
 
 

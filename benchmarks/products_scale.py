@@ -12,7 +12,6 @@ same model on a graph of a ten-thousandth of the size is checked against the nai
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch.nn import functional as F
 
 import lcat
 import lcat.ops
+from lcat._json import strict_json
 from lcat.nn.models import LCAT
 
 NODES, EDGES, FEATURES, CLASSES = 2_449_029, 123_718_280, 100, 47
@@ -125,7 +125,7 @@ def main() -> None:
         "command": " ".join(["python", *sys.argv]),
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=1) + "\n")
+    options.output.write_text(strict_json(result, indent=1) + "\n")
     print(f"written to {options.output}")
 
 

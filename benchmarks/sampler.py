@@ -9,7 +9,6 @@ first: edges are those of the graph, none twice, counts are min(degree, fan-out)
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _measure
 
 import lcat
+from lcat._json import strict_json
 from lcat.data import CSCGraph, neighbor_loader
 from lcat.graph import graph_view
 
@@ -97,7 +97,7 @@ def main() -> None:
         "seconds": results,
     }
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+        arguments.out.write_text(strict_json(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ Needs two cores that nobody else uses. Writes ``results/study_engines.json``.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
 from _measure import machine
 
+from lcat._json import strict_json
 from lcat.study import Study, make_plan, run_study
 
 RESULTS = Path(__file__).parent / "results" / "study_engines.json"
@@ -59,8 +59,8 @@ def main() -> None:
         "machine": machine(),
     }
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
-    print(json.dumps(document, indent=1))
+    RESULTS.write_text(strict_json(document, indent=1) + "\n")
+    print(strict_json(document, indent=1))
 
 
 if __name__ == "__main__":

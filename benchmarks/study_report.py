@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lcat._json import strict_json
+
 LAYERS = ("gcn", "gcn-mean", "gat", "gatv2", "cat", "catv2", "lcat", "lcatv2")
 DATASETS = ("cora", "citeseer", "pubmed", "photo", "computers", "cs", "physics", "tolokers", "minesweeper", "questions")
 WIDTHS = (16, 32, 64, 128, 256)
@@ -62,8 +64,8 @@ def main() -> None:
     middle["open_and_report"] = middle["open"] + middle["report"]
     facts = {"store_bytes": size, "rounds": options.rounds, "python": platform.python_version()}
     facts["machine"] = platform.platform()
-    options.out.write_text(json.dumps({**middle, **facts}, indent=1) + "\n")
-    print(json.dumps(middle, indent=1))
+    options.out.write_text(strict_json({**middle, **facts}, indent=1) + "\n")
+    print(strict_json(middle, indent=1))
 
 
 def timed(folder: Path) -> dict[str, float]:

@@ -8,7 +8,6 @@ Writes ``results/study_store.json``.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from _measure import machine
 
+from lcat._json import strict_json
 from lcat.study import CellResult, Store, Study, make_plan, run_study, write_study
 from lcat.study.cell import Cell
 from lcat.study.engines.base import CellRunner
@@ -112,8 +112,8 @@ def main() -> None:
         "machine": machine(),
     }
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
-    print(json.dumps(document, indent=1))
+    RESULTS.write_text(strict_json(document, indent=1) + "\n")
+    print(strict_json(document, indent=1))
 
 
 if __name__ == "__main__":
