@@ -36,5 +36,8 @@ def ogb(
     if dataset is None:
         close = difflib.get_close_matches(name.lower(), known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        stop(f"NAME must be one of {', '.join(known)}; got {name!r}{hint}", 2)
+        if name.lower().startswith(("ogbg", "ogbl")):
+            hint = ", which is no data set for predicting properties of nodes"
+        names = ", ".join(dataset.removeprefix("ogbn-") for dataset in PROTOCOLS)
+        stop(f"NAME must be one of {names}; got {name!r}{hint}", 2)
     run_ogb(dataset, context.args, command=f"lcat ogb {name}")

@@ -79,7 +79,8 @@ def parser_of(dataset: str, command: str | None = None) -> argparse.ArgumentPars
     """All options, with the data set's protocol as their defaults."""
     parser = _Parser(
         prog=command or Path(sys.argv[0]).name,
-        description=f"Train on {dataset} over several seeds and print the block that its leaderboard asks for.",
+        description=f"Train on {dataset} over several seeds and print the block that its leaderboard asks for. "
+        "A run that was broken off goes on with the same command.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     general = parser.add_argument_group("data, seeds, output")

@@ -52,6 +52,7 @@ def test_help(call):
     code, out, _ = call("ogb", "proteins", "--help")
     assert code == 0
     assert "--fan-out" in out
+    assert "goes on with the same command" in " ".join(out.split())
     assert "(default: 1200)" in " ".join(out.split())
     for arguments in (["ogb"], ["ogb", "--help"]):
         code, out, _ = call(*arguments)
@@ -63,6 +64,7 @@ def test_help(call):
     ("arguments", "words"),
     [
         (["arxvi"], ["NAME must be one of arxiv, ", "'arxvi'", "did you mean arxiv?"]),
+        (["ogbg-molhiv"], ["papers100M; got 'ogbg-molhiv', which is no data set for predicting properties of nodes"]),
         (["arxiv", "--layer", "gta"], ["--layer", "'gta'"]),
         (["mag", "--epochs", "0"], ["--epochs must be 1 or more; got 0"]),
         (["ogbn_arxiv", "--colour", "red"], ["--colour"]),
