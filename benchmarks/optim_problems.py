@@ -17,7 +17,6 @@ complex64 models 4 x 4 bars and stripes. Optimizers of other packages are used w
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -32,6 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import lcat
+from lcat._json import strict_json
 from lcat.optim import POGO, Landing, RiemannianAdam, RiemannianSGD, orthogonality_error, orthogonalize_, project_
 from lcat.optim.measure import nearest
 
@@ -421,7 +421,7 @@ def main() -> None:
     }
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(report, indent=1) + "\n")
+        options.output.write_text(strict_json(report, indent=1) + "\n")
         print(f"\nwritten to {options.output}")
 
 
