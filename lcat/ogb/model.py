@@ -9,10 +9,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 from torch_geometric.utils import trim_to_layer
 
 from lcat.nn import CATConv, CATv2Conv, GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv
+from lcat.ops import dropout
 from lcat.train.inference import LayerStep
 
 __all__ = ["LAYERS", "NodeModel", "exact_when_trimmed"]
@@ -139,13 +140,13 @@ class NodeModel(nn.Module):
     def enter(self, x: Tensor) -> Tensor:
         """What comes before the first layer; a function of each node alone."""
         h = x if self.first is None else F.relu(self.first(x))
-        return self._drop(h, self.input_dropout)
+        return dropout(h, self.input_dropout, self.training)
 
     def step(self, number: int, h: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None) -> Tensor:
         """One layer and what belongs to it."""
         conv, edges = self.convs[number], self.edge_inputs(edge_attr)
         if self.recompute and self.training:
-            out = checkpoint(partial(conv, **edges), h, edge_index, use_reentrant=False)
+            out = checkpoint(partial(conv, **edges), h, edge_index, use_reentrant=False, context_fn=_keeping_products)
         else:
             out = conv(h, edge_index, **edges)
         return self.after(number, out, h)
@@ -160,7 +161,7 @@ class NodeModel(nn.Module):
         elif self.residual == "identity" and out.shape == h.shape:
             residual = h
         if self.activation_first and residual is not None and self.act is F.relu_:
-            out = out.masked_fill_(out <= 0, 0)  # relu, of which a byte an entry is kept and not a number
+            out = _ReLUKeepingBits.apply(out)
         elif self.activation_first:
             out = self.act(out)
         if residual is not None:
@@ -169,14 +170,7 @@ class NodeModel(nn.Module):
             out = self.norms[number](out)
         if not self.activation_first:
             out = self.act(out)
-        return self._drop(out, self.dropout)
-
-    def _drop(self, h: Tensor, p: float) -> Tensor:
-        """Dropout; on CPUs torch's keeps a number an entry for the backward pass, this a byte."""
-        if not self.training or p == 0 or h.device.type != "cpu":
-            return F.dropout(h, p, self.training)
-        dropped = torch.empty_like(h, dtype=torch.bool).bernoulli_(p)
-        return h.masked_fill(dropped, 0).mul_(1 / (1 - p))
+        return dropout(out, self.dropout, self.training)
 
     def layer_steps(self) -> list[LayerStep]:
         """The layers for :func:`lcat.train.layerwise_inference`, with all that comes after them."""
@@ -201,6 +195,30 @@ class NodeModel(nn.Module):
         """What comes after the last layer; a function of each node alone."""
         out: Tensor = h if self.last is None else self.last(h)
         return out
+
+
+class _ReLUKeepingBits(torch.autograd.Function):
+    """ReLU in place, of which a byte an entry is kept and not a number: for where the result is not kept anyway."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x > 0)
+        return x.relu_()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (positive,) = ctx.saved_tensors
+        return grad * positive
+
+
+# Matrix products cost most of the time of a convolution and little of what it keeps.
+_PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+
+
+def _keeping_products() -> tuple[Any, Any]:
+    """What a recomputed convolution keeps besides its input."""
+    return create_selective_checkpoint_contexts(list(_PRODUCTS))
 
 
 def _attention(

@@ -6,6 +6,8 @@
 :func:`attend_v2`       attention with the score att . LeakyReLU(k_j + q_i) of GATv2
 ======================  ==============================================================================
 
+and :func:`dropout`, which keeps no mask.
+
 Each folder holds one primitive in several implementations with the same signature; ``naive.py`` reads like
 the formula and is what all others are tested against. :func:`explain` says which one is used, and why.
 """
@@ -17,6 +19,7 @@ from lcat.ops.aggregate import aggregate
 from lcat.ops.attend_v1 import attend_v1
 from lcat.ops.attend_v2 import attend_v2
 from lcat.ops.dispatch import Choice, explain, use_implementation
+from lcat.ops.dropout import dropout
 
 __all__ = [
     "Choice",
@@ -24,6 +27,7 @@ __all__ = [
     "aggregate",
     "attend_v1",
     "attend_v2",
+    "dropout",
     "explain",
     "native_status",
     "use_implementation",

@@ -43,7 +43,8 @@ Arguments, all contiguous, all on one device:
 - ``keep_positive`` asks for ``positive`` (the part of ``out`` from edges whose score before the LeakyReLU is
   above 0) and ``positive_mass`` (the softmax mass of these edges, before dropout and weight), from which the
   backward pass gets ``dt = (1 - slope) * (<grad, positive> - <grad, out> * positive_mass)`` without visiting
-  the edges by target. Without ``keep_positive`` both are ``None``.
+  the edges by target. Without ``keep_positive`` both are ``None``, and ``dt`` is the sum of the scores' gradients over
+  the edges by target (native), or not to be had (Triton).
 - ``needs`` has one bool for each gradient returned, in their order; where it is False, ``None`` is returned.
 
 Types: floating point arguments may be of different types. Sums are made in float32, or float64 if ``x`` or

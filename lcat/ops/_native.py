@@ -20,7 +20,7 @@ __all__ = ["NativeStatus", "call", "chunks", "group_edges", "native_status"]
 
 # What a processor that torch describes by the first word can run, best first.
 _RUNNABLE = {"AVX512": ("avx512", "avx2", "baseline"), "AVX2": ("avx2", "baseline")}
-_INTERFACE = 2  # of the functions below; csrc/group.cpp has the same number
+_INTERFACE = 3  # of the functions below; csrc/group.cpp has the same number
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 
 
@@ -43,6 +43,7 @@ class NativeStatus:
 _SIGNATURES = {
     "aggregate": "pppp pppp iii",
     "aggregate_weight": "pppppp iii",
+    "dropout": "pp idi",
     "attend_v1_forward": "pppppppp pppp iii ddi",
     "attend_v1_targets": "pppppppp iiid",
     "attend_v1_backward": "pppppp ppp pppp iii ddi",

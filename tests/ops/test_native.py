@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,40 @@ class TestGraphs:
     @pytest.mark.parametrize("options", V2_OPTIONS)
     def test_attend_v2(self, kind: str, options: str, dtype: torch.dtype) -> None:
         attend_v2_call(make_graph(kind), 3, 7, dtype, options).check()
+
+
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_both_ways_to_the_gradient_of_targets(kind: str, few: bool, monkeypatch) -> None:
+    """From what the forward pass keeps, and from a sum over the edges of the backward pass."""
+    monkeypatch.setattr(import_module("lcat.ops.attend_v1.fused"), "_few_edges", lambda graph, v: few)
+    for options in V1_OPTIONS:
+        if "target" in options:
+            attend_v1_call(make_graph(kind), 3, 7, torch.float64, options).check()
+
+
+def test_gradient_of_targets_from_edges_that_were_dropped(monkeypatch) -> None:
+    monkeypatch.setattr(import_module("lcat.ops.attend_v1.fused"), "_few_edges", lambda graph, v: True)
+    graph = make_graph("padded", sources=6, targets=5, edges=14)
+    call = attend_v1_call(graph, 2, 3, torch.float64, "target score weight dropout")
+
+    def function(*tensors: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(3)  # the seed of the mask is drawn at every call
+        return call.function(**dict(zip(call.tensors, tensors, strict=True)))
+
+    assert torch.autograd.gradcheck(function, tuple(t.requires_grad_() for t in call.tensors.values()))
+
+
+def test_graphs_with_few_edges_keep_no_second_row_a_node() -> None:
+    def rows_kept(edges: int) -> int:
+        call = attend_v1_call(make_graph("random", edges=edges), 2, 40, torch.float32, "target")
+        kept: list[tuple[int, ...]] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(tuple(t.shape)) or t, lambda t: t):
+            call.function(**{name: t.requires_grad_() for name, t in call.tensors.items()})
+        return kept.count((19, 2, 40))
+
+    assert rows_kept(90) == 1
+    assert rows_kept(500) == 2
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, -0.5])
@@ -202,10 +237,11 @@ def test_library_that_does_not_load_is_explained(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
 def test_library_of_another_build_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = _native._INTERFACE
     monkeypatch.setattr(_native, "_INTERFACE", 1)
     library, status = _native._load()
     assert library is None
-    assert "built from another version of the sources (interface 2, not 1)" in str(status.problem)
+    assert f"built from another version of the sources (interface {ours}, not 1)" in str(status.problem)
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ from torch import Tensor
 from lcat.graph import SortedEdges
 from lcat.ops._fused import compute_type
 from lcat.ops._native import as_dense, call, index32, seed_value
+from lcat.ops.aggregate import native as aggregate
 
 
 def forward(
@@ -57,13 +58,17 @@ def backward(
     seed: Tensor | None,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """One pass over the nodes, and one over the edges by source: the gradients of s, t, v, scores and weights."""
+    """One pass over the nodes, and one over the edges by source: the gradients of s, t, v, scores and weights.
+
+    Without ``positive`` the gradient of ``t`` takes a third pass: it sums the gradients of the scores, edge by edge.
+    """
     dtype = out.dtype
     (num_sources, heads, width), num_targets = v.shape, out.shape[0]
     need_s, need_t, need_v, need_score, need_weight = needs
     gradient = grad.to(dtype).contiguous()
     packed = out.new_empty(num_targets, 3, heads)
-    dt = out.new_empty(num_targets, heads) if need_t else None
+    sum_scores = need_t and positive is None
+    dt = out.new_empty(num_targets, heads) if need_t and not sum_scores else None
     call(
         *("attend_v1_targets", dtype, gradient, as_dense(t, dtype), out, lse, positive, positive_mass),
         *(packed, dt, num_targets, heads, width, slope),
@@ -72,15 +77,18 @@ def backward(
     num_edges = csc.edge.shape[0]
     ds = out.new_empty(num_sources, heads) if need_s else None
     dv = out.new_empty(num_sources, heads, width) if need_v else None
-    d_score = out.new_zeros(num_edges, heads) if need_score else None
+    d_score = out.new_zeros(num_edges, heads) if need_score or sum_scores else None
     d_weight = out.new_zeros(num_edges) if need_weight else None
-    if need_s or need_v or need_score or need_weight:
+    if need_s or need_v or need_weight or d_score is not None:
         call(
             *("attend_v1_backward", dtype, gradient, as_dense(s, dtype), as_dense(v, dtype)),
             *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype), packed),
             *(csc.pointer, index32(csc.other), index32(csc.edge), ds, dv, d_score, d_weight),
             *(num_sources, heads, width, slope, dropout, seed_value(seed)),
         )
+    if sum_scores and d_score is not None:
+        per_edge = SortedEdges(csr.pointer, csr.edge, csr.edge)
+        dt = aggregate.forward(d_score.unsqueeze(1), None, per_edge, num_targets).squeeze(1)
     arguments = (s, t, v, edge_score, edge_weight)
     gradients = (ds, dt, dv, d_score, d_weight)
     return tuple(

@@ -47,7 +47,7 @@ void sort_rows(const int64_t* other, int64_t rows, const int64_t* pointer, int32
 
 // Raised whenever the arguments of an exported function change, with _INTERFACE in _native.py: a library left from an
 // older build is then refused, instead of taking arguments for others.
-LCAT_EXPORT int64_t lcat_interface() { return 2; }
+LCAT_EXPORT int64_t lcat_interface() { return 3; }
 
 // Keys of `row` are in [0, rows), of `other` in [0, others). Returns 1 if memory runs out, else 0.
 LCAT_EXPORT int lcat_group_edges(const int64_t* row, const int64_t* other, int64_t count, int64_t rows, int64_t others,
