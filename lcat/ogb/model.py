@@ -54,7 +54,8 @@ class NodeModel(nn.Module):
         layer: a name of :data:`LAYERS`.
         layers, hidden, heads, out_heads, norm, residual, activation, activation_first, linear_ends, bias, dropout,
             attention_dropout, input_dropout: as :class:`lcat.ogb.Settings`.
-        recompute: keep nothing of a convolution for the backward pass but its input, and compute it once more there.
+        recompute: keep nothing of a convolution for the backward pass but its input and its matrix products, which
+            cost most of its time, and compute the rest once more there.
         edge_dim: features of an edge, ``None`` without. GCN takes their mean as the weight of an edge.
 
     Shapes:

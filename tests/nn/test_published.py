@@ -32,6 +32,9 @@ CANCELLING = {
     "c044": {"raw_lambda2"},
     "c075": {"raw_lambda1"},
 }
+# Bounds other than 1e-5. A score's gradient is a difference of two dot products that the compiled kernels round apart:
+# 0.99e-5 here with AVX2, 1.01e-5 with AVX-512, where plain torch has 0.3e-5.
+BOUNDS = {("c018", "att_src"): 1.2e-5}
 
 
 def _archives():
@@ -87,8 +90,9 @@ def test_outputs_and_all_gradients(path, case):
         else:
             assert rounding < 1e-5, f"{name} in float64: off by {rounding:.2g}"
         # Where the published number is one rounding among others, ours must be nearer to float64's.
+        bound = BOUNDS.get((prefix, name), 1e-5)
         nearer = float(np.abs(ours[name].numpy() - truth).max()) / scale < rounding
-        assert difference < 1e-5 or (cancelling and nearer), f"{name}: off by {difference:.2g}"
+        assert difference < bound or (cancelling and nearer), f"{name}: off by {difference:.2g}"
 
 
 def _our_name(name, case):
