@@ -75,7 +75,9 @@ class Settings:
     inference: str = _option(
         "whole", "how the whole graph is measured: at once, or layer by layer in blocks", ("whole", "layerwise")
     )
-    recompute: bool = _option(False, "less memory: all of a convolution but its matrix products is computed again for the backward pass")
+    recompute: bool = _option(
+        False, "less memory: convolutions are computed again for the backward pass, but for products"
+    )
     compile: bool = _option(False, "torch.compile the model")
     precision: str = _option("float32", "precision of a step; bf16 is torch's autocast", ("float32", "bf16"))
 
