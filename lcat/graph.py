@@ -280,11 +280,13 @@ def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:
 
 def _is_traced() -> bool:
     """True while something looks over torch's shoulder, so that results may not be plain tensors."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or torch._C._len_torch_dispatch_stack() > 0
-    )
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return True
+    if torch._C._len_torch_dispatch_stack() == 0:
+        return False
+    # Selective checkpointing keeps some results and runs everything else as it is.
+    modes = torch.utils._python_dispatch._get_current_dispatch_mode_stack()
+    return any(type(mode).__module__ != "torch.utils.checkpoint" for mode in modes)
 
 
 def _needs_static_shape(tensor: Tensor) -> bool:

@@ -6,9 +6,11 @@ import copy
 import gc
 import pickle
 import threading
+from functools import partial
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 from torch_geometric import EdgeIndex
 
 from lcat import _graph_cache
@@ -242,3 +244,22 @@ def test_extreme_scores_at_dead_edges_have_finite_gradients():
     (grad,) = torch.autograd.grad(out.sum(), s)
     assert out.flatten().tolist() == [0.0, 1.0]
     assert grad.isfinite().all()
+
+
+def test_selective_checkpointing_keeps_the_view(monkeypatch):
+    """It watches operators and changes none, so that nothing is sorted anew at every step."""
+    edge_index = torch.tensor([[0, 1, 2], [1, 2, 0]])
+    graph, _ = graph_view(edge_index, 3, 3)
+    made = []
+
+    def look(x):
+        again, _ = graph_view(edge_index, 3, 3)
+        assert again is graph
+        return x * again.remember("looked up", lambda: made.append(1) or torch.tensor(2.0))
+
+    x = torch.ones(3, requires_grad=True)
+    contexts = partial(create_selective_checkpoint_contexts, [torch.ops.aten.mm.default])
+    for _ in range(2):
+        checkpoint(look, x, use_reentrant=False, context_fn=contexts).sum().backward()
+    assert made == [1]
+    assert x.grad.tolist() == [4.0, 4.0, 4.0]
