@@ -38,6 +38,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GATConv, GATv2Conv, GCNConv
 
 import lcat
+from lcat._json import strict_json
 from lcat.data import OGBDataset
 from lcat.data.ogb_standin import communities
 from lcat.ogb import Settings, node_graph
@@ -290,7 +291,7 @@ def main() -> None:
         "modes": modes,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    options.out.write_text(strict_json(result, indent=1) + "\n")
     print(f"written to {options.out}")
 
 
