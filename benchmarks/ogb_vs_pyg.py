@@ -282,7 +282,7 @@ def main() -> None:
         print(f"{row['layer']:<6}{row['contender']:<15}{row['what']:<34}{row['value']:6.3f}{target}")
     versions = {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__, "torch": torch.__version__}
     result = {
-        "command": "python benchmarks/ogb_vs_pyg.py",
+        "commands": [*old.get("commands", []), " ".join(["python benchmarks/ogb_vs_pyg.py", *sys.argv[1:]])],
         "note": "generated graph, not OGB's data",
         "graph": {"nodes": NODES, "edges": EDGES, "features": FEATURES, "classes": CLASSES},
         "versions": versions,
