@@ -7,10 +7,13 @@ without a C++ compiler (gcc or clang) the package installs, and ``lcat.ops.expla
 
 from __future__ import annotations
 
+import copy
+import os
 import platform
 from glob import glob
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 INSTRUCTION_SETS = {"baseline": []}
 if platform.machine().lower() in {"x86_64", "amd64"}:
@@ -28,7 +31,23 @@ FLAGS = [
     *("-Wno-psabi", "-Wno-ignored-attributes", "-Wno-maybe-uninitialized"),
 ]
 
+
+class BuildSideBySide(build_ext):
+    """Compiles the libraries at once, one a core: optimising them takes over a minute of processor time."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
+    def build_extension(self, ext: Extension) -> None:
+        # Every library is made of the same sources: object files in one folder would overwrite each other.
+        alone = copy.copy(self)
+        alone.build_temp = os.path.join(self.build_temp, ext.name)
+        super(BuildSideBySide, alone).build_extension(ext)
+
+
 setup(
+    cmdclass={"build_ext": BuildSideBySide},
     ext_modules=[
         Extension(
             f"lcat.ops._native_{name}",
@@ -40,7 +59,7 @@ setup(
             optional=True,
             py_limited_api=True,
         )
-        for name, flags in INSTRUCTION_SETS.items()
+        for name, flags in reversed(INSTRUCTION_SETS.items())  # the longest to compile first
     ],
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )
