@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lcat.optim.products import BATCHED
+from lcat.optim.products import BATCHED, Algebra
 
 if TYPE_CHECKING:
     from lcat.optim.bucket import Bucket
@@ -97,6 +97,12 @@ BASES: dict[str, Callable[[Tensor, dict[str, Any], Bucket], Direction]] = {
     "vadam": vadam,
     "muon": muon,
 }
+
+
+def tangent(algebra: Algebra, X: Tensor, G: Tensor) -> Tensor:
+    """``G - sym(G X^H) X``, the orthogonal projection onto the tangent space at ``X``."""
+    H = algebra.mm(G, algebra.mH(X))
+    return algebra.addmm(G, (H + algebra.mH(H)).mul_(0.5), X, alpha=-1.0)
 
 
 def gradient(X: Tensor, G: Tensor, group: dict[str, Any]) -> Tensor:

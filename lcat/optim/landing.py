@@ -36,8 +36,8 @@ class Landing(OrthogonalOptimizer):
     components of F are orthogonal, which makes it exact in F.
 
     Args:
-        params, lr, base, momentum, dampening, nesterov, betas, eps, matrix, orient, foreach, capturable, maximize,
-            weight_decay, check, euclidean, euclidean_lr, ns_steps: as in :class:`~lcat.optim.POGO`.
+        params, lr, base, momentum, dampening, nesterov, betas, eps, tangent, matrix, orient, foreach, capturable,
+            maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in :class:`~lcat.optim.POGO`.
         attraction: :math:`\lambda`.
         safe: largest orthogonality error :math:`\|X X^H - I\|_F` that a step may leave, in (0, 1). Weights that
             start beyond it come back first; beyond 1 the safe step is zero (``project_`` them).
@@ -73,6 +73,7 @@ class Landing(OrthogonalOptimizer):
         nesterov: bool = False,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        tangent: bool = False,
         matrix: str | tuple[int, ...] | None = None,
         orient: str = "auto",
         foreach: bool | None = None,
@@ -148,6 +149,7 @@ class LandingPC(OrthogonalOptimizer):
         nesterov: bool = False,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        tangent: bool = False,
         matrix: str | tuple[int, ...] | None = None,
         orient: str = "auto",
         foreach: bool | None = None,

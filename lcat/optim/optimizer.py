@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lcat.optim import euclidean
-from lcat.optim.base import BASES, Scale, gradient
+from lcat.optim.base import BASES, Scale, gradient, tangent
 from lcat.optim.bucket import COMPUTE, Bucket, plan
 from lcat.optim.checks import CHECKS, check_gradient, check_orthonormal, check_parameter, describe
 from lcat.optim.layout import plain, resolve
 from lcat.optim.measure import gram_error
+from lcat.optim.products import algebra_for
 
 #: options that every optimizer of the package has, with their defaults
 COMMON: dict[str, Any] = {
@@ -27,6 +28,7 @@ COMMON: dict[str, Any] = {
     "betas": (0.9, 0.999),
     "eps": 1e-8,
     "ns_steps": 5,
+    "tangent": False,
     "weight_decay": 0.0,
     "matrix": None,
     "orient": "auto",
@@ -77,8 +79,11 @@ class OrthogonalOptimizer(Optimizer):
         raise NotImplementedError
 
     def prepare(self, X: Tensor, G: Tensor, group: dict[str, Any], bucket: Bucket) -> Tensor:
-        """The gradient that the base update sees; the Euclidean one unless a method overrides this."""
-        return G
+        """The gradient that the base update sees: the Euclidean one, or with ``tangent`` its tangent part."""
+        if not group["tangent"]:
+            return G
+        algebra = algebra_for(X)
+        return algebra.unpack(tangent(algebra, algebra.pack(X), algebra.pack(G)))
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise a ValueError for options out of range; methods extend it with their own."""
@@ -323,7 +328,7 @@ def _check_common(group: dict[str, Any]) -> None:
     pair = isinstance(betas, (tuple, list)) and len(betas) == 2
     if not pair or not all(isinstance(b, (int, float)) and 0 <= b < 1 for b in betas):
         raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
-    for name in ("nesterov", "maximize", "capturable", "orthogonal"):
+    for name in ("nesterov", "maximize", "capturable", "orthogonal", "tangent"):
         require_choice(group, name, (True, False))
     if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
         raise ValueError(

@@ -48,6 +48,8 @@ class POGO(OrthogonalOptimizer):
             singular values set to about one (then ``lr`` is an angle).
         momentum, dampening, nesterov: of ``base="sgd"`` and ``"muon"``, as in torch.optim.SGD.
         betas, eps: of ``base="vadam"``, and of AdamW in the Euclidean groups.
+        tangent: feed the base update the tangent part of the gradient, :math:`G - \mathrm{sym}(G X^H) X`, instead
+            of all of it (two products more); see the notes.
         normal: the normal step: ``"half"`` (above), ``"order2"`` (error of third order instead of second, one
             more small product), ``"best"`` (the weight that minimises the error, never worse than half) or
             ``"none"``.
@@ -83,10 +85,16 @@ class POGO(OrthogonalOptimizer):
         normal step: rounding where the matrices are orthonormal to rounding, more after large steps. It is
         the faster and the default the published iteration.
 
+        The published method is ``tangent=False``. A step ignores what part of the gradient stands across the
+        manifold, but the buffers of ``momentum`` and ``"vadam"`` keep it, and at a later point it is no longer
+        across: it pulls back to where it came from. Where that part does not vanish at the optimum (a residual that
+        cannot be fitted) it is a brake, and ``tangent=True`` releases it. Without a buffer nothing changes.
+
         Complexity: per matrix and step 6 products of ``p x p x n`` (``2 p^2 n`` flops each, a quarter less
         where ``X X^H`` is computed by blocks), 5 and two of ``p x p x p`` for ``n >= 3 p``, where ``X X^H`` is
-        carried from step to step (a state ``gram`` of ``p x p``), 4 with ``gram="identity"``. State: ``step``,
-        ``momentum_buffer`` or ``exp_avg`` like the parameter, ``exp_avg_sq`` one real number a matrix.
+        carried from step to step (a state ``gram`` of ``p x p``), 4 with ``gram="identity"``; 2 more with
+        ``tangent=True``. State: ``step``, ``momentum_buffer`` or ``exp_avg`` like the parameter, ``exp_avg_sq`` one
+        real number a matrix.
 
     Example:
         >>> import torch
@@ -116,6 +124,7 @@ class POGO(OrthogonalOptimizer):
         nesterov: bool = False,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        tangent: bool = False,
         normal: str = "half",
         normal_every: int = 1,
         max_step: float | None = 1.0,

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lcat.optim.base import Scale
+from lcat.optim.base import Scale, tangent
 from lcat.optim.bucket import Bucket
 from lcat.optim.guard import bound, shorten_tangent
 from lcat.optim.normal import half
@@ -39,8 +39,8 @@ class _Riemannian(OrthogonalOptimizer):
         for name in ("momentum_buffer", "exp_avg"):
             if bucket.has(name):
                 buffer = bucket.matrices(name)
-                buffer.copy_(tangent(X, buffer))
-        return tangent(X, G)
+                buffer.copy_(tangent(BATCHED, X, buffer))
+        return tangent(BATCHED, X, G)
 
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
         eta = bound(BATCHED, D, group["lr"] * scale, group["max_step"])
@@ -164,12 +164,6 @@ class RiemannianAdam(_Riemannian):
         euclidean_lr: float | Tensor = 1e-3,
     ) -> None:
         super().__init__(params, options(locals(), base="vadam", updates=0))
-
-
-def tangent(X: Tensor, G: Tensor) -> Tensor:
-    """``G - sym(G X^H) X``, the orthogonal projection onto the tangent space at ``X``."""
-    H = BATCHED.mm(G, BATCHED.mH(X))
-    return BATCHED.addmm(G, (H + BATCHED.mH(H)).mul_(0.5), X, alpha=-1.0)
 
 
 def newton_schulz(X: Tensor) -> Tensor:

@@ -38,8 +38,9 @@ class SLPG(OrthogonalOptimizer):
     size are ours; the published code chooses step sizes of the Barzilai-Borwein kind.
 
     Args:
-        params, lr, base, momentum, dampening, nesterov, betas, eps, max_step, matrix, orient, foreach, capturable,
-            maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in :class:`~lcat.optim.POGO`.
+        params, lr, base, momentum, dampening, nesterov, betas, eps, tangent, max_step, matrix, orient, foreach,
+            capturable, maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in
+            :class:`~lcat.optim.POGO`.
         regulariser: None, ``"l1"`` or ``"l21"``; not part of the loss that you differentiate.
         gamma: its weight.
         inner: dual ascent steps (one is exact without a regulariser).
@@ -73,6 +74,7 @@ class SLPG(OrthogonalOptimizer):
         nesterov: bool = False,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        tangent: bool = False,
         matrix: str | tuple[int, ...] | None = None,
         orient: str = "auto",
         foreach: bool | None = None,

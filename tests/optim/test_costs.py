@@ -41,6 +41,7 @@ def flops(cls, *shape, **options):
         (POGO, {}, 24, 24, 5, 0),
         (POGO, {}, 16, 16, 4, 0),
         (POGO, {"gram": "identity"}, 24, 40, 4, 0),
+        (POGO, {"tangent": True, "momentum": 0.9}, 24, 40, 8, 0),
         (POGO, {"gram": "identity"}, 24, 24, 4, 0),
         (POGO, {"normal": "order2"}, 24, 40, 6, 1),
         (POGO, {"normal": "best"}, 24, 40, 6, 2),

@@ -206,6 +206,7 @@ def test_optimizer_projects_and_measures():
         (POGO, {"matrix": 3}, "matrix must be None, 'conv' or a tuple of sizes"),
         (POGO, {"matrix": (3.0, 5)}, "matrix must be None, 'conv' or a tuple of sizes"),
         (POGO, {"matrix": ([3], 5)}, "matrix must be None, 'conv' or a tuple of sizes"),
+        (POGO, {"tangent": "yes"}, "tangent must be one of True, False, got 'yes'"),
         (POGO, {"base": "adam"}, "base must be one of 'sgd', 'vadam', 'muon', got 'adam'"),
         (POGO, {"normal": "root"}, "normal must be one of 'half', 'order2', 'best', 'none'"),
         (POGO, {"normal_every": 0}, "normal_every must be a whole number of at least 1"),

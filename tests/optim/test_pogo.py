@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lcat.optim import POGO, naive
+from lcat.optim import POGO, Landing, naive
 from lcat.optim.guard import shorten
 from lcat.optim.normal import NORMAL_STEPS, best_weight
 from lcat.optim.pogo_step import pogo_step
@@ -284,6 +284,50 @@ def test_momentum_is_that_of_torch():
             a.step()
             b.step()
         torch.testing.assert_close(a.state[p]["momentum_buffer"], b.state[twin]["momentum_buffer"], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [*SHAPES, (600, 3, 5)])
+def test_tangent_feeds_the_buffer_with_the_projected_gradient(shape, dtype):
+    """Three steps of momentum and of Landing by the formulas; (600, 3, 5) takes the layout for small matrices."""
+    X, grads = orthonormal(*shape, dtype=dtype), [0.2 * random(*shape, dtype=dtype, seed=k) for k in range(3)]
+    for cls, method in ((POGO, naive.pogo), (Landing, lambda X, D, eta: X - eta * naive.landing_field(X, D, 1.0))):
+        got = step(cls, X, grads, lr=0.05, momentum=0.9, tangent=True)
+        expected, buffer = wide(X), 0.0
+        for G in grads:
+            buffer = 0.9 * buffer + naive.euclidean_projection(expected, wide(G))
+            expected = method(expected, buffer, 0.05)
+        torch.testing.assert_close(wide(got), expected, rtol=0, atol=1e-14)
+
+
+def test_tangent_changes_nothing_where_there_is_no_buffer():
+    X, G = orthonormal(3, 5), random(3, 5, seed=1)
+    plain, tangent = (step(POGO, X, [G], lr=0.1, tangent=flag) for flag in (False, True))
+    expected = naive.pogo(X, naive.euclidean_projection(X, G), 0.1)
+    torch.testing.assert_close(tangent, expected, rtol=0, atol=1e-15)
+    # The relative gradient halves what leaves the row space of X, whether the rest was there or not.
+    torch.testing.assert_close(tangent, plain, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9, "lr": 0.5}, {"base": "vadam", "lr": 5.0}])
+def test_tangent_gradients_accelerate_where_the_residual_does_not_vanish(options):
+    """Procrustes: the optimum leaves a gradient across the manifold, which is a brake in the plain buffer."""
+    A, B, X = random(20, 20, seed=1) / 20**0.5, random(20, 20, seed=2) / 20**0.5, orthonormal(20, 20)
+    U, S, Vh = torch.linalg.svd(B @ A.mT)
+    if torch.linalg.det(X) * torch.linalg.det(U @ Vh) < 0:
+        X[0] *= -1
+    best = 0.5 * (A.square().sum() + B.square().sum()) - S.sum()
+    gaps = []
+    for tangent in (False, True):
+        p = parameter(X)
+        optimizer = POGO([p], tangent=tangent, **options)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 200)
+        for _ in range(200):
+            p.grad = (p.detach() @ A - B) @ A.mT
+            optimizer.step()
+            schedule.step()
+        gaps.append(((0.5 * (p.detach() @ A - B).square().sum() - best) / best).item())
+    assert gaps[1] < 1e-4 < 1e-2 < gaps[0], gaps
 
 
 def test_vadam_by_hand():

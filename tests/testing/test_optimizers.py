@@ -51,6 +51,13 @@ class TestPOGOMuon(OrthogonalContract):
         return optim.POGO(params, **options)
 
 
+class TestPOGOTangent(OrthogonalContract):
+    options = {"base": "vadam", "tangent": True}
+
+    def optimizer(self, params, **options):
+        return optim.POGO(params, **options)
+
+
 class TestPOGOIdentityGram(OrthogonalContract):
     options = {"gram": "identity", "momentum": 0.9}
     guarded = 5**0.5  # finite, singular values at most one: all that is promised here
