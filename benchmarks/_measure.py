@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from lcat._json import strict_json
+
 # glibc's malloc gives large blocks back to the system at every free, and on small virtual machines touching fresh
 # pages is slow: that flatters whoever allocates less. The second mode keeps freed memory for the next round.
 ALLOCATORS = {
@@ -94,6 +96,16 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "load": os.getloadavg()[0],
     }
+
+
+def write_results(path: Path, report: dict[str, Any], announce: bool = True) -> None:
+    """Write ``report`` as strict JSON, whole or not at all, and say where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(strict_json(report, indent=1) + "\n")
+    unfinished.replace(path)
+    if announce:
+        print(f"\nwritten to {path}", flush=True)
 
 
 def geometric_mean(values: list[float]) -> float:

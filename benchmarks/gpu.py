@@ -31,6 +31,7 @@ import torch
 import torch.nn.functional as F
 import torch_geometric
 import torch_geometric.nn as pyg
+from _measure import write_results
 from torch import Tensor
 
 import lcat
@@ -340,8 +341,7 @@ def main() -> None:
             results["products"] = products(device, *((60, 400) if arguments.dry_run else PRODUCTS))
     results = {"machine": machine(device), **results}
     if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(strict_json(results, indent=1) + "\n")
+        write_results(arguments.output, results)
     print(strict_json({k: v for k, v in results.items() if k not in ("operators", "layers")}, indent=1))
 
 

@@ -35,6 +35,7 @@ from _measure import (
     interleaved,
     machine,
     peak_megabytes,
+    write_results,
 )
 from torch import Tensor, nn
 
@@ -360,8 +361,7 @@ def main() -> None:
     versions = {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__}
     command = "python benchmarks/kernels.py " + " ".join(sys.argv[1:])
     result = {"command": command.strip(), "versions": versions, "summary": summary, "modes": facts}
-    options.out.write_text(strict_json(result, indent=1) + "\n")
-    print(f"written to {options.out}")
+    write_results(options.out, result)
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ def main() -> None:
     finally:
         shutil.rmtree(arguments.folder)
     if arguments.out is not None:
-        arguments.out.write_text(strict_json(report, indent=1) + "\n")
+        _measure.write_results(arguments.out, report)
 
 
 if __name__ == "__main__":

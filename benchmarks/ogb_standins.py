@@ -1,6 +1,6 @@
 """Every leaderboard script with every layer on a generated stand-in: does it learn, and how long does it take.
 
-    python benchmarks/ogb_standins.py
+    python benchmarks/ogb_standins.py [--out benchmarks/results/ogb_standins.json]
 
 The graphs are generated and have a few hundred nodes; the figures say that the scripts work, and nothing about OGB's
 data. Settings are the public protocols' but for batches and epochs, which are cut to the graphs' size.
@@ -8,15 +8,16 @@ data. Settings are the public protocols' but for batches and epochs, which are c
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from _measure import machine
+from _measure import machine, write_results
 
-from lcat._json import strict_json
 from lcat.ogb import main as run
 from lcat.ogb.model import LAYERS
 
@@ -27,6 +28,9 @@ OPTIONS = ["--stand-in", "--quiet", "--seeds", "0-2", "--batching", "neighbor", 
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, chance in CHANCE.items():
@@ -40,9 +44,9 @@ def main() -> None:
                 rows.append(row)
                 print(f"{name:<15}{layer:<8}{row['mean']:.4f} ± {row['std']:.4f}   {row['seconds']:5.1f} s", flush=True)
     note = "generated stand-ins, not OGB's data"
-    result = {"command": "python benchmarks/ogb_standins.py", "note": note, "machine": machine(), "rows": rows}
-    RESULTS.write_text(strict_json(result, indent=1) + "\n")
-    print(f"written to {RESULTS}")
+    command = "python benchmarks/ogb_standins.py " + " ".join(sys.argv[1:])
+    result = {"command": command.strip(), "note": note, "machine": machine(), "rows": rows}
+    write_results(options.out, result)
 
 
 if __name__ == "__main__":

@@ -32,13 +32,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import torch_geometric
-from _measure import ALLOCATORS, _status, machine
+from _measure import ALLOCATORS, _status, machine, write_results
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GATConv, GATv2Conv, GCNConv
 
 import lcat
-from lcat._json import strict_json
 from lcat.data import OGBDataset
 from lcat.data.ogb_standin import communities
 from lcat.ogb import Settings, node_graph
@@ -290,9 +289,7 @@ def main() -> None:
         "summary": summary,
         "modes": modes,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(strict_json(result, indent=1) + "\n")
-    print(f"written to {options.out}")
+    write_results(options.out, result)
 
 
 if __name__ == "__main__":

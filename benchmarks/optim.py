@@ -38,6 +38,7 @@ from lcat.optim import naive
 from lcat.optim.products import algebra_for
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from _measure import write_results
 from optim_rivals import CONTENDERS, Contender, missing, orthonormal
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -339,9 +340,7 @@ def main() -> None:
 
         report["problems"] = solve_all(options.device, options.scale)
     if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(strict_json(report, indent=1) + "\n")
-        print(f"\nwritten to {options.output}")
+        write_results(options.output, report)
 
 
 if __name__ == "__main__":

@@ -29,12 +29,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from _measure import machine
+from _measure import machine, write_results
 from torch import Tensor, nn
 from tqdm import tqdm
 
 import lcat.nn
-from lcat._json import strict_json
 from lcat.optim import POGO, orthogonal_groups
 
 DEPTHS = (2, 4, 8, 16, 32)
@@ -214,10 +213,7 @@ def main() -> None:
             mean = 100 * statistics.mean(row["test"])
             progress.write(f"{name} {row['optimizer']:<16} {mean:5.1f} %  ({spread}), rate {row['rate']:g}")
             if options.output:
-                options.output.parent.mkdir(parents=True, exist_ok=True)
-                unfinished = options.output.with_suffix(".unfinished")
-                unfinished.write_text(strict_json(report, indent=1) + "\n")
-                unfinished.replace(options.output)
+                write_results(options.output, report, announce=False)
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:

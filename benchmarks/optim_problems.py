@@ -4,11 +4,12 @@
     python benchmarks/optim_problems.py --scale paper --device cuda --output optim_problems_gpu.json
 
 Online PCA, Procrustes and many small Procrustes problems are solved by every contender from the same start with the
-same number of steps. Each is tuned by the same rule: powers of four as learning rates with cosine decay, half and twice
-the best, and the best of all held constant; a best learning rate at the end of that range is marked. The gap is that of
-the nearest orthonormal matrix, in float64: a point off the manifold can lie below the optimum, and would look better
-than it is.
-Adam has momentum, so plain descent is there with momentum 0.9 as well.
+same number of steps. Each is tuned by the same rule: powers of four as learning rates with cosine decay, outwards until
+the best is none of the ends (or beyond 1e-4 or 1e4: marked), then half and twice the best, and the best of all held
+constant. The gap is that of the nearest orthonormal matrix, in float64: a point off the manifold can lie below the
+optimum, and would look better than it is. Adam has momentum, so plain descent is there with momentum 0.9 as well.
+
+Where pogo-torch is installed, its loss curves are compared with ours in double precision first.
 
 An orthogonal CNN on scikit-learn's digits chooses its learning rate on a validation set. A unitary Born machine in
 complex64 models 4 x 4 bars and stripes. Optimizers of other packages are used where they are installed.
@@ -17,6 +18,7 @@ complex64 models 4 x 4 bars and stripes. Optimizers of other packages are used w
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -31,15 +33,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import lcat
-from lcat._json import strict_json
-from lcat.optim import POGO, Landing, RiemannianAdam, RiemannianSGD, orthogonality_error, orthogonalize_, project_
+from lcat.optim import (
+    POGO,
+    Landing,
+    LandingPC,
+    RiemannianAdam,
+    RiemannianSGD,
+    orthogonality_error,
+    orthogonalize_,
+    project_,
+)
 from lcat.optim.measure import nearest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from _measure import machine
+from _measure import machine, write_results
 from optim_rivals import CONTENDERS, Contender, _ours, missing, orthonormal
 
-GRID = (0.025, 0.1, 0.4, 1.6, 6.4, 25.6)
+#: where the search for a learning rate starts, by how much it goes on, and where it ends
+RATES, FACTOR, FARTHEST = (0.1, 0.4, 1.6, 6.4), 4.0, (1e-4, 1e4)
 #: the other parametrisations are slower, the other retractions move alike to two digits
 SKIP = (
     "torch orthogonal (matrix_exp) + SGD",
@@ -51,7 +62,11 @@ SKIP = (
 SOLVERS: dict[str, Callable[[list[Tensor], float], Contender]] = {
     **{name: make for name, make in CONTENDERS.items() if name not in SKIP},
     "POGO, momentum": partial(_ours, POGO, momentum=0.9),
+    "POGO, momentum, tangent": partial(_ours, POGO, momentum=0.9, tangent=True),
+    "POGO, vadam, tangent": partial(_ours, POGO, base="vadam", tangent=True),
     "Landing, momentum": partial(_ours, Landing, momentum=0.9),
+    "Landing, momentum, tangent": partial(_ours, Landing, momentum=0.9, tangent=True),
+    "LandingPC, tangent": partial(_ours, LandingPC, tangent=True),
     "RiemannianSGD, qr, momentum": partial(_ours, RiemannianSGD, momentum=0.9),
 }
 
@@ -60,7 +75,7 @@ SOLVERS: dict[str, Callable[[list[Tensor], float], Contender]] = {
 class Problem:
     """``value`` and ``gradient`` of a function of ``X (B, p, n)`` whose minimum is ``best``.
 
-    ``value`` takes ``X`` in double precision.
+    ``value`` takes ``X`` in double precision, ``gradient`` in that of ``start`` or in double.
     """
 
     start: Tensor
@@ -93,7 +108,7 @@ def pca(p: int, n: int, device: str) -> Problem:
     return Problem(
         orthonormal((1, p, n), torch.float32, device),
         lambda X: -0.5 * (X @ exact * X).sum(),
-        lambda X: -X @ A,
+        lambda X: -X @ A.to(X.dtype),
         float(-0.5 * torch.linalg.eigvalsh((exact + exact.mT) / 2)[-p:].sum()),
     )
 
@@ -113,7 +128,7 @@ def procrustes(batch: int, n: int, dtype: torch.dtype, device: str) -> Problem:
     return Problem(
         start,
         lambda X: 0.5 * (X @ A2 - B2).abs().square().sum(),
-        lambda X: (X @ A - B) @ A.mH,
+        lambda X: (X @ A.to(X.dtype) - B.to(X.dtype)) @ A.to(X.dtype).mH,
         float(best),
     )
 
@@ -150,46 +165,91 @@ def _now(X: Tensor) -> float:
     return time.perf_counter()
 
 
+def search(
+    run: Callable[[float], dict[str, Any]],
+    rates: tuple[float, ...],
+    factor: float,
+    loss: Callable[[dict[str, Any]], float],
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """All runs, and the best of them: at ``rates``, then outwards until the best rate is not one of the ends.
+
+    Where no loss is finite it goes downwards. The best says with ``at_end`` whether the search stopped before it had
+    passed it; it is None where no loss was finite.
+    """
+    runs = {rate: run(rate) for rate in rates}
+    while True:
+        ends = (min(runs), max(runs))
+        best = min(sorted(runs), key=lambda rate: (loss(runs[rate]), rate in ends))
+        found = math.isfinite(loss(runs[best]))
+        if not found:
+            best = ends[0]
+        beyond = best / factor if best == ends[0] else best * factor
+        if best not in ends or not FARTHEST[0] <= beyond <= FARTHEST[1]:
+            return list(runs.values()), runs[best] | {"at_end": best in ends} if found else None
+        runs[beyond] = run(beyond)
+
+
 def solve_by_all(label: str, problem: Problem, steps: int) -> dict[str, Any]:
     """The best run of every contender: smallest gap among those that ended on the manifold."""
     results: dict[str, Any] = {}
     for name in SOLVERS:
         try:
-            runs = [solve(problem, name, lr, "cosine", steps) for lr in GRID]
-            first = min(filter(_on_manifold, runs), key=_gap, default=None)
-            if first is not None:
-                runs += [solve(problem, name, factor * first["lr"], "cosine", steps) for factor in (0.5, 2.0)]
-                second = min(filter(_on_manifold, runs), key=_gap)
-                constant = solve(problem, name, second["lr"], "constant", steps)
-                runs.append(constant)
+            runs, first = search(lambda lr, name=name: solve(problem, name, lr, "cosine", steps), RATES, FACTOR, _gap)
+            if first is None:
+                results[name] = {"refused": "no learning rate ended on the manifold"}
+                continue
+            runs += [solve(problem, name, factor * first["lr"], "cosine", steps) for factor in (0.5, 2.0)]
+            constant = solve(problem, name, min(runs, key=_gap)["lr"], "constant", steps)
         except (NotImplementedError, RuntimeError, ValueError) as error:
             results[name] = {"refused": str(error).splitlines()[0][:100]}
             continue
-        if first is None:
-            results[name] = {"refused": "no learning rate ended on the manifold"}
-            continue
-        found = list(filter(_on_manifold, runs))
-        best = min(found, key=_gap)
-        results[name] = best | {"at_end_of_grid": not GRID[0] <= best["lr"] <= GRID[-1],
-                                "gap_constant_lr": constant["gap"]}  # fmt: skip
-    print(f"\n{label}  ({steps} steps; lr {GRID[0] / 2:g} ... {2 * GRID[-1]:g})")
+        best = min([*runs, constant], key=_gap)
+        results[name] = best | {"at_end": first["at_end"], "gap_constant_lr": constant["gap"]}
+    print(f"\n{label}  ({steps} steps)")
     for name, r in sorted(results.items(), key=lambda item: item[1].get("gap", float("inf"))):
         if "refused" in r:
             print(f"  {name:<38} {r['refused']}")
         else:
-            mark = "*" if r["at_end_of_grid"] else " "
+            mark = "*" if r["at_end"] else " "
             print(f"  {name:<38} gap {r['gap']:8.1e}  error {r['error']:.1e} (worst {r['worst_error']:.1e})  to 1e-3: "
                   f"{r['steps_to_1e-3'] or '-':>4}  {r['ms_per_step']:7.2f} ms  lr {r['lr']:g}{mark} {r['schedule']}, "
                   f"constant {r['gap_constant_lr']:.1e}", flush=True)  # fmt: skip
     return {"steps": steps, "best": problem.best, "methods": results}
 
 
-def _on_manifold(run: dict[str, Any]) -> bool:
-    return run["gap"] == run["gap"] and run["error"] < 0.1
-
-
 def _gap(run: dict[str, Any]) -> float:
-    return float(run["gap"])
+    """What the search minimises: the gap, infinite for runs that ended off the manifold."""
+    return float(run["gap"]) if run["gap"] == run["gap"] and run["error"] < 0.1 else float("inf")
+
+
+#: ours beside the published implementation; without the guard, which that one lacks
+SAME = {
+    "pogo-torch": partial(_ours, POGO, max_step=None),
+    "pogo-torch, VectorAdam": partial(_ours, POGO, base="vadam", max_step=None),
+}
+SAME_CURVE = 1e-9  # largest relative difference of two losses that count as equal
+
+
+def compare_curves(label: str, problem: Problem, steps: int) -> dict[str, float]:
+    """The largest relative difference of our loss curve to pogo-torch's, in double precision, by method and rate."""
+    wide = Problem(problem.start.to(double(problem.start.dtype)), problem.value, problem.gradient, problem.best)
+    found = {}
+    for theirs in filter(CONTENDERS.__contains__, SAME):
+        for lr in (0.025, 0.1, 0.4):
+            curves = []
+            for make in (SAME[theirs], CONTENDERS[theirs]):
+                run = make([wide.start], lr)
+                curve = []
+                for _ in range(steps):
+                    X = run.read()[0]
+                    curve.append(float(wide.value(X)))
+                    run.advance([wide.gradient(X)])
+                curves.append(torch.tensor(curve, dtype=torch.float64))
+            found[f"{theirs}, lr {lr:g}"] = float(((curves[0] - curves[1]) / curves[1]).abs().max())
+    if found:
+        print(f"{label}: loss curves to pogo-torch's, largest relative difference of {steps} steps "
+              + ", ".join(f"{difference:.1e}" for difference in found.values()), flush=True)  # fmt: skip
+    return found
 
 
 class DigitsCNN(nn.Module):
@@ -208,7 +268,7 @@ class DigitsCNN(nn.Module):
         return self.last(x.flatten(1))
 
 
-#: what is tuned in each method on the digits: one learning rate, three values
+#: what is tuned in each method on the digits: one learning rate, from three values outwards
 DIGITS: dict[str, tuple[tuple[float, ...], Callable[[DigitsCNN, float], torch.optim.Optimizer]]] = {}
 
 
@@ -234,16 +294,18 @@ _FREE, _CONSTRAINED = (3e-3, 1e-2, 3e-2), (0.1, 0.3, 1.0)
 _on_digits("Adam, free kernels", _FREE, False)(lambda m, groups, lr: torch.optim.Adam(m.parameters(), lr=lr))
 _on_digits("Adam, free, orthonormal start", _FREE)(lambda m, groups, lr: torch.optim.Adam(m.parameters(), lr=lr))
 _on_digits("POGO, vadam", _CONSTRAINED)(lambda m, groups, lr: POGO(groups, lr=lr, base="vadam"))
+_on_digits("POGO, vadam, tangent", _CONSTRAINED)(lambda m, groups, lr: POGO(groups, lr=lr, base="vadam", tangent=True))
 _on_digits("POGO, sgd", _CONSTRAINED)(lambda m, groups, lr: POGO(groups, lr=lr, momentum=0.9))
 _on_digits("RiemannianAdam, qr", _CONSTRAINED)(lambda m, groups, lr: RiemannianAdam(groups, lr=lr))
 _on_digits("Landing, vadam", _CONSTRAINED)(lambda m, groups, lr: Landing(groups, lr=lr, base="vadam"))
 
 
-def digits(epochs: int = 10, seeds: int = 3) -> dict[str, Any]:
+def digits(epochs: int = 10, seeds: int = 5) -> dict[str, Any]:
     """scikit-learn's 8 x 8 digits: test accuracy with free and with orthogonal kernels.
 
     Per seed 60 % of the images train, 20 % choose the learning rate, 20 % test. The Euclidean part of the orthogonal
-    methods keeps a learning rate of 1e-2: every method has one rate to choose, of three.
+    methods keeps a learning rate of 1e-2: every method has one rate to choose, of at least three, a factor of three
+    apart.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -256,25 +318,30 @@ def digits(epochs: int = 10, seeds: int = 3) -> dict[str, Any]:
         for seed in range(seeds):
             train, held = train_test_split(range(len(y)), test_size=0.4, random_state=seed, stratify=labels)
             valid, test = train_test_split(held, test_size=0.5, random_state=seed, stratify=labels[held])
-            runs = []
-            for lr in rates:
+
+            def run(lr: float, seed: int = seed, train=train, valid=valid, test=test, build=build) -> dict[str, Any]:
                 torch.manual_seed(seed)
                 model = DigitsCNN()
                 optimizer = build(model, lr)
                 start = time.perf_counter()
                 _fit(model, optimizer, x[train], y[train], epochs)
-                times.append(time.perf_counter() - start)
+                seconds = time.perf_counter() - start
                 kernels = [c.weight for c in (model.conv1, model.conv2, model.conv3)]
-                runs.append((_accuracy(model, x[valid], y[valid]), _accuracy(model, x[test], y[test]), lr,
-                             orthogonality_error(kernels, matrix="conv")))  # fmt: skip
-            _, accuracy, lr, error = max(runs, key=lambda run: run[0])
-            tests.append(accuracy)
-            chosen.append(lr)
-            errors.append(error)
+                return {"valid": _accuracy(model, x[valid], y[valid]), "test": _accuracy(model, x[test], y[test]),
+                        "lr": lr, "error": orthogonality_error(kernels, matrix="conv"), "seconds": seconds}  # fmt: skip
+
+            runs, best = search(run, rates, 3.0, lambda outcome: -outcome["valid"])
+            if best is None:
+                raise SystemExit(f"digits, {name}: no accuracy is a number")
+            tests.append(best["test"])
+            chosen.append(best["lr"])
+            errors.append(best["error"])
+            times += [outcome["seconds"] for outcome in runs]
         results[name] = {"accuracy": tests, "mean": statistics.mean(tests), "std": statistics.stdev(tests),
                          "chosen_lr": chosen, "error": max(errors), "seconds": statistics.median(times)}  # fmt: skip
+        rates_chosen = ", ".join(f"{lr:.2g}" for lr in chosen)
         print(f"  {name:<38} accuracy {100 * statistics.mean(tests):.2f} +- {100 * statistics.stdev(tests):.2f} %  "
-              f"error {max(errors):.1e}  {statistics.median(times):.1f} s  lr {chosen}", flush=True)  # fmt: skip
+              f"error {max(errors):.1e}  {statistics.median(times):.1f} s  lr {rates_chosen}", flush=True)  # fmt: skip
     return results
 
 
@@ -324,7 +391,8 @@ def born_loss(cores: Tensor, images: Tensor) -> Tensor:
 def born_machine(steps: int = 200, bond: int = 20) -> dict[str, Any]:
     """A unitary Born machine in complex64 on 4 x 4 bars and stripes; the bound is the log of their number.
 
-    The bound is that of any distribution. Best of three learning rates, ten times as large without normalisation.
+    The bound is that of any distribution. Learning rates from three values outwards, a factor of three apart, ten times
+    as large without normalisation.
     """
     images = bars_and_stripes()
     everything = torch.cartesian_prod(*[torch.tensor([0, 1])] * 16)
@@ -332,14 +400,16 @@ def born_machine(steps: int = 200, bond: int = 20) -> dict[str, Any]:
     methods: dict[str, Callable[[Any, float], Any]] = {
         "POGO, vadam": lambda p, lr: POGO(p, lr=lr, base="vadam"),
         "POGO, sgd": lambda p, lr: POGO(p, lr=10 * lr, momentum=0.9),
+        "POGO, vadam, tangent": lambda p, lr: POGO(p, lr=lr, base="vadam", tangent=True),
+        "POGO, sgd, tangent": lambda p, lr: POGO(p, lr=10 * lr, momentum=0.9, tangent=True),
         "RiemannianAdam, qr": lambda p, lr: RiemannianAdam(p, lr=lr),
         "RiemannianSGD, qr": lambda p, lr: RiemannianSGD(p, lr=10 * lr, momentum=0.9),
         "Landing, vadam": lambda p, lr: Landing(p, lr=lr, base="vadam"),
     }
     results: dict[str, Any] = {"bound": best, "images": len(images), "bond": bond, "steps": steps}
     for name, maker in methods.items():
-        found = []
-        for lr in (0.1, 0.3, 1.0):
+
+        def run(lr: float, maker: Callable[[Any, float], Any] = maker) -> dict[str, Any]:
             torch.manual_seed(0)
             cores = nn.Parameter(orthonormal((16, bond, 2 * bond), torch.complex64, "cpu"))
             optimizer = maker([cores], lr)
@@ -355,16 +425,18 @@ def born_machine(steps: int = 200, bond: int = 20) -> dict[str, Any]:
             error = orthogonality_error(cores)
             project_(cores)  # off the manifold the probabilities do not add up to one
             loss = float(born_loss(cores, images).detach())
-            found.append({"lr": optimizer.defaults["lr"], "loss": loss, "above_bound": loss - best, "error": error,
-                          "ms_per_step": 1e3 * statistics.median(seconds),
-                          "cores": cores.detach()})  # fmt: skip
-        chosen = min(found, key=lambda outcome: outcome["loss"])
+            return {"lr": optimizer.defaults["lr"], "loss": loss, "above_bound": loss - best, "error": error,
+                    "ms_per_step": 1e3 * statistics.median(seconds), "cores": cores.detach()}  # fmt: skip
+
+        _, chosen = search(run, (0.1, 0.3, 1.0), 3.0, lambda outcome: outcome["loss"])
+        if chosen is None:
+            raise SystemExit(f"Born machine, {name}: no learning rate ended with a finite loss")
         total = sum(float(torch.exp(-_each(chosen["cores"], part)).sum()) for part in everything.split(8192))
         if abs(total - 1) > 1e-2:
             raise SystemExit(f"Born machine, {name}: the probabilities add up to {total}, not to one")
         results[name] = {k: v for k, v in chosen.items() if k != "cores"} | {"total_probability": total}
         print(f"  {name:<38} -log p {chosen['loss']:.4f} (bound {best:.4f})  error {chosen['error']:.1e}  "
-              f"sum of p {total:.6f}  lr {chosen['lr']:g}", flush=True)  # fmt: skip
+              f"sum of p {total:.6f}  lr {chosen['lr']:g}{'*' if chosen['at_end'] else ''}", flush=True)  # fmt: skip
     return results
 
 
@@ -389,7 +461,11 @@ def solve_all(device: str, scale: str) -> dict[str, Any]:
         }
     results: dict[str, Any] = {}
     for label, (make, steps) in problems.items():
-        results[label] = solve_by_all(label, make(), steps)
+        problem = make()
+        curves = compare_curves(label, problem, steps)
+        if any(difference > SAME_CURVE for difference in curves.values()):
+            raise SystemExit(f"{label}: our loss curve is not pogo-torch's: {curves}")
+        results[label] = solve_by_all(label, problem, steps) | {"curve_difference_to_pogo_torch": curves}
     try:
         print("\northogonal CNN on digits")
         results["orthogonal CNN on digits"] = digits()
@@ -416,13 +492,11 @@ def main() -> None:
         "machine": machine() | ({"gpu": torch.cuda.get_device_name()} if options.device == "cuda" else {}),
         "versions": {"lcat": lcat.__version__, "torch": torch.__version__},
         "missing": missing(),
-        "grid": GRID,
+        "search": {"rates": RATES, "factor": FACTOR, "farthest": FARTHEST},
         "problems": solve_all(options.device, options.scale),
     }
     if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(strict_json(report, indent=1) + "\n")
-        print(f"\nwritten to {options.output}")
+        write_results(options.output, report)
 
 
 if __name__ == "__main__":

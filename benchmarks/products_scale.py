@@ -19,13 +19,12 @@ from typing import Any
 
 import torch
 import torch_geometric
-from _measure import machine, resident_gigabytes
+from _measure import machine, resident_gigabytes, write_results
 from torch import Tensor
 from torch.nn import functional as F
 
 import lcat
 import lcat.ops
-from lcat._json import strict_json
 from lcat.nn.models import LCAT
 
 NODES, EDGES, FEATURES, CLASSES = 2_449_029, 123_718_280, 100, 47
@@ -124,9 +123,7 @@ def main() -> None:
         "versions": {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__},
         "command": " ".join(["python", *sys.argv]),
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(strict_json(result, indent=1) + "\n")
-    print(f"written to {options.output}")
+    write_results(options.output, result)
 
 
 if __name__ == "__main__":

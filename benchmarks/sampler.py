@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _measure
 
 import lcat
-from lcat._json import strict_json
 from lcat.data import CSCGraph, neighbor_loader
 from lcat.graph import graph_view
 
@@ -97,7 +96,7 @@ def main() -> None:
         "seconds": results,
     }
     if arguments.out is not None:
-        arguments.out.write_text(strict_json(report, indent=1) + "\n")
+        _measure.write_results(arguments.out, report)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _measure import machine
+from _measure import machine, write_results
 
 from lcat._json import strict_json
 from lcat.study import Study, make_plan, run_study
@@ -58,8 +58,7 @@ def main() -> None:
         "equal_numbers": True,
         "machine": machine(),
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(strict_json(document, indent=1) + "\n")
+    write_results(RESULTS, document)
     print(strict_json(document, indent=1))
 
 

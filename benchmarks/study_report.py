@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from _measure import write_results
 
 from lcat._json import strict_json
 
@@ -64,7 +65,7 @@ def main() -> None:
     middle["open_and_report"] = middle["open"] + middle["report"]
     facts = {"store_bytes": size, "rounds": options.rounds, "python": platform.python_version()}
     facts["machine"] = platform.platform()
-    options.out.write_text(strict_json({**middle, **facts}, indent=1) + "\n")
+    write_results(options.out, {**middle, **facts})
     print(strict_json(middle, indent=1))
 
 

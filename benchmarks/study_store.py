@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _measure import machine
+from _measure import machine, write_results
 
 from lcat._json import strict_json
 from lcat.study import CellResult, Store, Study, make_plan, run_study, write_study
@@ -111,8 +111,7 @@ def main() -> None:
         "many_cells": {**many(arguments.cells), "required_seconds": 10.0},
         "machine": machine(),
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(strict_json(document, indent=1) + "\n")
+    write_results(RESULTS, document)
     print(strict_json(document, indent=1))
 
 
