@@ -177,10 +177,15 @@ def search(
     passed it; it is None where no loss was finite.
     """
     runs = {rate: run(rate) for rate in rates}
+
+    def height(rate: float) -> float:
+        value = loss(runs[rate])
+        return value if math.isfinite(value) else math.inf  # not a number is smaller than nothing
+
     while True:
         ends = (min(runs), max(runs))
-        best = min(sorted(runs), key=lambda rate: (loss(runs[rate]), rate in ends))
-        found = math.isfinite(loss(runs[best]))
+        best = min(sorted(runs), key=lambda rate: (height(rate), rate in ends))
+        found = math.isfinite(height(best))
         if not found:
             best = ends[0]
         beyond = best / factor if best == ends[0] else best * factor

@@ -1,0 +1,66 @@
+"""The benchmark scripts start, say what they take, and search learning rates as they claim."""
+
+from __future__ import annotations
+
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+PARTS = {"_measure", "optim_rivals"}  # modules, not commands
+SCRIPTS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in PARTS)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Run a script of the folder as Python does, with these arguments; without, only import it."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"benchmarks/{name}.py", *arguments])
+        return runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__" if arguments else name)
+
+    return run
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_says_what_it_takes(name, script, capsys):
+    with pytest.raises(SystemExit) as end:
+        script(name, "--help")
+    assert end.value.code == 0
+    assert f"usage: {name}.py" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in (FOLDER / "results").glob("*.json")))
+def test_every_results_file_is_strict_json(name):
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    json.loads((FOLDER / "results" / name).read_text(), parse_constant=refuse)
+
+
+@pytest.mark.parametrize(("best", "passed"), [(1.0, 1.6), (200.0, 102.4), (0.002, 0.0015625)])
+def test_rates_are_searched_until_the_best_is_inside(best, passed, script):
+    search = script("optim_problems")["search"]
+    runs, found = search(lambda lr: {"lr": lr}, (0.1, 0.4, 1.6, 6.4), 4.0, lambda run: abs(math.log(run["lr"] / best)))
+    rates = sorted(run["lr"] for run in runs)
+    assert rates[0] < found["lr"] < rates[-1]
+    assert found["lr"] == pytest.approx(passed)
+    assert not found["at_end"]
+
+
+def test_search_goes_down_from_rates_that_diverge_and_marks_its_limits(script):
+    search = script("optim_problems")["search"]
+
+    def loss(run):
+        return float("inf") if run["lr"] > 0.01 else abs(math.log(run["lr"] / 0.001))
+
+    _, found = search(lambda lr: {"lr": lr}, (0.1, 0.4), 4.0, loss)
+    assert found["lr"] == pytest.approx(0.1 / 4**3)
+    assert search(lambda lr: {"lr": lr}, (0.1, 0.4), 4.0, lambda run: float("nan"))[1] is None
+    _, found = search(lambda lr: {"lr": lr}, (0.1, 0.4), 4.0, lambda run: -run["lr"])
+    assert found["at_end"]
