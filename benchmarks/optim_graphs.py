@@ -4,9 +4,10 @@
     python benchmarks/optim_graphs.py --layers gcn --depths 8 --seeds 3
 
 Plain stacks of GCN, GAT, CAT and L-CAT layers (ReLU, no normalisation, no dropout), depth 2 to 32, with and without
-an initial residual (``x <- (1 - a) conv(x) + a h0``), on a five-class contextual block model and on data sets by
-name. POGO constrains the hidden weights, head by head (the first layer's at depth 2, where none is hidden); AdamW has
-the rest. ``adamw-orthogonal`` is the control: AdamW from POGO's orthonormal start.
+an initial residual (``x <- (1 - a) x + a h0``), and with a gain after ReLU where asked (``x <- gain relu(conv(x))``),
+on a five-class contextual block model and on data sets by name. POGO constrains the hidden weights, head by head (the
+first layer's at depth 2, where none is hidden); AdamW has the rest. ``adamw-orthogonal`` is the control: AdamW from
+POGO's orthonormal start.
 
 Each optimizer gets as many settings (rates times weight decays). The setting with the best mean validation accuracy
 over the tuning seeds is trained anew on every seed of the test, which are others; a run keeps the epoch that is best
@@ -40,6 +41,7 @@ DEPTHS = (2, 4, 8, 16, 32)
 LAYERS = ("gcn", "gat", "cat", "lcat")
 RATES = {"adamw": (1e-3, 3e-3, 1e-2), "adamw-orthogonal": (1e-3, 3e-3, 1e-2), "pogo": (0.03, 0.1, 0.3)}
 DECAYS = (0.0, 5e-4)
+CELL = ("dataset", "depth", "residual", "gain", "layer", "optimizer")  # what tells one row from another
 HEADS, RESIDUAL = 4, 0.2
 FIRST_TUNING_SEED = 1000  # seeds that choose a setting are none of those that test it
 
@@ -47,9 +49,11 @@ FIRST_TUNING_SEED = 1000  # seeds that choose a setting are none of those that t
 class Stack(nn.Module):
     """A linear map in, ``depth`` layers of one width (the last one to the classes), optionally tied to the start."""
 
-    def __init__(self, kind: str, features: int, hidden: int, classes: int, depth: int, residual: float) -> None:
+    def __init__(
+        self, kind: str, features: int, hidden: int, classes: int, depth: int, residual: float, gain: float
+    ) -> None:
         super().__init__()
-        self.residual = residual
+        self.residual, self.gain = residual, gain
         widths = [features] + [hidden] * (depth - 1) + [classes]
         self.convs = nn.ModuleList()
         for i, (a, b) in enumerate(pairwise(widths)):
@@ -64,6 +68,8 @@ class Stack(nn.Module):
         start = None
         for conv in self.convs[:-1]:
             x = conv(x, edge_index).relu()
+            if self.gain != 1:
+                x = self.gain * x
             if start is not None and self.residual:
                 x = (1 - self.residual) * x + self.residual * start
             start = x if start is None else start
@@ -113,12 +119,12 @@ def _loaded(name: str, components: int | None) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def train_one(
-    graph: dict[str, Any], *, layer: str, depth: int, residual: float, optimizer: str, rate: float,
+    graph: dict[str, Any], *, layer: str, depth: int, residual: float, gain: float, optimizer: str, rate: float,
     decay: float, seed: int, options: argparse.Namespace,
 ) -> tuple[float, float]:  # fmt: skip
     """Validation and test accuracy at the epoch that is best on the validation nodes."""
     torch.manual_seed(seed)
-    model = Stack(layer, graph["x"].shape[1], options.hidden, graph["classes"], depth, residual)
+    model = Stack(layer, graph["x"].shape[1], options.hidden, graph["classes"], depth, residual, gain)
     stepper: torch.optim.Optimizer
     if optimizer == "pogo":
         stepper = POGO(orthogonal_groups(model, lr=1e-2, weight_decay=decay, first=depth == 2), lr=rate, base="vadam")
@@ -169,6 +175,7 @@ def main() -> None:
     parser.add_argument("--layers", nargs="*", default=LAYERS, choices=LAYERS)
     parser.add_argument("--depths", nargs="*", type=int, default=DEPTHS)
     parser.add_argument("--residual", nargs="*", type=float, default=(0.0, RESIDUAL))
+    parser.add_argument("--gains", nargs="*", type=float, default=(1.0,), help="factors after ReLU")
     parser.add_argument("--optimizers", nargs="*", default=("adamw", "pogo"), choices=RATES)
     parser.add_argument("--decays", nargs="*", type=float, default=DECAYS)
     parser.add_argument("--seeds", type=int, default=10)
@@ -192,8 +199,10 @@ def main() -> None:
     command = "python benchmarks/optim_graphs.py " + " ".join(sys.argv[1:])
     done = {_key(row) for row in report["rows"] if row["settings"] == settings}
     cells = [
-        dict(zip(("dataset", "depth", "residual", "layer", "optimizer"), values, strict=True))
-        for values in product(options.datasets, options.depths, options.residual, options.layers, options.optimizers)
+        dict(zip(CELL, values, strict=True))
+        for values in product(
+            options.datasets, options.depths, options.residual, options.gains, options.layers, options.optimizers
+        )
     ]
     cells = [cell for cell in cells if _key(cell) not in done]
 
@@ -210,6 +219,7 @@ def main() -> None:
             report["rows"].append(row | {"settings": settings, "command": command})
             spread = f"{100 * min(row['test']):.1f} to {100 * max(row['test']):.1f}"
             name = f"{row['dataset']:<8} {row['layer']:<5} depth {row['depth']:<3} residual {row['residual']:<4}"
+            name += f" gain {row['gain']:<4}" if row["gain"] != 1 else ""
             mean = 100 * statistics.mean(row["test"])
             progress.write(f"{name} {row['optimizer']:<16} {mean:5.1f} %  ({spread}), rate {row['rate']:g}")
             if options.output:
@@ -217,7 +227,7 @@ def main() -> None:
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("dataset", "depth", "residual", "layer", "optimizer"))
+    return tuple(row[name] for name in CELL)
 
 
 if __name__ == "__main__":
