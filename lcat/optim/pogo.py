@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from lcat.optim.products import algebra_for
 
 GRAMS = ("exact", "identity")
 
-#: largest step that "order2" contracts: its cubic overshoots for eigenvalues of M M^H above about 1.6
-ORDER2_STEP = 0.7
+#: largest step for "order2", whose polynomial overshoots: from here on less than 0.66, where steps that all push in
+#: one direction would make a square matrix grow without end (0.73 for a wide one)
+ORDER2_STEP = 0.65
 
 #: ``X X^H`` is carried to the next step (two products of p x p x p) instead of computed anew from this n / p on
 CARRY_RATIO = 3
@@ -57,8 +59,8 @@ class POGO(OrthogonalOptimizer):
             grows as :math:`\eta^2 \|R\|^2` a step.
         max_step: the guard: :math:`\eta R` of every matrix is shortened to this length (Schatten-4 norm, at
             least its largest singular value). With 1 any learning rate stays finite and every singular value
-            in :math:`[0.7, 1]`; up to :math:`\sqrt 2` makes sense. ``normal="order2"`` uses at most 0.7, and
-            ``normal_every=k`` divides by :math:`\sqrt k`. With ``gram="identity"`` it bounds the Frobenius norm,
+            in :math:`[0.7, 1]`; up to :math:`\sqrt 2` makes sense. ``normal="order2"`` uses at most 0.65, and
+            ``normal_every=k`` about :math:`1/\sqrt k` of it. With ``gram="identity"`` it bounds the Frobenius norm,
             and singular values stay in :math:`[0, 1]`. None removes it.
         gram: ``"exact"``, or ``"identity"`` to take :math:`X X^H` for the identity in :math:`R`: four products
             instead of six; see the notes.
@@ -178,7 +180,8 @@ class POGO(OrthogonalOptimizer):
             return None
         if group["normal"] == "order2":
             most = min(most, ORDER2_STEP)
-        return most / group["normal_every"] ** 0.5  # between normal steps the errors eta^2 R R^H add up
+        # Between normal steps X X^H grows by (eta R)(eta R)^H, or in a square matrix by that factor, each time.
+        return math.sqrt((1 + most * most) ** (1 / group["normal_every"]) - 1)
 
     @staticmethod
     def _carries(X: Tensor, group: dict[str, Any]) -> bool:

@@ -237,6 +237,35 @@ def test_guard_keeps_singular_values_between_the_root_of_a_half_and_one(seed, lr
         assert S.max() <= 1 + 5e-5
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 3), (20, 20), (3, 7)])
+@pytest.mark.parametrize(
+    ("options", "least", "most"),
+    [
+        ({}, 0.7, 1.0),
+        ({"normal": "order2"}, 0.9, 1.05),
+        ({"normal": "best"}, 0.7, 1.3),
+        ({"normal_every": 4}, 0.7, 1.5),
+    ],
+)
+def test_guard_holds_against_steps_that_all_push_in_one_direction(options, least, most, shape, dtype):
+    """The worst case: all of the step on the same left singular vector, every time."""
+    X = orthonormal(*shape, dtype=dtype)
+    A = torch.zeros(shape[1], shape[1], dtype=dtype)
+    if dtype.is_complex:
+        A[0, 0] = 1j  # a phase: one singular value has the whole length
+    else:
+        A[0, 1], A[1, 0] = 1.0, -1.0
+    p = parameter(X)
+    optimizer = POGO([p], lr=1e3, **options)
+    for _ in range(300):
+        p.grad = p.detach() @ A
+        optimizer.step()
+        S = torch.linalg.svdvals(p.detach())
+        assert least < S.min()
+        assert S.max() < most + 1e-9
+
+
 def test_guard_leaves_short_steps_alone():
     X, grads = orthonormal(4, 6), [0.3 * random(4, 6, seed=k) for k in range(5)]
     assert torch.equal(step(POGO, X, grads, lr=0.2), step(POGO, X, grads, lr=0.2, max_step=1e3))
