@@ -70,15 +70,24 @@ class Bucket:
         """Write ``X (B, p, n)`` into the parameters."""
         stacked = self.layout.narrow(X, tuple(self.params[0].shape))
         if len(self.params) == 1:
-            self.params[0].copy_(stacked[0])
+            if not self._is_same(stacked[0], self.params[0]):
+                self.params[0].copy_(stacked[0])
             return
         if "weights" in self._scratch:
             # The gathered weights are spent; through them the views to copy from need no making.
             spent, views = self._scratch["weights"]
-            spent.copy_(stacked)
+            if not self._is_same(stacked, spent):
+                spent.copy_(stacked)
         else:
             views = stacked.unbind(0)
         torch._foreach_copy_(self.params, list(views))
+
+    @staticmethod
+    def _is_same(a: Tensor, b: Tensor) -> bool:
+        """Whether both show the same memory in the same way, so that a copy would change nothing."""
+        if torch.compiler.is_compiling():
+            return False
+        return a.data_ptr() == b.data_ptr() and a.stride() == b.stride() and a.dtype == b.dtype
 
     def matrices(self, name: str) -> Tensor:
         """State shaped like the parameter, as ``(B, p, n)``: a view, update it in place."""

@@ -1,8 +1,8 @@
 r"""Normal steps: polynomials in ``M M^H`` that take ``M`` back towards the manifold.
 
-With ``D = M M^H - I``, the error after the tangent step, all are ``X' = W M`` with ``W`` a polynomial in ``D``:
+With ``C = M M^H`` and ``D = C - I``, the error after the tangent step, all are ``X' = W M`` with ``W`` a polynomial:
 
-- ``half``: ``I - D / 2``, that is ``(3 I - M M^H) / 2``, one Newton-Schulz step. Error ``-3/4 D^2 + 1/4 D^3``.
+- ``half``: ``I - D / 2``, that is ``(3 I - C) / 2``, one Newton-Schulz step. Error ``-3/4 D^2 + 1/4 D^3``.
 - ``order2``: ``I - D / 2 + 3/8 D^2``, the next term of ``(I + D)^(-1/2)``. Error of order ``D^3``; one more
   product of ``p x p x p``.
 - ``best``: ``I - w D`` with the ``w`` that minimises the error ``(1 - 2w) D + (w^2 - 2w) D^2 + w^2 D^3``; two
@@ -22,18 +22,20 @@ from lcat.optim.products import Algebra
 NEWTON_STEPS = 6
 
 
-def half(algebra: Algebra, D: Tensor) -> Tensor:
-    """``I - D / 2``, in the memory of ``D``: POGO's default."""
-    return algebra.add_identity_(D.mul_(-0.5), 1.0)
+def half(algebra: Algebra, C: Tensor) -> Tensor:
+    """``(3 I - C) / 2``, in the memory of ``C``: POGO's default."""
+    return algebra.add_identity_(C.mul_(-0.5), 1.5)
 
 
-def order2(algebra: Algebra, D: Tensor) -> Tensor:
+def order2(algebra: Algebra, C: Tensor) -> Tensor:
     """``I - D / 2 + 3/8 D^2``: best where the learning rate is large."""
+    D = algebra.add_identity_(C, -1.0)
     return algebra.add_identity_(algebra.addmm(D, D, D, beta=-1 / 2, alpha=3 / 8), 1.0)
 
 
-def best(algebra: Algebra, D: Tensor) -> Tensor:
+def best(algebra: Algebra, C: Tensor) -> Tensor:
     """``I - w D`` with ``w`` at the minimum of the landing polynomial, never worse than ``half``."""
+    D = algebra.add_identity_(C, -1.0)
     w = best_weight(algebra, D).to(D.dtype)
     return algebra.add_identity_(D * -w, 1.0)
 
@@ -74,7 +76,7 @@ def best_weight(algebra: Algebra, D: Tensor) -> Tensor:
     return torch.where(value(w) < value(usual), w, usual)
 
 
-#: each takes ``D``, which it may overwrite, and returns ``W``
+#: each takes ``C``, which it may overwrite, and returns ``W``
 NORMAL_STEPS: dict[str, Callable[[Algebra, Tensor], Tensor] | None] = {
     "half": half,
     "order2": order2,

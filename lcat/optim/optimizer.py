@@ -67,7 +67,7 @@ class OrthogonalOptimizer(Optimizer):
         """One orthogonal step.
 
         Args:
-            X: the weights ``(B, p, n)``, rows orthonormal. Not to be written.
+            X: the weights ``(B, p, n)``, rows orthonormal. Only the result may be written into their memory.
             D: the direction of the base update, like ``X``. Not to be written.
             scale: what multiplies it besides ``group["lr"]``: a number or ``(B, 1, 1)``.
             group: options.

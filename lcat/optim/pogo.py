@@ -156,9 +156,10 @@ class POGO(OrthogonalOptimizer):
         carry = self._carries(X, group)
         K = self._carried_gram(bucket) if carry else None
         eta = group["lr"] * scale
+        packed = algebra.pack(X)
         Y, after = pogo_step(
             algebra,
-            algebra.pack(X),
+            packed,
             algebra.pack(D),
             algebra.pack_scale(eta),
             exact=group["gram"] == "exact",
@@ -166,6 +167,8 @@ class POGO(OrthogonalOptimizer):
             max_step=self._longest(group),
             K=None if K is None else algebra.pack(K),
             next_gram=carry,
+            # Fresh memory costs more than the arithmetic in it; a compiler plans memory by itself.
+            out=packed if packed.is_contiguous() and not torch.compiler.is_compiling() else None,
         )
         if after is not None:
             after = algebra.unpack(after)

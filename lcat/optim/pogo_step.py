@@ -24,6 +24,7 @@ def pogo_step(
     max_step: float | None = 1.0,
     K: Tensor | None = None,
     next_gram: bool = False,
+    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     r"""``X' = W M`` with ``M = X - scale R``, ``R = (K D - X D^H X) / 2`` and ``W`` the normal step.
 
@@ -40,31 +41,31 @@ def pogo_step(
         max_step: bound of the guard, or None for no guard.
         K: ``X X^H`` where it is known; not written.
         next_gram: whether to return ``X' X'^H``, two products of ``p x p x p`` (``exact`` only).
+        out: memory for ``X'`` where a normal step is taken, which may be that of ``X``.
 
     Returns:
         ``X'`` and its Gram matrix, or None in its place.
     """
     p, n = X.shape[algebra.rows], X.shape[algebra.columns]
     if exact and p == n and K is None:
-        M, error = _square(algebra, X, D, scale, max_step)
+        M, C = _square(algebra, X, D, scale, max_step)
     elif exact:
-        M, error = _exact(algebra, X, D, scale, max_step, K)
+        M, C = _exact(algebra, X, D, scale, max_step, K)
     else:
-        M, error = _identity(algebra, X, D, scale, max_step)
-    if next_gram:
-        C = algebra.add_identity_(error.clone(), 1.0)
+        M, C = _identity(algebra, X, D, scale, max_step)
     polynomial = NORMAL_STEPS[normal]
     if polynomial is None:
         return M, C if next_gram else None
-    W = polynomial(algebra, error)
-    after = algebra.mm(algebra.mm(W, C), W) if next_gram else None
-    return algebra.mm(W, M), after
+    kept = C.clone() if next_gram else None
+    W = polynomial(algebra, C)
+    after = None if kept is None else algebra.mm(algebra.mm(W, kept), W)
+    return algebra.mm(W, M, out), after
 
 
 def _exact(
     algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None, K: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """``M`` and ``M M^H - I``, where ``M M^H`` is ``K + T T^H`` with ``T = -scale R``, exactly.
+    """``M`` and ``M M^H``, which is ``K + T T^H`` with ``T = -scale R``, exactly.
 
     One Gram matrix is computed from the weights: ``X X^H``, or ``M M^H`` where ``K`` comes from the last step.
     Otherwise rounding errors of the weights would go unseen and add up.
@@ -82,13 +83,13 @@ def _exact(
             shrink = shorten(algebra, squared, max_step)
             torch.lerp(X, M, shrink, out=M)
             squared.mul_(shrink * shrink)
-        return M, algebra.add_identity_(K.add_(squared), -1.0)
+        return M, K.add_(squared)
     squared = algebra.gram(T, out=H)
     if max_step is not None:
         shrink = shorten(algebra, squared, max_step)
         T.mul_(shrink)
         squared.mul_(shrink * shrink)
-    return T.add_(X), algebra.add_identity_(K.add_(squared), -1.0)
+    return T.add_(X), K.add_(squared)
 
 
 def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None) -> tuple[Tensor, Tensor]:
@@ -106,7 +107,7 @@ def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: floa
         if max_step is not None:
             A.mul_(shorten(algebra, algebra.gram(A), max_step))
     M = algebra.addmm(X, X, A)
-    return M, algebra.add_identity_(algebra.gram(M, out=A), -1.0)
+    return M, algebra.gram(M, out=A)
 
 
 def _identity(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None) -> tuple[Tensor, Tensor]:
@@ -119,8 +120,8 @@ def _identity(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: fl
     eta = 0.5 * scale
     if max_step is not None:
         eta = at_most(algebra, T, eta, max_step)
-    M = torch.addcmul(X, T, eta.to(T.dtype)) if isinstance(eta, Tensor) else torch.add(X, T, alpha=eta)
-    return M, algebra.add_identity_(algebra.gram(M, out=H), -1.0)
+    M = T.mul_(_as(eta, T)).add_(X)
+    return M, algebra.gram(M, out=H)
 
 
 def _as(scale: Scale, A: Tensor) -> Scale:

@@ -168,4 +168,4 @@ class RiemannianAdam(_Riemannian):
 
 def newton_schulz(X: Tensor) -> Tensor:
     """One Newton-Schulz step on ``X (B, p, n)``."""
-    return BATCHED.mm(half(BATCHED, BATCHED.add_identity_(BATCHED.gram(X), -1.0)), X)
+    return BATCHED.mm(half(BATCHED, BATCHED.gram(X)), X)
