@@ -1,4 +1,4 @@
-"""The code on the pages of the documentation runs, in order, without Sphinx."""
+"""The code of the README and of the pages of the documentation runs, in order, without Sphinx."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def _shell(command: str) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-WITH_CODE = [page for page in PAGES if _blocks(page, _PYTHON)]
+WITH_CODE = [page for page in (ROOT / "README.md", *PAGES) if _blocks(page, _PYTHON)]
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=[str(page.relative_to(DOCS)) for page in WITH_CODE])
+@pytest.mark.parametrize("page", WITH_CODE, ids=[str(page.relative_to(ROOT)) for page in WITH_CODE])
 def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("matplotlib")
