@@ -90,7 +90,8 @@ class POGO(OrthogonalOptimizer):
         The published method is ``tangent=False``. A step ignores what part of the gradient stands across the
         manifold, but the buffers of ``momentum`` and ``"vadam"`` keep it, and at a later point it is no longer
         across: it pulls back to where it came from. Where that part does not vanish at the optimum (a residual that
-        cannot be fitted) it is a brake, and ``tangent=True`` releases it. With ``"sgd"`` and no momentum nothing changes.
+        cannot be fitted) it is a brake, and ``tangent=True`` releases it. Plain ``"sgd"`` steps are the
+        same with both.
 
         Complexity: per matrix and step 6 products of ``p x p x n`` (``2 p^2 n`` flops each, a quarter less
         where ``X X^H`` is computed by blocks), 5 and two of ``p x p x p`` for ``n >= 3 p``, where ``X X^H`` is
