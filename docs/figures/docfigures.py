@@ -166,8 +166,8 @@ def _text(x: float, y: float, text: str, size: int, anchor: str, style: str = "i
 # Plots ################################################################################################
 
 
-def axes(width: float = 7.0, height: float = 3.4, columns: int = 1):
-    """A matplotlib figure and its axes in the look of these pages."""
+def axes(width: float = 7.0, height: float = 3.4, columns: int = 1, rows: int = 1):
+    """A matplotlib figure and its axes in the look of these pages, row by row where there are several."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -191,11 +191,12 @@ def axes(width: float = 7.0, height: float = 3.4, columns: int = 1):
         "lines.linewidth": 2,
     }
     plt.rcParams.update(style)
-    figure, found = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
+    figure, grid = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False)
     figure.patch.set_alpha(0)
-    for one in [found] if columns == 1 else found:
+    found = list(grid.flat)
+    for one in found:
         one.patch.set_alpha(0)
-    return figure, found
+    return figure, found[0] if len(found) == 1 else found
 
 
 def plot(figure, text: str) -> Figure:
