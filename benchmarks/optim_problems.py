@@ -148,7 +148,8 @@ def solve(problem: Problem, name: str, lr: float, schedule: str, steps: int) -> 
             cosine.step()
         if k < 3 or (k + 1) % look == 0:
             X = run.read()[0]
-            worst = max(worst, orthogonality_error(X))
+            error = orthogonality_error(X)
+            worst = worst if error <= worst else error  # max() would lose what is not a number
             if not worst < float("inf"):
                 break
             if reached is None and (k + 1) % look == 0 and problem.gap(X) < 1e-3:

@@ -140,6 +140,10 @@ class Bucket:
         """Whether every parameter has the state ``name``."""
         return all(name in state for state in self.states)
 
+    def any_has(self, name: str) -> bool:
+        """Whether a parameter has the state ``name``; that of the others, new ones, is zero."""
+        return any(name in state for state in self.states)
+
     def write(self, name: str, value: Tensor, dtype: torch.dtype) -> None:
         """Set the state ``name`` of all parameters to ``value (N, ...)``."""
         self.state(name, tuple(value.shape[1:]), dtype).copy_(value)

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
+from lcat.optim.checks import describe
+
 EUCLIDEAN = ("adamw", "sgd")
 
 
@@ -16,20 +18,21 @@ def step(group: dict[str, Any], params: list[Tensor], states: list[dict[str, Any
     """One step of torch's functional AdamW or SGD on the parameters of a group that have a gradient.
 
     The state has the names and shapes that torch.optim gives it, so it reads the same in a checkpoint.
-
-    Raises:
-        RuntimeError: AdamW is given a sparse gradient.
     """
     grads = [p.grad for p in params if p.grad is not None]
-    if group["euclidean"] == "adamw" and any(g.layout != torch.strided for g in grads):
-        raise RuntimeError(
-            "AdamW takes no sparse gradients, and a parameter of a group with orthogonal=False has one. Use "
-            "sparse=False in its embedding, or euclidean='sgd' in its group"
-        )
     if group["euclidean"] == "sgd":
         _sgd(group, params, grads, states)
     else:
         _adamw(group, params, grads, states)
+
+
+def check_gradient(grad: Tensor, index: int, group: dict[str, Any]) -> None:
+    """Raise a RuntimeError for a sparse gradient where the group's method takes none."""
+    if group["euclidean"] == "adamw" and grad.layout != torch.strided:
+        raise RuntimeError(
+            f"{describe(index, group)} has a sparse gradient, and AdamW, which updates groups with orthogonal=False, "
+            f"takes none. Use sparse=False in its embedding, or euclidean='sgd' in its group"
+        )
 
 
 def _foreach(group: dict[str, Any]) -> bool | None:
@@ -38,9 +41,11 @@ def _foreach(group: dict[str, Any]) -> bool | None:
 
 
 def _adamw(group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]) -> None:
+    # Nothing is captured on a CPU, and torch's AdamW refuses the option there, which orthogonal groups ignore.
+    capturable = group["capturable"] and params[0].device.type != "cpu"
     for param, state in zip(params, states, strict=True):
         if "exp_avg" not in state:
-            device = param.device if group["capturable"] else "cpu"
+            device = param.device if capturable else "cpu"
             state["step"] = torch.zeros((), dtype=torch.float32, device=device)
             state["exp_avg"] = torch.zeros_like(param, memory_format=torch.preserve_format)
             state["exp_avg_sq"] = torch.zeros_like(param, memory_format=torch.preserve_format)
@@ -52,7 +57,7 @@ def _adamw(group: dict[str, Any], params: list[Tensor], grads: list[Tensor], sta
         [],
         [s["step"] for s in states],
         foreach=_foreach(group),
-        capturable=group["capturable"],
+        capturable=capturable,
         differentiable=False,
         fused=None,
         has_complex=any(p.is_complex() for p in params),

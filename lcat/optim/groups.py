@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lcat.optim.layout import Matrix, resolve
-from lcat.optim.measure import orthogonalize_
+from lcat.optim.measure import METHODS, orthonormal
+from lcat.optim.optimizer import COMMON, OrthogonalOptimizer
 
 #: linear maps of attention layers whose rows are the heads' channels, as PyG and lcat name them
 HEAD_PROJECTIONS = (
@@ -24,9 +27,17 @@ HEAD_PROJECTIONS = (
     "lin_value",
     "lin_key",
     "lin_query",
+    "lin_msg",
 )
 #: linear maps that do not carry node features from layer to layer
-SIDE_PROJECTIONS = ("lin_edge", "lin_skip", "lin_beta", "res")
+SIDE_PROJECTIONS = ("lin_edge", "lin_skip", "lin_beta", "res", "films", "film_skip", "att_l", "att_r")
+#: weights that layers of PyG hold themselves instead of in a linear map; with ``comp`` they are bases of weights
+OWN_WEIGHTS = {
+    "GCN2Conv": ("weight1", "weight2"),
+    "GatedGraphConv": ("weight",),
+    "RGCNConv": ("weight", "root"),
+    "FastRGCNConv": ("weight", "root"),
+}
 
 
 @dataclass
@@ -102,11 +113,16 @@ def orthogonal_groups(
     """Split the parameters of a model into orthogonal groups and a Euclidean one.
 
     Constrained are the weight matrices that carry features from layer to layer: those of ``torch.nn.Linear`` and
-    PyG's ``Linear`` and ``HeteroLinear``, convolution kernels (read as ``(out, in * height * width)``), recurrent
-    weights (gate by gate) and the input projections of ``torch.nn.MultiheadAttention`` (one matrix each for
-    query, key and value). Everything else stays Euclidean: biases, attention vectors, norms, embeddings, the
-    lambdas of L-CAT, projections of edge features and of skip connections, and by default the first and the last
-    layer, which change the width of the features. A shared weight appears once.
+    PyG's ``Linear`` and ``HeteroLinear``, of GCN2Conv, GatedGraphConv and RGCNConv (without bases), convolution
+    kernels (read as ``(out, in * height * width)``, group by group), recurrent weights (gate by gate) and the input
+    projections of ``torch.nn.MultiheadAttention`` and PyG's HGTConv (one matrix each for query, key and value).
+    Everything else stays Euclidean: biases, attention vectors, norms, embeddings, the lambdas of L-CAT, projections of
+    edge features and of skip connections, matrices of modules that are not known here (``include`` takes them), and by
+    default the first and the last layer, which change the width of the features. A shared weight appears once.
+
+    Which layer is the first and which the last is told by the order in which the model registers them, frozen ones
+    included. The layers of a ``ModuleDict`` that holds nothing but layers stand side by side and count as one: those of
+    the edge types of a ``HeteroConv``, of the node and edge types of ``to_hetero``.
 
     Args:
         model: the model; lazy layers must have run once.
@@ -121,14 +137,17 @@ def orthogonal_groups(
         orthogonalize: makes the chosen weights orthonormal in place, ``"nearest"`` (which leaves orthonormal
             ones as they are) or ``"qr"``; None leaves the weights alone.
         orthogonal_options: options of the orthogonal groups, e.g. ``{"lr": 0.1}``.
-        **euclidean_options: options of the Euclidean group, e.g. ``lr=1e-3, weight_decay=5e-4``.
+        **euclidean_options: options of the Euclidean group, e.g. ``lr=1e-3, weight_decay=5e-4``. The optimizers'
+            own names only; other entries can be added to the groups afterwards.
 
     Returns:
         Groups to give to an optimizer of :mod:`lcat.optim`, with ``param_names`` and a printable table. Parameters
         with ``requires_grad=False`` are left out.
 
     Raises:
-        ValueError: lazy parameters, patterns that match nothing.
+        TypeError: an option that no optimizer of the package has.
+        ValueError: lazy parameters, patterns that match nothing, a chosen weight that cannot be made orthonormal. The
+            model is unchanged then.
         NoWeightToConstrain: a ValueError for models in which no weight is left to constrain.
 
     >>> import torch
@@ -142,6 +161,10 @@ def orthogonal_groups(
     """
     if heads not in ("split", "joint"):
         raise ValueError(f"heads must be 'split' or 'joint', got {heads!r}")
+    if orthogonalize is not None and orthogonalize not in METHODS:
+        raise ValueError(f"orthogonalize must be None or one of {', '.join(METHODS)}, got {orthogonalize!r}")
+    _check_names(euclidean_options, inspect.signature(orthogonal_groups).parameters)
+    _check_names(orthogonal_options or {})
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     lazy = [name for name, p in named.items() if torch.nn.parameter.is_lazy(p)]
     if lazy:
@@ -149,15 +172,12 @@ def orthogonal_groups(
             f"{', '.join(map(repr, lazy))}: lazy parameters have no shape yet. Run one forward pass through the "
             f"model (under torch.no_grad()) before making groups"
         )
-    candidates = {c.name: c for c in _candidates(model, heads) if c.name in named}
+    candidates = {c.name: c for c in _candidates(model, heads)}
     chosen, why = _choose(named, candidates, _patterns(include), _patterns(exclude) or (), first, last)
+    if orthogonalize is not None:
+        _orthogonalize({name: (named[name], matrix) for name, matrix in chosen.items()}, orthogonalize)
     groups: dict[Matrix, dict[str, Any]] = {}
     for name, matrix in chosen.items():
-        if orthogonalize is not None:
-            try:
-                orthogonalize_(named[name], orthogonalize, matrix=matrix)
-            except ValueError as error:
-                raise ValueError(f"{name!r}: {error}") from None
         empty: dict[str, Any] = {"params": [], "orthogonal": True, "matrix": matrix, **(orthogonal_options or {})}
         groups.setdefault(matrix, empty)["params"].append((name, named[name]))
     rest = [(name, p) for name, p in named.items() if name not in chosen]
@@ -169,6 +189,33 @@ def orthogonal_groups(
         for name, p in named.items()
     ]
     return OrthogonalGroups(result, table)
+
+
+def _check_names(given: Iterable[str], more: Iterable[str] = ()) -> None:
+    """Raise a TypeError for an option that neither the package's optimizers nor subclasses of them have."""
+    known = {"lr", *COMMON}
+    classes = [OrthogonalOptimizer]
+    while classes:
+        cls = classes.pop()
+        known |= set(inspect.signature(cls).parameters)
+        classes += cls.__subclasses__()
+    for name in set(given) - known:
+        close = get_close_matches(name, [*known, *more], n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "the optimizers of lcat.optim have no such option"
+        raise TypeError(f"orthogonal_groups() got an unexpected option {name!r}; {hint}")
+
+
+@torch.no_grad()
+def _orthogonalize(weights: dict[str, tuple[Tensor, Matrix]], method: str) -> None:
+    """Make all of them orthonormal in place, or none."""
+    results = []
+    for name, (weight, matrix) in weights.items():
+        try:
+            results.append((weight, orthonormal(weight, method, matrix)))
+        except ValueError as error:
+            raise ValueError(f"{name!r}: {error}") from None
+    for weight, result in results:
+        weight.copy_(result)
 
 
 def _choose(
@@ -200,7 +247,7 @@ def _choose(
             else:
                 chosen[name], why[name] = candidate.matrix if candidate else None, "included"
         elif candidate is None:
-            why[name] = "vector or scalar" if param.dim() < 2 else "no feature map"
+            why[name] = "vector or scalar" if param.dim() < 2 else "not known as a feature map"
         elif candidate.side:
             why[name] = "side projection"
         elif candidate.layer == layers[0] and not first:
@@ -225,19 +272,42 @@ def _candidates(model: nn.Module, heads: str) -> Iterator[_Candidate]:
     for path, module in modules.items():
         for local, matrix in _feature_maps(module):
             param = getattr(module, local, None)
-            if not isinstance(param, nn.Parameter) or id(param) in seen or param.dim() < 2:
+            if not isinstance(param, nn.Parameter) or id(param) in seen or torch.nn.parameter.is_lazy(param):
+                continue
+            if param.dim() < 2:
                 continue
             seen.add(id(param))
-            parent_path, _, child = path.rpartition(".")
-            parent = modules.get(parent_path) if path else None
+            layer, inside = _message_passing_around(path, modules)
             why = "hidden weight"
-            if heads == "split" and matrix is None and param.dim() == 2 and child in HEAD_PROJECTIONS:
-                count = getattr(parent, "heads", 1)
-                if isinstance(count, int) and count > 1 and param.shape[0] % count == 0:
-                    matrix, why = (count, param.shape[0] // count, -1), f"hidden weight, {count} heads"
-            side = _message_passing(parent) and child in SIDE_PROJECTIONS
+            if layer is not None and matrix is None and param.dim() == 2:
+                matrix, why = _split(param, layer, inside, heads)
+            side = any(part in SIDE_PROJECTIONS for part in inside)
             name = f"{path}.{local}" if path else local
             yield _Candidate(name, param, _layer_of(path, modules), matrix, side, why)
+
+
+def _message_passing_around(path: str, modules: dict[str, nn.Module]) -> tuple[nn.Module | None, list[str]]:
+    """The innermost message passing layer around a module, and the way from it to the module."""
+    parts = path.split(".") if path else []
+    for depth in range(len(parts) - 1, -1, -1):
+        layer = modules[".".join(parts[:depth])]
+        if _message_passing(layer):
+            return layer, parts[depth:]
+    return None, []
+
+
+def _split(param: nn.Parameter, layer: nn.Module, inside: list[str], heads: str) -> tuple[Matrix, str]:
+    """How a projection of an attention layer is read: all heads, and key, query and value where they are one."""
+    count = getattr(layer, "heads", 1)
+    count = count if isinstance(count, int) and heads == "split" else 1
+    joined = inside[0] == "kqv_lin"  # HGTConv: of each node type, all three below each other
+    if not joined and (len(inside) > 1 or inside[0] not in HEAD_PROJECTIONS):
+        count = 1
+    matrices = 3 * count if joined else count
+    if matrices == 1 or param.shape[0] % matrices:
+        return None, "hidden weight"
+    why = ["hidden weight"] + ["key, query, value"] * joined + [f"{count} heads"] * (count > 1)
+    return (matrices, param.shape[0] // matrices, -1), ", ".join(why)
 
 
 def _feature_maps(module: nn.Module) -> list[tuple[str, Matrix]]:
@@ -251,8 +321,13 @@ def _feature_maps(module: nn.Module) -> list[tuple[str, Matrix]]:
             for layer in range(module.num_layers)
             for reverse in ("", "_reverse")
         ]
-    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-        return [("weight", "conv")]
+    if isinstance(module, nn.RNNCellBase):
+        return [("weight_hh", (-1, module.hidden_size, module.hidden_size))]
+    if isinstance(module, nn.modules.conv._ConvNd):
+        groups = module.groups
+        return [("weight", "conv" if groups == 1 else (groups, module.weight.shape[0] // groups, -1))]
+    if type(module).__name__ in OWN_WEIGHTS and _message_passing(module) and getattr(module, "comp", None) is None:
+        return [(name, None) for name in OWN_WEIGHTS[type(module).__name__]]
     if isinstance(module, nn.Linear) or _pyg_linear(module):
         return [("weight", None)]
     return []
@@ -271,12 +346,15 @@ def _message_passing(module: nn.Module | None) -> bool:
 
 
 def _layer_of(path: str, modules: dict[str, nn.Module]) -> str:
-    """The layer that a module belongs to: the outermost message passing layer around it, or itself."""
+    """The layer of a module: the outermost message passing layer or dict of layers around it, or the module itself."""
     parts = path.split(".")
     for depth in range(1, len(parts)):
-        ancestor = ".".join(parts[:depth])
-        if _message_passing(modules.get(ancestor)) or isinstance(modules.get(ancestor), nn.MultiheadAttention):
-            return ancestor
+        ancestor = modules[".".join(parts[:depth])]
+        layers = isinstance(ancestor, nn.ModuleDict) and all(
+            _message_passing(child) or _feature_maps(child) for child in ancestor.children()
+        )
+        if layers or _message_passing(ancestor) or isinstance(ancestor, nn.MultiheadAttention):
+            return ".".join(parts[:depth])
     return path
 
 

@@ -1,4 +1,4 @@
-r"""The step guard: no learning rate and no gradient can throw a matrix off the manifold.
+r"""The step guard: no learning rate and no finite gradient can throw a matrix off the manifold.
 
 POGO's tangent step multiplies out exactly, ``M M^H = X X^H + (eta R)(eta R)^H``, and one Newton-Schulz step
 contracts as long as the eigenvalues of ``M M^H`` stay below 3. The guard shortens ``eta R``, matrix by matrix
@@ -9,7 +9,9 @@ and without asking the device, to
 the Schatten-4 norm: at least the largest singular value and at most the Frobenius norm. With ``max_step = 1``
 the squared singular values then stay in ``[1/2, 1]`` for ever, whatever the learning rate: from
 ``X X^H in [1/2, 1]`` follows ``M M^H in [1/2, 2]``, which ``s -> s (3 - s)^2 / 4`` maps into ``[1/2, 1]``.
-Steps shorter than ``max_step`` are not changed at all.
+Steps shorter than ``max_step`` are not changed at all. Gradients whose norm overflows their dtype (entries from about
+1e19 in float32) leave a matrix where it is; those with entries that are infinite or not numbers are not guarded
+against, as nowhere in torch.optim.
 """
 
 from __future__ import annotations

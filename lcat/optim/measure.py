@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -25,17 +26,29 @@ def gram_error(stacked: Tensor, layout: Layout) -> Tensor:
     return torch.linalg.matrix_norm(K).max()
 
 
+def largest(errors: Iterable[Tensor]) -> float:
+    """The largest of several numbers, 0 of none; not a number if one of them is none (Python's ``max`` loses it)."""
+    values = [float(error) for error in errors]
+    return math.nan if any(map(math.isnan, values)) else max(values, default=0.0)
+
+
 def _tensors(tensors: Tensors) -> list[Tensor]:
     """A tensor, an iterable of them, or the parameters of a module with 2 or more dimensions."""
     if isinstance(tensors, Tensor):
-        return [tensors]
-    if isinstance(tensors, nn.Module):
-        return [p for p in tensors.parameters() if p.dim() >= 2]
-    return list(tensors)
+        found = [tensors]
+    else:
+        found = list(tensors.parameters() if isinstance(tensors, nn.Module) else tensors)
+    if any(nn.parameter.is_lazy(t) for t in found):
+        raise ValueError(
+            "a lazy parameter has no shape yet; run one forward pass through the model (under torch.no_grad()) first"
+        )
+    return [t for t in found if t.dim() >= 2] if isinstance(tensors, nn.Module) else found
 
 
 def orthogonality_error(tensors: Tensors, *, matrix: Matrix = None, orient: str = "auto") -> float:
     """The largest ``|| X X^H - I ||_F`` of all matrices, computed in float64 (reads from the device).
+
+    Not a number if one of the matrices has entries that are none.
 
     Args:
         tensors: a tensor, several, or a module (its parameters with 2 or more dimensions).
@@ -46,9 +59,7 @@ def orthogonality_error(tensors: Tensors, *, matrix: Matrix = None, orient: str 
     0.0
     """
     found = _tensors(tensors)
-    return max(
-        (float(gram_error(t.detach()[None], resolve(tuple(t.shape), matrix, orient))) for t in found), default=0.0
-    )
+    return largest(gram_error(t.detach()[None], resolve(tuple(t.shape), matrix, orient)) for t in found)
 
 
 @torch.no_grad()
@@ -65,11 +76,11 @@ def orthogonalize_(
         matrix, orient: how to read them as matrices, as in :class:`lcat.optim.POGO`.
 
     Returns:
-        The tensors, changed in place.
+        The tensors, changed in place; none of them if one is refused.
 
     Raises:
-        ValueError: unknown method, no matrix, whole numbers, or a matrix without full rank (its answer is not
-            unique).
+        ValueError: unknown method, no matrix, lazy, whole numbers, or a matrix without full rank (its answer is
+            not unique).
 
     Complexity: ``O(p^2 n)`` a matrix, in float64.
 
@@ -79,26 +90,29 @@ def orthogonalize_(
     >>> orthogonality_error(weight) < 1e-6
     True
     """
+    found = _tensors(tensors)
+    for tensor, result in [(tensor, orthonormal(tensor, method, matrix, orient)) for tensor in found]:
+        tensor.copy_(result)
+    return found
+
+
+def orthonormal(tensor: Tensor, method: str, matrix: Matrix = None, orient: str = "auto") -> Tensor:
+    """What :func:`orthogonalize_` writes into one tensor."""
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    found = _tensors(tensors)
-    for tensor in found:
-        layout = resolve(tuple(tensor.shape), matrix, orient)
-        if not (tensor.is_floating_point() or tensor.is_complex()):
-            raise ValueError(
-                f"a tensor of dtype {tensor.dtype} cannot hold orthonormal rows; convert it to floats first"
-            )
-        wider = torch.complex128 if tensor.is_complex() else torch.float64
-        X = layout.wide(tensor[None].to(wider if tensor.device.type != "mps" else tensor.dtype))
-        finite = bool(torch.isfinite(X).all())
-        Y = nearest(X) if finite and method == "nearest" else orthonormal_rows(X) if finite else X
-        if not bool(torch.isfinite(Y).all()):
-            raise ValueError(
-                f"a tensor of shape {tuple(tensor.shape)} cannot be made orthonormal: it has entries that are not "
-                f"finite or rows that depend on each other; initialise it anew, e.g. with torch.nn.init.orthogonal_"
-            )
-        tensor.copy_(layout.narrow(Y, tuple(tensor.shape))[0])
-    return found
+    layout = resolve(tuple(tensor.shape), matrix, orient)
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        raise ValueError(f"a tensor of dtype {tensor.dtype} cannot hold orthonormal rows; convert it to floats first")
+    wider = torch.complex128 if tensor.is_complex() else torch.float64
+    X = layout.wide(tensor.detach()[None].to(wider if tensor.device.type != "mps" else tensor.dtype))
+    finite = bool(torch.isfinite(X).all())
+    Y = nearest(X) if finite and method == "nearest" else orthonormal_rows(X) if finite else X
+    if not bool(torch.isfinite(Y).all()):
+        raise ValueError(
+            f"a tensor of shape {tuple(tensor.shape)} cannot be made orthonormal: it has entries that are not "
+            f"finite or rows that depend on each other; initialise it anew, e.g. with torch.nn.init.orthogonal_"
+        )
+    return layout.narrow(Y, tuple(tensor.shape))[0]
 
 
 def project_(tensors: Tensors, *, matrix: Matrix = None, orient: str = "auto") -> list[Tensor]:

@@ -16,7 +16,7 @@ from lcat.optim.base import BASES, Scale, gradient, tangent
 from lcat.optim.bucket import COMPUTE, Bucket, plan
 from lcat.optim.checks import CHECKS, check_gradient, check_orthonormal, check_parameter, describe
 from lcat.optim.layout import plain, resolve
-from lcat.optim.measure import gram_error
+from lcat.optim.measure import gram_error, largest, project_
 from lcat.optim.products import algebra_for
 
 #: options that every optimizer of the package has, with their defaults
@@ -42,6 +42,10 @@ COMMON: dict[str, Any] = {
 }
 
 
+#: options that are numbers end here: products of two of them stay numbers in single precision
+LARGEST = 1e30
+
+
 class OrthogonalOptimizer(Optimizer):
     """A torch optimizer whose orthogonal groups stay orthonormal; every method is one function, :meth:`update`.
 
@@ -59,7 +63,7 @@ class OrthogonalOptimizer(Optimizer):
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self._prepare_caches()
-        super().__init__(params, {**COMMON, **defaults})
+        super().__init__(params, {name: _builtin(value) for name, value in {**COMMON, **defaults}.items()})
 
     # -- what a method provides -------------------------------------------------------------------------
 
@@ -111,14 +115,27 @@ class OrthogonalOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for index, group in enumerate(self.param_groups):
+        # All gradients are looked at before the first weight moves: a refused one leaves nothing half done.
+        active = [self._active(group) for group in self.param_groups]
+        for index, (group, params) in enumerate(zip(self.param_groups, active, strict=True)):
             if group["orthogonal"]:
-                self._orthogonal_step(index, group)
-            else:
-                params = [p for p in group["params"] if p.grad is not None]
-                if params:
-                    euclidean.step(group, params, [self.state[p] for p in params])
+                self._orthogonal_step(index, group, params)
+            elif params:
+                euclidean.step(group, params, [self.state[p] for p in params])
         return loss
+
+    @staticmethod
+    def _active(group: dict[str, Any]) -> list[Tensor]:
+        """The parameters of a group that have a gradient, which is one that the group takes."""
+        params = group["params"]
+        grads = [p.grad for p in params]
+        # Plain dense gradients, the usual case, are recognised without a Python statement for each.
+        if {type(g) for g in grads} == {Tensor} and not any(g.layout != torch.strided for g in grads):
+            return list(params)
+        for i, grad in enumerate(grads):
+            if grad is not None:
+                (check_gradient if group["orthogonal"] else euclidean.check_gradient)(grad, i, group)
+        return [p for p, g in zip(params, grads, strict=True) if g is not None]
 
     def _check_capture(self) -> None:
         """torch's own check that a step captured into a graph was made for it (renamed in torch 2.12)."""
@@ -126,9 +143,11 @@ class OrthogonalOptimizer(Optimizer):
         (check or self._cuda_graph_capture_health_check)()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters, checked like those given at construction."""
-        if isinstance(param_group, dict) and not param_group.get("orthogonal", self.defaults["orthogonal"]):
-            param_group.setdefault("lr", param_group.get("euclidean_lr", self.defaults["euclidean_lr"]))
+        """Add a group of parameters, checked like those given at construction; the dict itself is not changed."""
+        if isinstance(param_group, dict):
+            param_group = {name: _builtin(value) for name, value in param_group.items()}
+            if not param_group.get("orthogonal", self.defaults["orthogonal"]):
+                param_group.setdefault("lr", param_group.get("euclidean_lr", self.defaults["euclidean_lr"]))
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
@@ -173,12 +192,23 @@ class OrthogonalOptimizer(Optimizer):
         """Load what :meth:`state_dict` returned; training resumes bit for bit.
 
         torch casts loaded state to the dtype of its parameter; state kept in a wider type (a half-precision
-        parameter's, which is computed in float32) is restored as it was saved.
+        parameter's, which is computed in float32) is restored as it was saved. Options that the checkpoint does not
+        have (one of torch's AdamW, loaded into Euclidean groups) keep their present values.
+
+        Raises:
+            ValueError: the groups are others than those of this optimizer, or an option in them is out of range;
+                nothing is loaded then.
         """
         seen: dict[str, Any] = {}
 
-        def remember(_: Optimizer, final: dict[str, Any]) -> None:
-            seen.update(final)
+        def remember(_: Optimizer, final: dict[str, Any]) -> dict[str, Any]:
+            groups = final["param_groups"]
+            if len(groups) == len(self.param_groups):  # torch says what is wrong otherwise
+                groups = [{**now, **saved} for now, saved in zip(self.param_groups, groups, strict=True)]
+                for now, saved in zip(self.param_groups, groups, strict=True):
+                    self.check_options({**saved, "params": now["params"]})
+            seen.update(final, param_groups=groups)
+            return dict(seen)
 
         handle = self.register_load_state_dict_pre_hook(remember)
         restore = self.register_load_state_dict_post_hook(lambda _: self._restore_dtypes(seen), prepend=True)
@@ -204,33 +234,22 @@ class OrthogonalOptimizer(Optimizer):
     @torch.no_grad()
     def orthogonality_error(self) -> float:
         """The largest ``|| X X^H - I ||_F`` of all orthogonal matrices (reads from the device)."""
-        worst = [
-            float(gram_error(p[None], resolve(tuple(p.shape), group["matrix"], group["orient"])))
+        return largest(
+            gram_error(p[None], resolve(tuple(p.shape), group["matrix"], group["orient"]))
             for group in self.param_groups
             if group["orthogonal"]
             for p in group["params"]
-        ]
-        return max(worst, default=0.0)
+        )
 
     def project_(self) -> None:
         """Replace every orthogonal matrix by the nearest orthonormal one, e.g. after loading old weights."""
-        from lcat.optim.measure import project_
-
         for group in self.param_groups:
             if group["orthogonal"]:
                 project_(group["params"], matrix=group["matrix"], orient=group["orient"])
 
     # -- the step of a group ----------------------------------------------------------------------------
 
-    def _orthogonal_step(self, index: int, group: dict[str, Any]) -> None:
-        params = group["params"]
-        grads = [p.grad for p in params]
-        # Plain dense gradients, the usual case, are recognised without a Python statement for each.
-        if {type(g) for g in grads} != {Tensor} or any(g.layout != torch.strided for g in grads):
-            for i, grad in enumerate(grads):
-                if grad is not None:
-                    check_gradient(grad, i, group)
-            params = [p for p, g in zip(params, grads, strict=True) if g is not None]
+    def _orthogonal_step(self, index: int, group: dict[str, Any], params: list[Tensor]) -> None:
         if not params:
             return
         for bucket in self._buckets(index, group, params):
@@ -266,8 +285,7 @@ class OrthogonalOptimizer(Optimizer):
             # Dynamo traces through the cache with a warning, so it gets the function inside.
             layouts = [resolve.__wrapped__(tuple(p.shape), *layouts_of) for p in active]
             return plan(active, layouts, states, group["foreach"], shared=False)
-        first = active[0]
-        key = (group["foreach"], layouts_of, len(active), first.dtype, first.device)
+        key = (group["foreach"], layouts_of, active[0].device, [p.shape for p in active], [p.dtype for p in active])
         known = self._plans.get(index)
         if (
             known is not None
@@ -316,6 +334,11 @@ def require_max_step(group: dict[str, Any]) -> None:
         require_number(group, "max_step", 0.0, strict=True)
 
 
+def _builtin(value: Any) -> Any:
+    """A number of NumPy as Python's: options are plain data, or a checkpoint does not load with ``weights_only``."""
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
+
+
 def _check_common(group: dict[str, Any]) -> None:
     """Options that all optimizers share."""
     require_number(group, "lr", 0.0, tensor=True)
@@ -358,6 +381,8 @@ def require_number(
     if not ok or not (value > least if strict else value >= least):
         relation = "greater than" if strict else "at least"
         raise ValueError(f"{name} must be a number {relation} {least:g}, got {value!r}")
+    if value > LARGEST:
+        raise ValueError(f"{name} must be a number of at most {LARGEST:g}, got {value!r}")
 
 
 def require_choice(group: dict[str, Any], name: str, choices: tuple[Any, ...]) -> None:

@@ -37,7 +37,7 @@ class _Riemannian(OrthogonalOptimizer):
     def prepare(self, X: Tensor, G: Tensor, group: dict[str, Any], bucket: Bucket) -> Tensor:
         # The buffer was tangent at the last point; projecting it onto the tangent space here transports it.
         for name in ("momentum_buffer", "exp_avg"):
-            if bucket.has(name):
+            if bucket.any_has(name):
                 buffer = bucket.matrices(name)
                 buffer.copy_(tangent(BATCHED, X, buffer))
         return tangent(BATCHED, X, G)

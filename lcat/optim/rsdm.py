@@ -103,7 +103,9 @@ class RSDM(OrthogonalOptimizer):
         rank = group["rank"]
         if rank is not None and (not isinstance(rank, int) or isinstance(rank, bool) or rank < 1):
             raise ValueError(f"rank must be None or a whole number of at least 1, got {rank!r}")
-        if not isinstance(group["seed"], int):
+        if rank == 1 and any(not p.is_complex() for p in group["params"]) and group["orthogonal"]:
+            raise ValueError("rank=1 rotates nothing in a real matrix: one direction has no angle; use rank=2 or more")
+        if not isinstance(group["seed"], int) or isinstance(group["seed"], bool):
             raise ValueError(f"seed must be a whole number, got {group['seed']!r}")
 
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
@@ -156,7 +158,11 @@ def orthonormal(age: Tensor, r: int, n: int, dtype: torch.dtype, seed: int) -> T
 def hashed(age: Tensor, count: int, seed: int) -> Tensor:
     """``(B, count)`` pseudo-random integers of 32 bits, a function of ``age (B,)``, position and seed alone."""
     position = torch.arange(count, dtype=torch.int64, device=age.device)
-    x = mix(age.to(torch.int64)[:, None] * 0x9E3779B1 + seed * 0x85EBCA6B)
+    # Every bit of a seed of any size counts, 32 at a time, and all numbers fit into int64.
+    key, rest = seed & 0xFFFFFFFF, seed >> 32
+    while rest not in (0, -1):
+        key, rest = (key * 0x85EBCA6B + (rest & 0xFFFFFFFF)) & 0xFFFFFFFF, rest >> 32
+    x = mix(age.to(torch.int64)[:, None] * 0x9E3779B1 + ((key * 0x85EBCA6B) & 0xFFFFFFFF))
     return mix(x + mix(position * 0xC2B2AE35 + 0x27D4EB2F))
 
 

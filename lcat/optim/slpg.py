@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -42,11 +43,14 @@ class SLPG(OrthogonalOptimizer):
             capturable, maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in
             :class:`~lcat.optim.POGO`.
         regulariser: None, ``"l1"`` or ``"l21"``; not part of the loss that you differentiate.
-        gamma: its weight.
+        gamma: its weight. The guard also keeps ``lr * gamma`` times the norm of a subgradient of ``r`` (at most
+            :math:`\sqrt{pn}` for ``"l1"``, :math:`\sqrt n` for ``"l21"``) below ``max_step``: longer proximal steps
+            leave the tangent space before the multiplier is found and take the rank with them.
         inner: dual ascent steps (one is exact without a regulariser).
 
     Raises:
-        ValueError: as POGO; an unknown regulariser, negative ``gamma``, ``inner`` below 1.
+        ValueError: as POGO; an unknown regulariser, negative ``gamma`` or one without a regulariser, ``inner``
+            below 1.
 
     Complexity: five products of ``p x p x n``, and two more for each inner step.
 
@@ -93,11 +97,17 @@ class SLPG(OrthogonalOptimizer):
         require_choice(group, "regulariser", REGULARISERS)
         require_number(group, "gamma", 0.0)
         require_max_step(group)
+        if group["gamma"] > 0 and group["regulariser"] is None:
+            raise ValueError(f"gamma={group['gamma']} weighs a regulariser; choose 'l1' or 'l21', or leave gamma out")
         if not isinstance(group["inner"], int) or isinstance(group["inner"], bool) or group["inner"] < 1:
             raise ValueError(f"inner must be a whole number of at least 1, got {group['inner']!r}")
 
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
         eta = bound(BATCHED, D, group["lr"] * scale, group["max_step"])
+        if group["max_step"] is not None and group["gamma"] > 0:
+            p, n = X.shape[-2:]
+            most = group["max_step"] / (group["gamma"] * math.sqrt(p * n if group["regulariser"] == "l1" else n))
+            eta = eta.clamp_max(most) if isinstance(eta, Tensor) else min(eta, most)
         step = D * (eta.to(D.dtype) if isinstance(eta, Tensor) else eta)
         Xh = BATCHED.mH(X)
         multiplier = _symmetric(BATCHED.mm(step, Xh)).neg_()  # eta times the multiplier, optimal without r

@@ -169,6 +169,22 @@ class OptimizerContract(ResumingClauses):
         self.run(self.make(fresh), fresh, range(10, 13))
         self.assert_close(params[1:], fresh[1:])
 
+    def test_late_gradient_leaves_the_others_alone(self) -> None:
+        """Parameters of one shape move as each alone, also when one of them gets its first gradient late."""
+        start = self.parameters()[0].detach()
+        starts = [start, -start, start.flip(0)]
+        params = [nn.Parameter(x.clone()) for x in starts]
+        alone = [nn.Parameter(x.clone()) for x in starts]
+        optimizer, singles = self.make(params), [self.make([p]) for p in alone]
+        for seed in range(6):
+            for i, gradient in enumerate(self.gradients(params, seed)):
+                if i < 2 or seed >= 3:
+                    params[i].grad, alone[i].grad = gradient, gradient.clone()
+            optimizer.step()
+            for single in singles:
+                single.step()
+            self.assert_close(params, alone)
+
     def test_zero_gradient_from_rest_moves_nothing(self) -> None:
         params = self.parameters()
         optimizer = self.make(params)

@@ -177,11 +177,13 @@ class OrthogonalContract(OptimizerContract):
 
     def test_refuses_sparse_gradients(self) -> None:
         params = self.parameters()
-        optimizer = self.make(params)
+        optimizer = self.make([{"params": params[1:]}, {"params": params[:1]}])
         before = self.values(params)
+        for p, g in zip(params, self.gradients(params, 0), strict=True):
+            p.grad = g
         params[0].grad = torch.ones_like(params[0]).to_sparse()
         self.refuses(RuntimeError, optimizer.step)
-        assert same(before, self.values(params))
+        assert same(before, self.values(params)), "the groups before the refused one have moved"
 
     def test_names_the_parameter_it_refuses(self) -> None:
         message = ""
@@ -195,7 +197,7 @@ class OrthogonalContract(OptimizerContract):
 
     def test_step_is_one_graph(self) -> None:
         """``torch.compile(fullgraph=True)`` takes the step, and it computes the same."""
-        eager, compiled = self.parameters(), self.parameters()
+        eager, compiled = ([*self.parameters(), *self.shaped((3, 12))] for _ in range(2))
         a, b = self.make(eager), self.make(compiled)
         self.run(a, eager, range(1))
         self.run(b, compiled, range(1))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lcat.optim import POGO, orthogonal_groups, orthogonality_error
+from lcat.optim import POGO, Landing, orthogonal_groups, orthogonality_error
 
 
 def chosen(groups):
@@ -175,6 +175,120 @@ def test_lcat_layers():
     assert got["convs.1.lin.weight"] == "(32x32), rows"
     assert all(reading == "4 x (8x32), rows" for name, reading in got.items() if not name.startswith("convs.1."))
     POGO(orthogonal_groups(model), lr=0.1)
+
+
+HETERO = (["a", "b"], [("a", "x", "b"), ("b", "y", "a"), ("a", "z", "a")])
+
+
+def test_edge_types_side_by_side_are_one_layer():
+    from torch_geometric.nn import GATConv, HeteroConv, SAGEConv, to_hetero
+
+    model = Stack(*(
+        HeteroConv({edge: SAGEConv((a, a), b) for edge in HETERO[1]}) for a, b in ((8, 6), (6, 6), (6, 3))
+    ))  # fmt: skip
+    assert {name.split(".")[1] for name in chosen(orthogonal_groups(model))} == {"1"}
+    assert len(chosen(orthogonal_groups(model))) == 6  # three edge types, neighbours and self
+
+    class GAT(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.start = nn.Linear(8, 6)
+            self.c1 = GATConv((6, 6), 6, add_self_loops=False)
+            self.c2 = GATConv((6, 6), 3, add_self_loops=False)
+
+        def forward(self, x, edge_index):
+            return self.c2(self.c1(self.start(x).relu(), edge_index).relu(), edge_index)
+
+    got = chosen(orthogonal_groups(to_hetero(GAT(), HETERO)))
+    assert {name.split(".")[0] for name in got} == {"c1"}
+    assert len(got) == 6  # three edge types, source and target
+
+
+def test_layers_stand_in_the_order_of_the_model_whatever_is_frozen_or_shared():
+    model = mlp(8, 16, 16, 16, 3)
+    model[0].weight.requires_grad_(False)
+    model[6].weight.requires_grad_(False)
+    assert set(chosen(orthogonal_groups(model))) == {"2.weight", "4.weight"}
+    tied = nn.ModuleList([nn.Embedding(5, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 5)])
+    tied[3].weight = tied[0].weight
+    assert set(chosen(orthogonal_groups(tied))) == {"2.weight"}
+
+
+def test_weights_that_pyg_layers_hold_themselves():
+    from torch_geometric.nn import GatedGraphConv, GCN2Conv, HGTConv, RGCNConv
+
+    types = HETERO[0], HETERO[1][:2]
+    model = Stack(
+        nn.Linear(4, 8),
+        GCN2Conv(8, alpha=0.1, shared_weights=False),
+        RGCNConv(8, 8, num_relations=3),
+        RGCNConv(8, 8, num_relations=3, num_bases=2),
+        GatedGraphConv(8, num_layers=2),
+        HGTConv(8, 8, types, heads=2),
+        nn.Linear(8, 4),
+    )
+    groups = orthogonal_groups(model)
+    got = chosen(groups)
+    expected = {
+        "convs.1.weight1": "(8x8), rows",
+        "convs.1.weight2": "(8x8), rows",
+        "convs.2.weight": "3 x (8x8), rows",
+        "convs.2.root": "(8x8), rows",
+        "convs.4.weight": "2 x (8x8), rows",
+        "convs.4.rnn.weight_hh": "3 x (8x8), rows",
+        "convs.5.kqv_lin.lins.a.weight": "6 x (4x8), rows",
+    }
+    assert expected.items() <= got.items()
+    assert not any(name.startswith("convs.3.") for name in got)  # bases of weights are no weights
+    assert {row.name: row.why for row in groups.table}["convs.3.weight"] == "not known as a feature map"
+    joint = chosen(orthogonal_groups(model, heads="joint"))
+    assert joint["convs.5.kqv_lin.lins.a.weight"] == "3 x (8x8), rows"
+
+
+def test_side_projections_stay_free():
+    from torch_geometric.nn import FAConv, FiLMConv
+
+    model = Stack(nn.Linear(4, 8), FiLMConv(8, 8), FAConv(8), nn.Linear(8, 4))
+    assert set(chosen(orthogonal_groups(model))) == {"convs.1.lins.0.weight"}
+
+
+def test_grouped_and_transposed_kernels():
+    model = nn.Sequential(
+        nn.Linear(1, 1), nn.Conv2d(8, 8, 3, groups=4), nn.Conv1d(6, 6, 3, groups=6), nn.ConvTranspose2d(4, 6, 2),
+        nn.Linear(1, 1),
+    )  # fmt: skip
+    assert chosen(orthogonal_groups(model)) == {
+        "1.weight": "4 x (2x18), rows",
+        "2.weight": "6 x (1x3), rows",
+        "3.weight": "(4x24), rows",
+    }
+
+
+def test_mistyped_options_are_refused_and_nothing_changes():
+    model = mlp(8, 16, 16, 3)
+    before = model[2].weight.detach().clone()
+    with pytest.raises(TypeError, match=r"unexpected option 'frist'; did you mean 'first'"):
+        orthogonal_groups(model, frist=True)
+    with pytest.raises(TypeError, match=r"unexpected option 'normall'; did you mean 'normal'"):
+        orthogonal_groups(model, orthogonal_options={"normall": "best"})
+    with pytest.raises(TypeError, match=r"'color'; the optimizers of lcat.optim have no such option"):
+        orthogonal_groups(model, color="red")
+    with pytest.raises(ValueError, match=r"orthogonalize must be None or one of qr, nearest, got 'svd'"):
+        orthogonal_groups(model, orthogonalize="svd")
+    broken = mlp(8, 16, 16, 16, 3)
+    nn.init.zeros_(broken[4].weight)
+    kept = broken[2].weight.detach().clone()
+    with pytest.raises(ValueError, match=r"'4.weight'"):
+        orthogonal_groups(broken)
+    assert torch.equal(before, model[2].weight)
+    assert torch.equal(kept, broken[2].weight)
+
+
+def test_groups_serve_several_optimizers():
+    groups = orthogonal_groups(mlp(8, 16, 16, 3), lr=1e-3)
+    first, second = POGO(groups, lr=0.1), Landing(groups, lr=0.5)
+    assert [g["lr"] for g in first.param_groups] == [0.1, 1e-3]
+    assert [g["lr"] for g in second.param_groups] == [0.5, 1e-3]
 
 
 def test_lazy_layers_are_told_to_run():

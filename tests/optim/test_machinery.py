@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import copy
+import io
+import math
 import warnings
 
 import pytest
 import torch
 from torch import nn
 
-from lcat.optim import POGO, RSDM, Landing, LandingPC, RiemannianSGD, orthogonality_error, orthogonalize_, project_
+from lcat.optim import (
+    POGO,
+    RSDM,
+    SLPG,
+    Landing,
+    LandingPC,
+    RiemannianSGD,
+    orthogonality_error,
+    orthogonalize_,
+    project_,
+)
 from lcat.optim.bucket import STACK_ENTRIES, plan
 from lcat.optim.layout import resolve
+from lcat.testing import OrthogonalContract
 from tests.optim.optim_support import error, orthonormal, parameter, polar_by_svd, random, step
 
 # -- layouts -----------------------------------------------------------------------------------------------
@@ -177,6 +190,51 @@ def test_orthogonalize_refuses_what_has_no_answer(method):
         orthogonalize_(torch.eye(3), "svd")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_largest_error_is_no_number_where_one_is_none(order):
+    matrices = [torch.eye(3), torch.full((3, 3), torch.nan), torch.eye(3)][::order][1:]
+    assert math.isnan(orthogonality_error(matrices))
+    params = [parameter(orthonormal(3, 5)), parameter(orthonormal(5, 3))][::order]
+    optimizer = POGO(params, lr=0.1)
+    params[1].data.fill_(torch.nan)
+    assert math.isnan(optimizer.orthogonality_error())
+
+
+def test_the_contract_notices_what_becomes_no_number():
+    class Broken(POGO):
+        def update(self, X, D, scale, group, bucket):
+            Y = super().update(X, D, scale, group, bucket)
+            return Y * torch.nan if bucket.layout.transposed else Y
+
+    class Suite(OrthogonalContract):
+        def optimizer(self, params, **options):
+            return Broken(params, **options)
+
+    suite = Suite()
+    for clause in (
+        suite.test_any_learning_rate_stays_finite,
+        suite.test_any_gradient_stays_finite,
+        suite.test_orthogonality_survives_noise,
+        suite.test_half_precision_stays_near,
+    ):
+        with pytest.raises(AssertionError):
+            clause()
+
+
+def test_orthogonalize_changes_all_or_nothing():
+    good, bad = torch.randn(3, 5), torch.zeros(3, 5)
+    kept = good.clone()
+    with pytest.raises(ValueError, match="cannot be made orthonormal"):
+        orthogonalize_([good, bad])
+    assert torch.equal(good, kept)
+
+
+def test_lazy_modules_are_told_to_run():
+    for function in (orthogonality_error, orthogonalize_):
+        with pytest.raises(ValueError, match="lazy parameter has no shape yet; run one forward"):
+            function(torch.nn.LazyLinear(3))
+
+
 def test_optimizer_projects_and_measures():
     p = parameter(orthonormal(3, 5) * 1.0001)
     optimizer = POGO([p], lr=0.1)
@@ -221,6 +279,11 @@ def test_optimizer_projects_and_measures():
         (RiemannianSGD, {"retraction": "exp"}, "retraction must be one of 'qr', 'polar', 'cayley'"),
         (RSDM, {"rank": 0}, "rank must be None or a whole number"),
         (RSDM, {"sampling": "random"}, "sampling must be one of"),
+        (RSDM, {"rank": 1}, "rank=1 rotates nothing in a real matrix"),
+        (RSDM, {"seed": True}, "seed must be a whole number"),
+        (SLPG, {"gamma": 0.1}, "gamma=0.1 weighs a regulariser; choose 'l1' or 'l21'"),
+        (POGO, {"lr": float("inf")}, r"lr must be a number of at most 1e\+30, got inf"),
+        (POGO, {"lr": 1e39}, r"lr must be a number of at most 1e\+30"),
     ],
 )
 def test_options_out_of_range(cls, options, message):
@@ -253,6 +316,81 @@ def test_types_without_arithmetic_are_refused():
         POGO([nn.Parameter(torch.eye(3).to(torch.float8_e4m3fn), requires_grad=False)])
     with pytest.raises(ValueError, match=r"dtype torch.int64 cannot hold orthonormal rows"):
         orthogonalize_(torch.ones(3, 5, dtype=torch.int64))
+
+
+def test_numbers_of_numpy_become_plain():
+    numpy = pytest.importorskip("numpy")
+    for kind in (numpy.float64, numpy.float32):
+        p = parameter(orthonormal(3, 5), random(3, 5))
+        optimizer = POGO([{"params": [p], "momentum": kind(0.5)}], lr=kind(0.25))
+        optimizer.step()
+        assert {type(optimizer.param_groups[0][name]) for name in ("lr", "momentum")} == {float}
+        file = io.BytesIO()
+        torch.save(optimizer.state_dict(), file)
+        file.seek(0)
+        optimizer.load_state_dict(torch.load(file, weights_only=True))
+
+
+def test_groups_given_are_not_changed():
+    group = {"params": [parameter(orthonormal(3, 5))]}
+    POGO([group], lr=0.1)
+    assert set(group) == {"params"}
+
+
+def test_loading_checks_options_before_it_changes_anything():
+    p = parameter(orthonormal(3, 5), random(3, 5))
+    optimizer = POGO([p], lr=0.1)
+    optimizer.step()
+    state = optimizer.state_dict()
+    state["param_groups"][0] |= {"normal": "bogus", "lr": 0.7}
+    with pytest.raises(ValueError, match="normal must be one of"):
+        optimizer.load_state_dict(state)
+    assert (optimizer.param_groups[0]["normal"], optimizer.param_groups[0]["lr"]) == ("half", 0.1)
+
+
+def test_state_of_torchs_adamw_loads_into_euclidean_groups():
+    a, b = (torch.nn.Parameter(torch.ones(4)) for _ in range(2))
+    adamw, ours = torch.optim.AdamW([a], lr=0.1), POGO([{"params": [b], "orthogonal": False}])
+    for seed in range(6):
+        if seed == 3:
+            ours.load_state_dict(copy.deepcopy(adamw.state_dict()))
+            with torch.no_grad():
+                b.copy_(a)
+        a.grad = random(4, seed=seed).float()
+        b.grad = a.grad.clone()
+        adamw.step()
+        ours.step()
+    assert not ours.param_groups[0]["orthogonal"]
+    assert torch.equal(a, b)
+
+
+def test_capturable_euclidean_groups_run_on_a_cpu():
+    bias = torch.nn.Parameter(torch.ones(3))
+    bias.grad = torch.ones(3)
+    POGO([{"params": [bias], "orthogonal": False}], capturable=True).step()
+    assert (bias < 1).all()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_parameters_given_another_shape_or_type_are_read_anew(alone):
+    params = [parameter(orthonormal(4, 6, seed=i).float()) for i in range(1 if alone else 3)]
+    optimizer = POGO(params, lr=0.01)
+
+    def step():
+        for i, p in enumerate(params):
+            p.grad = random(*p.shape, dtype=p.dtype, seed=i)
+        optimizer.step()
+
+    step()
+    params[-1].data = orthonormal(6, 4).float()
+    expected = parameter(params[-1].detach(), random(6, 4, dtype=torch.float32, seed=len(params) - 1))
+    step()
+    POGO([expected], lr=0.01).step()
+    torch.testing.assert_close(params[-1], expected)
+    params[-1].data = params[-1].data.double()
+    step()
+    assert params[-1].dtype == torch.float64
+    assert optimizer.orthogonality_error() < 1e-5
 
 
 def test_a_group_says_yes_or_no():
@@ -292,7 +430,7 @@ def test_adamw_refuses_sparse_gradients():
         optimizer = POGO([{"params": [table.weight], "orthogonal": False, "euclidean": method, "lr": 0.5}])
         table(torch.tensor([1])).sum().backward()
         if method == "adamw":
-            with pytest.raises(RuntimeError, match=r"AdamW takes no sparse gradients.*euclidean='sgd'"):
+            with pytest.raises(RuntimeError, match=r"has a sparse gradient, and AdamW.*euclidean='sgd'"):
                 optimizer.step()
         else:
             optimizer.step()

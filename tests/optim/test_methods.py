@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -177,6 +179,13 @@ def test_rsdm_equals_the_formula(sampling, shape, dtype):
     torch.testing.assert_close(wide(got), naive.submanifold(wide(X), wide(G), 0.05, P), rtol=0, atol=1e-13)
 
 
+def test_draws_take_seeds_of_any_size():
+    X, G = orthonormal(4, 9), random(4, 9)
+    seeds = (0, 1, -1, 2**31, 2**33, 2**33 + 1, -(2**70), 2**100)
+    results = [step(RSDM, X, [G], lr=0.1, rank=3, sampling="orthogonal", seed=seed) for seed in seeds]
+    assert all(not torch.allclose(a, b) for a, b in itertools.combinations(results, 2))
+
+
 def test_rsdm_moves_only_the_columns_it_drew():
     X = orthonormal(3, 9)
     moved = (step(RSDM, X, [random(3, 9)], lr=0.1, rank=4) - X).abs().sum(0) > 1e-12
@@ -282,6 +291,17 @@ def test_slpg_solves_its_subproblem(regulariser):
     for seed in range(50):
         V = naive.euclidean_projection(X, random(3, 6, seed=seed + 10))
         assert value(T) <= value(T + 1e-3 * V) + 1e-9
+
+
+@pytest.mark.parametrize("regulariser", ["l1", "l21"])
+@pytest.mark.parametrize(("gamma", "lr"), [(1.0, 5.0), (5.0, 1.0), (100.0, 100.0)])
+def test_slpg_keeps_the_rank_at_any_weight(regulariser, gamma, lr):
+    p = parameter(orthonormal(4, 10))
+    optimizer = SLPG([p], lr=lr, regulariser=regulariser, gamma=gamma)
+    for seed in range(200):
+        p.grad = random(4, 10, seed=seed)
+        optimizer.step()
+        assert torch.linalg.svdvals(p.detach()).min() > 0.3, f"after {seed + 1} steps"
 
 
 def test_slpg_l21_selects_variables():

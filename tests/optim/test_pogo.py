@@ -176,6 +176,37 @@ def test_carried_gram_agrees_with_the_computed_one(dtype):
     torch.testing.assert_close(carried, computed, rtol=0, atol=1e-13)
 
 
+def other_weights(optimizer, p, fresh):
+    """A checkpoint loaded over weights that are not its own, as after ``project_`` or for a part of a model."""
+    optimizer.load_state_dict(optimizer.state_dict())
+    with torch.no_grad():
+        p.copy_(fresh)
+
+
+def options_there_and_back(optimizer, p, fresh):
+    for name, value, back in (("gram", "identity", "exact"), ("capturable", True, False)):
+        optimizer.param_groups[0][name] = value
+        for seed in range(3):
+            p.grad = random(*p.shape, seed=seed)
+            optimizer.step()
+        optimizer.param_groups[0][name] = back
+
+
+@pytest.mark.parametrize("meanwhile", [other_weights, options_there_and_back])
+def test_carried_gram_is_never_that_of_other_weights(meanwhile):
+    p = parameter(orthonormal(3, 12))
+    optimizer = POGO([p], lr=2.0)
+    for seed in range(5):
+        p.grad = random(3, 12, seed=seed)
+        optimizer.step()
+    meanwhile(optimizer, p, orthonormal(3, 12, seed=1))
+    G = random(3, 12, seed=99)
+    expected = step(POGO, p.detach(), [G], lr=2.0, check="off")
+    p.grad = G
+    optimizer.step()
+    torch.testing.assert_close(p.detach(), expected, rtol=0, atol=1e-13)
+
+
 def test_carried_gram_is_dropped_when_the_weights_were_changed():
     X, Z = orthonormal(3, 12), orthonormal(3, 12, seed=5) * 1.05
     p, fresh = parameter(X), parameter(Z)
