@@ -106,8 +106,9 @@ class Graph:
     def remember(self, key: Any, make: Callable[[], _T]) -> _T:
         """The value of ``make()``, computed when ``key`` is first asked for and kept with the graph.
 
-        Nothing is kept while ``torch.compile``, ``torch.export``, a functorch transform or a dispatch mode is at
-        work: what is made there (traced tensors, graphs with dead edges) must not reach later, ordinary calls.
+        Nothing is kept while ``torch.compile``, ``torch.export``, ``torch.jit.trace``, a functorch transform or a
+        dispatch mode is at work: what is made there (traced tensors, graphs with dead edges) must not reach later,
+        ordinary calls.
         """
         if _is_traced():
             return make()
@@ -246,7 +247,8 @@ def graph_view(
         raise ValueError(f"the number of nodes is unknown: '{name}' does not tell it, so pass 'size'")
     edges.check_size(num_sources, num_targets)
 
-    if _needs_static_shape(edges.key) or edges.key.is_inference():
+    # A trace keeps what it saw computed: a view from memory would be a constant in it.
+    if _needs_static_shape(edges.key) or edges.key.is_inference() or torch.jit.is_tracing():
         return _build(edges, num_sources, num_targets), edges
     place = (num_sources, num_targets, flow)
     graph = _graph_cache.lookup(edges.key, edges.fingerprint, place)
@@ -258,7 +260,7 @@ def graph_view(
 
 def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
     source, target = edges.endpoints()
-    if not _needs_static_shape(source):
+    if not _needs_static_shape(source) and not torch.jit.is_tracing():
         edges.check_range(source, target, num_sources, num_targets)
     graph = Graph(source, target, num_sources, num_targets)
     if not _is_traced():
@@ -281,6 +283,8 @@ def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:
 def _is_traced() -> bool:
     """True while something looks over torch's shoulder, so that results may not be plain tensors."""
     if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return True
+    if torch.jit.is_tracing():
         return True
     if torch._C._len_torch_dispatch_stack() == 0:
         return False

@@ -80,6 +80,11 @@ class AttentionConv(DropInConv):
                 f"'fill_value' of {name} is {fill_value!r}; it takes a float, a tensor of shape [edge_dim], or one "
                 f"of {', '.join(map(repr, _FILLS))}"
             )
+        if isinstance(fill_value, Tensor) and edge_dim not in (None, -1) and fill_value.numel() not in (1, edge_dim):
+            raise ValueError(
+                f"'fill_value' of {name} has shape {list(fill_value.shape)}; it takes one number, or as many as "
+                f"edge_dim={edge_dim} says"
+            )
         kwargs.setdefault("aggr", "add")
         super().__init__(node_dim=0, **kwargs)
         self.in_channels = in_channels
@@ -105,6 +110,11 @@ class AttentionConv(DropInConv):
         else:
             self.register_parameter("bias", None)
 
+    def _one_kind(self) -> bool:
+        """Whether source and target nodes may have the same features."""
+        a, b = self._channels(0), self._channels(1)
+        return a == b or -1 in (a, b)
+
     def _channels(self, position: int) -> int:
         return self.in_channels if isinstance(self.in_channels, int) else self.in_channels[position]
 
@@ -126,6 +136,11 @@ class AttentionConv(DropInConv):
         _checks.check_features(name, "x[0]" if bipartite else "x", first, self._channels(0), weight, dims=dims)
         if second is not None and bipartite:
             _checks.check_features(name, "x[1]", second, self._channels(1), weight, dims=dims)
+        elif not bipartite and not self._one_kind():
+            raise ValueError(
+                f"'x' of {name} is one tensor, but the layer was made for two kinds of nodes, "
+                f"in_channels={self.in_channels}: pass (x_source, x_target)"
+            )
         if second is not None and second.dim() != first.dim():
             raise ValueError(f"'x' of {name} mixes shapes {list(first.shape)} and {list(second.shape)}")
         batch = first.shape[0] if first.dim() == 3 else None
@@ -172,8 +187,10 @@ class AttentionConv(DropInConv):
                     f"'edge_attr' of {name} has {edge_attr.shape[1]} features an edge (shape "
                     f"{list(edge_attr.shape)}), but the layer was made with edge_dim={self.edge_dim}"
                 )
+            _checks.check_edge_features(name, "edge_attr", edge_attr, nodes.x[0])
         if edge_weight is not None:
             _checks.check_edge_tensor(name, "edge_weight", edge_weight, given, device, (1,))
+            edge_weight = _checks.weights_like(edge_weight, nodes.x[0])
 
         if not self.add_self_loops:
             return Edges(given, bare, bare, edge_attr, edge_weight)

@@ -77,6 +77,21 @@ def check_edge_tensor(
         raise ValueError(f"'{name}' of {layer} is on {values.device}, 'x' is on {device}: move one with .to(...)")
 
 
+def check_edge_features(layer: str, name: str, values: Tensor, x: Tensor) -> None:
+    """Edge features that a layer for ``x`` can multiply with its weights."""
+    if values.dtype != x.dtype and not under_autocast(x):
+        raise ValueError(
+            f"'{name}' of {layer} has dtype {values.dtype}, 'x' has {x.dtype}: convert one with .to(...), or run "
+            f"under torch.autocast"
+        )
+
+
+def weights_like(values: Tensor, x: Tensor) -> Tensor:
+    """Weights of edges in the dtype of ``x``: double ones, as NumPy makes them, would make double features."""
+    same_kind = values.is_floating_point() and x.is_floating_point()
+    return values.to(x.dtype) if same_kind and not under_autocast(x) else values
+
+
 def check_size(layer: str, size: Any, counts: tuple[int | None, int | None]) -> tuple[int | None, int | None]:
     """``size=(N_0, N_1)`` agrees with the rows of x; returns the number of nodes on each side."""
     if size is None:

@@ -184,6 +184,8 @@ class GCNConv(DropInConv):
 
     def _sums_before_map(self, x: Tensor) -> bool:
         """The sum is linear: take it where fewer numbers pass along the edges, forward and backward."""
+        if torch.jit.is_tracing():
+            return False  # whatever mode the trace will run in
         grad = torch.is_grad_enabled()
         return x.shape[-1] * (1 + (grad and x.requires_grad)) <= self.out_channels * (1 + grad)
 
@@ -219,6 +221,7 @@ class GCNConv(DropInConv):
             if isinstance(edge_weight, Tensor) and edge_weight.dim() == 2 and edge_weight.shape[1] == 1:
                 edge_weight = edge_weight.squeeze(1)
             _checks.check_edge_tensor(name, "edge_weight", edge_weight, given, x.device, (1,))
+            edge_weight = _checks.weights_like(edge_weight, x)
         if not self.normalize:
             return Edges(bare, given, edge_weight)
         if edge_weight is None and not self.cached and not self._wants_messages():

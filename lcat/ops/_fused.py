@@ -78,7 +78,7 @@ _REASONS = {
     "other value width": "it needs keys and values of one shape",
     "slope above 1": "it computes LeakyReLU as a maximum, for slopes up to 1",
     "large graph": "it counts nodes and edges in 31 bits",
-    "transform": "functorch transforms and forward-mode differentiation take the naive path",
+    "transform": "functorch transforms, forward-mode differentiation and torch.jit.trace take the naive path",
 }
 
 
@@ -110,9 +110,12 @@ def _common_objection(call: Call) -> str | None:
 
 
 def transformed(*tensors: Tensor | None) -> bool:
-    """Whether a functorch transform (vmap, grad, jvp) or forward-mode differentiation is at work on a tensor."""
+    """Whether plain torch operations are needed: for a functorch transform (vmap, grad, jvp) or forward-mode
+    differentiation at work on a tensor, or for ``torch.jit.trace``, which sees nothing that kernels write."""
     if torch.compiler.is_compiling():
         return False
+    if torch.jit.is_tracing():
+        return True
     given = [t for t in tensors if t is not None]
     if any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in given):
         return True

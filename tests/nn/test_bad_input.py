@@ -57,6 +57,12 @@ CASES = [
     *_everywhere("x_none", TypeError, r"'x'.*NoneType", lambda c: c(8, 4)(None, EDGES)),
     *_everywhere("x_device", ValueError, r"'x'.*meta.*cpu", lambda c: c(8, 4)(X.to("meta"), EDGES)),
     *_everywhere("edges_device", ValueError, r"'edge_index'.*meta.*cpu", lambda c: c(8, 4)(X, EDGES.to("meta"))),
+    _case("x_one_of_two_kinds", ValueError, r"'x' of GATConv is one tensor.*\(8, 5\): pass \(x_source, x_target\)",
+          lambda: GATConv((8, 5), 4)(X, EDGES)),
+    _case("edge_attr_double", ValueError, r"'edge_attr' of LCATConv has dtype torch.float64, 'x' has torch.float32",
+          lambda: LCATConv(8, 4, edge_dim=2)(X, EDGES, FEW.double())),
+    _case("fill_value_width", ValueError, r"'fill_value' of GATv2Conv has shape \[5\].*edge_dim=2",
+          lambda: GATv2Conv(8, 4, edge_dim=2, fill_value=torch.ones(5))),
     # edge_weight
     *_everywhere("weight_length", ValueError, r"'edge_weight'.*5 rows.*3 edges",
                  lambda c: c(8, 4)(X, EDGES, edge_weight=torch.ones(5))),

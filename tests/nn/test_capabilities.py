@@ -293,6 +293,23 @@ class TestEveryLayer:
         layer.load_state_dict(make(name).state_dict())
         assert not torch.allclose(layer(x, EDGES), make(name)(x, EDGES))
 
+    @pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated")
+    def test_traces_for_any_graph_and_remembers_nothing(self, name, x):
+        layer = make(name).eval()
+        traced = torch.jit.trace(layer, (x, EDGES))
+        for nodes, edges in ((6, 7), (6, 4), (9, 30)):
+            inputs = torch.randn(nodes, 8), torch.randint(0, nodes, (2, edges))
+            assert_same(traced(*inputs), layer(*inputs), f"traced, {nodes} nodes", 1e-6)
+        assert_same(layer(x, EDGES), make(name)(x, EDGES.clone()), "after tracing", 1e-6)
+
+    def test_double_edge_weights_keep_the_type_of_the_features(self, name, x):
+        layer, weight = make(name), torch.rand(7)
+        out = layer(x, EDGES, edge_weight=weight.double())
+        assert out.dtype == torch.float32
+        assert_same(out, layer(x, EDGES, edge_weight=weight), "double weights", 1e-6)
+        half = make(name).bfloat16()
+        assert half(x.bfloat16(), EDGES, edge_weight=weight).dtype == torch.bfloat16
+
     def test_int32_and_noncontiguous(self, name, x):
         layer = make(name)
         expected = layer(x, EDGES)
