@@ -40,6 +40,9 @@ def test_help_and_version(call):
     assert "study" in out
     assert "doctor" in out
     assert call("--version") == (0, f"lcat {__version__}\n", "")
+    code, out, err = call()
+    assert (code, err) == (2, "")
+    assert "doctor" in out
 
 
 def test_help_is_light():

@@ -83,6 +83,37 @@ def test_orthogonal_optimizers_by_name(call, tmp_path, optimizer, where):
     assert f"optimizer {optimizer}" in (tmp_path / "o" / "report.html").read_text()
 
 
+def test_the_orthogonal_part_of_a_study_is_chosen_and_has_its_own_rate(call, tmp_path):
+    arguments = ["-d", "csbm:easy,n=60", "-l", "gat", "--seeds", 1, "--epochs", 2, "--depth", 3, "--optimizer", "pogo"]
+    arguments += ["--orthogonal-include", "*.convs.0.lin.weight *.convs.1.lin.weight", "--engine", "inline", "--quiet"]
+    code, _, err = call("study", *arguments, "--grid", "orthogonal_lr=0.1,0.3")
+    assert (code, err) == (0, "")
+    results = Study.load(tmp_path / "lcat-study").results()
+    assert list(results["hyper.orthogonal_lr"]) == [0.1, 0.3]
+    assert results["test"].notna().all()
+    code, out, _ = call("study", *arguments[:-1], "--orthogonal-include", "*.lin_left.weight", "--out", "o", "--quiet")
+    assert code == 1
+    assert "no parameter is called '*.lin_left.weight'" in " ".join(out.split())
+
+
+def test_a_mistyped_data_set_or_split_leaves_the_folder_free(call, tmp_path):
+    rest = ["-l", "gcn", "--seeds", 1, "--epochs", 2, "--engine", "inline", "--quiet"]
+    code, out, err = call("study", "-d", "csbm:easy,n=-5", *rest)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    code, out, err = call("study", "-d", "csbm:easy,n=60", "--split", "kfold:100", *rest)
+    assert (code, out) == (1, "")
+    assert "csbm:easy,n=60: folds must lie in 2 .. 60" in err
+    assert call("study", "-d", "csbm:easy,n=60", *rest)[0] == 0
+    assert len(Study.load(tmp_path / "lcat-study").results()) == 1
+
+
+def test_the_folder_of_a_plan_is_beside_it(call, tmp_path):
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plan.toml").rename(tmp_path / "plans" / "p.toml")
+    assert call("study", "plans/p.toml", "--quiet", "--max-cells", 1)[0] == 0
+    assert (tmp_path / "plans" / "p-study" / "report.html").is_file()
+
+
 def test_a_dry_run_prints_cells_and_an_estimate_and_writes_nothing(call, tmp_path):
     code, out, _ = call("study", "plan.toml", "--dry-run", "--quiet")
     assert code == 0
@@ -99,7 +130,7 @@ def test_a_dry_run_prints_cells_and_an_estimate_and_writes_nothing(call, tmp_pat
 def test_a_budget_says_how_to_go_on(call, tmp_path):
     code, _, err = call("study", "plan.toml", "--quiet", "--max-cells", 3)
     assert code == 0
-    assert err == "budget.cells = 3 is used up: 1 cells are left; raise it and run again to go on\n"
+    assert err == "budget.cells = 3 (--max-cells) is used up: 1 cells are left; raise it and run again to go on\n"
     assert call("study", "plan.toml", "--quiet")[0] == 0
     assert len(Study.load(tmp_path / "plan-study").results()) == 4
 
@@ -154,6 +185,7 @@ def test_a_study_that_runs_elsewhere_is_one_line(call, tmp_path):
         (["--workers", "0"], 2, ["--workers", "got 0"]),
         (["--noise-edges", "-1"], 2, ["--noise-edges", "-1"]),
         (["--max-cells", "0"], 2, ["--max-cells", "got 0"]),
+        (["-d", "csbm:easy,n=60", "--depth", "1", "--optimizer", "pogo"], 2, ["pogo", "needs depth 2 or more"]),
         (["report", "nowhere"], 2, ["there is no study in nowhere"]),
     ],
 )

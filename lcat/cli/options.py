@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,4 +108,5 @@ def _in_options(text: str, overrides: dict[str, Any]) -> str:
         if text.startswith(key):
             text = option + text[len(key) :]
         text = text.replace(f"| {key}", f"| {option}")
-    return text
+    # One entry of a table, as the weight of one objective.
+    return re.sub(r"(^|\| )objectives\.(\w+):", r"\1--objective \2:", text)

@@ -70,7 +70,19 @@ def study(
     heads: Annotated[int | None, typer.Option(help="Attention heads.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropout between layers (and on attention).")] = None,
     norm: Annotated[str | None, typer.Option(help="none, batch or layer.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam, adamw, sgd, pogo, landing, radam, ...")] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="adam, adamw, sgd; or, with orthonormal hidden weights, pogo, landing, landing-pc, rsgd and "
+            "radam (Riemannian SGD and Adam), rsdm, slpg."
+        ),
+    ] = None,
+    orthogonal_lr: Annotated[
+        float | None, typer.Option(help="Learning rate of orthonormal weights; ten times --lr by default.")
+    ] = None,
+    orthogonal_include: Annotated[
+        str | None, typer.Option(help="Which weights are orthonormal: patterns of names, separated by spaces.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay.")] = None,
     schedule: Annotated[str | None, typer.Option(help="constant, cosine, linear or step.")] = None,
@@ -117,6 +129,8 @@ def study(
         "dropout": dropout,
         "norm": norm,
         "optimizer": optimizer,
+        "orthogonal_lr": orthogonal_lr,
+        "orthogonal_include": orthogonal_include,
         "lr": lr,
         "weight_decay": weight_decay,
         "schedule": schedule,
@@ -143,7 +157,7 @@ def study(
     }
     plan = make_plan_of(plan_file, changes, overrides)
     _check_surroundings(plan)
-    folder = out or Path("lcat-study" if plan_file is None else f"{plan_file.stem}-study")
+    folder = out or (Path("lcat-study") if plan_file is None else plan_file.with_name(f"{plan_file.stem}-study"))
     if dry_run:
         return print_estimate(plan, folder, quiet)
     run_and_report(plan, folder, resume=resume, retry_failed=retry_failed, quiet=quiet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -69,6 +68,9 @@ def load_file(path: str | Path, metric: str | None = None) -> NodeDataset:
 def from_data(data: Data, name: str = "own", metric: str = "accuracy") -> NodeDataset:
     """A data set from a PyG ``Data``: its masks if it has all three, else stratified random 60/20/20 splits.
 
+    Features of another type (NumPy's float64, counts) become float32, whole numbers as labels int64, and labels of
+    shape ``[N, 1]`` ``[N]``; ``data`` itself stays as it is.
+
     Args:
         data: ``x``, ``edge_index``, ``y`` and perhaps ``train_mask``, ``val_mask``, ``test_mask``.
         name: how tables call it.
@@ -84,7 +86,13 @@ def from_data(data: Data, name: str = "own", metric: str = "accuracy") -> NodeDa
     """
     masks = {part: data.get(f"{part}_mask") for part in ("train", "val", "test")}
     present = [part for part, mask in masks.items() if mask is not None]
-    graph = Data(x=data.get("x"), edge_index=data.get("edge_index"), y=data.get("y"))
+    missing = [key for key in ("x", "edge_index", "y") if data.get(key) is None]
+    if missing:
+        has = ", ".join(data.keys()) or "nothing"
+        raise DataError(
+            f"{name}: there is no {' and no '.join(missing)}; a data set has x, edge_index and y, got {has}"
+        )
+    graph = Data(x=_features(data.get("x")), edge_index=data.get("edge_index"), y=_labels(data.get("y")))
     if not present:
         # The labels are checked by NodeDataset before any split is drawn.
         return NodeDataset(name, graph, random_splits(graph.y), metric, "random stratified 60/20/20 by seed")
@@ -97,11 +105,24 @@ def from_data(data: Data, name: str = "own", metric: str = "accuracy") -> NodeDa
     return NodeDataset(name, graph, splits_from_masks(train, val, test), metric, rule)
 
 
+def _features(x: object) -> object:
+    if not isinstance(x, Tensor) or x.layout != torch.strided or x.is_complex():
+        return x  # refused by NodeDataset
+    return x.to(torch.float32)
+
+
+def _labels(y: object) -> object:
+    if not isinstance(y, Tensor) or y.layout != torch.strided:
+        return y
+    y = y.squeeze(1) if y.dim() == 2 and y.size(1) == 1 else y
+    return y if y.is_floating_point() or y.is_complex() else y.to(torch.int64)
+
+
 def _read_pt(path: Path) -> Mapping[str, object]:
     try:
         with allowed(_SAFE):
             value = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what a file of any other kind makes torch's reader raise is not listed anywhere
         raise DataError(
             f"{path} cannot be read as tensors only ({_first_line(error)}); save a PyG Data or a dictionary of "
             "tensors with torch.save"

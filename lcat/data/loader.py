@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 import torch_geometric.typing
+from torch import Tensor
 from torch.utils.data import Dataset
+from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import BaseSampler, NeighborSampler
 
@@ -17,6 +19,18 @@ from lcat.data.sampler import TorchNeighborSampler
 __all__ = ["NodeBatchLoader", "neighbor_loader"]
 
 _BACKENDS = ("auto", "torch", "pyg")
+
+
+def _check_seeds(data: Any, input_nodes: Any) -> None:
+    """Seed nodes are whole numbers or a mask of all nodes; PyG rounds and cuts others silently."""
+    nodes = input_nodes[1] if isinstance(input_nodes, tuple) else input_nodes
+    if not isinstance(nodes, Tensor):
+        return
+    if nodes.is_floating_point() or nodes.is_complex():
+        raise TypeError(f"input_nodes must be whole numbers or a boolean mask; got {nodes.dtype}")
+    count = data.num_nodes if isinstance(data, Data) else None
+    if nodes.dtype == torch.bool and count is not None and nodes.numel() != count:
+        raise ValueError(f"input_nodes is a mask of {nodes.numel()} entries, and the graph has {count} nodes")
 
 
 class NodeBatchLoader(NodeLoader):
@@ -62,6 +76,10 @@ class NodeBatchLoader(NodeLoader):
         world_size: int = 1,
         **kwargs: Any,
     ) -> None:
+        for name in ("subgraph_type", "weight_attr"):
+            if kwargs.get(name) is not None:
+                raise TypeError(f"NodeBatchLoader has no {name!r}, unlike PyG's NodeLoader; leave it out")
+        _check_seeds(data, input_nodes)
         for name in ("sampler", "batch_sampler", "generator"):
             if kwargs.pop(name, None) is not None:
                 raise TypeError(f"NodeBatchLoader takes no {name!r}: its batches follow from 'seed' and 'shuffle'")
@@ -166,7 +184,8 @@ def neighbor_loader(
 
     Raises:
         ImportError: ``backend="pyg"`` without either library.
-        TypeError, ValueError: for what cannot be sampled from, see :class:`TorchNeighborSampler`.
+        TypeError, ValueError: for what cannot be sampled from, see :class:`TorchNeighborSampler`, and for seed nodes
+            that are neither whole numbers nor a mask of the graph's size.
 
     Example:
         >>> from lcat.data import csbm, neighbor_loader

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lcat.data.splits import Split, random_split
+from lcat.data.splits import Split, SplitError, random_split
 
 __all__ = ["METRIC_NAMES", "DataError", "NodeDataset", "random_splits", "splits_from_masks"]
 
@@ -69,9 +69,13 @@ class NodeDataset:
         """The split that belongs to ``seed``, checked against the graph.
 
         Raises:
-            DataError: if its masks have another length than the graph, or select unlabelled nodes.
+            DataError: if there is none, its masks have another length than the graph, or select unlabelled nodes.
         """
-        return self.checked(self.splits(seed), f"the split of seed {seed}")
+        try:
+            split = self.splits(seed)
+        except SplitError as error:
+            raise DataError(f"{self.name}: {error}") from None
+        return self.checked(split, f"the split of seed {seed}")
 
     def checked(self, split: Split, name: str = "the split") -> Split:
         """``split`` itself, if it fits the graph.
@@ -147,14 +151,16 @@ def _check_graph(name: str, data: Data) -> None:
         if not isinstance(data.get(key), Tensor):
             raise DataError(f"{name}: data.{key} must be a tensor; got {type(data.get(key)).__name__}")
     x, edge_index, y = data.x, data.edge_index, data.y
+    if x.layout != torch.strided:
+        raise DataError(f"{name}: x must be a dense tensor; got {x.layout}: convert it with .to_dense()")
     if x.dim() != 2 or not x.is_floating_point() or x.size(0) == 0 or x.size(1) == 0:
         raise DataError(f"{name}: x must be floats [nodes, features]; got {x.dtype} {list(x.shape)}")
     if not bool(torch.isfinite(x).all()):
         raise DataError(f"{name}: x holds nan or inf; fill or drop those entries first")
     if y.dim() != 1 or y.size(0) != x.size(0) or y.dtype != torch.int64:
         raise DataError(
-            f"{name}: y must be int64 labels [{x.size(0)}], one a node (multi-label sets are not supported); "
-            f"got {y.dtype} {list(y.shape)}"
+            f"{name}: y must be int64 labels [{x.size(0)}], one a node (convert others with .long(); multi-label sets "
+            f"are not supported); got {y.dtype} {list(y.shape)}"
         )
     if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.dtype not in (torch.int64, torch.int32):
         got = f"{edge_index.dtype} {list(edge_index.shape)}"

@@ -244,6 +244,8 @@ def partition_loader(
         >>> sum(batch.num_nodes for batch in partition_loader(data, num_parts=10, parts_per_batch=3))
         200
     """
+    if "batch_size" in kwargs:
+        raise TypeError("partition_loader counts a batch in parts: pass parts_per_batch instead of batch_size")
     if part is None:
         part = partition_nodes(data, num_parts, method=method, seed=seed)
     if part.shape != (data.num_nodes,) or (part.numel() and not 0 <= int(part.min()) <= int(part.max()) < num_parts):

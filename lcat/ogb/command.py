@@ -86,7 +86,11 @@ def parser_of(dataset: str, command: str | None = None) -> argparse.ArgumentPars
     general = parser.add_argument_group("data, seeds, output")
     general.add_argument("--data", type=Path, default=default_root() / "ogb", metavar="DIR", help="OGB's data sets")
     general.add_argument("--no-download", action="store_true", help="never touch the network")
-    general.add_argument("--stand-in", action="store_true", help="a small generated graph of this name, for trying out")
+    general.add_argument(
+        "--stand-in",
+        action="store_true",
+        help="a small generated graph of this name, for trying out; kept in DIR/stand-ins",
+    )
     general.add_argument("--seeds", type=parse_seeds, default="0-9", metavar="LIST", help="such as 0-9 or 0,3,5")
     general.add_argument("--out", type=Path, default=None, metavar="DIR", help="results (default: lcat-ogb/NAME-LAYER)")
     general.add_argument("--device", default=None, help="cpu, cuda, cuda:1; a GPU if there is one")
@@ -168,7 +172,10 @@ def _load(name: str, options: argparse.Namespace, processes: Processes) -> OGBDa
 
     def load() -> OGBDataset:
         if options.stand_in and not (root / name.replace("-", "_")).exists():
-            write_standin(name, root)
+            try:
+                write_standin(name, root)
+            except OSError as error:
+                raise DataError(f"--data: cannot write a stand-in to {root}: {error.strerror or error}") from error
         return load_ogb(name, root, download=not (options.no_download or options.stand_in), progress=progress)
 
     made: list[OGBDataset] = []

@@ -114,7 +114,7 @@ class Cell(BaseModel):
     @property
     def model_key(self) -> str:
         """The key of the layer and its settings alone, whatever data set or noise they meet."""
-        return digest({"layer": self.layer, "hyper": self.hyper.model_dump()})
+        return digest({"layer": self.layer, "hyper": self.hyper.identity()})
 
     def __str__(self) -> str:
         text = f"{self.layer} on {self.dataset}, seed {self.seed}"
@@ -123,7 +123,7 @@ class Cell(BaseModel):
         return text if self.noise.kind == "none" else f"{text}, {self.noise}"
 
     def _identity(self) -> dict[str, Any]:
-        values = self.model_dump()
+        values = {**self.model_dump(), "hyper": self.hyper.identity()}
         # What a cell of an earlier version did not have counts only where it is used: old keys stay good.
         for name, default in (("split", SplitChoice()), ("noise", Noise())):
             if getattr(self, name) == default:

@@ -13,6 +13,10 @@ from lcat.study.summary import SummaryRow
 __all__ = ["dataset_table", "failures_text", "overview_table"]
 
 
+#: Cells that failed in the same way and are named.
+_NAMED = 3
+
+
 def overview_table(rows: Sequence[SummaryRow]) -> Table:
     """Layers by data sets: mean and standard deviation of the test metric in per cent, the best in bold."""
     datasets = list(dict.fromkeys(row.dataset for row in rows))
@@ -35,28 +39,33 @@ def dataset_table(dataset: str, rows: Sequence[SummaryRow]) -> Table:
     rows = [row for row in rows if row.dataset == dataset]
     depth = max((len(row.lambdas) for row in rows), default=0)
     split = next((row.split_rule for row in rows if row.split_rule), "")
-    table = Table(title=f"{dataset}   ({split})", title_style="", title_justify="left")
+    title = f"{dataset}   ({split})" if split else dataset
+    table = Table(title=title, title_style="", title_justify="left")
     table.add_column("layer")
     table.add_column(f"test {rows[0].metric} %", justify="right", no_wrap=True)
     for number in range(depth):
         table.add_column(f"λ1, λ2\nlayer {number + 1}" if depth > 1 else "λ1, λ2", justify="right", no_wrap=True)
-    table.add_column("parameters", justify="right")
-    table.add_column("seconds", justify="right")
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
     table.add_column("runs", justify="right")
     for row in rows:
         lambdas = [f"{one:.2f}, {two:.2f}" for one, two in row.lambdas]
         runs = f"{row.runs}" + (f" ({row.failed} failed)" if row.failed else "")
         seconds = "" if math.isnan(row.seconds) else f"{row.seconds:.1f}"
         cells = [*lambdas, *[""] * (depth - len(lambdas))]
-        table.add_row(row.layer, _score(row), *cells, f"{row.parameters:,}", seconds, runs)
+        table.add_row(row.layer, _score(row), *cells, f"{row.parameters:,}" if row.runs else "", seconds, runs)
     return table
 
 
 def failures_text(errors: Sequence[tuple[str, str]]) -> Text:
-    """One line a failed cell: its name and the last line of its traceback."""
-    text = Text()
+    """One line an error: the last line of its traceback, and the cells that failed with it."""
+    cells: dict[str, list[str]] = {}
     for name, error in errors:
-        text.append(f"failed: {name}: {error.strip().splitlines()[-1]}\n", style="red")
+        cells.setdefault(error.strip().splitlines()[-1], []).append(name)
+    text = Text()
+    for error, names in cells.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        text.append(f"failed: {', '.join(names[:_NAMED])}{more}: {error}\n", style="red")
     return text
 
 

@@ -160,7 +160,7 @@ class _Driver:
 
     def run(self) -> Outcome:
         left = self._schedule.left()
-        self._sources.prepare(tuple(dict.fromkeys(dataset for dataset, _, _ in left)))
+        self._sources.prepare(tuple(dict.fromkeys(dataset for dataset, _, _ in left)), self._plan.choices)
         self._tell(None)
         try:
             journal = Journal(self._folder)
@@ -233,7 +233,7 @@ class _Driver:
             return FixedSchedule(self._plan.cells(), self._statuses, retry_failed=retry_failed)
         from lcat.study.search import SearchSchedule
 
-        self._sources.prepare(self._plan.datasets)
+        self._sources.prepare(self._plan.datasets, self._plan.choices)
         return SearchSchedule(self._plan, self._store, self._sources, retry_failed=retry_failed)
 
     def _outcome(self, spent: str) -> Outcome:
@@ -251,7 +251,7 @@ class _Driver:
 
 def _spent(budget: Budget, cells: int, seconds: float) -> str:
     if budget.cells is not None and cells >= budget.cells:
-        return f"budget.cells = {budget.cells} is used up"
+        return f"budget.cells = {budget.cells} (--max-cells) is used up"
     if budget.seconds is not None and seconds >= budget.seconds:
-        return f"budget.seconds = {budget.seconds:g} is used up"
+        return f"budget.seconds = {budget.seconds:g} (--max-seconds) is used up"
     return ""

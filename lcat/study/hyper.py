@@ -36,6 +36,10 @@ class HyperParameters(_Settings):
         attention_dropout: on the attention coefficients; ``None`` takes ``dropout``.
         norm: ``"none"``, ``"batch"`` or ``"layer"``, between layers.
         lambda1_init, lambda2_init: where L-CAT's learned scalars start.
+        orthogonal_lr: learning rate of the weights that an orthogonal optimizer (``pogo``, ...) keeps orthonormal;
+            ``None`` takes ten times ``lr``, which is that of all others.
+        orthogonal_include: which weights those are: patterns such as ``"*.convs.1.lin.weight"``, separated by spaces;
+            ``None`` leaves it to :func:`lcat.optim.orthogonal_groups`.
         optimizer, lr, weight_decay, scalar_lr, schedule, warmup, epochs, patience, clip_norm: see
             :class:`lcat.train.FitConfig`; patience 0 means no early stopping.
 
@@ -58,14 +62,29 @@ class HyperParameters(_Settings):
     lr: float = Field(0.01, gt=0)
     weight_decay: float = Field(5e-4, ge=0)
     scalar_lr: float = Field(1.0, gt=0)
+    orthogonal_lr: float | None = Field(default=None, gt=0)
+    orthogonal_include: str | None = Field(default=None, min_length=1)
     schedule: str = "constant"
     warmup: int = Field(0, ge=0)
     epochs: int = Field(200, ge=1)
     patience: int = Field(100, ge=0)
     clip_norm: float | None = Field(default=None, gt=0)
 
+    def identity(self) -> dict[str, Any]:
+        """What keys depend on: all settings, but those that came later only where they are given."""
+        values = self.model_dump()
+        for name in ("orthogonal_lr", "orthogonal_include"):
+            if values[name] is None:
+                del values[name]
+        return values
+
     def fit_config(self) -> FitConfig:
         """The part that :func:`lcat.train.fit` takes."""
+        options: dict[str, Any] = {}
+        if self.orthogonal_lr is not None:
+            options["orthogonal_lr"] = self.orthogonal_lr
+        if self.orthogonal_include is not None:
+            options["include"] = self.orthogonal_include.split()
         return FitConfig(
             epochs=self.epochs,
             patience=self.patience or None,
@@ -76,6 +95,7 @@ class HyperParameters(_Settings):
             schedule=self.schedule,
             warmup=self.warmup,
             clip_norm=self.clip_norm,
+            optimizer_options=options,
         )
 
 
@@ -103,6 +123,8 @@ class Overrides(_Settings):
     lr: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)
     scalar_lr: float | None = Field(default=None, gt=0)
+    orthogonal_lr: float | None = Field(default=None, gt=0)
+    orthogonal_include: str | None = Field(default=None, min_length=1)
     schedule: str | None = None
     warmup: int | None = Field(default=None, ge=0)
     epochs: int | None = Field(default=None, ge=1)

@@ -19,6 +19,7 @@ from lcat.study.objectives import OBJECTIVES
 from lcat.study.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid
 from lcat.study.sources import check_name
 from lcat.study.splits import SplitRule
+from lcat.train import orthogonal_optimizer_names
 
 __all__ = ["PlanError", "StudyPlan", "check_hyper", "demo_plan", "make_plan"]
 
@@ -149,6 +150,11 @@ class StudyPlan(BaseModel):
         size = len(self.datasets) * len(self.layers) * self.cells_a_model() * len(self._points())
         if size > _MOST_CELLS:
             raise ValueError(f"the plan has {size:,} cells and more than {_MOST_CELLS:,} are refused")
+        if not self.pairs():
+            raise ValueError(
+                f"nothing is left to run: {', '.join(self.layers)} exist on csbm: graphs only, and datasets are "
+                f"{', '.join(self.datasets)}"
+            )
         for dataset, layer in self.pairs():
             self.choices(dataset)  # looks for files of splits
             for hyper in self.hypers(dataset, layer):
@@ -243,6 +249,18 @@ def check_hyper(dataset: str, layer: str, hyper: HyperParameters) -> None:
             f"hidden is the width of all heads together and must be a multiple of heads; got hidden {hyper.hidden} "
             f"and heads {hyper.heads} for {layer} on {dataset}"
         )
+    orthogonal = hyper.optimizer in orthogonal_optimizer_names()
+    if orthogonal and hyper.depth == 1 and hyper.orthogonal_include is None:
+        raise ValueError(
+            f"{hyper.optimizer} keeps hidden weights orthonormal and needs depth 2 or more; got depth 1 for {layer} on "
+            f"{dataset}"
+        )
+    for name in ("orthogonal_lr", "orthogonal_include"):
+        if getattr(hyper, name) is not None and not orthogonal:
+            raise ValueError(
+                f"{name} is a setting of {', '.join(orthogonal_optimizer_names())}; got optimizer {hyper.optimizer} "
+                f"for {layer} on {dataset}"
+            )
     if hyper.warmup >= hyper.epochs:
         raise ValueError(f"warmup must be less than epochs; got warmup {hyper.warmup} and epochs {hyper.epochs}")
 

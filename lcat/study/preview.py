@@ -83,7 +83,7 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0) -> Preview:
     total = sum(counts.values())
     left = [cell for cell in cells if searched or cell.key not in statuses]
     root = Path(plan.run.data) if plan.run.data is not None else None
-    Sources(root, {}, plan.metric).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)))
+    Sources(root, {}, plan.metric).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)), plan.choices)
     setup = Setup(data=root, metric=plan.metric, threads=plan.run.threads, device=plan.run.device)
     measured = calibrate(left, setup, estimate, limit)
     slots = _slots(plan)
@@ -106,12 +106,12 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0) -> Preview:
         left=max(0, total - len(statuses)) if searched else len(left),
         slots=slots,
         seconds=seconds,
-        basis=_basis(known, len(measured), searched),
+        basis=_basis(known, len(measured), searched, bool(left)),
         kinds=kinds,
     )
 
 
-def _basis(known: int, measured: int, searched: bool) -> str:
+def _basis(known: int, measured: int, searched: bool, left: bool) -> str:
     parts = []
     if known:
         parts.append(f"from {known} finished cells")
@@ -119,7 +119,7 @@ def _basis(known: int, measured: int, searched: bool) -> str:
         parts.append(f"from 8 epochs of {measured} cells, as if none stopped early")
     if searched:
         parts.append("with the settings that the search starts from")
-    return ", ".join(parts) or "nothing is left"
+    return ", ".join(parts) or ("the few epochs that were tried failed" if left else "nothing is left")
 
 
 def _slots(plan: StudyPlan) -> int:

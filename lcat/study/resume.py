@@ -38,10 +38,13 @@ def open_study(plan: StudyPlan, folder: Path, *, resume: bool = True) -> Store:
         kept = store.get("plan")
         given = plan.model_dump(mode="json")
         if kept is not None and not _extends(plan, given, kept, store):
-            raise PlanError(
-                f"{folder} holds another study ({_difference(kept, given)}); choose another folder with --out, take "
-                "the plan that belongs to it, or set it aside with --no-resume"
-            )
+            if store.statuses():
+                raise PlanError(
+                    f"{folder} holds another study ({_difference(kept, given)}); choose another folder with --out, "
+                    "take the plan that belongs to it, or set it aside with --no-resume"
+                )
+            # One that never came to a result, over a mistyped name perhaps, is no study yet: the folder is free.
+            store.forget_cells()
         if kept != given:
             store.put("plan", given)
         store.add_cells(plan.cells())

@@ -63,7 +63,7 @@ def run(
         [True]
     """
     sources = Sources(Path(data_root) if data_root is not None else None, own or {}, metric)
-    sources.prepare(plan.datasets)
+    sources.prepare(plan.datasets, plan.choices)
     for cell in plan.cells():
         yield run_cell(cell, sources, device=device, on_epoch=on_epoch)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from lcat.data import (
     DataError,
     NodeDataset,
     Split,
+    SplitError,
     UnknownDataset,
     csbm,
     default_root,
@@ -27,7 +28,7 @@ from lcat.data import (
     noisy_features,
 )
 from lcat.data.datasets import find_spec
-from lcat.study.cell import Cell, digest
+from lcat.study.cell import Cell, SplitChoice, digest
 from lcat.study.splits import SplitFolder, make_split
 
 __all__ = ["Sources", "check_name", "parse_csbm"]
@@ -114,22 +115,30 @@ class Sources:
             self._on_device = (dataset, device, copy.copy(dataset.data).to(device))
         return self._on_device[2]
 
-    def prepare(self, names: tuple[str, ...]) -> None:
-        """Make sure that every data set is there before the first one is trained on.
+    def prepare(
+        self, names: tuple[str, ...], choices: Callable[[str], Sequence[SplitChoice]] = lambda _: [SplitChoice()]
+    ) -> None:
+        """Make sure that every data set and its first split are there before the first one is trained on.
 
         Files that are missing are downloaded now, so that a study does not fail hours later.
 
+        Args:
+            names: of the data sets.
+            choices: the splits of each, the data set's own by default.
+
         Raises:
-            lcat.data.DataError: for the first that cannot be had.
+            lcat.data.DataError: for the first that cannot be had, or does not take the split.
         """
         for name in names:
             check_name(name, tuple(self.own))
-            if name in self.own:
-                self.own[name].split(0)
-            elif name.endswith(_FILE_SUFFIXES) or name.startswith("csbm:"):
-                self.load(name, 0).split(0)
-            elif missing_files(name, self.root or default_root()):
-                self.load(name, 0)
+            first = choices(name)[0]
+            private = name in self.own or name.endswith(_FILE_SUFFIXES) or name.startswith("csbm:")
+            # The own splits of public data sets fit them; reading a large one to see that takes its time.
+            if private or first.rule != "own" or missing_files(name, self.root or default_root()):
+                try:
+                    make_split(first, self.load(name, 0), 0)
+                except SplitError as error:
+                    raise DataError(f"{name}: {error}") from None
 
 
 def _hash(*tensors: Tensor) -> str:

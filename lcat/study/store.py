@@ -187,6 +187,12 @@ class Store:
         with self._transaction() as cursor:
             cursor.executemany("INSERT OR IGNORE INTO cells (key, cell) VALUES (?, ?)", rows)
 
+    def forget_cells(self) -> None:
+        """Take back all cells and trials of a study that has no results yet."""
+        with self._transaction() as cursor:
+            for table in ("trials", "cells"):
+                cursor.execute(f"DELETE FROM {table}")
+
     def cells(self) -> list[Cell]:
         """All cells in the order in which they were added."""
         rows = self._read("SELECT cell FROM cells ORDER BY position")

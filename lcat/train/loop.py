@@ -61,6 +61,10 @@ class FitConfig:
         for name, value in (("epochs", self.epochs), ("patience", self.patience)):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be positive; got {self.lr}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must be 0 or more; got {self.weight_decay}")
         if not self.scalar_lr > 0:
             raise ValueError(f"scalar_lr must be positive; got {self.scalar_lr}")
         if self.clip_norm is not None and not self.clip_norm > 0:

@@ -9,7 +9,14 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-__all__ = ["build_optimizer", "optimizer_names", "parameter_groups", "register_optimizer", "scale_scalar_lr"]
+__all__ = [
+    "build_optimizer",
+    "optimizer_names",
+    "orthogonal_optimizer_names",
+    "parameter_groups",
+    "register_optimizer",
+    "scale_scalar_lr",
+]
 
 Builder = Callable[..., Optimizer]
 
@@ -43,6 +50,11 @@ def register_optimizer(name: str, builder: Builder) -> None:
 def optimizer_names() -> list[str]:
     """The names that :func:`build_optimizer` takes, sorted."""
     return sorted(_BUILDERS)
+
+
+def orthogonal_optimizer_names() -> list[str]:
+    """Those of them that keep hidden weights orthonormal, sorted."""
+    return sorted(_ORTHOGONAL)
 
 
 def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float = 0.0, **options: Any) -> Optimizer:
@@ -140,6 +152,8 @@ def _orthogonal_builder(class_name: str, **defaults: Any) -> Builder:
 
     return build
 
+
+_ORTHOGONAL = ("pogo", "landing", "landing-pc", "rsgd", "radam", "rsdm", "slpg")
 
 _GROUP_OPTIONS = ("include", "exclude", "heads", "first", "last", "orthogonalize")
 

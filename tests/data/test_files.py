@@ -63,10 +63,12 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"x": torch.ones(60, 4).long()}, "x must be floats"),
+        ({"x": torch.ones(60, 4).cfloat()}, "x must be floats"),
+        ({"x": torch.ones(60, 4).to_sparse()}, r"x must be a dense tensor; got torch.sparse_coo.*\.to_dense\(\)"),
         ({"x": torch.full((60, 4), float("nan"))}, "nan or inf"),
-        ({"x": None}, "x must be a tensor"),
-        ({"y": torch.zeros(60)}, "y must be int64"),
+        ({"x": None}, "there is no x; a data set has x, edge_index and y, got .*edge_index"),
+        ({"x": [1.0]}, "x must be a tensor"),
+        ({"y": torch.zeros(60)}, r"y must be int64.*\.long\(\)"),
         ({"y": torch.zeros(60, dtype=torch.long)}, "two classes"),
         ({"y": torch.zeros(59, dtype=torch.long)}, "y must be int64 labels \\[60\\]"),
         ({"edge_index": torch.zeros(5, 2).long()}, "edge_index must be integers \\[2, edges\\]"),
@@ -79,6 +81,23 @@ def test_unusable_data_is_named(graph, change, match):
     values = {**graph.to_dict(), **change}
     with pytest.raises(DataError, match=match):
         from_data(Data(**{key: value for key, value in values.items() if value is not None}), "mine")
+
+
+def test_types_of_numpy_and_of_ogb_are_converted(graph, tmp_path):
+    values = {"edge_index": graph.edge_index.numpy(), "y": graph.y.numpy().astype(np.int32)[:, None]}
+    for x in (graph.x.numpy().astype(np.float64), (graph.x > 0).numpy(), (graph.x > 0).numpy().astype(np.int16)):
+        np.savez(tmp_path / "mine.npz", x=x, **values)
+        data = load_file(tmp_path / "mine.npz").data
+        assert (data.x.dtype, data.y.dtype, list(data.y.shape)) == (torch.float32, torch.int64, [60])
+        assert np.array_equal(data.x.numpy(), x.astype(np.float32))
+    assert torch.equal(data.y, graph.y)
+
+
+def test_masks_that_overlap_or_select_nothing_are_data_errors(graph):
+    for change in ({"val_mask": graph.train_mask}, {"test_mask": torch.zeros(60).bool()}):
+        dataset = from_data(Data(**{**graph.to_dict(), **change}), "mine")
+        with pytest.raises(DataError, match=r"mine: (train and val share|the test mask selects no node)"):
+            dataset.split(0)
 
 
 def test_unlabelled_nodes_may_not_be_split_on(graph):
@@ -98,6 +117,11 @@ def test_metric_must_fit_the_labels(graph):
 def test_files_that_are_not_there_or_of_another_kind(tmp_path):
     with pytest.raises(DataError, match="there is no file"):
         load_file(tmp_path / "gone.pt")
+    for number, text in enumerate(("hello", "", "x", "PK")):
+        path = tmp_path / f"text{number}.pt"
+        path.write_text(text)
+        with pytest.raises(DataError, match=rf"text{number}.pt cannot be read as tensors only"):
+            load_file(path)
     (tmp_path / "a.csv").write_text("1,2")
     with pytest.raises(DataError, match=r"\.pt or \.npz"):
         load_file(tmp_path / "a.csv")

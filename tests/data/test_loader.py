@@ -114,6 +114,12 @@ def test_refusals(data):
         NodeBatchLoader(data, TorchNeighborSampler(data, [1]), generator=torch.Generator())
     with pytest.raises(ValueError, match="backend must be one of auto, torch, pyg; got 'dgl'"):
         neighbor_loader(data, [1], backend="dgl")
+    with pytest.raises(TypeError, match=r"whole numbers or a boolean mask; got torch.float32"):
+        neighbor_loader(data, [1], torch.tensor([0.5]))
+    with pytest.raises(ValueError, match=r"mask of 3 entries, and the graph has 120 nodes"):
+        neighbor_loader(data, [1], torch.ones(3, dtype=torch.bool))
+    with pytest.raises(TypeError, match=r"no 'subgraph_type', unlike PyG's NodeLoader"):
+        neighbor_loader(data, [1], subgraph_type="induced")
 
 
 @pytest.mark.skipif(

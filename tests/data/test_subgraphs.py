@@ -156,6 +156,8 @@ def test_refusals(data):
         partition_nodes(data, 0)
     with pytest.raises(ValueError, match=r"a number in 0 .. 1 for each of 150 nodes"):
         partition_loader(data, 2, part=torch.full((150,), 2))
+    with pytest.raises(TypeError, match=r"pass parts_per_batch instead of batch_size"):
+        partition_loader(data, 2, batch_size=2)
 
 
 @pytest.mark.skipif(

@@ -78,6 +78,14 @@ def test_bad_input_is_one_line(arguments, words, call):
         assert word in line
 
 
+def test_a_folder_that_cannot_hold_a_stand_in_is_one_line(call, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, out, err = call("ogb", "arxiv", "--stand-in", "--data", tmp_path / "file", "--quiet")
+    assert (code, out) == (1, "")
+    [line] = err.splitlines()
+    assert "--data: cannot write a stand-in to" in line
+
+
 def test_help_stays_light():
     script = (
         "import sys; sys.argv = ['lcat', 'ogb', '--help']\n"

@@ -68,14 +68,17 @@ def test_key_is_stable_and_depends_on_everything():
         cell.model_copy(update={"layer": "gat"}),
         cell.model_copy(update={"seed": 1}),
         cell.model_copy(update={"hyper": HyperParameters(lr=0.02)}),
+        cell.model_copy(update={"hyper": HyperParameters(orthogonal_lr=0.1)}),
+        cell.model_copy(update={"hyper": HyperParameters(orthogonal_include="*")}),
     ]
-    assert len({cell.key, *(other.key for other in others)}) == 5
+    assert len({cell.key, *(other.key for other in others)}) == 7
 
 
-def test_keys_of_before_splits_and_noise_are_still_good():
+def test_keys_of_before_splits_noise_and_later_settings_are_still_good():
     """A cell on its data set's own split without noise has the key that it had before there was anything else."""
     cell = Cell(dataset="cora", layer="gcn", seed=0, hyper=HyperParameters())
-    plain = {"dataset": "cora", "layer": "gcn", "seed": 0, "hyper": HyperParameters().model_dump()}
+    hyper = HyperParameters().model_dump(exclude={"orthogonal_lr", "orthogonal_include"})
+    plain = {"dataset": "cora", "layer": "gcn", "seed": 0, "hyper": hyper}
     assert cell.key == hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -192,6 +195,9 @@ def test_plans_are_frozen():
         ({"run": {"wokers": 2}}, ["run.wokers", "did you mean workers"]),
         ({"layers": ["gat"], "overrides": {"hidden": 30}}, ["hidden 30", "heads 8", "gat on cora"]),
         ({"overrides": {"epochs": 5, "warmup": 5}}, ["warmup 5", "epochs 5"]),
+        ({"overrides": {"optimizer": "pogo", "depth": 1}}, ["pogo", "depth 2 or more", "depth 1 for gcn on cora"]),
+        ({"overrides": {"orthogonal_lr": 0.1}}, ["orthogonal_lr", "pogo", "got optimizer adam for gcn"]),
+        ({"layers": ["gat-theory"]}, ["nothing is left to run", "gat-theory", "csbm:", "cora"]),
     ],
 )
 def test_refusals(change, words):

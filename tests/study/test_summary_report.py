@@ -190,3 +190,6 @@ def test_tables_show_the_numbers_and_the_best_in_bold():
     assert "81.0 ± 1.0" in overview
     assert "cora" in overview
     assert "ValueError: boom" in rendered(failures_text([("cora lcat seed 2", RESULTS[5].error)]))
+    many = rendered(failures_text([(f"seed {i}", "ValueError: boom") for i in range(500)]))
+    assert many.count("boom") == 1
+    assert "failed: seed 0, seed 1, seed 2 and 497 more: ValueError: boom" in many
