@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PARTS = {"_measure", "optim_rivals"}  # modules, not commands
@@ -51,6 +52,18 @@ def test_rates_are_searched_until_the_best_is_inside(best, passed, script):
     assert rates[0] < found["lr"] < rates[-1]
     assert found["lr"] == pytest.approx(passed)
     assert not found["at_end"]
+
+
+def test_walked_nodes_are_as_many_as_wanted_and_repeat(script):
+    walked = script("optim_graphs")["walked"]
+    ring = torch.stack([torch.arange(40), (torch.arange(40) + 1) % 40])
+    edges = torch.cat([ring, ring.flip(0)], 1)  # nodes 40 to 49 have none
+    for wanted in (1, 25, 50):
+        nodes = walked(edges, 50, wanted)
+        assert nodes.unique().tolist() == nodes.tolist()
+        assert len(nodes) == wanted
+        assert 0 <= int(nodes.min()) <= int(nodes.max()) < 50
+        assert torch.equal(nodes, walked(edges, 50, wanted))
 
 
 def test_search_goes_down_from_rates_that_diverge_and_marks_its_limits(script):

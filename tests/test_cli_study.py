@@ -180,6 +180,7 @@ def test_a_study_that_runs_elsewhere_is_one_line(call, tmp_path):
         (["--grid", "lrr=1"], 2, ["--grid", "'lrr'", "did you mean lr"]),
         (["--search", "lr=0.1..0.01"], 2, ["--search", "low must be below high"]),
         (["--objective", "tiem=1"], 2, ["--objective", "'tiem'", "did you mean time"]),
+        (["--objective", "time=-1"], 2, ["--objective", "time", "-1"]),
         (["--optimizer", "pogoo"], 2, ["--optimizer", "did you mean pogo", "'pogoo'"]),
         (["--engine", "threads"], 2, ["--engine", "'processes'", "'threads'"]),
         (["--workers", "0"], 2, ["--workers", "got 0"]),

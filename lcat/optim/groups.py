@@ -199,6 +199,7 @@ def _check_names(given: Iterable[str], more: Iterable[str] = ()) -> None:
         cls = classes.pop()
         known |= set(inspect.signature(cls).parameters)
         classes += cls.__subclasses__()
+    known -= {"params", "defaults", "orthogonal"}  # what the groups are made of is not for an option to replace
     for name in set(given) - known:
         close = get_close_matches(name, [*known, *more], n=1)
         hint = f"did you mean {close[0]!r}?" if close else "the optimizers of lcat.optim have no such option"

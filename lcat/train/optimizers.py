@@ -21,6 +21,7 @@ __all__ = [
 Builder = Callable[..., Optimizer]
 
 _BUILDERS: dict[str, Builder] = {}
+_ORTHOGONAL: list[Builder] = []  # those of them that keep hidden weights orthonormal
 
 
 def register_optimizer(name: str, builder: Builder) -> None:
@@ -54,7 +55,7 @@ def optimizer_names() -> list[str]:
 
 def orthogonal_optimizer_names() -> list[str]:
     """Those of them that keep hidden weights orthonormal, sorted."""
-    return sorted(_ORTHOGONAL)
+    return sorted(name for name, builder in _BUILDERS.items() if builder in _ORTHOGONAL)
 
 
 def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float = 0.0, **options: Any) -> Optimizer:
@@ -150,10 +151,9 @@ def _orthogonal_builder(class_name: str, **defaults: Any) -> Builder:
         rate = 10 * lr if orthogonal_lr is None else orthogonal_lr
         return cls(_scalars_apart(groups), lr=rate, **{**defaults, **options})
 
+    _ORTHOGONAL.append(build)
     return build
 
-
-_ORTHOGONAL = ("pogo", "landing", "landing-pc", "rsgd", "radam", "rsdm", "slpg")
 
 _GROUP_OPTIONS = ("include", "exclude", "heads", "first", "last", "orthogonalize")
 

@@ -273,6 +273,9 @@ def test_mistyped_options_are_refused_and_nothing_changes():
         orthogonal_groups(model, orthogonal_options={"normall": "best"})
     with pytest.raises(TypeError, match=r"'color'; the optimizers of lcat.optim have no such option"):
         orthogonal_groups(model, color="red")
+    for name in ("params", "orthogonal"):
+        with pytest.raises(TypeError, match=rf"unexpected option '{name}'"):
+            orthogonal_groups(model, **{name: []})
     with pytest.raises(ValueError, match=r"orthogonalize must be None or one of qr, nearest, got 'svd'"):
         orthogonal_groups(model, orthogonalize="svd")
     broken = mlp(8, 16, 16, 16, 3)
