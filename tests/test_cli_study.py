@@ -125,6 +125,15 @@ def test_a_dry_run_prints_cells_and_an_estimate_and_writes_nothing(call, tmp_pat
     code, out, _ = call("study", "plan.toml", "--dry-run", "--quiet")
     assert "1 of 4 cells are left" in out
     assert "from 3 finished cells" in out
+    code, out, _ = call("study", "plan.toml", "--dry-run", "--quiet", "--no-resume")
+    assert code == 0
+    assert "4 of 4 cells are left" in out
+    assert "from 3 finished cells" in out
+    # What the run would refuse, the dry run refuses.
+    code, _, err = call("study", "plan.toml", "--dry-run", "--quiet", "--lr", 0.5)
+    assert code == 2
+    assert "plan-study holds another study" in err
+    assert err == call("study", "plan.toml", "--quiet", "--lr", 0.5)[2]
 
 
 def test_a_budget_says_how_to_go_on(call, tmp_path):
@@ -180,6 +189,7 @@ def test_a_study_that_runs_elsewhere_is_one_line(call, tmp_path):
         (["--grid", "lrr=1"], 2, ["--grid", "'lrr'", "did you mean lr"]),
         (["--search", "lr=0.1..0.01"], 2, ["--search", "low must be below high"]),
         (["--objective", "tiem=1"], 2, ["--objective", "'tiem'", "did you mean time"]),
+        (["--objective", "time=x"], 2, ["--objective time", "valid number", "got 'x'"]),
         (["--objective", "time=-1"], 2, ["--objective", "time", "-1"]),
         (["--optimizer", "pogoo"], 2, ["--optimizer", "did you mean pogo", "'pogoo'"]),
         (["--engine", "threads"], 2, ["--engine", "'processes'", "'threads'"]),

@@ -63,18 +63,20 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
     sys.exit(1 if failed else 0)
 
 
-def print_estimate(plan: StudyPlan, folder: Path, quiet: bool) -> None:
+def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) -> None:
     """Print the cells of ``plan``, which of them are done in ``folder``, and how long the others may take."""
     from rich.console import Console
 
     from lcat.data import DataError
-    from lcat.study import EngineError, StoreError
+    from lcat.study import EngineError, PlanError, StoreError
     from lcat.study.preview import preview
 
     status = Console(stderr=True, quiet=quiet)
     try:
         with status.status("training a few epochs of each kind for an estimate"):
-            shown = preview(plan, folder)
+            shown = preview(plan, folder, resume=resume)
+    except PlanError as error:
+        stop(str(error), 2)
     except (DataError, EngineError, StoreError) as error:
         stop(str(error), 1)
     console = Console()

@@ -159,7 +159,7 @@ def study(
     _check_surroundings(plan)
     folder = out or (Path("lcat-study") if plan_file is None else plan_file.with_name(f"{plan_file.stem}-study"))
     if dry_run:
-        return print_estimate(plan, folder, quiet)
+        return print_estimate(plan, folder, resume=resume, quiet=quiet)
     run_and_report(plan, folder, resume=resume, retry_failed=retry_failed, quiet=quiet)
 
 

@@ -100,13 +100,17 @@ def _package_table() -> Table:
 
 def _implementation_table() -> Table:
     table = Table(title="Implementations", title_style="", title_justify="left")
-    for column in ("primitive", "device", "uses", "because", "not used"):
+    for column in ("primitives", "device", "uses", "because", "not used"):
         table.add_column(column, overflow="fold")
     devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    # Primitives that agree in all of it share a row.
+    rows: dict[tuple[str, str, str, str], list[str]] = {}
     for device in devices:
         for row in ops.explain(device):
             others = "; ".join(f"{name}: {why}" for name, why in row.unavailable.items()) or "-"
-            table.add_row(row.primitive, row.device, row.implementation, escape(row.reason), escape(others))
+            rows.setdefault((row.device, row.implementation, row.reason, others), []).append(row.primitive)
+    for (device, implementation, reason, others), primitives in rows.items():
+        table.add_row(", ".join(primitives), device, implementation, escape(reason), escape(others))
     return table
 
 

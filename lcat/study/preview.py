@@ -13,6 +13,7 @@ from lcat.study.engines import Setup
 from lcat.study.engines.base import cores, devices
 from lcat.study.estimate import Estimate, Kind, calibrate, kind_of
 from lcat.study.plan import StudyPlan
+from lcat.study.resume import holds_other_cells
 from lcat.study.sources import Sources
 from lcat.study.store import STORE_NAME, Store
 
@@ -52,7 +53,7 @@ class Preview:
         return table
 
 
-def preview(plan: StudyPlan, folder: Path, limit: float = 30.0) -> Preview:
+def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool = True) -> Preview:
     """The cells of a plan and an estimate of their time; nothing is written.
 
     The estimate is the mean time of cells of the same kind that have finished in ``folder``; for kinds without any,
@@ -62,18 +63,23 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0) -> Preview:
         plan: to look at.
         folder: of the study, if it has begun.
         limit: seconds to spend on training for the estimate.
+        resume: ``False`` takes every cell as left, as a run that sets the study in ``folder`` aside.
 
     Raises:
+        PlanError: if the folder holds another study, which a run would refuse.
         lcat.data.DataError: if a data set cannot be had.
         StoreError: if the folder holds a store that cannot be read.
     """
     estimate, statuses, ran = Estimate(), {}, Counter[tuple[str, str]]()
     if (folder / STORE_NAME).is_file():
         with Store(folder) as store:
-            statuses = store.statuses()
+            if resume:
+                holds_other_cells(plan, store)
+                statuses = store.statuses()
             results = list(store.results())
         estimate.add_results(results)
-        ran.update((result.cell.dataset, result.cell.layer) for result in results)
+        if resume:
+            ran.update((result.cell.dataset, result.cell.layer) for result in results)
     known = len(estimate)
     searched = plan.search is not None
     cells = plan.model_copy(update={"search": None}).cells()

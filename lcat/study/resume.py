@@ -13,7 +13,7 @@ from lcat.study.output import OutputError
 from lcat.study.plan import StudyPlan
 from lcat.study.store import STORE_NAME, Store
 
-__all__ = ["open_study"]
+__all__ = ["holds_other_cells", "open_study"]
 
 # These parts of a plan decide no result.
 _FREE = ("run", "budget", "objectives")
@@ -37,13 +37,7 @@ def open_study(plan: StudyPlan, folder: Path, *, resume: bool = True) -> Store:
     try:
         kept = store.get("plan")
         given = plan.model_dump(mode="json")
-        if kept is not None and not _extends(plan, given, kept, store):
-            if store.statuses():
-                raise PlanError(
-                    f"{folder} holds another study ({_difference(kept, given)}); choose another folder with --out, "
-                    "take the plan that belongs to it, or set it aside with --no-resume"
-                )
-            # One that never came to a result, over a mistyped name perhaps, is no study yet: the folder is free.
+        if holds_other_cells(plan, store):
             store.forget_cells()
         if kept != given:
             store.put("plan", given)
@@ -52,6 +46,25 @@ def open_study(plan: StudyPlan, folder: Path, *, resume: bool = True) -> Store:
         store.close()
         raise
     return store
+
+
+def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
+    """Whether the store holds cells of another plan that never came to a result, over a mistyped name perhaps.
+
+    Those are no study yet: the folder is free.
+
+    Raises:
+        PlanError: if it holds results of another study.
+    """
+    kept, given = store.get("plan"), plan.model_dump(mode="json")
+    if kept is None or _extends(plan, given, kept, store):
+        return False
+    if store.statuses():
+        raise PlanError(
+            f"{store.path.parent} holds another study ({_difference(kept, given)}); choose another folder with --out, "
+            "take the plan that belongs to it, or set it aside with --no-resume"
+        )
+    return True
 
 
 def _extends(plan: StudyPlan, given: dict[str, Any], kept: dict[str, Any], store: Store) -> bool:

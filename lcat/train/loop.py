@@ -139,7 +139,7 @@ def fit(
     try:
         for epoch in bar:
             history.lr.append(optimizer.param_groups[0]["lr"])
-            history.loss.append(_train_step(model, data, split.train, optimizer, config, epoch))
+            history.loss.append(_train_step(model, data, split, optimizer, config, epoch))
             schedule.step()
             _evaluate(model, data, split, measure, history)
             follow_lambdas(model, history)
@@ -172,14 +172,17 @@ def fit(
 def _train_step(
     model: nn.Module,
     data: Data,
-    train: Tensor,
+    split: Split,
     optimizer: torch.optim.Optimizer,
     config: FitConfig,
     epoch: int,
 ) -> float:
     model.train()
     optimizer.zero_grad()
-    loss = F.cross_entropy(model(data.x, data.edge_index)[train], data.y[train])
+    logits = model(data.x, data.edge_index)
+    if epoch == 0:
+        _check_logits(logits, data.y, split)
+    loss = F.cross_entropy(logits[split.train], data.y[split.train])
     value = float(loss.detach())
     # Checked before the step, so that a bad loss never reaches the weights.
     if not torch.isfinite(loss.detach()):
@@ -209,6 +212,15 @@ def _evaluate(
     history.val.append(measure(logits[split.val], data.y[split.val]))
     history.test.append(measure(logits[split.test], data.y[split.test]))
     history.val_loss.append(float(F.cross_entropy(logits[split.val], data.y[split.val])))
+
+
+def _check_logits(logits: Tensor, y: Tensor, split: Split) -> None:
+    classes = int(y[split.train | split.val | split.test].max()) + 1
+    if logits.dim() != 2 or logits.shape[0] != y.numel() or logits.shape[1] < classes:
+        raise ValueError(
+            f"model(x, edge_index) must return logits [N, C] of N = {y.numel()} nodes and C = {classes} classes or "
+            f"more; got {list(logits.shape)}"
+        )
 
 
 def _check_task(data: Data, split: Split) -> None:

@@ -224,6 +224,9 @@ def test_task_refusals(task):
     data.y[0] = -1
     with pytest.raises(ValueError, match="negative label"):
         fit(model_of(data), data, split)
+    data.y[0] = 2
+    with pytest.raises(ValueError, match=r"C = 3 classes or more; got \[100, 2\]"):
+        fit(model_of(data), data, split)
     data.y = data.y.float()
     with pytest.raises(ValueError, match="vector of integer labels"):
         fit(model_of(data), data, split)
