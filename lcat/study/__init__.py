@@ -26,6 +26,7 @@ from lcat.study.regret import regret
 from lcat.study.report import read_results, write_report, write_study
 from lcat.study.result import CellResult
 from lcat.study.run import run, run_cell, versions
+from lcat.study.samples import with_samples
 from lcat.study.settings import Budget, NoisePlan, Range, RunSettings, SearchPlan
 from lcat.study.store import Store, StoreError
 from lcat.study.study import Study
@@ -78,6 +79,7 @@ __all__ = [
     "run_study",
     "summarise",
     "versions",
+    "with_samples",
     "write_report",
     "write_study",
 ]

@@ -15,10 +15,9 @@ __all__ = ["available_objectives", "choose"]
 
 
 def available_objectives(frame: pd.DataFrame) -> list[str]:
-    """Of accuracy, time, memory, parameters and robustness, what this study has measured."""
+    """The names of :data:`~lcat.study.objectives.OBJECTIVES` that this study has measured."""
     done = finished(frame).drop(columns="test")
-    names = ("accuracy", "time", "memory", "parameters", "robustness")
-    return [name for name in names if OBJECTIVES[name].measure(done).notna().any()]
+    return [name for name, one in OBJECTIVES.items() if one.measure(done).notna().any()]
 
 
 def choose(
@@ -60,7 +59,7 @@ def choose(
         (1, True)
     """
     found = [OBJECTIVES[one] if isinstance(one, str) and one in OBJECTIVES else one for one in objectives]
-    table = objective_table(finished(frame), found)
+    table = objective_table(frame, found)
     names = list(table.columns)
     omega = _weights(weights, names)
     signs = np.array([-1.0 if one.higher_is_better else 1.0 for one in found if isinstance(one, Objective)])
@@ -91,7 +90,7 @@ def _choice(table: pd.DataFrame, signs: np.ndarray, omega: list[float], p: float
 def _over_datasets(table: pd.DataFrame, signs: np.ndarray, omega: list[float], p: float) -> pd.DataFrame:
     order = "accuracy" if "accuracy" in table.columns else table.columns[0]
     sign = signs[list(table.columns).index(order)]
-    best = (sign * table[order]).groupby(level=["dataset", "layer"], sort=False).idxmin().dropna()
+    best = (sign * table[order].dropna()).groupby(level=["dataset", "layer"], sort=False).idxmin()
     chosen = table.loc[pd.MultiIndex.from_tuples(best)].droplevel("model")
     wide = chosen.unstack("dataset")
     wide = wide.loc[chosen.index.get_level_values("layer").unique()]

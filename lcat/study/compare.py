@@ -11,17 +11,19 @@ import numpy as np
 import pandas as pd
 
 from lcat.study.layers import LAYERS
+from lcat.study.samples import with_samples
 from lcat.study.selection import (
     RUN,
     choose_models,
     finished,
     is_generated,
     one_row_a_run,
-    overlap_ratio,
+    unfinished,
     without_noise,
 )
 from lcat.study.statistics import (
     FriedmanTest,
+    Interval,
     confidence_interval,
     corrected_t_test,
     critical_difference,
@@ -40,6 +42,7 @@ _PAIR_COLUMNS = (
     "first",
     "second",
     "runs",
+    "samples",
     "difference",
     "low",
     "high",
@@ -56,13 +59,14 @@ class Ranking:
     """Layers over data sets.
 
     Attributes:
-        scores: data sets by layers, mean test metric.
+        scores: data sets by layers, mean test metric over the runs that all these layers have.
         friedman: do the layers differ at all?
         critical_difference: of Nemenyi's test, in average ranks.
         alpha: its level.
         groups: layers that are not told apart, best first.
         nemenyi: p-value of every pair, layers by layers.
-        left_out: layers and data sets that had to be left out, for every layer needs a score on every data set.
+        left_out: layers and data sets that had to be left out, for every layer needs a score on every data set, and
+            a layer with failed runs has none.
     """
 
     scores: pd.DataFrame
@@ -84,15 +88,18 @@ class Comparison:
     """Result of :func:`compare`.
 
     Attributes:
-        summary: one row a data set and layer: ``metric``, ``runs``, ``failed``, ``models`` (settings tried), ``test``,
-            ``std`` (unbiased), ``low``, ``high`` (confidence interval), ``validation``, ``seconds`` (mean a run),
-            ``total_seconds`` (all settings), ``peak_memory`` (mean, bytes), ``parameters`` (mean), ``best``,
-            ``generated``.
-        pairs: one row a data set and pair of layers: ``first``, ``second``, ``runs``, ``difference`` (first minus
-            second), ``low``, ``high``, ``t``, ``p_t`` (corrected resampled t test), ``p_holm`` (adjusted over
-            the pairs of the data set), ``p_wilcoxon``, ``test_train_ratio``.
-        overall: one row a pair of layers over data sets: ``datasets``, ``wins``, ``ties``, ``losses`` (to a tenth of a
-            per cent), ``difference`` (mean), ``p_wilcoxon``, ``p_holm``.
+        summary: one row a data set and layer: ``metric``, ``runs``, ``samples`` (that the interval is over, see
+            :func:`~lcat.study.with_samples`), ``failed``, ``models`` (settings tried), ``test`` (mean over
+            runs), ``std`` (unbiased, over runs), ``low``, ``high`` (confidence interval), ``validation``, ``seconds``
+            (mean a run), ``total_seconds`` (all settings), ``peak_memory`` (mean, bytes), ``parameters`` (mean),
+            ``best`` (among layers without failed runs, if there are any), ``generated``.
+        pairs: one row a data set and pair of layers: ``first``, ``second``, ``runs`` (that both have), ``samples``,
+            ``difference`` (first minus second, mean over samples), ``low``, ``high``, ``t``, ``p_t`` (corrected
+            resampled t test), ``p_holm`` (adjusted over the pairs of the data set), ``p_wilcoxon``,
+            ``test_train_ratio``.
+        overall: one row a pair of layers over data sets, by means over the runs that both have: ``datasets``,
+            ``wins``, ``ties``, ``losses`` (to a tenth of a per cent), ``difference`` (mean), ``p_wilcoxon``,
+            ``p_holm``.
         ranking: ``None`` with fewer than two layers or two data sets in common.
         level: of the confidence intervals.
     """
@@ -114,9 +121,10 @@ def compare(
 ) -> Comparison:
     """Compare the layers of a study on test nodes, each with the settings that validate best.
 
-    Runs are paired by seed, repetition and fold. Splits that overlap take the correction of Nadeau and Bengio with
-    their own ratio of test to training nodes; many seeds on one split take none and speak of that split alone. Only
-    cells without noise count; see :func:`robustness` for the others.
+    Runs are paired by seed, repetition and fold. Seeds on the same test nodes are averaged before anything is tested;
+    splits that overlap take the correction of Nadeau and Bengio with their own ratio of test to training nodes; many
+    seeds on one split take none and speak of that split alone (:func:`~lcat.study.with_samples`). Only cells
+    without noise count; see :func:`robustness` for the others.
 
     Args:
         frame: of :func:`lcat.study.results_frame`.
@@ -141,12 +149,13 @@ def compare(
         raise ValueError(f"reference must be a layer of the study ({', '.join(_layers(frame))}); got {reference!r}")
     clean = without_noise(frame)
     done = finished(clean)
-    runs = one_row_a_run(choose_models(done))
+    runs = with_samples(one_row_a_run(choose_models(done)))
+    lost = unfinished(clean, runs)
     return Comparison(
-        summary=_summary(clean, done, runs, level, interval),
+        summary=_summary(clean, done, runs, lost, level, interval),
         pairs=_pairs(runs, reference, level),
         overall=_overall(runs, reference),
-        ranking=_ranking(runs, alpha),
+        ranking=_ranking(runs, lost, alpha),
         level=level,
     )
 
@@ -160,20 +169,22 @@ def robustness(frame: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
 
     Returns:
         One row a data set, kind of noise, layer and level: ``dataset``, ``noise``, ``layer``, ``noise_level``,
-        ``runs``, ``test``, ``std``, ``low``, ``high``, ``validation``. Level 0 is given for every kind. Empty without
-        noise.
+        ``runs``, ``samples``, ``test``, ``std``, ``low``, ``high``, ``validation``. Level 0 is given for every
+        kind. Empty without noise.
     """
     done = finished(frame)
     kinds = done.loc[done["noise"] != "none", ["dataset", "noise"]].drop_duplicates()
     clean = done[done["noise"] == "none"]
     parts = [done[done["noise"] != "none"], clean.drop(columns="noise").merge(kinds, on="dataset")]
     per = ["dataset", "noise", "layer", "noise_level"]
-    runs = one_row_a_run(choose_models(pd.concat(parts, ignore_index=True), per), per)
+    runs = with_samples(one_row_a_run(choose_models(pd.concat(parts, ignore_index=True), per), per))
     rows = []
     for key, group in runs.groupby(per, sort=False):
-        found = confidence_interval(group["test"], level=level, test_train_ratio=overlap_ratio(group))
-        rows.append((*key, found.runs, found.mean, found.std, found.low, found.high, group["validation"].mean()))
-    names = [*per, "runs", "test", "std", "low", "high", "validation"]
+        found = _interval(group, level, "t")
+        every = confidence_interval(group["test"])
+        figures = (every.mean, every.std, found.low, found.high, group["validation"].mean())
+        rows.append((*key, every.runs, found.runs, *figures))
+    names = [*per, "runs", "samples", "test", "std", "low", "high", "validation"]
     return pd.DataFrame(rows, columns=names).sort_values(["dataset", "noise"], kind="stable", ignore_index=True)
 
 
@@ -183,7 +194,21 @@ def _layers(frame: pd.DataFrame) -> list[str]:
     return [*(name for name in LAYERS if name in there), *sorted(there - set(LAYERS))]
 
 
-def _summary(clean: pd.DataFrame, done: pd.DataFrame, runs: pd.DataFrame, level: float, interval: str) -> pd.DataFrame:
+def _interval(runs: pd.DataFrame, level: float, method: str) -> Interval:
+    """Of the mean test metric of one layer on one data set, over its samples."""
+    ratio = float(runs["test_train_ratio"].iloc[0]) if len(runs) and method == "t" else 0.0
+    means = runs.groupby("sample", sort=False)["test"].mean()
+    return confidence_interval(means, level=level, method=method, test_train_ratio=ratio)
+
+
+def _summary(
+    clean: pd.DataFrame,
+    done: pd.DataFrame,
+    runs: pd.DataFrame,
+    lost: set[tuple[str, str]],
+    level: float,
+    interval: str,
+) -> pd.DataFrame:
     failed = clean[clean["status"] == "failed"].groupby(["dataset", "layer"]).size()
     tried = clean.groupby(["dataset", "layer"])["model"].nunique()
     spent = done.groupby(["dataset", "layer"])["seconds"].sum()
@@ -192,18 +217,18 @@ def _summary(clean: pd.DataFrame, done: pd.DataFrame, runs: pd.DataFrame, level:
     for dataset in clean["dataset"].drop_duplicates():
         for layer in _layers(clean[clean["dataset"] == dataset]):
             group = groups.get((dataset, layer), runs.iloc[:0])
-            ratio = 0.0 if interval == "bootstrap" else overlap_ratio(group)
-            found = confidence_interval(group["test"], level=level, method=interval, test_train_ratio=ratio)
+            every, found = confidence_interval(group["test"]), _interval(group, level, interval)
             rows.append(
                 {
                     "dataset": dataset,
                     "layer": layer,
                     "metric": group["metric"].iloc[0] if len(group) else "",
-                    "runs": found.runs,
+                    "runs": every.runs,
+                    "samples": found.runs,
                     "failed": int(failed.get((dataset, layer), 0)),
                     "models": int(tried[dataset, layer]),
-                    "test": found.mean,
-                    "std": found.std,
+                    "test": every.mean,
+                    "std": every.std,
                     "low": found.low,
                     "high": found.high,
                     "validation": group["validation"].mean() if len(group) else math.nan,
@@ -217,8 +242,10 @@ def _summary(clean: pd.DataFrame, done: pd.DataFrame, runs: pd.DataFrame, level:
     summary = pd.DataFrame(rows)
     if rows:
         summary["peak_memory"] = summary["peak_memory"].astype("Float64").astype("float64")
-        # Best as tables show it: to a tenth of a per cent.
+        # Best as tables show it: to a tenth of a per cent, and of layers that finished all their runs, if any did.
         shown = (100 * summary["test"]).round(1)
+        whole = ~pd.MultiIndex.from_frame(summary[["dataset", "layer"]]).isin(lost) & shown.notna()
+        shown = shown.where(whole | ~whole.groupby(summary["dataset"]).transform("any"))
         summary["best"] = shown.notna() & (shown == shown.groupby(summary["dataset"]).transform("max"))
     return summary
 
@@ -226,19 +253,20 @@ def _summary(clean: pd.DataFrame, done: pd.DataFrame, runs: pd.DataFrame, level:
 def _pairs(runs: pd.DataFrame, reference: str | None, level: float) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for dataset, group in runs.groupby("dataset", sort=False):
-        ratio = overlap_ratio(group)
-        scores = group.pivot_table(index=list(RUN), columns="layer", values="test", sort=False, dropna=False)
-        scores = scores.dropna(how="all")
+        ratio = float(group["test_train_ratio"].iloc[0])
+        scores = _by_run(group)
         start = len(rows)
         for first, second in _couples(_layers(group), reference):
-            both = scores[[first, second]].dropna()
+            shared = scores[[first, second]].dropna()
+            both = shared.groupby(level="sample", sort=False).mean()
             found = corrected_t_test(both[first], both[second], test_train_ratio=ratio, level=level)
             rows.append(
                 {
                     "dataset": dataset,
                     "first": first,
                     "second": second,
-                    "runs": found.runs,
+                    "runs": len(shared),
+                    "samples": found.runs,
                     "difference": found.difference,
                     "low": found.low,
                     "high": found.high,
@@ -258,10 +286,9 @@ def _overall(runs: pd.DataFrame, reference: str | None) -> pd.DataFrame:
     names = ["first", "second", "datasets", "wins", "ties", "losses", "difference", "p_wilcoxon", "p_holm"]
     if runs.empty:
         return pd.DataFrame(columns=names)
-    table = _score_table(runs)
     rows = []
     for first, second in _couples(_layers(runs), reference):
-        both = table[[first, second]].dropna()
+        both = _score_table(runs[runs["layer"].isin([first, second])]).reindex(columns=[first, second]).dropna()
         shown = (1000 * both).round()
         found = wilcoxon_test(both[first], both[second])
         wins, losses = int((shown[first] > shown[second]).sum()), int((shown[first] < shown[second]).sum())
@@ -272,10 +299,11 @@ def _overall(runs: pd.DataFrame, reference: str | None) -> pd.DataFrame:
     return overall
 
 
-def _ranking(runs: pd.DataFrame, alpha: float) -> Ranking | None:
+def _ranking(runs: pd.DataFrame, lost: set[tuple[str, str]], alpha: float) -> Ranking | None:
     if runs.empty:
         return None
-    table = _score_table(runs)[_layers(runs)]
+    whole = runs[~pd.MultiIndex.from_frame(runs[["dataset", "layer"]]).isin(lost)]
+    table = _score_table(whole).reindex(index=runs["dataset"].drop_duplicates(), columns=_layers(runs))
     # Layers that ran on fewer data sets than others go first (closed-form layers exist on some only), then data sets
     # on which one of the rest has no score.
     there = table.notna().sum()
@@ -298,10 +326,17 @@ def _ranking(runs: pd.DataFrame, alpha: float) -> Ranking | None:
     )
 
 
+def _by_run(runs: pd.DataFrame) -> pd.DataFrame:
+    """The test metric of one data set, runs by layers; the index says the sample of each run."""
+    numbered = runs.assign(run=runs.groupby(list(RUN), dropna=False, sort=False).ngroup())
+    return numbered.pivot(index=["sample", "run"], columns="layer", values="test")
+
+
 def _score_table(runs: pd.DataFrame) -> pd.DataFrame:
-    table = runs.pivot_table(index="dataset", columns="layer", values="test", aggfunc="mean", sort=False)
+    """Data sets by layers: the mean over the runs of a data set that all its layers here have."""
+    means = {dataset: _by_run(group).dropna().mean() for dataset, group in runs.groupby("dataset", sort=False)}
     # Means of equal scores may differ in the last digit, which is no difference in rank.
-    return table.astype(np.float64).round(12)
+    return pd.DataFrame(means).T.astype(np.float64).round(12)
 
 
 def _couples(layers: list[str], reference: str | None) -> list[tuple[str, str]]:

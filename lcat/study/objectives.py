@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lcat.study.selection import without_noise
+from lcat.study.selection import finished, without_noise
 
 __all__ = ["CANDIDATE", "OBJECTIVES", "Objective", "objective_table"]
 
@@ -28,6 +28,8 @@ class Objective:
         summary: what it is, in a line.
         measure: takes the frame of finished cells, from which the test metric is gone, and gives one number a
             candidate, indexed by :data:`CANDIDATE`; a candidate that it leaves out counts as worst.
+        under_noise: cells under noise count too. Of a candidate with a failed cell among those that count nothing is
+            measured, for the others flatter it, unless every candidate of the data set has one.
     """
 
     name: str
@@ -35,13 +37,14 @@ class Objective:
     unit: str
     summary: str
     measure: Callable[[pd.DataFrame], pd.Series]
+    under_noise: bool = False
 
 
 def objective_table(frame: pd.DataFrame, objectives: Sequence[str | Objective]) -> pd.DataFrame:
     """The value of every objective for every candidate.
 
     Args:
-        frame: rows of finished cells.
+        frame: rows of cells, failed ones among them.
         objectives: names of :data:`OBJECTIVES`, or objectives of one's own.
 
     Returns:
@@ -61,16 +64,25 @@ def objective_table(frame: pd.DataFrame, objectives: Sequence[str | Objective]) 
     if not wanted or len({objective.name for objective in wanted}) < len(wanted):
         raise ValueError(f"objectives must be one or more different names; got {[one.name for one in wanted]}")
     # Nothing that is measured below can see a test metric.
-    visible = frame.drop(columns="test")
+    visible = finished(frame).drop(columns="test")
     index = pd.MultiIndex.from_frame(visible[list(CANDIDATE)].drop_duplicates())
     table = pd.DataFrame(index=index)
     for objective in wanted:
         table[objective.name] = (
             objective.measure(visible).astype("Float64").reindex(index).to_numpy(float, na_value=np.nan)
         )
+        failed = _failed(frame if objective.under_noise else without_noise(frame), index)
+        table[objective.name] = table[objective.name].mask(failed)
         if len(table) and table[objective.name].isna().all():
             raise ValueError(f"objective {objective.name!r} has no value for any candidate: {objective.summary}")
     return table
+
+
+def _failed(frame: pd.DataFrame, candidates: pd.MultiIndex) -> pd.Series:
+    """Which candidates have failed cells, on data sets where others have none."""
+    rows = pd.MultiIndex.from_frame(frame.loc[frame["status"] == "failed", list(CANDIDATE)])
+    failed = pd.Series(candidates.isin(rows), index=candidates, dtype=bool)
+    return failed & ~failed.groupby(level="dataset").transform("all")
 
 
 def _find(objective: str | Objective) -> Objective:
@@ -137,6 +149,7 @@ OBJECTIVES: dict[str, Objective] = {
             "share",
             "area under the validation metric over levels of noise, divided by their range",
             _over_noise(_area),
+            under_noise=True,
         ),
         Objective(
             "robustness-slope",
@@ -144,6 +157,7 @@ OBJECTIVES: dict[str, Objective] = {
             "share a unit of noise",
             "least-squares slope of the validation metric over levels of noise",
             _over_noise(_slope),
+            under_noise=True,
         ),
     )
 }

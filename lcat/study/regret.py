@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from lcat.study.selection import RUN, choose_models, finished, one_row_a_run, overlap_ratio, without_noise
+from lcat.study.samples import with_samples
+from lcat.study.selection import RUN, choose_models, finished, one_row_a_run, without_noise
 from lcat.study.statistics import corrected_t_test
 
 __all__ = ["QUESTIONS", "regret"]
@@ -24,6 +25,7 @@ _COLUMNS = [
     "always",
     "candidates",
     "runs",
+    "samples",
     "cross_validated",
     "always_test",
     "regret",
@@ -52,7 +54,7 @@ def regret(
     .. math:: \rho_r = \text{test}_r(\text{cross-validated}) - \text{test}_r(\text{L-CAT})
 
     so a negative regret says that L-CAT was better. The interval and the p-value are those of the corrected resampled
-    t test over runs. The test metric chooses nothing.
+    t test over samples (:func:`~lcat.study.with_samples`). The test metric chooses nothing.
 
     Args:
         frame: of :func:`lcat.study.results_frame`; cells without noise count.
@@ -62,10 +64,11 @@ def regret(
         level: of the confidence interval.
 
     Returns:
-        One row a data set and question: ``dataset``, ``question``, ``always``, ``candidates``, ``runs``,
-        ``cross_validated`` and ``always_test`` (mean test metrics), ``regret`` with ``low``, ``high``, ``p_value``,
-        ``picked`` (what cross-validation chose in how many runs), ``cross_validated_seconds`` and ``always_seconds``
-        (all training behind each, of the runs counted), and their ``compute_ratio``.
+        One row a data set and question: ``dataset``, ``question``, ``always``, ``candidates``, ``runs``, ``samples``,
+        ``cross_validated`` and ``always_test`` (mean test metrics over runs), ``regret`` (mean over samples) with
+        ``low``, ``high``, ``p_value``, ``picked`` (what cross-validation chose in how many runs),
+        ``cross_validated_seconds`` and ``always_seconds`` (all training behind each, of the runs counted), and their
+        ``compute_ratio``.
 
     Example:
         >>> from lcat.study import make_plan, regret, results_frame, run
@@ -98,16 +101,19 @@ def _answer(group: pd.DataFrame, always: str, candidates: list[str], level: floa
         return None
     taken = one_row_a_run(choose_models(ours, ["dataset"]), ["dataset", "layer"])
     chosen = one_row_a_run(choose_models(theirs, ["dataset"]), ["dataset", "layer"])
-    both = chosen.merge(taken, on=list(RUN), suffixes=("", "_always"))
+    both = with_samples(chosen.merge(taken, on=list(RUN), suffixes=("", "_always")))
     if both.empty:
         return None
-    found = corrected_t_test(both["test"], both["test_always"], test_train_ratio=overlap_ratio(both), level=level)
+    ratio = float(both["test_train_ratio"].iloc[0])
+    means = both.groupby("sample", sort=False)[["test", "test_always"]].mean()
+    found = corrected_t_test(means["test"], means["test_always"], test_train_ratio=ratio, level=level)
     picked = Counter(both["layer"])
     spent, own = _seconds(theirs, both), _seconds(ours, both)
     return {
         "always": always,
         "candidates": ", ".join(candidates),
-        "runs": found.runs,
+        "runs": len(both),
+        "samples": found.runs,
         "cross_validated": both["test"].mean(),
         "always_test": both["test_always"].mean(),
         "regret": found.difference,

@@ -15,7 +15,7 @@ __all__ = [
     "finished",
     "is_generated",
     "one_row_a_run",
-    "overlap_ratio",
+    "unfinished",
     "without_noise",
 ]
 
@@ -88,25 +88,33 @@ def one_row_a_run(frame: pd.DataFrame, per: Sequence[str] = ("dataset", "layer")
         per: columns that stay apart beside those of :data:`RUN`.
 
     Returns:
-        ``per``, :data:`RUN`, the means of the metrics, ``seconds`` (summed).
+        ``per``, :data:`RUN`, the means of the metrics, ``seconds`` (summed), ``split_hash`` (of the first inner fold)
+        and ``test_set``.
     """
     names = [*per, *RUN]
     if not frame.duplicated(names).any():
-        return frame[[*names, "metric", *_AVERAGED, "seconds", "split_hash"]].reset_index(drop=True)
+        return frame[[*names, "metric", *_AVERAGED, "seconds", "split_hash", "test_set"]].reset_index(drop=True)
     averages = {name: (name, "mean") for name in _AVERAGED}
     return frame.groupby(names, sort=False, dropna=False, as_index=False).agg(
-        metric=("metric", "first"), **averages, seconds=("seconds", "sum"), split_hash=("split_hash", "first")
+        metric=("metric", "first"),
+        **averages,
+        seconds=("seconds", "sum"),
+        split_hash=("split_hash", "first"),
+        test_set=("test_set", "first"),
     )
 
 
-def overlap_ratio(runs: pd.DataFrame) -> float:
-    """What the correction of Nadeau and Bengio needs: test nodes a training node, where splits overlap.
+def unfinished(frame: pd.DataFrame, runs: pd.DataFrame) -> set[tuple[str, str]]:
+    """Data sets and layers of which a run failed with every setting.
 
-    0 for runs on one split, which differ in seeds alone, and for generated graphs, each of which is new.
+    The mean of a layer over the runs that it survived says nothing beside the mean of another over all of them: what
+    fails are seldom the easy ones.
 
     Args:
-        runs: rows of one data set.
+        frame: rows of cells, failed ones among them.
+        runs: of :func:`one_row_a_run`, the runs that count.
     """
-    if runs.empty or runs["split_hash"].nunique() <= 1 or is_generated(str(runs["dataset"].iloc[0])):
-        return 0.0
-    return float(runs["test_nodes"].astype(float).mean() / runs["train_nodes"].astype(float).mean())
+    names = ["dataset", "layer", *RUN]
+    failed = frame.loc[frame["status"] == "failed", names].drop_duplicates()
+    lost = failed[~pd.MultiIndex.from_frame(failed).isin(pd.MultiIndex.from_frame(runs[names]))]
+    return set(lost[["dataset", "layer"]].itertuples(index=False, name=None))

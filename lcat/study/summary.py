@@ -26,7 +26,8 @@ class SummaryRow:
         test, test_std: mean and unbiased standard deviation of the test metric, as fractions; the deviation is
             ``nan`` with fewer than two runs.
         val: mean validation metric.
-        best: the highest mean of its data set, to the precision that tables show.
+        best: the highest mean of its data set, to the precision that tables show, among layers without failed runs
+            (among all, if every layer has some).
         lambdas: for layers that learn them, ``[lambda1, lambda2]`` of each layer of the model, mean over runs.
         lambdas_std: their unbiased standard deviation.
         parameters: learned numbers in the model.
@@ -83,11 +84,23 @@ def summarise(results: Iterable[CellResult]) -> list[SummaryRow]:
     for result in results:
         groups.setdefault((result.cell.dataset, result.cell.layer), []).append(result)
     rows = [_row(dataset, layer, group) for (dataset, layer), group in groups.items()]
+    whole = {key for key, group in groups.items() if not _lost_runs(group)}
     for dataset in dict.fromkeys(row.dataset for row in rows):
-        shown = [round(100 * row.test, 1) for row in rows if row.dataset == dataset and row.runs]
-        for row in rows:
-            row.best |= row.dataset == dataset and row.runs > 0 and round(100 * row.test, 1) == max(shown)
+        there = [row for row in rows if row.dataset == dataset and row.runs]
+        there = [row for row in there if (row.dataset, row.layer) in whole] or there
+        shown = [round(100 * row.test, 1) for row in there]
+        for row, value in zip(there, shown, strict=True):
+            row.best = value == max(shown)
     return rows
+
+
+def _lost_runs(group: Iterable[CellResult]) -> bool:
+    """Some run failed with every setting: the mean over the others says nothing beside those of other layers."""
+    runs: dict[tuple[int, int | None, int | None], bool] = {}
+    for result in group:
+        run = (result.cell.seed, result.cell.split.repeat, result.cell.split.fold)
+        runs[run] = runs.get(run, False) or result.ok
+    return not all(runs.values())
 
 
 def _row(dataset: str, layer: str, group: list[CellResult]) -> SummaryRow:

@@ -130,7 +130,7 @@ def test_over_data_sets_every_data_set_counts_the_same():
 
 
 def test_available_objectives():
-    assert available_objectives(study()) == ["accuracy", "time", "memory", "parameters", "robustness"]
+    assert available_objectives(study()) == EVERYTHING
     frame = study(noise=False).assign(peak_memory=pd.array([pd.NA] * 24 * 2, dtype="Int64"))
     assert available_objectives(frame) == ["accuracy", "time", "parameters"]
     with pytest.raises(ValueError, match="objective 'memory' has no value for any candidate: mean peak memory"):
@@ -168,3 +168,31 @@ def test_every_objective_has_a_measure_on_a_full_study():
     table = objective_table(finished(study()), list(OBJECTIVES))
     assert table.notna().all(axis=None)
     assert len(table) == 2 * 4 * 2
+
+
+def test_failed_cells_flatter_nobody():
+    rows = [
+        row
+        for layer, lead in (("gcn", 0.05), ("gat", 0.0))
+        for level in (0.0, 0.5, 1.0)
+        for row in runs_of(
+            layer, [0.0] * 2, [0.9 + lead - level / 2, 0.7 + lead - level / 2], noise="edges" if level else "none",
+            noise_level=level,
+        )
+    ]  # fmt: skip
+    frame = cells(*rows)
+    strong = (frame["layer"] == "gat") & (frame["noise_level"] == 1.0)
+    failed = frame.copy()
+    failed.loc[strong, ["status", "validation"]] = ["failed", math.nan]
+    found = choose(failed, ["accuracy", "robustness"]).set_index("layer")
+    assert found["chosen"].to_dict() == {"gcn": True, "gat": False}
+    assert found.loc["gat", "accuracy"] == pytest.approx(0.8)  # all its cells without noise are there
+    assert math.isnan(found.loc["gat", "robustness"])
+    assert found.loc["gcn", "robustness"] == pytest.approx(0.6)
+    # Of the seeds without noise the hard one failed.
+    failed.loc[(failed["layer"] == "gat") & (failed["seed"] == 1), ["status", "validation"]] = ["failed", math.nan]
+    assert choose(failed)["layer"].tolist() == ["gcn", "gat"]
+    assert math.isnan(choose(failed)["accuracy"].iloc[1])
+    # Where all have failed cells, they are compared by what they have.
+    failed.loc[(failed["layer"] == "gcn") & (failed["seed"] == 0), ["status", "validation"]] = ["failed", math.nan]
+    assert choose(failed)["layer"].tolist() == ["gat", "gcn"]

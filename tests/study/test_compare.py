@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from lcat.study.compare import compare, robustness
-from lcat.study.selection import choose_models, finished, one_row_a_run, overlap_ratio, without_noise
+from lcat.study.samples import with_samples
+from lcat.study.selection import choose_models, finished, one_row_a_run, without_noise
 from tests.study.frames import cells, runs_of
 
 
@@ -37,12 +38,12 @@ def test_summary_by_hand():
     frame = cells(*runs_of("gcn", [0.80, 0.82, 0.81]), *runs_of("gat", [0.84, 0.80, 0.79], status="done"))
     frame.loc[5, ["status", "test", "validation"]] = ["failed", math.nan, math.nan]
     gcn, gat = compare(frame).summary.itertuples()
-    assert (gcn.layer, gcn.runs, gcn.failed, gcn.best) == ("gcn", 3, 0, False)
+    assert (gcn.layer, gcn.runs, gcn.samples, gcn.failed, gcn.best) == ("gcn", 3, 3, 0, True)
     assert (gcn.test, gcn.std) == (pytest.approx(0.81), pytest.approx(0.01))
     # random splits, 20 test nodes to 60 training nodes
     half = stats.t.ppf(0.975, 2) * 0.01 * math.sqrt(1 / 3 + 1 / 3)
     assert (gcn.low, gcn.high) == (pytest.approx(0.81 - half), pytest.approx(0.81 + half))
-    assert (gat.runs, gat.failed, gat.best) == (2, 1, True)
+    assert (gat.runs, gat.failed, gat.best) == (2, 1, False)  # its mean is over fewer runs
     assert (gat.test, gat.std) == (pytest.approx(0.82), pytest.approx(0.04 / math.sqrt(2)))
 
 
@@ -70,6 +71,74 @@ def test_one_split_and_generated_graphs_take_no_correction():
     assert compare(cells(*rows, dataset="csbm:easy,q=0.1")).pairs["test_train_ratio"].item() == 0
     expected = stats.ttest_rel([0.80, 0.82, 0.81], [0.79, 0.83, 0.85]).pvalue
     assert compare(one_split).pairs["p_t"].item() == pytest.approx(expected)
+
+
+def folds_of(layer, tests, seeds, **common):
+    """Every seed on the same folds."""
+    return [
+        {"layer": layer, "seed": seed, "fold": fold, "test": test, "test_set": f"fold {fold}",
+         "split_hash": f"fold {fold}", **common}
+        for seed in range(seeds)
+        for fold, test in enumerate(np.asarray(tests)[seed % len(tests)].tolist())
+    ]  # fmt: skip
+
+
+def test_seeds_on_the_same_folds_are_averaged_before_anything_is_tested():
+    gcn = [[0.80, 0.70, 0.75, 0.85], [0.82, 0.74, 0.75, 0.81]]
+    gat = [[0.78, 0.71, 0.70, 0.80], [0.76, 0.73, 0.74, 0.84]]
+    found = compare(cells(*folds_of("gcn", gcn, 2), *folds_of("gat", gat, 2)))
+    [pair] = found.pairs.itertuples()
+    means = np.mean(gcn, axis=0) - np.mean(gat, axis=0)
+    t = means.mean() / (means.std(ddof=1) * math.sqrt(1 / 4 + 1 / 3))
+    assert (pair.runs, pair.samples, pair.t) == (8, 4, pytest.approx(t))
+    assert pair.p_t == pytest.approx(2 * stats.t.sf(abs(t), 3))
+    assert pair.p_wilcoxon == pytest.approx(stats.wilcoxon(np.round(means, 12)).pvalue)
+    first = found.summary.iloc[0]
+    half = stats.t.ppf(0.975, 3) * np.mean(gcn, axis=0).std(ddof=1) * math.sqrt(1 / 4 + 1 / 3)
+    assert (first.runs, first.samples, first.high - first.test) == (8, 4, pytest.approx(half))
+    assert first["std"] == pytest.approx(np.std(gcn, ddof=1))  # of what was run
+
+
+def test_samples_of_generated_graphs_and_of_one_test_set():
+    tests = [[0.8, 0.7, 0.6], [0.9, 0.7, 0.8]]
+    # Folds of one generated graph are folds; of several, each graph is a sample.
+    graphs = [
+        {**row, "test_set": f"{row['seed']} {row['fold']}", "dataset": "csbm:easy"} for row in folds_of("gcn", tests, 2)
+    ]
+    several = with_samples(cells(*graphs))
+    assert several["sample"].nunique() == 2
+    assert set(several["test_train_ratio"]) == {0.0}
+    one = with_samples(cells(*(row for row in graphs if row["seed"] == 0)))
+    assert one["sample"].nunique() == 3
+    assert one["test_train_ratio"].tolist() == pytest.approx([1 / 3] * 3)
+    # Many training sets, one test set: no test node is drawn anew.
+    masks = with_samples(cells(*folds_of("gcn", tests, 2, test_set="public")))
+    assert masks["sample"].nunique() == 3
+    assert set(masks["test_train_ratio"]) == {0.0}
+
+
+def test_a_layer_does_not_win_by_failing_where_it_is_hard():
+    # gcn is better on every seed; gat fails on the hard ones.
+    rows = [
+        row
+        for dataset in ("cora", "photo")
+        for layer, lead in (("gcn", 0.05), ("gat", 0.0), ("cat", 0.02))
+        for row in runs_of(layer, [lead + easy for easy in (0.9, 0.6, 0.5, 0.4)], dataset=dataset, test_set="public",
+                           split_hash="public")
+    ]  # fmt: skip
+    frame = cells(*rows)
+    hard = (frame["layer"] == "gat") & (frame["seed"] > 0) & (frame["dataset"] == "cora")
+    frame.loc[hard, ["status", "test", "validation"]] = ["failed", math.nan, math.nan]
+    found = compare(frame)
+    assert found.summary.loc[found.summary["best"], "layer"].tolist() == ["gcn", "gcn"]
+    assert found.ranking.left_out == ("gat",)
+    assert found.ranking.average_ranks.to_dict() == {"gcn": 1.0, "cat": 2.0}
+    pair = found.overall.set_index(["first", "second"]).loc[("gcn", "gat")]
+    assert (pair["datasets"], pair["wins"], pair["losses"]) == (2, 2, 0)
+    assert pair["difference"] == pytest.approx(0.05)
+    # Where it has settings that did not fail, nothing is lost.
+    spare = cells(*runs_of("gat", [0.3] * 4, dataset="cora", test_set="public", split_hash="public", model="spare"))
+    assert compare(pd.concat([frame, spare], ignore_index=True)).ranking.left_out == ()
 
 
 def test_settings_are_chosen_by_validation_on_every_test_set():
@@ -201,4 +270,4 @@ def test_all_failed_or_nothing():
     assert found.summary[["runs", "failed"]].values.tolist() == [[0, 1], [0, 1]]
     assert found.pairs.empty
     assert found.ranking is None
-    assert overlap_ratio(frame.iloc[:0]) == 0
+    assert with_samples(frame.iloc[:0]).empty

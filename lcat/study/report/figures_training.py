@@ -160,7 +160,8 @@ def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame
         axes.plot(levels, 100 * line["test"], color=found.colour, linestyle=found.line, linewidth=1.5, zorder=3)
         axes.plot(levels, 100 * line["test"], found.shape, color=found.colour, markersize=4.5, zorder=4,
                   markerfacecolor=found.colour if found.filled else COLOURS["paper"])  # fmt: skip
-        losses[str(layer)] = float(line["test"].iloc[0] - line["test"].iloc[-1])
+        if len(line) == rows["noise_level"].nunique():  # others did not get to the end
+            losses[str(layer)] = float(line["test"].iloc[0] - line["test"].iloc[-1])
     axes.set_xlabel(
         {"edges": "share of random edges added", "features": "noise on features, in their deviations"}.get(noise, noise)
     )
@@ -168,11 +169,13 @@ def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame
     axes.locator_params(axis="y", nbins=5)
     axes.locator_params(axis="x", nbins=6)
     axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
-    least, most = min(losses, key=lambda k: losses[k]), max(losses, key=lambda k: losses[k])
-    caption = (
-        f"From the lowest to the highest level {least} loses least, {100 * losses[least]:.1f} points, "
-        f"and {most} most, {100 * losses[most]:.1f}."
-    )
+    caption = "No layer finished at all levels."
+    if losses:
+        least, most = min(losses, key=lambda k: losses[k]), max(losses, key=lambda k: losses[k])
+        caption = (
+            f"From the lowest to the highest level {least} loses least, {100 * losses[least]:.1f} points, "
+            f"and {most} most, {100 * losses[most]:.1f}."
+        )
     name = f"robustness-{number}"
     return Picture(name, f"{dataset} · {noise}", caption, svg(figure, name, f"{dataset}, noise on {noise}. {caption}"))
 

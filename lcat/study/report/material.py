@@ -11,6 +11,7 @@ import pandas as pd
 from lcat.study.choose import available_objectives, choose
 from lcat.study.compare import Comparison, compare, robustness
 from lcat.study.frame import lambda_frame, results_frame
+from lcat.study.objectives import OBJECTIVES
 from lcat.study.plan import StudyPlan
 from lcat.study.regret import regret
 from lcat.study.result import CellResult
@@ -38,6 +39,8 @@ class Material:
         planned: number of cells planned.
         failures: failed results, with tracebacks.
         versions: of packages and machines, each once.
+        objectives: what the choice weighs.
+        unmeasured: what it was asked to weigh, and no candidate has a value for.
     """
 
     plan: StudyPlan
@@ -54,6 +57,7 @@ class Material:
     choice: pd.DataFrame
     overall_choice: pd.DataFrame
     objectives: tuple[str, ...]
+    unmeasured: tuple[str, ...]
 
     @classmethod
     def of_study(
@@ -94,11 +98,16 @@ class Material:
         kept = set(chosen["key"])
         shown = chosen.groupby(["dataset", "layer"], sort=False).head(CURVES)["key"]
         weights = dict(getattr(plan, "objectives", {}) or {})
-        objectives = [name for name in available_objectives(frame) if not weights or weights.get(name, 0) > 0]
-        objectives = objectives or ["accuracy"]
+        asked = [name for name, weight in weights.items() if weight > 0] or [
+            name
+            for name in OBJECTIVES
+            if name != "robustness-slope"  # robustness, said once more
+        ]
+        measured = available_objectives(frame)
+        objectives = [name for name in measured if name in asked]
         named = {name: weight for name, weight in weights.items() if name in objectives}
         overall = pd.DataFrame()
-        if frame.loc[frame["status"] == "done", "dataset"].nunique() > 1:
+        if objectives and frame.loc[frame["status"] == "done", "dataset"].nunique() > 1:
             try:
                 overall = choose(frame, objectives, named, over_datasets=True)
             except ValueError:  # no layer finished everywhere: nothing to choose among
@@ -118,9 +127,10 @@ class Material:
             comparison=compare(frame),
             regret=regret(frame),
             robustness=robustness(frame),
-            choice=choose(frame, objectives, named) if len(chosen) else pd.DataFrame(),
+            choice=choose(frame, objectives, named) if objectives and len(chosen) else pd.DataFrame(),
             overall_choice=overall,
             objectives=tuple(objectives),
+            unmeasured=tuple(name for name in weights if name in asked and name not in measured),
         )
 
     @property

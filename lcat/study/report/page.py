@@ -29,7 +29,7 @@ from lcat.study.report.svg import Picture, depth_key, key, styled
 from lcat.study.report.table import Table
 from lcat.study.report.tables import TABLES, all_tables
 from lcat.study.result import CellResult
-from lcat.study.selection import is_generated
+from lcat.study.selection import finished, is_generated
 
 __all__ = ["Gallery", "Report", "make_report"]
 
@@ -249,7 +249,8 @@ def _robustness(material: Material, datasets: list[str]) -> list[Picture]:
 
 
 def _metric(material: Material, dataset: str) -> str:
-    return str(material.chosen.loc[material.chosen["dataset"] == dataset, "metric"].iloc[0])
+    # The cells without noise, which are those chosen among, may all have failed.
+    return str(finished(material.frame[material.frame["dataset"] == dataset])["metric"].iloc[0])
 
 
 def _pareto(material: Material, datasets: list[str]) -> list[Picture]:

@@ -26,12 +26,23 @@ __all__ = ["TABLES", "all_tables"]
 _DATASET = Column("dataset", "data set")
 _LAYER = Column("layer", "layer")
 _RUNS = Column("runs", "runs", count_text, True)
+_SAMPLES = Column("samples", "samples", count_text, True)
 
 
 def all_tables(material: Material) -> dict[str, Table]:
     """Every table by name, in the order of the page; empty ones are left out."""
     tables = (make(material) for make in _MAKERS.values())
     return {table.name: table for table in tables if table is not None and len(table)}
+
+
+def _counts(frame: pd.DataFrame) -> tuple[list[Column], str]:
+    """The columns that say what an interval or test is over, and a word on samples where they are fewer than runs."""
+    if (frame["samples"] == frame["runs"]).all():
+        return [_RUNS], ""
+    return [
+        _RUNS,
+        _SAMPLES,
+    ], "; over samples: runs on the same test nodes, or on one generated graph, are averaged first"
 
 
 def _plain(value: Any) -> str:
@@ -64,6 +75,8 @@ def _overview(material: Material) -> Table | None:
         lowest = frame["average rank"].min()
         bold |= {(place, "average rank") for place in frame.index[frame["average rank"] == lowest]}
     caption = "Test metric in %, mean ± standard deviation over runs; best mean of each data set in bold"
+    if summary["failed"].any():
+        caption += ", of layers that finished all their runs where there are any"
     return Table("overview", caption, columns, frame, frozenset(bold))
 
 
@@ -71,6 +84,7 @@ def _scores(material: Material) -> Table | None:
     frame = material.comparison.summary
     if frame.empty:
         return None
+    counts, note = _counts(frame)
     columns = [
         _DATASET,
         _LAYER,
@@ -78,7 +92,7 @@ def _scores(material: Material) -> Table | None:
         Column("low", "from", percent, True),
         Column("high", "to", percent, True),
         Column("validation", "validation %", percent, True),
-        _RUNS,
+        *counts,
         Column("failed", "failed", count_text, True),
         Column("models", "settings tried", count_text, True),
         Column("parameters", "parameters", count_text, True),
@@ -87,12 +101,13 @@ def _scores(material: Material) -> Table | None:
         Column("peak_memory", "peak memory", bytes_text, True),
     ]
     level = round(100 * material.comparison.level)
-    caption = f"Scores: mean ± standard deviation of the test metric, its {level} % confidence interval, and cost"
+    caption = f"Scores: mean ± standard deviation of the test metric, {level} % confidence interval{note}; and cost"
     bold = frozenset((place, "test") for place, best in enumerate(frame["best"]) if best)
     return Table("scores", caption, columns, frame.drop(columns="best"), bold)
 
 
 def _regret(material: Material) -> Table | None:
+    counts, note = _counts(material.regret)
     columns = [
         _DATASET,
         Column("always", "always"),
@@ -104,12 +119,12 @@ def _regret(material: Material) -> Table | None:
         Column("cross_validated", "cross-validated test %", percent, True),
         Column("always_test", "L-CAT test %", percent, True),
         Column("picked", "picked in runs"),
-        _RUNS,
+        *counts,
         Column("cross_validated_seconds", "time, cross-validated", seconds_text, True),
         Column("always_seconds", "time, L-CAT", seconds_text, True),
         Column("compute_ratio", "times the compute", _fixed(2), True),
     ]
-    caption = "Regret of always taking L-CAT, in percentage points of the test metric; negative: L-CAT is better"
+    caption = f"Regret of always taking L-CAT, in percentage points of the test metric; negative: L-CAT is better{note}"
     return Table("regret", caption, columns, material.regret)
 
 
@@ -148,6 +163,7 @@ def _overall(material: Material) -> Table | None:
 
 
 def _pairs(material: Material) -> Table | None:
+    counts, note = _counts(material.comparison.pairs)
     columns = [
         _DATASET,
         Column("first", "layer"),
@@ -158,10 +174,11 @@ def _pairs(material: Material) -> Table | None:
         Column("p_t", "p, corrected t", p_text, True),
         Column("p_holm", "p, Holm", p_text, True),
         Column("p_wilcoxon", "p, Wilcoxon", p_text, True),
-        _RUNS,
+        *counts,
         Column("test_train_ratio", "test/train", _fixed(2), True),
     ]
-    caption = "Pairs of layers on every data set, paired by run: corrected resampled t test, adjusted by Holm; Wilcoxon"
+    tests = "corrected resampled t test, adjusted by Holm; Wilcoxon"
+    caption = f"Pairs of layers on every data set, paired by run: {tests}{note}"
     return Table("pairs", caption, columns, material.comparison.pairs)
 
 
@@ -198,6 +215,7 @@ def _lambdas(material: Material) -> Table | None:
 
 
 def _robustness(material: Material) -> Table | None:
+    counts, note = _counts(material.robustness)
     columns = [
         _DATASET,
         Column("noise", "noise on"),
@@ -206,9 +224,9 @@ def _robustness(material: Material) -> Table | None:
         Column("test", "test %", percent, True, spread="std"),
         Column("low", "from", percent, True),
         Column("high", "to", percent, True),
-        _RUNS,
+        *counts,
     ]
-    return Table("robustness", "Test metric under noise", columns, material.robustness)
+    return Table("robustness", f"Test metric under noise{note}", columns, material.robustness)
 
 
 def _objective_columns(names: tuple[str, ...]) -> list[Column]:

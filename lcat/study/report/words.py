@@ -9,7 +9,7 @@ from typing import Any
 from lcat.study.plan import StudyPlan
 from lcat.study.report.material import Material
 from lcat.study.report.table import p_text, percent_points, seconds_text
-from lcat.study.selection import is_generated
+from lcat.study.selection import finished, is_generated
 
 __all__ = ["chosen_sentence", "generated_note", "plan_toml", "ranking_sentence", "regret_sentences", "tiles"]
 
@@ -51,9 +51,10 @@ def regret_sentences(material: Material) -> list[str]:
             sentence += f"; the largest regret is {percent_points(worst['regret'])} on {worst['dataset']}"
         known = int(rows["low"].notna().sum())
         if known:
-            sentence += f". At 95 % the difference is beyond chance on {better + worse} of {known}" + (
-                f" ({better} for {always}, {worse} against)" if better + worse else ""
+            sentence += (
+                f". At 95 % for each data set by itself the difference is beyond chance on {better + worse} of {known}"
             )
+            sentence += f" ({better} for {always}, {worse} against)" if better + worse else ""
         sentences.append(f"{sentence}. Cross-validation took {ratio:.1f} times the compute.")
     return sentences
 
@@ -75,20 +76,30 @@ def ranking_sentence(material: Material) -> str:
         f"p {p_value if p_value.startswith('<') else '= ' + p_value})."
     ).replace("p = <", "p <")
     if ranking.left_out:
-        text += f" Left out, for want of a score on every data set: {', '.join(ranking.left_out)}."
+        text += f" Left out, for failed runs or want of a score on a data set: {', '.join(ranking.left_out)}."
     return text
 
 
 def chosen_sentence(material: Material) -> str:
     """What COPA chose."""
+    missing = ", ".join(material.unmeasured)
     if not len(material.choice):
-        return ""
+        return f"Nothing was chosen, for no cell has a value for {missing}." if missing else ""
     goals = ", ".join(material.objectives)
     if len(material.overall_choice):
         chosen = material.overall_choice.loc[material.overall_choice["chosen"], "layer"].iloc[0]
-        return f"Weighing {goals} by COPA, without a look at test nodes, the layer for all data sets is {chosen}."
-    chosen = material.choice.loc[material.choice["chosen"], "layer"].iloc[0]
-    return f"Weighing {goals} by COPA, without a look at test nodes, the choice is {chosen}."
+        text = f"Weighing {goals} by COPA, without the test metric, the layer for all data sets is {chosen}."
+    else:
+        chosen = material.choice.loc[material.choice["chosen"], "layer"].iloc[0]
+        text = f"Weighing {goals} by COPA, without the test metric, the choice is {chosen}."
+    measured = finished(material.frame)
+    measured = measured[~measured["dataset"].map(is_generated)]
+    if (measured.groupby("dataset")["test_set"].nunique() > 1).any():
+        text += (
+            " It pools splits, where one's validation nodes are another's test nodes: take the scores for an estimate"
+            " of what a layer is worth, not those of the choice."
+        )
+    return text + (f" Not weighed, for no cell has a value: {missing}." if missing else "")
 
 
 def generated_note(material: Material) -> str:

@@ -8,6 +8,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -17,7 +18,7 @@ from lcat.study import Store, Study, make_plan, run, write_report
 from lcat.study.report.material import Material
 from lcat.study.report.page import make_report
 from lcat.study.report.tables import TABLES
-from lcat.study.report.words import plan_toml
+from lcat.study.report.words import chosen_sentence, plan_toml
 from tests.study.report.studies import made_up_study
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -173,7 +174,7 @@ def test_summary_answers_the_question(page):
     assert re.search(r"Always taking lcat instead of cross-validating gcn, gat, cat \(v1\) (costs|gains) \d", text)
     assert re.search(r"Always taking lcatv2 instead of cross-validating gcn, gatv2, catv2 \(v2\)", text)
     assert "has the best average rank" in text
-    assert "without a look at test nodes" in text
+    assert "without the test metric" in text
 
 
 def test_plan_can_be_run_again():
@@ -289,3 +290,49 @@ def test_the_page_does_not_depend_on_the_users_matplotlib(report):
 
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
         assert make_report(Material.of_results(*made_up_study())).html == report.html
+
+
+def test_only_noisy_cells_finished():
+    plan, results = made_up_study(datasets=("cora",), layers=("gcn", "lcat"), seeds=2)
+    results = [
+        replace(result, fit=None, error="ValueError: not yet") if result.cell.noise.kind == "none" else result
+        for result in results
+    ]
+    assert "robustness" in Page(make_report(Material.of_results(plan, results)).html).tables
+
+
+def test_the_choice_weighs_what_was_asked_for_and_says_what_it_could_not():
+    def chosen(objectives, levels):
+        plan, results = made_up_study(datasets=("cora",), layers=("gcn", "lcat"), seeds=2, levels=levels)
+        material = Material.of_results(plan.model_copy(update={"objectives": objectives}), results)
+        make_report(material)
+        return material.objectives, chosen_sentence(material)
+
+    assert "robustness-slope" not in chosen({}, (0.0, 0.3))[0]
+    objectives, sentence = chosen({"robustness-slope": 1.0}, (0.0, 0.3))
+    assert objectives == ("robustness-slope",)
+    assert sentence.startswith("Weighing robustness-slope by COPA")
+    objectives, sentence = chosen({"accuracy": 1.0, "robustness": 2.0}, (0.0,))
+    assert objectives == ("accuracy",)
+    assert sentence.endswith("Not weighed, for no cell has a value: robustness.")
+    assert chosen({"robustness": 1.0}, (0.0,)) == (
+        (),
+        "Nothing was chosen, for no cell has a value for robustness.",
+    )
+
+
+def test_tables_count_samples_where_they_are_fewer_than_runs(report):
+    assert "samples" not in [column.name for column in report.tables["pairs"].columns]
+    plan, results = made_up_study(datasets=("photo",), layers=("gcn", "lcat"), seeds=4, levels=(0.0,), fail=False)
+    # Two splits, each with two seeds.
+    halves = [
+        replace(result, split_hash=str(result.cell.seed % 2), test_set=str(result.cell.seed % 2)) for result in results
+    ]
+    tables = make_report(Material.of_results(plan, halves)).tables
+    for name in ("scores", "pairs"):
+        assert "samples" in [column.name for column in tables[name].columns]
+        assert "are averaged first" in tables[name].caption
+        assert (tables[name].frame["runs"] == 4).all()
+        assert (tables[name].frame["samples"] == 2).all()
+    assert "It pools splits" in chosen_sentence(Material.of_results(plan, halves))
+    assert "It pools splits" not in chosen_sentence(Material.of_results(*made_up_study(datasets=("cora",))))
