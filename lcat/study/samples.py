@@ -35,8 +35,8 @@ def with_samples(runs: pd.DataFrame) -> pd.DataFrame:
     Example:
         >>> from lcat.study import make_plan, results_frame, run, with_samples
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 3})
-        >>> with_samples(results_frame(run(plan)))[["seed", "sample", "test_train_ratio"]].values.tolist()
-        [[0, 0, 0.0], [1, 1, 0.0]]
+        >>> with_samples(results_frame(run(plan)))[["seed", "sample"]].values.tolist()
+        [[0, 0], [1, 1]]
     """
     labelled = runs.assign(sample=0, test_train_ratio=0.0)
     for dataset, rows in runs.groupby("dataset", sort=False):
