@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,7 +36,11 @@ __all__ = ["MinibatchConfig", "fit_minibatch"]
 
 
 class EpochLoader(Protocol):
-    """What :func:`fit_minibatch` trains on: batches that follow from the epoch and their number."""
+    """What :func:`fit_minibatch` trains on: batches that follow from the epoch and their number.
+
+    A loader may also have ``signature()``: by name, as plain values, whatever else its batches follow from, the same in
+    all processes. A checkpoint then fits loaders of the same signature alone.
+    """
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -139,7 +143,7 @@ def fit_minibatch(
     group = group or Processes()
     if seed is not None:
         seed_everything(seed if group.is_main else mixed(seed, "process", group.rank) % 2**32)
-    run = _Run(model, loader, config, objective or NodeObjective(), group)
+    run = _Run(model, loader, config, objective or NodeObjective(), group, seed)
     if checkpoint is not None:
         run.resume(Path(checkpoint))
         run.checkpoint = Path(checkpoint)
@@ -239,10 +243,12 @@ class _Run:
         config: MinibatchConfig,
         objective: Callable[[Any, Any], tuple[Tensor, int]],
         group: Processes,
+        seed: int | None,
     ) -> None:
         if len(loader) == 0:
             raise ValueError("the loader has no batch: give it seed nodes, or leave out drop_last")
         self.model, self.loader, self.config, self.objective, self.group = model, loader, config, objective, group
+        self.seed = seed
         # Wrapping makes the weights of all processes equal, so it comes before the optimizer looks at them.
         self.wrapped = group.wrap(model)
         self.called: Callable[..., Any] = self.wrapped
@@ -335,6 +341,7 @@ class _Run:
         generators = self.group.gather(random_state())
         state = {
             "settings": self._settings(),
+            "source": self._source(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -351,7 +358,11 @@ class _Run:
         state = self.group.on_main(lambda: load_checkpoint(path) if path.exists() else None)
         if state is None:
             return
-        _compare(path, state["settings"], self._settings())
+        # More epochs may be added where the learning rate does not depend on how many there are.
+        free = {"epochs", "patience"} if self.config.schedule == "constant" else {"patience"}
+        _compare(path, state["settings"], self._settings(), free)
+        source = self._source()
+        _compare(path, state.get("source", source), source)  # the first checkpoints did not keep it
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -371,10 +382,13 @@ class _Run:
         settings = {name: value if _is_plain(value) else repr(value) for name, value in asdict(self.config).items()}
         return {**settings, "batches an epoch": len(self.loader), "processes": self.group.world_size}
 
+    def _source(self) -> dict[str, Any]:
+        """What random numbers and batches follow from."""
+        signature = self.loader.signature() if hasattr(self.loader, "signature") else {}
+        return {"seed": self.seed, **{f"the loader's {name}": value for name, value in signature.items()}}
 
-def _compare(path: Path, saved: dict[str, Any], now: dict[str, Any]) -> None:
-    # More epochs may be added where the learning rate does not depend on how many there are.
-    free = {"epochs", "patience"} if now["schedule"] == "constant" else {"patience"}
+
+def _compare(path: Path, saved: dict[str, Any], now: dict[str, Any], free: Collection[str] = ()) -> None:
     for name, value in now.items():
         if name not in free and saved.get(name) != value:
             raise CheckpointError(
