@@ -57,7 +57,8 @@ class MinibatchConfig(FitConfig):
         accumulate: batches a step: their gradients are added up as if they were one batch.
         autocast: compute in bfloat16 where torch's autocast does; weights and optimizer stay as they are.
         compile: ``True`` compiles the model with ``torch.compile`` for varying sizes; a name chooses the backend.
-        eval_every: measure in every so-many-th epoch and in the last; histories hold nan for the others.
+        eval_every: measure in every so-many-th epoch and in the last; histories hold nan for the others. ``patience``
+            counts all epochs since the best one, and ends the training only right after one that was measured.
 
     Example:
         >>> from lcat.train import MinibatchConfig
@@ -276,9 +277,11 @@ class _Run:
         return self._loss / max(self._count, 1.0)
 
     def stopped_early(self) -> bool:
-        """True after ``patience`` epochs without a better one."""
-        patience = self.config.patience
-        return patience is not None and self.best.epoch >= 0 and self.epoch - 1 - self.best.epoch >= patience
+        """True after a measured epoch that is ``patience`` epochs or more from the best one."""
+        patience, val = self.config.patience, self.history.val
+        if patience is None or not val or math.isnan(val[-1]):
+            return False
+        return self.epoch - 1 - self.best.epoch >= patience
 
     def steps(self) -> Iterable[None]:
         """Train on the rest of the epoch; yields after every step."""

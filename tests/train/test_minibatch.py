@@ -277,6 +277,15 @@ def test_patience_and_gaps_in_evaluation(data, tmp_path):
     assert (again.stopped, again.epochs) == ("patience", 6)
 
 
+def test_patience_below_the_gap_waits_for_a_measurement(data):
+    """Epochs that were not measured say nothing about the best one."""
+    seen = iter([0.5, 0.6, 0.6, 0.9])
+    model, _ = make(data)
+    config = MinibatchConfig(epochs=50, patience=2, eval_every=4)
+    result = fit_minibatch(model, loader_of(data, 96), lambda model: {"val": next(seen), "test": 0.0}, config)
+    assert (result.stopped, result.best_epoch, result.epochs) == ("patience", 7, 12)
+
+
 def test_holds_the_best_epoch(data):
     model, result = run(data, MinibatchConfig(epochs=12, lr=0.3, weight_decay=0.1, patience=None))
     assert result.best_epoch < 11
