@@ -153,9 +153,7 @@ def _run(
     results = run_seeds(
         dataset, settings, options.seeds, folder, group=processes, progress=not options.quiet,
     )  # fmt: skip
-    block = leaderboard_block(
-        dataset, settings, results, command=typed, device=processes.device, world_size=processes.world_size
-    )
+    block = leaderboard_block(dataset, settings, results, command=typed)
     if processes.is_main:
         text = block_text(block)
         print(text, end="")
