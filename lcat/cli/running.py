@@ -66,6 +66,7 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
 def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) -> None:
     """Print the cells of ``plan``, which of them are done in ``folder``, and how long the others may take."""
     from rich.console import Console
+    from rich.text import Text
 
     from lcat.data import DataError
     from lcat.study import EngineError, PlanError, StoreError
@@ -82,7 +83,7 @@ def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) 
     console = Console()
     console.print(shown.table())
     for cell in shown.cells[:_LISTED]:
-        console.print(f"{cell.key}  {cell}", highlight=False, soft_wrap=True)
+        console.print(Text(f"{cell.key}  {cell}"), soft_wrap=True)
     if len(shown.cells) > _LISTED:
         console.print(f"... and {len(shown.cells) - _LISTED} more")
     seconds = "unknown" if shown.seconds is None else f"about {duration(shown.seconds)}"
@@ -110,6 +111,7 @@ def _terminate_like_ctrl_c() -> Iterator[None]:
 
 def _print_results(results: list[CellResult], written: list[Path]) -> None:
     from rich.console import Console
+    from rich.text import Text
 
     from lcat.study import results_frame, summarise
     from lcat.study.console import dataset_table, failures_text, overview_table
@@ -130,4 +132,4 @@ def _print_results(results: list[CellResult], written: list[Path]) -> None:
     if errors:
         console.print(failures_text(errors))
     if written:
-        console.print(written_line(written, written[0].parent), soft_wrap=True, highlight=False)
+        console.print(Text(written_line(written, written[0].parent)), soft_wrap=True)
