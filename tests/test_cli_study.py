@@ -143,9 +143,30 @@ def test_a_dry_run_prints_cells_and_an_estimate_and_writes_nothing(call, tmp_pat
 def test_a_budget_says_how_to_go_on(call, tmp_path):
     code, _, err = call("study", "plan.toml", "--quiet", "--max-cells", 3)
     assert code == 0
-    assert err == "budget.cells = 3 (--max-cells) is used up: 1 cells are left; raise it and run again to go on\n"
+    assert err == "budget.cells = 3 (--max-cells) is used up: 1 cell is left; raise it and run again to go on\n"
     assert call("study", "plan.toml", "--quiet")[0] == 0
     assert len(Study.load(tmp_path / "plan-study").results()) == 4
+
+
+def test_scores_under_noise_never_stand_for_clean_ones(call, monkeypatch):
+    """Where all cells on the graph as it is failed, the table says so."""
+    run_module = sys.modules["lcat.study.run"]  # the package exports a function of the same name
+    real, calls = run_module.fit, []
+
+    def fit(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ArithmeticError("boom")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(run_module, "fit", fit)
+    monkeypatch.setattr(study_package, "write_study", lambda *_: [])
+    arguments = ["-d", "csbm:easy,n=60", "-l", "gcn", "--seeds", 1, "--epochs", 2, "--noise-edges", 0.5]
+    code, out, _ = call("study", *arguments, "--engine", "inline", "--quiet")
+    assert (code, len(calls)) == (1, 2)
+    [row] = [line for line in out.splitlines() if line.startswith("│ gcn")]
+    assert row.split("│")[2].strip() == "failed"
+    assert "ArithmeticError: boom" in out
 
 
 def test_names_and_paths_are_shown_as_they_are(call, tmp_path, monkeypatch):

@@ -59,7 +59,8 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
     if outcome is None:
         stop(f"interrupted: {len(results)} of {total} cells had finished; the same command goes on from there", 130)
     if outcome.reason == "budget":
-        print(f"{outcome.detail}: {outcome.left} cells are left; raise it and run again to go on", file=sys.stderr)
+        left = "1 cell is" if outcome.left == 1 else f"{outcome.left} cells are"
+        print(f"{outcome.detail}: {left} left; raise it and run again to go on", file=sys.stderr)
     sys.exit(1 if failed else 0)
 
 
@@ -120,7 +121,7 @@ def _print_results(results: list[CellResult], written: list[Path]) -> None:
     console = Console()
     # With several settings a layer, the tables show those that validate best, on the graphs as they are.
     frame = results_frame(results)
-    chosen = set(choose_models(without_noise(finished(frame)))["key"]) if len(frame) else set()
+    chosen = set(choose_models(finished(without_noise(frame)))["key"]) if len(frame) else set()
     shown = [result for result in results if result.cell.key in chosen or not result.ok]
     rows = summarise(shown)
     datasets = list(dict.fromkeys(row.dataset for row in rows))
