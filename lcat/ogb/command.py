@@ -114,7 +114,7 @@ def parser_of(dataset: str, command: str | None = None) -> argparse.ArgumentPars
 
 
 def parse_seeds(text: str) -> list[int]:
-    """``"0-9"``, ``"0,3,5"`` or a mix as a list of numbers without repetition.
+    """``"0-9"``, ``"0,3,5"`` or a mix as a list of numbers in ``0 .. 2^32 - 1`` without repetition.
 
     Raises:
         argparse.ArgumentTypeError: if it is none.
@@ -131,8 +131,10 @@ def parse_seeds(text: str) -> list[int]:
             seeds += range(int(low), int(high) + 1) if dash else [int(low)]
     except ValueError:
         seeds = []
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise argparse.ArgumentTypeError(f"seeds are whole numbers such as 0-9 or 0,3,5; got {text!r}")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
+        raise argparse.ArgumentTypeError(
+            f"seeds are whole numbers in 0 .. 2^32 - 1, each once, such as 0-9 or 0,3,5; got {text!r}"
+        )
     return seeds
 
 

@@ -68,6 +68,7 @@ def test_help(call):
         (["arxiv", "--layer", "gta"], ["--layer", "'gta'"]),
         (["mag", "--epochs", "0"], ["--epochs must be 1 or more; got 0"]),
         (["ogbn_arxiv", "--colour", "red"], ["--colour"]),
+        (["arxiv", "--seeds", "4294967296"], ["--seeds", "in 0 .. 2^32 - 1", "'4294967296'"]),
     ],
 )
 def test_bad_input_is_one_line(arguments, words, call):
