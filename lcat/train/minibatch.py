@@ -36,11 +36,7 @@ __all__ = ["MinibatchConfig", "fit_minibatch"]
 
 
 class EpochLoader(Protocol):
-    """What :func:`fit_minibatch` trains on: batches that follow from the epoch and their number.
-
-    A loader may also have ``signature()``: by name, as plain values, whatever else its batches follow from, the same in
-    all processes. A checkpoint then fits loaders of the same signature alone.
-    """
+    """What :func:`fit_minibatch` trains on: batches that follow from the epoch and their number."""
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -106,7 +102,8 @@ def fit_minibatch(
     Args:
         model: on the group's device.
         loader: a :class:`lcat.data.NodeBatchLoader`, or whatever has its ``epoch`` and length. For several processes
-            it is made with ``rank`` and ``world_size``.
+            it is made with ``rank`` and ``world_size``. Where it has a ``signature()`` (what its batches follow from,
+            by name), a checkpoint fits loaders of the same one alone.
         evaluate: called with the model in evaluation mode, without gradients, in the main process. Returns ``"val"``
             and ``"test"``, and may return ``"train"`` and ``"val_loss"``.
         config: the settings; ``MinibatchConfig()`` by default.
@@ -124,7 +121,8 @@ def fit_minibatch(
 
     Raises:
         NonFiniteLoss: the loss became nan or infinite; the model holds the best weights up to then.
-        CheckpointError: the checkpoint cannot be read or written, or is of another model or other settings.
+        CheckpointError: the checkpoint cannot be read or written, or is of another model, seed or loader, or
+            of other settings.
         KeyboardInterrupt: Ctrl-C passes through, after the best weights so far have been put back. The last checkpoint
             stays.
 
