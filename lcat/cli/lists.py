@@ -11,11 +11,12 @@ def print_datasets(root: Path | None) -> None:
     """Public data sets, and whether their files are under ``root``."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from lcat.data import dataset_table, default_root, missing_files
 
     folder = root or default_root()
-    table = Table(title=f"Public data sets (files looked for under {folder})", title_style="")
+    table = Table(title=Text(f"Public data sets (files looked for under {folder})"), title_style="")
     for column in ("name", "metric", "split", "preprocessing", "files"):
         table.add_column(column, overflow="fold")
     for row in dataset_table():

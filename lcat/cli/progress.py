@@ -17,12 +17,13 @@ def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
     """A bar while the block runs; the value is called with every :class:`lcat.study.Status`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
 
     from lcat.study.engines import Finished, Note
     from lcat.study.engines import Progress as Epoch
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -38,7 +39,7 @@ def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
             elif isinstance(status.event, Finished):
                 name = str(status.event.result.cell)
             elif isinstance(status.event, Note):
-                bar.console.print(f"lcat: {status.event.text}", highlight=False)
+                bar.console.print(Text(f"lcat: {status.event.text}"))
             left = "" if status.seconds_left is None else f"about {duration(status.seconds_left)} left"
             bar.update(task, completed=status.done, total=status.total, left=left)
             if name is not None:

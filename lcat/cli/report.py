@@ -24,6 +24,7 @@ def report(
 ) -> None:
     """Write the report, tables and figures of a study in DIR again, from its store alone."""
     from rich.console import Console
+    from rich.text import Text
 
     from lcat.study import OutputError, Store, StoreError, Study, write_study
 
@@ -38,7 +39,7 @@ def report(
         stop(str(error), 2)
     except OutputError as error:
         stop(f"--out: {error}", 2)
-    Console().print(written_line(written, out or folder), soft_wrap=True, highlight=False)
+    Console().print(Text(written_line(written, out or folder)), soft_wrap=True)
 
 
 def written_line(written: Sequence[Path], folder: Path) -> str:

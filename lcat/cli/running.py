@@ -59,13 +59,15 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
     if outcome is None:
         stop(f"interrupted: {len(results)} of {total} cells had finished; the same command goes on from there", 130)
     if outcome.reason == "budget":
-        print(f"{outcome.detail}: {outcome.left} cells are left; raise it and run again to go on", file=sys.stderr)
+        left = "1 cell is" if outcome.left == 1 else f"{outcome.left} cells are"
+        print(f"{outcome.detail}: {left} left; raise it and run again to go on", file=sys.stderr)
     sys.exit(1 if failed else 0)
 
 
 def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) -> None:
     """Print the cells of ``plan``, which of them are done in ``folder``, and how long the others may take."""
     from rich.console import Console
+    from rich.text import Text
 
     from lcat.data import DataError
     from lcat.study import EngineError, PlanError, StoreError
@@ -82,7 +84,7 @@ def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) 
     console = Console()
     console.print(shown.table())
     for cell in shown.cells[:_LISTED]:
-        console.print(f"{cell.key}  {cell}", highlight=False, soft_wrap=True)
+        console.print(Text(f"{cell.key}  {cell}"), soft_wrap=True)
     if len(shown.cells) > _LISTED:
         console.print(f"... and {len(shown.cells) - _LISTED} more")
     seconds = "unknown" if shown.seconds is None else f"about {duration(shown.seconds)}"
@@ -110,6 +112,7 @@ def _terminate_like_ctrl_c() -> Iterator[None]:
 
 def _print_results(results: list[CellResult], written: list[Path]) -> None:
     from rich.console import Console
+    from rich.text import Text
 
     from lcat.study import results_frame, summarise
     from lcat.study.console import dataset_table, failures_text, overview_table
@@ -118,7 +121,7 @@ def _print_results(results: list[CellResult], written: list[Path]) -> None:
     console = Console()
     # With several settings a layer, the tables show those that validate best, on the graphs as they are.
     frame = results_frame(results)
-    chosen = set(choose_models(without_noise(finished(frame)))["key"]) if len(frame) else set()
+    chosen = set(choose_models(finished(without_noise(frame)))["key"]) if len(frame) else set()
     shown = [result for result in results if result.cell.key in chosen or not result.ok]
     rows = summarise(shown)
     datasets = list(dict.fromkeys(row.dataset for row in rows))
@@ -130,4 +133,4 @@ def _print_results(results: list[CellResult], written: list[Path]) -> None:
     if errors:
         console.print(failures_text(errors))
     if written:
-        console.print(written_line(written, written[0].parent), soft_wrap=True, highlight=False)
+        console.print(Text(written_line(written, written[0].parent)), soft_wrap=True)

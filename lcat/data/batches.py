@@ -82,6 +82,16 @@ class SeedBatches(Sampler[SeedBatch]):
         whole, rest = divmod(self.count, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
+    def signature(self) -> dict[str, int | bool | str]:
+        """What the batches follow from, in plain values, the same in all processes; checkpoints keep it."""
+        return {
+            "count": self.count,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "seed": self.seed,
+        }
+
     def start_at(self, epoch: int, batch: int = 0) -> None:
         """What the next iteration runs over: an epoch, without its first ``batch`` batches."""
         self.check_place(epoch, batch)

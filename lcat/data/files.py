@@ -101,8 +101,12 @@ def from_data(data: Data, name: str = "own", metric: str = "accuracy") -> NodeDa
             f"{name}: train_mask, val_mask and test_mask come together or not at all; got only {', '.join(present)}"
         )
     train, val, test = masks.values()
+    try:
+        splits = splits_from_masks(train, val, test)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
     rule = "own masks" if train.dim() == 1 else f"own {train.size(1)} masks, seed s takes number s mod {train.size(1)}"
-    return NodeDataset(name, graph, splits_from_masks(train, val, test), metric, rule)
+    return NodeDataset(name, graph, splits, metric, rule)
 
 
 def _features(x: object) -> object:
@@ -142,8 +146,10 @@ def _read_npz(path: Path) -> Mapping[str, object]:
         raise DataError(f"{path} cannot be read as plain arrays ({_first_line(error)})") from error
 
 
-def _tensor(array: np.ndarray) -> Tensor | str:
-    return str(array) if array.dtype.kind in "US" else torch.from_numpy(np.ascontiguousarray(array))
+def _tensor(array: np.ndarray) -> Tensor | str | np.ndarray:
+    if array.dtype.kind in "US":  # one word may name the metric; of many, torch makes no tensor
+        return str(array) if array.ndim == 0 else array
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def _first_line(error: BaseException) -> str:

@@ -103,6 +103,15 @@ class NodeBatchLoader(NodeLoader):
         """One epoch, from its batch number ``batch`` on."""
         return one_epoch(self, self.batches, epoch, batch)
 
+    def signature(self) -> dict[str, int | bool | str]:
+        """What the batches follow from, in plain values, the same in all processes; checkpoints keep it."""
+        found: dict[str, int | bool | str] = {**self.batches.signature(), "sampler": type(self.node_sampler).__name__}
+        for name in ("num_neighbors", "replace", "disjoint"):
+            value = getattr(self.node_sampler, name, None)
+            if value is not None:
+                found[name] = str(value)
+        return found
+
     def collate_fn(self, index: Any) -> Any:
         """The sample of one batch."""
         if not isinstance(index, SeedBatch):

@@ -129,12 +129,16 @@ def splits_from_masks(train: Tensor, val: Tensor, test: Tensor) -> Callable[[int
         ([True, False, False], [False, False, True])
     """
     masks = {"train": train, "val": val, "test": test}
-    shapes = ", ".join(f"{name} {list(mask.shape)}" for name, mask in masks.items())
     for name, mask in masks.items():
+        if not isinstance(mask, Tensor):
+            raise DataError(
+                f"the {name} mask must be a boolean tensor; got {type(mask).__name__}: convert it with torch.as_tensor"
+            )
         if mask.dtype != torch.bool or mask.dim() not in (1, 2):
             raise DataError(f"the {name} mask must be boolean, [N] or [N, S]; got {mask.dtype}, {list(mask.shape)}")
     columns = {mask.size(1) for mask in masks.values() if mask.dim() == 2}
     if len({mask.size(0) for mask in masks.values()}) > 1 or len(columns) > 1 or 0 in columns:
+        shapes = ", ".join(f"{name} {list(mask.shape)}" for name, mask in masks.items())
         raise DataError(f"the masks must agree on the number of nodes and of splits; got {shapes}")
     count = columns.pop() if columns else 1
     wide = {name: mask if mask.dim() == 2 else mask.view(-1, 1).expand(-1, count) for name, mask in masks.items()}
@@ -149,7 +153,8 @@ def _mask_rule(train: Tensor, val: Tensor, test: Tensor, seed: int) -> Split:
 def _check_graph(name: str, data: Data) -> None:
     for key in ("x", "edge_index", "y"):
         if not isinstance(data.get(key), Tensor):
-            raise DataError(f"{name}: data.{key} must be a tensor; got {type(data.get(key)).__name__}")
+            hint = "; encode labels that are words as numbers 0 .. C - 1" if key == "y" else ""
+            raise DataError(f"{name}: data.{key} must be a tensor; got {type(data.get(key)).__name__}{hint}")
     x, edge_index, y = data.x, data.edge_index, data.y
     if x.layout != torch.strided:
         raise DataError(f"{name}: x must be a dense tensor; got {x.layout}: convert it with .to_dense()")

@@ -70,7 +70,7 @@ class TorchNeighborSampler(BaseSampler):
         disjoint: bool = False,
     ) -> None:
         self._graphs, self._num_nodes = _read_graphs(data)
-        self.num_neighbors = num_neighbors
+        self.num_neighbors = num_neighbors if isinstance(num_neighbors, Mapping) else list(num_neighbors)
         self._fanouts = _read_fanouts(num_neighbors, list(self._graphs))
         self.num_hops = len(next(iter(self._fanouts.values())))
         self.replace = replace

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 from torch_geometric.data import Data
 from torch_geometric.loader import ClusterData
 
@@ -67,6 +67,10 @@ class SubgraphLoader(DataLoader):
         """One epoch, from its batch number ``batch`` on."""
         return one_epoch(self, self.batches, epoch, batch)
 
+    def signature(self) -> dict[str, int | bool | str]:
+        """What the batches follow from, in plain values, the same in all processes; checkpoints keep it."""
+        return {**self.batches.signature(), "nodes": self._graph.num_targets}
+
     def _collate(self, batch: SeedBatch) -> Any:
         subgraph = self.cut(torch.unique(self.choose(batch)))
         return subgraph if self.transform is None else self.transform(subgraph)
@@ -113,6 +117,13 @@ class _Batches:
 
 class _WalkBatches(SeedBatches):
     """A number of steps an epoch, each with a seed of its own; nothing is dealt out."""
+
+    def __init__(self, num_steps: int, roots: int, walk_length: int, *, seed: int, rank: int, world_size: int) -> None:
+        super().__init__(num_steps, 1, seed=seed, rank=rank, world_size=world_size)
+        self.roots, self.walk_length = roots, walk_length
+
+    def signature(self) -> dict[str, int | bool | str]:
+        return {**super().signature(), "batch_size": self.roots, "walk_length": self.walk_length}
 
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[SeedBatch]:
         for number in range(batch, len(self)):
@@ -192,7 +203,7 @@ def random_walk_loader(
         if value < least:
             raise ValueError(f"{name} must be {least} or more; got {value}")
     share = batch_size // world_size + (rank < batch_size % world_size)
-    batches = _WalkBatches(num_steps, 1, seed=seed, rank=rank, world_size=world_size)
+    batches = _WalkBatches(num_steps, batch_size, walk_length, seed=seed, rank=rank, world_size=world_size)
     return SubgraphLoader(data, _Walks(data, share, walk_length), batches, transform, **kwargs)
 
 
@@ -325,6 +336,17 @@ class SeededLoader:
 
     def __len__(self) -> int:
         return len(self.loader)
+
+    def signature(self) -> dict[str, int | bool | str]:
+        """What is known of what the batches follow from, in plain values; checkpoints keep it."""
+        found: dict[str, int | bool | str] = {"loader": type(self.loader).__name__, "seed": self.seed}
+        if isinstance(self.loader, DataLoader):
+            found["shuffle"] = isinstance(self.loader.sampler, RandomSampler)
+        for name in ("batch_size", "drop_last", "num_parts", "num_steps", "walk_length"):
+            value = getattr(self.loader, name, None)
+            if isinstance(value, (bool, int)):
+                found[name] = value
+        return found
 
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[Any]:
         """One epoch, from its batch number ``batch`` on."""

@@ -88,6 +88,10 @@ class Batches:
         """Number of steps of an epoch."""
         return 1 if self.loader is None else len(self.loader)
 
+    def signature(self) -> dict[str, int | bool | str]:
+        """What the batches follow from, beside the settings; checkpoints keep it."""
+        return {"seed": self.seed} if self.loader is None else self.loader.signature()
+
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from number ``batch`` on."""
         if self.loader is None:

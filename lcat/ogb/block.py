@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-import torch
-
 from lcat.data import OGBDataset
 from lcat.ogb.settings import Settings
-from lcat.ogb.surroundings import hardware, versions
 from lcat.ogb.training import SeedResult
 
 __all__ = ["banner", "block_text", "leaderboard_block"]
@@ -26,21 +23,17 @@ def leaderboard_block(
     results: Sequence[SeedResult],
     *,
     command: str,
-    device: torch.device,
-    world_size: int = 1,
 ) -> dict[str, Any]:
     """What OGB's rules want to know of a result, as plain values.
 
     Mean and *unbiased* standard deviation over seeds of OGB's metric on the test nodes, the validation metric of the
-    same models, number of parameters, hardware, versions and the exact command.
+    same models, number of parameters, hardware and versions of the training, and the exact command.
 
     Args:
         dataset: what was trained on.
         settings: how.
         results: one a seed.
         command: what was typed.
-        device: where it ran.
-        world_size: number of processes.
 
     Returns:
         Plain values; ``not_a_submission`` lists what the rules of the leaderboard still want.
@@ -59,8 +52,8 @@ def leaderboard_block(
         "external_data": "none",
         "labels_as_input": settings.labels,
         "command": command,
-        "hardware": hardware(device, world_size),
-        "versions": versions(),
+        "hardware": "; ".join(_hardware(results)),
+        "versions": results[0].versions,
         "date": date.today().isoformat(),
         "not_a_submission": _shortcomings(dataset, settings, results),
         "settings": settings.to_dict(),
@@ -104,6 +97,20 @@ def _score(values: dict[str, float | None]) -> str:
     return f"{values['mean']:.4f}" + (f" ± {values['std']:.4f}" if values["std"] is not None else " (one seed)")
 
 
+def _hardware(results: Sequence[SeedResult]) -> list[str]:
+    """What the seeds were trained on, with their numbers where that is not the same for all."""
+    seeds: dict[str, list[int]] = {}
+    for result in results:
+        seeds.setdefault(result.hardware or "not recorded", []).append(result.seed)
+    if len(seeds) == 1:
+        return list(seeds)
+    return [f"{machine} ({_named(numbers)})" for machine, numbers in seeds.items()]
+
+
+def _named(seeds: list[int]) -> str:
+    return "seed" + "s" * (len(seeds) > 1) + f" {', '.join(map(str, seeds))}"
+
+
 def _shortcomings(dataset: OGBDataset, settings: Settings, results: Sequence[SeedResult]) -> list[str]:
     seeds = [result.seed for result in results]
     wanted = 3 if dataset.name == "ogbn-papers100M" else 10
@@ -116,6 +123,11 @@ def _shortcomings(dataset: OGBDataset, settings: Settings, results: Sequence[See
         found.append(f"the seeds 0 .. {wanted - 1} are wanted, or ones that were not fixed")
     if any(result.versions != results[0].versions for result in results):
         found.append("seeds were run with different versions")
+    if len({result.hardware for result in results if result.hardware}) > 1:
+        found.append("seeds were run on different hardware")
+    unknown = [result.seed for result in results if not result.hardware]
+    if unknown:
+        found.append(f"the hardware of {_named(unknown)} is not recorded")
     if settings.noise:
         found.append(f"the graph has {settings.noise:.0%} noise")
     return found

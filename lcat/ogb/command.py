@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import math
 import os
+import re
 import shlex
 import sys
 import types
@@ -54,16 +57,16 @@ def main(dataset: str, arguments: Sequence[str] | None = None, command: str | No
     try:
         with contextlib.ExitStack() as stack:
             try:
-                processes = stack.enter_context(joined(options.device))
+                processes = stack.enter_context(joined(options.device, timeout_seconds=options.timeout))
             except (ValueError, RuntimeError, AssertionError) as error:
                 parser.error(f"--device: {' '.join(str(error).split())}")
             return _run(dataset, settings, options, processes, typed)
     except (DataError, FolderError, CheckpointError, NonFiniteLoss) as error:
         _stop(parser.prog, str(error), 1)
     except RuntimeError as error:
-        if not str(error).startswith("process 0 failed"):
+        if not re.match(r"process \d+ failed: ", str(error)):
             raise
-        sys.exit(1)  # the first process has said why
+        sys.exit(1)  # that process has said why
     except KeyboardInterrupt:
         _stop(parser.prog, "interrupted; the same command goes on from the last checkpoint", 130)
 
@@ -94,6 +97,13 @@ def parser_of(dataset: str, command: str | None = None) -> argparse.ArgumentPars
     general.add_argument("--seeds", type=parse_seeds, default="0-9", metavar="LIST", help="such as 0-9 or 0,3,5")
     general.add_argument("--out", type=Path, default=None, metavar="DIR", help="results (default: lcat-ogb/NAME-LAYER)")
     general.add_argument("--device", default=None, help="cpu, cuda, cuda:1; a GPU if there is one")
+    general.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=14_400,
+        metavar="SECONDS",
+        help="how long processes wait for each other, such as for the first to download and to measure the whole graph",
+    )
     general.add_argument("--quiet", action="store_true", help="no progress on standard error")
     group = parser.add_argument_group("settings")
     defaults = Settings(dataset=dataset, **PROTOCOLS[dataset])
@@ -114,7 +124,7 @@ def parser_of(dataset: str, command: str | None = None) -> argparse.ArgumentPars
 
 
 def parse_seeds(text: str) -> list[int]:
-    """``"0-9"``, ``"0,3,5"`` or a mix as a list of numbers without repetition.
+    """``"0-9"``, ``"0,3,5"`` or a mix as a list of numbers in ``0 .. 2^32 - 1`` without repetition.
 
     Raises:
         argparse.ArgumentTypeError: if it is none.
@@ -131,9 +141,21 @@ def parse_seeds(text: str) -> list[int]:
             seeds += range(int(low), int(high) + 1) if dash else [int(low)]
     except ValueError:
         seeds = []
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise argparse.ArgumentTypeError(f"seeds are whole numbers such as 0-9 or 0,3,5; got {text!r}")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
+        raise argparse.ArgumentTypeError(
+            f"seeds are whole numbers in 0 .. 2^32 - 1, each once, such as 0-9 or 0,3,5; got {text!r}"
+        )
     return seeds
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"a time must be a positive number of seconds; got {text!r}")
+    return seconds
 
 
 def _value_type(hint: Any) -> Any:
@@ -153,9 +175,7 @@ def _run(
     results = run_seeds(
         dataset, settings, options.seeds, folder, group=processes, progress=not options.quiet,
     )  # fmt: skip
-    block = leaderboard_block(
-        dataset, settings, results, command=typed, device=processes.device, world_size=processes.world_size
-    )
+    block = leaderboard_block(dataset, settings, results, command=typed)
     if processes.is_main:
         text = block_text(block)
         print(text, end="")
@@ -166,7 +186,7 @@ def _run(
 
 
 def _load(name: str, options: argparse.Namespace, processes: Processes) -> OGBDataset:
-    """The first process downloads and processes; the others read what it has left."""
+    """The first process downloads and processes, then the first of every machine; the others read what these left."""
     root = options.data / "stand-ins" if options.stand_in else options.data
     progress = processes.is_main and not options.quiet
 
@@ -179,8 +199,15 @@ def _load(name: str, options: argparse.Namespace, processes: Processes) -> OGBDa
         return load_ogb(name, root, download=not (options.no_download or options.stand_in), progress=progress)
 
     made: list[OGBDataset] = []
-    processes.on_main(lambda: made.append(load()))
-    return made[0] if made else load()
+
+    def load_if(turn: bool) -> None:
+        if turn and not made:
+            made.append(load())
+
+    # Machines may share the folder: the first processes of the others come when the very first is done.
+    for turn in (processes.is_main, os.environ.get("LOCAL_RANK", "0") == "0", True):
+        processes.all_or_none(functools.partial(load_if, turn))
+    return made[0]
 
 
 def _started(command: str | None) -> list[str]:

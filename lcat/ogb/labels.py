@@ -47,10 +47,10 @@ def shown_labels(train: Tensor, rate: float, generator: torch.Generator) -> Tens
         generator: the source of randomness.
 
     Returns:
-        bool ``[N]``, a subset of ``train``. At least one training node is left to learn from.
+        bool ``[N]``, a subset of ``train``. At least one training node is left to learn from, if there is any.
     """
     shown = train & (torch.rand(train.shape, generator=generator).to(train.device) < rate)
-    if bool((shown == train).all()):
+    if bool((shown == train).all()):  # also where a walk has met no training node
         shown = shown.clone()
-        shown[train.nonzero()[0]] = False
+        shown[train.nonzero()[:1]] = False
     return shown

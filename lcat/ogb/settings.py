@@ -64,7 +64,7 @@ class Settings:
     clip_norm: float | None = _option(None, "largest norm of the gradient")
     epochs: int = _option(100, "epochs")
     eval_every: int = _option(1, "epochs from one evaluation to the next")
-    patience: int | None = _option(None, "stop after this many epochs without a better validation")
+    patience: int | None = _option(None, "stop when an evaluation comes this many epochs or more after the best")
     batching: str = _option("full", "what a step sees: the graph, sampled neighbourhoods, or random walks",
                             ("full", "neighbor", "walk"))  # fmt: skip
     batch_size: int = _option(1024, "training nodes of a step (neighbor), or roots (walk)")

@@ -19,7 +19,7 @@ from lcat.ogb.batches import Batch, Batches
 from lcat.ogb.labels import label_features
 from lcat.ogb.model import NodeModel
 from lcat.ogb.settings import Settings
-from lcat.ogb.surroundings import versions
+from lcat.ogb.surroundings import hardware, versions
 from lcat.train import FitResult, History, NonFiniteLoss, seed_everything
 from lcat.train.distributed import Processes
 from lcat.train.inference import layerwise_inference
@@ -42,6 +42,7 @@ class SeedResult:
         lambdas: ``[lambda1, lambda2]`` of each layer that has them, at the best epoch.
         curve: for each epoch that was measured its number, the training loss and the three metrics.
         versions: of the packages that it was run with.
+        hardware: that it was trained on, at its end if it was resumed; empty in files of before this was kept.
     """
 
     seed: int
@@ -55,6 +56,7 @@ class SeedResult:
     lambdas: dict[str, list[float]] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    hardware: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has no ``nan``: ``None`` for what is no finite number."""
@@ -106,7 +108,7 @@ def train_seed(
         checkpoint=checkpoint,
         on_epoch=on_epoch,
     )
-    return _seed_result(seed, model, result), model
+    return _seed_result(seed, model, result, hardware(group.device, group.world_size)), model
 
 
 def build_node_model(settings: Settings, graph: Data, num_outputs: int) -> NodeModel:
@@ -184,7 +186,7 @@ def _config(settings: Settings) -> MinibatchConfig:
     return MinibatchConfig(autocast=settings.precision == "bf16", **{name: getattr(settings, name) for name in same})
 
 
-def _seed_result(seed: int, model: nn.Module, result: FitResult) -> SeedResult:
+def _seed_result(seed: int, model: nn.Module, result: FitResult, machine: str) -> SeedResult:
     history = result.history
     rows = zip(history.loss, history.train, history.val, history.test, strict=True)
     return SeedResult(
@@ -203,6 +205,7 @@ def _seed_result(seed: int, model: nn.Module, result: FitResult) -> SeedResult:
             if not math.isnan(valid)
         ],
         versions=versions(),
+        hardware=machine,
     )
 
 

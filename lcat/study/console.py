@@ -1,4 +1,7 @@
-"""Tables of a study for the terminal, with rich."""
+"""Tables of a study for the terminal, with rich.
+
+Names of a user's files come as ``Text``: rich takes brackets and colons in a ``str`` for markup and emoji.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def overview_table(rows: Sequence[SummaryRow]) -> Table:
     table.add_column("layer")
     for dataset in datasets:
         metric = next(row.metric for row in rows if row.dataset == dataset)
-        table.add_column(f"{_short(dataset)}\n{metric}", justify="right", overflow="fold")
+        table.add_column(Text(f"{_short(dataset)}\n{metric}"), justify="right", overflow="fold")
     for layer in dict.fromkeys(row.layer for row in rows):
         cells = []
         for dataset in datasets:
@@ -39,7 +42,7 @@ def dataset_table(dataset: str, rows: Sequence[SummaryRow]) -> Table:
     rows = [row for row in rows if row.dataset == dataset]
     depth = max((len(row.lambdas) for row in rows), default=0)
     split = next((row.split_rule for row in rows if row.split_rule), "")
-    title = f"{dataset}   ({split})" if split else dataset
+    title = Text(f"{dataset}   ({split})" if split else dataset)
     table = Table(title=title, title_style="", title_justify="left")
     table.add_column("layer")
     table.add_column(f"test {rows[0].metric} %", justify="right", no_wrap=True)

@@ -70,7 +70,7 @@ def _accuracy_panel(axes: Axes, dataset: str, rows: Sequence[SummaryRow], layers
         texts.append(number)
         if row.best:
             axes.axhspan(position - 0.42, position + 0.42, color=_colour(layer), alpha=0.12, linewidth=0)
-    axes.set_title(dataset, fontsize=11)
+    axes.set_title(dataset, fontsize=11, parse_math=False)  # a file's name may hold dollars
     axes.set_xlabel(_METRIC_LABELS[rows[0].metric])
     axes.set_yticks(range(len(layers)), layers)
     axes.set_ylim(len(layers) - 0.4, -0.6)
@@ -122,7 +122,7 @@ def lambda_figure(results: Sequence[CellResult]) -> bytes | None:
             if runs is None:
                 axes.set_visible(False)
                 continue
-            axes.set_title(f"{dataset}\n{layer}", fontsize=10)
+            axes.set_title(f"{dataset}\n{layer}", fontsize=10, parse_math=False)
             depth = max(depth, _lambda_panel(axes, runs))
             axes.set_xlabel("λ1")
             axes.set_ylabel("λ2")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from lcat.study.cell import Cell
 from lcat.study.engines import Setup
@@ -49,7 +50,7 @@ class Preview:
             table.add_column(name, justify="left" if name in ("data set", "layer") else "right")
         for dataset, layer, settings, cells, done, seconds in self.kinds:
             estimate = "?" if seconds is None else f"{seconds:.1f}"
-            table.add_row(dataset, layer, str(settings), str(cells), str(done), estimate)
+            table.add_row(Text(dataset), layer, str(settings), str(cells), str(done), estimate)
         return table
 
 

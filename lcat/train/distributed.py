@@ -77,6 +77,24 @@ class Processes:
         dist.all_gather_object(values, value)
         return values
 
+    def all_or_none(self, function: Callable[[], object]) -> None:
+        """Call ``function`` in every process and wait for all; where it fails in one, all fail.
+
+        Raises:
+            RuntimeError: in the other processes, if it raised in one.
+        """
+        error = None
+        try:
+            function()
+        except Exception as caught:
+            error = caught
+        messages = self.gather(None if error is None else str(error))
+        if error is not None:
+            raise error
+        for rank, message in enumerate(messages):
+            if message is not None:
+                raise RuntimeError(f"process {rank} failed: {message}")
+
     def on_main(self, function: Callable[[], _T]) -> _T:
         """``function()`` of the main process, in all processes; where it fails, all fail.
 

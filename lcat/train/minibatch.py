@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,7 +53,8 @@ class MinibatchConfig(FitConfig):
         accumulate: batches a step: their gradients are added up as if they were one batch.
         autocast: compute in bfloat16 where torch's autocast does; weights and optimizer stay as they are.
         compile: ``True`` compiles the model with ``torch.compile`` for varying sizes; a name chooses the backend.
-        eval_every: measure in every so-many-th epoch and in the last; histories hold nan for the others.
+        eval_every: measure in every so-many-th epoch and in the last; histories hold nan for the others. ``patience``
+            counts all epochs since the best one, and ends the training only right after one that was measured.
 
     Example:
         >>> from lcat.train import MinibatchConfig
@@ -101,7 +102,8 @@ def fit_minibatch(
     Args:
         model: on the group's device.
         loader: a :class:`lcat.data.NodeBatchLoader`, or whatever has its ``epoch`` and length. For several processes
-            it is made with ``rank`` and ``world_size``.
+            it is made with ``rank`` and ``world_size``. Where it has a ``signature()`` (what its batches follow from,
+            by name), a checkpoint fits loaders of the same one alone.
         evaluate: called with the model in evaluation mode, without gradients, in the main process. Returns ``"val"``
             and ``"test"``, and may return ``"train"`` and ``"val_loss"``.
         config: the settings; ``MinibatchConfig()`` by default.
@@ -119,7 +121,8 @@ def fit_minibatch(
 
     Raises:
         NonFiniteLoss: the loss became nan or infinite; the model holds the best weights up to then.
-        CheckpointError: the checkpoint cannot be read or written, or is of another model or other settings.
+        CheckpointError: the checkpoint cannot be read or written, or is of another model, seed or loader, or
+            of other settings.
         KeyboardInterrupt: Ctrl-C passes through, after the best weights so far have been put back. The last checkpoint
             stays.
 
@@ -139,7 +142,7 @@ def fit_minibatch(
     group = group or Processes()
     if seed is not None:
         seed_everything(seed if group.is_main else mixed(seed, "process", group.rank) % 2**32)
-    run = _Run(model, loader, config, objective or NodeObjective(), group)
+    run = _Run(model, loader, config, objective or NodeObjective(), group, seed)
     if checkpoint is not None:
         run.resume(Path(checkpoint))
         run.checkpoint = Path(checkpoint)
@@ -239,10 +242,12 @@ class _Run:
         config: MinibatchConfig,
         objective: Callable[[Any, Any], tuple[Tensor, int]],
         group: Processes,
+        seed: int | None,
     ) -> None:
         if len(loader) == 0:
             raise ValueError("the loader has no batch: give it seed nodes, or leave out drop_last")
         self.model, self.loader, self.config, self.objective, self.group = model, loader, config, objective, group
+        self.seed = seed
         # Wrapping makes the weights of all processes equal, so it comes before the optimizer looks at them.
         self.wrapped = group.wrap(model)
         self.called: Callable[..., Any] = self.wrapped
@@ -270,9 +275,11 @@ class _Run:
         return self._loss / max(self._count, 1.0)
 
     def stopped_early(self) -> bool:
-        """True after ``patience`` epochs without a better one."""
-        patience = self.config.patience
-        return patience is not None and self.best.epoch >= 0 and self.epoch - 1 - self.best.epoch >= patience
+        """True after a measured epoch that is ``patience`` epochs or more from the best one."""
+        patience, val = self.config.patience, self.history.val
+        if patience is None or not val or math.isnan(val[-1]):
+            return False
+        return self.epoch - 1 - self.best.epoch >= patience
 
     def steps(self) -> Iterable[None]:
         """Train on the rest of the epoch; yields after every step."""
@@ -335,6 +342,7 @@ class _Run:
         generators = self.group.gather(random_state())
         state = {
             "settings": self._settings(),
+            "source": self._source(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -351,7 +359,11 @@ class _Run:
         state = self.group.on_main(lambda: load_checkpoint(path) if path.exists() else None)
         if state is None:
             return
-        _compare(path, state["settings"], self._settings())
+        # More epochs may be added where the learning rate does not depend on how many there are.
+        free = {"epochs", "patience"} if self.config.schedule == "constant" else {"patience"}
+        _compare(path, state["settings"], self._settings(), free)
+        source = self._source()
+        _compare(path, state.get("source", source), source)  # the first checkpoints did not keep it
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -371,10 +383,13 @@ class _Run:
         settings = {name: value if _is_plain(value) else repr(value) for name, value in asdict(self.config).items()}
         return {**settings, "batches an epoch": len(self.loader), "processes": self.group.world_size}
 
+    def _source(self) -> dict[str, Any]:
+        """What random numbers and batches follow from."""
+        signature = self.loader.signature() if hasattr(self.loader, "signature") else {}
+        return {"seed": self.seed, **{f"the loader's {name}": value for name, value in signature.items()}}
 
-def _compare(path: Path, saved: dict[str, Any], now: dict[str, Any]) -> None:
-    # More epochs may be added where the learning rate does not depend on how many there are.
-    free = {"epochs", "patience"} if now["schedule"] == "constant" else {"patience"}
+
+def _compare(path: Path, saved: dict[str, Any], now: dict[str, Any], free: Collection[str] = ()) -> None:
     for name, value in now.items():
         if name not in free and saved.get(name) != value:
             raise CheckpointError(

@@ -74,7 +74,9 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
         ({"edge_index": torch.zeros(5, 2).long()}, "edge_index must be integers \\[2, edges\\]"),
         ({"edge_index": torch.tensor([[0], [60]])}, "0 .. 59; got 0 .. 60"),
         ({"val_mask": None}, "together or not at all; got only train, test"),
-        ({"train_mask": torch.ones(59).bool()}, "agree"),
+        ({"train_mask": torch.ones(59).bool()}, "mine: the masks must agree"),
+        ({"val_mask": [True] * 60}, r"mine: the val mask must be a boolean tensor; got list.*torch\.as_tensor"),
+        ({"y": ["cat", "dog"] * 30}, r"data\.y must be a tensor; got list; encode labels that are words as numbers"),
     ],
 )
 def test_unusable_data_is_named(graph, change, match):
@@ -91,6 +93,15 @@ def test_types_of_numpy_and_of_ogb_are_converted(graph, tmp_path):
         assert (data.x.dtype, data.y.dtype, list(data.y.shape)) == (torch.float32, torch.int64, [60])
         assert np.array_equal(data.x.numpy(), x.astype(np.float32))
     assert torch.equal(data.y, graph.y)
+
+
+def test_labels_that_are_words_in_npz(graph, tmp_path):
+    words = np.array(["cat", "dog"] * 30)
+    np.savez(tmp_path / "mine.npz", x=graph.x.numpy(), edge_index=graph.edge_index.numpy(), y=words)
+    with pytest.raises(DataError, match=r"mine: data\.y must be a tensor; got ndarray; encode labels that are words"):
+        load_file(tmp_path / "mine.npz")
+    np.savez(tmp_path / "mine.npz", x=graph.x.numpy(), edge_index=graph.edge_index.numpy(), y=graph.y, words=words)
+    assert load_file(tmp_path / "mine.npz").num_classes == 2
 
 
 def test_masks_that_overlap_or_select_nothing_are_data_errors(graph):

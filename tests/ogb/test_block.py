@@ -17,14 +17,18 @@ from lcat.ogb import SeedResult, block_text, default_settings, leaderboard_block
 from lcat.ogb.run import write_json
 
 
-def block_of(tests=(0.70, 0.72, 0.71), seeds=None, name="ogbn-arxiv", generated=None, **changes):
+def block_of(tests=(0.70, 0.72, 0.71), seeds=None, name="ogbn-arxiv", generated=None, hardware=None, **changes):
     seeds = range(len(tests)) if seeds is None else seeds
     results = [
-        SeedResult(seed, 0.9, test + 0.01, test, 3, 5, 1.0, 1234567) for seed, test in zip(seeds, tests, strict=True)
-    ]
+        SeedResult(
+            seed, 0.9, test + 0.01, test, 3, 5, 1.0, 1234567, versions={"ogb": "1.3.6", "torch": "2.9"},
+            hardware=machine,
+        )
+        for seed, test, machine in zip(seeds, tests, hardware or ["a CPU"] * len(tests), strict=True)
+    ]  # fmt: skip
     dataset = OGBDataset(name, None, {}, 40, 1, "acc", None, generated)
     settings = default_settings(name, **changes)
-    return leaderboard_block(dataset, settings, results, command="python x.py --layer gat", device=torch.device("cpu"))
+    return leaderboard_block(dataset, settings, results, command="python x.py --layer gat")
 
 
 def test_mean_and_unbiased_deviation():
@@ -57,7 +61,14 @@ def test_text_has_all_that_the_rules_want():
     assert re.search(r"validation acc +0\.7200 ± 0\.0100\n", text)
     assert re.search(r"parameters +1,234,567\n", text)
     assert re.search(r"command +python x\.py --layer gat\n", text)
-    for word in ("ogb 1.", "torch 2.", "hardware", "external data     none", "labels as input   no", "0, 1, 2"):
+    for word in (
+        "ogb 1.",
+        "torch 2.",
+        "hardware          a CPU\n",
+        "external data     none",
+        "labels as input   no",
+        "0, 1, 2",
+    ):
         assert word in text
     assert "GENERATED" not in text
 
@@ -86,13 +97,32 @@ def test_what_the_rules_still_want(arguments, reasons):
 
 
 def test_seeds_of_several_versions_are_told():
-    results = [SeedResult(seed, 0.9, 0.7, 0.7, 3, 5, 1.0, 10, versions={"lcat": str(seed // 5)}) for seed in range(10)]
+    results = [
+        SeedResult(seed, 0.9, 0.7, 0.7, 3, 5, 1.0, 10, versions={"lcat": str(seed // 5)}, hardware="a CPU")
+        for seed in range(10)
+    ]
     dataset = OGBDataset("ogbn-arxiv", None, {}, 40, 1, "acc", None)
-    block = leaderboard_block(
-        dataset, default_settings("ogbn-arxiv"), results, command="x", device=torch.device("cpu"), world_size=2
-    )
+    block = leaderboard_block(dataset, default_settings("ogbn-arxiv"), results, command="x")
     assert block["not_a_submission"] == ["seeds were run with different versions"]
-    assert block["hardware"].endswith("2 processes")
+
+
+def test_the_hardware_is_that_of_the_training():
+    block = block_of(tests=[0.7] * 10, hardware=["a CPU, 2 processes"] * 10)
+    assert (block["hardware"], block["not_a_submission"]) == ("a CPU, 2 processes", [])
+    block = block_of(tests=[0.7] * 10, hardware=["a GPU"] * 4 + ["a CPU"] * 5 + [""])
+    assert block["hardware"] == "a GPU (seeds 0, 1, 2, 3); a CPU (seeds 4, 5, 6, 7, 8); not recorded (seed 9)"
+    assert block["not_a_submission"] == [
+        "seeds were run on different hardware",
+        "the hardware of seed 9 is not recorded",
+    ]
+    block = block_of(tests=[0.7] * 10, hardware=[""] * 10)
+    assert block["hardware"] == "not recorded"
+
+
+def test_results_of_before_hardware_was_kept_are_read():
+    values = SeedResult(3, 0.9, 0.5, 0.25, 1, 1, 1.0, 10).to_dict()
+    del values["hardware"]
+    assert SeedResult.from_dict(values).hardware == ""
 
 
 def test_one_seed_has_no_deviation():

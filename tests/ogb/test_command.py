@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import re
@@ -16,8 +17,9 @@ pytest.importorskip("ogb")
 pytest.importorskip("typer")
 
 from lcat import cli
-from lcat.ogb import Settings, default_settings
+from lcat.ogb import Settings, command, default_settings
 from lcat.ogb.command import parse_seeds, parser_of
+from lcat.train import Processes
 from tests.data.ogb_support import shut_off
 
 SETTINGS = {spec.name for spec in dataclasses.fields(Settings)} - {"dataset"}
@@ -68,6 +70,8 @@ def test_help(call):
         (["arxiv", "--layer", "gta"], ["--layer", "'gta'"]),
         (["mag", "--epochs", "0"], ["--epochs must be 1 or more; got 0"]),
         (["ogbn_arxiv", "--colour", "red"], ["--colour"]),
+        (["arxiv", "--timeout", "0"], ["--timeout", "positive number of seconds; got '0'"]),
+        (["arxiv", "--seeds", "4294967296"], ["--seeds", "in 0 .. 2^32 - 1", "'4294967296'"]),
     ],
 )
 def test_bad_input_is_one_line(arguments, words, call):
@@ -84,6 +88,32 @@ def test_a_folder_that_cannot_hold_a_stand_in_is_one_line(call, tmp_path):
     assert (code, out) == (1, "")
     [line] = err.splitlines()
     assert "--data: cannot write a stand-in to" in line
+
+
+@pytest.mark.parametrize(("rank", "local", "turn"), [(0, 0, 0), (1, 1, 2), (2, 0, 1), (3, 1, 2)])
+def test_the_first_process_of_a_machine_loads_before_the_others(rank, local, turn, monkeypatch, tmp_path):
+    """Of two machines with two processes each, which need not share a disk."""
+    events = []
+
+    class Watched(Processes):
+        def gather(self, value):
+            events.append("wait")
+            return [value] * 4
+
+    monkeypatch.setenv("LOCAL_RANK", str(local))
+    monkeypatch.setattr(command, "load_ogb", lambda *arguments, **options: events.append("load") or "the data")
+    options = argparse.Namespace(data=tmp_path, stand_in=False, no_download=True, quiet=True)
+    assert command._load("ogbn-arxiv", options, Watched(rank, 4)) == "the data"
+    assert events == ["wait"] * turn + ["load"] + ["wait"] * (3 - turn)
+
+
+def test_the_timeout_reaches_the_group(call, monkeypatch):
+    def joined(device, timeout_seconds):
+        raise ValueError(f"{device}, {timeout_seconds:g} seconds")
+
+    monkeypatch.setattr(command, "joined", joined)
+    assert "cpu, 90 seconds" in call("ogb", "arxiv", "--device", "cpu", "--timeout", "90")[2]
+    assert parser_of("ogbn-arxiv").parse_args([]).timeout > 2 * 3600
 
 
 def test_help_stays_light():

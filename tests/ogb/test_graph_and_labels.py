@@ -12,6 +12,7 @@ from lcat.data import load_ogb, write_standin
 from lcat.ogb import default_settings, node_graph
 from lcat.ogb.batches import Batches
 from lcat.ogb.labels import label_features, shown_labels
+from lcat.ogb.training import _loss_of_classes, build_node_model
 from lcat.train.distributed import Processes
 from tests.ogb.ogb_support import random_graph
 
@@ -79,6 +80,7 @@ def test_shown_labels_leave_something_to_learn():
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
         assert not shown_labels(train, 0.999, generator).any()
+    assert not shown_labels(torch.zeros(3, dtype=torch.bool), 0.5, generator).any()
     many = torch.ones(10_000, dtype=torch.bool)
     assert shown_labels(many, 0.3, generator).float().mean().item() == pytest.approx(0.3, abs=0.02)
 
@@ -106,6 +108,18 @@ def test_no_label_is_both_shown_and_learned(batching):
                 assert labels[: batch.learn.numel()].sum() == 0
     if batching == "full":
         assert (shown_somewhere[graph.train_mask] > 0).float().mean() > 0.8
+
+
+def test_walks_that_meet_no_training_node_teach_nothing():
+    graph = random_graph()
+    graph.train_mask[:] = False
+    settings = default_settings("ogbn-arxiv", labels=True, batching="walk", batch_size=1, walk_length=1, walk_steps=2)
+    model = build_node_model(settings, graph, 5)
+    for batch in Batches(graph, settings, 0, 5, Processes()).epoch(0):
+        total, count = _loss_of_classes(model, batch)
+        total.backward()
+        assert (total.item(), count) == (0.0, 0)
+    assert all(bool((weight.grad == 0).all()) for weight in model.parameters())
 
 
 def test_shares_of_processes_make_up_the_whole():

@@ -71,6 +71,12 @@ def main() -> None:
             except (ZeroDivisionError, RuntimeError) as error:
                 failed = f"{type(error).__name__}: {error}"
             found["failed"] = group.gather(failed)
+            try:
+                group.all_or_none(lambda: 1 / (group.world_size - 1 - group.rank))
+                failed = "nothing"
+            except (ZeroDivisionError, RuntimeError) as error:
+                failed = f"{type(error).__name__}: {error}"
+            found["failed in the last"] = group.gather(failed)
             found["sum"] = group.sum([group.rank + 1.0, 0.5])
         else:
             kill_after = int(sys.argv[3])

@@ -55,6 +55,10 @@ def test_two_processes_train_as_one(script, tmp_path):
         "ZeroDivisionError: division by zero",
         "RuntimeError: process 0 failed: division by zero",
     ]
+    assert two.pop("failed in the last") == [
+        "RuntimeError: process 1 failed: division by zero",
+        "ZeroDivisionError: division by zero",
+    ]
     one = script.curves(Processes())
     assert list(one) == list(two)
     for name in one:
@@ -95,8 +99,9 @@ def test_one_process_joins_nobody(monkeypatch):
         assert group.wrap(model) is model
         assert group.gather(5) == [5]
         assert group.broadcast("x") == "x"
-        with pytest.raises(ZeroDivisionError):
-            group.on_main(lambda: 1 / 0)
+        for together in (group.on_main, group.all_or_none):
+            with pytest.raises(ZeroDivisionError):
+                together(lambda: 1 / 0)
     assert not torch.distributed.is_initialized()
 
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch_geometric.data import Data
+from torch_geometric.loader import RandomNodeLoader
 
-from lcat.data import csbm, neighbor_loader
+from lcat.data import SeededLoader, csbm, neighbor_loader, random_walk_loader
 from lcat.nn.models import GAT, GCN, LCAT
 from lcat.train import (
     CheckpointError,
@@ -23,6 +24,7 @@ from lcat.train import (
     fit_minibatch,
     load_checkpoint,
     minibatch,
+    save_checkpoint,
     seed_everything,
 )
 
@@ -198,6 +200,66 @@ def test_a_checkpoint_of_another_model_or_loader(data, tmp_path):
         run(data, MinibatchConfig(epochs=2), loader_of(data, 48), checkpoint=tmp_path / "run.ckpt")
 
 
+def test_a_checkpoint_of_another_seed_or_of_other_batches(data, tmp_path):
+    """Each with the same number of batches an epoch."""
+    path = tmp_path / "run.ckpt"
+
+    def go_on(loader, seed=1):
+        model, evaluate = make(data)
+        return fit_minibatch(model, loader, evaluate, MinibatchConfig(epochs=1), seed=seed, checkpoint=path)
+
+    def walks(**options):
+        return random_walk_loader(data, num_steps=4, **{"batch_size": 24, "walk_length": 2, **options})
+
+    def parts(seed):
+        return SeededLoader(RandomNodeLoader(data, 4, shuffle=True), seed)
+
+    go_on(loader_of(data))
+    fewer = data.train_mask.clone()
+    fewer[fewer.nonzero()[0]] = False
+    for loader, words in (
+        (loader_of(data, seed=3), "with the loader's seed 0, and now it is 3"),
+        (loader_of(data, 25), "with the loader's batch_size 24, and now it is 25"),
+        (loader_of(data, fanout=(4, 2)), r"with the loader's num_neighbors '\[4, 3\]', and now it is '\[4, 2\]'"),
+        (neighbor_loader(data, [4, 3], fewer, 24, shuffle=True), "with the loader's count 96, and now it is 95"),
+        (neighbor_loader(data, [4, 3], data.train_mask, 24), "with the loader's shuffle True, and now it is False"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            go_on(loader)
+    with pytest.raises(CheckpointError, match="with seed 1, and now it is 2: use the same settings"):
+        go_on(loader_of(data), seed=2)
+    for first, second, words in (
+        (walks(), walks(walk_length=3), "with the loader's walk_length 2, and now it is 3"),
+        (walks(), walks(batch_size=12), "with the loader's batch_size 24, and now it is 12"),
+        (parts(0), parts(1), "with the loader's seed 0, and now it is 1"),
+    ):
+        assert first.signature() == {**second.signature(), **first.signature()} != second.signature()
+        path.unlink()
+        model, evaluate = make(data)
+        options = {"objective": NodeObjective(mask="train_mask"), "checkpoint": path}
+        fit_minibatch(model, first, evaluate, MinibatchConfig(epochs=1), **options)
+        with pytest.raises(CheckpointError, match=words):
+            fit_minibatch(model, second, evaluate, MinibatchConfig(epochs=1), **options)
+
+
+def test_the_number_of_workers_and_processes_is_not_in_a_signature(data):
+    wanted = loader_of(data).signature()
+    assert loader_of(data, fanout=[4, 3], num_workers=1).signature() == wanted
+    assert loader_of(data, rank=1, world_size=2).signature() == wanted
+    walks = [random_walk_loader(data, 5, 2, 4, rank=rank, world_size=2).signature() for rank in range(2)]
+    assert walks[0] == walks[1]
+
+
+def test_a_checkpoint_without_the_source_of_its_batches(data, tmp_path):
+    """As the first ones were written."""
+    config = MinibatchConfig(epochs=2)
+    _, whole = run(data, config, checkpoint=tmp_path / "run.ckpt")
+    state = load_checkpoint(tmp_path / "run.ckpt")
+    del state["source"]
+    save_checkpoint(tmp_path / "run.ckpt", state)
+    assert run(data, config, checkpoint=tmp_path / "run.ckpt")[1].history == whole.history
+
+
 def test_a_damaged_checkpoint_is_refused(data, tmp_path):
     path = tmp_path / "run.ckpt"
     run(data, MinibatchConfig(epochs=1), checkpoint=path)
@@ -213,6 +275,15 @@ def test_patience_and_gaps_in_evaluation(data, tmp_path):
     assert [math.isnan(value) for value in result.history.val] == [True, False] * 3
     _, again = run(data, config, checkpoint=tmp_path / "run.ckpt")
     assert (again.stopped, again.epochs) == ("patience", 6)
+
+
+def test_patience_below_the_gap_waits_for_a_measurement(data):
+    """Epochs that were not measured say nothing about the best one."""
+    seen = iter([0.5, 0.6, 0.6, 0.9])
+    model, _ = make(data)
+    config = MinibatchConfig(epochs=50, patience=2, eval_every=4)
+    result = fit_minibatch(model, loader_of(data, 96), lambda model: {"val": next(seen), "test": 0.0}, config)
+    assert (result.stopped, result.best_epoch, result.epochs) == ("patience", 7, 12)
 
 
 def test_holds_the_best_epoch(data):
