@@ -23,7 +23,7 @@ _NAMED = 3
 def overview_table(rows: Sequence[SummaryRow]) -> Table:
     """Layers by data sets: mean and standard deviation of the test metric in per cent, the best in bold."""
     datasets = list(dict.fromkeys(row.dataset for row in rows))
-    table = Table(title="Test metric in per cent, mean ± standard deviation over seeds; best in bold", title_style="")
+    table = Table(title="Test metric in per cent, mean ± standard deviation over runs; best in bold", title_style="")
     table.add_column("layer")
     for dataset in datasets:
         metric = next(row.metric for row in rows if row.dataset == dataset)

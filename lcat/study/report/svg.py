@@ -37,6 +37,7 @@ _VARIABLES = {
 }
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names of data sets may hold dollars
     "font.family": "sans-serif",
     "font.size": 10.5,
     "axes.titlesize": 11,

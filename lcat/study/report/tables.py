@@ -63,11 +63,12 @@ def _overview(material: Material) -> Table | None:
     columns, bold = [_LAYER], set()
     for dataset in material.datasets:
         rows = summary[summary["dataset"] == dataset].set_index("layer")
-        frame[dataset] = rows["test"].reindex(layers).to_numpy()
-        frame[f"{dataset} std"] = rows["std"].reindex(layers).to_numpy()
-        columns.append(Column(dataset, dataset, percent, True, spread=f"{dataset} std"))
+        name = f"data set {dataset}" if dataset in ("layer", "average rank") else dataset  # own ones have any name
+        frame[name] = rows["test"].reindex(layers).to_numpy()
+        frame[f"{name} std"] = rows["std"].reindex(layers).to_numpy()
+        columns.append(Column(name, dataset, percent, True, spread=f"{name} std"))
         best = set(rows.index[rows["best"]])
-        bold |= {(place, dataset) for place, layer in enumerate(layers) if layer in best}
+        bold |= {(place, name) for place, layer in enumerate(layers) if layer in best}
     ranking = material.comparison.ranking
     if ranking is not None:
         frame["average rank"] = ranking.average_ranks.reindex(layers).to_numpy()

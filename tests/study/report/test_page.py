@@ -292,6 +292,21 @@ def test_the_page_does_not_depend_on_the_users_matplotlib(report):
         assert make_report(Material.of_results(*made_up_study())).html == report.html
 
 
+def test_names_of_data_sets_are_names():
+    plan, results = made_up_study(datasets=("cora", "photo"), layers=("gcn", "lcat", "gat", "cat"), seeds=2)
+    for old, new in (("cora", r"price_$1_$2.pt"), ("photo", "layer")):
+        results = [
+            replace(result, cell=result.cell.model_copy(update={"dataset": new}))
+            if result.cell.dataset == old
+            else result
+            for result in results
+        ]
+    report = make_report(Material.of_results(plan, results))
+    assert sorted(report.tables["overview"].frame["layer"]) == ["cat", "gat", "gcn", "lcat"]
+    assert [column.title for column in report.tables["overview"].columns][1:3] == [r"price_$1_$2.pt", "layer"]
+    assert r"price_$1_$2.pt · lcat" in "".join(Page(report.html).texts)  # in the picture of regret
+
+
 def test_only_noisy_cells_finished():
     plan, results = made_up_study(datasets=("cora",), layers=("gcn", "lcat"), seeds=2)
     results = [
