@@ -11,6 +11,7 @@ from lcat.study.explain import PlanError
 from lcat.study.journal import JOURNAL_NAME
 from lcat.study.output import OutputError
 from lcat.study.plan import StudyPlan
+from lcat.study.sources import is_own_file
 from lcat.study.store import STORE_NAME, Store
 
 __all__ = ["holds_other_cells", "open_study"]
@@ -70,8 +71,10 @@ def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
 def _extends(plan: StudyPlan, given: dict[str, Any], kept: dict[str, Any], store: Store) -> bool:
     """Every cell of the study is one of the plan, or the search is the same and no shorter."""
     if plan.search is None and kept.get("search") is None:
-        planned = {cell.key for cell in plan.cells()}
-        return all(cell.key in planned for cell in store.cells())
+        planned, cells = {cell.key for cell in plan.cells()}, store.cells()
+        # Keys of cells do not say what a file is judged by; other data sets bring their metric along.
+        files = any(is_own_file(cell.dataset) and cell.dataset not in plan.own for cell in cells)
+        return all(cell.key in planned for cell in cells) and not (files and given["metric"] != kept.get("metric"))
     for name in set(given) - {*_FREE, "datasets", "layers", "search"}:
         if given[name] != kept.get(name):
             return False

@@ -45,7 +45,7 @@ def run(
         plan: what to run.
         data_root: folder with the files of public data sets; ``lcat.data.default_root()`` by default.
         own: own data sets by the names that ``plan.own`` lists.
-        metric: metric of data sets read from a file that does not name one.
+        metric: metric of data sets read from a file; that of the plan by default.
         device: where to train.
         on_epoch: called after every epoch with the cell, the epoch and the history so far.
 
@@ -62,7 +62,7 @@ def run(
         >>> [result.ok for result in run(plan)]
         [True]
     """
-    sources = Sources(Path(data_root) if data_root is not None else None, own or {}, metric)
+    sources = Sources(Path(data_root) if data_root is not None else None, own or {}, metric or plan.metric)
     sources.prepare(plan.datasets, plan.choices)
     for cell in plan.cells():
         yield run_cell(cell, sources, device=device, on_epoch=on_epoch)

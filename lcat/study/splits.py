@@ -192,27 +192,34 @@ class SplitFolder:
         write_file(path, content.getvalue())
         return split
 
-    def check_graph(self, name: str, graph: str) -> None:
-        """Remember the graph of a data set when it is first seen; after that it must be the same one.
+    def check_graph(self, name: str, graph: str, metric: str) -> None:
+        """Remember the graph and the metric of a data set when it is first seen; after that they must be the same.
 
         Args:
             name: of the data set.
             graph: its hash.
+            metric: that it is judged by.
 
         Raises:
-            lcat.data.DataError: if it is another one.
+            lcat.data.DataError: if one of them is another one.
         """
         path = self.folder / f"{digest(name)}.graph"
         try:
-            kept = path.read_text(encoding="ascii")
+            # Earlier versions kept no metric.
+            kept_graph, _, kept_metric = path.read_text(encoding="ascii").partition(" ")
         except FileNotFoundError:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_file(path, graph.encode())
+            write_file(path, f"{graph} {metric}".encode())
             return
-        if kept != graph:
+        if kept_graph != graph:
             raise DataError(
                 f"the data set {name} has changed since the study began (features, edges or labels), and old and new "
                 "results do not compare; put the old files back, or begin another study with --out"
+            )
+        if kept_metric not in ("", metric):
+            raise DataError(
+                f"the metric of the data set {name} has changed since the study began, from {kept_metric} to {metric}, "
+                "and old and new results do not compare; put the old metric back, or begin another study with --out"
             )
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
 
 from lcat.data import NodeDataset, csbm, random_splits
 from lcat.study import (
@@ -78,6 +79,21 @@ def test_another_plan_is_refused_with_what_differs(tmp_path):
     with pytest.raises(PlanError, match=r"seeds: 0, 1, 2 there, 0, 1 here"):
         run_study(plan_of(layers=["gcn", "gat"], seeds=2), tmp_path, engine="inline")
     assert (tmp_path / STORE_NAME).read_bytes() == before
+
+
+def test_another_metric_of_a_file_is_another_study(tmp_path):
+    data = csbm(n=60, seed=1)
+    torch.save({"x": data.x, "edge_index": data.edge_index, "y": data.y}, tmp_path / "mine.pt")
+    mine = {"datasets": [str(tmp_path / "mine.pt")]}
+    run_study(plan_of(**mine), tmp_path / "out", engine="inline")
+    with pytest.raises(PlanError, match=r"another study \(.*metric: nothing there, roc-auc here\)"):
+        run_study(plan_of(**mine, seeds=2, metric="roc-auc"), tmp_path / "out", engine="inline")
+    run_study(plan_of(), tmp_path / "theirs", engine="inline")
+    both = plan_of(datasets=["csbm:easy,n=60", *mine["datasets"]], metric="roc-auc")
+    results = run_study(both, tmp_path / "theirs", engine="inline").study.results()
+    assert dict(zip(results["dataset"], results["metric"], strict=True)) == dict(
+        zip(both.datasets, ["accuracy", "roc-auc"], strict=True)
+    )
 
 
 def test_what_decides_no_result_may_change(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,21 @@ def test_a_graph_that_changed_is_a_failed_cell(tmp_path):
     [failure] = outcome.study.failures().to_dict("records")
     assert "the data set ours has changed since the study began" in failure["error"]
     again = run_study(plans[1], tmp_path, own={"ours": dataset(0)}, engine="inline", retry_failed=True)
+    assert (again.done, again.failed) == (2, 0)
+
+
+def test_a_metric_that_changed_is_a_failed_cell(tmp_path):
+    data = dataset()
+    plans = [plan_of(datasets=["ours"], own=["ours"], layers=["gcn", "gat"][:count]) for count in (1, 2)]
+    assert run_study(plans[0], tmp_path, own={"ours": data}, engine="inline").done == 1
+    outcome = run_study(plans[1], tmp_path, own={"ours": replace(data, metric="roc-auc")}, engine="inline")
+    assert (outcome.done, outcome.failed) == (1, 1)
+    [failure] = outcome.study.failures().to_dict("records")
+    assert "the metric of the data set ours has changed since the study began, from accuracy to" in failure["error"]
+    # Earlier versions kept the graph alone.
+    [record] = (tmp_path / "splits").glob("*.graph")
+    record.write_text(record.read_text().split()[0])
+    again = run_study(plans[1], tmp_path, own={"ours": data}, engine="inline", retry_failed=True)
     assert (again.done, again.failed) == (2, 0)
 
 
