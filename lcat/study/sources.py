@@ -88,7 +88,7 @@ class Sources:
             graph = self.fingerprint(dataset)
             if not cell.dataset.startswith("csbm:"):  # whose graphs go by the seed
                 self.splits.check_graph(cell.dataset, graph, dataset.metric)
-            split = self.splits.get(cell.split, dataset, cell.seed, graph)
+            split = self.splits.get(cell.split, dataset, cell.seed, graph, cell.dataset)
         noise = {"edges": noisy_edges, "features": noisy_features}.get(cell.noise.kind)
         if noise is not None:
             # The masks belong to the nodes, which noise leaves alone.

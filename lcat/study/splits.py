@@ -158,7 +158,7 @@ class SplitFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, choice: SplitChoice, dataset: NodeDataset, seed: int, graph: str) -> Split:
+    def get(self, choice: SplitChoice, dataset: NodeDataset, seed: int, graph: str, name: str) -> Split:
         """The split of a cell, from its file if there is one.
 
         Args:
@@ -166,16 +166,22 @@ class SplitFolder:
             dataset: labels, and its own splits.
             seed: of the cell.
             graph: hash of the graph.
+            name: of the data set in the plan. Two data sets of one graph share generated folds, but no splits of their
+                own or from files.
 
         Raises:
             SplitError: if it is not the split that the study began with.
         """
         kind = SplitRule.parse(choice.rule).kind
-        own_seed = seed if kind == "own" else None
-        path = self.folder / f"{digest([graph, choice.model_dump(), own_seed])}.npz"
+        generated = kind not in ("own", "file")
+        parts = [graph, choice.model_dump(), seed if kind == "own" else None]
+        path = self.folder / f"{digest(parts)}.npz"
+        # Earlier versions left the name out in all files; those that are there stay good.
+        if not generated and not path.is_file():
+            path = self.folder / f"{digest([*parts, name])}.npz"
         if path.is_file():
             kept = load_split_file(path, len(dataset.data.y))
-            if kind not in ("own", "file"):
+            if generated:
                 return kept
             if split_hash(make_split(choice, dataset, seed)) != split_hash(kept):
                 raise SplitError(
@@ -185,9 +191,9 @@ class SplitFolder:
             return kept
         split = make_split(choice, dataset, seed)
         self.folder.mkdir(parents=True, exist_ok=True)
-        parts = {"train": split.train, "valid": split.val, "test": split.test}
+        masks = {"train": split.train, "valid": split.val, "test": split.test}
         content = io.BytesIO()
-        arrays: dict[str, Any] = {name: mask.nonzero().view(-1).numpy() for name, mask in parts.items()}
+        arrays: dict[str, Any] = {part: mask.nonzero().view(-1).numpy() for part, mask in masks.items()}
         np.savez_compressed(content, **arrays)
         write_file(path, content.getvalue())
         return split

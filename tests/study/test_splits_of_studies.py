@@ -10,7 +10,7 @@ import torch
 
 from lcat.data import NodeDataset, SplitError, csbm, random_splits
 from lcat.study import PlanError, Study, run_study
-from lcat.study.cell import SplitChoice
+from lcat.study.cell import SplitChoice, digest
 from lcat.study.splits import SplitFolder, SplitRule, make_split, split_hash
 from tests.study.study_support import plan_of
 
@@ -60,16 +60,37 @@ def test_files_one_or_several(tmp_path):
 def test_a_kept_split_is_read_back_and_not_drawn_again(tmp_path, monkeypatch):
     data, choice = dataset(), SplitChoice(rule="stratified:5", fold=2)
     folder = SplitFolder(tmp_path / "splits")
-    first = folder.get(choice, data, 0, "graph")
+    first = folder.get(choice, data, 0, "graph", "ours")
     assert len(list((tmp_path / "splits").iterdir())) == 1
 
     def drawn(*arguments, **more):
         raise AssertionError("the split was drawn again")
 
     monkeypatch.setattr("lcat.study.splits.fold_split", drawn)
-    assert split_hash(folder.get(choice, data, 99, "graph")) == split_hash(first)
+    assert split_hash(folder.get(choice, data, 99, "graph", "theirs")) == split_hash(first)
     with pytest.raises(AssertionError):
-        folder.get(choice, data, 0, "another graph")
+        folder.get(choice, data, 0, "another graph", "ours")
+
+
+def test_data_sets_of_one_graph_keep_their_own_splits(tmp_path):
+    data = dataset().data
+    shares = {"a": (0.6, 0.2, 0.2), "b": (0.2, 0.4, 0.4)}
+    own = {name: NodeDataset("ours", data, random_splits(data.y, share)) for name, share in shares.items()}
+    plan = plan_of(datasets=["a", "b"], own=["a", "b"])
+    outcome = run_study(plan, tmp_path, own=own, engine="inline")
+    assert (outcome.done, outcome.failed) == (2, 0)
+    assert outcome.study.results()["train_nodes"].tolist() == [36, 12]
+
+
+def test_a_split_that_an_earlier_version_kept_is_still_compared(tmp_path):
+    data, choice = dataset(), SplitChoice()
+    folder = SplitFolder(tmp_path)
+    first = folder.get(choice, data, 0, "graph", "ours")
+    [kept] = tmp_path.iterdir()
+    kept.rename(tmp_path / f"{digest(['graph', choice.model_dump(), 0])}.npz")
+    assert split_hash(folder.get(choice, data, 0, "graph", "ours")) == split_hash(first)
+    with pytest.raises(SplitError, match="has changed since the study began"):
+        folder.get(choice, NodeDataset("ours", data.data, lambda seed: data.split(1)), 0, "graph", "ours")
 
 
 @pytest.mark.parametrize("source", ["own", "file"])
