@@ -31,7 +31,7 @@ from lcat.study.engines import Setup
 from lcat.study.engines.base import CellRunner
 from lcat.study.estimate import Estimate, calibrate, kind_of
 from lcat.study.journal import JOURNAL_NAME
-from lcat.study.lock import StudyLock
+from lcat.study.lock import LOCK_NAME, StudyLock
 from lcat.study.store import STORE_NAME
 from lcat.train import FitResult, History
 from tests.study.study_support import plan_of
@@ -159,7 +159,7 @@ def test_one_driver_a_study(tmp_path):
 
 def test_a_killed_driver_leaves_no_lock_behind(tmp_path):
     script = (
-        "import sys, time\nfrom lcat.study.lock import StudyLock\n"
+        "import sys, time\nfrom lcat.study.lock import LOCK_NAME, StudyLock\n"
         "lock = StudyLock(sys.argv[1]).__enter__()\nprint('held', flush=True)\ntime.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -310,6 +310,22 @@ def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write to the output folder .*file"):
         run_study(plan_of(), tmp_path / "file", engine="inline")
+
+
+def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "theirs" / LOCK_NAME).mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"cannot write .*study\.lock: Is a directory"):
+        run_study(plan_of(), tmp_path / "theirs", engine="inline")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*study\.lock: File too large") as caught:
+            run_study(plan_of(), tmp_path, engine="inline")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    with StudyLock(tmp_path):  # nobody holds it
+        pass
 
 
 def test_settings_of_the_run_are_checked(tmp_path):
