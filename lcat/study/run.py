@@ -19,6 +19,7 @@ from lcat.data import NodeDataset
 from lcat.study.cell import Cell
 from lcat.study.layers import build_model
 from lcat.study.memory import PeakMemory
+from lcat.study.output import OutputError
 from lcat.study.plan import StudyPlan
 from lcat.study.result import CellResult
 from lcat.study.sources import Sources
@@ -78,6 +79,10 @@ def run_cell(
     """Train one cell; a failure becomes part of the result.
 
     Everything that an ``Exception`` can stop is caught, as a study must go on; ``KeyboardInterrupt`` passes.
+
+    Raises:
+        lcat.study.OutputError: if the split cannot be kept in the folder of the study. That is no fault of the cell,
+            and the next one would fare no better.
     """
     device = torch.device(device)
     result = CellResult(cell=cell, fit=None, started=_now(), device=str(device), versions=versions())
@@ -102,6 +107,8 @@ def run_cell(
             on_epoch=None if on_epoch is None else lambda epoch, history: on_epoch(cell, epoch, history),
         )
         result.peak_memory = memory.bytes()
+    except OutputError:
+        raise
     except Exception:
         result.fit, result.error = None, traceback.format_exc()
     result.seconds = time.perf_counter() - start

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
 from lcat.study.cell import SplitChoice, digest
-from lcat.study.output import write_file
+from lcat.study.output import OutputError, write_file
 
 __all__ = ["SplitFolder", "SplitRule", "make_split", "split_hash"]
 
@@ -171,6 +171,7 @@ class SplitFolder:
 
         Raises:
             SplitError: if it is not the split that the study began with.
+            lcat.study.OutputError: if it cannot be kept.
         """
         kind = SplitRule.parse(choice.rule).kind
         generated = kind not in ("own", "file")
@@ -190,7 +191,6 @@ class SplitFolder:
                 )
             return kept
         split = make_split(choice, dataset, seed)
-        self.folder.mkdir(parents=True, exist_ok=True)
         masks = {"train": split.train, "valid": split.val, "test": split.test}
         content = io.BytesIO()
         arrays: dict[str, Any] = {part: mask.nonzero().view(-1).numpy() for part, mask in masks.items()}
@@ -208,15 +208,17 @@ class SplitFolder:
 
         Raises:
             lcat.data.DataError: if one of them is another one.
+            lcat.study.OutputError: if they cannot be kept or read.
         """
         path = self.folder / f"{digest(name)}.graph"
         try:
             # Earlier versions kept no metric.
             kept_graph, _, kept_metric = path.read_text(encoding="ascii").partition(" ")
         except FileNotFoundError:
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_file(path, f"{graph} {metric}".encode())
             return
+        except OSError as error:
+            raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
         if kept_graph != graph:
             raise DataError(
                 f"the data set {name} has changed since the study began (features, edges or labels), and old and new "

@@ -100,6 +100,7 @@ class Engine(ABC):
 
         Raises:
             EngineError: if nothing can be run any more.
+            lcat.study.OutputError: if a worker cannot write to the folder of the study.
         """
 
     @abstractmethod
