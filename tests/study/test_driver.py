@@ -27,8 +27,9 @@ from lcat.study import (
     run,
     run_study,
 )
-from lcat.study.engines import Setup
+from lcat.study.engines import Finished, Setup
 from lcat.study.engines.base import CellRunner
+from lcat.study.engines.inline import InlineEngine
 from lcat.study.estimate import Estimate, calibrate, kind_of
 from lcat.study.journal import JOURNAL_NAME
 from lcat.study.lock import LOCK_NAME, StudyLock
@@ -188,6 +189,45 @@ def test_ctrl_c_keeps_what_had_finished(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def two_at_once(monkeypatch):
+    """An engine that hands out two results together, as engines with several workers do."""
+
+    def wait(self, timeout):
+        return [Finished(self._runner.run(self._queue.popleft())) for _ in range(len(self._queue) if timeout else 0)]
+
+    monkeypatch.setattr(InlineEngine, "slots", 2)
+    monkeypatch.setattr(InlineEngine, "wait", wait)
+
+
+def test_ctrl_c_between_two_results_keeps_both(tmp_path, two_at_once, untrained):
+    def stop(status):
+        if status.done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan_of(**PLAN), tmp_path, engine="inline", on_status=stop)
+    assert len(Study.load(tmp_path).results()) == 2
+    assert len(events(tmp_path, "done")) == 2
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_ctrl_c_while_a_result_is_kept(tmp_path, two_at_once, untrained, monkeypatch, kept):
+    original, calls = Store.finish, []
+
+    def finish(self, result):
+        calls.append(result)
+        if kept or len(calls) > 1:
+            original(self, result)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "finish", finish)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan_of(**PLAN), tmp_path, engine="inline")
+    assert len(Study.load(tmp_path).results()) == len(events(tmp_path, "done")) == 2
+
+
+@pytest.fixture
 def untrained(monkeypatch):
     """Cells get results at once, with long histories of random numbers."""
 
@@ -199,6 +239,16 @@ def untrained(monkeypatch):
         return CellResult(cell, fit, seconds=1.0)
 
     monkeypatch.setattr(CellRunner, "run", run_at_once)
+
+
+def test_failed_cells_that_run_again_do_not_use_up_the_budget(tmp_path, untrained):
+    plan = plan_of(layers=["gcn", "gat"], seeds=2, budget={"cells": 3})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CellRunner, "run", lambda self, cell, on_epoch: CellResult(cell, None, "no memory left"))
+        assert run_study(plan, tmp_path, engine="inline").failed == 3
+    assert run_study(plan, tmp_path, engine="inline").ran == 0
+    again = run_study(plan, tmp_path, engine="inline", retry_failed=True)
+    assert (again.ran, again.done, again.failed, again.left, again.reason) == (3, 3, 0, 1, "budget")
 
 
 def statements_of_a_study(folder):
