@@ -26,7 +26,7 @@ from lcat.study.resume import open_study
 from lcat.study.schedule import FixedSchedule, Schedule, is_settled
 from lcat.study.settings import Budget, RunSettings
 from lcat.study.sources import Sources
-from lcat.study.splits import SplitFolder
+from lcat.study.splits import SPLITS_NAME, SplitFolder
 from lcat.study.store import Store
 from lcat.study.study import Study
 
@@ -152,7 +152,7 @@ class _Driver:
         self._again = {key for key, status in self._statuses.items() if not is_settled(status, retry_failed)}
         self._on_status = on_status
         root = Path(settings.data) if settings.data is not None else None
-        self._sources = Sources(root, self._own, plan.metric, SplitFolder(folder / "splits"))
+        self._sources = Sources(root, self._own, plan.metric, SplitFolder(folder / SPLITS_NAME))
         self._schedule = self._make_schedule(retry_failed)
         self._running: dict[str, Cell] = {}
         self._events: deque[Event] = deque()  # not taken yet, so that Ctrl-C between two of them loses none
@@ -169,7 +169,7 @@ class _Driver:
             journal = Journal(self._folder)
         except OSError as error:
             raise OutputError(f"cannot write to {self._folder}: {error.strerror or error}") from error
-        engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._folder / "splits")
+        engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._folder / SPLITS_NAME)
         if isinstance(engine, InlineEngine):
             engine.on_progress = self._tell
         journal.write("begin", engine=self._settings.engine, left=left.total(), done=len(self._statuses))

@@ -41,7 +41,7 @@ class StudyPlan(BaseModel):
         overrides: settings that replace the defaults everywhere.
         grid: lists of values of settings; every combination runs.
         search: settings to be found by validation, in place of a grid.
-        metric: of data sets read from a file that does not name one.
+        metric: of data sets read from a file, before what the file names.
         objectives: what the report weighs a model by, with its weight: ``accuracy``, ``time``, ``memory``,
             ``parameters``, ``robustness``.
         budget: where to stop.

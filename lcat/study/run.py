@@ -46,7 +46,7 @@ def run(
         plan: what to run.
         data_root: folder with the files of public data sets; ``lcat.data.default_root()`` by default.
         own: own data sets by the names that ``plan.own`` lists.
-        metric: metric of data sets read from a file; that of the plan by default.
+        metric: metric of data sets read from a file, before what the file names; that of the plan by default.
         device: where to train.
         on_epoch: called after every epoch with the cell, the epoch and the history so far.
 

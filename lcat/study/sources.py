@@ -44,7 +44,7 @@ class Sources:
     Args:
         root: data folder for public data sets, ``None`` for the default one.
         own: own data sets by name; they go before all other names.
-        metric: metric of data sets read from a file, where the file does not say.
+        metric: metric of data sets read from a file, before what the file names.
         splits: where splits are kept; ``None`` keeps none.
     """
 

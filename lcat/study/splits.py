@@ -27,7 +27,10 @@ from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, loa
 from lcat.study.cell import SplitChoice, digest
 from lcat.study.output import OutputError, write_file
 
-__all__ = ["SplitFolder", "SplitRule", "make_split", "split_hash"]
+__all__ = ["SPLITS_NAME", "SplitFolder", "SplitRule", "make_split", "split_hash"]
+
+#: Name of the folder with splits in the folder of a study.
+SPLITS_NAME = "splits"
 
 _KINDS = {
     "own": "own",

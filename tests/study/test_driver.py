@@ -6,16 +6,18 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from lcat.data import NodeDataset, csbm, random_splits
+from lcat.data import NodeDataset, csbm, from_data, random_splits
 from lcat.study import (
     CellResult,
     OutputError,
@@ -35,7 +37,7 @@ from lcat.study.journal import JOURNAL_NAME
 from lcat.study.lock import LOCK_NAME, StudyLock
 from lcat.study.store import STORE_NAME
 from lcat.train import FitResult, History
-from tests.study.study_support import plan_of
+from tests.study.study_support import made_up, plan_of
 
 PLAN = {"layers": ["gcn", "gat"], "seeds": [0, 1, 2]}
 
@@ -97,6 +99,21 @@ def test_another_metric_of_a_file_is_another_study(tmp_path):
     )
 
 
+def test_a_study_without_results_leaves_the_folder_free(tmp_path):
+    """Cut off before its first result, with the split of another graph of that name on record."""
+    plan = plan_of(datasets=["ours"], own=["ours"])
+
+    def stop(status):
+        if (tmp_path / "splits").is_dir():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan, tmp_path, own={"ours": from_data(csbm(n=60), "ours")}, engine="inline", on_status=stop)
+    other = plan.model_copy(update={"layers": ("gat",)})
+    outcome = run_study(other, tmp_path, own={"ours": from_data(csbm(n=60, seed=1), "ours")}, engine="inline")
+    assert (outcome.done, outcome.failed) == (1, 0)
+
+
 def test_what_decides_no_result_may_change(tmp_path):
     run_study(plan_of(**PLAN), tmp_path, engine="inline")
     changed = plan_of(**PLAN, objectives={"time": 1}, budget={"cells": 100}, run={"threads": 1, "workers": 3})
@@ -113,6 +130,42 @@ def test_no_resume_sets_the_old_study_aside(tmp_path):
     (tmp_path / "old").mkdir()
     old.rename(tmp_path / "old" / STORE_NAME)
     assert Study.load(tmp_path / "old").cell_results() == before
+
+
+def test_no_resume_begins_with_new_data_and_new_splits(tmp_path):
+    plan = plan_of(datasets=["ours"], own=["ours"], split="stratified:3", overrides={"epochs": 1})
+    for seed in range(3):  # within a second
+        own = {"ours": from_data(csbm(n=60, seed=seed), "ours")}
+        outcome = run_study(plan, tmp_path, own=own, engine="inline", resume=False)
+        assert (outcome.done, outcome.failed) == (3, 0)
+    for name in ("study-*.sqlite", "study-*.log", "splits-*"):
+        assert len(list(tmp_path.glob(name))) == 2
+    assert all(len(list(splits.iterdir())) == 4 for splits in tmp_path.glob("splits*"))
+
+
+def test_a_study_that_is_cut_off_while_it_is_set_aside(tmp_path, monkeypatch):
+    """After a crash, part of a store is in SQLite's log beside it: both are set aside, or none."""
+    result = made_up(error="no memory left")
+    (tmp_path / "crashed").mkdir()
+    with Store(tmp_path, write=True) as store:
+        store.add_cells([result.cell])
+        store.finish(result)
+        for file in tmp_path.glob("study.*"):
+            shutil.copy(file, tmp_path / "crashed")
+    assert (tmp_path / "crashed" / f"{STORE_NAME}-wal").stat().st_size
+    moves = []
+
+    def once(source, target):
+        if moves:
+            raise KeyboardInterrupt
+        moves.append(Path(source).rename(target))
+
+    monkeypatch.setattr("os.replace", once)
+    (tmp_path / "crashed/splits").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan_of(), tmp_path / "crashed", engine="inline", resume=False)
+    moves[0].rename(tmp_path / STORE_NAME)
+    assert Study.load(tmp_path).cell_results() == [result]
 
 
 def test_failed_cells_are_kept_and_run_again_when_asked(tmp_path):
