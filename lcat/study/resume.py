@@ -78,12 +78,14 @@ def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
 
 def _extends(plan: StudyPlan, given: dict[str, Any], kept: dict[str, Any], store: Store) -> bool:
     """Every cell of the study is one of the plan, or the search is the same and no shorter."""
+    # Keys of cells do not say what files are judged by; other data sets bring their metric along.
+    files = any(is_own_file(name) and name not in plan.own for name in kept["datasets"])
+    if files and given["metric"] != kept.get("metric"):
+        return False
     if plan.search is None and kept.get("search") is None:
-        planned, cells = {cell.key for cell in plan.cells()}, store.cells()
-        # Keys of cells do not say what a file is judged by; other data sets bring their metric along.
-        files = any(is_own_file(cell.dataset) and cell.dataset not in plan.own for cell in cells)
-        return all(cell.key in planned for cell in cells) and not (files and given["metric"] != kept.get("metric"))
-    for name in set(given) - {*_FREE, "datasets", "layers", "search"}:
+        planned = {cell.key for cell in plan.cells()}
+        return all(cell.key in planned for cell in store.cells())
+    for name in set(given) - {*_FREE, "datasets", "layers", "search", "metric"}:
         if given[name] != kept.get(name):
             return False
     old, new = dict(kept.get("search") or {}), dict(given["search"] or {})
