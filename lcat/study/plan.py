@@ -39,7 +39,8 @@ class StudyPlan(BaseModel):
         split_seed: of the shuffles behind generated folds.
         noise: levels of noise to run as well.
         overrides: settings that replace the defaults everywhere.
-        grid: lists of values of settings; every combination runs.
+        grid: lists of values of settings; every combination runs. ``"none"`` stands for ``None`` where a setting may be
+            that, as in ``clip_norm``.
         search: settings to be found by validation, in place of a grid.
         metric: of data sets read from a file, before what the file names.
         objectives: what the report weighs a model by, with its weight: ``accuracy``, ``time``, ``memory``,

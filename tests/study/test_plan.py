@@ -141,6 +141,16 @@ def test_a_grid_gives_closed_forms_only_what_matters_to_them():
     assert [len(plan.hypers("csbm:easy", layer)) for layer in plan.layers] == [2, 2, 1]
 
 
+def test_none_is_a_word_where_a_setting_may_be_none(tmp_path):
+    (tmp_path / "plan.toml").write_text(TOML + '[grid]\nclip_norm = ["none", 1]\nnorm = ["none", "batch"]\n')
+    plan = load_plan(tmp_path / "plan.toml")
+    assert plan.grid == {"clip_norm": (None, 1.0), "norm": ("none", "batch")}
+    assert {cell.hyper.clip_norm for cell in plan.cells()} == {None, 1.0}
+    values = {"attention_dropout": ["none", 0.5]}
+    plan = make_plan(datasets=["cora"], layers=["gat"], seeds=1, search={"space": values})
+    assert plan.search.space == {"attention_dropout": (None, 0.5)}
+
+
 def test_a_search_plans_no_cells_yet():
     assert make_plan(datasets=["cora"], layers=["gcn"], seeds=1, search={"space": {"lr": [0.1, 0.2]}}).cells() == []
 
@@ -189,6 +199,8 @@ def test_plans_are_frozen():
         ({"noise": {"nodes": [0.1]}}, ["noise.nodes", "edges, features"]),
         ({"grid": {"lr": []}}, ["grid", "lr", "empty"]),
         ({"grid": {"lr": [0.1, -1]}}, ["grid", "lr", "greater than 0", "-1"]),
+        ({"grid": {"lr": [0.1, "none"]}}, ["grid", "lr", "valid number", "'none'"]),
+        ({"grid": {"lr": [None]}}, ["grid", "lr", "valid number", "None"]),
         ({"grid": {"lrr": [0.1]}}, ["grid", "'lrr'", "did you mean lr"]),
         ({"grid": {"norm": ["none", "group"]}}, ["grid", "norm", "'batch'", "'group'"]),
         ({"grid": {"optimizer": ["adamm"]}}, ["grid", "optimizer", "did you mean adam"]),

@@ -154,6 +154,13 @@ def test_points_that_do_not_fit_together_are_failed_trials(tmp_path, untrained):
     assert Study.load(tmp_path).trials()["validation"].isna().all()
 
 
+def test_no_value_is_a_value(tmp_path, untrained):
+    search = {"space": {"clip_norm": ["none", 1.0]}, "trials": 8}
+    run_study(plan(search={**search, "trials": 2}), tmp_path, engine="inline")
+    run_study(plan(search=search), tmp_path, engine="inline")
+    assert {cell.hyper.clip_norm for cell in untrained} == {None, 1.0}
+
+
 def test_layers_get_the_settings_that_matter_to_them(tmp_path, untrained):
     search = {"space": {"heads": [1, 2, 4], "lr": [0.1, 0.2]}, "trials": 2}
     overrides = {"epochs": 3, "hidden": 8}
