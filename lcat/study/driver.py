@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from lcat.data import NodeDataset
 from lcat.study.cell import Cell
-from lcat.study.engines import Engine, Finished, Note, Progress, make_engine
+from lcat.study.engines import Engine, Finished, Note, make_engine
+from lcat.study.engines.base import Event
 from lcat.study.engines.inline import InlineEngine
 from lcat.study.estimate import Estimate, kind_of
 from lcat.study.explain import PlanError, explain
@@ -22,10 +23,10 @@ from lcat.study.lock import StudyLock
 from lcat.study.output import OutputError, prepare_folder
 from lcat.study.plan import StudyPlan
 from lcat.study.resume import open_study
-from lcat.study.schedule import FixedSchedule, Schedule
+from lcat.study.schedule import FixedSchedule, Schedule, is_settled
 from lcat.study.settings import Budget, RunSettings
 from lcat.study.sources import Sources
-from lcat.study.splits import SplitFolder
+from lcat.study.splits import SPLITS_NAME, SplitFolder
 from lcat.study.store import Store
 from lcat.study.study import Study
 
@@ -51,7 +52,7 @@ class Status:
     failed: int
     total: int
     seconds_left: float | None
-    event: Finished | Progress | Note | None
+    event: Event | None
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,13 @@ class _Driver:
     ) -> None:
         self._plan, self._folder, self._store, self._settings, self._own = plan, folder, store, settings, own
         self._statuses = store.statuses()
+        self._again = {key for key, status in self._statuses.items() if not is_settled(status, retry_failed)}
         self._on_status = on_status
         root = Path(settings.data) if settings.data is not None else None
-        self._sources = Sources(root, self._own, plan.metric, SplitFolder(folder / "splits"))
+        self._sources = Sources(root, self._own, plan.metric, SplitFolder(folder / SPLITS_NAME))
         self._schedule = self._make_schedule(retry_failed)
         self._running: dict[str, Cell] = {}
+        self._events: deque[Event] = deque()  # not taken yet, so that Ctrl-C between two of them loses none
         self._estimate = Estimate()
         self._estimate.add_results(store.results())
         self._ran = 0
@@ -166,7 +169,7 @@ class _Driver:
             journal = Journal(self._folder)
         except OSError as error:
             raise OutputError(f"cannot write to {self._folder}: {error.strerror or error}") from error
-        engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._folder / "splits")
+        engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._folder / SPLITS_NAME)
         if isinstance(engine, InlineEngine):
             engine.on_progress = self._tell
         journal.write("begin", engine=self._settings.engine, left=left.total(), done=len(self._statuses))
@@ -175,8 +178,9 @@ class _Driver:
             journal.write("end", reason="budget" if detail else "complete")
         except KeyboardInterrupt:
             # What workers have sent already is kept; the pipes hold whole results.
-            for event in engine.wait(0):
-                self._take(event, engine, journal)
+            self._events.extend(engine.wait(0))
+            while self._events:
+                self._take(journal)
             journal.write("end", reason="interrupted")
             raise
         finally:
@@ -190,12 +194,14 @@ class _Driver:
             spent = self._fill(engine, journal)
             if not self._running:
                 return spent
-            for event in engine.wait(_TICK):
-                self._take(event, engine, journal)
+            self._events.extend(engine.wait(_TICK))
+            while self._events:
+                self._tell(self._take(journal), engine.slots)
 
     def _fill(self, engine: Engine, journal: Journal) -> str:
         while len(self._running) < engine.slots:
-            spent = _spent(self._plan.budget, len(self._statuses) + len(self._running), time.monotonic() - self._start)
+            cells = len(self._statuses) - len(self._again) + len(self._running)
+            spent = _spent(self._plan.budget, cells, time.monotonic() - self._start)
             if spent and self._schedule.left():
                 return spent
             cell = self._schedule.next()
@@ -206,21 +212,24 @@ class _Driver:
             engine.submit(cell)
         return ""
 
-    def _take(self, event: Finished | Progress | Note, engine: Engine, journal: Journal) -> None:
+    def _take(self, journal: Journal) -> Event:
+        """Keep what the first event says; after Ctrl-C in the middle, the same event is taken once more."""
+        event = self._events[0]
         if isinstance(event, Finished):
             result = event.result
-            del self._running[result.cell.key]
             self._store.finish(result)
-            journal.write(result.status, key=result.cell.key, worker=result.worker)
+            self._running.pop(result.cell.key, None)
             self._statuses[result.cell.key] = result.status
+            self._again.discard(result.cell.key)
+            journal.write(result.status, key=result.cell.key, worker=result.worker)
             self._ran += 1
             self._estimate.add_results([result])
             self._schedule.tell(result)
         elif isinstance(event, Note):
             journal.write("note", text=event.text, key=event.cell.key if event.cell else None)
-        self._tell(event, engine.slots)
+        return self._events.popleft()
 
-    def _tell(self, event: Finished | Progress | Note | None, slots: int = 1) -> None:
+    def _tell(self, event: Event | None, slots: int = 1) -> None:
         if self._on_status is not None:
             kinds = self._schedule.left() + Counter(map(kind_of, self._running.values()))
             failed = sum(status == "failed" for status in self._statuses.values())

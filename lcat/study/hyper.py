@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -139,18 +139,23 @@ class Overrides(_Settings):
 def check_setting(name: str, *value: Any) -> Any:
     """A value of one setting, checked and converted; without a value, only the name is checked.
 
+    ``"none"`` stands for ``None`` where a setting may be that, as files of plans and options cannot say it otherwise.
+
     Raises:
         ValueError: one line that names the setting, the value and what is allowed.
 
     Example:
         >>> from lcat.study.hyper import check_setting
-        >>> check_setting("lr", 1)
-        1.0
+        >>> check_setting("lr", 1), check_setting("clip_norm", "none")
+        (1.0, None)
     """
     known = list(HyperParameters.model_fields)
     if name not in known:
         raise ValueError(f"there is no setting {name!r}{_hint(name, known)}; settings are {', '.join(known)}")
     if not value:
+        return None
+    optional = type(None) in get_args(HyperParameters.model_fields[name].annotation)
+    if optional and value[0] == "none":
         return None
     try:
         return getattr(HyperParameters(**{name: value[0]}), name)

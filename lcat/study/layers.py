@@ -17,6 +17,19 @@ from lcat.study.theory import TheoryModel
 __all__ = ["LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model"]
 
 
+# The closed form has no hidden layers and nothing to drop or normalise, and learns single numbers, which do not decay.
+_NOT_IN_CLOSED_FORM = {
+    "hidden",
+    "heads",
+    "depth",
+    "dropout",
+    "input_dropout",
+    "attention_dropout",
+    "norm",
+    "weight_decay",
+}
+
+
 @dataclass(frozen=True)
 class LayerSpec:
     """One layer of the comparison.
@@ -57,7 +70,11 @@ class LayerSpec:
     def settings_that_matter(self, point: dict[str, Any]) -> dict[str, Any]:
         """What of a point of a grid or search changes this layer: heads mean nothing to GCN."""
         without = set() if self.attention else {"heads", "attention_dropout"}
-        without |= set() if self.learns_lambda else {"lambda1_init", "lambda2_init", "scalar_lr"}
+        without |= set() if self.learns_lambda else {"lambda1_init", "lambda2_init"}
+        if self.model is None:
+            without |= _NOT_IN_CLOSED_FORM
+        elif not self.learns_lambda:
+            without |= {"scalar_lr"}
         return {name: value for name, value in point.items() if name not in without}
 
 

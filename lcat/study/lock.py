@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO
+
+from lcat.study.output import OutputError
 
 __all__ = ["LOCK_NAME", "StudyBusy", "StudyLock"]
 
@@ -31,6 +33,7 @@ class StudyLock:
 
     Raises:
         StudyBusy: when entered while another process, or another lock of this one, holds it.
+        OutputError: when entered and the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -45,10 +48,14 @@ class StudyLock:
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / LOCK_NAME
-        self._file: IO[bytes] | None = None
+        self._file: io.FileIO | None = None
 
     def __enter__(self) -> StudyLock:
-        file = open(self.path, "a+b")
+        try:
+            # Without a buffer, which a full disk would keep from closing.
+            file = open(self.path, "a+b", buffering=0)
+        except OSError as error:
+            raise self._failure(error) from error
         try:
             _lock(file)
         except OSError:
@@ -59,10 +66,13 @@ class StudyLock:
                 f"{self.path.parent} is being run by {holder}; wait for it, or choose another folder"
             ) from None
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(timezone.utc).isoformat()}
-        file.truncate(0)
-        # The first byte is the one that Windows locks; others may read what follows.
-        file.write(b" " + json.dumps(facts).encode())
-        file.flush()
+        try:
+            file.truncate(0)
+            # The first byte is the one that Windows locks; others may read what follows.
+            file.write(b" " + json.dumps(facts).encode())
+        except OSError as error:
+            file.close()
+            raise self._failure(error) from error
         self._file = file
         return self
 
@@ -70,6 +80,9 @@ class StudyLock:
         if self._file is not None:
             self._file.close()  # which unlocks
             self._file = None
+
+    def _failure(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write {self.path}: {error.strerror or error}")
 
 
 def _holder(content: bytes) -> str:
@@ -83,12 +96,12 @@ def _holder(content: bytes) -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: IO[bytes]) -> None:
+    def _lock(file: io.FileIO) -> None:
         file.seek(0)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(file: IO[bytes]) -> None:
+    def _lock(file: io.FileIO) -> None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

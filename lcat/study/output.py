@@ -10,7 +10,7 @@ __all__ = ["OutputError", "prepare_folder", "write_file"]
 
 
 class OutputError(OSError):
-    """The output folder cannot be written; the message says why."""
+    """The folder of a study cannot be written, or read; the message says why."""
 
 
 def prepare_folder(folder: str | Path) -> Path:
@@ -32,11 +32,14 @@ def prepare_folder(folder: str | Path) -> Path:
 def write_file(path: Path, content: bytes) -> Path:
     """Write beside the target and rename, so that a full disk or Ctrl-C never leaves half a file.
 
+    The folder of the file is made if need be.
+
     Raises:
         OutputError: one line that names the file and the reason; an older file of that name is still there.
     """
     temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
             temporary = file.name
             file.write(content)

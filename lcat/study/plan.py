@@ -17,7 +17,7 @@ from lcat.study.hyper import HyperParameters, Overrides
 from lcat.study.layers import LAYERS, THEORY_LAYERS
 from lcat.study.objectives import OBJECTIVES
 from lcat.study.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid
-from lcat.study.sources import check_name
+from lcat.study.sources import check_name, is_own_file
 from lcat.study.splits import SplitRule
 from lcat.train import orthogonal_optimizer_names
 
@@ -39,9 +39,10 @@ class StudyPlan(BaseModel):
         split_seed: of the shuffles behind generated folds.
         noise: levels of noise to run as well.
         overrides: settings that replace the defaults everywhere.
-        grid: lists of values of settings; every combination runs.
+        grid: lists of values of settings; every combination runs. ``"none"`` stands for ``None`` where a setting may be
+            that, as in ``clip_norm``.
         search: settings to be found by validation, in place of a grid.
-        metric: of data sets read from a file that does not name one.
+        metric: of data sets read from a file, before what the file names.
         objectives: what the report weighs a model by, with its weight: ``accuracy``, ``time``, ``memory``,
             ``parameters``, ``robustness``.
         budget: where to stop.
@@ -145,6 +146,11 @@ class StudyPlan(BaseModel):
             twice = sorted(set(given) & set(keys))
             if twice:
                 raise ValueError(f"{part} and overrides both set {', '.join(twice)}; leave one of them out")
+        if self.metric is not None and not any(is_own_file(name) and name not in self.own for name in names):
+            raise ValueError(
+                "metric is for data sets from .pt and .npz files, and all others come with theirs; got metric "
+                f"{self.metric} and datasets {', '.join(names)}: leave it out"
+            )
         if self.grid and self.search is not None:
             raise ValueError("grid and search exclude each other; put the lists of the grid into search.space")
         size = len(self.datasets) * len(self.layers) * self.cells_a_model() * len(self._points())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import sqlite3
+from contextlib import closing, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,16 @@ from lcat.study.explain import PlanError
 from lcat.study.journal import JOURNAL_NAME
 from lcat.study.output import OutputError
 from lcat.study.plan import StudyPlan
+from lcat.study.sources import is_own_file
+from lcat.study.splits import SPLITS_NAME
 from lcat.study.store import STORE_NAME, Store
 
 __all__ = ["holds_other_cells", "open_study"]
 
 # These parts of a plan decide no result.
 _FREE = ("run", "budget", "objectives")
+# What belongs to one study. The log of SQLite goes before its store: beside a new store it would be deleted.
+_ALL = (f"{STORE_NAME}-wal", f"{STORE_NAME}-shm", STORE_NAME, JOURNAL_NAME, SPLITS_NAME)
 
 
 def open_study(plan: StudyPlan, folder: Path, *, resume: bool = True) -> Store:
@@ -25,19 +32,21 @@ def open_study(plan: StudyPlan, folder: Path, *, resume: bool = True) -> Store:
     Args:
         plan: to run.
         folder: of the study.
-        resume: ``False`` sets an older store aside, under a name with the time, and begins anew.
+        resume: ``False`` sets an older study and its splits aside, under names with the time, and begins anew.
 
     Raises:
         PlanError: if the folder holds a study with cells that are not in the plan; it says what differs.
         StoreError, OutputError: if the store cannot be opened or written.
     """
     if not resume:
-        _set_aside(folder)
+        _fold_log(folder)
+        _set_aside(folder, _ALL)
     store = Store(folder, write=True)
     try:
         kept = store.get("plan")
         given = plan.model_dump(mode="json")
         if holds_other_cells(plan, store):
+            _set_aside(folder, (SPLITS_NAME,))
             store.forget_cells()
         if kept != given:
             store.put("plan", given)
@@ -69,10 +78,14 @@ def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
 
 def _extends(plan: StudyPlan, given: dict[str, Any], kept: dict[str, Any], store: Store) -> bool:
     """Every cell of the study is one of the plan, or the search is the same and no shorter."""
+    # Keys of cells do not say what files are judged by; other data sets bring their metric along.
+    files = any(is_own_file(name) and name not in plan.own for name in kept["datasets"])
+    if files and given["metric"] != kept.get("metric"):
+        return False
     if plan.search is None and kept.get("search") is None:
         planned = {cell.key for cell in plan.cells()}
         return all(cell.key in planned for cell in store.cells())
-    for name in set(given) - {*_FREE, "datasets", "layers", "search"}:
+    for name in set(given) - {*_FREE, "datasets", "layers", "search", "metric"}:
         if given[name] != kept.get(name):
             return False
     old, new = dict(kept.get("search") or {}), dict(given["search"] or {})
@@ -107,14 +120,34 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _set_aside(folder: Path) -> None:
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    for name in (STORE_NAME, f"{STORE_NAME}-wal", f"{STORE_NAME}-shm", JOURNAL_NAME):
+def _set_aside(folder: Path, names: tuple[str, ...]) -> None:
+    """Rename files and folders of an older study, each as ``name-TIME.suffix``."""
+    stamp = _unused_stamp(folder)
+    for name in names:
         path = folder / name
         if path.exists():
-            # The log of SQLite belongs to the file of that name and goes with it.
-            target = folder / name.replace("study.", f"study-{stamp}.", 1)
             try:
-                os.replace(path, target)
+                os.replace(path, folder / _stamped(name, stamp))
             except OSError as error:
                 raise OutputError(f"cannot set {path} aside: {error.strerror or error}") from error
+
+
+def _unused_stamp(folder: Path) -> str:
+    """The time, with a number where something of this second has been set aside already."""
+    now = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    stamps = itertools.chain([now], (f"{now}-{number}" for number in itertools.count(2)))
+    return next(stamp for stamp in stamps if not any((folder / _stamped(name, stamp)).exists() for name in _ALL))
+
+
+def _stamped(name: str, stamp: str) -> str:
+    stem, dot, suffix = name.partition(".")
+    return f"{stem}-{stamp}{dot}{suffix}"
+
+
+def _fold_log(folder: Path) -> None:
+    """Fold the log of SQLite back into the store, so that one rename takes the whole of it."""
+    path = folder / STORE_NAME
+    if path.is_file():
+        # A store that cannot be read is set aside as it is.
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

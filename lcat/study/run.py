@@ -19,6 +19,7 @@ from lcat.data import NodeDataset
 from lcat.study.cell import Cell
 from lcat.study.layers import build_model
 from lcat.study.memory import PeakMemory
+from lcat.study.output import OutputError
 from lcat.study.plan import StudyPlan
 from lcat.study.result import CellResult
 from lcat.study.sources import Sources
@@ -45,7 +46,7 @@ def run(
         plan: what to run.
         data_root: folder with the files of public data sets; ``lcat.data.default_root()`` by default.
         own: own data sets by the names that ``plan.own`` lists.
-        metric: metric of data sets read from a file that does not name one.
+        metric: metric of data sets read from a file, before what the file names; that of the plan by default.
         device: where to train.
         on_epoch: called after every epoch with the cell, the epoch and the history so far.
 
@@ -62,7 +63,7 @@ def run(
         >>> [result.ok for result in run(plan)]
         [True]
     """
-    sources = Sources(Path(data_root) if data_root is not None else None, own or {}, metric)
+    sources = Sources(Path(data_root) if data_root is not None else None, own or {}, metric or plan.metric)
     sources.prepare(plan.datasets, plan.choices)
     for cell in plan.cells():
         yield run_cell(cell, sources, device=device, on_epoch=on_epoch)
@@ -78,6 +79,10 @@ def run_cell(
     """Train one cell; a failure becomes part of the result.
 
     Everything that an ``Exception`` can stop is caught, as a study must go on; ``KeyboardInterrupt`` passes.
+
+    Raises:
+        lcat.study.OutputError: if the split cannot be kept in the folder of the study. That is no fault of the cell,
+            and the next one would fare no better.
     """
     device = torch.device(device)
     result = CellResult(cell=cell, fit=None, started=_now(), device=str(device), versions=versions())
@@ -102,6 +107,8 @@ def run_cell(
             on_epoch=None if on_epoch is None else lambda epoch, history: on_epoch(cell, epoch, history),
         )
         result.peak_memory = memory.bytes()
+    except OutputError:
+        raise
     except Exception:
         result.fit, result.error = None, traceback.format_exc()
     result.seconds = time.perf_counter() - start

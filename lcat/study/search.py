@@ -31,6 +31,9 @@ from lcat.study.store import Store, Trial
 
 __all__ = ["SearchSchedule"]
 
+#: Random points before the first estimate, however many follow: a longer search begins as a shorter one does.
+_STARTUP = 5
+
 
 class SearchSchedule(Schedule):
     """Hands out the cells of the trials, then those of the best point under noise.
@@ -277,8 +280,7 @@ class _Optuna:
         seed = int(digest([self._plan.seed, self._name, number])[:8], 16)
         if self._plan.sampler == "random":
             return self._optuna.samplers.RandomSampler(seed=seed)
-        startup = min(10, max(2, self._plan.trials // 4))
-        return self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+        return self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
 
     def _distribution(self, name: str, values: Range | tuple[Any, ...]) -> Any:
         kinds = self._optuna.distributions

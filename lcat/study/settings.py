@@ -77,7 +77,7 @@ class SearchPlan(_Part):
     """A search for the settings of each layer on each data set, by validation alone; run by Optuna.
 
     Attributes:
-        space: for each setting a list of values, or a :class:`Range`.
+        space: for each setting a list of values, as in a grid, or a :class:`Range`.
         trials: settings to try for each layer and test set.
         sampler: ``"tpe"`` (tree-structured Parzen estimator) or ``"random"``.
         seed: of the sampler.
@@ -112,6 +112,7 @@ class SearchPlan(_Part):
     @field_validator("space")
     @classmethod
     def _values_fit(cls, space: dict[str, Range | tuple[Any, ...]]) -> dict[str, Range | tuple[Any, ...]]:
+        checked: dict[str, Range | tuple[Any, ...]] = {}
         for name, values in space.items():
             if isinstance(values, Range):
                 whole = HyperParameters.model_fields[name].annotation is int
@@ -123,9 +124,9 @@ class SearchPlan(_Part):
             elif not values:
                 raise ValueError(f"{name}: the list of values is empty")
             ends: tuple[Any, ...] = (values.low, values.high) if isinstance(values, Range) else values
-            for value in ends:
-                check_setting(name, value)
-        return space
+            found = tuple(check_setting(name, value) for value in ends)
+            checked[name] = values if isinstance(values, Range) else found
+        return checked
 
 
 class Budget(_Part):

@@ -31,7 +31,7 @@ from lcat.data.datasets import find_spec
 from lcat.study.cell import Cell, SplitChoice, digest
 from lcat.study.splits import SplitFolder, make_split
 
-__all__ = ["Sources", "check_name", "parse_csbm"]
+__all__ = ["Sources", "check_name", "is_own_file", "parse_csbm"]
 
 _FILE_SUFFIXES = (".pt", ".npz")
 _CSBM_KEYS = {"n": int, "q": float, "p": float, "sigma": float, "distance": float, "d": int}
@@ -44,7 +44,7 @@ class Sources:
     Args:
         root: data folder for public data sets, ``None`` for the default one.
         own: own data sets by name; they go before all other names.
-        metric: metric of data sets read from a file, where the file does not say.
+        metric: metric of data sets read from a file, before what the file names.
         splits: where splits are kept; ``None`` keeps none.
     """
 
@@ -73,7 +73,7 @@ class Sources:
     def _read(self, name: str, seed: int) -> NodeDataset:
         if name.startswith("csbm:"):
             return _draw(name, seed)
-        return load_file(name, self.metric) if name.endswith(_FILE_SUFFIXES) else load(name, self.root)
+        return load_file(name, self.metric) if is_own_file(name) else load(name, self.root)
 
     def prepared(self, cell: Cell) -> tuple[NodeDataset, Split]:
         """The graph and the split of a cell.
@@ -87,8 +87,8 @@ class Sources:
         else:
             graph = self.fingerprint(dataset)
             if not cell.dataset.startswith("csbm:"):  # whose graphs go by the seed
-                self.splits.check_graph(cell.dataset, graph)
-            split = self.splits.get(cell.split, dataset, cell.seed, graph)
+                self.splits.check_graph(cell.dataset, graph, dataset.metric)
+            split = self.splits.get(cell.split, dataset, cell.seed, graph, cell.dataset)
         noise = {"edges": noisy_edges, "features": noisy_features}.get(cell.noise.kind)
         if noise is not None:
             # The masks belong to the nodes, which noise leaves alone.
@@ -132,7 +132,7 @@ class Sources:
         for name in names:
             check_name(name, tuple(self.own))
             first = choices(name)[0]
-            private = name in self.own or name.endswith(_FILE_SUFFIXES) or name.startswith("csbm:")
+            private = name in self.own or is_own_file(name) or name.startswith("csbm:")
             # The own splits of public data sets fit them; reading a large one to see that takes its time.
             if private or first.rule != "own" or missing_files(name, self.root or default_root()):
                 try:
@@ -149,6 +149,11 @@ def _hash(*tensors: Tensor) -> str:
     return state.hexdigest()[:16]
 
 
+def is_own_file(name: str) -> bool:
+    """The name is that of a file with a data set of one's own."""
+    return name.endswith(_FILE_SUFFIXES)
+
+
 def check_name(name: str, own: tuple[str, ...] = ()) -> str:
     """The name as plans keep it, if it is a data set.
 
@@ -160,7 +165,7 @@ def check_name(name: str, own: tuple[str, ...] = ()) -> str:
     if name.startswith("csbm"):
         parse_csbm(name)
         return name
-    if name.endswith(_FILE_SUFFIXES):
+    if is_own_file(name):
         if not Path(name).is_file():
             raise UnknownDataset(f"there is no file {name}; an own data set is a .pt or .npz file")
         return name

@@ -25,9 +25,12 @@ from torch import Tensor
 
 from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
 from lcat.study.cell import SplitChoice, digest
-from lcat.study.output import write_file
+from lcat.study.output import OutputError, write_file
 
-__all__ = ["SplitFolder", "SplitRule", "make_split", "split_hash"]
+__all__ = ["SPLITS_NAME", "SplitFolder", "SplitRule", "make_split", "split_hash"]
+
+#: Name of the folder with splits in the folder of a study.
+SPLITS_NAME = "splits"
 
 _KINDS = {
     "own": "own",
@@ -158,7 +161,7 @@ class SplitFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, choice: SplitChoice, dataset: NodeDataset, seed: int, graph: str) -> Split:
+    def get(self, choice: SplitChoice, dataset: NodeDataset, seed: int, graph: str, name: str) -> Split:
         """The split of a cell, from its file if there is one.
 
         Args:
@@ -166,16 +169,23 @@ class SplitFolder:
             dataset: labels, and its own splits.
             seed: of the cell.
             graph: hash of the graph.
+            name: of the data set in the plan. Two data sets of one graph share generated folds, but no splits of their
+                own or from files.
 
         Raises:
             SplitError: if it is not the split that the study began with.
+            lcat.study.OutputError: if it cannot be kept.
         """
         kind = SplitRule.parse(choice.rule).kind
-        own_seed = seed if kind == "own" else None
-        path = self.folder / f"{digest([graph, choice.model_dump(), own_seed])}.npz"
+        generated = kind not in ("own", "file")
+        parts = [graph, choice.model_dump(), seed if kind == "own" else None]
+        path = self.folder / f"{digest(parts)}.npz"
+        # Earlier versions left the name out in all files; those that are there stay good.
+        if not generated and not path.is_file():
+            path = self.folder / f"{digest([*parts, name])}.npz"
         if path.is_file():
             kept = load_split_file(path, len(dataset.data.y))
-            if kind not in ("own", "file"):
+            if generated:
                 return kept
             if split_hash(make_split(choice, dataset, seed)) != split_hash(kept):
                 raise SplitError(
@@ -184,35 +194,43 @@ class SplitFolder:
                 )
             return kept
         split = make_split(choice, dataset, seed)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        parts = {"train": split.train, "valid": split.val, "test": split.test}
+        masks = {"train": split.train, "valid": split.val, "test": split.test}
         content = io.BytesIO()
-        arrays: dict[str, Any] = {name: mask.nonzero().view(-1).numpy() for name, mask in parts.items()}
+        arrays: dict[str, Any] = {part: mask.nonzero().view(-1).numpy() for part, mask in masks.items()}
         np.savez_compressed(content, **arrays)
         write_file(path, content.getvalue())
         return split
 
-    def check_graph(self, name: str, graph: str) -> None:
-        """Remember the graph of a data set when it is first seen; after that it must be the same one.
+    def check_graph(self, name: str, graph: str, metric: str) -> None:
+        """Remember the graph and the metric of a data set when it is first seen; after that they must be the same.
 
         Args:
             name: of the data set.
             graph: its hash.
+            metric: that it is judged by.
 
         Raises:
-            lcat.data.DataError: if it is another one.
+            lcat.data.DataError: if one of them is another one.
+            lcat.study.OutputError: if they cannot be kept or read.
         """
         path = self.folder / f"{digest(name)}.graph"
         try:
-            kept = path.read_text(encoding="ascii")
+            # Earlier versions kept no metric.
+            kept_graph, _, kept_metric = path.read_text(encoding="ascii").partition(" ")
         except FileNotFoundError:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_file(path, graph.encode())
+            write_file(path, f"{graph} {metric}".encode())
             return
-        if kept != graph:
+        except OSError as error:
+            raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
+        if kept_graph != graph:
             raise DataError(
                 f"the data set {name} has changed since the study began (features, edges or labels), and old and new "
                 "results do not compare; put the old files back, or begin another study with --out"
+            )
+        if kept_metric not in ("", metric):
+            raise DataError(
+                f"the metric of the data set {name} has changed since the study began, from {kept_metric} to {metric}, "
+                "and old and new results do not compare; put the old metric back, or begin another study with --out"
             )
 
 

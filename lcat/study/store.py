@@ -219,7 +219,8 @@ class Store:
     def finish(self, result: CellResult) -> None:
         """Keep the result of a cell in one transaction; it is on the disk when this returns.
 
-        A failed cell may be replaced by a later result, a done one may not.
+        A failed cell may be replaced by a later result, a done one may not. The same result may come a second time, as
+        Ctrl-C leaves open whether it was kept the first time.
 
         Raises:
             StoreError: if it cannot be written, the cell is unknown, or it is done already; nothing is changed.
@@ -235,7 +236,9 @@ class Store:
 
     def _insert(self, cursor: sqlite3.Cursor, result: CellResult) -> None:
         key, fit = result.cell.key, result.fit
-        found = cursor.execute("SELECT status FROM results WHERE key = ?", (key,)).fetchone()
+        found = cursor.execute("SELECT status, worker, started, finished FROM results WHERE key = ?", (key,)).fetchone()
+        if found == ("done", result.worker, result.started, result.finished):
+            return
         if found is not None and found[0] == "done":
             raise StoreError(f"{self.path}: cell {key} ({result.cell}) is done already and is never replaced")
         values = {
@@ -327,6 +330,9 @@ class _Transaction:
 
     def __enter__(self) -> sqlite3.Cursor:
         try:
+            if self._connection.in_transaction:
+                # Ctrl-C came right after the beginning of the last one, or right before its end.
+                self._connection.execute("ROLLBACK")
             return self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise self._failure(error) from error

@@ -6,15 +6,18 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
-from lcat.data import NodeDataset, csbm, random_splits
+from lcat.data import NodeDataset, csbm, from_data, random_splits
 from lcat.study import (
     CellResult,
     OutputError,
@@ -26,14 +29,15 @@ from lcat.study import (
     run,
     run_study,
 )
-from lcat.study.engines import Setup
+from lcat.study.engines import Finished, Setup
 from lcat.study.engines.base import CellRunner
+from lcat.study.engines.inline import InlineEngine
 from lcat.study.estimate import Estimate, calibrate, kind_of
 from lcat.study.journal import JOURNAL_NAME
-from lcat.study.lock import StudyLock
+from lcat.study.lock import LOCK_NAME, StudyLock
 from lcat.study.store import STORE_NAME
 from lcat.train import FitResult, History
-from tests.study.study_support import plan_of
+from tests.study.study_support import made_up, plan_of
 
 PLAN = {"layers": ["gcn", "gat"], "seeds": [0, 1, 2]}
 
@@ -80,6 +84,36 @@ def test_another_plan_is_refused_with_what_differs(tmp_path):
     assert (tmp_path / STORE_NAME).read_bytes() == before
 
 
+def test_another_metric_of_a_file_is_another_study(tmp_path):
+    data = csbm(n=60, seed=1)
+    torch.save({"x": data.x, "edge_index": data.edge_index, "y": data.y}, tmp_path / "mine.pt")
+    mine = {"datasets": [str(tmp_path / "mine.pt")]}
+    run_study(plan_of(**mine), tmp_path / "out", engine="inline")
+    with pytest.raises(PlanError, match=r"another study \(.*metric: nothing there, roc-auc here\)"):
+        run_study(plan_of(**mine, seeds=2, metric="roc-auc"), tmp_path / "out", engine="inline")
+    run_study(plan_of(), tmp_path / "theirs", engine="inline")
+    both = plan_of(datasets=["csbm:easy,n=60", *mine["datasets"]], metric="roc-auc")
+    results = run_study(both, tmp_path / "theirs", engine="inline").study.results()
+    assert dict(zip(results["dataset"], results["metric"], strict=True)) == dict(
+        zip(both.datasets, ["accuracy", "roc-auc"], strict=True)
+    )
+
+
+def test_a_study_without_results_leaves_the_folder_free(tmp_path):
+    """Cut off before its first result, with the split of another graph of that name on record."""
+    plan = plan_of(datasets=["ours"], own=["ours"])
+
+    def stop(status):
+        if (tmp_path / "splits").is_dir():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan, tmp_path, own={"ours": from_data(csbm(n=60), "ours")}, engine="inline", on_status=stop)
+    other = plan.model_copy(update={"layers": ("gat",)})
+    outcome = run_study(other, tmp_path, own={"ours": from_data(csbm(n=60, seed=1), "ours")}, engine="inline")
+    assert (outcome.done, outcome.failed) == (1, 0)
+
+
 def test_what_decides_no_result_may_change(tmp_path):
     run_study(plan_of(**PLAN), tmp_path, engine="inline")
     changed = plan_of(**PLAN, objectives={"time": 1}, budget={"cells": 100}, run={"threads": 1, "workers": 3})
@@ -96,6 +130,42 @@ def test_no_resume_sets_the_old_study_aside(tmp_path):
     (tmp_path / "old").mkdir()
     old.rename(tmp_path / "old" / STORE_NAME)
     assert Study.load(tmp_path / "old").cell_results() == before
+
+
+def test_no_resume_begins_with_new_data_and_new_splits(tmp_path):
+    plan = plan_of(datasets=["ours"], own=["ours"], split="stratified:3", overrides={"epochs": 1})
+    for seed in range(3):  # within a second
+        own = {"ours": from_data(csbm(n=60, seed=seed), "ours")}
+        outcome = run_study(plan, tmp_path, own=own, engine="inline", resume=False)
+        assert (outcome.done, outcome.failed) == (3, 0)
+    for name in ("study-*.sqlite", "study-*.log", "splits-*"):
+        assert len(list(tmp_path.glob(name))) == 2
+    assert all(len(list(splits.iterdir())) == 4 for splits in tmp_path.glob("splits*"))
+
+
+def test_a_study_that_is_cut_off_while_it_is_set_aside(tmp_path, monkeypatch):
+    """After a crash, part of a store is in SQLite's log beside it: both are set aside, or none."""
+    result = made_up(error="no memory left")
+    (tmp_path / "crashed").mkdir()
+    with Store(tmp_path, write=True) as store:
+        store.add_cells([result.cell])
+        store.finish(result)
+        for file in tmp_path.glob("study.*"):
+            shutil.copy(file, tmp_path / "crashed")
+    assert (tmp_path / "crashed" / f"{STORE_NAME}-wal").stat().st_size
+    moves = []
+
+    def once(source, target):
+        if moves:
+            raise KeyboardInterrupt
+        moves.append(Path(source).rename(target))
+
+    monkeypatch.setattr("os.replace", once)
+    (tmp_path / "crashed/splits").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan_of(), tmp_path / "crashed", engine="inline", resume=False)
+    moves[0].rename(tmp_path / STORE_NAME)
+    assert Study.load(tmp_path).cell_results() == [result]
 
 
 def test_failed_cells_are_kept_and_run_again_when_asked(tmp_path):
@@ -143,7 +213,7 @@ def test_one_driver_a_study(tmp_path):
 
 def test_a_killed_driver_leaves_no_lock_behind(tmp_path):
     script = (
-        "import sys, time\nfrom lcat.study.lock import StudyLock\n"
+        "import sys, time\nfrom lcat.study.lock import LOCK_NAME, StudyLock\n"
         "lock = StudyLock(sys.argv[1]).__enter__()\nprint('held', flush=True)\ntime.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -172,6 +242,45 @@ def test_ctrl_c_keeps_what_had_finished(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def two_at_once(monkeypatch):
+    """An engine that hands out two results together, as engines with several workers do."""
+
+    def wait(self, timeout):
+        return [Finished(self._runner.run(self._queue.popleft())) for _ in range(len(self._queue) if timeout else 0)]
+
+    monkeypatch.setattr(InlineEngine, "slots", 2)
+    monkeypatch.setattr(InlineEngine, "wait", wait)
+
+
+def test_ctrl_c_between_two_results_keeps_both(tmp_path, two_at_once, untrained):
+    def stop(status):
+        if status.done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan_of(**PLAN), tmp_path, engine="inline", on_status=stop)
+    assert len(Study.load(tmp_path).results()) == 2
+    assert len(events(tmp_path, "done")) == 2
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_ctrl_c_while_a_result_is_kept(tmp_path, two_at_once, untrained, monkeypatch, kept):
+    original, calls = Store.finish, []
+
+    def finish(self, result):
+        calls.append(result)
+        if kept or len(calls) > 1:
+            original(self, result)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "finish", finish)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan_of(**PLAN), tmp_path, engine="inline")
+    assert len(Study.load(tmp_path).results()) == len(events(tmp_path, "done")) == 2
+
+
+@pytest.fixture
 def untrained(monkeypatch):
     """Cells get results at once, with long histories of random numbers."""
 
@@ -183,6 +292,16 @@ def untrained(monkeypatch):
         return CellResult(cell, fit, seconds=1.0)
 
     monkeypatch.setattr(CellRunner, "run", run_at_once)
+
+
+def test_failed_cells_that_run_again_do_not_use_up_the_budget(tmp_path, untrained):
+    plan = plan_of(layers=["gcn", "gat"], seeds=2, budget={"cells": 3})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CellRunner, "run", lambda self, cell, on_epoch: CellResult(cell, None, "no memory left"))
+        assert run_study(plan, tmp_path, engine="inline").failed == 3
+    assert run_study(plan, tmp_path, engine="inline").ran == 0
+    again = run_study(plan, tmp_path, engine="inline", retry_failed=True)
+    assert (again.ran, again.done, again.failed, again.left, again.reason) == (3, 3, 0, 1, "budget")
 
 
 def statements_of_a_study(folder):
@@ -294,6 +413,22 @@ def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot write to the output folder .*file"):
         run_study(plan_of(), tmp_path / "file", engine="inline")
+
+
+def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "theirs" / LOCK_NAME).mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"cannot write .*study\.lock: Is a directory"):
+        run_study(plan_of(), tmp_path / "theirs", engine="inline")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # as a full disk
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*study\.lock: File too large") as caught:
+            run_study(plan_of(), tmp_path, engine="inline")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    with StudyLock(tmp_path):  # nobody holds it
+        pass
 
 
 def test_settings_of_the_run_are_checked(tmp_path):

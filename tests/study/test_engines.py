@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from lcat.data import NodeDataset, Split, csbm, random_splits
-from lcat.study import EngineError, RunSettings, Study, run_study
+from lcat.study import EngineError, OutputError, RunSettings, Study, run_study
 from lcat.study.engines import Progress, Setup, make_engine
 from lcat.study.engines.base import CellRunner, cores, devices
 from lcat.study.engines.processes import ProcessEngine
@@ -85,6 +85,18 @@ def test_ctrl_c_ends_the_workers(tmp_path):
         run_study(plan_of(**SLOW, seeds=3), tmp_path, workers=1, on_status=stop)
     assert multiprocessing.active_children() == []
     assert Study.load(tmp_path).results().empty
+
+
+@pytest.mark.parametrize("engine", ["inline", "processes"])
+def test_a_split_that_cannot_be_kept_ends_the_study_and_fails_no_cell(tmp_path, engine):
+    (tmp_path / "splits").write_text("in the way, as a full disk would be")
+    with pytest.raises(OutputError, match=r"cannot write .*splits.*npz: File exists") as caught:
+        run_study(plan_of(seeds=2), tmp_path, engine=engine, workers=1)
+    assert "\n" not in str(caught.value)
+    assert multiprocessing.active_children() == []
+    (tmp_path / "splits").unlink()
+    outcome = run_study(plan_of(seeds=2), tmp_path, engine="inline")
+    assert (outcome.ran, outcome.done) == (2, 2)
 
 
 def test_own_data_that_cannot_travel_is_refused_before_anything_runs(tmp_path):

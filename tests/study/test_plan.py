@@ -129,6 +129,28 @@ def test_a_grid_gives_a_layer_only_what_matters_to_it():
     assert count == {"gcn": 1, "gat": 2, "lcat": 4}
 
 
+def test_a_grid_gives_closed_forms_only_what_matters_to_them():
+    meaningless = {"hidden": [8, 16], "heads": [1, 8], "depth": [1, 2], "norm": ["none", "batch"]}
+    shares = ("dropout", "input_dropout", "attention_dropout", "weight_decay")
+    meaningless |= {name: [0.0, 0.5] for name in shares}
+    lambdas = {"lambda1_init": [0.3, 0.6]}
+    layers = ["gat-theory", "lcat-theory"]
+    plan = make_plan(datasets=["csbm:easy"], layers=layers, seeds=1, grid={**meaningless, **lambdas, "lr": [0.1, 0.2]})
+    assert [len(plan.hypers("csbm:easy", layer)) for layer in layers] == [2, 4]
+    plan = make_plan(datasets=["csbm:easy"], layers=[*layers, "gat"], seeds=1, grid={"scalar_lr": [1, 10]})
+    assert [len(plan.hypers("csbm:easy", layer)) for layer in plan.layers] == [2, 2, 1]
+
+
+def test_none_is_a_word_where_a_setting_may_be_none(tmp_path):
+    (tmp_path / "plan.toml").write_text(TOML + '[grid]\nclip_norm = ["none", 1]\nnorm = ["none", "batch"]\n')
+    plan = load_plan(tmp_path / "plan.toml")
+    assert plan.grid == {"clip_norm": (None, 1.0), "norm": ("none", "batch")}
+    assert {cell.hyper.clip_norm for cell in plan.cells()} == {None, 1.0}
+    values = {"attention_dropout": ["none", 0.5]}
+    plan = make_plan(datasets=["cora"], layers=["gat"], seeds=1, search={"space": values})
+    assert plan.search.space == {"attention_dropout": (None, 0.5)}
+
+
 def test_a_search_plans_no_cells_yet():
     assert make_plan(datasets=["cora"], layers=["gcn"], seeds=1, search={"space": {"lr": [0.1, 0.2]}}).cells() == []
 
@@ -177,6 +199,8 @@ def test_plans_are_frozen():
         ({"noise": {"nodes": [0.1]}}, ["noise.nodes", "edges, features"]),
         ({"grid": {"lr": []}}, ["grid", "lr", "empty"]),
         ({"grid": {"lr": [0.1, -1]}}, ["grid", "lr", "greater than 0", "-1"]),
+        ({"grid": {"lr": [0.1, "none"]}}, ["grid", "lr", "valid number", "'none'"]),
+        ({"grid": {"lr": [None]}}, ["grid", "lr", "valid number", "None"]),
         ({"grid": {"lrr": [0.1]}}, ["grid", "'lrr'", "did you mean lr"]),
         ({"grid": {"norm": ["none", "group"]}}, ["grid", "norm", "'batch'", "'group'"]),
         ({"grid": {"optimizer": ["adamm"]}}, ["grid", "optimizer", "did you mean adam"]),
@@ -188,6 +212,8 @@ def test_plans_are_frozen():
         ({"objectives": {"time": -1}}, ["objectives", "weight of time", "-1"]),
         ({"objectives": {"time": 0}}, ["objectives", "above 0"]),
         ({"metric": "f1"}, ["metric", "accuracy, roc-auc", "'f1'"]),
+        ({"metric": "roc-auc"}, ["metric", ".pt and .npz files", "roc-auc and datasets cora", "leave it out"]),
+        ({"metric": "roc-auc", "datasets": ["x.pt"], "own": ["x.pt"]}, ["metric", "all others come with theirs"]),
         ({"budget": {"cells": 0}}, ["budget.cells", "got 0"]),
         ({"budget": {"minutes": 3}}, ["budget.minutes", "cells, seconds, trials"]),
         ({"run": {"engine": "process"}}, ["run.engine", "'processes'", "'process'"]),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lcat.study import EngineError, Study, run_study
-from lcat.study.engines import Finished
+from lcat.study import EngineError, OutputError, RunSettings, Study, run_study
+from lcat.study.engines import Finished, make_engine
 from tests.study.study_support import plan_of
 
 ray = pytest.importorskip("ray")
@@ -57,6 +57,29 @@ def test_a_node_that_dies_in_mid_study(tmp_path):
         cluster.shutdown()
     run_study(plan, tmp_path / "inline", engine="inline")
     assert numbers(tmp_path / "ray") == numbers(tmp_path / "inline")
+
+
+@pytest.mark.long
+def test_all_results_that_are_there_come_at_once(tmp_path):
+    """As after Ctrl-C, which asks once."""
+    engine = make_engine(RunSettings(engine="ray", workers=2))
+    try:
+        for cell in plan_of(seeds=2).cells():
+            engine.submit(cell)
+        ray.wait(list(engine._running), num_returns=2, timeout=60)
+        assert [event.result.ok for event in engine.wait(0)] == [True, True]
+        assert engine.wait(0) == []
+    finally:
+        engine.close()
+
+
+@pytest.mark.long
+def test_a_split_that_cannot_be_kept_ends_the_study(tmp_path):
+    (tmp_path / "splits").write_text("in the way, as a full disk would be")
+    with pytest.raises(OutputError, match=r"cannot write .*splits.*npz: File exists"):
+        run_study(plan_of(), tmp_path, engine="ray", workers=1)
+    assert Study.load(tmp_path).results().empty
+    assert not ray.is_initialized()
 
 
 @pytest.mark.long

@@ -29,6 +29,13 @@ def test_every_layer_trains_on_every_kind_of_source(tmp_path):
     assert all(result.parameters > 0 and result.split_sizes == (36, 12, 12) for result in results)
 
 
+def test_files_are_judged_by_the_metric_of_the_plan(tmp_path):
+    torch.save(csbm(n=60, seed=1), tmp_path / "mine.pt")
+    plan = plan_of(datasets=[str(tmp_path / "mine.pt")], metric="roc-auc")
+    assert [result.metric for result in run(plan)] == ["roc-auc"]
+    assert [result.metric for result in run(plan, metric="accuracy")] == ["accuracy"]
+
+
 def test_the_same_plan_gives_the_same_numbers():
     plan = plan_of(layers=["gat", "lcat"], overrides={**FAST, "dropout": 0.5})
     one, two = ([result.fit.history for result in run(plan)] for _ in range(2))

@@ -121,6 +121,12 @@ def test_more_trials_extend_a_search_and_another_space_is_refused(tmp_path, untr
         run_study(plan(search={**SEARCH, "space": {**SPACE, "hidden": [8]}}), tmp_path, engine="inline")
 
 
+def test_a_search_made_longer_tries_the_points_of_one_that_began_longer(tmp_path, untrained):
+    for trials, folder in ((6, "grown"), (16, "grown"), (16, "long")):
+        run_study(plan(search={**SEARCH, "trials": trials}), tmp_path / folder, engine="inline")
+    assert tried(tmp_path / "grown") == tried(tmp_path / "long")
+
+
 def test_a_budget_of_trials(tmp_path, untrained):
     outcome = run_study(plan(layers=["gcn", "gat"], budget={"trials": 5}), tmp_path, engine="inline")
     assert outcome.reason == "budget"
@@ -146,6 +152,13 @@ def test_points_that_do_not_fit_together_are_failed_trials(tmp_path, untrained):
     outcome = run_study(plan(layers=["gat"], search=search, overrides={"depth": 2}), tmp_path, engine="inline")
     assert outcome.done == 0
     assert Study.load(tmp_path).trials()["validation"].isna().all()
+
+
+def test_no_value_is_a_value(tmp_path, untrained):
+    search = {"space": {"clip_norm": ["none", 1.0]}, "trials": 8}
+    run_study(plan(search={**search, "trials": 2}), tmp_path, engine="inline")
+    run_study(plan(search=search), tmp_path, engine="inline")
+    assert {cell.hyper.clip_norm for cell in untrained} == {None, 1.0}
 
 
 def test_layers_get_the_settings_that_matter_to_them(tmp_path, untrained):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from lcat.data import NodeDataset, SplitError, csbm, random_splits
 from lcat.study import PlanError, Study, run_study
-from lcat.study.cell import SplitChoice
+from lcat.study.cell import SplitChoice, digest
 from lcat.study.splits import SplitFolder, SplitRule, make_split, split_hash
 from tests.study.study_support import plan_of
 
@@ -58,16 +60,37 @@ def test_files_one_or_several(tmp_path):
 def test_a_kept_split_is_read_back_and_not_drawn_again(tmp_path, monkeypatch):
     data, choice = dataset(), SplitChoice(rule="stratified:5", fold=2)
     folder = SplitFolder(tmp_path / "splits")
-    first = folder.get(choice, data, 0, "graph")
+    first = folder.get(choice, data, 0, "graph", "ours")
     assert len(list((tmp_path / "splits").iterdir())) == 1
 
     def drawn(*arguments, **more):
         raise AssertionError("the split was drawn again")
 
     monkeypatch.setattr("lcat.study.splits.fold_split", drawn)
-    assert split_hash(folder.get(choice, data, 99, "graph")) == split_hash(first)
+    assert split_hash(folder.get(choice, data, 99, "graph", "theirs")) == split_hash(first)
     with pytest.raises(AssertionError):
-        folder.get(choice, data, 0, "another graph")
+        folder.get(choice, data, 0, "another graph", "ours")
+
+
+def test_data_sets_of_one_graph_keep_their_own_splits(tmp_path):
+    data = dataset().data
+    shares = {"a": (0.6, 0.2, 0.2), "b": (0.2, 0.4, 0.4)}
+    own = {name: NodeDataset("ours", data, random_splits(data.y, share)) for name, share in shares.items()}
+    plan = plan_of(datasets=["a", "b"], own=["a", "b"])
+    outcome = run_study(plan, tmp_path, own=own, engine="inline")
+    assert (outcome.done, outcome.failed) == (2, 0)
+    assert outcome.study.results()["train_nodes"].tolist() == [36, 12]
+
+
+def test_a_split_that_an_earlier_version_kept_is_still_compared(tmp_path):
+    data, choice = dataset(), SplitChoice()
+    folder = SplitFolder(tmp_path)
+    first = folder.get(choice, data, 0, "graph", "ours")
+    [kept] = tmp_path.iterdir()
+    kept.rename(tmp_path / f"{digest(['graph', choice.model_dump(), 0])}.npz")
+    assert split_hash(folder.get(choice, data, 0, "graph", "ours")) == split_hash(first)
+    with pytest.raises(SplitError, match="has changed since the study began"):
+        folder.get(choice, NodeDataset("ours", data.data, lambda seed: data.split(1)), 0, "graph", "ours")
 
 
 @pytest.mark.parametrize("source", ["own", "file"])
@@ -97,6 +120,21 @@ def test_a_graph_that_changed_is_a_failed_cell(tmp_path):
     [failure] = outcome.study.failures().to_dict("records")
     assert "the data set ours has changed since the study began" in failure["error"]
     again = run_study(plans[1], tmp_path, own={"ours": dataset(0)}, engine="inline", retry_failed=True)
+    assert (again.done, again.failed) == (2, 0)
+
+
+def test_a_metric_that_changed_is_a_failed_cell(tmp_path):
+    data = dataset()
+    plans = [plan_of(datasets=["ours"], own=["ours"], layers=["gcn", "gat"][:count]) for count in (1, 2)]
+    assert run_study(plans[0], tmp_path, own={"ours": data}, engine="inline").done == 1
+    outcome = run_study(plans[1], tmp_path, own={"ours": replace(data, metric="roc-auc")}, engine="inline")
+    assert (outcome.done, outcome.failed) == (1, 1)
+    [failure] = outcome.study.failures().to_dict("records")
+    assert "the metric of the data set ours has changed since the study began, from accuracy to" in failure["error"]
+    # Earlier versions kept the graph alone.
+    [record] = (tmp_path / "splits").glob("*.graph")
+    record.write_text(record.read_text().split()[0])
+    again = run_study(plans[1], tmp_path, own={"ours": data}, engine="inline", retry_failed=True)
     assert (again.done, again.failed) == (2, 0)
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -65,7 +66,8 @@ def test_without_histories_all_else_is_there(tmp_path):
 def test_a_done_cell_is_never_replaced_and_a_failed_one_is(tmp_path):
     with filled(tmp_path, RESULTS) as store:
         with pytest.raises(StoreError, match="is done already"):
-            store.finish(made_up("gcn", 1, 0.9))
+            store.finish(replace(made_up("gcn", 1, 0.9), finished="later"))
+        store.finish(RESULTS[1])  # after Ctrl-C, nobody knows whether it was kept
         store.finish(made_up("gat", 2, 0.7))
         assert [result.fit.test for result in store.results()] == [0.8, 1 / 3, 0.7]
 
@@ -82,6 +84,15 @@ def test_many_results_are_kept_whole_or_not_at_all(tmp_path):
         with pytest.raises(StoreError):
             store.finish_many([made_up("gat", 2, 0.7), made_up("cat", 0)])
         assert store.statuses()[RESULTS[2].cell.key] == "failed"
+
+
+def test_a_transaction_that_ctrl_c_left_open_is_taken_back(tmp_path):
+    with filled(tmp_path, RESULTS[:2]) as store:
+        cursor = store._transaction().__enter__()
+        cursor.execute("DELETE FROM histories")
+        store.add_cells([RESULTS[2].cell])
+        store.finish(RESULTS[2])
+        assert list(store.results(history=True)) == RESULTS
 
 
 def test_values_by_name(tmp_path):

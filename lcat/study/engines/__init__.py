@@ -25,7 +25,7 @@ def make_engine(
     Args:
         settings: which engine, and how many workers with how many threads on which device.
         own: own data sets by name.
-        metric: of data sets read from a file that does not name one.
+        metric: of data sets read from a file, before what the file names.
         splits: folder that keeps splits.
 
     Raises:

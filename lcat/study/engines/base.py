@@ -32,7 +32,7 @@ class Setup:
     Attributes:
         data: folder of public data sets.
         own: own data sets by name.
-        metric: of files that do not name one.
+        metric: of data sets read from a file, before what the file names.
         splits: folder that keeps splits.
         threads: of torch, for each cell.
         device: where to train.
@@ -100,6 +100,7 @@ class Engine(ABC):
 
         Raises:
             EngineError: if nothing can be run any more.
+            lcat.study.OutputError: if a worker cannot write to the folder of the study.
         """
 
     @abstractmethod

@@ -18,6 +18,7 @@ from typing import Any
 from lcat.study.cell import Cell
 from lcat.study.engines.base import Engine, EngineError, Event, Finished, Note, Progress, Setup, cores, devices
 from lcat.study.engines.worker import READY, serve
+from lcat.study.output import OutputError
 from lcat.study.result import CellResult
 
 __all__ = ["ProcessEngine"]
@@ -61,6 +62,8 @@ class ProcessEngine(Engine):
         self._workers: list[_Worker] = []
         self._queue: deque[Cell] = deque()
         self._deaths: dict[str, int] = {}
+        self._events: list[Event] = []  # not handed out yet, so that Ctrl-C while they come in loses none
+        self._error: OutputError | None = None
         try:
             pickle.dumps(setup.own)
         except Exception as error:
@@ -81,16 +84,18 @@ class ProcessEngine(Engine):
 
     def wait(self, timeout: float) -> list[Event]:
         """Messages of workers, and what became of those that died."""
+        if self._error is not None:  # results that came with it have been handed out
+            raise self._error
         self._hand_out()
         sources: list[Any] = [worker.pipe for worker in self._workers]
         sources += [worker.process.sentinel for worker in self._workers]
         ready = set(wait(sources, timeout))
-        events: list[Event] = []
         for worker in list(self._workers):
             # The pipe first: a worker may have died after it had sent its result.
             if worker.pipe in ready or worker.process.sentinel in ready:
-                events += self._receive(worker)
+                self._receive(worker)
         self._hand_out()
+        events, self._events = self._events, []
         return events
 
     def close(self) -> None:
@@ -136,18 +141,19 @@ class ProcessEngine(Engine):
         self._workers.append(worker)
         return worker
 
-    def _receive(self, worker: _Worker) -> list[Event]:
-        events: list[Event] = []
+    def _receive(self, worker: _Worker) -> None:
         try:
             while worker.pipe.poll():
                 message = worker.pipe.recv()
                 if message == READY:
                     worker.ready = True
                 elif isinstance(message, Progress):
-                    events.append(message)
+                    self._events.append(message)
                 elif isinstance(message, CellResult):
-                    events.append(Finished(message))
+                    self._events.append(Finished(message))
                     worker.cell = None
+                elif isinstance(message, OutputError):
+                    self._error = message
         except (EOFError, OSError, pickle.UnpicklingError):
             # Killed, perhaps in the middle of a message. Without its pipe it is of no use even if it lives.
             worker.process.join(_PATIENCE)
@@ -155,10 +161,9 @@ class ProcessEngine(Engine):
                 worker.process.kill()
                 worker.process.join()
         if not worker.process.is_alive():
-            events += self._bury(worker)
-        return events
+            self._events.append(self._bury(worker))
 
-    def _bury(self, worker: _Worker) -> list[Event]:
+    def _bury(self, worker: _Worker) -> Event:
         self._workers.remove(worker)
         code, cell = worker.process.exitcode or 0, worker.cell
         how = _how_it_ended(code)
@@ -171,13 +176,13 @@ class ProcessEngine(Engine):
                 "study needs the line: if __name__ == '__main__':"
             )
         if cell is None:
-            return [Note(f"an idle worker ended ({how})")]
+            return Note(f"an idle worker ended ({how})")
         count = self._deaths[cell.key] = self._deaths.get(cell.key, 0) + 1
         if count <= self._retries:
             self._queue.appendleft(cell)
-            return [Note(f"a worker died ({how}) and its cell runs again", cell)]
+            return Note(f"a worker died ({how}) and its cell runs again", cell)
         error = EngineError(f"the worker of this cell died {count} times, the last time by {how}")
-        return [Finished(CellResult(cell, None, "".join(traceback.format_exception_only(error))))]
+        return Finished(CellResult(cell, None, "".join(traceback.format_exception_only(error))))
 
 
 def _how_it_ended(code: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lcat.study.cell import Cell
 from lcat.study.engines.base import CellRunner, Engine, EngineError, Event, Finished, Setup, cores
+from lcat.study.output import OutputError
 from lcat.study.result import CellResult
 
 __all__ = ["RayEngine"]
@@ -55,6 +56,8 @@ class RayEngine(Engine):
         self._setup = ray.put(setup)
         self._token = uuid.uuid4().hex
         self._running: dict[Any, Cell] = {}
+        self._events: list[Event] = []  # not handed out yet, so that Ctrl-C while they come in loses none
+        self._error: OutputError | None = None
 
     @property
     def slots(self) -> int:
@@ -72,18 +75,15 @@ class RayEngine(Engine):
 
     def wait(self, timeout: float) -> list[Event]:
         """Results that are there."""
-        if not self._running:
-            return []
-        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
-        events: list[Event] = []
-        for reference in done:
-            cell = self._running.pop(reference)
-            try:
-                result = self._ray.get(reference)
-            except self._ray.exceptions.RayError as error:
-                # Its worker or node died too often, or it could not be sent.
-                result = CellResult(cell, None, "".join(traceback.format_exception(error)))
-            events.append(Finished(result))
+        if self._error is not None:  # results that came with it have been handed out
+            raise self._error
+        if self._running:
+            # One is waited for, and all that are there by then are taken.
+            references = list(self._running)
+            self._ray.wait(references, num_returns=1, timeout=timeout)
+            for reference in self._ray.wait(references, num_returns=len(references), timeout=0)[0]:
+                self._receive(reference)
+        events, self._events = self._events, []
         return events
 
     def close(self) -> None:
@@ -94,6 +94,18 @@ class RayEngine(Engine):
             for reference in self._running:
                 self._ray.cancel(reference, force=True)
         self._running.clear()
+
+    def _receive(self, reference: Any) -> None:
+        try:
+            answer = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            # Its worker or node died too often, or it could not be sent.
+            answer = CellResult(self._running[reference], None, "".join(traceback.format_exception(error)))
+        del self._running[reference]
+        if isinstance(answer, OutputError):
+            self._error = answer
+        else:
+            self._events.append(Finished(answer))
 
     def _connect(self, address: str | None, cpus: int) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
@@ -127,8 +139,11 @@ def _knock(address: str | None) -> None:
 _RUNNERS: dict[str, CellRunner] = {}
 
 
-def _run(token: str, setup: Setup, cell: Cell) -> CellResult:
+def _run(token: str, setup: Setup, cell: Cell) -> CellResult | OutputError:
     if token not in _RUNNERS:
         _RUNNERS.clear()
         _RUNNERS[token] = CellRunner(setup)
-    return _RUNNERS[token].run(cell)
+    try:
+        return _RUNNERS[token].run(cell)
+    except OutputError as error:
+        return error  # ends the study, which is up to the driver

@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from lcat.study.cell import Cell
 from lcat.study.engines.base import CellRunner, Progress, Setup
+from lcat.study.output import OutputError
+from lcat.study.result import CellResult
 from lcat.train import History
 
 __all__ = ["READY", "serve"]
@@ -46,7 +48,11 @@ def serve(pipe: Connection, setup: Setup, device: str) -> None:
             cell = pipe.recv()
             if cell is None:
                 return
-            pipe.send(runner.run(cell, report))
+            try:
+                answer: CellResult | OutputError = runner.run(cell, report)
+            except OutputError as error:
+                answer = error  # ends the study, which is up to the parent
+            pipe.send(answer)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone, and what it did not take is run again by the next one
 
