@@ -138,5 +138,7 @@ def _toml(value: Any) -> str:
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if value is None:
+        return '"none"'  # which stands for it in plans: TOML has no word
     # Strings, numbers and booleans are written alike in JSON and TOML.
     return json.dumps(value, ensure_ascii=False)
