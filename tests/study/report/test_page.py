@@ -180,10 +180,15 @@ def test_summary_answers_the_question(page):
 def test_plan_can_be_run_again():
     tomllib = pytest.importorskip("tomllib")
     plan = make_plan(
-        datasets=["cora", "csbm:easy,q=0.1"], layers=["gcn", "lcat"], seeds=[0, 3], split="stratified:5",
-        noise={"edges": [0.1, 0.2]}, overrides={"epochs": 9, "norm": "layer"}, grid={"hidden": [16, 32], "lr": [0.01], "clip_norm": [None, 1.0]},
+        datasets=["cora", "csbm:easy,q=0.1"],
+        layers=["gcn", "lcat"],
+        seeds=[0, 3],
+        split="stratified:5",
+        noise={"edges": [0.1, 0.2]},
+        overrides={"epochs": 9, "norm": "layer"},
+        grid={"hidden": [16, 32], "lr": [0.01], "clip_norm": [None, 1.0]},
         objectives={"accuracy": 1, "time": 0.5},
-    )  # fmt: skip
+    )
     assert make_plan(**tomllib.loads(plan_toml(plan))) == plan
 
 
