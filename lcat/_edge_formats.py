@@ -36,9 +36,19 @@ class EdgeList:
         self.key: Tensor = given
 
     @property
+    def watched(self) -> tuple[Tensor, ...]:
+        """The tensors whose version counters tell of a change of the edges."""
+        return (self.key,)
+
+    @property
     def fingerprint(self) -> Any:
         """What changes whenever torch changes the edges in place."""
-        return _tensor_fingerprint(self.key)
+        return tuple(map(tensor_fingerprint, self.watched))
+
+    @property
+    def is_inference(self) -> bool:
+        """Whether a tensor of inference mode is among them: those have no version counter."""
+        return self.key.is_inference() or any(tensor.is_inference() for tensor in self.watched)
 
     @property
     def num_edges(self) -> int:
@@ -52,10 +62,10 @@ class EdgeList:
 
     def endpoints(self) -> tuple[Tensor, Tensor]:
         """``(source, target)``, int64, detached from the input but sharing its memory where possible."""
-        plain = self.given.detach()
-        if hasattr(plain, "as_tensor"):  # EdgeIndex: its own operations would return EdgeIndex again
-            plain = plain.as_tensor()
-        plain = plain.to(torch.long)
+        given = self.given
+        if hasattr(given, "as_tensor"):  # EdgeIndex: its own operations would return EdgeIndex again
+            given = given.as_tensor()
+        plain = given.detach().to(torch.long)
         first, second = (0, 1) if self.flow == "source_to_target" else (1, 0)
         return plain[first], plain[second]
 
@@ -103,6 +113,11 @@ class PyGEdgeIndex(EdgeList):
         sizes = (given.sparse_size(0), given.sparse_size(1))
         self.num_sources, self.num_targets = sizes if flow == "source_to_target" else sizes[::-1]
 
+    @property
+    def watched(self) -> tuple[Tensor, ...]:
+        """The EdgeIndex counts what is written to itself, the tensor inside what is written to that one."""
+        return self.given, self.given.as_tensor()
+
     def groupings(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
         """Read from what EdgeIndex has computed before (``fill_cache_()``); nothing is computed here."""
         given = self.given
@@ -133,7 +148,8 @@ class SparseMatrix(EdgeList):
         }[given.layout]
         self.num_targets, self.num_sources = given.shape[0], given.shape[1]
 
-    def _indices(self) -> tuple[Tensor, ...]:
+    @property
+    def watched(self) -> tuple[Tensor, ...]:
         if self.layout == "coo":
             return (self.given._indices(),)
         if self.layout == "csr":
@@ -141,23 +157,38 @@ class SparseMatrix(EdgeList):
         return self.given.ccol_indices(), self.given.row_indices()
 
     @property
-    def fingerprint(self) -> Any:
-        return tuple(_tensor_fingerprint(index) for index in self._indices())
-
-    @property
     def num_edges(self) -> int:
         return int(self.given._nnz())
 
     @property
     def values(self) -> Tensor:
-        values: Tensor = self.given._values() if self.layout == "coo" else self.given.values()
+        given = self.given
+        differentiable = given.requires_grad and torch.is_grad_enabled()
+        if self.layout == "coo" and not (differentiable and given.is_coalesced()):
+            return self._in_order_of_edges() if differentiable else given._values()
+        values: Tensor = given.values()
         return values
 
+    def _in_order_of_edges(self) -> Tensor:
+        """Entries of a matrix that is not coalesced, with their gradient, which torch gives to coalesced ones alone."""
+        given = self.given
+        ordered = given.coalesce()
+        parallel = given._nnz() - ordered._nnz()
+        if parallel:
+            raise ValueError(
+                f"'{self.name}' is a COO matrix with {parallel} parallel edges, whose entries get no gradient of their "
+                f"own from torch: pass '{self.name}'.coalesce(), or the edges and their values apart"
+            )
+        row, column = given._indices()
+        place = torch.argsort(torch.argsort(row * given.shape[1] + column))
+        return ordered.values().index_select(0, place)
+
     def endpoints(self) -> tuple[Tensor, Tensor]:
+        """Copies: the tensors that a matrix was made of share its memory, but not its version counter."""
         if self.layout == "coo":
-            row, column = self.given._indices().detach().to(torch.long)
+            row, column = self.given._indices().detach().to(torch.long, copy=True)
             return column, row
-        pointer, other = (index.detach().to(torch.long) for index in self._indices())
+        pointer, other = (index.detach().to(torch.long, copy=True) for index in self.watched)
         lines = torch.arange(pointer.shape[0] - 1, device=pointer.device)
         line = lines.repeat_interleave(pointer.diff(), output_size=other.shape[0])
         return (other, line) if self.layout == "csr" else (line, other)
@@ -186,8 +217,8 @@ class TorchSparseMatrix(EdgeList):
         self.num_targets, self.num_sources = given.size(0), given.size(1)
 
     @property
-    def fingerprint(self) -> Any:
-        return _tensor_fingerprint(self._row), _tensor_fingerprint(self._column)
+    def watched(self) -> tuple[Tensor, ...]:
+        return self._row, self._column
 
     @property
     def num_edges(self) -> int:
@@ -252,7 +283,8 @@ def _refuse_reverse_flow(flow: str, name: str) -> None:
         )
 
 
-def _tensor_fingerprint(tensor: Tensor) -> tuple[Any, ...]:
+def tensor_fingerprint(tensor: Tensor) -> tuple[Any, ...]:
+    """What changes whenever torch changes the tensor in place, or gives it other memory."""
     return (
         tensor._version,
         tensor.data_ptr(),

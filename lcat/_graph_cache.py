@@ -2,8 +2,9 @@
 
 An entry is found by the identity of the edge tensor and is good only while its fingerprint (version
 counter, address, shape, strides) is the one it was stored under, so any in-place operation of torch drops
-it. What torch itself cannot see, a write through ``tensor.numpy()`` or ``tensor.data``, cannot be seen here
-either; :func:`clear` is for that.
+it. What torch itself cannot see, a write through ``tensor.numpy()`` or ``tensor.data``, or to the tensors that a
+torch.sparse matrix was made of (it shares their memory, but not their counter), cannot be seen here either;
+:func:`clear` is for that.
 """
 
 from __future__ import annotations

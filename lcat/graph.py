@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -110,10 +111,11 @@ class Graph:
         dispatch mode is at work: what is made there (traced tensors, graphs with dead edges) must not reach later,
         ordinary calls.
         """
-        if _is_traced():
+        if is_traced():
             return make()
         if key not in self._derived:
-            self._derived[key] = make()
+            with to_keep():
+                self._derived[key] = make()
         value: _T = self._derived[key]
         return value
 
@@ -186,7 +188,16 @@ class Graph:
         """The graph without its own self-loops, and one new loop for each of the first ``num_loops`` nodes.
 
         The order is PyG's: the edges that stay, in their order, then the loops 0, 1, ..., num_loops - 1.
+
+        Raises:
+            ValueError: there are fewer sources or targets than loops.
         """
+        most = min(self.num_sources, self.num_targets)
+        if num_loops > most:
+            raise ValueError(
+                f"'num_loops' is {num_loops}, but the graph has {self.num_sources} source and {self.num_targets} "
+                f"target nodes: a loop needs a node on both sides, so at most {most}"
+            )
         return self.remember(("with_self_loops", num_loops, dynamic), lambda: self._with_self_loops(num_loops, dynamic))
 
     def _with_self_loops(self, num_loops: int, dynamic: bool) -> Graph:
@@ -247,15 +258,22 @@ def graph_view(
         raise ValueError(f"the number of nodes is unknown: '{name}' does not tell it, so pass 'size'")
     edges.check_size(num_sources, num_targets)
 
-    # A trace keeps what it saw computed: a view from memory would be a constant in it.
-    if _needs_static_shape(edges.key) or edges.key.is_inference() or torch.jit.is_tracing():
+    # A trace keeps what it saw computed: a view from memory would be a constant in it, and what it makes is its own.
+    if is_traced() or _needs_static_shape(edges.key) or edges.is_inference:
         return _build(edges, num_sources, num_targets), edges
-    place = (num_sources, num_targets, flow)
-    graph = _graph_cache.lookup(edges.key, edges.fingerprint, place)
+    place, fingerprint = (num_sources, num_targets, flow), edges.fingerprint
+    graph = _graph_cache.lookup(edges.key, fingerprint, place)
     if graph is None:
-        graph = _build(edges, num_sources, num_targets)
-        _graph_cache.store(edges.key, edges.fingerprint, place, graph)
+        with to_keep():
+            graph = _build(edges, num_sources, num_targets)
+        # The fingerprint from before: edges that another thread has changed meanwhile are then read again.
+        _graph_cache.store(edges.key, fingerprint, place, graph)
     return graph, edges
+
+
+def to_keep() -> AbstractContextManager[None]:
+    """Where tensors are made that outlive the call: those of inference mode can never be saved for a backward pass."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
 
 
 def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
@@ -263,7 +281,7 @@ def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
     if not _needs_static_shape(source) and not torch.jit.is_tracing():
         edges.check_range(source, target, num_sources, num_targets)
     graph = Graph(source, target, num_sources, num_targets)
-    if not _is_traced():
+    if not is_traced():
         graph._brought = edges.groupings()
     return graph
 
@@ -280,7 +298,7 @@ def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:
     )
 
 
-def _is_traced() -> bool:
+def is_traced() -> bool:
     """True while something looks over torch's shoulder, so that results may not be plain tensors."""
     if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
         return True

@@ -10,9 +10,11 @@ from functools import partial
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 from torch_geometric import EdgeIndex
 
+import lcat.graph as graph_module
 from lcat import _graph_cache
 from lcat.graph import Graph, graph_view
 from tests.support.graphs import KINDS, edge_formats, random_edges, size_of
@@ -82,6 +84,13 @@ class TestSelfLoops:
         expected, _ = add_self_loops(remove_self_loops(EDGES)[0], num_nodes=3)
         assert torch.equal(torch.stack([graph.source, graph.target]), expected)
         assert graph.num_loops == 3
+
+    @pytest.mark.parametrize(("sources", "targets"), [(3, 2), (2, 3)])
+    def test_no_more_loops_than_nodes(self, sources, targets):
+        graph = Graph(torch.tensor([0, 1]), torch.tensor([1, 0]), sources, targets)
+        assert graph.with_self_loops(2).num_edges == 4
+        with pytest.raises(ValueError, match=rf"'num_loops' is 3.*{sources} source and {targets} target.*at most 2"):
+            graph.with_self_loops(3)
 
     def test_padded_graphs_have_the_same_live_edges(self):
         edges = EDGES.to("meta")
@@ -157,12 +166,52 @@ class TestMemory:
         matrix = {"coo": matrix, "csr": matrix.to_sparse_csr(), "csc": matrix.to_sparse_csc()}[layout]
         before = _view(matrix)
         assert _view(matrix) is before
-        old = torch.stack([before.source, before.target])  # a copy: the view shares its memory with the matrix
+        old = torch.stack([before.source, before.target])
         index = {"coo": matrix._indices, "csr": matrix.col_indices, "csc": matrix.row_indices}[layout]()
         index.flatten()[-1:].fill_(0)
         after = _view(matrix)
         assert after is not before
         assert not torch.equal(torch.stack([after.source, after.target]), old)
+
+    @pytest.mark.parametrize("through", ["itself", "the tensor inside"])
+    def test_an_edge_index_of_pyg_changed_in_place(self, through):
+        edges = EDGES.clone()
+        given = EdgeIndex(edges, sparse_size=(3, 3))
+        before = _view(given)
+        assert _view(given) is before
+        (given if through == "itself" else edges)[0, 0] = 2
+        after = _view(given)
+        assert after is not before
+        assert torch.equal(torch.stack([after.source, after.target]), edges)
+
+    @pytest.mark.parametrize("layout", ["coo", "csr", "csc"])
+    def test_a_view_of_a_matrix_is_a_copy(self, layout):
+        """The matrix has the memory of what it was made of, but not its version counter."""
+        indices, pointer = torch.tensor([[0, 1, 2], [1, 2, 0]]), torch.arange(4)
+        if layout == "coo":
+            matrix = torch.sparse_coo_tensor(indices, torch.ones(3), (3, 3))
+        else:
+            make = torch.sparse_csr_tensor if layout == "csr" else torch.sparse_csc_tensor
+            matrix = make(pointer, indices[1], torch.ones(3), (3, 3))
+        graph = _view(matrix)
+        old = torch.stack([graph.source, graph.target])
+        indices.fill_(10**9)
+        assert _view(matrix) is graph
+        assert torch.equal(torch.stack([graph.source, graph.target]), old)
+
+    def test_a_writer_between_reading_and_storing_is_seen(self, monkeypatch):
+        edges = EDGES.clone()
+        build = graph_module._build
+
+        def interrupted(*arguments):
+            made = build(*arguments)
+            edges[0, 0] = 2
+            return made
+
+        monkeypatch.setattr(graph_module, "_build", interrupted)
+        before = _view(edges)
+        monkeypatch.undo()
+        assert _view(edges) is not before
 
     @pytest.mark.parametrize("make", ["edge_index", "int32", "EdgeIndex", "coo", "csr", "csc"])
     def test_freed_with_the_edges(self, make):
@@ -187,11 +236,34 @@ class TestMemory:
         assert len(pickle.dumps(edges)) == len(pickle.dumps(EDGES.clone()))
         copy.deepcopy(edges)
 
-    def test_inference_tensors_have_no_version_and_are_not_remembered(self):
+    @pytest.mark.parametrize("make", ["edge_index", "EdgeIndex", "coo", "csr"])
+    def test_inference_tensors_have_no_version_and_are_not_remembered(self, make):
         with torch.inference_mode():
-            edges = EDGES.clone()
-            assert _view(edges).num_edges == 6
+            edges, pointer = EDGES[:, :3].clone(), torch.arange(4)
+        given = {
+            "edge_index": lambda: edges,
+            "EdgeIndex": lambda: EdgeIndex(edges, sparse_size=(3, 3)),
+            "coo": lambda: torch.sparse_coo_tensor(edges, torch.ones(3), (3, 3)),
+            "csr": lambda: torch.sparse_csr_tensor(pointer, edges[1], torch.ones(3), (3, 3)),
+        }[make]()
+        for mode in (True, False):
+            with torch.inference_mode(mode):
+                assert _view(given).by_target.other.shape == (3,)
         assert _graph_cache.size() == 0
+
+    def test_what_is_first_asked_for_in_inference_mode_may_be_saved_for_a_backward_pass(self):
+        edges = EDGES.clone()
+        with torch.inference_mode():
+            graph = _view(edges)
+            made = [graph.source, graph.with_self_loops(3).target, graph.by_source.other, graph.in_degree]
+        assert _view(edges) is graph
+        assert not any(tensor.is_inference() for tensor in made)
+
+    def test_nothing_fake_is_remembered(self):
+        edges = EDGES.clone()
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            assert isinstance(_view(edges).by_target.other, FakeTensor)
+        assert type(_view(edges).by_target.other) is torch.Tensor
 
     def test_threads(self):
         edges = torch.randint(0, 50, (2, 500))

@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.utils import scatter
 
-from lcat._edge_formats import EdgeList
+from lcat._edge_formats import EdgeList, read_edges
 from lcat.graph import Graph, graph_view
 from lcat.nn import _checks
 from lcat.nn._edge_order import input_order
@@ -131,7 +131,7 @@ class AttentionConv(DropInConv):
             raise ValueError(f"'x' of {name} is a tuple of {len(pair)}; it takes a tensor or (x_source, x_target)")
         first, second = pair
         bipartite = isinstance(x, (tuple, list))
-        weight = self._first_weight()
+        weight = getattr(self._maps()[0], "weight", None)
         dims = (2, 3)
         _checks.check_features(name, "x[0]" if bipartite else "x", first, self._channels(0), weight, dims=dims)
         if second is not None and bipartite:
@@ -153,7 +153,8 @@ class AttentionConv(DropInConv):
         n0, n1 = counts
         assert n0 is not None
         if n1 is None:
-            n1 = _stated_targets(edge_index, otherwise=n0)
+            stated = read_edges(edge_index, flow=self.flow, name="edge_index").num_targets
+            n1 = n0 if stated is None else stated
         return Nodes((first, second), (n0, n1), second is first, batch)
 
     def _read_edges(
@@ -164,13 +165,11 @@ class AttentionConv(DropInConv):
         bare, given = graph_view(edge_index, *nodes.counts, flow=self.flow)
         _checks.check_edge_device(name, given, device)
 
-        if (
-            edge_attr is None
-            and given.values is not None
-            and (given.layout == "SparseTensor" or given.values.dim() > 1)
-        ):
+        if edge_attr is None and self.edge_dim is not None:
             # As in PyG: multi-dimensional entries of a matrix are edge features, single ones are left alone.
-            edge_attr = given.values if self.edge_dim is not None else None
+            values = given.values
+            if values is not None and (given.layout == "SparseTensor" or values.dim() > 1):
+                edge_attr = values
         if edge_attr is not None and self.edge_dim is None:
             self._complain_of_unused(edge_attr)
             edge_attr = None
@@ -194,7 +193,7 @@ class AttentionConv(DropInConv):
 
         if not self.add_self_loops:
             return Edges(given, bare, bare, edge_attr, edge_weight)
-        num_loops = min(nodes.counts) if size is None else min(n for n in size if n is not None)
+        num_loops = min([n for n in size or () if n is not None] or nodes.counts)
         graph = bare.with_self_loops(num_loops)
         if messages and graph.padded:  # PyG's steps know no dead edges
             graph = bare.with_self_loops(num_loops, dynamic=True)
@@ -303,7 +302,7 @@ class AttentionConv(DropInConv):
         """Heads together, residual, bias; with attention in PyG's form if ``alpha`` is given."""
         heads, channels, batch = self.heads, self.out_channels, nodes.batch
         if batch is not None:
-            out = out.view(-1, batch, heads, channels).transpose(0, 1)
+            out = out.view(nodes.counts[1], batch, heads, channels).transpose(0, 1)
         else:
             out = out.view(-1, heads, channels)
         out = out.flatten(-2) if self.concat else out.mean(dim=-2)
@@ -316,7 +315,7 @@ class AttentionConv(DropInConv):
         if alpha is None:
             return out
         if batch is not None:
-            alpha = alpha.view(-1, batch, heads)
+            alpha = alpha.view(edges.graph.num_edges, batch, heads)
         edge_index = self._edge_index(edges.graph)
         shape = (nodes.counts[1], nodes.counts[0])
         if edges.given.layout == "edge_index":
@@ -338,18 +337,9 @@ class AttentionConv(DropInConv):
             return per_head
         return per_head.transpose(0, 1).flatten(1, 2)
 
-    def _first_weight(self) -> Tensor:
+    def _maps(self) -> tuple[Any, ...]:
+        """The linear maps of the score: one for all nodes, or those of sources and of targets."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, heads={self.heads})"
-
-
-def _stated_targets(edge_index: Any, otherwise: int) -> int:
-    """The number of targets that a matrix states (its rows), where x does not tell."""
-    if isinstance(edge_index, Tensor) and edge_index.layout != torch.strided:
-        return int(edge_index.shape[0])
-    sizes = getattr(edge_index, "sparse_sizes", None)
-    if not isinstance(edge_index, Tensor) and callable(sizes):
-        return int(sizes()[0])
-    return otherwise

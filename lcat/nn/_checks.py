@@ -12,9 +12,12 @@ from lcat._edge_formats import EdgeList
 
 
 def check_features(
-    layer: str, name: str, x: Any, channels: int, weight: Tensor, *, dims: tuple[int, ...] = (2, 3)
+    layer: str, name: str, x: Any, channels: int, weight: Tensor | None, *, dims: tuple[int, ...] = (2, 3)
 ) -> None:
-    """``x`` is a floating point tensor [N, channels] (or [B, N, channels]) that ``weight`` can multiply."""
+    """``x`` is a floating point tensor [N, channels] (or [B, N, channels]) that ``weight`` can multiply.
+
+    ``weight`` is ``None`` where a user has put another map in the place of the layer's own.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(
             f"'{name}' of {layer} is of type {type(x).__name__}; it takes a tensor of shape [N, {channels}]"
@@ -33,6 +36,8 @@ def check_features(
         )
     if not x.is_floating_point() and not x.is_complex():
         raise ValueError(f"'{name}' of {layer} has dtype {x.dtype}; it takes floating point: convert with .float()")
+    if weight is None:
+        return
     if x.device != weight.device:
         raise ValueError(
             f"'{name}' of {layer} is on {x.device}, the layer is on {weight.device}: move one with .to(...)"
@@ -87,9 +92,16 @@ def check_edge_features(layer: str, name: str, values: Tensor, x: Tensor) -> Non
 
 
 def weights_like(values: Tensor, x: Tensor) -> Tensor:
-    """Weights of edges in the dtype of ``x``: double ones, as NumPy makes them, would make double features."""
-    same_kind = values.is_floating_point() and x.is_floating_point()
-    return values.to(x.dtype) if same_kind and not under_autocast(x) else values
+    """Weights of edges in the dtype of ``x``: double ones, as NumPy makes them, would make double features.
+
+    Under autocast, where types mix, weights of half precision stay as they are, and others become float32 at least.
+    """
+    if values.is_complex() or (x.is_complex() and values.is_floating_point()):
+        return values
+    if not under_autocast(x):
+        return values.to(x.dtype)
+    narrow = values.is_floating_point() and values.dtype.itemsize <= 4
+    return values if narrow else values.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def check_size(layer: str, size: Any, counts: tuple[int | None, int | None]) -> tuple[int | None, int | None]:

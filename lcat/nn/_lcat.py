@@ -10,6 +10,7 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.nn._attention import AttentionConv, Edges, Nodes
 from lcat.nn._lambda import LambdaMixin
+from lcat.nn._linear import is_plain
 from lcat.nn._neighbour_sum import NeighbourSum
 from lcat.ops import aggregate
 
@@ -76,7 +77,11 @@ class LCATMixin(LambdaMixin, AttentionConv):
         Averaging and projecting change places only for weights that sum to 1: otherwise the bias would be scaled.
         """
         asked = self.cache_neighbour_sum and nodes.one_set and self.neighbour_aggr == "sum" and not self.explain
-        return asked and self._neighbour_sum.can_keep(nodes.x[0])
+        return asked and self._neighbour_sum.can_keep(nodes.x[0]) and self._maps_are_plain()
+
+    def _maps_are_plain(self) -> bool:
+        """Whether the average may be taken before the maps, which then do not see ``x``."""
+        return all(is_plain(linear) for linear in self._maps())
 
     def _averaged_input(self, edges: Edges, nodes: Nodes, lambda2: Tensor | float) -> Nodes:
         """The nodes with the average of their features in place of them."""

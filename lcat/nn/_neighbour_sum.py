@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lcat.graph import Graph
+from lcat._edge_formats import tensor_fingerprint
+from lcat.graph import Graph, is_traced, to_keep
 from lcat.ops import aggregate
 from lcat.ops._fused import transformed
 
@@ -20,21 +21,24 @@ class NeighbourSum:
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[Any, int, Any, Tensor] | None = None
+        self._kept: tuple[Any, Any, Any, Tensor] | None = None
 
     def can_keep(self, x: Tensor) -> bool:
         """Whether the sum over ``x`` is a constant: no gradient goes through it, and nothing is being traced."""
-        traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or transformed(x) or type(x) is not Tensor
-        return not (x.requires_grad or traced or x.is_inference() or x.layout != torch.strided)
+        if is_traced() or transformed(x) or type(x) is not Tensor:
+            return False
+        return not (x.requires_grad or x.is_inference() or x.layout != torch.strided)
 
     def of(self, x: Tensor, graph: Graph, node_dim: int) -> Tensor:
         """``sum_{j -> i} x_j``, [N, ...] with the nodes first; kept if it was not yet."""
+        fingerprint = tensor_fingerprint(x)
         if self._kept is not None:
-            key, version, place, total = self._kept
-            if key() is x and version == x._version and place() is graph:
+            key, seen, place, total = self._kept
+            if key() is x and seen == fingerprint and place() is graph:
                 return total
-        total = aggregate(x.movedim(node_dim, 0), graph)
-        self._kept = (weakref.ref(x), x._version, weakref.ref(graph), total)
+        with to_keep():
+            total = aggregate(x.movedim(node_dim, 0), graph)
+        self._kept = (weakref.ref(x), fingerprint, weakref.ref(graph), total)
         return total
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NeighbourSum:

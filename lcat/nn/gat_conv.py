@@ -15,6 +15,7 @@ from torch_geometric.utils import softmax
 
 from lcat.nn._attention import AttentionConv, Edges, Nodes
 from lcat.nn._checks import under_autocast
+from lcat.nn._linear import is_plain
 from lcat.ops import attend_v1
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -123,10 +124,8 @@ class GATConv(AttentionConv):
             glorot(attention)
         zeros(self.bias)
 
-    def _first_weight(self) -> Tensor:
-        linear = self.lin if self.lin is not None else self.lin_src
-        weight: Tensor = linear.weight
-        return weight
+    def _maps(self) -> tuple[Any, ...]:
+        return (self.lin,) if self.lin is not None else (self.lin_src, self.lin_dst)
 
     def forward(
         self,
@@ -211,7 +210,7 @@ class GATConv(AttentionConv):
 
     @staticmethod
     def _folds(linear: Any, x: Any) -> bool:
-        plain = type(linear) is Linear and linear.bias is None and not linear._forward_hooks
+        plain = is_plain(linear) and linear.bias is None
         return plain and x.layout == torch.strided and not under_autocast(x)
 
     def _strength(self) -> Tensor | float:

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Parameter
-from torch_geometric.nn.dense.linear import Linear, is_uninitialized_parameter
+from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import glorot, zeros
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
 from torch_geometric.utils import softmax
 
 from lcat.nn._attention import AttentionConv, Edges, Nodes
+from lcat.nn._linear import is_plain
 from lcat.ops import attend_v2
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -110,9 +111,8 @@ class GATv2Conv(AttentionConv):
         glorot(self.att)
         zeros(self.bias)
 
-    def _first_weight(self) -> Tensor:
-        weight: Tensor = self.lin_l.weight
-        return weight
+    def _maps(self) -> tuple[Any, ...]:
+        return (self.lin_l,) if self.lin_r is self.lin_l else (self.lin_l, self.lin_r)
 
     def forward(
         self,
@@ -195,8 +195,7 @@ class GATv2Conv(AttentionConv):
     def _edge_features(self, edge_attr: Tensor | None, batch: int) -> dict[str, Tensor | None]:
         """The edge's part of the score: unprojected where the map is a plain matrix, so that kernels may project."""
         linear = self.lin_edge
-        plain = type(linear) is Linear and not is_uninitialized_parameter(linear.weight)
-        if edge_attr is None or not plain or linear._forward_hooks or linear._forward_pre_hooks:
+        if edge_attr is None or not is_plain(linear) or linear.bias is not None:
             return {"edge_key": self._edge_key(edge_attr, batch)}
         matrix = linear.weight
         return {"edge_attr": edge_attr, "edge_matrix": matrix if batch == 1 else matrix.repeat(batch, 1)}

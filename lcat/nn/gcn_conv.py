@@ -15,8 +15,9 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import spmm
 
 from lcat._edge_formats import EdgeList
-from lcat.graph import Graph, graph_view
+from lcat.graph import Graph, graph_view, is_traced, to_keep
 from lcat.nn import _checks
+from lcat.nn._linear import is_plain
 from lcat.nn._message_passing import DropInConv
 from lcat.ops import aggregate
 from lcat.ops._fused import transformed
@@ -162,7 +163,7 @@ class GCNConv(DropInConv):
                 f"'{name}' received a tuple of node features as input while this layer does not support bipartite "
                 f"message passing. Please try other layers such as 'SAGEConv' or 'GraphConv' instead"
             )
-        _checks.check_features(name, "x", x, self.in_channels, self.lin.weight, dims=(2, 3))
+        _checks.check_features(name, "x", x, self.in_channels, getattr(self.lin, "weight", None), dims=(2, 3))
         num_nodes = x.shape[self.node_dim]
         edges = self._read_edges(x, edge_index, edge_weight, num_nodes)
 
@@ -177,7 +178,7 @@ class GCNConv(DropInConv):
     def _with_bias(self, out: Tensor) -> Tensor:
         """In place, as nobody else holds ``out``: one tensor less to write."""
         bias = self.bias
-        alone = not torch.compiler.is_compiling() and type(self.lin) is Linear and not self.lin._forward_hooks
+        alone = not torch.compiler.is_compiling() and is_plain(self.lin)
         if not alone or self._wants_messages() or out.dtype != bias.dtype or transformed(out, bias):
             return out + bias
         return out.add_(bias)
@@ -186,6 +187,8 @@ class GCNConv(DropInConv):
         """The sum is linear: take it where fewer numbers pass along the edges, forward and backward."""
         if torch.jit.is_tracing():
             return False  # whatever mode the trace will run in
+        if not is_plain(self.lin) or self.lin.bias is not None:
+            return False  # lin was replaced, or somebody looks at what it sees: it gets x, as in PyG
         grad = torch.is_grad_enabled()
         return x.shape[-1] * (1 + (grad and x.requires_grad)) <= self.out_channels * (1 + grad)
 
@@ -215,7 +218,7 @@ class GCNConv(DropInConv):
         name = type(self).__name__
         bare, given = graph_view(edge_index, num_nodes, num_nodes, flow=self.flow)
         _checks.check_edge_device(name, given, x.device)
-        if edge_weight is None and given.values is not None:
+        if edge_weight is None:
             edge_weight = given.values
         if edge_weight is not None:
             if isinstance(edge_weight, Tensor) and edge_weight.dim() == 2 and edge_weight.shape[1] == 1:
@@ -228,35 +231,37 @@ class GCNConv(DropInConv):
             key = ("gcn scale", self.add_self_loops, x.dtype)
             graph, scale = bare.remember(key, lambda: self._scaled(bare, x.dtype))
             return Edges(graph, given, None, scale)
-        if edge_weight is None:
-            key = ("gcn", self.add_self_loops, x.dtype)
-            graph, weight = bare.remember(key, lambda: self._normalised(bare, None, x.dtype))
+        if self.cached and not is_traced():
+            with to_keep():
+                graph, weight = self._weighted(bare, edge_weight, x.dtype)
+                self._cached_edge_index = (self._rows(graph), weight, num_nodes)
         else:
-            graph, weight = self._normalised(bare, edge_weight, x.dtype)
-        if self.cached:
-            self._cached_edge_index = (self._rows(graph), weight)
+            graph, weight = self._weighted(bare, edge_weight, x.dtype)
         return Edges(graph, given, weight)
 
     def _from_cache(self, num_nodes: int) -> Graph:
         assert self._cached_edge_index is not None
-        rows, _ = self._cached_edge_index
-        try:
-            graph, _ = graph_view(rows, num_nodes, num_nodes, flow=self.flow)
-            fits = not self.add_self_loops or graph.num_edges == 0 or int(rows.max()) == num_nodes - 1
-        except IndexError:
-            fits = False
-        if not fits:
+        rows, _, num_cached = self._cached_edge_index
+        if num_nodes != num_cached:
             raise ValueError(
                 f"{type(self).__name__} was made with cached=True and has cached the normalisation of a graph with "
-                f"{int(rows.max()) + 1} nodes, but 'x' has {num_nodes}: use cached=False for more than one graph, or "
+                f"{num_cached} nodes, but 'x' has {num_nodes}: use cached=False for more than one graph, or "
                 f"call reset_parameters() or set _cached_edge_index = None"
             )
+        graph, _ = graph_view(rows, num_nodes, num_nodes, flow=self.flow)
         return graph
+
+    def _weighted(self, bare: Graph, weight: Tensor | None, dtype: torch.dtype) -> tuple[Graph, Tensor]:
+        """:meth:`_normalised`, remembered with the graph where it is made of nothing else."""
+        if weight is not None:
+            return self._normalised(bare, weight, dtype)
+        key = ("gcn", self.add_self_loops, dtype)
+        return bare.remember(key, lambda: self._normalised(bare, None, dtype))
 
     def _scaled(self, bare: Graph, dtype: torch.dtype) -> tuple[Graph, Tensor]:
         """The graph with its self-loops, and ``1 / sqrt(d_i)`` for every node, [N]: all that edges of weight 1 need."""
         graph = bare.with_self_loops(bare.num_targets) if self.add_self_loops else bare
-        return graph, self._scale(graph.in_degree.to(dtype))
+        return graph, self._scale(graph.in_degree.to(_at_least_single(dtype))).to(dtype)
 
     @staticmethod
     def _scale(degree: Tensor) -> Tensor:
@@ -272,9 +277,10 @@ class GCNConv(DropInConv):
             weight = self._with_loop_weights(bare, graph, weight, fill, dtype)
         elif weight is None:
             weight = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
-        scale = self._scale(aggregate(weight.new_ones(graph.num_sources, 1), graph, weight).squeeze(1))
+        wide = weight.to(_at_least_single(weight.dtype))
+        scale = self._scale(aggregate(wide.new_ones(graph.num_sources, 1), graph, wide).squeeze(1))
         at_target = torch.cat([scale, scale.new_zeros(1)]) if graph.padded else scale
-        return graph, scale[graph.source] * weight * at_target[graph.target]
+        return graph, (scale[graph.source] * wide * at_target[graph.target]).to(weight.dtype)
 
     @staticmethod
     def _with_loop_weights(bare: Graph, graph: Graph, weight: Tensor | None, fill: float, dtype: torch.dtype) -> Tensor:
@@ -313,3 +319,8 @@ class GCNConv(DropInConv):
     def message_and_aggregate(self, edge_index: Adj, x: Tensor) -> Tensor:
         """PyG's fused step for matrices; runs only where a hook on it asks for it."""
         return spmm(edge_index, x, reduce=self.aggr)
+
+
+def _at_least_single(dtype: torch.dtype) -> torch.dtype:
+    """The type that degrees are counted in: those of large nodes are infinite in float16."""
+    return torch.promote_types(dtype, torch.float32)

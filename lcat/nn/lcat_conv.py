@@ -113,8 +113,7 @@ class LCATConv(LCATMixin, GATConv):
         averages = not (isinstance(lambda2, float) and lambda2 == 0.0)
         if averages and self._averages_input(nodes):
             averaged = self._averaged_input(edges, nodes, lambda2)
-            maps = (self.lin,) if self.lin is not None else (self.lin_src, self.lin_dst)
-            needless = all(self._folds(linear, averaged.x[0]) for linear in maps)
+            needless = all(self._folds(linear, averaged.x[0]) for linear in self._maps())
             return super()._scalars(averaged, (None, None) if needless else self._project(averaged), edges)
         s0, s1 = super()._scalars(nodes, projected, edges)
         if not averages:

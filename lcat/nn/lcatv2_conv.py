@@ -93,7 +93,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         x = nodes.x[0]
         # Before the maps only for weights that sum to 1: otherwise the bias would be scaled.
         narrower = self.neighbour_aggr == "sum" and x.layout == torch.strided and x.shape[-1] < width
-        if narrower or self._averages_input(nodes):
+        if (narrower and self._maps_are_plain()) or self._averages_input(nodes):
             return self._project(self._averaged_input(edges, nodes, lambda2))
         if p1 is p0:
             k = self._node_averaged(p0, edges, nodes, lambda2)

@@ -1,4 +1,4 @@
-"""Checks that every primitive makes of its arguments, whatever the implementation."""
+"""Checks that every primitive makes of its arguments, whatever the implementation: kernels read what shapes promise."""
 
 from __future__ import annotations
 
@@ -7,16 +7,39 @@ from torch import Tensor
 from lcat.graph import Graph
 
 
+class Shapes:
+    """The sizes of one call: those of the graph, and those that its tensors must agree on.
+
+    Args:
+        graph: the edges.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.sizes = {"N_source": graph.num_sources, "N_target": graph.num_targets, "E": graph.num_edges}
+
+    def check(self, name: str, tensor: Tensor | None, *letters: str) -> None:
+        """``tensor`` has one dimension a letter; a letter that is new takes its size from it.
+
+        Raises:
+            ValueError: another number of dimensions, or another size.
+        """
+        if tensor is None:
+            return
+        sizes = self.sizes
+        if tensor.dim() == len(letters):
+            for letter, size in zip(letters, tensor.shape, strict=True):
+                if sizes.setdefault(letter, size) != size:
+                    break
+            else:
+                return
+        raise ValueError(
+            f"'{name}' has shape {list(tensor.shape)}; it takes [{', '.join(letters)}], here "
+            f"[{', '.join(str(sizes.get(letter, letter)) for letter in letters)}]: the graph has {sizes['N_source']} "
+            f"source nodes, {sizes['N_target']} target nodes and {sizes['E']} edges"
+        )
+
+
 def check_rows(name: str, x: Tensor, rows: int, side: str) -> None:
     """The first dimension of ``x`` counts the graph's nodes on one side."""
     if x.dim() == 0 or x.shape[0] != rows:
         raise ValueError(f"'{name}' has shape {list(x.shape)}; the graph has {rows} {side} nodes, so [{rows}, ...]")
-
-
-def check_per_edge(name: str, values: Tensor | None, graph: Graph) -> None:
-    """The first dimension of ``values`` counts the graph's edges."""
-    if values is not None and (values.dim() == 0 or values.shape[0] != graph.num_edges):
-        raise ValueError(
-            f"'{name}' has shape {list(values.shape)}; the graph has {graph.num_edges} edges, so "
-            f"[{graph.num_edges}, ...]"
-        )

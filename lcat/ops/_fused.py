@@ -112,12 +112,14 @@ def _common_objection(call: Call) -> str | None:
 def transformed(*tensors: Tensor | None) -> bool:
     """Whether plain torch operations are needed: for a functorch transform (vmap, grad, jvp) or forward-mode
     differentiation at work on a tensor, or for ``torch.jit.trace``, which sees nothing that kernels write."""
+    functorch = torch._C._functorch
     if torch.compiler.is_compiling():
-        return False
+        # Of an empty stack Dynamo makes an object that is not None, but knows its type.
+        return isinstance(functorch.peek_interpreter_stack(), functorch.CInterpreter)
     if torch.jit.is_tracing():
         return True
     given = [t for t in tensors if t is not None]
-    if any(torch._C._functorch.is_functorch_wrapped_tensor(t) for t in given):
+    if any(functorch.is_functorch_wrapped_tensor(t) for t in given):
         return True
     forward_ad = torch.autograd.forward_ad
     return forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in given)
@@ -153,6 +155,9 @@ def _sorted(graph: Graph, side: str) -> SortedEdges:
         brought = graph.brought(side)
         if brought is not None:
             pointer, other, edge = brought
+            nodes = graph.num_sources if side == "by_target" else graph.num_targets
+            if other.device.type == "cpu" and other.numel() and not 0 <= int(other.min()) <= int(other.max()) < nodes:
+                raise _native.changed_unseen(graph.num_sources, graph.num_targets)
             return SortedEdges(pointer.contiguous(), other.to(torch.int32), edge.to(torch.int32))
         if graph.device.type == "cpu" and type(graph.source) is Tensor and _native.STATUS.instruction_set is not None:
             return _grouped(graph, side)

@@ -60,20 +60,34 @@ def group_edges(row: Tensor, other: Tensor, rows: int, others: int) -> tuple[Ten
 
     Args:
         row: ``[E]`` int64 on the CPU, in ``[0, rows]``; edges with ``row == rows`` are dead and come last.
-        other: ``[E]`` int64 in ``[0, others]``.
+        other: ``[E]`` int64 in ``[0, others)``.
         rows: number of groups; fewer than 2**31 nodes and edges.
         others: number of nodes at the other side.
+
+    Raises:
+        IndexError: an index is out of its range: a graph made by hand, or changed after it was checked.
     """
     assert _LIBRARY is not None
     count = row.shape[0]
     pointer = row.new_empty(rows + 2)
     far, edge = (row.new_empty(count, dtype=torch.int32) for _ in range(2))
     row, other = row.contiguous(), other.contiguous()
-    arguments = [row.data_ptr(), other.data_ptr(), count, rows + 1, others + 1]
+    arguments = [row.data_ptr(), other.data_ptr(), count, rows + 1, others]
     arguments += [pointer.data_ptr(), far.data_ptr(), edge.data_ptr()]
-    if _LIBRARY.lcat_group_edges(*arguments):
+    status = _LIBRARY.lcat_group_edges(*arguments)
+    if status == 2:
+        raise changed_unseen(others, rows)
+    if status:
         raise MemoryError(f"no memory to sort {count} edges")
     return pointer[: rows + 1], far, edge
+
+
+def changed_unseen(sources: int, targets: int) -> IndexError:
+    """The error for an index out of range in a graph that was checked when it was made."""
+    return IndexError(
+        f"an edge leaves the graph of {sources} source and {targets} target nodes: if its indices were right at first, "
+        f"a write that torch cannot see (numpy, .data) has changed them: pass edge_index.clone() after such a write"
+    )
 
 
 def transpose_groups(pointer: Tensor, other: Tensor, edge: Tensor, others: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -101,10 +101,11 @@ def forward_kernel(
     peak = tl.max(top, axis=1)
     shrink = tl.exp(top - peak[:, None, :])
     mass = tl.sum(mass * shrink, axis=1)
-    empty = mass == 0  # not "<= 0": a NaN must stay one
+    # A row without edges is 0 and has lse = 0; one whose scores are all -inf has no softmax, and divides by 0. Among
+    # parts to be merged neither must count. Not "<= 0": a NaN must stay one.
+    empty = (mass == 0) & ((stop <= start) | (part >= 0))[:, None]
     mass = tl.where(empty, 1.0, mass)
-    # An empty row has lse = 0; among parts to be merged it must not count.
-    lse = tl.where(empty, tl.where((part < 0)[:, None], 0.0, LOWEST), peak + tl.log(mass))
+    lse = tl.where(empty, tl.where((part < 0)[:, None], 0.0, -float("inf")), peak + tl.log(mass))
     out = tl.sum(total * shrink[:, :, :, None], axis=1) / mass[:, :, None]
     store_rows(OUT, PART_OUT, out, row, part, live, inner, inside, H * F)
     store_heads(LSE, PART_LSE, lse, row, part, live, head, H)

@@ -11,6 +11,7 @@ import torch
 import torch._dynamo
 import torch._dynamo.testing
 import torch_geometric.nn as pyg
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import summary
 
@@ -146,6 +147,20 @@ class TestEveryLayer:
         layer = make(name)
         state = {key: value.detach().clone() for key, value in layer.named_parameters()}
         assert torch.equal(torch.func.functional_call(layer, state, (x, EDGES)), layer(x, EDGES))
+
+    def test_first_call_in_inference_mode(self, name, x):
+        edges, layer = EDGES.clone(), make(name)
+        with torch.inference_mode():
+            expected = layer(x, edges)
+        out = layer(x.requires_grad_(), edges)
+        out.sum().backward()
+        assert_same(out, expected, "after inference", 1e-6)
+
+    def test_first_call_on_fake_tensors(self, name, x):
+        edges, layer = EDGES.clone(), make(name)
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            assert isinstance(layer(mode.from_tensor(x), edges), FakeTensor)
+        assert type(layer(x, edges)) is torch.Tensor
 
     def test_vmap_over_features(self, name):
         layer, xs = make(name), torch.randn(3, 6, 8)
@@ -373,6 +388,17 @@ class TestAttentionLayers:
         assert out.shape == (3, 8)
         matrix = torch.sparse_coo_tensor(edges.flip(0), torch.ones(3), (3, 6)).to_sparse_csr()
         assert_same(layer((x, None), matrix), out, "matrix tells the size", 1e-6)
+        given = EdgeIndex(edges, sparse_size=(6, 3))
+        assert_same(layer((x, None), given), out, "EdgeIndex tells the size", 1e-6)
+
+    def test_unknown_sizes_are_those_of_x(self, name, x):
+        assert_same(make(name)(x, EDGES, size=(None, None)), make(name)(x, EDGES), "size", 0.0)
+
+    def test_static_graph_without_feature_sets(self, name, x):
+        out, (_, alpha) = make(name)(x.expand(0, -1, -1), EDGES, return_attention_weights=True)
+        assert out.shape == (0, 6, 8)
+        assert alpha.shape == (0, 12, 2)
+        assert make(name)(x.expand(0, -1, -1), EDGES).shape == (0, 6, 8)
 
     def test_dropout_only_in_training(self, name, x):
         layer = make(name, dropout=0.8)
@@ -412,6 +438,30 @@ class TestAttentionLayers:
         plain = make(name)
         scaled = torch.sparse_coo_tensor(EDGES.flip(0), 3.0 * torch.ones(7), (6, 6))
         assert_same(plain(x, scaled), plain(x, EDGES), "single entries", 1e-6)
+
+
+@pytest.mark.parametrize("name", ["GCNConv", "GATConv"])
+def test_compiled_transforms(name, x):
+    torch._dynamo.reset()
+    layer = make(name)
+
+    def gradient(x):
+        return torch.func.grad(lambda x: layer(x, EDGES).square().sum())(x)
+
+    assert_same(torch.compile(gradient, backend="eager", fullgraph=True)(x), gradient(x), "compiled gradient", 1e-5)
+
+
+@pytest.mark.parametrize("name", ["GCNConv", "GATConv"])
+def test_compiled_layers_call_the_operators(name, x):
+    torch._dynamo.reset()
+    called = []
+
+    def backend(graph, inputs):
+        called.extend(node.target for node in graph.graph.nodes if "lcat" in str(node.target))
+        return graph.forward
+
+    torch.compile(make(name), backend=backend, fullgraph=True)(x, EDGES)
+    assert len(called) == 1
 
 
 def _csc_to_dense(matrix):

@@ -83,6 +83,18 @@ def test_a_change_is_seen(layer_class, options):
     same(outcome(layer, x, edge_index), outcome(plain, x, edge_index))
     other = x * 2
     same(outcome(layer, other, edge_index), outcome(plain, other, edge_index))
+    other.data = x * 3  # the same version counter, other memory
+    same(outcome(layer, other, edge_index), outcome(plain, other, edge_index))
+
+
+@pytest.mark.parametrize(("layer_class", "options"), VARIANTS)
+def test_a_sum_made_in_inference_mode_is_good_for_training(layer_class, options):
+    layer, (x, edge_index) = make(layer_class, options), make_input()
+    expected = outcome(copy.deepcopy(layer), x, edge_index)
+    with torch.inference_mode():
+        layer(x, edge_index)
+    assert layer._neighbour_sum._kept is not None
+    same(outcome(layer, x, edge_index), expected)
 
 
 @pytest.mark.parametrize(("layer_class", "options"), VARIANTS)

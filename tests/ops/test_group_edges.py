@@ -56,6 +56,21 @@ def test_input_that_is_sorted_already(order: str) -> None:
             assert torch.equal(getattr(ours, name).long(), getattr(theirs, name))
 
 
+@pytest.mark.parametrize("kind", ["edge_index", "EdgeIndex"])
+@pytest.mark.parametrize(("row", "index"), [(0, 9), (0, -1), (1, -1), (1, 10**9)])
+def test_an_index_changed_unseen_is_an_error_and_no_wild_read(row: int, index: int, kind: str) -> None:
+    plain = torch.randint(9, (2, 40))
+    given = plain
+    if kind == "EdgeIndex":
+        plain = plain[:, plain[1 - row].argsort()].contiguous()
+        given = EdgeIndex(plain, sparse_size=(9, 9), sort_order=("row", "col")[1 - row]).fill_cache_(no_transpose=True)
+    graph, _ = graph_view(given, 9, 9)
+    plain.numpy()[row, 7] = index
+    assert graph_view(given, 9, 9)[0] is graph
+    with pytest.raises(IndexError, match=r"9 source and 9 target nodes.*numpy.*edge_index\.clone\(\)"):
+        _fused._sorted(graph, "by_source" if graph.brought("by_source") is not None else "by_target")
+
+
 @pytest.mark.parametrize("loops", [0, 4, 19])
 @pytest.mark.parametrize("kind", ["random", "hub", "no_edges", "isolated"])
 def test_self_loops_are_put_into_the_groups(kind: str, loops: int) -> None:

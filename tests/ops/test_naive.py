@@ -130,3 +130,37 @@ def test_dropout_scales_and_is_seeded():
 def test_wrong_shapes_are_named(call, match):
     with pytest.raises(ValueError, match=match):
         call(_graph([[0, 1], [1, 0]], 3, 2))
+
+
+# Three sources, two targets, five edges, two heads of four features.
+RIGHT = {
+    "aggregate": {"x": (3, 2, 4), "edge_weight": (5, 2)},
+    "attend_v1": {"s": (3, 2), "t": (2, 2), "v": (3, 2, 4), "edge_score": (5, 2), "edge_weight": (5,)},
+    "attend_v2": {
+        "k": (3, 2, 4), "q": (2, 2, 4), "v": (3, 2, 7), "att": (2, 4), "edge_key": (5, 2, 4), "edge_weight": (5,),
+        "edge_attr": (5, 6), "edge_matrix": (8, 6),
+    },
+}  # fmt: skip
+ALSO_RIGHT = {("aggregate", "edge_weight"): [(5,)]}
+
+
+def _wrong_shapes():
+    """Each argument with a dimension less, with one more, and with one of another size; `x` and widths are free."""
+    for primitive, shapes in RIGHT.items():
+        for name, shape in shapes.items():
+            others = [shape[:-1], (*shape, 1), *((*shape[:i], 1, *shape[i + 1 :]) for i in range(len(shape)))]
+            free = {"x": len(others), "v": 1}.get(name, 0)  # the last dimension of v is nobody else's
+            for other in others[: len(others) - free]:
+                if other not in ALSO_RIGHT.get((primitive, name), []):
+                    yield primitive, name, other
+
+
+@pytest.mark.parametrize(("primitive", "name", "shape"), _wrong_shapes())
+def test_every_dimension_is_checked(primitive, name, shape):
+    """Compiled kernels would read out of bounds."""
+    graph = _graph([[0, 1, 2, 0, 1], [1, 0, 1, 1, 0]], 3, 2)
+    tensors = {argument: torch.ones(size) for argument, size in RIGHT[primitive].items()}
+    call = getattr(ops, primitive)
+    assert call(graph=graph, **tensors).shape[:2] == (2, 2)
+    with pytest.raises(ValueError, match=r"' has shape \["):
+        call(graph=graph, **{**tensors, name: torch.ones(shape)})

@@ -137,6 +137,23 @@ def test_extreme_scores_stay_finite() -> None:
     assert all(bool(torch.isfinite(t).all()) for t in call.run("native").values())
 
 
+@pytest.mark.parametrize("masked", [200, 390, 400])
+@pytest.mark.parametrize("version", [1, 2])
+def test_edges_masked_by_scores_of_minus_infinity(version: int, masked: int) -> None:
+    """Whole blocks of a row, all edges but one, or all: NaN then, as no coefficients sum to 1."""
+    graph = make_graph("random", sources=400, targets=2, edges=900)
+    if version == 1:
+        call = attend_v1_call(graph, 2, 3, torch.float64, "target score weight")
+        call.tensors["edge_score"][graph.source < masked] = -torch.inf
+    else:
+        call = attend_v2_call(graph, 2, 3, torch.float64, "values weight")
+        call.tensors["k"][:masked], call.tensors["att"] = -1e308, torch.full((2, 3), 10.0, dtype=torch.float64)
+    ours, theirs = call.run("native"), call.run("naive")
+    assert bool(theirs["out"].isnan().any()) == (masked == 400)
+    for name in ("out", "v") if masked == 400 else theirs:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
 @pytest.mark.parametrize("make", [attend_v1_call, attend_v2_call])
 def test_nan_stays_in_its_neighbourhood(make) -> None:
     graph = make_graph("random", edges=40)

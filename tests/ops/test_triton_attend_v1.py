@@ -195,6 +195,22 @@ def test_very_large_scores_stay_finite():
         assert x is None or bool(torch.isfinite(x).all())
 
 
+@pytest.mark.parametrize("tile", [1, 4, 1000])
+def test_scores_of_minus_infinity_are_as_in_naive(tile):
+    """Parts of cut rows without a finite score, and whole rows, which are NaN."""
+    edges = graph()
+    inputs = make_inputs(edges, 2, 4, Options(), torch.float64)
+    inputs[0][[1, 2, 4]] = -float("inf")
+    grad = random(edges.num_targets, 2, 4, dtype=torch.float64)
+    out, expected = by_formula(edges, inputs, Options(), grad)
+    assert out.isnan().any()
+    assert out.isfinite().any()
+    with tiles_of(tile):
+        found, _, gradients_ = by_kernels(edges, inputs, Options(), grad)
+    torch.testing.assert_close(found, out, equal_nan=True)
+    torch.testing.assert_close(gradients_[2], expected[2], equal_nan=True)
+
+
 def test_nan_stays_in_its_neighbourhood():
     edges = graph()
     inputs = make_inputs(edges, 2, 4, Options(), torch.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops._check import check_per_edge, check_rows
+from lcat.ops._check import Shapes, check_rows
 from lcat.ops._fused import native_objection, needs_gradient, too_large, transformed, triton_objection
 from lcat.ops._scatter import scatter_objection
 from lcat.ops._segment import scale_rows
@@ -48,7 +48,7 @@ def aggregate(
         ``[N_target, ...]``; zeros where there is no in-edge.
 
     Raises:
-        ValueError: a tensor's first dimension does not fit the graph.
+        ValueError: a tensor does not have its shape.
 
     Complexity:
         O(E F) time. O(N F) memory; the naive implementation O(E F).
@@ -61,13 +61,14 @@ def aggregate(
         tensor([100.,   0.,  11.])
     """
     check_rows("x", x, graph.num_sources, "source")
-    check_per_edge("edge_weight", edge_weight, graph)
-    for name, scale, count in (
-        ("source_scale", source_scale, graph.num_sources),
-        ("target_scale", target_scale, graph.num_targets),
-    ):
-        if scale is not None and scale.shape != (count,):
-            raise ValueError(f"'{name}' has shape {list(scale.shape)}; it takes one number a node, [{count}]")
+    shapes = Shapes(graph)
+    if edge_weight is not None and edge_weight.dim() == 2 and x.dim() > 1:
+        shapes.sizes["H"] = x.shape[1]
+        shapes.check("edge_weight", edge_weight, "E", "H")
+    else:
+        shapes.check("edge_weight", edge_weight, "E")
+    shapes.check("source_scale", source_scale, "N_source")
+    shapes.check("target_scale", target_scale, "N_target")
     if needs_gradient(source_scale, target_scale):  # the operators take scales for constants
         x = x if source_scale is None else scale_rows(x, source_scale)
         out = aggregate(x, graph, edge_weight)

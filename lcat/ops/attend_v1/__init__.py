@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops._check import check_per_edge, check_rows
+from lcat.ops._check import Shapes
 from lcat.ops._fused import native_objection, too_large, transformed, triton_objection
 from lcat.ops._scatter import scatter_objection
 from lcat.ops.attend_v1 import fused, naive, scatter
@@ -54,7 +54,7 @@ def attend_v1(
         ``[N_target, H, F]``; zeros where there is no in-edge.
 
     Raises:
-        ValueError: a tensor's first dimension does not fit the graph.
+        ValueError: a tensor does not have its shape.
 
     Complexity:
         O(E H F) time. O(N H F) memory; the naive implementation O(E H F).
@@ -67,12 +67,12 @@ def attend_v1(
         >>> attend_v1(s, None, v, graph).flatten()  # equal scores: the mean of the in-neighbours
         tensor([0., 0., 2.])
     """
-    check_rows("s", s, graph.num_sources, "source")
-    check_rows("v", v, graph.num_sources, "source")
-    if t is not None:
-        check_rows("t", t, graph.num_targets, "target")
-    check_per_edge("edge_score", edge_score, graph)
-    check_per_edge("edge_weight", edge_weight, graph)
+    shapes = Shapes(graph)
+    shapes.check("v", v, "N_source", "H", "F")
+    shapes.check("s", s, "N_source", "H")
+    shapes.check("t", t, "N_target", "H")
+    shapes.check("edge_score", edge_score, "E", "H")
+    shapes.check("edge_weight", edge_weight, "E")
     asked = {
         "edge_score": edge_score is not None,
         "edge_weight": edge_weight is not None,

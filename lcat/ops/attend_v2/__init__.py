@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops._check import check_per_edge, check_rows
+from lcat.ops._check import Shapes
 from lcat.ops._fused import MOST_EDGE_FEATURES, native_objection, too_large, transformed, triton_objection
 from lcat.ops._scatter import scatter_objection
 from lcat.ops.attend_v2 import fused, naive, scatter
@@ -61,8 +61,8 @@ def attend_v2(
         ``[N_target, H, F']``; zeros where there is no in-edge.
 
     Raises:
-        ValueError: a tensor's first dimension does not fit the graph, or of ``edge_attr`` and ``edge_matrix`` only one
-            is given, or they do not fit each other.
+        ValueError: a tensor does not have its shape, or of ``edge_attr`` and ``edge_matrix`` only one is given, or they
+            do not fit each other.
 
     Complexity:
         O(E H F) time. O(N H F) memory; the naive implementation O(E H F).
@@ -75,12 +75,15 @@ def attend_v2(
         >>> attend_v2(k, torch.zeros_like(k), k, torch.zeros(1, 1), graph).flatten()
         tensor([0., 0., 2.])
     """
-    check_rows("k", k, graph.num_sources, "source")
-    check_rows("q", q, graph.num_targets, "target")
-    check_rows("v", v, graph.num_sources, "source")
-    check_per_edge("edge_key", edge_key, graph)
-    check_per_edge("edge_weight", edge_weight, graph)
-    check_per_edge("edge_attr", edge_attr, graph)
+    shapes = Shapes(graph)
+    shapes.check("k", k, "N_source", "H", "F")
+    shapes.check("q", q, "N_target", "H", "F")
+    if v is not k:
+        shapes.check("v", v, "N_source", "H", "F'")
+    shapes.check("att", att, "H", "F")
+    shapes.check("edge_key", edge_key, "E", "H", "F")
+    shapes.check("edge_weight", edge_weight, "E")
+    shapes.check("edge_attr", edge_attr, "E", "D")
     _check_edge_matrix(edge_attr, edge_matrix, k)
     asked = {
         "edge_key": edge_key is not None,
@@ -108,7 +111,7 @@ def _check_edge_matrix(edge_attr: Tensor | None, edge_matrix: Tensor | None, k: 
         missing = "edge_attr" if edge_attr is None else "edge_matrix"
         raise ValueError(f"'{missing}' is missing: attend_v2 takes 'edge_attr' and 'edge_matrix' together, or neither")
     rows = k.shape[1] * k.shape[2]
-    if edge_attr.dim() != 2 or edge_matrix.shape != (rows, edge_attr.shape[1]):
+    if edge_matrix.shape != (rows, edge_attr.shape[1]):
         raise ValueError(
             f"'edge_attr' has shape {list(edge_attr.shape)} and 'edge_matrix' {list(edge_matrix.shape)}; they take "
             f"[E, D] and [H * F, D], here H * F = {rows}"

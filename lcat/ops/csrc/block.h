@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 
 #include "functions.h"
@@ -283,7 +284,8 @@ struct Softmax {
   }
 
   // scores (quad order, n edges) -> exp(score - highest). When a later block of the same node raises the
-  // maximum, what was summed before must be multiplied by `shrink`.
+  // maximum, what was summed before must be multiplied by `shrink`. The maximum is kept finite from below: a block
+  // whose scores are all -infinity sums to 0, where -infinity minus itself would be NaN.
   LCAT_INLINE void block(T* scores, int n, bool first) {
     for (int b = n; b < whole_quads(n) * 4; ++b) {  // absent edges of the last four
       for (int64_t h = 0; h < heads; ++h) scores[quad_order(b, h, heads)] = -INFINITY;
@@ -298,8 +300,8 @@ struct Softmax {
     using V = Vector<T, L>;
     const int64_t stride = heads * 4, count = quads * stride;
     for (int64_t c = 0; c < stride; c += L) {
-      V most = load<L>(scores + c);
-      for (int64_t at = c + stride; at < count; at += stride) most = larger(most, load<L>(scores + at));
+      V most = splat<L>(std::numeric_limits<T>::lowest());
+      for (int64_t at = c; at < count; at += stride) most = larger(most, load<L>(scores + at));
       most = over_quads(most, [](V a, V b) { return larger(a, b); });
       if (!first) {
         const V before = load<L>(highest + c);
@@ -319,14 +321,15 @@ struct Softmax {
     }
   }
 
-  // lse[h] = log sum exp of the scores, and `shrink` = 1 / total, which makes the coefficients sum to one.
+  // lse[h] = log sum exp of the scores, and `shrink` = 1 / total, which makes the coefficients sum to one. Where all
+  // scores of the node are -infinity there is no softmax: the total is 0, and everything NaN.
   LCAT_INLINE void finish(T* lse) {
     for (int64_t h = 0; h < heads; h += 4) {
       const int here = int(std::min<int64_t>(4, heads - h));
       Vector<T, 4> sum = splat<4>(T(1)), most{};
       for (int i = 0; i < here; ++i) {
         sum[i] = total[(h + i) * 4];
-        most[i] = highest[(h + i) * 4];
+        most[i] = sum[i] == 0 ? T(NAN) : highest[(h + i) * 4];
       }
       Partial<4, T>::store(lse + h, most + logarithm(sum), here);
     }

@@ -21,6 +21,13 @@ void place(const int64_t* key, const int32_t* before, int64_t count, int64_t* cu
   }
 }
 
+// Whether any key is outside [0, keys): without a branch in the loop, so that it costs next to nothing.
+bool leaves(const int64_t* key, int64_t count, int64_t keys) {
+  bool any = false;
+  for (int64_t e = 0; e < count; ++e) any |= uint64_t(key[e]) >= uint64_t(keys);
+  return any;
+}
+
 // cursor[r] = number of edges with a key below r.
 template <class Key>
 void count_below(const Key* key, int64_t count, int64_t keys, int64_t* cursor) {
@@ -49,9 +56,10 @@ void sort_rows(const int64_t* other, int64_t rows, const int64_t* pointer, int32
 // older build is then refused, instead of taking arguments for others.
 LCAT_EXPORT int64_t lcat_interface() { return 3; }
 
-// Keys of `row` are in [0, rows), of `other` in [0, others). Returns 1 if memory runs out, else 0.
+// Keys of `row` must be in [0, rows), of `other` in [0, others). Returns 2 if one is not, 1 if memory runs out, else 0.
 LCAT_EXPORT int lcat_group_edges(const int64_t* row, const int64_t* other, int64_t count, int64_t rows, int64_t others,
                                  int64_t* pointer, int32_t* grouped_other, int32_t* edge) {
+  if (lcat::leaves(row, count, rows) || lcat::leaves(other, count, others)) return 2;
   try {
     lcat::count_below(row, count, rows, pointer);
     if (std::is_sorted(row, row + count)) {

@@ -1,0 +1,114 @@
+"""GCNConv: what it caches, and the types and gradients of its weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch._dynamo
+
+from lcat.nn import GATConv, GCNConv
+
+X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+EDGES = torch.tensor([[0, 1, 2, 2], [1, 2, 0, 2]])
+
+
+def make(*args, layer_class=GCNConv, **kwargs):
+    torch.manual_seed(1)
+    return layer_class(*args, **kwargs)
+
+
+class TestCached:
+    def test_nothing_traced_is_cached(self):
+        torch._dynamo.reset()
+        layer, expected = make(4, 4, cached=True), make(4, 4)(X, EDGES)
+        compiled = torch.compile(layer, backend="eager", fullgraph=True)
+        for _ in range(2):
+            torch.testing.assert_close(compiled(X, EDGES), expected)
+            torch.func.grad(lambda x: layer(x, EDGES).sum())(X)
+            assert layer._cached_edge_index is None
+        for call in (layer, compiled, layer):  # once it is cached, compiled calls use it
+            torch.testing.assert_close(call(X, EDGES), expected)
+        torch.testing.assert_close(compiled(X, EDGES[:, :0]), expected)
+
+    def test_first_call_in_inference_mode(self):
+        layer, weight = make(4, 4, cached=True), torch.rand(4)
+        with torch.inference_mode():
+            layer(X, EDGES, weight)
+        torch.testing.assert_close(layer(X, EDGES), make(4, 4)(X, EDGES, weight))
+        layer(X.clone().requires_grad_(), EDGES).sum().backward()
+
+    @pytest.mark.parametrize("options", [{}, {"add_self_loops": False}])
+    def test_another_number_of_nodes_is_an_error(self, options):
+        layer = make(4, 4, cached=True, **options)
+        layer(X, EDGES[:, :2])
+        for nodes in (2, 4):
+            with pytest.raises(ValueError, match=f"graph with 3 nodes, but 'x' has {nodes}.*reset_parameters"):
+                layer(torch.randn(nodes, 4), EDGES)
+
+
+class TestWeights:
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+    @pytest.mark.parametrize("weight", [torch.tensor([3, 1, 2, 7]), torch.tensor([True, False, True, True])])
+    def test_integers_and_bools_are_numbers_of_the_type_of_the_features(self, dtype, weight):
+        for layer_class, options in ((GCNConv, {"improved": True}), (GATConv, {})):
+            layer = make(4, 2, layer_class=layer_class, **options).to(dtype)
+            x = X.to(dtype)
+            out = layer(x, EDGES, edge_weight=weight)
+            assert out.dtype == dtype
+            assert torch.equal(out, layer(x, EDGES, edge_weight=weight.to(dtype)))
+
+    @pytest.mark.parametrize("out", [2, 8])
+    def test_double_ones_under_autocast(self, out):
+        layer, weight = make(4, out), torch.rand(4, dtype=torch.float64)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = layer(X, EDGES, weight)
+            assert torch.equal(found, layer(X, EDGES, weight.float()))
+        torch.testing.assert_close(found.float(), layer(X, EDGES, weight), rtol=0.05, atol=0.05)
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_degrees_beyond_float16(self, weighted):
+        edges = torch.stack([torch.arange(1, 70_000), torch.zeros(69_999, dtype=torch.long)])
+        weight = torch.ones(69_999) if weighted else None
+        layer, x = make(2, 2, bias=False), torch.ones(70_000, 2)
+        expected = layer(x, edges, weight)[0]
+        assert expected.abs().max() > 1
+        half = layer.half()(x.half(), edges, None if weight is None else weight.half())[0]
+        torch.testing.assert_close(half.float(), expected, rtol=2e-3, atol=0)
+
+
+class TestEntriesOfMatrices:
+    @pytest.mark.parametrize("layout", ["coo", "coalesced", "csr", "csc"])
+    def test_get_their_gradient(self, layout):
+        # Distinct edges in no order, a self-loop among them.
+        weight = torch.rand(4, requires_grad=True)
+        (expected,) = torch.autograd.grad(make(4, 4)(X, EDGES, weight).square().sum(), weight)
+        order = {"coalesced": EDGES[0] + 3 * EDGES[1], "csr": EDGES[0] + 3 * EDGES[1], "csc": EDGES[1] + 3 * EDGES[0]}
+        place = order[layout].argsort() if layout in order else torch.arange(4)
+        (source, target), values = EDGES[:, place], weight[place]
+        if layout in ("csr", "csc"):
+            line, other = (target, source) if layout == "csr" else (source, target)
+            pointer = torch.searchsorted(line, torch.arange(4))
+            make_matrix = torch.sparse_csr_tensor if layout == "csr" else torch.sparse_csc_tensor
+            matrix = make_matrix(pointer, other, values, (3, 3))
+        else:
+            matrix = torch.sparse_coo_tensor(
+                torch.stack([target, source]), values, (3, 3), is_coalesced=layout == "coalesced"
+            )
+        (found,) = torch.autograd.grad(make(4, 4)(X, matrix).square().sum(), weight)
+        torch.testing.assert_close(found, expected)
+
+    def test_features_in_a_coo_matrix_get_theirs(self):
+        layer, attr = make(4, 4, layer_class=GATConv, edge_dim=2), torch.rand(4, 2, requires_grad=True)
+        matrix = torch.sparse_coo_tensor(EDGES.flip(0), attr, (3, 3, 2))
+        (expected,) = torch.autograd.grad(layer(X, EDGES, attr).square().sum(), attr)
+        (found,) = torch.autograd.grad(layer(X, matrix).square().sum(), attr)
+        torch.testing.assert_close(found, expected)
+
+    def test_none_of_their_own_for_parallel_edges(self):
+        indices = torch.tensor([[0, 0, 1], [1, 1, 2]])
+        matrix = torch.sparse_coo_tensor(indices, torch.rand(3, requires_grad=True), (3, 3))
+        with pytest.raises(ValueError, match=r"'edge_index' is a COO matrix with 1 parallel edges.*coalesce\(\)"):
+            make(4, 4)(X, matrix)
+        make(4, 4, layer_class=GATConv)(X, matrix)  # has no use for them
+        with torch.no_grad():
+            torch.testing.assert_close(make(4, 4)(X, matrix), make(4, 4)(X, matrix.coalesce()))
