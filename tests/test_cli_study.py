@@ -277,7 +277,7 @@ def test_words_become_values():
 def test_sigterm_and_ctrl_c_end_cleanly_and_say_how_to_go_on(tmp_path):
     """A real process with workers: one line, results so far written, nobody left behind."""
     (tmp_path / "plan.toml").write_text(
-        PLAN.replace("epochs = 3", "epochs = 2000\npatience = 0").replace("2\n[", "9\n[")
+        PLAN.replace("epochs = 3", "epochs = 400\npatience = 0").replace("2\n[", "9\n[")
     )
     command = [sys.executable, "-m", "lcat.cli", "study", "plan.toml", "--engine", "processes", "--workers", "1"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}

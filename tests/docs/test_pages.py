@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,10 +46,16 @@ def _shell(command: str) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-WITH_CODE = [page for page in (ROOT / "README.md", *PAGES) if _blocks(page, _PYTHON)]
+def _with_code() -> list[Any]:
+    """Pages of the documentation take minutes, and building it, which CI does, runs them all."""
+    pages = [page for page in (ROOT / "README.md", *PAGES) if _blocks(page, _PYTHON)]
+    return [
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.long] if DOCS in page.parents else [])
+        for page in pages
+    ]
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=[str(page.relative_to(ROOT)) for page in WITH_CODE])
+@pytest.mark.parametrize("page", _with_code())
 def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("matplotlib")

@@ -19,7 +19,7 @@ from lcat.study.engines.processes import ProcessEngine
 from lcat.study.journal import JOURNAL_NAME
 from tests.study.study_support import plan_of
 
-SLOW = {"overrides": {"epochs": 4000, "patience": 0}}
+SLOW = {"overrides": {"epochs": 1500, "patience": 0}}
 
 
 def numbers(folder):
@@ -66,7 +66,7 @@ def test_a_killed_worker_is_replaced_and_its_cell_runs_again(tmp_path, retries):
     assert killed == [result.cell.key]
     if retries:
         assert result.ok
-        assert len(result.fit.history) == 4000
+        assert len(result.fit.history) == 1500
         log = [json.loads(line) for line in (tmp_path / JOURNAL_NAME).read_text().splitlines()]
         [note] = [line for line in log if line["event"] == "note"]
         assert note["key"] == result.cell.key

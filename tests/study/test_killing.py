@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lcat.study import Study, run
-from tests.study.killing import Tally, Victim, quick_plan
+from tests.study.killing import CELLS, Tally, Victim, quick_plan
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc")
 
@@ -24,7 +24,7 @@ def check_complete(victim, expected):
     assert victim.wait() == 0, (victim.folder / "stderr.txt").read_text()
     victim.check()
     results = Study.load(victim.out).cell_results(history=True)
-    assert len(results) == 60
+    assert len(results) == CELLS
     assert {result.cell.key: result.fit.history for result in results} == expected
     victim.tally.repeated += victim.repeated()
 
@@ -44,7 +44,7 @@ def kill_until(kills, folder, expected, seed, longest):
             if victim.process.poll() is not None:
                 victim.check()
                 tally.finished_before_kill += len(victim.seen) - before
-                if not hit and len(victim.seen) == 60:
+                if not hit and len(victim.seen) == CELLS:
                     check_complete(victim, expected)
                     number += 1
                     victim = Victim(folder / str(number), tally)
@@ -70,6 +70,6 @@ def test_fifty_kills(tmp_path, expected):
     """pytest -m long tests/study/test_killing.py -s"""
     start = time.monotonic()
     tally, studies = kill_until(50, tmp_path, expected, seed=int(time.time()), longest=10.0)
-    print(f"\n{tally}, {studies} studies of 60 cells, {time.monotonic() - start:.0f} s")
+    print(f"\n{tally}, {studies} studies of {CELLS} cells, {time.monotonic() - start:.0f} s")
     assert sum(tally.kills.values()) == 50
     assert_nothing_wrong(tally)
