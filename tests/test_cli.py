@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import lcat.study
-from lcat import cli
+from lcat import cli, ops
 from lcat._version import __version__
 from lcat.data import csbm
+from lcat.study.doctor import doctor_tables
 
 FAST = ["--epochs", "2", "--seeds", "1", "--quiet", "--engine", "inline"]
 
@@ -123,7 +124,13 @@ def test_doctor(call):
     assert code == 0
     for word in (torch.__version__, "attend_v1", "attend_v2", "aggregate", "CUDA devices", "torch-scatter", "because"):
         assert word in out
-    assert out.count("torch-scatter is not") <= 1  # said once, not for each primitive
+
+
+def test_doctor_says_a_reason_once():
+    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    rows = [row for device in devices for row in ops.explain(device)]
+    reasons = {(row.device, row.implementation, row.reason, str(row.unavailable)) for row in rows}
+    assert doctor_tables()[-1].row_count == len(reasons) < len(rows)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class StudyPlan(BaseModel):
         search: settings to be found by validation, in place of a grid.
         metric: of data sets read from a file, before what the file names.
         objectives: what the report weighs a model by, with its weight: ``accuracy``, ``time``, ``memory``,
-            ``parameters``, ``robustness``.
+            ``parameters``, ``robustness``, ``robustness-slope``.
         budget: where to stop.
         run: how to run; it decides no result.
         own: names of the data sets that the caller hands to :func:`lcat.study.run`.
