@@ -39,7 +39,7 @@ from torch_geometric.nn import GATConv, GATv2Conv, GCNConv
 
 import lcat
 from lcat.data import OGBDataset
-from lcat.data.ogb_standin import communities
+from lcat.data.ogb.standin import communities
 from lcat.ogb import Settings, node_graph
 from lcat.ogb.training import build_node_model, train_seed
 from lcat.train import History

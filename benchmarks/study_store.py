@@ -19,8 +19,8 @@ from _measure import machine, write_results
 
 from lcat._json import strict_json
 from lcat.study import CellResult, Store, Study, make_plan, run_study, write_study
-from lcat.study.cell import Cell
-from lcat.study.engines.base import CellRunner
+from lcat.study.plan.cell import Cell
+from lcat.study.running.engines.base import CellRunner
 from lcat.train import FitResult, History
 
 RESULTS = Path(__file__).parent / "results" / "study_store.json"

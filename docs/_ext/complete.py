@@ -16,8 +16,8 @@ _PACKAGES = (
     *(f"lcat.{name}" for name in lcat.__all__ if not name.startswith("_")),
     "lcat.nn.models",
     "lcat.study.statistics",
-    "lcat.study.copa",
-    "lcat.study.objectives",
+    "lcat.study.analysis.copa",
+    "lcat.study.analysis.objectives",
 )
 
 

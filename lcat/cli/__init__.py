@@ -71,7 +71,7 @@ def _app() -> typer.Typer:
     app.command("study")(study)
     app.command("study report")(report)
     app.command("ogb", add_help_option=False, context_settings=HANDED_ON)(ogb)
-    app.command("doctor")(doctor)
+    app.command("doctor")(_doctor)
     return app
 
 
@@ -89,11 +89,11 @@ def _lcat(
     del version  # its callback has done it all
 
 
-def doctor() -> None:
+def _doctor() -> None:
     """Print versions, devices, threads, which implementation each primitive will use and why, and what is missing."""
     from rich.console import Console
 
-    from lcat.study.doctor import doctor_tables
+    from lcat.cli.doctor import doctor_tables
 
     for table in doctor_tables():
         Console().print(table)

@@ -28,7 +28,7 @@ def make_plan_of(file: Path | None, changes: dict[str, Any], overrides: dict[str
         overrides: settings that were asked for.
     """
     from lcat.study import PlanError, load_plan, make_plan
-    from lcat.study.defaults import DEMO_DATASETS, DEMO_LAYERS
+    from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS
 
     seeds = changes.get("seeds")
     if seeds is not None and seeds < 1:

@@ -19,8 +19,8 @@ def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
-    from lcat.study.engines import Finished, Note
-    from lcat.study.engines import Progress as Epoch
+    from lcat.study.running.engines import Finished, Note
+    from lcat.study.running.engines import Progress as Epoch
 
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -71,7 +71,7 @@ def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) 
 
     from lcat.data import DataError
     from lcat.study import EngineError, PlanError, StoreError
-    from lcat.study.preview import preview
+    from lcat.study.running.preview import preview
 
     status = Console(stderr=True, quiet=quiet)
     try:
@@ -114,9 +114,9 @@ def _print_results(results: list[CellResult], written: list[Path]) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from lcat.cli.tables import dataset_table, failures_text, overview_table
     from lcat.study import results_frame, summarise
-    from lcat.study.console import dataset_table, failures_text, overview_table
-    from lcat.study.selection import choose_models, finished, without_noise
+    from lcat.study.analysis.selection import choose_models, finished, without_noise
 
     console = Console()
     # With several settings a layer, the tables show those that validate best, on the graphs as they are.

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from lcat.data.batches import SeedBatch, SeedBatches
-from lcat.data.catalogue import CATALOGUE, DatasetSpec, dataset_table
-from lcat.data.csbm import csbm, csbm_distance
-from lcat.data.csc import CSCGraph
-from lcat.data.datasets import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
-from lcat.data.feature_file import FeatureFile
-from lcat.data.feature_store import FileFeatureStore, FileGraphStore, open_stores
-from lcat.data.files import from_data, load_file
-from lcat.data.folds import fold_numbers, fold_split, nested_split
-from lcat.data.loader import NodeBatchLoader, neighbor_loader
-from lcat.data.node_dataset import METRIC_NAMES, DataError, NodeDataset, random_splits, splits_from_masks
-from lcat.data.noise import noisy_edges, noisy_features
-from lcat.data.ogb import OGBDataset, load_ogb, ogb_names
-from lcat.data.ogb_standin import write_standin
-from lcat.data.sampler import TorchNeighborSampler
-from lcat.data.splits import Split, SplitError, load_split_file, random_split
-from lcat.data.subgraphs import SeededLoader, SubgraphLoader, partition_loader, partition_nodes, random_walk_loader
+from lcat.data.datasets.catalogue import CATALOGUE, DatasetSpec, dataset_table
+from lcat.data.datasets.csbm import csbm, csbm_distance
+from lcat.data.datasets.files import from_data, load_file
+from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
+from lcat.data.datasets.node_dataset import METRIC_NAMES, DataError, NodeDataset, random_splits, splits_from_masks
+from lcat.data.datasets.noise import noisy_edges, noisy_features
+from lcat.data.loading.batches import SeedBatch, SeedBatches
+from lcat.data.loading.loader import NodeBatchLoader, neighbor_loader
+from lcat.data.loading.sampler import TorchNeighborSampler
+from lcat.data.loading.subgraphs import (
+    SeededLoader,
+    SubgraphLoader,
+    partition_loader,
+    partition_nodes,
+    random_walk_loader,
+)
+from lcat.data.ogb.load import OGBDataset, load_ogb, ogb_names
+from lcat.data.ogb.standin import write_standin
+from lcat.data.splits.folds import fold_numbers, fold_split, nested_split
+from lcat.data.splits.splits import Split, SplitError, load_split_file, random_split
+from lcat.data.storage.csc import CSCGraph
+from lcat.data.storage.feature_file import FeatureFile
+from lcat.data.storage.feature_store import FileFeatureStore, FileGraphStore, open_stores
 
 __all__ = [
     "CATALOGUE",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from lcat.data import neighbor_loader, random_walk_loader
-from lcat.data.batches import mixed
+from lcat.data.loading.batches import mixed
 from lcat.ogb.labels import label_features, shown_labels
 from lcat.ogb.model import exact_when_trimmed
 from lcat.ogb.settings import Settings

@@ -8,29 +8,29 @@ these. Needs the extra: ``pip install 'lcat-gnn[study]'``.
 
 from __future__ import annotations
 
-from lcat.study.cell import Cell, Noise, SplitChoice
-from lcat.study.choose import choose
-from lcat.study.compare import Comparison, Ranking, compare, robustness
-from lcat.study.defaults import default_hyper_parameters, defaults_table
+from lcat._files import OutputError, prepare_folder
+from lcat.study.analysis.choose import choose
+from lcat.study.analysis.compare import Comparison, Ranking, compare, robustness
+from lcat.study.analysis.objectives import Objective
+from lcat.study.analysis.regret import regret
+from lcat.study.analysis.samples import with_samples
 from lcat.study.driver import Outcome, Status, run_study
-from lcat.study.engines import EngineError
-from lcat.study.frame import history_frame, lambda_frame, results_frame
-from lcat.study.hyper import HyperParameters, Overrides
-from lcat.study.layers import LAYERS, build_model
-from lcat.study.lock import StudyBusy
-from lcat.study.objectives import Objective
-from lcat.study.output import OutputError, prepare_folder
-from lcat.study.plan import PlanError, StudyPlan, demo_plan, make_plan
-from lcat.study.plan_file import load_plan
-from lcat.study.regret import regret
+from lcat.study.models.defaults import default_hyper_parameters, defaults_table
+from lcat.study.models.hyper import HyperParameters, Overrides
+from lcat.study.models.layers import LAYERS, build_model
+from lcat.study.plan.cell import Cell, Noise, SplitChoice
+from lcat.study.plan.plan import PlanError, StudyPlan, demo_plan, make_plan
+from lcat.study.plan.plan_file import load_plan
+from lcat.study.plan.settings import Budget, NoisePlan, Range, RunSettings, SearchPlan
 from lcat.study.report import read_results, write_report, write_study
-from lcat.study.result import CellResult
-from lcat.study.run import run, run_cell, versions
-from lcat.study.samples import with_samples
-from lcat.study.settings import Budget, NoisePlan, Range, RunSettings, SearchPlan
-from lcat.study.store import Store, StoreError
+from lcat.study.running.engines import EngineError
+from lcat.study.running.run import run, run_cell, versions
+from lcat.study.store.frame import history_frame, lambda_frame, results_frame
+from lcat.study.store.lock import StudyBusy
+from lcat.study.store.result import CellResult
+from lcat.study.store.store import Store, StoreError
+from lcat.study.store.summary import SummaryRow, summarise
 from lcat.study.study import Study
-from lcat.study.summary import SummaryRow, summarise
 
 __all__ = [
     "LAYERS",

@@ -11,23 +11,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lcat._files import OutputError, prepare_folder
 from lcat.data import NodeDataset
-from lcat.study.cell import Cell
-from lcat.study.engines import Engine, Finished, Note, make_engine
-from lcat.study.engines.base import Event
-from lcat.study.engines.inline import InlineEngine
-from lcat.study.estimate import Estimate, kind_of
-from lcat.study.explain import PlanError, explain
-from lcat.study.journal import Journal
-from lcat.study.lock import StudyLock
-from lcat.study.output import OutputError, prepare_folder
-from lcat.study.plan import StudyPlan
-from lcat.study.resume import open_study
-from lcat.study.schedule import FixedSchedule, Schedule, is_settled
-from lcat.study.settings import Budget, RunSettings
-from lcat.study.sources import Sources
-from lcat.study.splits import SPLITS_NAME, SplitFolder
-from lcat.study.store import Store
+from lcat.study.plan.cell import Cell
+from lcat.study.plan.explain import PlanError, explain
+from lcat.study.plan.plan import StudyPlan
+from lcat.study.plan.settings import Budget, RunSettings
+from lcat.study.plan.sources import Sources
+from lcat.study.plan.splits import SPLITS_NAME, SplitFolder
+from lcat.study.running.engines import Engine, Finished, Note, make_engine
+from lcat.study.running.engines.base import Event
+from lcat.study.running.engines.inline import InlineEngine
+from lcat.study.running.estimate import Estimate, kind_of
+from lcat.study.running.resume import open_study
+from lcat.study.running.schedule import FixedSchedule, Schedule, is_settled
+from lcat.study.store.journal import Journal
+from lcat.study.store.lock import StudyLock
+from lcat.study.store.store import Store
 from lcat.study.study import Study
 
 __all__ = ["Outcome", "Status", "run_study"]
@@ -240,7 +240,7 @@ class _Driver:
     def _make_schedule(self, retry_failed: bool) -> Schedule:
         if self._plan.search is None:
             return FixedSchedule(self._plan.cells(), self._statuses, retry_failed=retry_failed)
-        from lcat.study.search import SearchSchedule
+        from lcat.study.running.search import SearchSchedule
 
         self._sources.prepare(self._plan.datasets, self._plan.choices)
         return SearchSchedule(self._plan, self._store, self._sources, retry_failed=retry_failed)

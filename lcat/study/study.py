@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lcat.study.analysis import Analysis
-from lcat.study.cell import Cell
-from lcat.study.output import prepare_folder
-from lcat.study.plan import StudyPlan
-from lcat.study.result import CellResult
-from lcat.study.store import Store, StoreError
+from lcat._files import prepare_folder
+from lcat.study._analysis import Analysis
+from lcat.study.plan.cell import Cell
+from lcat.study.plan.plan import StudyPlan
+from lcat.study.store.result import CellResult
+from lcat.study.store.store import Store, StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,19 +93,19 @@ class Study(Analysis):
 
     def results(self) -> pd.DataFrame:
         """One row a cell with a result, see :func:`lcat.study.results_frame`."""
-        from lcat.study.frame import results_frame
+        from lcat.study.store.frame import results_frame
 
         return results_frame(self.cell_results())
 
     def histories(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
         """One row a cell and epoch, see :func:`lcat.study.history_frame`."""
-        from lcat.study.frame import history_frame
+        from lcat.study.store.frame import history_frame
 
         return history_frame(self.cell_results(history=True, keys=keys))
 
     def lambdas(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
         """One row a cell and layer of its model with learned lambdas, see :func:`lcat.study.lambda_frame`."""
-        from lcat.study.frame import lambda_frame
+        from lcat.study.store.frame import lambda_frame
 
         return lambda_frame(self.cell_results(history=True, keys=keys))
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lcat.data.csc import CSCGraph
+from lcat.data.storage.csc import CSCGraph
 from lcat.train._recording import far_method, record, replaying, takes_features
 from lcat.train.layer_steps import LayerStep, head_of, steps_of
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from lcat.data.batches import mixed
+from lcat.data.loading.batches import mixed
 from lcat.train._tracking import Best, follow_lambdas
 from lcat.train.checkpoint import (
     CheckpointError,

@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lcat.data.csc import CSCGraph
+from lcat.data.storage.csc import CSCGraph
 from lcat.train.inference import layerwise_inference
 from lcat.train.metrics import metric_by_name
 

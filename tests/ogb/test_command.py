@@ -20,7 +20,7 @@ from lcat import cli
 from lcat.ogb import Settings, command, default_settings
 from lcat.ogb.command import parse_seeds, parser_of
 from lcat.train import Processes
-from tests.data.ogb_support import shut_off
+from tests.data.ogb.support import shut_off
 
 SETTINGS = {spec.name for spec in dataclasses.fields(Settings)} - {"dataset"}
 

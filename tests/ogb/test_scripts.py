@@ -13,9 +13,9 @@ import pytest
 
 pytest.importorskip("ogb")
 
-from lcat.data import ogb as ogb_module
+from lcat.data.ogb import load as ogb_module
 from lcat.ogb.model import LAYERS
-from tests.data.ogb_support import shut_off, snapshot
+from tests.data.ogb.support import shut_off, snapshot
 from tests.ogb.ogb_support import SCRIPTS, run_script
 
 # What beats what: eight classes of equal size, and yes-or-no tasks.

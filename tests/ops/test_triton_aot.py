@@ -55,18 +55,18 @@ def problems(rows: list[dict[str, Any]]) -> list[str]:
 
 def _reads_rows(kernel: str) -> bool:
     module, name = kernel.split(":")
-    return module != "_triton_tiles" and name in ("forward", "target", "source", "weight")
+    return module != "_triton.tiles" and name in ("forward", "target", "source", "weight")
 
 
 def test_usual_configurations_on_hopper():
     rows = compiled("--targets", "sm_90")
     assert {row["kernel"] for row in rows} == {
-        "_triton_attend_v2:forward",
-        "_triton_attend_v2:matrix",
-        "_triton_attend_v2:source",
-        "_triton_attend_v2:target",
-        "_triton_tiles:softmax",
-        "_triton_tiles:sum",
+        "attend_v2.triton_kernels:forward",
+        "attend_v2.triton_kernels:matrix",
+        "attend_v2.triton_kernels:source",
+        "attend_v2.triton_kernels:target",
+        "_triton.tiles:softmax",
+        "_triton.tiles:sum",
         "aggregate.triton:forward",
         "aggregate.triton:weight",
         "attend_v1.triton:forward",
@@ -119,7 +119,7 @@ with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
 
 def test_importing_the_library_does_not_import_triton():
     # PyTorch Geometric may; what matters is that we do not, and that no kernel is defined before it is used.
-    code = "import sys, lcat.ops; print('triton' in sys.modules, 'lcat.ops._triton_launch' in sys.modules)"
+    code = "import sys, lcat.ops; print('triton' in sys.modules, 'lcat.ops._triton.launch' in sys.modules)"
     assert run(code=code).split() == ["False", "False"]
-    code = "import sys, lcat, lcat.nn; print('lcat.ops._triton_launch' in sys.modules)"
+    code = "import sys, lcat, lcat.nn; print('lcat.ops._triton.launch' in sys.modules)"
     assert run(code=code).split() == ["False"]

@@ -13,8 +13,8 @@ import triton
 import triton.language as tl
 
 from lcat.ops._dropout import dropout_factors
-from lcat.ops._triton_dropout import dropout_arguments, keep_factor, keep_mask
-from lcat.ops._triton_launch import launch
+from lcat.ops._triton.dropout import dropout_arguments, keep_factor, keep_mask
+from lcat.ops._triton.launch import launch
 
 
 def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, ...]:

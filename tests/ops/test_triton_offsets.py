@@ -18,7 +18,7 @@ from tests.ops.triton_support import DEVICE, random_tensor, tiles_of
 
 # isort: split
 from lcat.graph import SortedEdges
-from lcat.ops._triton_schedule import build_schedule
+from lcat.ops._triton.schedule import build_schedule
 from lcat.ops.aggregate import triton as aggregate
 from lcat.ops.attend_v1 import triton as attend_v1
 

@@ -18,8 +18,9 @@ from tests.ops.triton_support import DEVICE, gradients, graph, random_tensor, sa
 # isort: split
 import lcat.nn
 import lcat.ops
-from lcat.ops import _operators, _triton_schedule, use_implementation
+from lcat.ops import _operators, use_implementation
 from lcat.ops._fused import native_objection
+from lcat.ops._triton import schedule as _triton_schedule
 from lcat.ops.dispatch import Call
 
 NAME = "native" if DEVICE == "cpu" else "triton"

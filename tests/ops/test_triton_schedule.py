@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lcat.graph import SortedEdges
-from lcat.ops import _triton_schedule
-from lcat.ops._triton_schedule import build_schedule, default_tile, schedule_of
+from lcat.ops._triton import schedule as _triton_schedule
+from lcat.ops._triton.schedule import build_schedule, default_tile, schedule_of
 
 
 def rows_of(degrees: list[int], dead: int = 0) -> SortedEdges:

@@ -33,8 +33,8 @@ TARGETS = {
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 LAUNCHING = [
-    "lcat.ops._triton_tiles",
-    "lcat.ops._triton_dropout",
+    "lcat.ops._triton.tiles",
+    "lcat.ops._triton.dropout",
     "lcat.ops.aggregate.triton",
     "lcat.ops.attend_v1.triton",
     "lcat.ops.attend_v2.triton",

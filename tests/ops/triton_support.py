@@ -31,8 +31,8 @@ if INTERPRETED and os.environ.get("TRITON_INTERPRET") != "1":
 pytest.importorskip("triton")
 
 from lcat.graph import Graph  # noqa: E402
-from lcat.ops import _triton_schedule  # noqa: E402
-from lcat.ops._triton_dropout import keep_mask  # noqa: E402
+from lcat.ops._triton import schedule as _triton_schedule  # noqa: E402
+from lcat.ops._triton.dropout import keep_mask  # noqa: E402
 
 GUARD = 64  # numbers before and after every allocation: a multiple of the 16-byte alignment kernels count on
 CANARY = -12345.0

@@ -29,13 +29,13 @@ from lcat.study import (
     run,
     run_study,
 )
-from lcat.study.engines import Finished, Setup
-from lcat.study.engines.base import CellRunner
-from lcat.study.engines.inline import InlineEngine
-from lcat.study.estimate import Estimate, calibrate, kind_of
-from lcat.study.journal import JOURNAL_NAME
-from lcat.study.lock import LOCK_NAME, StudyLock
-from lcat.study.store import STORE_NAME
+from lcat.study.running.engines import Finished, Setup
+from lcat.study.running.engines.base import CellRunner
+from lcat.study.running.engines.inline import InlineEngine
+from lcat.study.running.estimate import Estimate, calibrate, kind_of
+from lcat.study.store.journal import JOURNAL_NAME
+from lcat.study.store.lock import LOCK_NAME, StudyLock
+from lcat.study.store.store import STORE_NAME
 from lcat.train import FitResult, History
 from tests.study.study_support import made_up, plan_of
 
@@ -213,7 +213,7 @@ def test_one_driver_a_study(tmp_path):
 
 def test_a_killed_driver_leaves_no_lock_behind(tmp_path):
     script = (
-        "import sys, time\nfrom lcat.study.lock import LOCK_NAME, StudyLock\n"
+        "import sys, time\nfrom lcat.study.store.lock import LOCK_NAME, StudyLock\n"
         "lock = StudyLock(sys.argv[1]).__enter__()\nprint('held', flush=True)\ntime.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)

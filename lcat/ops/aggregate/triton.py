@@ -16,9 +16,9 @@ from torch import Tensor
 
 from lcat.graph import SortedEdges
 from lcat.ops._fused import compute_type
-from lcat.ops._triton_launch import accumulator, blocks, launch, tile_shape
-from lcat.ops._triton_schedule import schedule_of
-from lcat.ops._triton_tiles import (
+from lcat.ops._triton.launch import accumulator, blocks, launch, tile_shape
+from lcat.ops._triton.schedule import schedule_of
+from lcat.ops._triton.tiles import (
     gather_heads,
     gather_rows,
     parts_like,

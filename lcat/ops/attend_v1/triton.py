@@ -19,10 +19,10 @@ from torch import Tensor
 
 from lcat.graph import SortedEdges
 from lcat.ops._fused import compute_type
-from lcat.ops._triton_dropout import dropout_arguments, keep_factor
-from lcat.ops._triton_launch import accumulator, blocks, launch, tile_shape
-from lcat.ops._triton_schedule import schedule_of
-from lcat.ops._triton_tiles import (
+from lcat.ops._triton.dropout import dropout_arguments, keep_factor
+from lcat.ops._triton.launch import accumulator, blocks, launch, tile_shape
+from lcat.ops._triton.schedule import schedule_of
+from lcat.ops._triton.tiles import (
     LOWEST,
     gather_heads,
     gather_rows,

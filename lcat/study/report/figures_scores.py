@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lcat.study.compare import Ranking
+from lcat.study.analysis.compare import Ranking
 from lcat.study.report.svg import COLOURS, Picture, colour, mark, panel, svg
 from lcat.study.report.table import percent, percent_points
 

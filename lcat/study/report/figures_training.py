@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from lcat.study.report.figures_scores import metric_name
 from lcat.study.report.svg import COLOURS, Picture, depth_colour, mark, panel, svg
 from lcat.study.report.table import percent, seconds_text
-from lcat.study.result import CellResult
+from lcat.study.store.result import CellResult
 
 __all__ = ["curves_picture", "pareto_picture", "path_picture", "robustness_picture", "triangle_picture"]
 

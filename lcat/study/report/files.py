@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lcat._files import OutputError, prepare_folder, write_file
 from lcat._json import strict_json
-from lcat.study.frame import results_frame
-from lcat.study.output import OutputError, prepare_folder, write_file
-from lcat.study.plan import StudyPlan
-from lcat.study.result import CellResult
-from lcat.study.run import versions
-from lcat.study.selection import choose_models, finished, without_noise
-from lcat.study.summary import SummaryRow, summarise
+from lcat.study.analysis.selection import choose_models, finished, without_noise
+from lcat.study.plan.plan import StudyPlan
+from lcat.study.running.run import versions
+from lcat.study.store.frame import results_frame
+from lcat.study.store.result import CellResult
+from lcat.study.store.summary import SummaryRow, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +127,7 @@ def _write_csv(
 def _write_figures(rows: Sequence[SummaryRow], results: Sequence[CellResult], folder: Path) -> list[Path]:
     if not any(row.runs for row in rows):
         return []
-    from lcat.study.figures import accuracy_figure, lambda_figure
+    from lcat.study.report.figures_png import accuracy_figure, lambda_figure
 
     written = [write_file(folder / "accuracy.png", accuracy_figure(rows))]
     paths = lambda_figure([result for result in results if result.fit is not None and len(result.fit.history)])

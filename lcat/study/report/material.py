@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lcat.study.choose import available_objectives, choose
-from lcat.study.compare import Comparison, compare, robustness
-from lcat.study.frame import lambda_frame, results_frame
-from lcat.study.objectives import OBJECTIVES
-from lcat.study.plan import StudyPlan
-from lcat.study.regret import regret
-from lcat.study.result import CellResult
-from lcat.study.selection import choose_models, finished, without_noise
+from lcat.study.analysis.choose import available_objectives, choose
+from lcat.study.analysis.compare import Comparison, compare, robustness
+from lcat.study.analysis.objectives import OBJECTIVES
+from lcat.study.analysis.regret import regret
+from lcat.study.analysis.selection import choose_models, finished, without_noise
+from lcat.study.plan.plan import StudyPlan
+from lcat.study.store.frame import lambda_frame, results_frame
+from lcat.study.store.result import CellResult
 
 if TYPE_CHECKING:
     from lcat.study.study import Study

@@ -13,8 +13,9 @@ import pandas as pd
 from markupsafe import Markup
 
 import lcat
-from lcat.study.layers import LAYERS
-from lcat.study.output import prepare_folder, write_file
+from lcat._files import prepare_folder, write_file
+from lcat.study.analysis.selection import finished, is_generated
+from lcat.study.models.layers import LAYERS
 from lcat.study.report import words
 from lcat.study.report.figures_scores import accuracy_picture, ranking_picture, regret_picture
 from lcat.study.report.figures_training import (
@@ -28,8 +29,7 @@ from lcat.study.report.material import CURVES, Material
 from lcat.study.report.svg import Picture, depth_key, key, styled
 from lcat.study.report.table import Table
 from lcat.study.report.tables import TABLES, all_tables
-from lcat.study.result import CellResult
-from lcat.study.selection import finished, is_generated
+from lcat.study.store.result import CellResult
 
 __all__ = ["Gallery", "Report", "make_report"]
 
@@ -133,7 +133,7 @@ def make_report(material: Material) -> Report:
 
 @lru_cache(maxsize=1)
 def _template() -> jinja2.Template:
-    source = resources.files("lcat.study").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
+    source = resources.files("lcat.study.report").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

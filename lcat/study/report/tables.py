@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from lcat.study.objectives import OBJECTIVES
+from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.report.material import Material
 from lcat.study.report.table import (
     Column,

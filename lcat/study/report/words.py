@@ -6,10 +6,10 @@ import json
 import math
 from typing import Any
 
-from lcat.study.plan import StudyPlan
+from lcat.study.analysis.selection import finished, is_generated
+from lcat.study.plan.plan import StudyPlan
 from lcat.study.report.material import Material
 from lcat.study.report.table import p_text, percent_points, seconds_text
-from lcat.study.selection import finished, is_generated
 
 __all__ = ["chosen_sentence", "generated_note", "plan_toml", "ranking_sentence", "regret_sentences", "tiles"]
 

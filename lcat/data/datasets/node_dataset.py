@@ -1,0 +1,177 @@
+"""A graph with labels, the metric it is judged by, and how its nodes are split: what a study works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from lcat.data.splits.splits import Split, SplitError, random_split
+
+__all__ = ["METRIC_NAMES", "DataError", "NodeDataset", "random_splits", "splits_from_masks"]
+
+#: What a data set can be judged by; ``lcat.train.METRICS`` holds the functions.
+METRIC_NAMES = ("accuracy", "roc-auc")
+
+
+class DataError(ValueError):
+    """A data set that cannot be used; the message names what is wrong with it and what is accepted."""
+
+
+@dataclass(frozen=True)
+class NodeDataset:
+    """One node-classification data set, checked when made.
+
+    Args:
+        name: how tables call it.
+        data: ``x`` (floats ``[N, F]``), ``edge_index`` (int64 ``[2, E]``) and ``y`` (integers ``[N]`` in
+            ``0 .. C - 1``, negative where unlabelled).
+        splits: from a seed to the split of that seed; see :func:`splits_from_masks`, :func:`random_splits`.
+        metric: ``"accuracy"``, or ``"roc-auc"`` for two classes.
+        split_rule: one line on what ``splits`` does, for tables.
+
+    Raises:
+        DataError: names the part that does not fit, what it is and what it should be.
+
+    Example:
+        >>> from lcat.data import NodeDataset, csbm, random_splits
+        >>> data = csbm(n=100, seed=0)
+        >>> own = NodeDataset("mine", data, random_splits(data.y))
+        >>> own.num_classes, own.split(seed=1).sizes
+        (2, (60, 20, 20))
+    """
+
+    name: str
+    data: Data
+    splits: Callable[[int], Split]
+    metric: str = "accuracy"
+    split_rule: str = "own splits"
+
+    def __post_init__(self) -> None:
+        _check_graph(self.name, self.data)
+        if self.metric not in METRIC_NAMES:
+            raise DataError(f"{self.name}: metric must be one of {', '.join(METRIC_NAMES)}; got {self.metric!r}")
+        if self.num_classes < 2:
+            raise DataError(f"{self.name}: y must hold two classes at least; got {self.num_classes}")
+        if self.metric == "roc-auc" and self.num_classes != 2:
+            raise DataError(f"{self.name}: the metric roc-auc needs two classes; y holds {self.num_classes}")
+
+    @property
+    def num_classes(self) -> int:
+        """Largest label plus one."""
+        return int(self.data.y.max()) + 1
+
+    def split(self, seed: int) -> Split:
+        """The split that belongs to ``seed``, checked against the graph.
+
+        Raises:
+            DataError: if there is none, its masks have another length than the graph, or select unlabelled nodes.
+        """
+        try:
+            split = self.splits(seed)
+        except SplitError as error:
+            raise DataError(f"{self.name}: {error}") from None
+        return self.checked(split, f"the split of seed {seed}")
+
+    def checked(self, split: Split, name: str = "the split") -> Split:
+        """``split`` itself, if it fits the graph.
+
+        Args:
+            split: of nodes of this graph.
+            name: how an error calls it.
+
+        Raises:
+            DataError: if its masks have another length than the graph, or select unlabelled nodes.
+        """
+        if split.num_nodes != self.data.num_nodes:
+            raise DataError(
+                f"{self.name}: {name} has {split.num_nodes} nodes and the graph {self.data.num_nodes}; they must agree"
+            )
+        unlabelled = int((self.data.y[split.train | split.val | split.test] < 0).sum())
+        if unlabelled:
+            raise DataError(
+                f"{self.name}: {name} selects {unlabelled} nodes without a label (y < 0); "
+                "leave them out of all three masks"
+            )
+        return split
+
+
+def random_splits(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2)) -> Callable[[int], Split]:
+    """A rule that draws a stratified random split for every seed, see :func:`lcat.data.random_split`."""
+    # Not a closure: processes hand data sets to each other, and only named functions can be pickled.
+    return partial(_random_rule, y, tuple(fractions))
+
+
+def _random_rule(y: Tensor, fractions: tuple[float, ...], seed: int) -> Split:
+    return random_split(y, fractions, seed)
+
+
+def splits_from_masks(train: Tensor, val: Tensor, test: Tensor) -> Callable[[int], Split]:
+    """A rule that hands out given splits in turn: seed ``s`` gets split ``s mod S``.
+
+    Args:
+        train, val, test: boolean ``[N]`` for one split or ``[N, S]`` for ``S`` splits; a one-dimensional mask
+            beside two-dimensional ones belongs to all splits.
+
+    Raises:
+        DataError: if the masks disagree about ``N`` or ``S`` or are not boolean.
+
+    Example:
+        >>> import torch
+        >>> from lcat.data import splits_from_masks
+        >>> part = torch.tensor([[0, 1], [1, 2], [2, 0]])  # two splits of three nodes
+        >>> rule = splits_from_masks(part == 0, part == 1, part == 2)
+        >>> rule(0).train.tolist(), rule(3).train.tolist()
+        ([True, False, False], [False, False, True])
+    """
+    masks = {"train": train, "val": val, "test": test}
+    for name, mask in masks.items():
+        if not isinstance(mask, Tensor):
+            raise DataError(
+                f"the {name} mask must be a boolean tensor; got {type(mask).__name__}: convert it with torch.as_tensor"
+            )
+        if mask.dtype != torch.bool or mask.dim() not in (1, 2):
+            raise DataError(f"the {name} mask must be boolean, [N] or [N, S]; got {mask.dtype}, {list(mask.shape)}")
+    columns = {mask.size(1) for mask in masks.values() if mask.dim() == 2}
+    if len({mask.size(0) for mask in masks.values()}) > 1 or len(columns) > 1 or 0 in columns:
+        shapes = ", ".join(f"{name} {list(mask.shape)}" for name, mask in masks.items())
+        raise DataError(f"the masks must agree on the number of nodes and of splits; got {shapes}")
+    count = columns.pop() if columns else 1
+    wide = {name: mask if mask.dim() == 2 else mask.view(-1, 1).expand(-1, count) for name, mask in masks.items()}
+    return partial(_mask_rule, wide["train"], wide["val"], wide["test"])
+
+
+def _mask_rule(train: Tensor, val: Tensor, test: Tensor, seed: int) -> Split:
+    column = seed % train.size(1)
+    return Split(*(mask[:, column].contiguous() for mask in (train, val, test)))
+
+
+def _check_graph(name: str, data: Data) -> None:
+    for key in ("x", "edge_index", "y"):
+        if not isinstance(data.get(key), Tensor):
+            hint = "; encode labels that are words as numbers 0 .. C - 1" if key == "y" else ""
+            raise DataError(f"{name}: data.{key} must be a tensor; got {type(data.get(key)).__name__}{hint}")
+    x, edge_index, y = data.x, data.edge_index, data.y
+    if x.layout != torch.strided:
+        raise DataError(f"{name}: x must be a dense tensor; got {x.layout}: convert it with .to_dense()")
+    if x.dim() != 2 or not x.is_floating_point() or x.size(0) == 0 or x.size(1) == 0:
+        raise DataError(f"{name}: x must be floats [nodes, features]; got {x.dtype} {list(x.shape)}")
+    if not bool(torch.isfinite(x).all()):
+        raise DataError(f"{name}: x holds nan or inf; fill or drop those entries first")
+    if y.dim() != 1 or y.size(0) != x.size(0) or y.dtype != torch.int64:
+        raise DataError(
+            f"{name}: y must be int64 labels [{x.size(0)}], one a node (convert others with .long(); multi-label sets "
+            f"are not supported); got {y.dtype} {list(y.shape)}"
+        )
+    if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.dtype not in (torch.int64, torch.int32):
+        got = f"{edge_index.dtype} {list(edge_index.shape)}"
+        raise DataError(f"{name}: edge_index must be integers [2, edges]; got {got}")
+    if edge_index.numel() and (int(edge_index.min()) < 0 or int(edge_index.max()) >= x.size(0)):
+        raise DataError(
+            f"{name}: edge_index must name nodes 0 .. {x.size(0) - 1}; "
+            f"got {int(edge_index.min())} .. {int(edge_index.max())}"
+        )

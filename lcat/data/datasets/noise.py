@@ -1,0 +1,120 @@
+"""Noise on a graph: edges that mean nothing, and features that are off."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import is_undirected
+
+from lcat.data.datasets.node_dataset import DataError
+
+__all__ = ["noisy_edges", "noisy_features"]
+
+
+def noisy_edges(data: Data, level: float, seed: int) -> Data:
+    """The graph with ``round(level * E)`` random edges more, as in the robustness study of GATv2 (Brody et al. 2022).
+
+    New edges are drawn uniformly among the pairs of different nodes without an edge, without repeats. A graph that
+    holds both directions of every edge gets both directions of each new one, and ``E`` counts pairs; in others a new
+    edge has one direction.
+
+    Args:
+        data: ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, ``y`` ``[N]``; left alone.
+        level: number of new edges relative to that of edges (self-loops left out), 0 or more.
+        seed: the only source of randomness.
+
+    Returns:
+        A graph that shares ``x`` and ``y`` with ``data``. Cost O(E log E).
+
+    Raises:
+        DataError: if the graph has no room for that many edges, or the level is negative.
+
+    Example:
+        >>> from lcat.data import csbm, noisy_edges
+        >>> data = csbm(n=100, seed=0)
+        >>> noisy_edges(data, 0.5, seed=0).num_edges == data.num_edges + 2 * round(data.num_edges / 2 * 0.5)
+        True
+    """
+    _check_level(level)
+    n = int(data.num_nodes)
+    edge_index = data.edge_index
+    undirected = is_undirected(edge_index, num_nodes=n)
+    row, col = edge_index.long()
+    proper = row != col
+    row, col = row[proper], col[proper]
+    if undirected:
+        row, col = row.minimum(col), row.maximum(col)
+    taken = (row * n + col).unique()
+    wanted = round(level * taken.numel())
+    room = (n * (n - 1) // 2 if undirected else n * (n - 1)) - taken.numel()
+    if wanted > room:
+        raise DataError(f"noise of level {level:g} needs {wanted} new edges and the graph has room for {room}")
+    pairs = _free_pairs(n, taken, wanted, room, undirected, torch.Generator().manual_seed(seed))
+    new = torch.stack([pairs // n, pairs % n])
+    if undirected:
+        new = torch.cat([new, new.flip(0)], dim=1)
+    edges = torch.cat([edge_index, new.to(edge_index.dtype)], dim=1)
+    return Data(x=data.x, edge_index=edges, y=data.y)
+
+
+def noisy_features(data: Data, level: float, seed: int) -> Data:
+    """The graph with normal noise on every feature: ``x + level * std(x) * z``, ``z`` standard normal.
+
+    Args:
+        data: ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, ``y`` ``[N]``; left alone.
+        level: standard deviation of the noise relative to that of all entries of ``x``, 0 or more.
+        seed: the only source of randomness.
+
+    Returns:
+        A graph that shares ``edge_index`` and ``y`` with ``data``.
+
+    Raises:
+        DataError: if the level is negative.
+
+    Example:
+        >>> from lcat.data import csbm, noisy_features
+        >>> data = csbm(n=100, seed=0)
+        >>> noise = noisy_features(data, 0.5, seed=0).x - data.x
+        >>> abs(float(noise.std() / data.x.std()) - 0.5) < 0.05
+        True
+    """
+    _check_level(level)
+    draw = torch.randn(data.x.shape, generator=torch.Generator().manual_seed(seed), dtype=data.x.dtype)
+    return Data(x=data.x + level * data.x.std() * draw, edge_index=data.edge_index, y=data.y)
+
+
+def _free_pairs(n: int, taken: Tensor, wanted: int, room: int, undirected: bool, generator: torch.Generator) -> Tensor:
+    """``wanted`` different codes ``row * n + col`` that are not in ``taken``, each set of them as likely."""
+    if 4 * wanted > room:
+        # In a dense graph drawing would rarely hit what is free: list what is free and choose.
+        every = torch.arange(n * n)
+        low, high = every // n, every % n
+        free = torch.ones(n * n, dtype=torch.bool)
+        free[taken] = False
+        free &= (low < high) if undirected else (low != high)
+        free_codes = free.nonzero().view(-1)
+        return free_codes[torch.randperm(free_codes.numel(), generator=generator)[:wanted]]
+    found = taken.new_empty(0)
+    while found.numel() < wanted:
+        ends = torch.randint(n, (2, 2 * (wanted - found.numel()) + 16), generator=generator)
+        row, col = ends[:, ends[0] != ends[1]]
+        if undirected:
+            row, col = row.minimum(col), row.maximum(col)
+        codes = row * n + col
+        codes = codes[~torch.isin(codes, taken)]
+        # Repeats go, in the order of drawing, so that the rest stays a uniform sample.
+        pool = torch.cat([found, codes])
+        values, inverse = pool.unique(return_inverse=True)
+        first = torch.full_like(values, pool.numel()).scatter_reduce_(
+            0, inverse, torch.arange(pool.numel()), reduce="amin"
+        )
+        found = pool[first.sort().values]
+    return found[:wanted]
+
+
+def _check_level(level: float) -> None:
+    if not (level >= 0 and math.isfinite(level)):
+        raise DataError(f"the level of noise must be 0 or more; got {level}")

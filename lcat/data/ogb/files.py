@@ -1,0 +1,161 @@
+"""What lies in the folder of an OGB data set: which files belong there, and which of them can be trusted."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
+from torch_geometric.data.storage import GlobalStorage
+
+from lcat.data.datasets.load import DatasetUnavailable
+from lcat.data.datasets.node_dataset import DataError
+
+__all__ = [
+    "MARKER",
+    "check_processed",
+    "check_release",
+    "generated_marker",
+    "missing_raw",
+    "safe_classes",
+    "telling_line",
+]
+
+#: File that says of a folder that its data are generated.
+MARKER = "GENERATED_STAND_IN.json"
+
+_MAG_RELATIONS = (
+    "author___affiliated_with___institution",
+    "author___writes___paper",
+    "paper___cites___paper",
+    "paper___has_topic___field_of_study",
+)
+
+
+def raw_files(meta: dict[str, str]) -> list[str]:
+    """The files of a data set, relative to its folder, as its archive unpacks; ``meta`` is a row of OGB's table."""
+    split = f"split/{meta['split']}"
+    if meta["binary"] == "True":
+        return ["raw/data.npz", "raw/node-label.npz", f"{split}/split_dict.pt"]
+    if meta["is hetero"] == "True":
+        names = ["raw/num-node-dict", "raw/triplet-type-list", "raw/nodetype-has-label", f"{split}/nodetype-has-split"]
+        names += [
+            f"raw/relations/{relation}/{file}" for relation in _MAG_RELATIONS for file in ("edge", "num-edge-list")
+        ]
+        names += ["raw/node-feat/paper/node-feat", "raw/node-label/paper/node-label"]
+        names += [f"{split}/paper/{part}" for part in ("train", "valid", "test")]
+    else:
+        names = [f"raw/{name}" for name in ("edge", "num-node-list", "num-edge-list", "node-label")]
+        names += ["raw/node-feat"] * (meta["has_node_attr"] == "True")
+        names += ["raw/edge-feat"] * (meta["has_edge_attr"] == "True")
+        names += [f"raw/{name}" for name in meta["additional node files"].split(",") if name != "None"]
+        names += [f"{split}/{part}" for part in ("train", "valid", "test")]
+    return [f"{name}.csv.gz" for name in names]
+
+
+def missing_raw(meta: dict[str, str], folder: Path) -> list[str]:
+    """The files of :func:`raw_files` that are not there."""
+    return [name for name in raw_files(meta) if not any((folder / other).exists() for other in _same(name, meta))]
+
+
+def _same(name: str, meta: dict[str, str]) -> list[str]:
+    """Under which names a file may be there."""
+    if name.endswith("node_species.csv.gz"):
+        return [name, name.replace("node_species", "species")]  # OGB renames it when it reads it
+    if name.endswith("split_dict.pt"):
+        return [name, name.replace("split_dict.pt", "train.csv.gz")]
+    return [name]
+
+
+def check_release(name: str, version: int, folder: Path) -> None:
+    """A folder with the files of another release is refused; one without a release note is used, with a warning.
+
+    Raises:
+        DatasetUnavailable: one line with both releases.
+    """
+    if (folder / f"RELEASE_v{version}.txt").exists():
+        return
+    others = sorted(path.name for path in folder.glob("RELEASE_v*.txt"))
+    if others:
+        raise DatasetUnavailable(
+            f"{name}: {folder} holds {', '.join(others)} and OGB's current release is v{version}; move the folder away "
+            f"to download that, or make an empty file RELEASE_v{version}.txt in it to use it as it is"
+        )
+    warnings.warn(
+        f"{name}: {folder} has no file RELEASE_v{version}.txt, so its release is not known; it is used as it is",
+        stacklevel=3,
+    )
+
+
+def check_processed(folder: Path) -> None:
+    """OGB's processed copy, before anything reads it: whole, and made without a ``pre_transform``.
+
+    Raises:
+        DatasetUnavailable: one line on which file is wrong, and which to move away.
+    """
+    processed = folder / "processed"
+    again = f"move {processed} away and run again (it is made anew)"
+    graph = processed / "geometric_data_processed.pt"
+    if graph.exists():
+        try:
+            with zipfile.ZipFile(graph) as file:
+                # torch.load does not look at the checksums that torch.save writes.
+                if (broken := file.testzip()) is not None:
+                    raise zipfile.BadZipFile(f"the checksum of {broken} does not fit")
+        except (zipfile.BadZipFile, OSError, EOFError) as error:
+            raise DatasetUnavailable(f"{graph} is damaged ({telling_line(error)}); {again}") from error
+    for what in ("pre_transform", "pre_filter"):
+        path = processed / f"{what}.pt"
+        if not path.exists():
+            continue
+        try:
+            found = torch.load(path, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+            raise DatasetUnavailable(
+                f"{path} cannot be read as a plain value ({telling_line(error)}); {again}"
+            ) from error
+        if found != "None":
+            raise DatasetUnavailable(f"{processed} was made with {what} {found!r}, another data set; {again}")
+
+
+def generated_marker(folder: Path) -> dict[str, Any] | None:
+    """What the marker of a generated stand-in says; ``None`` where there is none.
+
+    Raises:
+        DataError: if there is a marker that cannot be read: its data must not pass for the real ones.
+    """
+    path = folder / MARKER
+    if not path.exists():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({telling_line(error)}); it marks the folder as generated") from error
+    return dict(values)
+
+
+def safe_classes(*, binary: bool) -> list[Any]:
+    """What torch may make while it reads OGB's files: plain containers of PyG and, for binary ones, numpy's numbers."""
+    classes: list[Any] = [Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]
+    if binary:
+        core = np._core if hasattr(np, "_core") else np.core
+        classes += [np.dtype, np.ndarray, core.multiarray.scalar, core.multiarray._reconstruct]
+        classes += [type(np.dtype(kind)) for kind in (np.int64, np.int32, np.float64, np.float32, np.bool_)]
+    return classes
+
+
+def telling_line(error: BaseException) -> str:
+    """The telling part of an error in one line: torch wraps what it refused in advice to switch safety off."""
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if refused:
+        return f"it holds {refused[1]}, which is no plain value and is not run"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

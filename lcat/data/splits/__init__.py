@@ -1,0 +1,1 @@
+"""Training, validation and test nodes: random, from files, folds."""

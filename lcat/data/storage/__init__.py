@@ -1,0 +1,1 @@
+"""Features and edges in files that are mapped, not read."""

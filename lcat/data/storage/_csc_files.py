@@ -1,0 +1,99 @@
+"""The files of a :class:`lcat.data.CSCGraph`: one an array, and a description."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lcat._edge_formats import read_edges
+from lcat.data.storage._mapping import map_readonly
+
+FORMAT = "lcat-csc-1"
+TYPES = {"int32": torch.int32, "int64": torch.int64}
+
+
+def write_in_two_passes(
+    folder: Path, chunks: Callable[[], Iterable[Tensor]], num_nodes: int, undirected: bool, edge_numbers: bool
+) -> None:
+    """See :meth:`lcat.data.CSCGraph.write`."""
+    pointer = torch.zeros(num_nodes + 1, dtype=torch.int64)
+    for chunk in chunks():
+        _, target = _both_ends(chunk, num_nodes, undirected)
+        pointer[1:] += torch.bincount(target, minlength=num_nodes)
+    torch.cumsum(pointer, 0, out=pointer)
+    count = int(pointer[-1])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "csc.json").unlink(missing_ok=True)  # until all is written there is no graph here
+    pointer.numpy().tofile(folder / "pointer.bin")
+    small = torch.int32 if max(num_nodes, count) < 2**31 else torch.int64
+    kinds = {"source": torch.int32 if num_nodes < 2**31 else torch.int64} | ({"edge": small} if edge_numbers else {})
+    arrays = {name: _new_array(folder / f"{name}.bin", kind, count) for name, kind in kinds.items()}
+
+    free = pointer[:-1].clone()  # the next free slot of every node
+    first = 0
+    for chunk in chunks():
+        source, target = _both_ends(chunk, num_nodes, undirected)
+        target, order = torch.sort(target, stable=True)
+        nodes, sizes = torch.unique_consecutive(target, return_counts=True)
+        begin = sizes.cumsum(0) - sizes
+        slot = torch.arange(target.numel()) + (free[nodes] - begin).repeat_interleave(sizes)
+        free[nodes] += sizes
+        if bool((free[nodes] > pointer[nodes + 1]).any()):
+            raise ValueError("the second pass over the chunks gave other edges than the first: it must give the same")
+        arrays["source"][slot] = source[order].to(arrays["source"].dtype)
+        if edge_numbers:
+            arrays["edge"][slot] = (first + order % chunk.shape[1]).to(small)
+        first += chunk.shape[1]
+    if not torch.equal(free, pointer[1:]):
+        raise ValueError("the second pass over the chunks gave other edges than the first: it must give the same")
+    described = {"pointer": pointer, **arrays}
+    describe(folder, num_nodes, {name: [type_name(array), array.numel()] for name, array in described.items()})
+
+
+def _both_ends(chunk: Tensor, num_nodes: int, undirected: bool) -> tuple[Tensor, Tensor]:
+    edges = read_edges(chunk, flow="source_to_target", name="chunk")
+    source, target = edges.endpoints()
+    edges.check_range(source, target, num_nodes, num_nodes)
+    return (torch.cat([source, target]), torch.cat([target, source])) if undirected else (source, target)
+
+
+def _new_array(path: Path, dtype: torch.dtype, count: int) -> Tensor:
+    with open(path, "wb") as file:
+        file.truncate(count * dtype.itemsize)
+    if count == 0:
+        return torch.empty(0, dtype=dtype)
+    return torch.from_file(str(path), shared=True, size=count, dtype=dtype)
+
+
+def type_name(array: Tensor) -> str:
+    """What a description calls the type of an array."""
+    return str(array.dtype).removeprefix("torch.")
+
+
+def describe(folder: Path, num_sources: int, arrays: dict[str, list[Any]]) -> None:
+    """Write the description, which makes the files a graph."""
+    description = {"format": FORMAT, "num_sources": num_sources, "arrays": arrays}
+    (folder / "csc.json").write_text(json.dumps(description), encoding="utf-8")
+
+
+def map_array(path: Path, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """A file as a tensor that is read where it is touched, and not to be written to.
+
+    Raises:
+        ValueError: the file is missing or has another size.
+    """
+    count = math.prod(shape)
+    wanted, found = count * dtype.itemsize, path.stat().st_size if path.is_file() else -1
+    if found != wanted:
+        got = "no such file" if found < 0 else f"{found} bytes"
+        raise ValueError(f"{path} must have {wanted} bytes ({list(shape)} of {dtype}); got {got}: write it again")
+    if count == 0:
+        return torch.empty(shape, dtype=dtype)
+    return map_readonly(path, np.dtype(type_name(torch.empty(0, dtype=dtype))), shape)[1]

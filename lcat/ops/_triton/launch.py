@@ -1,0 +1,124 @@
+"""Starting Triton kernels: one place for the device, the compiler options and the shape of the tiles.
+
+All kernels of the library work on tiles ``[rows, edges, heads, features]``: a program takes ``rows`` segments of
+a schedule (see :mod:`lcat.ops._triton.schedule`), walks over their edges in steps of ``edges``, and holds
+``heads`` heads of ``features`` (padded to a power of two) numbers each. :func:`tile_shape` picks these from a table
+instead of timing candidates on the first call: the choice is the same on every run and every machine, which keeps
+results bit-for-bit repeatable, and it can be compiled ahead of time where there is no GPU.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+__all__ = ["TileShape", "accumulator", "launch", "padded", "tile_shape"]
+
+# Numbers that one warp holds of each tile-sized array. 512 are 16 registers a thread: with the three or four such
+# arrays of a backward pass, q, grad and the addresses, that stays near 128 registers, so that 16 warps fit on a
+# multiprocessor and keep 16 x 512 numbers (32 KiB in float32, the latency of HBM times a core's share of its
+# bandwidth) in flight. The passes with fewer arrays can hold more.
+_NUMBERS_PER_WARP = {
+    "aggregate": 1024,
+    "aggregate_weight": 1024,
+    "v1_forward": 512,
+    "v1_target": 512,
+    "v1_source": 512,
+    "v2_forward": 512,
+    "v2_target": 512,
+    "v2_source": 512,
+    "v2_matrix": 128,
+}
+_ROW_LIMIT = 1024  # numbers of a row that one program holds; heads beyond that go to the grid's second axis
+_MOST_WARPS = 8
+
+
+@dataclass(frozen=True)
+class TileShape:
+    """The part of the work that a program holds at once.
+
+    Args:
+        rows: segments handled side by side.
+        edges: edges of each segment taken in one step.
+        heads: heads held; a power of two, so it may exceed the number there are.
+        features: features of a head, padded to a power of two.
+        head_blocks: programs needed along the grid's second axis to cover all heads.
+        warps: warps of 32 threads (64 on AMD's CDNA) that share the program.
+    """
+
+    rows: int
+    edges: int
+    heads: int
+    features: int
+    head_blocks: int
+    warps: int
+
+
+def padded(count: int) -> int:
+    """The power of two that holds ``count`` numbers, at least 1."""
+    return 1 << max(count - 1, 0).bit_length()
+
+
+def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> TileShape:
+    """The tile of ``kernel`` (a key of the table above) for rows of ``heads`` times ``features`` numbers.
+
+    One warp a program where it can: then sums over features and edges are shuffles, with no shared memory and
+    no barrier. What is left of a warp's share after one row goes to edges (up to 8, about the mean degree of
+    the usual benchmark graphs, so that few lanes idle), then to rows while they have 32 edges times heads: then
+    every thread has one, and what is kept for each (number, address, score) takes no more registers than the row.
+    """
+    width = padded(features)
+    held = padded(heads)
+    while held > 1 and held * width > _ROW_LIMIT:
+        held //= 2
+    row = held * width
+    share = _NUMBERS_PER_WARP[kernel] // (2 if dtype == torch.float64 else 1)
+    warps = min(max(row // share, 1), _MOST_WARPS)
+    places = max(share * warps // row, 1)
+    edges = min(places, 8)
+    rows = min(places // edges, max(32 // (edges * held), 1))
+    return TileShape(rows, edges, held, width, -(-heads // held), warps)
+
+
+def accumulator(dtype: torch.dtype) -> Any:
+    """The type in which sums are made: float64 for float64 input, else float32."""
+    return tl.float64 if dtype == torch.float64 else tl.float32
+
+
+def launch(kernel: Any, grid: tuple[int, ...], warps: int, *, registers: int | None = None, **arguments: Any) -> None:
+    """Run ``kernel`` on the device of its tensors. An empty grid is fine and does nothing.
+
+    Args:
+        kernel: a ``triton.jit`` function.
+        grid: the number of programs along each axis.
+        warps: warps a program.
+        registers: how many a thread may have, for kernels of which NVIDIA's assembler would otherwise put a few
+            numbers into memory to fit in another warp.
+        arguments: the kernel's arguments by name.
+    """
+    if 0 in grid:
+        return
+    # No software pipelining (it serves dense loops; ours jump through memory), and fused multiply-add said
+    # aloud, because its default is not the same in all versions of Triton and it changes the last bit.
+    options = {"num_warps": warps, "num_stages": 1, "enable_fp_fusion": True}
+    if registers is not None and torch.version.hip is None:
+        options["maxnreg"] = registers
+    with _device_of(arguments):
+        kernel[grid](**arguments, **options)
+
+
+def _device_of(arguments: dict[str, Any]) -> AbstractContextManager[Any]:
+    """Triton launches on the current device, which need not be the one that holds the tensors."""
+    device = next(a.device for a in arguments.values() if isinstance(a, Tensor))
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def blocks(count: int, size: int) -> int:
+    """How many blocks of ``size`` cover ``count``."""
+    return triton.cdiv(count, size)

@@ -1,0 +1,1 @@
+"""From frames of results to answers: comparisons, choices, regret."""

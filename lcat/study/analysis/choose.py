@@ -1,0 +1,109 @@
+"""Choose a layer and its settings by validation, time, memory, parameters and robustness at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lcat.study.analysis.copa import copa
+from lcat.study.analysis.objectives import OBJECTIVES, Objective, objective_table
+from lcat.study.analysis.selection import finished
+
+__all__ = ["available_objectives", "choose"]
+
+
+def available_objectives(frame: pd.DataFrame) -> list[str]:
+    """The names of :data:`~lcat.study.analysis.objectives.OBJECTIVES` that this study has measured."""
+    done = finished(frame).drop(columns="test")
+    return [name for name, one in OBJECTIVES.items() if one.measure(done).notna().any()]
+
+
+def choose(
+    frame: pd.DataFrame,
+    objectives: Sequence[str | Objective] = ("accuracy",),
+    weights: Mapping[str, float] | None = None,
+    p: float = 2.0,
+    *,
+    over_datasets: bool = False,
+) -> pd.DataFrame:
+    """Choose by COPA: relative ranks of every objective, weighted, in one p-norm; see :mod:`lcat.study.analysis.copa`.
+
+    With the objective ``"accuracy"`` alone this is the choice of the best validation metric. The test metric is dropped
+    before anything is measured. For an honest estimate of what a choice is worth, see :func:`lcat.study.compare`, where
+    choices are made inside of every test set.
+
+    Args:
+        frame: of :func:`lcat.study.results_frame`.
+        objectives: names of :data:`lcat.study.analysis.objectives.OBJECTIVES`, or objectives of one's own.
+        weights: by name of the objective, at least 0; 1 for those not named.
+        p: order of the norm, in [1, ``math.inf``]: 1 is the mean rank, infinity the worst one.
+        over_datasets: choose one layer for all data sets together. Each layer takes its best validating settings on
+            each data set, every objective on every data set counts as an objective of its own, and the weight of an
+            objective is shared among the data sets. Layers that did not run everywhere are left out.
+
+    Returns:
+        One row a candidate, best first in every data set: ``dataset``, ``layer``, ``model``, each objective and its
+        relative rank (``rank.accuracy``, ... in (0, 1], less is better), ``score``, ``pareto``, ``chosen``. With
+        ``over_datasets`` one row a layer: ``layer``, mean ranks, ``score``, ``pareto``, ``chosen``.
+
+    Raises:
+        ValueError: for unknown objectives or weights, or ``p`` below 1.
+
+    Example:
+        >>> from lcat.study import choose, make_plan, results_frame, run
+        >>> plan = make_plan(datasets=["csbm:hard,n=200"], layers=["gcn", "gat"], seeds=[0], overrides={"epochs": 30})
+        >>> choice = choose(results_frame(run(plan)), ["accuracy", "parameters"], {"parameters": 0.1})
+        >>> int(choice["chosen"].sum()), choice["layer"][0] == choice.loc[choice["chosen"], "layer"].item()
+        (1, True)
+    """
+    found = [OBJECTIVES[one] if isinstance(one, str) and one in OBJECTIVES else one for one in objectives]
+    table = objective_table(frame, found)
+    names = list(table.columns)
+    omega = _weights(weights, names)
+    signs = np.array([-1.0 if one.higher_is_better else 1.0 for one in found if isinstance(one, Objective)])
+    if over_datasets:
+        return _over_datasets(table, signs, omega, p)
+    parts = [_choice(group, signs, omega, p) for _, group in table.groupby(level="dataset", sort=False)]
+    columns = ["dataset", "layer", "model", *names, *(f"rank.{name}" for name in names), "score", "pareto", "chosen"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _weights(weights: Mapping[str, float] | None, names: list[str]) -> list[float]:
+    unknown = set(weights or {}) - set(names)
+    if unknown:
+        raise ValueError(f"weights are for the objectives {', '.join(names)}; got {', '.join(sorted(unknown))}")
+    return [float((weights or {}).get(name, 1.0)) for name in names]
+
+
+def _choice(table: pd.DataFrame, signs: np.ndarray, omega: list[float], p: float) -> pd.DataFrame:
+    found = copa(table.to_numpy() * signs, omega, p)
+    rows = table.reset_index()
+    for number, name in enumerate(table.columns):
+        rows[f"rank.{name}"] = found.ranks[:, number]
+    rows["score"], rows["pareto"] = found.scores, found.pareto
+    rows["chosen"] = np.arange(len(rows)) == found.best
+    return rows.iloc[found.order].reset_index(drop=True)
+
+
+def _over_datasets(table: pd.DataFrame, signs: np.ndarray, omega: list[float], p: float) -> pd.DataFrame:
+    order = "accuracy" if "accuracy" in table.columns else table.columns[0]
+    sign = signs[list(table.columns).index(order)]
+    best = (sign * table[order].dropna()).groupby(level=["dataset", "layer"], sort=False).idxmin()
+    chosen = table.loc[pd.MultiIndex.from_tuples(best)].droplevel("model")
+    wide = chosen.unstack("dataset")
+    wide = wide.loc[chosen.index.get_level_values("layer").unique()]
+    datasets = chosen.index.get_level_values("dataset").nunique()
+    wide = wide[chosen.groupby(level="layer").size().reindex(wide.index) == datasets]
+    if wide.empty:
+        raise ValueError("no layer ran on all data sets, so none can be chosen for all of them")
+    # Columns go objective by objective, the data sets of each side by side.
+    values = wide.to_numpy() * np.repeat(signs, datasets)
+    found = copa(values, [weight / datasets for weight in omega for _ in range(datasets)], p)
+    rows = pd.DataFrame({"layer": wide.index})
+    for number, name in enumerate(table.columns):
+        rows[f"rank.{name}"] = found.ranks[:, number * datasets : (number + 1) * datasets].mean(axis=1)
+    rows["score"], rows["pareto"] = found.scores, found.pareto
+    rows["chosen"] = np.arange(len(rows)) == found.best
+    return rows.iloc[found.order].reset_index(drop=True)

@@ -1,0 +1,345 @@
+"""Layers side by side: means with intervals, paired tests on every data set, ranks over all of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lcat.study.analysis.samples import with_samples
+from lcat.study.analysis.selection import (
+    RUN,
+    choose_models,
+    finished,
+    is_generated,
+    one_row_a_run,
+    unfinished,
+    without_noise,
+)
+from lcat.study.models.layers import LAYERS
+from lcat.study.statistics import (
+    FriedmanTest,
+    Interval,
+    confidence_interval,
+    corrected_t_test,
+    critical_difference,
+    friedman_test,
+    holm,
+    nemenyi,
+    tied_groups,
+    wilcoxon_test,
+)
+
+__all__ = ["Comparison", "Ranking", "compare", "robustness"]
+
+
+_PAIR_COLUMNS = (
+    "dataset",
+    "first",
+    "second",
+    "runs",
+    "samples",
+    "difference",
+    "low",
+    "high",
+    "t",
+    "p_t",
+    "p_holm",
+    "p_wilcoxon",
+    "test_train_ratio",
+)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Layers over data sets.
+
+    Attributes:
+        scores: data sets by layers, mean test metric over the runs that all these layers have.
+        friedman: do the layers differ at all?
+        critical_difference: of Nemenyi's test, in average ranks.
+        alpha: its level.
+        groups: layers that are not told apart, best first.
+        nemenyi: p-value of every pair, layers by layers.
+        left_out: layers and data sets that had to be left out, for every layer needs a score on every data set, and
+            a layer with failed runs has none.
+    """
+
+    scores: pd.DataFrame
+    friedman: FriedmanTest
+    critical_difference: float
+    alpha: float
+    groups: list[list[str]]
+    nemenyi: pd.DataFrame
+    left_out: tuple[str, ...]
+
+    @property
+    def average_ranks(self) -> pd.Series:
+        """By layer, best first."""
+        return pd.Series(self.friedman.average_ranks, index=self.scores.columns, name="rank").sort_values(kind="stable")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Result of :func:`compare`.
+
+    Attributes:
+        summary: one row a data set and layer: ``metric``, ``runs``, ``samples`` (that the interval is over, see
+            :func:`~lcat.study.with_samples`), ``failed``, ``models`` (settings tried), ``test`` (mean over
+            runs), ``std`` (unbiased, over runs), ``low``, ``high`` (confidence interval), ``validation``, ``seconds``
+            (mean a run), ``total_seconds`` (all settings), ``peak_memory`` (mean, bytes), ``parameters`` (mean),
+            ``best`` (among layers without failed runs, if there are any), ``generated``.
+        pairs: one row a data set and pair of layers: ``first``, ``second``, ``runs`` (that both have), ``samples``,
+            ``difference`` (first minus second, mean over samples), ``low``, ``high``, ``t``, ``p_t`` (corrected
+            resampled t test), ``p_holm`` (adjusted over the pairs of the data set), ``p_wilcoxon``,
+            ``test_train_ratio``.
+        overall: one row a pair of layers over data sets, by means over the runs that both have: ``datasets``,
+            ``wins``, ``ties``, ``losses`` (to a tenth of a per cent), ``difference`` (mean), ``p_wilcoxon``,
+            ``p_holm``.
+        ranking: ``None`` with fewer than two layers or two data sets in common.
+        level: of the confidence intervals.
+    """
+
+    summary: pd.DataFrame
+    pairs: pd.DataFrame
+    overall: pd.DataFrame
+    ranking: Ranking | None
+    level: float
+
+
+def compare(
+    frame: pd.DataFrame,
+    *,
+    reference: str | None = None,
+    level: float = 0.95,
+    alpha: float = 0.05,
+    interval: str = "t",
+) -> Comparison:
+    """Compare the layers of a study on test nodes, each with the settings that validate best.
+
+    Runs are paired by seed, repetition and fold. Seeds on the same test nodes are averaged before anything is tested;
+    splits that overlap take the correction of Nadeau and Bengio with their own ratio of test to training nodes; many
+    seeds on one split take none and speak of that split alone (:func:`~lcat.study.with_samples`). Only cells
+    without noise count; see :func:`robustness` for the others.
+
+    Args:
+        frame: of :func:`lcat.study.results_frame`.
+        reference: a layer; pairs are then those of this layer with each other one. All pairs by default.
+        level: of confidence intervals.
+        alpha: of the critical difference.
+        interval: ``"t"`` or ``"bootstrap"``, see :func:`lcat.study.statistics.confidence_interval`; bootstrap
+            intervals know no correction for overlapping splits.
+
+    Raises:
+        ValueError: for a reference that did not run, or a level out of range.
+
+    Example:
+        >>> from lcat.study import compare, make_plan, results_frame, run
+        >>> settings = {"layers": ["gcn", "gat"], "seeds": range(3), "overrides": {"epochs": 9}}
+        >>> plan = make_plan(datasets=["csbm:hard,n=100"], **settings)
+        >>> comparison = compare(results_frame(run(plan)))
+        >>> comparison.pairs[["first", "second", "runs"]].values.tolist()
+        [['gcn', 'gat', 3]]
+    """
+    if reference is not None and reference not in set(frame["layer"]):
+        raise ValueError(f"reference must be a layer of the study ({', '.join(_layers(frame))}); got {reference!r}")
+    clean = without_noise(frame)
+    done = finished(clean)
+    runs = with_samples(one_row_a_run(choose_models(done)))
+    lost = unfinished(clean, runs)
+    return Comparison(
+        summary=_summary(clean, done, runs, lost, level, interval),
+        pairs=_pairs(runs, reference, level),
+        overall=_overall(runs, reference),
+        ranking=_ranking(runs, lost, alpha),
+        level=level,
+    )
+
+
+def robustness(frame: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """Test and validation metric at every level of noise, each layer with the settings that validate best there.
+
+    Args:
+        frame: of :func:`lcat.study.results_frame`.
+        level: of confidence intervals.
+
+    Returns:
+        One row a data set, kind of noise, layer and level: ``dataset``, ``noise``, ``layer``, ``noise_level``,
+        ``runs``, ``samples``, ``test``, ``std``, ``low``, ``high``, ``validation``. Level 0 is given for every
+        kind. Empty without noise.
+    """
+    done = finished(frame)
+    kinds = done.loc[done["noise"] != "none", ["dataset", "noise"]].drop_duplicates()
+    clean = done[done["noise"] == "none"]
+    parts = [done[done["noise"] != "none"], clean.drop(columns="noise").merge(kinds, on="dataset")]
+    per = ["dataset", "noise", "layer", "noise_level"]
+    runs = with_samples(one_row_a_run(choose_models(pd.concat(parts, ignore_index=True), per), per))
+    rows = []
+    for key, group in runs.groupby(per, sort=False):
+        found = _interval(group, level, "t")
+        every = confidence_interval(group["test"])
+        figures = (every.mean, every.std, found.low, found.high, group["validation"].mean())
+        rows.append((*key, every.runs, found.runs, *figures))
+    names = [*per, "runs", "samples", "test", "std", "low", "high", "validation"]
+    return pd.DataFrame(rows, columns=names).sort_values(["dataset", "noise"], kind="stable", ignore_index=True)
+
+
+def _layers(frame: pd.DataFrame) -> list[str]:
+    """The layers of a frame, in the order of ``LAYERS``."""
+    there = set(frame["layer"])
+    return [*(name for name in LAYERS if name in there), *sorted(there - set(LAYERS))]
+
+
+def _interval(runs: pd.DataFrame, level: float, method: str) -> Interval:
+    """Of the mean test metric of one layer on one data set, over its samples."""
+    ratio = float(runs["test_train_ratio"].iloc[0]) if len(runs) and method == "t" else 0.0
+    means = runs.groupby("sample", sort=False)["test"].mean()
+    return confidence_interval(means, level=level, method=method, test_train_ratio=ratio)
+
+
+def _summary(
+    clean: pd.DataFrame,
+    done: pd.DataFrame,
+    runs: pd.DataFrame,
+    lost: set[tuple[str, str]],
+    level: float,
+    interval: str,
+) -> pd.DataFrame:
+    failed = clean[clean["status"] == "failed"].groupby(["dataset", "layer"]).size()
+    tried = clean.groupby(["dataset", "layer"])["model"].nunique()
+    spent = done.groupby(["dataset", "layer"])["seconds"].sum()
+    groups = dict(list(runs.groupby(["dataset", "layer"], sort=False)))
+    rows = []
+    for dataset in clean["dataset"].drop_duplicates():
+        for layer in _layers(clean[clean["dataset"] == dataset]):
+            group = groups.get((dataset, layer), runs.iloc[:0])
+            every, found = confidence_interval(group["test"]), _interval(group, level, interval)
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "layer": layer,
+                    "metric": group["metric"].iloc[0] if len(group) else "",
+                    "runs": every.runs,
+                    "samples": found.runs,
+                    "failed": int(failed.get((dataset, layer), 0)),
+                    "models": int(tried[dataset, layer]),
+                    "test": every.mean,
+                    "std": every.std,
+                    "low": found.low,
+                    "high": found.high,
+                    "validation": group["validation"].mean() if len(group) else math.nan,
+                    "seconds": group["seconds"].mean() if len(group) else math.nan,
+                    "total_seconds": float(spent.get((dataset, layer), math.nan)),
+                    "peak_memory": group["peak_memory"].astype("Float64").mean() if len(group) else math.nan,
+                    "parameters": group["parameters"].mean() if len(group) else math.nan,
+                    "generated": is_generated(dataset),
+                }
+            )
+    summary = pd.DataFrame(rows)
+    if rows:
+        summary["peak_memory"] = summary["peak_memory"].astype("Float64").astype("float64")
+        # Best as tables show it: to a tenth of a per cent, and of layers that finished all their runs, if any did.
+        shown = (100 * summary["test"]).round(1)
+        whole = ~pd.MultiIndex.from_frame(summary[["dataset", "layer"]]).isin(lost) & shown.notna()
+        shown = shown.where(whole | ~whole.groupby(summary["dataset"]).transform("any"))
+        summary["best"] = shown.notna() & (shown == shown.groupby(summary["dataset"]).transform("max"))
+    return summary
+
+
+def _pairs(runs: pd.DataFrame, reference: str | None, level: float) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for dataset, group in runs.groupby("dataset", sort=False):
+        ratio = float(group["test_train_ratio"].iloc[0])
+        scores = _by_run(group)
+        start = len(rows)
+        for first, second in _couples(_layers(group), reference):
+            shared = scores[[first, second]].dropna()
+            both = shared.groupby(level="sample", sort=False).mean()
+            found = corrected_t_test(both[first], both[second], test_train_ratio=ratio, level=level)
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "first": first,
+                    "second": second,
+                    "runs": len(shared),
+                    "samples": found.runs,
+                    "difference": found.difference,
+                    "low": found.low,
+                    "high": found.high,
+                    "t": found.statistic,
+                    "p_t": found.p_value,
+                    "p_holm": math.nan,
+                    "p_wilcoxon": wilcoxon_test(both[first], both[second]).p_value,
+                    "test_train_ratio": ratio,
+                }
+            )
+        for row, adjusted in zip(rows[start:], holm([row["p_t"] for row in rows[start:]]), strict=True):
+            row["p_holm"] = float(adjusted)
+    return pd.DataFrame(rows, columns=list(_PAIR_COLUMNS))
+
+
+def _overall(runs: pd.DataFrame, reference: str | None) -> pd.DataFrame:
+    names = ["first", "second", "datasets", "wins", "ties", "losses", "difference", "p_wilcoxon", "p_holm"]
+    if runs.empty:
+        return pd.DataFrame(columns=names)
+    rows = []
+    for first, second in _couples(_layers(runs), reference):
+        both = _score_table(runs[runs["layer"].isin([first, second])]).reindex(columns=[first, second]).dropna()
+        shown = (1000 * both).round()
+        found = wilcoxon_test(both[first], both[second])
+        wins, losses = int((shown[first] > shown[second]).sum()), int((shown[first] < shown[second]).sum())
+        ties = len(both) - wins - losses
+        rows.append([first, second, len(both), wins, ties, losses, found.difference, found.p_value, math.nan])
+    overall = pd.DataFrame(rows, columns=names)
+    overall["p_holm"] = holm(overall["p_wilcoxon"].to_numpy(dtype=float))
+    return overall
+
+
+def _ranking(runs: pd.DataFrame, lost: set[tuple[str, str]], alpha: float) -> Ranking | None:
+    if runs.empty:
+        return None
+    whole = runs[~pd.MultiIndex.from_frame(runs[["dataset", "layer"]]).isin(lost)]
+    table = _score_table(whole).reindex(index=runs["dataset"].drop_duplicates(), columns=_layers(runs))
+    # Layers that ran on fewer data sets than others go first (closed-form layers exist on some only), then data sets
+    # on which one of the rest has no score.
+    there = table.notna().sum()
+    layers = table.columns[there == there.max()]
+    scores = table[layers].dropna()
+    left_out = (*table.columns.difference(layers, sort=False), *table.index.difference(scores.index, sort=False))
+    if scores.shape[0] < 2 or scores.shape[1] < 2:
+        return None
+    found = friedman_test(scores)
+    difference = critical_difference(scores.shape[1], scores.shape[0], alpha=alpha)
+    groups = tied_groups(found.average_ranks, difference)
+    return Ranking(
+        scores=scores,
+        friedman=found,
+        critical_difference=difference,
+        alpha=alpha,
+        groups=[[str(scores.columns[index]) for index in group] for group in groups],
+        nemenyi=pd.DataFrame(nemenyi(scores), index=scores.columns, columns=scores.columns),
+        left_out=left_out,
+    )
+
+
+def _by_run(runs: pd.DataFrame) -> pd.DataFrame:
+    """The test metric of one data set, runs by layers; the index says the sample of each run."""
+    numbered = runs.assign(run=runs.groupby(list(RUN), dropna=False, sort=False).ngroup())
+    return numbered.pivot(index=["sample", "run"], columns="layer", values="test")
+
+
+def _score_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Data sets by layers: the mean over the runs of a data set that all its layers here have."""
+    means = {dataset: _by_run(group).dropna().mean() for dataset, group in runs.groupby("dataset", sort=False)}
+    # Means of equal scores may differ in the last digit, which is no difference in rank.
+    return pd.DataFrame(means).T.astype(np.float64).round(12)
+
+
+def _couples(layers: list[str], reference: str | None) -> list[tuple[str, str]]:
+    if reference is None:
+        return list(itertools.combinations(layers, 2))
+    return [(reference, layer) for layer in layers if layer != reference] if reference in layers else []

@@ -1,0 +1,133 @@
+"""The question L-CAT was made for: what does it cost to always take it, rather than to cross-validate the others?"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from lcat.study.analysis.samples import with_samples
+from lcat.study.analysis.selection import RUN, choose_models, finished, one_row_a_run, without_noise
+from lcat.study.statistics import corrected_t_test
+
+__all__ = ["QUESTIONS", "regret"]
+
+#: For each version: the layer always taken, and those cross-validated instead of it.
+QUESTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "v1": ("lcat", ("gcn", "gat", "cat")),
+    "v2": ("lcatv2", ("gcn", "gatv2", "catv2")),
+}
+_COLUMNS = [
+    "dataset",
+    "question",
+    "always",
+    "candidates",
+    "runs",
+    "samples",
+    "cross_validated",
+    "always_test",
+    "regret",
+    "low",
+    "high",
+    "p_value",
+    "picked",
+    "cross_validated_seconds",
+    "always_seconds",
+    "compute_ratio",
+]
+
+
+def regret(
+    frame: pd.DataFrame,
+    *,
+    questions: Mapping[str, tuple[str, Sequence[str]]] | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    r"""Test metric lost by always taking L-CAT, against choosing among GCN, GAT and CAT by validation.
+
+    On every test set, *cross-validation* trains all candidates (with all their settings) and keeps the one whose mean
+    validation metric is highest; *always* trains L-CAT alone (with all its settings, chosen in the same way). In run r
+    the regret is
+
+    .. math:: \rho_r = \text{test}_r(\text{cross-validated}) - \text{test}_r(\text{L-CAT})
+
+    so a negative regret says that L-CAT was better. The interval and the p-value are those of the corrected resampled
+    t test over samples (:func:`~lcat.study.with_samples`). The test metric chooses nothing.
+
+    Args:
+        frame: of :func:`lcat.study.results_frame`; cells without noise count.
+        questions: by name, the layer always taken and the candidates; :data:`QUESTIONS` by default. Candidates that
+            did not run are left out; a question without its layer, or with fewer than two candidates, is not
+            answered for that data set.
+        level: of the confidence interval.
+
+    Returns:
+        One row a data set and question: ``dataset``, ``question``, ``always``, ``candidates``, ``runs``, ``samples``,
+        ``cross_validated`` and ``always_test`` (mean test metrics over runs), ``regret`` (mean over samples) with
+        ``low``, ``high``, ``p_value``, ``picked`` (what cross-validation chose in how many runs),
+        ``cross_validated_seconds`` and ``always_seconds`` (all training behind each, of the runs counted), and their
+        ``compute_ratio``.
+
+    Example:
+        >>> from lcat.study import make_plan, regret, results_frame, run
+        >>> layers = ["gcn", "gat", "cat", "lcat"]
+        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=layers, seeds=range(2), overrides={"epochs": 9})
+        >>> regret(results_frame(run(plan)))[["question", "always", "candidates", "runs"]].values.tolist()
+        [['v1', 'lcat', 'gcn, gat, cat', 2]]
+    """
+    done = finished(without_noise(frame))
+    rows = []
+    for dataset, group in done.groupby("dataset", sort=False):
+        there = set(group["layer"])
+        for name, (always, candidates) in (QUESTIONS if questions is None else questions).items():
+            ran = [layer for layer in candidates if layer in there]
+            if always in there and len(ran) >= 2:
+                row = _answer(group, always, ran, level)
+                if row is not None:
+                    rows.append({"dataset": dataset, "question": name, **row})
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _answer(group: pd.DataFrame, always: str, candidates: list[str], level: float) -> dict[str, object] | None:
+    ours, theirs = group[group["layer"] == always], group[group["layer"].isin(candidates)]
+    # A test set on which a candidate or L-CAT has not finished would favour the other side.
+    complete = set(ours["test_set"])
+    for layer in candidates:
+        complete &= set(theirs.loc[theirs["layer"] == layer, "test_set"])
+    ours, theirs = ours[ours["test_set"].isin(complete)], theirs[theirs["test_set"].isin(complete)]
+    if ours.empty:
+        return None
+    taken = one_row_a_run(choose_models(ours, ["dataset"]), ["dataset", "layer"])
+    chosen = one_row_a_run(choose_models(theirs, ["dataset"]), ["dataset", "layer"])
+    both = with_samples(chosen.merge(taken, on=list(RUN), suffixes=("", "_always")))
+    if both.empty:
+        return None
+    ratio = float(both["test_train_ratio"].iloc[0])
+    means = both.groupby("sample", sort=False)[["test", "test_always"]].mean()
+    found = corrected_t_test(means["test"], means["test_always"], test_train_ratio=ratio, level=level)
+    picked = Counter(both["layer"])
+    spent, own = _seconds(theirs, both), _seconds(ours, both)
+    return {
+        "always": always,
+        "candidates": ", ".join(candidates),
+        "runs": len(both),
+        "samples": found.runs,
+        "cross_validated": both["test"].mean(),
+        "always_test": both["test_always"].mean(),
+        "regret": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "p_value": found.p_value,
+        "picked": ", ".join(f"{layer} {picked[layer]}" for layer in candidates if picked[layer]),
+        "cross_validated_seconds": spent,
+        "always_seconds": own,
+        "compute_ratio": spent / own if own else math.nan,
+    }
+
+
+def _seconds(rows: pd.DataFrame, runs: pd.DataFrame) -> float:
+    """All training behind the runs that count: every layer, setting and inner fold."""
+    wanted = pd.MultiIndex.from_frame(runs[list(RUN)])
+    return float(rows.loc[pd.MultiIndex.from_frame(rows[list(RUN)]).isin(wanted), "seconds"].sum())

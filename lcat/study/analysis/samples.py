@@ -1,0 +1,57 @@
+"""Which runs on a data set are independent of each other, as far as any are."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from lcat.study.analysis.selection import RUN, is_generated
+
+__all__ = ["with_samples"]
+
+
+def with_samples(runs: pd.DataFrame) -> pd.DataFrame:
+    r"""``runs`` with the sample that each belongs to, and the correction that samples of its data set need.
+
+    Intervals and tests count samples; runs of one sample are averaged first. Five folds with ten seeds each are
+    five samples, not fifty: another seed says nothing of other test nodes.
+
+    ================================  ======================  ===================================
+    runs of a data set                a sample is             :math:`\rho`
+    ================================  ======================  ===================================
+    graphs generated for each seed    a graph                 0: each is drawn anew
+    one split                         a run                   0; what is found holds for this split
+    many training sets, one test set  a training set          0; what is found holds for these test nodes
+    many test sets                    a test set              :math:`n_{test} / n_{train}` (Nadeau and Bengio)
+    ================================  ======================  ===================================
+
+    Args:
+        runs: one row a run, with ``dataset``, :data:`~lcat.study.analysis.selection.RUN`, ``split_hash``, ``test_set``,
+            ``train_nodes`` and ``test_nodes``.
+
+    Returns:
+        The same rows with ``sample`` (equal for rows that belong together, whatever their layer) and
+        ``test_train_ratio`` (:math:`\rho`, equal for all rows of a data set).
+
+    Example:
+        >>> from lcat.study import make_plan, results_frame, run, with_samples
+        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 3})
+        >>> with_samples(results_frame(run(plan)))[["seed", "sample"]].values.tolist()
+        [[0, 0], [1, 1]]
+    """
+    labelled = runs.assign(sample=0, test_train_ratio=0.0)
+    for dataset, rows in runs.groupby("dataset", sort=False):
+        by, ratio = _samples_of(str(dataset), rows)
+        labelled.loc[rows.index, "sample"] = rows.groupby(by, dropna=False, sort=False).ngroup()
+        labelled.loc[rows.index, "test_train_ratio"] = ratio
+    return labelled
+
+
+def _samples_of(dataset: str, rows: pd.DataFrame) -> tuple[list[str], float]:
+    if is_generated(dataset) and rows["seed"].nunique() > 1:
+        return ["seed"], 0.0
+    if rows["split_hash"].nunique() <= 1:
+        return list(RUN), 0.0
+    if rows["test_set"].nunique() <= 1:
+        return ["split_hash"], 0.0
+    ratio = rows["test_nodes"].astype(float).mean() / rows["train_nodes"].astype(float).mean()
+    return ["test_set"], float(ratio)

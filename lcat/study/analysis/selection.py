@@ -1,0 +1,120 @@
+"""Which rows of a frame of results count: finished ones, without noise, of the settings that validate best.
+
+Everything here goes by validation. No function of this module reads the column ``test``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+__all__ = [
+    "RUN",
+    "choose_models",
+    "finished",
+    "is_generated",
+    "one_row_a_run",
+    "unfinished",
+    "without_noise",
+]
+
+#: The columns that tell runs of one model on one data set apart; inner folds of one outer fold are one run.
+RUN = ("seed", "repeat", "fold")
+_AVERAGED = ("train", "validation", "test", "parameters", "peak_memory", "train_nodes", "test_nodes")
+
+
+def is_generated(dataset: str) -> bool:
+    """The graph is drawn from a model, a new one for every seed: it is no data that anybody measured.
+
+    Example:
+        >>> from lcat.study.analysis.selection import is_generated
+        >>> is_generated("csbm:easy,q=0.1"), is_generated("cora")
+        (True, False)
+    """
+    return dataset.startswith("csbm:")
+
+
+def finished(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of finished cells, each with a name in ``test_set``."""
+    rows = frame[frame["status"] == "done"]
+    # Results of before test sets were recorded: a seed is a split of its own, which never leaks.
+    unnamed = rows["test_set"].isna() | (rows["test_set"] == "")
+    return rows.assign(test_set=rows["test_set"].where(~unnamed, "seed " + rows["seed"].astype(str)))
+
+
+def without_noise(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows without noise; on data sets that have none of these, the rows of the lowest level."""
+    lowest = frame.groupby("dataset")["noise_level"].transform("min")
+    return frame[frame["noise_level"] == lowest]
+
+
+def choose_models(frame: pd.DataFrame, per: Sequence[str] = ("dataset", "layer")) -> pd.DataFrame:
+    """The rows of the model that validates best: chosen anew for every value of ``per`` and every test set.
+
+    A model is a layer with its settings. Its figure is the mean of ``validation`` over the rows that share a test set
+    (folds inside of an outer fold, seeds on one split). Rows with other test nodes never enter, for one row's
+    validation nodes may be another's test nodes. Models with failed cells are left out where others are complete.
+    Equal figures go to the smaller model.
+
+    Args:
+        frame: rows of finished cells.
+        per: columns; one model is chosen for each of their values.
+
+    Returns:
+        Rows of ``frame``, in its order.
+
+    Complexity:
+        n log n in the rows.
+    """
+    per = [*per, "test_set"]
+    # The column "test" is not handed on: what follows cannot look at it.
+    known = frame[[*per, "model", "validation", "parameters"]]
+    scored = known.groupby([*per, "model"], sort=False, as_index=False).agg(
+        cells=("validation", "size"), validation=("validation", "mean"), parameters=("parameters", "mean")
+    )
+    scored = scored[scored["cells"] == scored.groupby(per)["cells"].transform("max")]
+    scored = scored.sort_values(["validation", "parameters"], ascending=[False, True], kind="stable")
+    best = scored.drop_duplicates(per)[[*per, "model"]]
+    wanted = pd.MultiIndex.from_frame(best)
+    return frame[pd.MultiIndex.from_frame(frame[[*per, "model"]]).isin(wanted)]
+
+
+def one_row_a_run(frame: pd.DataFrame, per: Sequence[str] = ("dataset", "layer")) -> pd.DataFrame:
+    """Inner folds of one outer fold become one row: their mean, and the sum of their seconds.
+
+    Args:
+        frame: rows of chosen models.
+        per: columns that stay apart beside those of :data:`RUN`.
+
+    Returns:
+        ``per``, :data:`RUN`, the means of the metrics, ``seconds`` (summed), ``split_hash`` (of the first inner fold)
+        and ``test_set``.
+    """
+    names = [*per, *RUN]
+    if not frame.duplicated(names).any():
+        return frame[[*names, "metric", *_AVERAGED, "seconds", "split_hash", "test_set"]].reset_index(drop=True)
+    averages = {name: (name, "mean") for name in _AVERAGED}
+    return frame.groupby(names, sort=False, dropna=False, as_index=False).agg(
+        metric=("metric", "first"),
+        **averages,
+        seconds=("seconds", "sum"),
+        split_hash=("split_hash", "first"),
+        test_set=("test_set", "first"),
+    )
+
+
+def unfinished(frame: pd.DataFrame, runs: pd.DataFrame) -> set[tuple[str, str]]:
+    """Data sets and layers of which a run failed with every setting.
+
+    The mean of a layer over the runs that it survived says nothing beside the mean of another over all of them: what
+    fails are seldom the easy ones.
+
+    Args:
+        frame: rows of cells, failed ones among them.
+        runs: of :func:`one_row_a_run`, the runs that count.
+    """
+    names = ["dataset", "layer", *RUN]
+    failed = frame.loc[frame["status"] == "failed", names].drop_duplicates()
+    lost = failed[~pd.MultiIndex.from_frame(failed).isin(pd.MultiIndex.from_frame(runs[names]))]
+    return set(lost[["dataset", "layer"]].itertuples(index=False, name=None))

@@ -1,0 +1,1 @@
+"""What is trained: layers by name, their hyper-parameters and defaults, closed forms."""

@@ -1,0 +1,175 @@
+"""The layers a study compares, by name, and the models that are built from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch_geometric.nn.models.basic_gnn import BasicGNN
+
+from lcat.nn import models
+from lcat.study.models.classifier import NodeClassifier
+from lcat.study.models.hyper import HyperParameters
+from lcat.study.models.theory import TheoryModel
+
+__all__ = ["LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model"]
+
+
+# The closed form has no hidden layers and nothing to drop or normalise, and learns single numbers, which do not decay.
+_NOT_IN_CLOSED_FORM = {
+    "hidden",
+    "heads",
+    "depth",
+    "dropout",
+    "input_dropout",
+    "attention_dropout",
+    "norm",
+    "weight_decay",
+}
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One layer of the comparison.
+
+    Attributes:
+        name: name on the command line and in tables.
+        summary: one line on what it computes.
+        attention: it has heads and takes attention dropout.
+        learns_lambda: its lambda1 and lambda2 are learned.
+        arguments: of the model beyond the common ones.
+        model: class in ``lcat.nn.models``; ``None`` for the closed-form scores of :mod:`lcat.study.models.theory`.
+    """
+
+    name: str
+    summary: str
+    attention: bool
+    learns_lambda: bool = False
+    arguments: tuple[tuple[str, Any], ...] = ()
+    model: Callable[..., BasicGNN] | None = None
+
+    @property
+    def family(self) -> str:
+        """``"gcn"``, ``"gat"``, ``"cat"`` or ``"lcat"``."""
+        return self.name.split("-")[0].removesuffix("v2")
+
+    @property
+    def version(self) -> int | None:
+        """1 for scores as in GAT, 2 as in GATv2; ``None`` for GCN, which has no scores."""
+        if self.family == "gcn":
+            return None
+        return 2 if self.name.split("-")[0].endswith("v2") else 1
+
+    @property
+    def variant(self) -> str:
+        """What follows the family's name: ``"mean"``, ``"theory"``, or nothing."""
+        return self.name.partition("-")[2]
+
+    def settings_that_matter(self, point: dict[str, Any]) -> dict[str, Any]:
+        """What of a point of a grid or search changes this layer: heads mean nothing to GCN."""
+        without = set() if self.attention else {"heads", "attention_dropout"}
+        without |= set() if self.learns_lambda else {"lambda1_init", "lambda2_init"}
+        if self.model is None:
+            without |= _NOT_IN_CLOSED_FORM
+        elif not self.learns_lambda:
+            without |= {"scalar_lr"}
+        return {name: value for name, value in point.items() if name not in without}
+
+
+_SPECS = (
+    LayerSpec("gcn", "GCN, symmetric normalisation", attention=False, model=models.GCN),
+    LayerSpec(
+        "gcn-mean",
+        "uniform mean over the neighbours and the node, the published comparison's GCN",
+        attention=True,
+        arguments=(("lambda1", 0.0), ("lambda2", 0.0)),
+        model=models.LCAT,
+    ),
+    LayerSpec("gat", "GAT", attention=True, model=models.GAT),
+    LayerSpec("gatv2", "GATv2", attention=True, model=models.GATv2),
+    LayerSpec("cat", "CAT: GAT that scores neighbourhood averages", attention=True, model=models.CAT),
+    LayerSpec("catv2", "CATv2: GATv2 that scores neighbourhood averages", attention=True, model=models.CATv2),
+    LayerSpec("lcat", "L-CAT: learns where between GCN, GAT and CAT", True, learns_lambda=True, model=models.LCAT),
+    LayerSpec("lcatv2", "L-CATv2: learns where between GCN, GATv2 and CATv2", True, True, model=models.LCATv2),
+)
+_THEORY = (
+    LayerSpec(
+        "gat-theory",
+        "GAT with the closed-form scores of the theory",
+        True,
+        arguments=(("lambda1", 1.0), ("lambda2", 0.0)),
+    ),
+    LayerSpec(
+        "cat-theory",
+        "CAT with the closed-form scores of the theory",
+        True,
+        arguments=(("lambda1", 1.0), ("lambda2", 1.0)),
+    ),
+    LayerSpec(
+        "lcat-theory",
+        "L-CAT with the closed-form scores of the theory; learns lambda alone",
+        True,
+        True,
+        (("lambda1", None), ("lambda2", None)),
+    ),
+)
+
+#: Every layer by name.
+LAYERS: dict[str, LayerSpec] = {spec.name: spec for spec in (*_SPECS, *_THEORY)}
+#: Those that exist on ``csbm:`` data sets only, where the scores are known in closed form.
+THEORY_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _THEORY)
+
+
+def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperParameters) -> nn.Module:
+    """The model of one cell.
+
+    ``hyper.hidden`` is the width of a hidden layer, all heads together: GCN and an attention layer of one study
+    have the same width unless their own defaults say otherwise. The last layer averages its heads.
+
+    Args:
+        layer: a name of :data:`LAYERS`.
+        in_channels: number of features.
+        out_channels: number of classes.
+        hyper: its settings.
+
+    Raises:
+        ValueError: for an unknown layer.
+
+    Example:
+        >>> from lcat.study.models.classifier import NodeClassifier
+        >>> from lcat.study.models.hyper import HyperParameters
+        >>> from lcat.study.models.layers import build_model
+        >>> model = build_model("lcat", 16, 3, HyperParameters(hidden=32, heads=8))
+        >>> len(model.gnn.convs)
+        2
+    """
+    if layer not in LAYERS:
+        raise ValueError(f"layer must be one of {', '.join(LAYERS)}; got {layer!r}")
+    spec = LAYERS[layer]
+    arguments: dict[str, Any] = dict(spec.arguments)
+    if spec.learns_lambda:
+        arguments.update(lambda1_init=hyper.lambda1_init, lambda2_init=hyper.lambda2_init)
+    if spec.model is None:
+        return TheoryModel(in_channels, **arguments)
+    if spec.attention:
+        arguments["heads"] = hyper.heads
+    gnn = spec.model(
+        in_channels,
+        hyper.hidden,
+        hyper.depth,
+        out_channels=out_channels,
+        dropout=hyper.dropout,
+        act="elu" if spec.attention else "relu",
+        norm=_NORMS[hyper.norm],
+        **arguments,
+    )
+    if spec.attention and hyper.attention_dropout is not None:
+        # PyG's attention models know one probability for the features between layers and for the attention.
+        for conv in gnn.convs:
+            conv.dropout = hyper.attention_dropout
+    return NodeClassifier(gnn, hyper.input_dropout)
+
+
+_NORMS = {"none": None, "batch": "BatchNorm", "layer": "LayerNorm"}

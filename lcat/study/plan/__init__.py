@@ -1,0 +1,1 @@
+"""What a study runs: cells, splits, settings, plan files."""

@@ -1,0 +1,136 @@
+"""One training run of a study: everything that decides its result, and the keys it is known by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lcat.study.models.hyper import HyperParameters
+
+__all__ = ["Cell", "Noise", "SplitChoice", "digest"]
+
+
+class SplitChoice(BaseModel):
+    """Which split of a data set a cell trains on.
+
+    Attributes:
+        rule: ``"own"`` (the data set's own split of the cell's seed), ``"file:PATH"``, ``"kfold:5"``,
+            ``"stratified:5"``, ``"repeated:5x3"`` or ``"nested:5x3"``; see :mod:`lcat.study.plan.splits`.
+        seed: of the shuffles behind generated folds; 0 for the others.
+        repeat: number of the repetition, ``None`` for rules without any.
+        fold: number of the (outer) fold, whose nodes are the test nodes; ``None`` for rules without folds.
+        inner_fold: number of the inner fold, whose nodes validate; ``None`` unless nested.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str = "own"
+    seed: int = 0
+    repeat: int | None = None
+    fold: int | None = None
+    inner_fold: int | None = None
+
+    def __str__(self) -> str:
+        parts = [self.rule]
+        for name in ("repeat", "fold", "inner_fold"):
+            value = getattr(self, name)
+            if value is not None:
+                parts.append(f"{name.replace('_', ' ')} {value}")
+        return ", ".join(parts)
+
+
+class Noise(BaseModel):
+    """Noise on the graph of a cell, see :mod:`lcat.data.datasets.noise`.
+
+    Attributes:
+        kind: ``"none"``, ``"edges"`` (random new edges) or ``"features"`` (normal noise on the features).
+        level: share of new edges, or standard deviation relative to that of the features; 0 for ``"none"``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["none", "edges", "features"] = "none"
+    level: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _level_fits(self) -> Noise:
+        if (self.kind == "none") != (self.level == 0):
+            raise ValueError(
+                f"noise of level 0 is of kind 'none', any other level is not; got {self.kind} {self.level}"
+            )
+        return self
+
+    def __str__(self) -> str:
+        return "no noise" if self.kind == "none" else f"noise on {self.kind} {self.level:g}"
+
+
+class Cell(BaseModel):
+    """One training run: everything that decides its result.
+
+    Attributes:
+        dataset: name of the data set.
+        layer: name of the layer.
+        seed: of the weights, the dropout masks, the noise, and the split or graph where these go by seed.
+        hyper: all settings.
+        split: which split.
+        noise: on the graph.
+
+    Example:
+        >>> from lcat.study import Cell, HyperParameters, Noise
+        >>> cell = Cell(dataset="cora", layer="gat", seed=3, hyper=HyperParameters())
+        >>> noisy = cell.model_copy(update={"noise": Noise(kind="edges", level=0.1)})
+        >>> print(noisy)
+        gat on cora, seed 3, noise on edges 0.1
+        >>> cell.key == noisy.key, cell.config_key == cell.model_copy(update={"seed": 4}).config_key
+        (False, True)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    layer: str
+    seed: int
+    hyper: HyperParameters
+    split: SplitChoice = SplitChoice()
+    noise: Noise = Noise()
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that depend on all of the above and on nothing else."""
+        return digest(self._identity())
+
+    @property
+    def config_key(self) -> str:
+        """The key of everything but the seed, the repetition and the folds: equal for cells that are averaged."""
+        values = self._identity()
+        del values["seed"]
+        if "split" in values:
+            values["split"] = {"rule": self.split.rule, "seed": self.split.seed}
+        return digest(values)
+
+    @property
+    def model_key(self) -> str:
+        """The key of the layer and its settings alone, whatever data set or noise they meet."""
+        return digest({"layer": self.layer, "hyper": self.hyper.identity()})
+
+    def __str__(self) -> str:
+        text = f"{self.layer} on {self.dataset}, seed {self.seed}"
+        if self.split != SplitChoice():
+            text += f", {self.split}"
+        return text if self.noise.kind == "none" else f"{text}, {self.noise}"
+
+    def _identity(self) -> dict[str, Any]:
+        values = {**self.model_dump(), "hyper": self.hyper.identity()}
+        # What a cell of an earlier version did not have counts only where it is used: old keys stay good.
+        for name, default in (("split", SplitChoice()), ("noise", Noise())):
+            if getattr(self, name) == default:
+                del values[name]
+        return values
+
+
+def digest(values: Any) -> str:
+    """16 hexadecimal digits of the SHA-256 of ``values`` as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

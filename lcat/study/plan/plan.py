@@ -1,0 +1,280 @@
+"""What a study runs: data sets x layers x seeds x splits x noise x settings, each cell with all of it written out."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from lcat.data import METRIC_NAMES
+from lcat.study.analysis.objectives import OBJECTIVES
+from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper_parameters
+from lcat.study.models.hyper import HyperParameters, Overrides
+from lcat.study.models.layers import LAYERS, THEORY_LAYERS
+from lcat.study.plan.cell import Cell, SplitChoice
+from lcat.study.plan.explain import PlanError, explain
+from lcat.study.plan.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid
+from lcat.study.plan.sources import check_name, is_own_file
+from lcat.study.plan.splits import SplitRule
+from lcat.train import orthogonal_optimizer_names
+
+__all__ = ["PlanError", "StudyPlan", "check_hyper", "demo_plan", "make_plan"]
+
+#: More cells than this are a slip of the keyboard.
+_MOST_CELLS = 1_000_000
+
+
+class StudyPlan(BaseModel):
+    """A study: every chosen layer on every chosen data set with every seed, split, noise and setting.
+
+    Attributes:
+        datasets: names of public data sets, ``csbm:...``, paths of ``.pt`` or ``.npz`` files, or names in ``own``.
+        layers: names of ``lcat.study.LAYERS``.
+        seeds: one cell each; for data sets with several splits also the number of the split. A whole number ``n``
+            stands for ``0 .. n - 1``.
+        split: rule of the splits, see :mod:`lcat.study.plan.splits`.
+        split_seed: of the shuffles behind generated folds.
+        noise: levels of noise to run as well.
+        overrides: settings that replace the defaults everywhere.
+        grid: lists of values of settings; every combination runs. ``"none"`` stands for ``None`` where a setting may be
+            that, as in ``clip_norm``.
+        search: settings to be found by validation, in place of a grid.
+        metric: of data sets read from a file, before what the file names.
+        objectives: what the report weighs a model by, with its weight: ``accuracy``, ``time``, ``memory``,
+            ``parameters``, ``robustness``, ``robustness-slope``.
+        budget: where to stop.
+        run: how to run; it decides no result.
+        own: names of the data sets that the caller hands to :func:`lcat.study.run`.
+
+    Raises:
+        PlanError: through :func:`make_plan`, which turns pydantic's report into one line.
+
+    Example:
+        >>> from lcat.study import make_plan
+        >>> plan = make_plan(datasets=["cora"], layers=["gcn", "lcat"], seeds=3, grid={"lr": [0.01, 0.001]})
+        >>> len(plan.cells()), plan.cells()[0].hyper.hidden
+        (12, 16)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    datasets: tuple[str, ...] = Field(min_length=1)
+    layers: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+    split: str = "own"
+    split_seed: int = Field(default=0, ge=0, lt=2**32)
+    noise: NoisePlan = NoisePlan()
+    overrides: Overrides = Overrides()
+    grid: dict[str, tuple[Any, ...]] = {}
+    search: SearchPlan | None = None
+    metric: str | None = None
+    objectives: dict[str, float] = {}
+    budget: Budget = Budget()
+    run: RunSettings = RunSettings()
+    own: tuple[str, ...] = ()
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_exist(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
+        for layer in layers:
+            if layer not in LAYERS:
+                raise ValueError(f"there is no layer {layer!r}{_hint(layer, LAYERS)}; choose from {', '.join(LAYERS)}")
+        return _unique(layers)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_of_seeds(cls, seeds: Any) -> Any:
+        if isinstance(seeds, int) and not isinstance(seeds, bool):
+            if not 1 <= seeds <= _MOST_CELLS:
+                raise ValueError(f"a number of seeds must be 1 at least (or write a list of seeds); got {seeds}")
+            return tuple(range(seeds))
+        return tuple(seeds) if isinstance(seeds, range) else seeds
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_usable(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        for seed in seeds:
+            if not 0 <= seed < 2**32:
+                raise ValueError(f"a seed must lie in 0 .. 2^32 - 1; got {seed}")
+        return _unique(seeds)
+
+    @field_validator("split")
+    @classmethod
+    def _rule_known(cls, split: str) -> str:
+        SplitRule.parse(split)
+        return split
+
+    @field_validator("grid")
+    @classmethod
+    def _grid_usable(cls, grid: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        return check_grid(grid)
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_known(cls, metric: str | None) -> str | None:
+        if metric is not None and metric not in METRIC_NAMES:
+            raise ValueError(f"must be one of {', '.join(METRIC_NAMES)}{_hint(metric, METRIC_NAMES)}; got {metric!r}")
+        return metric
+
+    @field_validator("objectives")
+    @classmethod
+    def _objectives_known(cls, objectives: dict[str, float]) -> dict[str, float]:
+        for name, weight in objectives.items():
+            if name not in OBJECTIVES:
+                hint = _hint(name, OBJECTIVES)
+                raise ValueError(f"there is no objective {name!r}{hint}; choose from {', '.join(OBJECTIVES)}")
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"the weight of {name} must be 0 or more; got {weight}")
+        if objectives and not any(objectives.values()):
+            raise ValueError("one weight at least must be above 0; got all 0")
+        return objectives
+
+    @model_validator(mode="after")
+    def _fits_together(self, info: ValidationInfo) -> StudyPlan:
+        # A plan that is read back from a store may name files that are gone.
+        fresh = (info.context or {}).get("files", True)
+        known = self.own if fresh else (*self.own, *self.datasets)
+        names = _unique(tuple(check_name(name, known) for name in self.datasets))
+        object.__setattr__(self, "datasets", names)
+        if not fresh:
+            return self
+        given = self.overrides.model_dump(exclude_none=True)
+        for part, keys in (("grid", self.grid), ("search.space", self.search.space if self.search else {})):
+            twice = sorted(set(given) & set(keys))
+            if twice:
+                raise ValueError(f"{part} and overrides both set {', '.join(twice)}; leave one of them out")
+        if self.metric is not None and not any(is_own_file(name) and name not in self.own for name in names):
+            raise ValueError(
+                "metric is for data sets from .pt and .npz files, and all others come with theirs; got metric "
+                f"{self.metric} and datasets {', '.join(names)}: leave it out"
+            )
+        if self.grid and self.search is not None:
+            raise ValueError("grid and search exclude each other; put the lists of the grid into search.space")
+        size = len(self.datasets) * len(self.layers) * self.cells_a_model() * len(self._points())
+        if size > _MOST_CELLS:
+            raise ValueError(f"the plan has {size:,} cells and more than {_MOST_CELLS:,} are refused")
+        if not self.pairs():
+            raise ValueError(
+                f"nothing is left to run: {', '.join(self.layers)} exist on csbm: graphs only, and datasets are "
+                f"{', '.join(self.datasets)}"
+            )
+        for dataset, layer in self.pairs():
+            self.choices(dataset)  # looks for files of splits
+            for hyper in self.hypers(dataset, layer):
+                check_hyper(dataset, layer, hyper)
+        return self
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Data set and layer, where the layer exists on the data set."""
+        return [
+            (dataset, layer)
+            for dataset in self.datasets
+            for layer in self.layers
+            if not (layer in THEORY_LAYERS and not dataset.startswith("csbm:"))
+        ]
+
+    def choices(self, dataset: str) -> list[SplitChoice]:
+        """The splits of one data set."""
+        return SplitRule.parse(self.split).choices(self.split, self.split_seed, dataset)
+
+    def cells_a_model(self) -> int:
+        """How many cells one model has on one data set (the first one, if that goes by files)."""
+        return len(self.noise.noises()) * len(self.choices(self.datasets[0])) * len(self.seeds)
+
+    def hypers(self, dataset: str, layer: str) -> list[HyperParameters]:
+        """The settings of one layer on one data set, one for each point of the grid that differs for the layer."""
+        base = default_hyper_parameters(dataset, layer).model_copy(update=self.overrides.model_dump(exclude_none=True))
+        spec = LAYERS[layer]
+        points = [spec.settings_that_matter(point) for point in self._points()]
+        return list(dict.fromkeys(HyperParameters(**{**base.model_dump(), **point}) for point in points))
+
+    def cells(self) -> list[Cell]:
+        """All cells; the layers of one seed follow each other, so that a study cut short still compares them.
+
+        With a search there are none yet: the search decides.
+        """
+        return [] if self.search is not None else list(self._cells())
+
+    def _cells(self) -> Iterator[Cell]:
+        for dataset in self.datasets:
+            layers = [layer for name, layer in self.pairs() if name == dataset]
+            hypers = {layer: self.hypers(dataset, layer) for layer in layers}
+            for noise, choice, seed in itertools.product(self.noise.noises(), self.choices(dataset), self.seeds):
+                for number in range(max(map(len, hypers.values()), default=0)):
+                    for layer in layers:
+                        if number < len(hypers[layer]):
+                            hyper = hypers[layer][number]
+                            yield Cell(dataset=dataset, layer=layer, seed=seed, hyper=hyper, split=choice, noise=noise)
+
+    def _points(self) -> list[dict[str, Any]]:
+        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+
+
+def make_plan(**settings: Any) -> StudyPlan:
+    """A checked :class:`StudyPlan`.
+
+    Args:
+        **settings: the attributes of :class:`StudyPlan`; parts may be dictionaries.
+
+    Raises:
+        PlanError: one line that names the setting, what it got and what is allowed.
+
+    Example:
+        >>> from lcat.study import make_plan
+        >>> make_plan(datasets=["cora"], layers=["gta"], seeds=[0])  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+        lcat.study.plan.plan.PlanError: layers: there is no layer 'gta' (did you mean gat?); ...
+    """
+    try:
+        return StudyPlan(**settings)
+    except ValidationError as error:
+        raise PlanError(explain(error, StudyPlan)) from None
+
+
+def demo_plan(seeds: int = 3, overrides: Overrides | None = None) -> StudyPlan:
+    """The study that ``lcat study`` runs without arguments: who wins and who fails in four regimes of the CSBM."""
+    return StudyPlan(
+        datasets=DEMO_DATASETS,
+        layers=DEMO_LAYERS,
+        seeds=tuple(range(seeds)),
+        overrides=overrides or Overrides(),
+    )
+
+
+def check_hyper(dataset: str, layer: str, hyper: HyperParameters) -> None:
+    """Settings that fit each on its own may not fit together.
+
+    Raises:
+        ValueError: with both of them.
+    """
+    if LAYERS[layer].attention and hyper.depth > 1 and hyper.hidden % hyper.heads:
+        raise ValueError(
+            f"hidden is the width of all heads together and must be a multiple of heads; got hidden {hyper.hidden} "
+            f"and heads {hyper.heads} for {layer} on {dataset}"
+        )
+    orthogonal = hyper.optimizer in orthogonal_optimizer_names()
+    if orthogonal and hyper.depth == 1 and hyper.orthogonal_include is None:
+        raise ValueError(
+            f"{hyper.optimizer} keeps hidden weights orthonormal and needs depth 2 or more; got depth 1 for {layer} on "
+            f"{dataset}"
+        )
+    for name in ("orthogonal_lr", "orthogonal_include"):
+        if getattr(hyper, name) is not None and not orthogonal:
+            raise ValueError(
+                f"{name} is a setting of {', '.join(orthogonal_optimizer_names())}; got optimizer {hyper.optimizer} "
+                f"for {layer} on {dataset}"
+            )
+    if hyper.warmup >= hyper.epochs:
+        raise ValueError(f"warmup must be less than epochs; got warmup {hyper.warmup} and epochs {hyper.epochs}")
+
+
+def _hint(value: str, known: Any) -> str:
+    close = difflib.get_close_matches(value.lower(), list(known), n=3)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(values))

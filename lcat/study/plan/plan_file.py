@@ -1,0 +1,67 @@
+"""Plans as TOML files, with settings of the command line on top."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lcat.study.plan.plan import PlanError, StudyPlan, make_plan
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["load_plan"]
+
+
+def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> StudyPlan:
+    """The plan in a TOML file, whose keys are the attributes of :class:`lcat.study.StudyPlan`.
+
+    Args:
+        path: of the file.
+        changes: replace what the file says; tables are merged key by key.
+
+    Raises:
+        PlanError: one line that names the file and the key.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from lcat.study import load_plan
+        >>> text = '''
+        ... datasets = ["cora"]
+        ... layers = ["gcn", "lcat"]
+        ... seeds = 5
+        ... split = "stratified:5"
+        ... [grid]
+        ... hidden = [16, 64]
+        ... '''
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "plan.toml")
+        ...     _ = file.write_text(text)
+        ...     len(load_plan(file, {"seeds": 2}).cells())
+        40
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError(f"there is no plan file {path}") from None
+    except OSError as error:
+        raise PlanError(f"the plan file {path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"the plan file {path} is no TOML: {error}") from error
+    values.setdefault("seeds", 5)
+    try:
+        return make_plan(**_merged(values, changes or {}))
+    except PlanError as error:
+        raise PlanError(f"{path}: {error}") from None
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(values)
+    for name, change in changes.items():
+        old = result.get(name)
+        result[name] = _merged(old, change) if isinstance(old, dict) and isinstance(change, Mapping) else change
+    return result

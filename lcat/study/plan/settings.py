@@ -1,0 +1,181 @@
+"""The parts of a plan beside data sets, layers and seeds: noise, search, budget, objectives, and how to run."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lcat.study.models.hyper import HyperParameters, check_setting
+from lcat.study.plan.cell import Noise
+from lcat.study.plan.explain import explain
+
+__all__ = ["Budget", "NoisePlan", "Range", "RunSettings", "SearchPlan", "check_grid"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class NoisePlan(_Part):
+    """Levels of noise to run beside the graph as it is, see :mod:`lcat.data.datasets.noise`.
+
+    Attributes:
+        edges: shares of new random edges.
+        features: standard deviations of noise on the features, relative to that of the features.
+
+    Example:
+        >>> from lcat.study import NoisePlan
+        >>> [str(noise) for noise in NoisePlan(edges=[0.1, 0.5]).noises()]
+        ['no noise', 'noise on edges 0.1', 'noise on edges 0.5']
+    """
+
+    edges: tuple[float, ...] = ()
+    features: tuple[float, ...] = ()
+
+    @field_validator("edges", "features")
+    @classmethod
+    def _levels(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        for level in levels:
+            if not (level >= 0 and math.isfinite(level)):
+                raise ValueError(f"a level of noise must be 0 or more; got {level}")
+        return tuple(sorted({float(level) for level in levels}))
+
+    def noises(self) -> list[Noise]:
+        """No noise first, then every level above 0."""
+        kinds = (("edges", self.edges), ("features", self.features))
+        return [Noise(), *(Noise(kind=kind, level=level) for kind, levels in kinds for level in levels if level)]  # type: ignore[arg-type]
+
+
+class Range(_Part):
+    """Numbers from ``low`` to ``high``, both included, that a search may try.
+
+    Attributes:
+        low, high: the ends.
+        log: try powers evenly, for values over several magnitudes.
+        step: only ``low``, ``low + step``, ...; not together with ``log``.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"low must be below high; got low {self.low:g} and high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log = true needs a positive low; got low {self.low:g}")
+        if self.log and self.step is not None:
+            raise ValueError(f"log and step exclude each other; got step {self.step:g}")
+        return self
+
+
+class SearchPlan(_Part):
+    """A search for the settings of each layer on each data set, by validation alone; run by Optuna.
+
+    Attributes:
+        space: for each setting a list of values, as in a grid, or a :class:`Range`.
+        trials: settings to try for each layer and test set.
+        sampler: ``"tpe"`` (tree-structured Parzen estimator) or ``"random"``.
+        seed: of the sampler.
+
+    Example:
+        >>> from lcat.study import SearchPlan
+        >>> SearchPlan(space={"lr": {"low": 1e-4, "high": 0.1, "log": True}, "hidden": [16, 64]}, trials=20).sampler
+        'tpe'
+    """
+
+    space: dict[str, Range | tuple[Any, ...]] = Field(min_length=1)
+    trials: int = Field(default=20, ge=1, le=100_000)
+    sampler: Literal["tpe", "random"] = "tpe"
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _lists_or_ranges(cls, space: Any) -> Any:
+        if not isinstance(space, dict):
+            return space
+        made = {}
+        for name, values in space.items():
+            check_setting(name)
+            if not isinstance(values, (dict, list, tuple, Range)):
+                raise ValueError(f"{name}: write a list of values, or low and high (and log or step); got {values!r}")
+            try:
+                made[name] = Range(**values) if isinstance(values, dict) else values
+            except ValidationError as error:
+                raise ValueError(f"{name}: {explain(error, Range)}") from None
+        return made
+
+    @field_validator("space")
+    @classmethod
+    def _values_fit(cls, space: dict[str, Range | tuple[Any, ...]]) -> dict[str, Range | tuple[Any, ...]]:
+        checked: dict[str, Range | tuple[Any, ...]] = {}
+        for name, values in space.items():
+            if isinstance(values, Range):
+                whole = HyperParameters.model_fields[name].annotation is int
+                number = HyperParameters.model_fields[name].annotation in (float, float | None)
+                if not (whole or number):
+                    raise ValueError(f"{name} takes a list of values, as it is no number; got low and high")
+                if whole and any(end != int(end) for end in (values.low, values.high, values.step or 1)):
+                    raise ValueError(f"{name} takes whole numbers; got low {values.low:g}, high {values.high:g}")
+            elif not values:
+                raise ValueError(f"{name}: the list of values is empty")
+            ends: tuple[Any, ...] = (values.low, values.high) if isinstance(values, Range) else values
+            found = tuple(check_setting(name, value) for value in ends)
+            checked[name] = values if isinstance(values, Range) else found
+        return checked
+
+
+class Budget(_Part):
+    """Where a study stops even if cells are left; raise it and run again to go on.
+
+    Attributes:
+        cells: finished cells in the study.
+        seconds: wall-clock time of one call; cells that run then are finished.
+        trials: trials of all searches of the study together.
+    """
+
+    cells: int | None = Field(default=None, ge=1)
+    seconds: float | None = Field(default=None, gt=0)
+    trials: int | None = Field(default=None, ge=1)
+
+
+class RunSettings(_Part):
+    """How to run, which changes no result.
+
+    Attributes:
+        engine: ``"inline"``, ``"processes"`` or ``"ray"``.
+        workers: cells at a time; by default one a GPU, or as many as cores serve with ``threads`` each.
+        threads: threads of torch for each cell; the numbers of a cell can depend on it, so it does not change with
+            the number of workers.
+        device: ``"cpu"``, ``"cuda"`` (the GPUs are dealt out to the workers) or a device such as ``"cuda:1"``.
+        retries: how often a cell runs again whose worker died.
+        address: of a Ray cluster, such as ``"auto"`` or ``"ray://host:10001"``; ``None`` starts a local one.
+        data: folder with the files of public data sets.
+    """
+
+    engine: Literal["inline", "processes", "ray"] = "processes"
+    workers: int | None = Field(default=None, ge=1, le=4096)
+    threads: int = Field(default=1, ge=1, le=4096)
+    device: str = "cpu"
+    retries: int = Field(default=2, ge=0)
+    address: str | None = None
+    data: str | None = None
+
+
+def check_grid(grid: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """The grid itself with checked values, each setting's converted to its type.
+
+    Raises:
+        ValueError: on a setting that does not exist, an empty list, or a value that is not allowed.
+    """
+    checked = {}
+    for name, values in grid.items():
+        if not values:
+            raise ValueError(f"{name}: the list of values is empty")
+        converted = tuple(check_setting(name, value) for value in values)
+        checked[name] = tuple(dict.fromkeys(converted))
+    return checked

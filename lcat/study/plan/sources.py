@@ -1,0 +1,220 @@
+"""From the name of a data set in a plan to the graph of one seed."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from lcat.data import (
+    DataError,
+    NodeDataset,
+    Split,
+    SplitError,
+    UnknownDataset,
+    csbm,
+    default_root,
+    load,
+    load_file,
+    missing_files,
+    noisy_edges,
+    noisy_features,
+)
+from lcat.data.datasets.load import find_spec
+from lcat.study.plan.cell import Cell, SplitChoice, digest
+from lcat.study.plan.splits import SplitFolder, make_split
+
+__all__ = ["Sources", "check_name", "is_own_file", "parse_csbm"]
+
+_FILE_SUFFIXES = (".pt", ".npz")
+_CSBM_KEYS = {"n": int, "q": float, "p": float, "sigma": float, "distance": float, "d": int}
+
+
+@dataclass
+class Sources:
+    """Data sets by name, loaded when first used; only the last one is kept in memory.
+
+    Args:
+        root: data folder for public data sets, ``None`` for the default one.
+        own: own data sets by name; they go before all other names.
+        metric: metric of data sets read from a file, before what the file names.
+        splits: where splits are kept; ``None`` keeps none.
+    """
+
+    root: Path | None = None
+    own: Mapping[str, NodeDataset] = field(default_factory=dict)
+    metric: str | None = None
+    splits: SplitFolder | None = None
+    _last: tuple[str, NodeDataset] | None = None
+    _fingerprint: tuple[NodeDataset, str] | None = None
+    _on_device: tuple[NodeDataset, torch.device, Data] | None = None
+
+    def load(self, name: str, seed: int) -> NodeDataset:
+        """The data set for one seed; a ``csbm:`` name draws another graph for every seed.
+
+        Raises:
+            lcat.data.DataError: if it cannot be had or used; one line that says what to do.
+        """
+        if name in self.own:
+            return self.own[name]
+        wanted = f"{name} {seed}" if name.startswith("csbm:") else name
+        if self._last is None or self._last[0] != wanted:
+            self._last = None  # let go of the old graph before the new one is read
+            self._last = (wanted, self._read(name, seed))
+        return self._last[1]
+
+    def _read(self, name: str, seed: int) -> NodeDataset:
+        if name.startswith("csbm:"):
+            return _draw(name, seed)
+        return load_file(name, self.metric) if is_own_file(name) else load(name, self.root)
+
+    def prepared(self, cell: Cell) -> tuple[NodeDataset, Split]:
+        """The graph and the split of a cell.
+
+        Raises:
+            lcat.data.DataError: if they cannot be had.
+        """
+        dataset = self.load(cell.dataset, cell.seed)
+        if self.splits is None:
+            split = make_split(cell.split, dataset, cell.seed)
+        else:
+            graph = self.fingerprint(dataset)
+            if not cell.dataset.startswith("csbm:"):  # whose graphs go by the seed
+                self.splits.check_graph(cell.dataset, graph, dataset.metric)
+            split = self.splits.get(cell.split, dataset, cell.seed, graph, cell.dataset)
+        noise = {"edges": noisy_edges, "features": noisy_features}.get(cell.noise.kind)
+        if noise is not None:
+            # The masks belong to the nodes, which noise leaves alone.
+            dataset = replace(dataset, data=noise(dataset.data, cell.noise.level, cell.seed))
+        return dataset, split
+
+    def fingerprint(self, dataset: NodeDataset) -> str:
+        """16 hexadecimal digits of features, edges and labels."""
+        if self._fingerprint is None or self._fingerprint[0] is not dataset:
+            self._fingerprint = (dataset, _hash(dataset.data.x, dataset.data.edge_index, dataset.data.y))
+        return self._fingerprint[1]
+
+    def test_set(self, cell: Cell, split: Split) -> str:
+        """16 hexadecimal digits of the graph, before any noise, with its test nodes."""
+        return digest([self.fingerprint(self.load(cell.dataset, cell.seed)), _hash(split.test)])
+
+    def on_device(self, dataset: NodeDataset, device: torch.device) -> Data:
+        """The graph on a device; the last one is kept there for the next cell."""
+        if device.type == "cpu":
+            return dataset.data
+        if self._on_device is None or self._on_device[0] is not dataset or self._on_device[1] != device:
+            self._on_device = None
+            # A copy of the record: PyG moves a Data in place.
+            self._on_device = (dataset, device, copy.copy(dataset.data).to(device))
+        return self._on_device[2]
+
+    def prepare(
+        self, names: tuple[str, ...], choices: Callable[[str], Sequence[SplitChoice]] = lambda _: [SplitChoice()]
+    ) -> None:
+        """Make sure that every data set and its first split are there before the first one is trained on.
+
+        Files that are missing are downloaded now, so that a study does not fail hours later.
+
+        Args:
+            names: of the data sets.
+            choices: the splits of each, the data set's own by default.
+
+        Raises:
+            lcat.data.DataError: for the first that cannot be had, or does not take the split.
+        """
+        for name in names:
+            check_name(name, tuple(self.own))
+            first = choices(name)[0]
+            private = name in self.own or is_own_file(name) or name.startswith("csbm:")
+            # The own splits of public data sets fit them; reading a large one to see that takes its time.
+            if private or first.rule != "own" or missing_files(name, self.root or default_root()):
+                try:
+                    make_split(first, self.load(name, 0), 0)
+                except SplitError as error:
+                    raise DataError(f"{name}: {error}") from None
+
+
+def _hash(*tensors: Tensor) -> str:
+    state = hashlib.sha256()
+    for tensor in tensors:
+        state.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+        state.update(tensor.contiguous().numpy().data)
+    return state.hexdigest()[:16]
+
+
+def is_own_file(name: str) -> bool:
+    """The name is that of a file with a data set of one's own."""
+    return name.endswith(_FILE_SUFFIXES)
+
+
+def check_name(name: str, own: tuple[str, ...] = ()) -> str:
+    """The name as plans keep it, if it is a data set.
+
+    Raises:
+        lcat.data.UnknownDataset: with the closest known names, or the options of a ``csbm:`` name.
+    """
+    if name in own:
+        return name
+    if name.startswith("csbm"):
+        parse_csbm(name)
+        return name
+    if is_own_file(name):
+        if not Path(name).is_file():
+            raise UnknownDataset(f"there is no file {name}; an own data set is a .pt or .npz file")
+        return name
+    try:
+        return find_spec(name).name
+    except UnknownDataset as error:
+        more = "; own ones are csbm:easy,q=0.4 (synthetic) or a .pt or .npz file"
+        raise UnknownDataset(f"{error}{more}") from None
+
+
+def parse_csbm(name: str) -> dict[str, object]:
+    """The arguments of :func:`lcat.data.csbm` in a name such as ``csbm:hard,q=0.3`` or ``csbm:distance=1.5,q=0.1``.
+
+    Raises:
+        lcat.data.UnknownDataset: on an option that does not exist or a value that is no number.
+
+    Example:
+        >>> from lcat.study.plan.sources import parse_csbm
+        >>> parse_csbm("csbm:hard,q=0.3")
+        {'regime': 'hard', 'q': 0.3}
+    """
+    head, colon, tail = name.partition(":")
+    usage = f"write csbm:easy or csbm:hard, with any of {', '.join(_CSBM_KEYS)} after it, as in csbm:hard,q=0.3,n=400"
+    if head != "csbm" or not colon or not tail:
+        raise UnknownDataset(f"data set {name!r}: {usage}")
+    arguments: dict[str, object] = {}
+    for part in tail.split(","):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals and key in ("easy", "hard"):
+            arguments["regime"] = key
+        elif equals and key in _CSBM_KEYS:
+            try:
+                number = _CSBM_KEYS[key](value)
+            except ValueError:
+                number = math.nan
+            if not math.isfinite(number):
+                raise UnknownDataset(f"data set {name!r}: {key} must be a number; got {value!r}")
+            arguments[key] = number
+        else:
+            raise UnknownDataset(f"data set {name!r}: {part.strip()!r} is no option; {usage}")
+    return arguments
+
+
+def _draw(name: str, seed: int) -> NodeDataset:
+    try:
+        data = csbm(seed=seed, **parse_csbm(name))  # type: ignore[arg-type]
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"data set {name!r}: {error}") from None
+    split = Split(data.train_mask, data.val_mask, data.test_mask)
+    return NodeDataset(name, data, lambda _: split, "accuracy", "a new graph and stratified 60/20/20 split by seed")

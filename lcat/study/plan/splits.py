@@ -1,0 +1,254 @@
+"""Rules of splits in words, the splits they stand for, and the folder that keeps them.
+
+==================  ====================================================================================
+``own``             the data set's own split of the cell's seed
+``file:PATH``       fixed ``.npz`` files of node numbers (``train``, ``valid``, ``test``); ``{dataset}`` in the path
+                    stands for the name of the data set, ``{fold}`` for 0, 1, 2, ... as far as there are files
+``kfold:K``         ``K`` random folds: one tests, the next validates, the others train
+``stratified:K``    the same with the classes dealt out evenly
+``repeated:KxR``    stratified, with ``R`` shuffles
+``nested:KxJ``      ``K`` stratified outer folds that test; the rest is cut into ``J`` inner folds that validate
+==================  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lcat._files import OutputError, write_file
+from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
+from lcat.study.plan.cell import SplitChoice, digest
+
+__all__ = ["SPLITS_NAME", "SplitFolder", "SplitRule", "make_split", "split_hash"]
+
+#: Name of the folder with splits in the folder of a study.
+SPLITS_NAME = "splits"
+
+_KINDS = {
+    "own": "own",
+    "file": "file:PATH",
+    "kfold": "kfold:5",
+    "stratified": "stratified:5",
+    "repeated": "repeated:5x3",
+    "nested": "nested:5x3",
+}
+#: More folds than this in one rule is a slip of the keyboard.
+_MOST = 1000
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """A rule that was understood.
+
+    Attributes:
+        kind: ``"own"``, ``"file"``, ``"kfold"``, ``"stratified"``, ``"repeated"`` or ``"nested"``.
+        folds: number of (outer) folds.
+        times: number of repetitions or of inner folds.
+        path: of the file, with its placeholders.
+    """
+
+    kind: str
+    folds: int = 0
+    times: int = 0
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> SplitRule:
+        """The rule that ``text`` stands for.
+
+        Raises:
+            SplitError: with the rules that there are.
+
+        Example:
+            >>> from lcat.study.plan.splits import SplitRule
+            >>> SplitRule.parse("nested:5x3")
+            SplitRule(kind='nested', folds=5, times=3, path='')
+        """
+        kind, colon, rest = text.partition(":")
+        usage = f"write one of {', '.join(_KINDS.values())}"
+        if kind not in _KINDS:
+            close = difflib.get_close_matches(kind, _KINDS, n=1)
+            hint = f"did you mean {_KINDS[close[0]]}? " if close else ""
+            raise SplitError(f"there is no split rule {text!r}; {hint}{usage}")
+        if kind == "own" and not colon:
+            return cls("own")
+        if kind == "file" and rest:
+            return cls("file", path=rest)
+        shape = re.fullmatch(r"(\d+)x(\d+)" if kind in ("repeated", "nested") else r"(\d+)()", rest)
+        if kind in ("own", "file") or shape is None:
+            raise SplitError(f"the split rule {text!r} cannot be read; {usage}")
+        folds, times = int(shape[1]), int(shape[2] or 0)
+        least = 2 if kind == "nested" else 3
+        if not least <= folds <= _MOST:
+            raise SplitError(f"the split rule {text!r} must have {least} to {_MOST} folds; got {folds}")
+        if kind == "nested" and not 2 <= times <= _MOST:
+            raise SplitError(f"the split rule {text!r} must have 2 to {_MOST} inner folds; got {times}")
+        if kind == "repeated" and not 1 <= times <= _MOST:
+            raise SplitError(f"the split rule {text!r} must have 1 to {_MOST} repetitions; got {times}")
+        return cls(kind, folds, times)
+
+    def choices(self, text: str, seed: int, dataset: str) -> list[SplitChoice]:
+        """Every split of the rule for one data set.
+
+        Args:
+            text: the rule as it was written; it is kept in the choices.
+            seed: of the shuffles.
+            dataset: name of the data set.
+
+        Raises:
+            SplitError: if no file is there.
+        """
+        if self.kind == "own":
+            return [SplitChoice()]
+        if self.kind == "file":
+            if "{fold}" not in self.path:
+                _existing(self.path, dataset, None)
+                return [SplitChoice(rule=text)]
+            _existing(self.path, dataset, 0)
+            count = next(i for i in range(1, _MOST + 1) if not Path(_fill(self.path, dataset, i)).is_file())
+            return [SplitChoice(rule=text, fold=fold) for fold in range(count)]
+        if self.kind == "nested":
+            pairs = [(fold, inner) for fold in range(self.folds) for inner in range(self.times)]
+            return [SplitChoice(rule=text, seed=seed, fold=fold, inner_fold=inner) for fold, inner in pairs]
+        if self.kind == "repeated":
+            pairs = [(repeat, fold) for repeat in range(self.times) for fold in range(self.folds)]
+            return [SplitChoice(rule=text, seed=seed, repeat=repeat, fold=fold) for repeat, fold in pairs]
+        return [SplitChoice(rule=text, seed=seed, fold=fold) for fold in range(self.folds)]
+
+
+def make_split(choice: SplitChoice, dataset: NodeDataset, seed: int) -> Split:
+    """The split that a cell asks for.
+
+    Args:
+        choice: which one.
+        dataset: labels, and its own splits.
+        seed: of the cell; it matters for the rule ``own`` alone.
+
+    Raises:
+        SplitError, lcat.data.DataError: if the split cannot be had or does not fit.
+    """
+    rule = SplitRule.parse(choice.rule)
+    if rule.kind == "own":
+        return dataset.split(seed)
+    if rule.kind == "file":
+        return dataset.checked(load_split_file(_fill(rule.path, dataset.name, choice.fold), len(dataset.data.y)))
+    y, fold = dataset.data.y, choice.fold or 0
+    if rule.kind == "nested":
+        return nested_split(y, rule.folds, fold, rule.times, choice.inner_fold or 0, choice.seed)
+    stratified = rule.kind != "kfold"
+    return fold_split(y, rule.folds, fold, choice.seed, repeat=choice.repeat or 0, stratified=stratified)
+
+
+class SplitFolder:
+    """Splits as files, named by the hash of what they belong to; made once, then read.
+
+    Generated folds are read back from their file, so that a study keeps its folds even if a later version of the
+    library would draw others. Of splits that come with a data set or from a file, the file here is the record: if the
+    split has changed since, the cell fails and says so. Files are those that ``file:PATH`` takes.
+
+    Args:
+        folder: made when the first split is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, choice: SplitChoice, dataset: NodeDataset, seed: int, graph: str, name: str) -> Split:
+        """The split of a cell, from its file if there is one.
+
+        Args:
+            choice: which one.
+            dataset: labels, and its own splits.
+            seed: of the cell.
+            graph: hash of the graph.
+            name: of the data set in the plan. Two data sets of one graph share generated folds, but no splits of their
+                own or from files.
+
+        Raises:
+            SplitError: if it is not the split that the study began with.
+            lcat.study.OutputError: if it cannot be kept.
+        """
+        kind = SplitRule.parse(choice.rule).kind
+        generated = kind not in ("own", "file")
+        parts = [graph, choice.model_dump(), seed if kind == "own" else None]
+        path = self.folder / f"{digest(parts)}.npz"
+        # Earlier versions left the name out in all files; those that are there stay good.
+        if not generated and not path.is_file():
+            path = self.folder / f"{digest([*parts, name])}.npz"
+        if path.is_file():
+            kept = load_split_file(path, len(dataset.data.y))
+            if generated:
+                return kept
+            if split_hash(make_split(choice, dataset, seed)) != split_hash(kept):
+                raise SplitError(
+                    f"the split of {dataset.name} ({choice}, seed {seed}) has changed since the study began; the old "
+                    f'one is {path}: put it back (split = "file:{path}"), or begin another study'
+                )
+            return kept
+        split = make_split(choice, dataset, seed)
+        masks = {"train": split.train, "valid": split.val, "test": split.test}
+        content = io.BytesIO()
+        arrays: dict[str, Any] = {part: mask.nonzero().view(-1).numpy() for part, mask in masks.items()}
+        np.savez_compressed(content, **arrays)
+        write_file(path, content.getvalue())
+        return split
+
+    def check_graph(self, name: str, graph: str, metric: str) -> None:
+        """Remember the graph and the metric of a data set when it is first seen; after that they must be the same.
+
+        Args:
+            name: of the data set.
+            graph: its hash.
+            metric: that it is judged by.
+
+        Raises:
+            lcat.data.DataError: if one of them is another one.
+            lcat.study.OutputError: if they cannot be kept or read.
+        """
+        path = self.folder / f"{digest(name)}.graph"
+        try:
+            # Earlier versions kept no metric.
+            kept_graph, _, kept_metric = path.read_text(encoding="ascii").partition(" ")
+        except FileNotFoundError:
+            write_file(path, f"{graph} {metric}".encode())
+            return
+        except OSError as error:
+            raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
+        if kept_graph != graph:
+            raise DataError(
+                f"the data set {name} has changed since the study began (features, edges or labels), and old and new "
+                "results do not compare; put the old files back, or begin another study with --out"
+            )
+        if kept_metric not in ("", metric):
+            raise DataError(
+                f"the metric of the data set {name} has changed since the study began, from {kept_metric} to {metric}, "
+                "and old and new results do not compare; put the old metric back, or begin another study with --out"
+            )
+
+
+def split_hash(split: Split) -> str:
+    """16 hexadecimal digits of the three masks."""
+    return digest([_bits(mask) for mask in (split.train, split.val, split.test)])
+
+
+def _bits(mask: Tensor) -> str:
+    return f"{mask.numel()}:{np.packbits(mask.cpu().numpy()).tobytes().hex()}"
+
+
+def _fill(path: str, dataset: str, fold: int | None) -> str:
+    name = Path(dataset).stem if dataset.endswith((".pt", ".npz")) else dataset
+    return path.replace("{dataset}", name).replace("{fold}", "" if fold is None else str(fold))
+
+
+def _existing(path: str, dataset: str, fold: int | None) -> None:
+    full = _fill(path, dataset, fold)
+    if not Path(full).is_file():
+        raise SplitError(f"the split file {full} of {dataset} is not there")

@@ -1,0 +1,50 @@
+"""Ways to run cells behind one small interface: in this process, in others, on a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lcat.data import NodeDataset
+from lcat.study.plan.settings import RunSettings
+from lcat.study.running.engines.base import Engine, EngineError, Finished, Note, Progress, Setup
+from lcat.study.running.engines.inline import InlineEngine
+
+__all__ = ["Engine", "EngineError", "Finished", "Note", "Progress", "Setup", "make_engine"]
+
+
+def make_engine(
+    settings: RunSettings,
+    *,
+    own: Mapping[str, NodeDataset] | None = None,
+    metric: str | None = None,
+    splits: Path | None = None,
+) -> Engine:
+    """The engine that ``settings`` ask for; it starts nothing before the first cell.
+
+    Args:
+        settings: which engine, and how many workers with how many threads on which device.
+        own: own data sets by name.
+        metric: of data sets read from a file, before what the file names.
+        splits: folder that keeps splits.
+
+    Raises:
+        EngineError: if the engine cannot be had here.
+    """
+    setup = Setup(
+        data=Path(settings.data) if settings.data is not None else None,
+        own=dict(own or {}),
+        metric=metric,
+        splits=splits,
+        threads=settings.threads,
+        device=settings.device,
+    )
+    if settings.engine == "inline":
+        return InlineEngine(setup)
+    if settings.engine == "processes":
+        from lcat.study.running.engines.processes import ProcessEngine
+
+        return ProcessEngine(setup, workers=settings.workers, retries=settings.retries)
+    from lcat.study.running.engines.ray import RayEngine
+
+    return RayEngine(setup, workers=settings.workers, retries=settings.retries, address=settings.address)

@@ -1,0 +1,146 @@
+"""What an engine is: it takes cells and gives back events, and knows nothing of plans or stores."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from lcat.data import NodeDataset
+from lcat.study.plan.cell import Cell
+from lcat.study.plan.sources import Sources
+from lcat.study.plan.splits import SplitFolder
+from lcat.study.running.run import run_cell
+from lcat.study.store.result import CellResult
+from lcat.train import History
+
+__all__ = ["CellRunner", "Engine", "EngineError", "Finished", "Note", "Progress", "Setup", "cores", "devices"]
+
+
+class EngineError(RuntimeError):
+    """Cells cannot be run this way here; one line says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker needs beside a cell; it travels to other processes.
+
+    Attributes:
+        data: folder of public data sets.
+        own: own data sets by name.
+        metric: of data sets read from a file, before what the file names.
+        splits: folder that keeps splits.
+        threads: of torch, for each cell.
+        device: where to train.
+    """
+
+    data: Path | None = None
+    own: dict[str, NodeDataset] = field(default_factory=dict)
+    metric: str | None = None
+    splits: Path | None = None
+    threads: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell ended, well or with a traceback."""
+
+    result: CellResult
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A cell has come to ``epoch`` of at most ``epochs`` and validates with ``val``."""
+
+    cell: Cell
+    epoch: int
+    epochs: int
+    val: float
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something happened that a reader of the log will want to know."""
+
+    text: str
+    cell: Cell | None = None
+
+
+Event = Finished | Progress | Note
+
+
+class Engine(ABC):
+    """Runs cells; used from one thread.
+
+    ``submit`` while fewer than ``slots`` cells are under way, ``wait`` for what happens to them, ``close`` at the end.
+    Every submitted cell ends in exactly one :class:`Finished`, unless the engine is closed before.
+    """
+
+    @property
+    @abstractmethod
+    def slots(self) -> int:
+        """How many cells run at a time."""
+
+    @abstractmethod
+    def submit(self, cell: Cell) -> None:
+        """Take a cell.
+
+        Raises:
+            EngineError: if nothing can be run.
+        """
+
+    @abstractmethod
+    def wait(self, timeout: float) -> list[Event]:
+        """What happened since the last call; returns after ``timeout`` seconds at the latest, or with an event.
+
+        Raises:
+            EngineError: if nothing can be run any more.
+            lcat.study.OutputError: if a worker cannot write to the folder of the study.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers; cells under way are dropped. May be called twice."""
+
+
+class CellRunner:
+    """Runs cells in this process with a fixed number of threads, and keeps the data set from one to the next."""
+
+    def __init__(self, setup: Setup, device: str | None = None) -> None:
+        self._setup = setup
+        # On another machine the folder of the study may not be there: then splits are made anew, which gives the same.
+        splits = setup.splits
+        keep = splits is not None and splits.parent.is_dir()
+        folder = SplitFolder(splits) if keep and splits is not None else None
+        self._sources = Sources(setup.data, setup.own, setup.metric, folder)
+        self._device = torch.device(device or setup.device)
+
+    def run(self, cell: Cell, on_epoch: Callable[[Cell, int, History], None] | None = None) -> CellResult:
+        """The result of a cell; threads are put back afterwards."""
+        before = torch.get_num_threads()
+        if before != self._setup.threads:
+            torch.set_num_threads(self._setup.threads)
+        try:
+            return run_cell(cell, self._sources, device=self._device, on_epoch=on_epoch)
+        finally:
+            if before != self._setup.threads:
+                torch.set_num_threads(before)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def devices(device: str) -> list[str]:
+    """The devices that ``device`` stands for: every GPU for ``"cuda"``, else itself."""
+    if device == "cuda":
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or [device]
+    return [device]

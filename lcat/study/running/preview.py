@@ -1,0 +1,138 @@
+"""What a plan would run, and how long that may take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from lcat.study.plan.cell import Cell
+from lcat.study.plan.plan import StudyPlan
+from lcat.study.plan.sources import Sources
+from lcat.study.running.engines import Setup
+from lcat.study.running.engines.base import cores, devices
+from lcat.study.running.estimate import Estimate, Kind, calibrate, kind_of
+from lcat.study.running.resume import holds_other_cells
+from lcat.study.store.store import STORE_NAME, Store
+
+__all__ = ["Preview", "preview"]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What :func:`preview` found.
+
+    Attributes:
+        cells: that are left, as far as they are known.
+        total: cells of the plan.
+        left: cells without a result.
+        slots: cells at a time.
+        seconds: estimate for what is left, ``None`` if unknown.
+        basis: what the estimate rests on.
+        kinds: for every data set and layer: settings, cells, cells done, seconds of a cell.
+    """
+
+    cells: list[Cell]
+    total: int
+    left: int
+    slots: int
+    seconds: float | None
+    basis: str
+    kinds: list[tuple[str, str, int, int, int, float | None]]
+
+    def table(self) -> Table:
+        """One row a data set and layer."""
+        table = Table(title="Plan", title_style="", title_justify="left")
+        for name in ("data set", "layer", "settings", "cells", "done", "seconds a cell (estimate)"):
+            table.add_column(name, justify="left" if name in ("data set", "layer") else "right")
+        for dataset, layer, settings, cells, done, seconds in self.kinds:
+            estimate = "?" if seconds is None else f"{seconds:.1f}"
+            table.add_row(Text(dataset), layer, str(settings), str(cells), str(done), estimate)
+        return table
+
+
+def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool = True) -> Preview:
+    """The cells of a plan and an estimate of their time; nothing is written.
+
+    The estimate is the mean time of cells of the same kind that have finished in ``folder``; for kinds without any,
+    a few epochs are trained, scaled to the longest training. Early stopping makes a study shorter than that.
+
+    Args:
+        plan: to look at.
+        folder: of the study, if it has begun.
+        limit: seconds to spend on training for the estimate.
+        resume: ``False`` takes every cell as left, as a run that sets the study in ``folder`` aside.
+
+    Raises:
+        PlanError: if the folder holds another study, which a run would refuse.
+        lcat.data.DataError: if a data set cannot be had.
+        StoreError: if the folder holds a store that cannot be read.
+    """
+    estimate, statuses, ran = Estimate(), {}, Counter[tuple[str, str]]()
+    if (folder / STORE_NAME).is_file():
+        with Store(folder) as store:
+            if resume:
+                holds_other_cells(plan, store)
+                statuses = store.statuses()
+            results = list(store.results())
+        estimate.add_results(results)
+        if resume:
+            ran.update((result.cell.dataset, result.cell.layer) for result in results)
+    known = len(estimate)
+    searched = plan.search is not None
+    cells = plan.model_copy(update={"search": None}).cells()
+    trials = plan.search.trials if plan.search is not None else 1
+    # A search tries its points on the graphs as they are, and the best of them under noise.
+    counts = {cell.key: trials if cell.noise.kind == "none" else 1 for cell in cells}
+    total = sum(counts.values())
+    left = [cell for cell in cells if searched or cell.key not in statuses]
+    root = Path(plan.run.data) if plan.run.data is not None else None
+    Sources(root, {}, plan.metric).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)), plan.choices)
+    setup = Setup(data=root, metric=plan.metric, threads=plan.run.threads, device=plan.run.device)
+    measured = calibrate(left, setup, estimate, limit)
+    slots = _slots(plan)
+    kinds_left: Counter[Kind] = Counter()
+    for cell in left:
+        kinds_left[kind_of(cell)] += counts[cell.key]
+    seconds = estimate.left(kinds_left, slots)
+    if searched and seconds is not None:
+        seconds *= max(0, total - len(statuses)) / total
+    kinds = []
+    for dataset, layer in plan.pairs():
+        mine = [cell for cell in cells if (cell.dataset, cell.layer) == (dataset, layer)]
+        done = ran[dataset, layer] if searched else sum(cell.key in statuses for cell in mine)
+        settings = trials if searched else len(plan.hypers(dataset, layer))
+        mine_total = sum(counts[cell.key] for cell in mine)
+        kinds.append((dataset, layer, settings, mine_total, done, estimate.seconds(mine[0])))
+    return Preview(
+        cells=left,
+        total=total,
+        left=max(0, total - len(statuses)) if searched else len(left),
+        slots=slots,
+        seconds=seconds,
+        basis=_basis(known, len(measured), searched, bool(left)),
+        kinds=kinds,
+    )
+
+
+def _basis(known: int, measured: int, searched: bool, left: bool) -> str:
+    parts = []
+    if known:
+        parts.append(f"from {known} finished cells")
+    if measured:
+        parts.append(f"from 8 epochs of {measured} cells, as if none stopped early")
+    if searched:
+        parts.append("with the settings that the search starts from")
+    return ", ".join(parts) or ("the few epochs that were tried failed" if left else "nothing is left")
+
+
+def _slots(plan: StudyPlan) -> int:
+    if plan.run.engine == "inline":
+        return 1
+    gpus = devices(plan.run.device)
+    if plan.run.workers is not None:
+        return plan.run.workers
+    return len(gpus) if gpus[0].startswith("cuda") else max(1, cores() // plan.run.threads)

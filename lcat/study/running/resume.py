@@ -1,0 +1,153 @@
+"""Open the store of a study to run a plan: a new one, the same one, a longer one, or a refusal."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+from contextlib import closing, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from lcat._files import OutputError
+from lcat.study.plan.explain import PlanError
+from lcat.study.plan.plan import StudyPlan
+from lcat.study.plan.sources import is_own_file
+from lcat.study.plan.splits import SPLITS_NAME
+from lcat.study.store.journal import JOURNAL_NAME
+from lcat.study.store.store import STORE_NAME, Store
+
+__all__ = ["holds_other_cells", "open_study"]
+
+# These parts of a plan decide no result.
+_FREE = ("run", "budget", "objectives")
+# What belongs to one study. The log of SQLite goes before its store: beside a new store it would be deleted.
+_ALL = (f"{STORE_NAME}-wal", f"{STORE_NAME}-shm", STORE_NAME, JOURNAL_NAME, SPLITS_NAME)
+
+
+def open_study(plan: StudyPlan, folder: Path, *, resume: bool = True) -> Store:
+    """The store of ``folder``, ready for the cells of ``plan``; the caller holds the lock of the study.
+
+    Args:
+        plan: to run.
+        folder: of the study.
+        resume: ``False`` sets an older study and its splits aside, under names with the time, and begins anew.
+
+    Raises:
+        PlanError: if the folder holds a study with cells that are not in the plan; it says what differs.
+        StoreError, OutputError: if the store cannot be opened or written.
+    """
+    if not resume:
+        _fold_log(folder)
+        _set_aside(folder, _ALL)
+    store = Store(folder, write=True)
+    try:
+        kept = store.get("plan")
+        given = plan.model_dump(mode="json")
+        if holds_other_cells(plan, store):
+            _set_aside(folder, (SPLITS_NAME,))
+            store.forget_cells()
+        if kept != given:
+            store.put("plan", given)
+        store.add_cells(plan.cells())
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
+    """Whether the store holds cells of another plan that never came to a result, over a mistyped name perhaps.
+
+    Those are no study yet: the folder is free.
+
+    Raises:
+        PlanError: if it holds results of another study.
+    """
+    kept, given = store.get("plan"), plan.model_dump(mode="json")
+    if kept is None or _extends(plan, given, kept, store):
+        return False
+    if store.statuses():
+        raise PlanError(
+            f"{store.path.parent} holds another study ({_difference(kept, given)}); choose another folder with --out, "
+            "take the plan that belongs to it, or set it aside with --no-resume"
+        )
+    return True
+
+
+def _extends(plan: StudyPlan, given: dict[str, Any], kept: dict[str, Any], store: Store) -> bool:
+    """Every cell of the study is one of the plan, or the search is the same and no shorter."""
+    # Keys of cells do not say what files are judged by; other data sets bring their metric along.
+    files = any(is_own_file(name) and name not in plan.own for name in kept["datasets"])
+    if files and given["metric"] != kept.get("metric"):
+        return False
+    if plan.search is None and kept.get("search") is None:
+        planned = {cell.key for cell in plan.cells()}
+        return all(cell.key in planned for cell in store.cells())
+    for name in set(given) - {*_FREE, "datasets", "layers", "search", "metric"}:
+        if given[name] != kept.get(name):
+            return False
+    old, new = dict(kept.get("search") or {}), dict(given["search"] or {})
+    longer = new.pop("trials", 0) >= old.pop("trials", 0)
+    more = all(set(kept[name]) <= set(given[name]) for name in ("datasets", "layers"))
+    return old == new and longer and more
+
+
+def _difference(kept: dict[str, Any], given: dict[str, Any]) -> str:
+    """The keys of two plans that differ, with both values, in one line."""
+    flat_kept, flat_given = _flat(kept), _flat(given)
+    names = [name for name in {**flat_kept, **flat_given} if flat_kept.get(name) != flat_given.get(name)]
+    names = [name for name in names if name.split(".")[0] not in _FREE]
+    parts = [f"{name}: {_short(flat_kept.get(name))} there, {_short(flat_given.get(name))} here" for name in names]
+    return "; ".join(parts[:4]) + (f"; and {len(parts) - 4} more" if len(parts) > 4 else "") or "with other defaults"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            result.update(_flat(value, f"{prefix}{name}."))
+        else:
+            result[f"{prefix}{name}"] = value
+    return result
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _set_aside(folder: Path, names: tuple[str, ...]) -> None:
+    """Rename files and folders of an older study, each as ``name-TIME.suffix``."""
+    stamp = _unused_stamp(folder)
+    for name in names:
+        path = folder / name
+        if path.exists():
+            try:
+                os.replace(path, folder / _stamped(name, stamp))
+            except OSError as error:
+                raise OutputError(f"cannot set {path} aside: {error.strerror or error}") from error
+
+
+def _unused_stamp(folder: Path) -> str:
+    """The time, with a number where something of this second has been set aside already."""
+    now = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    stamps = itertools.chain([now], (f"{now}-{number}" for number in itertools.count(2)))
+    return next(stamp for stamp in stamps if not any((folder / _stamped(name, stamp)).exists() for name in _ALL))
+
+
+def _stamped(name: str, stamp: str) -> str:
+    stem, dot, suffix = name.partition(".")
+    return f"{stem}-{stamp}{dot}{suffix}"
+
+
+def _fold_log(folder: Path) -> None:
+    """Fold the log of SQLite back into the store, so that one rename takes the whole of it."""
+    path = folder / STORE_NAME
+    if path.is_file():
+        # A store that cannot be read is set aside as it is.
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,197 @@
+"""Results of cells as pandas frames: one row a cell, one row an epoch, one row a learned pair of lambdas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lcat.study.models.layers import LAYERS
+from lcat.study.store.result import CellResult
+
+__all__ = ["COLUMNS", "history_frame", "lambda_frame", "results_frame"]
+
+#: The columns of :func:`results_frame` before those of the settings (``hyper.*``), and what they hold.
+COLUMNS: dict[str, str] = {
+    "key": "the cell",
+    "config": "everything but seed, repetition and folds (Cell.config_key): rows to average",
+    "model": "layer and settings alone (Cell.model_key): the same model on other data or noise",
+    "dataset": "name of the data set",
+    "layer": "name of the layer",
+    "family": "gcn, gat, cat or lcat",
+    "version": "1 or 2, missing for gcn",
+    "variant": "mean or theory, else empty",
+    "seed": "seed of weights, dropout and noise",
+    "repeat": "repetition, missing without any",
+    "fold": "(outer) fold, missing without folds",
+    "inner_fold": "inner fold, missing unless nested",
+    "split": "rule of the split",
+    "split_hash": "the three masks",
+    "test_set": "the graph and its test nodes; a choice may pool rows of one test set only",
+    "noise": "none, edges or features",
+    "noise_level": "its level, 0 without noise",
+    "status": "done or failed",
+    "metric": "accuracy or roc-auc, a share in [0, 1]",
+    "train": "metric on the training nodes, at the epoch that validates best",
+    "validation": "metric on the validation nodes there: what any choice goes by",
+    "test": "metric on the test nodes there: for reports only",
+    "best_epoch": "that epoch, from 0",
+    "epochs": "epochs run",
+    "seconds": "wall-clock time of the cell without loading",
+    "epoch_seconds": "mean wall-clock time of an epoch",
+    "peak_memory": "bytes, missing where it cannot be measured",
+    "parameters": "learned numbers",
+    "train_nodes": "number of training nodes",
+    "validation_nodes": "number of validation nodes",
+    "test_nodes": "number of test nodes",
+    "started": "UTC, ISO 8601",
+    "finished": "UTC, ISO 8601",
+    "worker": "host:pid",
+    "device": "where it trained",
+    "error": "last line of the traceback of a failed cell",
+}
+_WHOLE = (
+    "version",
+    "repeat",
+    "fold",
+    "inner_fold",
+    "best_epoch",
+    "epochs",
+    "peak_memory",
+)
+
+
+def results_frame(results: Iterable[CellResult]) -> pd.DataFrame:
+    """One row a cell, in the given order; figures of failed cells are missing.
+
+    Args:
+        results: of cells, with or without histories.
+
+    Returns:
+        The columns of :data:`COLUMNS`, then ``hyper.*`` for every setting.
+
+    Example:
+        >>> from lcat.study import make_plan, results_frame, run
+        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 5})
+        >>> results_frame(run(plan))[["layer", "seed", "status", "epochs"]].values.tolist()
+        [['gcn', 0, 'done', 5], ['gcn', 1, 'done', 5]]
+    """
+    rows = [_row(result) for result in results]
+    frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS))
+    for name in _WHOLE:
+        frame[name] = frame[name].astype("Int64")
+    for name in ("train", "validation", "test", "seconds", "epoch_seconds"):
+        frame[name] = frame[name].astype("float64")
+    return frame
+
+
+def history_frame(results: Iterable[CellResult]) -> pd.DataFrame:
+    """One row a cell and epoch of the finished cells.
+
+    Args:
+        results: of cells, with histories.
+
+    Returns:
+        ``key``, ``epoch`` (from 0), ``lr``, ``loss`` (training loss with dropout, before the step), ``train``,
+        ``validation``, ``test`` (the metric after the step), ``validation_loss``, and for the layers of the model
+        that have lambdas ``lambda1.1``, ``lambda2.1``, ``lambda1.2``, ... (after the step; missing elsewhere).
+        The values before the first step are in :func:`lambda_frame`.
+
+    Example:
+        >>> from lcat.study import history_frame, make_plan, run
+        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["lcat"], seeds=[0], overrides={"epochs": 3})
+        >>> history_frame(run(plan))[["epoch", "lambda1.1"]].shape
+        (3, 2)
+    """
+    parts: list[pd.DataFrame] = []
+    for result in results:
+        if result.fit is None:
+            continue
+        history = result.fit.history
+        columns: dict[str, Any] = {"key": result.cell.key, "epoch": np.arange(len(history))}
+        for name, values in (
+            ("lr", history.lr),
+            ("loss", history.loss),
+            ("train", history.train),
+            ("validation", history.val),
+            ("test", history.test),
+            ("validation_loss", history.val_loss),
+        ):
+            columns[name] = np.asarray(values, dtype=np.float64)
+        for number, path in enumerate(history.lambdas.values(), start=1):
+            pairs = np.asarray(path, dtype=np.float64).reshape(-1, 2)[1:]
+            columns[f"lambda1.{number}"], columns[f"lambda2.{number}"] = pairs[:, 0], pairs[:, 1]
+        parts.append(pd.DataFrame(columns))
+    empty = ["key", "epoch", "lr", "loss", "train", "validation", "test", "validation_loss"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=empty)
+
+
+def lambda_frame(results: Iterable[CellResult]) -> pd.DataFrame:
+    """One row a finished cell and layer of its model whose lambdas are learned.
+
+    Args:
+        results: of cells; the start is known where they carry their histories.
+
+    Returns:
+        ``key``, ``dataset``, ``layer``, ``seed``, ``depth`` (number of the layer in the model, from 1), ``name`` (of
+        the module), ``lambda1_start``, ``lambda2_start`` (before the first step), ``lambda1``, ``lambda2`` (at the
+        epoch that validates best).
+
+    Example:
+        >>> from lcat.study import lambda_frame, make_plan, run
+        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn", "lcat"], seeds=[0], overrides={"epochs": 3})
+        >>> lambda_frame(run(plan))[["layer", "depth"]].values.tolist()
+        [['lcat', 1]]
+    """
+    rows = []
+    for result in results:
+        if result.fit is None or not LAYERS[result.cell.layer].learns_lambda:
+            continue
+        for depth, (name, pair) in enumerate(result.fit.lambdas.items(), start=1):
+            path = result.fit.history.lambdas.get(name) or [[np.nan, np.nan]]
+            cell = result.cell
+            rows.append((cell.key, cell.dataset, cell.layer, cell.seed, depth, name, *path[0], *pair))
+    names = ["key", "dataset", "layer", "seed", "depth", "name"]
+    return pd.DataFrame(rows, columns=[*names, "lambda1_start", "lambda2_start", "lambda1", "lambda2"])
+
+
+def _row(result: CellResult) -> dict[str, Any]:
+    cell, fit, spec = result.cell, result.fit, LAYERS[result.cell.layer]
+    row: dict[str, Any] = {
+        "key": cell.key,
+        "config": cell.config_key,
+        "model": cell.model_key,
+        "dataset": cell.dataset,
+        "layer": cell.layer,
+        "family": spec.family,
+        "version": spec.version,
+        "variant": spec.variant,
+        "seed": cell.seed,
+        "repeat": cell.split.repeat,
+        "fold": cell.split.fold,
+        "inner_fold": cell.split.inner_fold,
+        "split": cell.split.rule,
+        "split_hash": result.split_hash,
+        "test_set": result.test_set,
+        "noise": cell.noise.kind,
+        "noise_level": cell.noise.level,
+        "status": result.status,
+        "metric": result.metric,
+        "train": fit.train if fit is not None else None,
+        "validation": fit.val if fit is not None else None,
+        "test": fit.test if fit is not None else None,
+        "best_epoch": fit.best_epoch if fit is not None else None,
+        "epochs": fit.epochs if fit is not None else None,
+        "seconds": result.seconds,
+        "epoch_seconds": result.epoch_seconds,
+        "peak_memory": result.peak_memory,
+        "parameters": result.parameters,
+    }
+    row.update(zip(("train_nodes", "validation_nodes", "test_nodes"), result.split_sizes, strict=True))
+    for name in ("started", "finished", "worker", "device"):
+        row[name] = getattr(result, name)
+    row["error"] = result.error.strip().splitlines()[-1] if result.error and result.error.strip() else None
+    row.update({f"hyper.{name}": value for name, value in cell.hyper})
+    return row

@@ -1,0 +1,51 @@
+"""What happened in a study, one JSON object a line: for people who ask later, and for tests that count."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+from lcat._files import OutputError
+from lcat._json import strict_json
+
+__all__ = ["JOURNAL_NAME", "Journal"]
+
+#: Name of the file in the folder of a study.
+JOURNAL_NAME = "study.log"
+
+
+class Journal:
+    """Appends to ``DIR/study.log``.
+
+    Events are ``begin``, ``submit`` (a cell is handed to the engine), ``done``, ``failed`` (its result is in the
+    store), ``note`` (a worker died, ...) and ``end``. Results are in the store alone; the journal may lack the last
+    lines before a crash.
+
+    Args:
+        folder: of the study.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / JOURNAL_NAME
+        self._file = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by close()
+
+    def write(self, event: str, **facts: object) -> None:
+        """Append one line.
+
+        Raises:
+            lcat.study.OutputError: if it cannot be written.
+        """
+        line = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **facts}
+        try:
+            self._file.write(strict_json(line) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Close the file; what a full disk did not take is dropped."""
+        try:
+            self._file.close()
+        except OSError:
+            # The buffer holds a line that could not be written, which `write` has told already.
+            self._file = open(self.path, "rb")  # type: ignore[assignment]  # noqa: SIM115
+            self._file.close()

@@ -1,0 +1,358 @@
+"""The store of a study: one SQLite file with one writer; a finished cell is on the disk when ``finish`` returns."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lcat._json import strict_json, with_nan
+from lcat.study.plan.cell import Cell
+from lcat.study.store.codec import pack_history, unpack_history
+from lcat.study.store.result import CellResult
+from lcat.study.store.schema import SCHEMA_VERSION, migrate
+from lcat.train import FitResult, History
+
+__all__ = ["STORE_NAME", "Store", "StoreError", "Trial"]
+
+#: Name of the file in the folder of a study.
+STORE_NAME = "study.sqlite"
+
+_COLUMNS = [
+    "key",
+    "status",
+    "error",
+    "metric",
+    "train",
+    "val",
+    "test",
+    "best_epoch",
+    "epochs",
+    "stopped",
+    "fit_seconds",
+    "lambdas",
+    "seconds",
+    "peak_memory",
+    "parameters",
+    "split_rule",
+    "train_nodes",
+    "val_nodes",
+    "test_nodes",
+    "split_hash",
+    "test_set",
+    "started",
+    "finished",
+    "worker",
+    "device",
+    "versions",
+]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings that a search tried.
+
+    Attributes:
+        unit: name of the search.
+        number: in the search, from 0.
+        dataset, layer, test_set: what the search is for.
+        params: the settings that it chose.
+        keys: of the cells that measure them; empty if the settings do not fit together.
+    """
+
+    unit: str
+    number: int
+    dataset: str
+    layer: str
+    test_set: str
+    params: dict[str, Any]
+    keys: list[str]
+
+
+class StoreError(OSError):
+    """The store cannot be read or written; the message says which file, why, and what to do."""
+
+
+class Store:
+    """Cells and results of one study in ``DIR/study.sqlite``.
+
+    The file is in WAL mode with full synchronisation: :meth:`finish` returns after the result has reached the disk,
+    and a process killed at any moment leaves whole transactions only. Readers never wait for the writer. That there is
+    one writer is seen to by :class:`lcat.study.store.lock.StudyLock`.
+
+    Args:
+        folder: of the study; it must exist.
+        write: open for writing and make the file if need be; else only read, also from folders that are read-only.
+
+    Raises:
+        StoreError: one line.
+
+    Example:
+        >>> import tempfile
+        >>> from lcat.study import make_plan, run
+        >>> from lcat.study.store.store import Store
+        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0], overrides={"epochs": 3})
+        >>> with tempfile.TemporaryDirectory() as folder, Store(folder, write=True) as store:
+        ...     store.add_cells(plan.cells())
+        ...     for result in run(plan):
+        ...         store.finish(result)
+        ...     store.statuses() == {plan.cells()[0].key: "done"}
+        True
+    """
+
+    def __init__(self, folder: str | Path, *, write: bool = False) -> None:
+        self.path = Path(folder) / STORE_NAME
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._versions: dict[str, int] = {}
+        if not write and not self.path.is_file():
+            raise StoreError(f"there is no study in {folder}: {self.path.name} is missing")
+        try:
+            self._connection = self._open_to_write() if write else self._open_to_read()
+        except (sqlite3.Error, ValueError, OSError) as error:
+            raise StoreError(f"{self.path} cannot be opened as the store of a study: {error}") from error
+
+    def _open_to_write(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        try:
+            return self._checked(self.path)
+        except sqlite3.OperationalError:
+            # A reader of a WAL file needs the files beside it, which it cannot make in a read-only folder.
+            self._copy = tempfile.TemporaryDirectory(prefix="lcat-study-")
+            for file in self.path.parent.glob(f"{STORE_NAME}*"):
+                shutil.copy(file, self._copy.name)
+            return self._checked(Path(self._copy.name) / STORE_NAME)
+
+    @staticmethod
+    def _checked(path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30, isolation_level=None)
+        try:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if version == SCHEMA_VERSION:
+                return connection
+        except BaseException:
+            connection.close()
+            raise
+        # Older or newer: a copy in memory is brought up to date, the file itself is left alone.
+        memory = sqlite3.connect(":memory:", isolation_level=None)
+        connection.backup(memory)
+        connection.close()
+        migrate(memory)
+        return memory
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the last writer folds the log beside it back in."""
+        self._connection.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+
+    # meta
+
+    def get(self, name: str) -> Any:
+        """A value kept by :meth:`put`, ``None`` if there is none."""
+        row = self._read("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep a value that JSON can say under ``name``."""
+        with self._transaction() as cursor:
+            cursor.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, strict_json(value)))
+
+    # cells
+
+    def add_cells(self, cells: Iterable[Cell]) -> None:
+        """Add cells to the plan, in order; those that are there already stay as they are."""
+        rows = [(cell.key, cell.model_dump_json()) for cell in cells]
+        with self._transaction() as cursor:
+            cursor.executemany("INSERT OR IGNORE INTO cells (key, cell) VALUES (?, ?)", rows)
+
+    def forget_cells(self) -> None:
+        """Take back all cells and trials of a study that has no results yet."""
+        with self._transaction() as cursor:
+            for table in ("trials", "cells"):
+                cursor.execute(f"DELETE FROM {table}")
+
+    def cells(self) -> list[Cell]:
+        """All cells in the order in which they were added."""
+        rows = self._read("SELECT cell FROM cells ORDER BY position")
+        return [Cell.model_validate_json(row[0]) for row in rows]
+
+    # trials of searches
+
+    def add_trial(self, trial: Trial, cells: Iterable[Cell]) -> None:
+        """Keep what a search tries next, and its cells, before any of them runs."""
+        rows = [(cell.key, cell.model_dump_json()) for cell in cells]
+        with self._transaction() as cursor:
+            cursor.executemany("INSERT OR IGNORE INTO cells (key, cell) VALUES (?, ?)", rows)
+            values = (trial.unit, trial.number, trial.dataset, trial.layer, trial.test_set)
+            texts = (strict_json(trial.params), strict_json(trial.keys))
+            cursor.execute("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, *texts))
+
+    def trials(self) -> list[Trial]:
+        """All trials, by search and number."""
+        rows = self._read("SELECT unit, number, dataset, layer, test_set, params, keys FROM trials ORDER BY 1, 2")
+        return [Trial(a, b, c, d, e, json.loads(params), json.loads(keys)) for a, b, c, d, e, params, keys in rows]
+
+    # results
+
+    def finish(self, result: CellResult) -> None:
+        """Keep the result of a cell in one transaction; it is on the disk when this returns.
+
+        A failed cell may be replaced by a later result, a done one may not. The same result may come a second time, as
+        Ctrl-C leaves open whether it was kept the first time.
+
+        Raises:
+            StoreError: if it cannot be written, the cell is unknown, or it is done already; nothing is changed.
+        """
+        with self._transaction() as cursor:
+            self._insert(cursor, result)
+
+    def finish_many(self, results: Iterable[CellResult]) -> None:
+        """Like :meth:`finish` for several results in one transaction: all of them or none."""
+        with self._transaction() as cursor:
+            for result in results:
+                self._insert(cursor, result)
+
+    def _insert(self, cursor: sqlite3.Cursor, result: CellResult) -> None:
+        key, fit = result.cell.key, result.fit
+        found = cursor.execute("SELECT status, worker, started, finished FROM results WHERE key = ?", (key,)).fetchone()
+        if found == ("done", result.worker, result.started, result.finished):
+            return
+        if found is not None and found[0] == "done":
+            raise StoreError(f"{self.path}: cell {key} ({result.cell}) is done already and is never replaced")
+        values = {
+            "key": key,
+            "status": result.status,
+            "error": None if fit is not None else (result.error or "no traceback"),
+            "lambdas": None if fit is None else strict_json(fit.lambdas),
+            "fit_seconds": None if fit is None else fit.seconds,
+            "versions": self._versions_id(cursor, result.versions),
+        }
+        values.update(zip(("train_nodes", "val_nodes", "test_nodes"), result.split_sizes, strict=True))
+        for name in _COLUMNS:
+            if name not in values:
+                source = fit if name in ("train", "val", "test", "best_epoch", "epochs", "stopped") else result
+                values[name] = None if source is None else getattr(source, name)
+        places = ", ".join("?" * len(_COLUMNS))
+        cursor.execute("DELETE FROM results WHERE key = ?", (key,))
+        cursor.execute(f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES ({places})", [values[n] for n in _COLUMNS])
+        if fit is not None:
+            cursor.execute("INSERT INTO histories VALUES (?, ?)", (key, pack_history(fit.history)))
+
+    def _versions_id(self, cursor: sqlite3.Cursor, versions: dict[str, str]) -> int:
+        text = json.dumps(versions, sort_keys=True)
+        cursor.execute("INSERT OR IGNORE INTO versions (facts) VALUES (?)", (text,))
+        return int(cursor.execute("SELECT id FROM versions WHERE facts = ?", (text,)).fetchone()[0])
+
+    def statuses(self) -> dict[str, str]:
+        """``"done"`` or ``"failed"`` of every cell with a result, by its key."""
+        return dict(self._read("SELECT key, status FROM results").fetchall())
+
+    def results(self, *, history: bool = False, keys: Iterable[str] | None = None) -> Iterator[CellResult]:
+        """Results in the order of the cells.
+
+        Args:
+            history: with the curves of every epoch; without them ``fit.history`` is empty, which is much quicker.
+            keys: of the cells wanted; all by default.
+        """
+        versions = {row[0]: json.loads(row[1]) for row in self._read("SELECT id, facts FROM versions")}
+        names = ", ".join(f"r.{name}" for name in _COLUMNS)
+        where: tuple[str, tuple[Any, ...]] = ("", ())
+        if keys is not None:
+            where = ("WHERE r.key IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),))
+        curves = ("h.history", "LEFT JOIN histories h ON h.key = r.key") if history else ("NULL", "")
+        rows = self._read(
+            f"SELECT c.cell, {curves[0]}, {names} FROM results r JOIN cells c ON c.key = r.key {curves[1]} {where[0]} "
+            "ORDER BY c.position",
+            where[1],
+        )
+        for cell, packed, *values in rows:
+            row = dict(zip(_COLUMNS, values, strict=True))
+            yield self._result(Cell.model_validate_json(cell), packed, row, versions[row["versions"]])
+
+    def _result(self, cell: Cell, packed: bytes | None, row: dict[str, Any], versions: dict[str, str]) -> CellResult:
+        fit = None
+        if row["status"] == "done":
+            try:
+                curves = History() if packed is None else unpack_history(packed)
+            except ValueError as error:
+                raise StoreError(f"{self.path}: cell {row['key']}: {error}") from error
+            names = ("metric", "train", "val", "test", "best_epoch", "epochs", "stopped")
+            figures = {**{name: row[name] for name in names}, "lambdas": json.loads(row["lambdas"])}
+            # SQLite keeps nan as NULL, and JSON as null.
+            fit = FitResult(**with_nan(figures), seconds=row["fit_seconds"], history=curves)
+        others = (
+            "error parameters metric split_rule seconds peak_memory split_hash test_set started finished worker device"
+        )
+        sizes = (row["train_nodes"], row["val_nodes"], row["test_nodes"])
+        rest = {name: row[name] for name in others.split()}
+        return CellResult(cell=cell, fit=fit, split_sizes=sizes, versions=versions, **rest)
+
+    # access
+
+    def _read(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path} cannot be read: {error}") from error
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._connection, self.path)
+
+
+class _Transaction:
+    """All or nothing; an error of SQLite becomes one line that says that nothing was lost."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    def __enter__(self) -> sqlite3.Cursor:
+        try:
+            if self._connection.in_transaction:
+                # Ctrl-C came right after the beginning of the last one, or right before its end.
+                self._connection.execute("ROLLBACK")
+            return self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                self._connection.execute("COMMIT")
+                return
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as failure:
+            if self._connection.in_transaction:
+                self._connection.rollback()
+            raise self._failure(failure) from failure
+        if isinstance(error, sqlite3.Error):
+            raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(
+            f"cannot write {self._path}: {error}; every cell that had finished is kept. Mend that (free space, rights) "
+            "and run the same command again to go on"
+        )

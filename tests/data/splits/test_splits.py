@@ -1,0 +1,107 @@
+"""Splits are disjoint, stratified, repeatable, and refuse what they cannot use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lcat.data import DataError, Split, SplitError, load_split_file, random_split, splits_from_masks
+from lcat.data.splits.splits import from_indices
+
+
+def test_random_split_keeps_the_shares_of_every_class():
+    y = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)[torch.randperm(100)]
+    split = random_split(y, seed=4)
+    assert [y[mask].bincount().tolist() for mask in (split.train, split.val, split.test)] == [
+        [30, 18, 12],
+        [10, 6, 4],
+        [10, 6, 4],
+    ]
+
+
+def test_random_split_depends_on_the_seed_alone():
+    y = torch.arange(200) % 3
+    torch.manual_seed(1)
+    one = random_split(y, seed=9)
+    torch.manual_seed(2)
+    two = random_split(y, seed=9)
+    assert torch.equal(one.train, two.train)
+    assert not torch.equal(one.train, random_split(y, seed=10).train)
+
+
+def test_random_split_leaves_unlabelled_nodes_out_and_serves_small_classes():
+    y = torch.tensor([-1] * 10 + [0] * 40 + [1] * 3)
+    split = random_split(y, seed=0)
+    assert not bool((split.train | split.val | split.test)[:10].any())
+    assert [int(y[mask].eq(1).sum()) for mask in (split.train, split.val, split.test)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("masks", "words"),
+    [
+        (([1, 1, 0], [0, 1, 0], [0, 0, 1]), ["train and val", "1 nodes"]),
+        (([1, 0, 0], [0, 1, 0], [0, 0, 0]), ["test", "no node"]),
+    ],
+)
+def test_split_refuses(masks, words):
+    with pytest.raises(SplitError) as caught:
+        Split(*(torch.tensor(mask).bool() for mask in masks))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_split_refuses_indices_and_unequal_lengths():
+    with pytest.raises(SplitError, match="from_indices"):
+        Split(torch.tensor([0]), torch.tensor([1]), torch.tensor([2]))
+    with pytest.raises(SplitError, match="2 for train and 3 for val"):
+        Split(torch.tensor([True, False]), torch.tensor([False, True, False]), torch.tensor([False, True]))
+
+
+@pytest.mark.parametrize(
+    ("train", "match"),
+    [([0, 5], "0 .. 4"), ([-1, 0], "-1 .. 0"), ([0, 0], "1 duplicates"), ([0.5], "integers")],
+)
+def test_from_indices_refuses(train, match):
+    with pytest.raises(SplitError, match=match):
+        from_indices(5, torch.tensor(train), torch.tensor([1]), torch.tensor([2]))
+
+
+def test_split_file(tmp_path):
+    np.savez(tmp_path / "a.npz", train=np.array([0, 3]), valid=np.array([1]), test=np.array([2, 4]))
+    split = load_split_file(tmp_path / "a.npz", 6)
+    assert split.train.tolist() == [True, False, False, True, False, False]
+    assert split.val.nonzero().view(-1).tolist() == [1]
+    assert split.test.nonzero().view(-1).tolist() == [2, 4]
+    np.savez(tmp_path / "b.npz", train=np.array([0]), val=np.array([1]), test=np.array([2]))
+    assert load_split_file(tmp_path / "b.npz", 3).sizes == (1, 1, 1)
+
+
+def test_split_file_errors_name_the_file(tmp_path):
+    np.savez(tmp_path / "short.npz", train=np.array([0]))
+    with pytest.raises(SplitError, match=r"short\.npz.*lacks valid, test"):
+        load_split_file(tmp_path / "short.npz", 3)
+    with pytest.raises(SplitError, match=r"gone\.npz cannot be read"):
+        load_split_file(tmp_path / "gone.npz", 3)
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(SplitError, match=r"text\.npz cannot be read"):
+        load_split_file(tmp_path / "text.npz", 3)
+    np.savez(tmp_path / "wide.npz", train=np.array([7]), valid=np.array([1]), test=np.array([2]))
+    with pytest.raises(SplitError, match=r"wide\.npz does not fit a graph with 3 nodes"):
+        load_split_file(tmp_path / "wide.npz", 3)
+    np.savez(tmp_path / "pickle.npz", train=np.array([{}], dtype=object), valid=np.array([1]), test=np.array([2]))
+    with pytest.raises(SplitError, match=r"pickle\.npz cannot be read"):
+        load_split_file(tmp_path / "pickle.npz", 3)
+
+
+def test_several_masks_are_handed_out_in_turn_and_one_mask_to_all():
+    train = torch.tensor([[1, 0], [0, 1], [0, 0], [0, 0]]).bool()
+    val = torch.tensor([[0, 1], [1, 0], [0, 0], [0, 0]]).bool()
+    rule = splits_from_masks(train, val, torch.tensor([0, 0, 1, 1]).bool())
+    assert rule(0).train.tolist() == rule(2).train.tolist() == [True, False, False, False]
+    assert rule(1).train.tolist() == [False, True, False, False]
+    assert rule(1).test.tolist() == [False, False, True, True]
+    with pytest.raises(DataError, match="agree"):
+        splits_from_masks(train, val[:3], val)
+    with pytest.raises(DataError, match="agree"):
+        splits_from_masks(train, torch.zeros(4, 3, dtype=torch.bool), val)

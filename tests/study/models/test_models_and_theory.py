@@ -1,0 +1,141 @@
+"""The models of a study are the layers they are named after; the closed form wins and fails where theory says."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lcat.data import Split, csbm
+from lcat.nn import models
+from lcat.study import LAYERS, HyperParameters, build_model
+from lcat.study.models.classifier import FeatureDropout
+from lcat.study.models.theory import TheoryModel
+from lcat.train import FitConfig, accuracy, fit, read_lambdas, seed_everything
+
+HYPER = HyperParameters(hidden=16, heads=4, depth=3, dropout=0.3, norm="batch", lambda1_init=0.3, lambda2_init=0.7)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind", "lambdas"),
+    [
+        ("gcn", models.GCN, None),
+        ("gcn-mean", models.LCAT, [0.0, 0.0]),
+        ("gat", models.GAT, None),
+        ("gatv2", models.GATv2, None),
+        ("cat", models.CAT, [1.0, 1.0]),
+        ("catv2", models.CATv2, [1.0, 1.0]),
+        ("lcat", models.LCAT, [0.3, 0.7]),
+        ("lcatv2", models.LCATv2, [0.3, 0.7]),
+    ],
+)
+def test_models(layer, kind, lambdas):
+    model = build_model(layer, 5, 3, HYPER)
+    assert type(model.gnn) is kind
+    assert len(model.gnn.convs) == 3
+    assert model(torch.randn(4, 5), torch.tensor([[0, 1], [1, 2]])).shape == (4, 3)
+    found = list(read_lambdas(model).values())
+    assert found == ([] if lambdas is None else [pytest.approx(lambdas, abs=1e-6)] * 3)
+    learned = [name for name, _ in model.named_parameters() if "lambda" in name]
+    assert len(learned) == (6 if LAYERS[layer].learns_lambda else 0)
+    assert [conv.dropout for conv in model.gnn.convs] == [0.3] * 3 if LAYERS[layer].attention else True
+
+
+def test_attention_dropout_of_its_own():
+    model = build_model("gat", 5, 3, HYPER.model_copy(update={"attention_dropout": 0.0}))
+    assert {conv.dropout for conv in model.gnn.convs} == {0.0}
+    assert model.gnn.dropout.p == 0.3
+
+
+def test_gcn_mean_is_a_mean():
+    model = build_model("gcn-mean", 2, 2, HyperParameters(depth=1, heads=1, dropout=0.0))
+    x, edge_index = torch.randn(4, 2), torch.tensor([[0, 1, 2], [3, 3, 3]])
+    conv = model.gnn.convs[0]
+    h = x @ conv.lin.weight.t()
+    torch.testing.assert_close(model(x, edge_index)[3], h.mean(0) + conv.bias)
+
+
+def test_unknown_layer():
+    with pytest.raises(ValueError, match=r"gcn, gcn-mean.*got 'gta'"):
+        build_model("gta", 2, 2, HYPER)
+
+
+def test_feature_dropout_is_dropout():
+    layer = FeatureDropout(0.4)
+    x = torch.zeros(200, 100)
+    x[:, :10] = torch.rand(200, 10) + 0.5
+    out = layer(x)
+    kept = out != 0
+    assert not bool(kept[:, 10:].any())
+    torch.testing.assert_close(out[kept], x[kept] / 0.6)
+    assert abs(float(kept[:, :10].float().mean()) - 0.6) < 5 * (0.24 / 2000) ** 0.5
+    assert not torch.equal(layer(x), out)
+    assert layer.eval()(x) is x
+    # New contents of the same tensor are seen.
+    layer.train()
+    x[:, 50] = 1.0
+    assert bool((layer(x)[:, 50] != 0).any())
+    # Dense features take the ordinary way.
+    torch.manual_seed(0)
+    dense = layer(torch.ones(50, 50))
+    torch.manual_seed(0)
+    assert torch.equal(dense, F.dropout(torch.ones(50, 50), 0.4))
+
+
+def test_feature_dropout_copies_and_pickles_after_use():
+    layer = FeatureDropout(0.5)
+    layer(torch.eye(20))
+    assert copy.deepcopy(layer).p == pickle.loads(pickle.dumps(layer)).p == 0.5
+
+
+def theory(data, lambda1, lambda2, epochs=60):
+    split = Split(data.train_mask, data.val_mask, data.test_mask)
+    seed_everything(0)
+    model = TheoryModel(data.num_features, lambda1, lambda2, lambda2_init=0.01)
+    return fit(model, data, split, FitConfig(epochs=epochs, lr=0.05, weight_decay=0.0, patience=None))
+
+
+def mean_test(regime, q, lambda1, lambda2):
+    tests = [theory(csbm(n=400, q=q, regime=regime, seed=seed), lambda1, lambda2).test for seed in range(3)]
+    return sum(tests) / 3
+
+
+def test_easy_features_and_useless_neighbours_gat_wins():
+    assert mean_test("easy", 0.5, 1.0, 0.0) > 0.99
+    assert mean_test("easy", 0.5, 0.0, 0.0) < 0.65
+    assert mean_test("easy", 0.5, 1.0, 1.0) < 0.65
+    assert mean_test("easy", 0.5, None, None) > 0.99
+
+
+def test_hard_features_and_good_neighbours_averages_win():
+    gat = mean_test("hard", 0.1, 1.0, 0.0)
+    assert 0.6 < gat < 0.8  # what a linear classifier of single nodes reaches
+    assert mean_test("hard", 0.1, 0.0, 0.0) > 0.97
+    assert mean_test("hard", 0.1, 1.0, 1.0) > 0.97
+    assert mean_test("hard", 0.1, None, None) > 0.9
+
+
+def test_cat_separates_edges_where_gat_cannot():
+    """Mean attention on an edge inside a class over one across, in decades: CAT far above GAT."""
+    data = csbm(n=400, q=0.1, regime="hard", seed=0)
+    same = data.y[data.edge_index[0]] == data.y[data.edge_index[1]]
+    decades = []
+    for lambda2 in (0.0, 1.0):
+        conv = TheoryModel(data.num_features, 1.0, lambda2).conv.eval()
+        _, (edges, alpha) = conv(data.x, data.edge_index, return_attention_weights=True)
+        alpha = alpha[: same.numel()].detach().view(-1)
+        assert torch.equal(edges[:, : same.numel()], data.edge_index)
+        decades.append(float((alpha[same].mean() / alpha[~same].mean()).log10()))
+    assert decades[0] < 0.3
+    assert decades[1] > 1.0
+
+
+def test_theory_value_is_the_projection_on_the_means():
+    data = csbm(n=100, q=0.0, p=0.3, regime="easy", seed=0)
+    model = TheoryModel(data.num_features, 0.0, 0.0)
+    with torch.no_grad():
+        logits = model(data.x, data.edge_index)
+    assert accuracy(logits, data.y) == 1.0

@@ -1,0 +1,90 @@
+"""On Ray, the same numbers as inline; and a study that ends complete although a node of the cluster dies."""
+
+from __future__ import annotations
+
+import pytest
+
+from lcat.study import EngineError, OutputError, RunSettings, Study, run_study
+from lcat.study.running.engines import Finished, make_engine
+from tests.study.study_support import plan_of
+
+ray = pytest.importorskip("ray")
+
+
+def numbers(folder):
+    return [
+        (result.cell, result.fit.history, result.split_hash, result.test_set)
+        for result in Study.load(folder).cell_results(history=True)
+    ]
+
+
+@pytest.mark.long
+def test_ray_gives_the_numbers_of_inline(tmp_path):
+    """pytest -m long tests/study/running/test_ray.py"""
+    plan = plan_of(layers=["gcn", "gat", "lcat"], seeds=4, overrides={"epochs": 20, "dropout": 0.4})
+    run_study(plan, tmp_path / "inline", engine="inline")
+    outcome = run_study(plan, tmp_path / "ray", engine="ray", workers=2)
+    assert outcome.done == 12
+    assert numbers(tmp_path / "ray") == numbers(tmp_path / "inline")
+    assert not ray.is_initialized()
+    assert len({result.worker for result in outcome.study.cell_results()}) == 2
+
+
+@pytest.mark.long
+def test_a_node_that_dies_in_mid_study(tmp_path):
+    """Two local nodes with one CPU each; the second is killed while it runs a cell."""
+    from ray.cluster_utils import Cluster
+
+    plan = plan_of(layers=["gcn", "lcat"], seeds=6, overrides={"epochs": 1500, "patience": 0})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        killed = []
+
+        def kill(status):
+            if isinstance(status.event, Finished) and status.done >= 3 and not killed:
+                killed.append(status.done)
+                cluster.remove_node(second, allow_graceful=False)
+
+        outcome = run_study(plan, tmp_path / "ray", engine="ray", workers=2, address=cluster.address, on_status=kill)
+        assert killed
+        assert killed[0] < 12
+        assert (outcome.done, outcome.failed, outcome.left) == (12, 0, 0)
+    finally:
+        if ray.is_initialized():
+            ray.shutdown()
+        cluster.shutdown()
+    run_study(plan, tmp_path / "inline", engine="inline")
+    assert numbers(tmp_path / "ray") == numbers(tmp_path / "inline")
+
+
+@pytest.mark.long
+def test_all_results_that_are_there_come_at_once(tmp_path):
+    """As after Ctrl-C, which asks once."""
+    engine = make_engine(RunSettings(engine="ray", workers=2))
+    try:
+        for cell in plan_of(seeds=2).cells():
+            engine.submit(cell)
+        ray.wait(list(engine._running), num_returns=2, timeout=60)
+        assert [event.result.ok for event in engine.wait(0)] == [True, True]
+        assert engine.wait(0) == []
+    finally:
+        engine.close()
+
+
+@pytest.mark.long
+def test_a_split_that_cannot_be_kept_ends_the_study(tmp_path):
+    (tmp_path / "splits").write_text("in the way, as a full disk would be")
+    with pytest.raises(OutputError, match=r"cannot write .*splits.*npz: File exists"):
+        run_study(plan_of(), tmp_path, engine="ray", workers=1)
+    assert Study.load(tmp_path).results().empty
+    assert not ray.is_initialized()
+
+
+@pytest.mark.long
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(EngineError, match=r"the Ray cluster at 127\.0\.0\.1:1 cannot be reached") as caught:
+        run_study(plan_of(), tmp_path, engine="ray", address="127.0.0.1:1")
+    assert "\n" not in str(caught.value)
+    assert not ray.is_initialized()

@@ -1,0 +1,114 @@
+"""Cells run, repeat themselves, and a failing one does not stop the rest."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lcat.data import DataError, NodeDataset, Split, csbm, random_splits
+from lcat.study import CellResult, make_plan, run
+from lcat.study.plan.sources import Sources
+
+FAST = {"epochs": 3}
+
+
+def plan_of(**change):
+    settings = {"datasets": ["csbm:easy,n=60"], "layers": ["gcn"], "seeds": [0], "overrides": FAST, **change}
+    return make_plan(**settings)
+
+
+def test_every_layer_trains_on_every_kind_of_source(tmp_path):
+    torch.save(csbm(n=60, seed=1), tmp_path / "mine.pt")
+    own = {"ours": NodeDataset("ours", data := csbm(n=60, seed=2), random_splits(data.y))}
+    layers = ["gcn", "gcn-mean", "gat", "gatv2", "cat", "catv2", "lcat", "lcatv2", "lcat-theory"]
+    names = ["csbm:easy,n=60", str(tmp_path / "mine.pt"), "ours"]
+    plan = plan_of(datasets=names, layers=layers, own=["ours"], overrides={**FAST, "hidden": 16, "heads": 2})
+    results = list(run(plan, own=own))
+    assert [result.error for result in results] == [None] * (9 + 8 + 8)
+    assert [result.cell for result in results] == plan.cells()
+    assert all(result.parameters > 0 and result.split_sizes == (36, 12, 12) for result in results)
+
+
+def test_files_are_judged_by_the_metric_of_the_plan(tmp_path):
+    torch.save(csbm(n=60, seed=1), tmp_path / "mine.pt")
+    plan = plan_of(datasets=[str(tmp_path / "mine.pt")], metric="roc-auc")
+    assert [result.metric for result in run(plan)] == ["roc-auc"]
+    assert [result.metric for result in run(plan, metric="accuracy")] == ["accuracy"]
+
+
+def test_the_same_plan_gives_the_same_numbers():
+    plan = plan_of(layers=["gat", "lcat"], overrides={**FAST, "dropout": 0.5})
+    one, two = ([result.fit.history for result in run(plan)] for _ in range(2))
+    assert one == two
+
+
+def test_the_order_of_cells_does_not_matter():
+    forward = {r.cell.key: r.fit.history for r in run(plan_of(layers=["gcn", "lcat"], seeds=[0, 1]))}
+    backward = {r.cell.key: r.fit.history for r in run(plan_of(layers=["lcat", "gcn"], seeds=[1, 0]))}
+    assert forward == backward
+
+
+def test_a_failing_cell_keeps_its_traceback_and_the_rest_goes_on():
+    data = csbm(n=60, seed=0)
+    good = random_splits(data.y)
+
+    def rule(seed):
+        if seed == 1:
+            raise RuntimeError("no split for seed 1")
+        return good(seed)
+
+    own = {"flaky": NodeDataset("flaky", data, rule)}
+    results = list(run(plan_of(datasets=["flaky"], own=["flaky"], seeds=[0, 1, 2]), own=own))
+    assert [result.ok for result in results] == [True, False, True]
+    assert "Traceback" in results[1].error
+    assert "no split for seed 1" in results[1].error
+    assert CellResult.from_dict(results[1].to_dict()) == results[1]
+
+
+def test_divergence_is_a_failed_cell():
+    [result] = run(plan_of(overrides={"epochs": 30, "optimizer": "sgd", "lr": 1e38, "depth": 2}))
+    assert not result.ok
+    assert "NonFiniteLoss" in result.error
+
+
+def test_ctrl_c_passes():
+    def stop(cell, epoch, history):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run(plan_of(), on_epoch=stop))
+
+
+def test_missing_data_stops_before_anything_is_trained(tmp_path, monkeypatch):
+    from lcat.study.plan import sources
+
+    def offline(name, root=None, **kwargs):
+        raise DataError(f"data set {name!r}: could not be downloaded")
+
+    monkeypatch.setattr(sources, "load", offline)
+    # The first cell would be a synthetic one, which needs no file; the error comes before it.
+    with pytest.raises(DataError, match="cora"):
+        next(run(plan_of(datasets=["csbm:easy,n=60", "cora"]), data_root=tmp_path))
+
+
+def test_synthetic_graphs_change_with_the_seed_and_own_ones_do_not():
+    sources = Sources(own={"ours": NodeDataset("ours", data := csbm(n=60, seed=2), random_splits(data.y))})
+    assert not torch.equal(sources.load("csbm:easy,n=60", 0).data.x, sources.load("csbm:easy,n=60", 1).data.x)
+    assert sources.load("ours", 0).data is sources.load("ours", 1).data
+    drawn = sources.load("csbm:hard,n=60,q=0.3", 5)
+    expected = csbm(n=60, q=0.3, regime="hard", seed=5)
+    assert torch.equal(drawn.data.edge_index, expected.edge_index)
+    assert torch.equal(drawn.split(5).test, expected.test_mask)
+
+
+def test_bad_numbers_in_a_synthetic_name_are_told_before_training():
+    with pytest.raises(DataError, match=r"csbm:easy,q=2.*q is a probability.*got 2\.0"):
+        list(run(plan_of(datasets=["csbm:easy,q=2"])))
+
+
+def test_splits_of_another_graph_are_refused():
+    data = csbm(n=60, seed=0)
+    part = torch.arange(50) % 3
+    own = {"odd": NodeDataset("odd", data, lambda seed: Split(part == 0, part == 1, part == 2))}
+    with pytest.raises(DataError, match="has 50 nodes and the graph 60"):
+        list(run(plan_of(datasets=["odd"], own=["odd"]), own=own))
