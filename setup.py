@@ -33,7 +33,7 @@ FLAGS = [
 
 
 class BuildSideBySide(build_ext):
-    """Compiles the libraries at once, one a core: optimising them takes over a minute of processor time."""
+    """Compiles the libraries at once, one a core: optimizing them takes over a minute of processor time."""
 
     def finalize_options(self) -> None:
         super().finalize_options()

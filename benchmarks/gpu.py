@@ -116,7 +116,7 @@ def bytes_moved(primitive: str, graph: Graph, heads: int, features: int, size: i
     nodes, edges, row = graph.num_targets, graph.num_edges, heads * features * size
     if primitive == "aggregate":
         return 2 * edges * (row + 4) + 4 * nodes * row
-    if primitive == "attend_v1":
+    if primitive == "gat_attention":
         return 2 * edges * (row + 4) + 16 * edges * heads + 8 * nodes * row
     return edges * (4 * row + 12 + 8 * heads) + 10 * nodes * row
 
@@ -157,8 +157,8 @@ def _operator_steps(
     att = torch.randn(heads, features, device=where)
     return {
         "aggregate": _step(lambda x: lcat.ops.aggregate(x, graph), [x], grad),
-        "attend_v1": _step(lambda s, t, x: lcat.ops.attend_v1(s, t, x, graph), [s, t, x], grad),
-        "attend_v2": _step(lambda x, q, a: lcat.ops.attend_v2(x, q, x, a, graph), [x, q, att], grad),
+        "gat_attention": _step(lambda s, t, x: lcat.ops.gat_attention(s, t, x, graph), [s, t, x], grad),
+        "gatv2_attention": _step(lambda x, q, a: lcat.ops.gatv2_attention(x, q, x, a, graph), [x, q, att], grad),
     }
 
 

@@ -6,7 +6,7 @@
 Layers map F features to H heads of F (GCN: to H * F). First every layer's output and gradients are compared with its
 rival's under the same weights; a wrong number stops the run. Then the contenders take turns, round by round, in one
 process. The grid is run once for each allocator mode (see ``_measure.ALLOCATORS``); the summary claims the one less
-favourable to this library. Floors are the time to read each input and write each output once (stream), and besides to
+favorable to this library. Floors are the time to read each input and write each output once (stream), and besides to
 gather the rows that no algorithm avoids (gather).
 """
 
@@ -105,7 +105,7 @@ def make_step(layer: Callable[..., Tensor], x: Tensor, edges: Any, parameters: l
 
 
 def sparse_rivals(x: Tensor, edge_index: Tensor, nodes: int, layer: nn.Module) -> dict[str, Callable[[], Any]]:
-    """GCN's product with a normalised matrix made beforehand: torch.sparse (CSR) and PyG's EdgeIndex."""
+    """GCN's product with a normalized matrix made beforehand: torch.sparse (CSR) and PyG's EdgeIndex."""
     loops = torch.arange(nodes).repeat(2, 1)
     edges = torch.cat([edge_index, loops], dim=1)
     degree = torch.zeros(nodes).scatter_add_(0, edges[1], torch.ones(edges.shape[1]))
@@ -279,8 +279,8 @@ def print_case(case: dict) -> None:
     sys.stdout.flush()
 
 
-def summarise(modes: dict[str, list[dict]]) -> list[dict]:
-    """Each target in the allocator mode less favourable to this library."""
+def summarize(modes: dict[str, list[dict]]) -> list[dict]:
+    """Each target in the allocator mode less favorable to this library."""
     rows = []
     for ours, rival, sense, limit in TARGETS:
         found = {}
@@ -345,7 +345,7 @@ def main() -> None:
             subprocess.run(command, check=True, env={**os.environ, **ALLOCATORS[allocator]})
             facts[allocator] = json.loads(found.read_text())
             modes[allocator] = facts[allocator]["cases"]
-    summary = summarise(modes)
+    summary = summarize(modes)
     for kind in ("edges by target", "edges in no order", "EdgeIndex, cache filled"):
         found = {
             mode: geometric_mean([max(c["view_ms"][kind] / c["step_ms"], 0.01) for c in fact["views"]])
@@ -354,7 +354,7 @@ def main() -> None:
         value = max(found.values())
         what = f"view of a new graph / step, {kind}"
         summary.append({"what": what, "target": "at most 1.0", "ratio": value, "met": value <= 1.0, "modes": found})
-    print("\n== geometric means over the grid, in the allocator mode less favourable to lcat")
+    print("\n== geometric means over the grid, in the allocator mode less favorable to lcat")
     for row in summary:
         print(f"  {row['what']:<52}{row['ratio']:7.2f}   target {row['target']:<14}{'met' if row['met'] else 'MISSED'}")
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ By default 4 M nodes with 128 features in float16 (1.0 GB) and 40 M edges, drawn
 Every stage runs in a process of its own; its peak of private memory (RssAnon, what the system cannot take back) is what
 it needs. Files in the system's cache give way where memory is short, so they are told apart. The numbers are checked:
 sampled edges are in the graph, features are those that were written, and inferred rows equal those of their own
-neighbourhoods.
+neighborhoods.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def infer(folder: Path, nodes: int, edges: int) -> dict[str, Any]:
         with torch.no_grad():
             again = model(x[found.node], torch.stack([found.row, found.col]))[0]
         torch.testing.assert_close(again, out[node], atol=1e-4, rtol=1e-4)
-    return {"seconds": seconds, "nodes checked": checked.numel(), "largest neighbourhood in the check": largest}
+    return {"seconds": seconds, "nodes checked": checked.numel(), "largest neighborhood in the check": largest}
 
 
 STAGES: dict[str, Callable[[Path, int, int], dict[str, Any]]] = {"write": write, "train": train, "infer": infer}

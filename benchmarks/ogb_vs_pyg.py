@@ -10,7 +10,7 @@ gradients from the same weights; a difference stops the run. Layers that PyG has
 
 Times are medians of epochs after the first. Memory is the most that a process held during those epochs: in total, and
 beyond what it held with data and model loaded. The summary claims the ratio of times of the allocator mode less
-favourable to this library, see ``_measure.ALLOCATORS``, and memory in the default mode: the other keeps freed pages.
+favorable to this library, see ``_measure.ALLOCATORS``, and memory in the default mode: the other keeps freed pages.
 Layers that are not run keep the figures that the file has of them.
 """
 
@@ -56,8 +56,8 @@ LAYERS = (*RIVALS, "lcat", "lcatv2")
 
 def settings_of(layer: str, epochs: int, recompute: bool = False) -> Settings:
     return Settings(
-        dataset="ogbn-arxiv", layer=layer, layers=3, hidden=256, heads=8, norm="layer", residual="identity",
-        dropout=0.25, lr=0.01, epochs=epochs, batching="full", recompute=recompute,
+        dataset="ogbn-arxiv", layer=layer, num_layers=3, hidden_channels=256, heads=8, norm="layer",
+        residual="identity", dropout=0.25, lr=0.01, epochs=epochs, batching="full", recompute=recompute,
     )  # fmt: skip
 
 
@@ -210,8 +210,8 @@ def check_numbers(layer: str, folder: Path) -> float:
 # Ratios ##############################################################################################
 
 
-def summarise(modes: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Each ratio in the allocator mode less favourable to this library."""
+def summarize(modes: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Each ratio in the allocator mode less favorable to this library."""
     rows = []
     for layer, contender in itertools.product(RIVALS, OURS):
         found = {mode: ratios(layers.get(layer, {}), contender) for mode, layers in modes.items()}
@@ -275,7 +275,7 @@ def main() -> None:
                     f"{found['peak_megabytes_beyond_data'] / 1e3:6.2f} GB beyond data"
                 )
                 print(f"{allocator:<8}{layer:<8}{side:<15}{text}", flush=True)
-    summary = summarise(modes)
+    summary = summarize(modes)
     for row in summary:
         target = f"   target {row['target']}: {'met' if row['met'] else 'MISSED'}" if "target" in row else ""
         print(f"{row['layer']:<6}{row['contender']:<15}{row['what']:<34}{row['value']:6.3f}{target}")

@@ -3,7 +3,7 @@
     python benchmarks/optim_graphs.py --output benchmarks/results/optim_graphs.json
     python benchmarks/optim_graphs.py --layers gcn --depths 8 --seeds 3
 
-Plain stacks of GCN, GAT, CAT and L-CAT layers (ReLU, no normalisation, no dropout), depth 2 to 32, with and without
+Plain stacks of GCN, GAT, CAT and L-CAT layers (ReLU, no normalization, no dropout), depth 2 to 32, with and without
 an initial residual (``x <- (1 - a) x + a h0``, from three layers on: two have one hidden state), and with a gain
 after ReLU where asked (``x <- gain relu(conv(x))``). Graphs: a five-class contextual block model, and data sets by
 name, whole or (``--nodes``) as a sample of their nodes. POGO constrains the hidden weights, head by head (the first
@@ -130,14 +130,14 @@ def walked(edges: Tensor, n: int, wanted: int, jump: float = 0.15) -> Tensor:
     than nodes drawn alone, and of the classes than a walk from one start (Leskovec and Faloutsos, "Sampling from large
     graphs", KDD 2006)."""
     draw = random.Random(0)
-    neighbours = edges[1, edges[0].argsort(stable=True)].tolist()
+    neighbors = edges[1, edges[0].argsort(stable=True)].tolist()
     ends = torch.bincount(edges[0], minlength=n).cumsum(0).tolist()
     seen: set[int] = set()
     at = draw.randrange(n)
     while len(seen) < wanted:
         seen.add(at)
         first, end = ends[at - 1] if at else 0, ends[at]
-        at = draw.randrange(n) if first == end or draw.random() < jump else neighbours[draw.randrange(first, end)]
+        at = draw.randrange(n) if first == end or draw.random() < jump else neighbors[draw.randrange(first, end)]
     return torch.tensor(sorted(seen))
 
 

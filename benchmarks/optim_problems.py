@@ -51,7 +51,7 @@ from optim_rivals import CONTENDERS, Contender, _ours, missing, orthonormal
 
 #: where the search for a learning rate starts, by how much it goes on, and where it ends
 RATES, FACTOR, FARTHEST = (0.1, 0.4, 1.6, 6.4), 4.0, (1e-4, 1e4)
-#: the other parametrisations are slower, the other retractions move alike to two digits
+#: the other parametrizations are slower, the other retractions move alike to two digits
 SKIP = (
     "torch orthogonal (matrix_exp) + SGD",
     "torch orthogonal (householder) + SGD",
@@ -224,7 +224,7 @@ def solve_by_all(label: str, problem: Problem, steps: int) -> dict[str, Any]:
 
 
 def _gap(run: dict[str, Any]) -> float:
-    """What the search minimises: the gap, infinite for runs that ended off the manifold."""
+    """What the search minimizes: the gap, infinite for runs that ended off the manifold."""
     return float(run["gap"]) if run["gap"] == run["gap"] and run["error"] < 0.1 else float("inf")
 
 
@@ -398,7 +398,7 @@ def born_machine(steps: int = 200, bond: int = 20) -> dict[str, Any]:
     """A unitary Born machine in complex64 on 4 x 4 bars and stripes; the bound is the log of their number.
 
     The bound is that of any distribution. Learning rates from three values outwards, a factor of three apart, ten times
-    as large without normalisation.
+    as large without normalization.
     """
     images = bars_and_stripes()
     everything = torch.cartesian_prod(*[torch.tensor([0, 1])] * 16)

@@ -58,8 +58,8 @@ class Contender:
             group["lr"] *= factor
 
 
-class Parametrised(Contender):
-    """torch's orthogonal parametrisation: its step includes the forward and backward through the map."""
+class Parametrized(Contender):
+    """torch's orthogonal parametrization: its step includes the forward and backward through the map."""
 
     def __init__(self, Xs: list[Tensor], lr: float, orthogonal_map: str) -> None:
         self.modules = []
@@ -102,9 +102,9 @@ CONTENDERS: dict[str, Callable[[list[Tensor], float], Contender]] = {
     "RiemannianAdam, qr": partial(_ours, optim.RiemannianAdam),
     "RSDM, permutation": partial(_ours, optim.RSDM),
     "SLPG": partial(_ours, optim.SLPG),
-    "torch orthogonal (cayley) + SGD": partial(Parametrised, orthogonal_map="cayley"),
-    "torch orthogonal (matrix_exp) + SGD": partial(Parametrised, orthogonal_map="matrix_exp"),
-    "torch orthogonal (householder) + SGD": partial(Parametrised, orthogonal_map="householder"),
+    "torch orthogonal (cayley) + SGD": partial(Parametrized, orthogonal_map="cayley"),
+    "torch orthogonal (matrix_exp) + SGD": partial(Parametrized, orthogonal_map="matrix_exp"),
+    "torch orthogonal (householder) + SGD": partial(Parametrized, orthogonal_map="householder"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The neighbour sampler in plain torch: an epoch of batches on one core, and what a batch's graph view costs.
+"""The neighbor sampler in plain torch: an epoch of batches on one core, and what a batch's graph view costs.
 
     python benchmarks/sampler.py --out benchmarks/results/sampler.json
 
@@ -68,7 +68,7 @@ def main() -> None:
         "with replacement": {"replace": True},
         "disjoint": {"disjoint": True},
         "one worker": {"num_workers": 1},
-        "all neighbours, 2 hops, 4096 seeds": {"fanout": [-1, -1], "input_nodes": torch.arange(4096)},
+        "all neighbors, 2 hops, 4096 seeds": {"fanout": [-1, -1], "input_nodes": torch.arange(4096)},
     }
     for name, options in cases.items():
         fanout = options.pop("fanout", FANOUT)

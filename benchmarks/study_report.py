@@ -82,7 +82,7 @@ def fill(folder: Path, cells: int) -> int:
     from lcat.study import Store, Study, make_plan
 
     seeds = max(1, round(cells / (len(DATASETS) * len(LAYERS) * len(WIDTHS))))
-    plan = make_plan(datasets=list(DATASETS), layers=list(LAYERS), seeds=seeds, grid={"hidden": list(WIDTHS)})
+    plan = make_plan(datasets=list(DATASETS), layers=list(LAYERS), seeds=seeds, grid={"hidden_channels": list(WIDTHS)})
     study = Study.create(plan, folder)
     with Store(folder, write=True) as store:
         store.finish_many(results(study))

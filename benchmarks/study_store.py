@@ -30,7 +30,7 @@ def made_up(cell: Cell, epochs: int = 200) -> CellResult:
     """A result with a history of random numbers, which no compression makes small."""
     draw = random.Random(cell.key)
     curve = [[draw.random() for _ in range(epochs)] for _ in range(6)]
-    layers = cell.hyper.depth if "lcat" in cell.layer else 0
+    layers = cell.hyper.num_layers if "lcat" in cell.layer else 0
     paths = {f"gnn.convs.{i}": [[draw.random(), draw.random()] for _ in range(epochs + 1)] for i in range(layers)}
     test = 0.7 + 0.2 * draw.random()
     ends = {name: path[-1] for name, path in paths.items()}

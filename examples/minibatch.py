@@ -1,4 +1,4 @@
-"""Train L-CAT on sampled neighbourhoods, in one process or in several, and go on after an interruption.
+"""Train L-CAT on sampled neighborhoods, in one process or in several, and go on after an interruption.
 
 python examples/minibatch.py
 torchrun --standalone --nproc-per-node 2 examples/minibatch.py

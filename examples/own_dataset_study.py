@@ -16,7 +16,7 @@ import torch
 from torch_geometric.data import Data
 
 from lcat.data import NodeDataset, random_splits
-from lcat.study import SummaryRow, make_plan, run, summarise, write_report
+from lcat.study import SummaryRow, make_plan, run, summarize, write_report
 
 
 def my_graph() -> Data:
@@ -41,13 +41,13 @@ def main(folder: str | Path) -> list[SummaryRow]:
         own=["rings"],
         layers=["gcn", "gat", "cat", "lcat"],
         seeds=range(2),
-        overrides={"epochs": 30, "hidden": 16, "heads": 4},
+        overrides={"epochs": 30, "hidden_channels": 16, "heads": 4},
     )
     results = []
     for result in run(plan, own={"rings": dataset}):
         results.append(result)
         print(f"{result.cell.layer:5} seed {result.cell.seed}: test {100 * result.fit.test:.1f} %")
-    rows = summarise(results)
+    rows = summarize(results)
     for row in rows:
         print(f"{row.layer:5} {100 * row.test:.1f} ± {100 * row.test_std:.1f} %{'  <- best' if row.best else ''}")
     for path in write_report(plan, results, folder):

@@ -14,10 +14,10 @@ from lcat.nn import LCATConv
 
 def main() -> dict[str, float]:
     torch.manual_seed(0)
-    # Neighbours are of either class with the same probability: a mean over them says nothing, attention must choose.
+    # Neighbors are of either class with the same probability: a mean over them says nothing, attention must choose.
     data = csbm(n=300, p=0.5, q=0.5, regime="easy", seed=0)
 
-    # A node has some 150 neighbours here. Starting lambda2 near 1 / 150 starts between GAT and CAT in effect.
+    # A node has some 150 neighbors here. Starting lambda2 near 1 / 150 starts between GAT and CAT in effect.
     layer = LCATConv(data.num_features, 2, heads=4, concat=False, lambda2_init=0.01)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
 

@@ -312,7 +312,7 @@ def test_extreme_scores_at_dead_edges_have_finite_gradients():
     graph = Graph(torch.tensor([0, 1]), torch.tensor([1, 2]), 2, 2, padded=True)
     s = torch.tensor([[1e4], [2e4]], requires_grad=True)
     with ops.use_implementation("naive"):
-        out = ops.attend_v1(s, None, torch.ones(2, 1, 1), graph)
+        out = ops.gat_attention(s, None, torch.ones(2, 1, 1), graph)
     (grad,) = torch.autograd.grad(out.sum(), s)
     assert out.flatten().tolist() == [0.0, 1.0]
     assert grad.isfinite().all()

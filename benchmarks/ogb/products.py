@@ -8,7 +8,7 @@
 2,449,029 products, 61,859,140 undirected edges, 47 classes; accuracy, split by sales rank.
 
 Defaults: 3 layers of width 128, linear residuals, ELU, dropout 0.5, Adam at 0.001, 100 epochs of batches of 256 nodes
-and 10 neighbours a hop; evaluation on the whole graph every 10 epochs, after the first half.
+and 10 neighbors a hop; evaluation on the whole graph every 10 epochs, after the first half.
 The model that validates best is measured; no labels as input, no averaged weights, unless asked for. A run that was
 broken off goes on with the same command. All options: --help.
 """

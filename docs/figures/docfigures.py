@@ -1,4 +1,4 @@
-"""The figures of the documentation: SVG inside the page, in colours that follow its light or dark theme.
+"""The figures of the documentation: SVG inside the page, in colors that follow its light or dark theme.
 
 Run as a script, it writes ``docs/_static/triangle.svg``, the picture of the start page.
 """
@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-COLOURS = {"GCN": "#3f7fd6", "GAT": "#d9762b", "CAT": "#2a9a74", "L-CAT": "#9b5de0"}
+COLORS = {"GCN": "#3f7fd6", "GAT": "#d9762b", "CAT": "#2a9a74", "L-CAT": "#9b5de0"}
 
-# Stand-ins that the drawing library may use as colours, and what the page puts in their place.
+# Stand-ins that the drawing library may use as colors, and what the page puts in their place.
 FOREGROUND, MUTED, BACKGROUND = "#010203", "#040506", "#070809"
 _VARIABLES = {
     FOREGROUND: "var(--color-foreground-primary, #222)",
@@ -95,10 +95,10 @@ def triangle() -> Figure:
         ".lcat-triangle .soft{fill:var(--color-foreground-secondary,#666)}"
         ".lcat-triangle .line{stroke:var(--color-foreground-muted,#888);fill:none}</style>",
         f'<defs><linearGradient id="tri-v{i}" x1="0" y1="0" x2="0" y2="1">'
-        f'<stop offset="0" stop-color="{COLOURS["CAT"]}"/><stop offset="1" stop-color="{COLOURS["GAT"]}"/>'
+        f'<stop offset="0" stop-color="{COLORS["CAT"]}"/><stop offset="1" stop-color="{COLORS["GAT"]}"/>'
         f'</linearGradient><linearGradient id="tri-h{i}" x1="0" y1="0" x2="1" y2="0">'
-        f'<stop offset="0.05" stop-color="{COLOURS["GCN"]}"/>'
-        f'<stop offset="0.85" stop-color="{COLOURS["GCN"]}" stop-opacity="0"/></linearGradient>'
+        f'<stop offset="0.05" stop-color="{COLORS["GCN"]}"/>'
+        f'<stop offset="0.85" stop-color="{COLORS["GCN"]}" stop-opacity="0"/></linearGradient>'
         f'<marker id="tri-a{i}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0,0.5 L7.5,4 L0,7.5 z" fill="var(--color-foreground-muted,#888)"/></marker></defs>',
         f'<g opacity="0.42"><polygon points="{corners}" fill="url(#tri-v{i})"/>'
@@ -113,7 +113,7 @@ def triangle() -> Figure:
             )
     parts.append(f'<polygon points="{corners}" class="line" stroke-width="1.5" stroke-linejoin="round"/>')
     for (x, y), name in ((gcn, "GCN"), (gat, "GAT"), (cat, "CAT")):
-        parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{COLOURS[name]}"/>')
+        parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{COLORS[name]}"/>')
     parts += [
         _text(gcn[0] - 16, gcn[1] + 1, "GCN", 25, "end", bold=True),
         _text(gcn[0] - 16, gcn[1] + 21, "a plain mean", 17, "end", "soft"),
@@ -125,7 +125,7 @@ def triangle() -> Figure:
     parts += _axes(i)
     x, y = place(0.5, 0.5)
     parts += [
-        f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{COLOURS["L-CAT"]}"/>',
+        f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{COLORS["L-CAT"]}"/>',
         _text(x + 14, y - 4, "L-CAT", 25, "start", bold=True),
         _text(x + 14, y + 18, "anywhere inside", 17, "start", "soft"),
     ]

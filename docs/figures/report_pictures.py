@@ -1,6 +1,6 @@
 """Pictures of a report for ``docs/statistics.md``: ``python docs/figures/report_pictures.py DIR/report.html``.
 
-Needs a Chromium, websocket-client and Pillow. Writes ``docs/_static/report-*.png``, with 256 colours to stay small.
+Needs a Chromium, websocket-client and Pillow. Writes ``docs/_static/report-*.png``, with 256 colors to stay small.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def split_lists(words: Sequence[str] | None, option: str = "--grid") -> dict[str
 
 
 def split_spaces(words: Sequence[str] | None) -> dict[str, Any]:
-    """``["lr=1e-4..0.1:log", "hidden=16,64"]`` as the space of a search."""
+    """``["lr=1e-4..0.1:log", "hidden_channels=16,64"]`` as the space of a search."""
     result: dict[str, Any] = {}
     for word in words or ():
         name, _, values = word.partition("=")

@@ -115,7 +115,7 @@ def _print_results(results: list[CellResult], written: list[Path]) -> None:
     from rich.text import Text
 
     from lcat.cli.tables import dataset_table, failures_text, overview_table
-    from lcat.study import results_frame, summarise
+    from lcat.study import results_frame, summarize
     from lcat.study.analysis.selection import choose_models, finished, without_noise
 
     console = Console()
@@ -123,7 +123,7 @@ def _print_results(results: list[CellResult], written: list[Path]) -> None:
     frame = results_frame(results)
     chosen = set(choose_models(finished(without_noise(frame)))["key"]) if len(frame) else set()
     shown = [result for result in results if result.cell.key in chosen or not result.ok]
-    rows = summarise(shown)
+    rows = summarize(shown)
     datasets = list(dict.fromkeys(row.dataset for row in rows))
     for name in datasets:
         console.print(dataset_table(name, rows))

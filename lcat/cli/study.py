@@ -56,7 +56,7 @@ def study(
     ] = None,
     search: Annotated[
         list[str] | None,
-        typer.Option(help="Search a setting: lr=1e-4..0.1:log or hidden=16,64. Repeatable.", metavar="N=A..B"),
+        typer.Option(help="Search a setting: lr=1e-4..0.1:log or hidden_channels=16,64. Repeatable.", metavar="N=A..B"),
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of the search for each layer and test set.")] = None,
     out: Annotated[
@@ -65,8 +65,8 @@ def study(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Longest training.")] = None,
     patience: Annotated[int | None, typer.Option(help="Epochs without a better validation; 0 never stops.")] = None,
-    depth: Annotated[int | None, typer.Option(help="Number of layers.")] = None,
-    hidden: Annotated[int | None, typer.Option(help="Width of hidden layers, all heads together.")] = None,
+    num_layers: Annotated[int | None, typer.Option(help="Number of layers.")] = None,
+    hidden_channels: Annotated[int | None, typer.Option(help="Width of hidden layers, all heads together.")] = None,
     heads: Annotated[int | None, typer.Option(help="Attention heads.")] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropout between layers (and on attention).")] = None,
     norm: Annotated[str | None, typer.Option(help="none, batch or layer.")] = None,
@@ -123,8 +123,8 @@ def study(
     overrides = {
         "epochs": epochs,
         "patience": patience,
-        "depth": depth,
-        "hidden": hidden,
+        "num_layers": num_layers,
+        "hidden_channels": hidden_channels,
         "heads": heads,
         "dropout": dropout,
         "norm": norm,

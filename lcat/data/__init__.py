@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lcat.data.datasets.catalogue import CATALOGUE, DatasetSpec, dataset_table
+from lcat.data.datasets.catalog import CATALOG, DatasetSpec, dataset_table
 from lcat.data.datasets.csbm import csbm, csbm_distance
 from lcat.data.datasets.files import from_data, load_file
 from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
@@ -27,7 +27,7 @@ from lcat.data.storage.feature_file import FeatureFile
 from lcat.data.storage.feature_store import FileFeatureStore, FileGraphStore, open_stores
 
 __all__ = [
-    "CATALOGUE",
+    "CATALOG",
     "METRIC_NAMES",
     "CSCGraph",
     "DataError",

@@ -1,6 +1,6 @@
 """The scalars lambda1 and lambda2 of L-CAT: learned or fixed, in [0, 1].
 
-A learned scalar is stored as one unconstrained parameter ``raw`` and read through a parametrisation:
+A learned scalar is stored as one unconstrained parameter ``raw`` and read through a parametrization:
 
 ================  =======================================  =====================================
 ``published``     lambda1 = sigmoid(10^raw - 6)            lambda2 = sigmoid(10^(2.2 - raw) - 6)
@@ -19,25 +19,25 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-PARAMETRISATIONS = ("published", "sigmoid")
+PARAMETRIZATIONS = ("published", "sigmoid")
 _SHIFT = 6.0
 _MIRROR = 2.2
 
 
-def value_of(raw: Tensor, name: str, parametrisation: str) -> Tensor:
+def value_of(raw: Tensor, name: str, parametrization: str) -> Tensor:
     """The value in [0, 1] of a raw parameter; half types are read in float32, where 10^raw is exact enough."""
     if raw.dtype in (torch.float16, torch.bfloat16):
         raw = raw.float()
-    if parametrisation == "sigmoid":
+    if parametrization == "sigmoid":
         return raw.sigmoid()
     exponent = raw if name == "lambda1" else _MIRROR - raw
     return (10.0**exponent - _SHIFT).sigmoid()
 
 
-def raw_of(value: float, name: str, parametrisation: str) -> float:
+def raw_of(value: float, name: str, parametrization: str) -> float:
     """The raw parameter whose value is ``value``."""
     logit = math.log(value) - math.log1p(-value)
-    if parametrisation == "sigmoid":
+    if parametrization == "sigmoid":
         return logit
     exponent = math.log10(_SHIFT + logit)
     return exponent if name == "lambda1" else _MIRROR - exponent
@@ -50,19 +50,19 @@ class LambdaMixin(Module):
         self,
         lambda1: float | None,
         lambda2: float | None,
-        parametrisation: str,
+        parametrization: str,
         lambda1_init: float,
         lambda2_init: float,
     ) -> None:
-        if parametrisation not in PARAMETRISATIONS:
+        if parametrization not in PARAMETRIZATIONS:
             raise ValueError(
-                f"'parametrisation' is {parametrisation!r}; it takes {' or '.join(map(repr, PARAMETRISATIONS))}"
+                f"'parametrization' is {parametrization!r}; it takes {' or '.join(map(repr, PARAMETRIZATIONS))}"
             )
-        self.parametrisation = parametrisation
+        self.parametrization = parametrization
         self._fixed = {"lambda1": _checked("lambda1", lambda1), "lambda2": _checked("lambda2", lambda2)}
         self._initial = {
-            "lambda1": _checked_initial("lambda1_init", lambda1_init, parametrisation),
-            "lambda2": _checked_initial("lambda2_init", lambda2_init, parametrisation),
+            "lambda1": _checked_initial("lambda1_init", lambda1_init, parametrization),
+            "lambda2": _checked_initial("lambda2_init", lambda2_init, parametrization),
         }
         for name, fixed in self._fixed.items():
             raw = None if fixed is not None else Parameter(torch.empty(()))
@@ -72,13 +72,13 @@ class LambdaMixin(Module):
         for name, fixed in self._fixed.items():
             if fixed is None:
                 raw = getattr(self, f"raw_{name}")
-                torch.nn.init.constant_(raw, raw_of(self._initial[name], name, self.parametrisation))
+                torch.nn.init.constant_(raw, raw_of(self._initial[name], name, self.parametrization))
 
     def _lambda(self, name: str) -> Tensor | float:
         fixed = self._fixed[name]
         if fixed is not None:
             return fixed
-        return value_of(getattr(self, f"raw_{name}"), name, self.parametrisation)
+        return value_of(getattr(self, f"raw_{name}"), name, self.parametrization)
 
     def _lambda_tensor(self, name: str) -> Tensor:
         value = self._lambda(name)
@@ -108,7 +108,7 @@ class LambdaMixin(Module):
         if raw.is_meta:
             return "learned"
         with torch.no_grad():
-            return f"learned({float(value_of(raw, name, self.parametrisation)):.3f})"
+            return f"learned({float(value_of(raw, name, self.parametrization)):.3f})"
 
 
 def _checked(name: str, value: float | None) -> float | None:
@@ -121,11 +121,11 @@ def _checked(name: str, value: float | None) -> float | None:
     return float(value)
 
 
-def _checked_initial(name: str, value: float, parametrisation: str) -> float:
-    low = 1.0 / (1.0 + math.exp(_SHIFT)) if parametrisation == "published" else 0.0
+def _checked_initial(name: str, value: float, parametrization: str) -> float:
+    low = 1.0 / (1.0 + math.exp(_SHIFT)) if parametrization == "published" else 0.0
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value < 1.0:
         raise ValueError(
-            f"'{name}' is {value!r}; with parametrisation={parametrisation!r} it takes a float between {low:.4g} "
+            f"'{name}' is {value!r}; with parametrization={parametrization!r} it takes a float between {low:.4g} "
             f"and 1, both excluded (a scalar fixed at 0 or 1 is asked for with lambda1= or lambda2=)"
         )
     return float(value)

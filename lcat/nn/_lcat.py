@@ -11,10 +11,10 @@ from lcat.graph import Graph
 from lcat.nn._attention import AttentionConv, Edges, Nodes
 from lcat.nn._lambda import LambdaMixin
 from lcat.nn._linear import is_plain
-from lcat.nn._neighbour_sum import NeighbourSum
+from lcat.nn._neighbor_sum import NeighborSum
 from lcat.ops import aggregate
 
-_NEIGHBOUR_AGGREGATIONS = ("sum", "mean")
+_NEIGHBOR_AGGREGATIONS = ("sum", "mean")
 # Edges, beyond which a second sorted copy of them, 16 bytes an edge, is worth a rounding.
 _LARGE = 10_000_000
 
@@ -22,7 +22,7 @@ _LARGE = 10_000_000
 class LCATMixin(LambdaMixin, AttentionConv):
     """Goes before GATConv or GATv2Conv in the bases of a layer; its constructor calls :meth:`_make_lcat` last."""
 
-    neighbour_aggr: str
+    neighbor_aggr: str
     # The constructor of the GAT layer resets parameters before ours exist.
     _complete = False
 
@@ -32,23 +32,23 @@ class LCATMixin(LambdaMixin, AttentionConv):
         lambda2: float | None,
         share_values: bool,
         value_bias: bool,
-        parametrisation: str,
+        parametrization: str,
         lambda1_init: float,
         lambda2_init: float,
-        neighbour_aggr: str,
-        cache_neighbour_sum: bool,
+        neighbor_aggr: str,
+        cache_neighbor_sum: bool,
     ) -> None:
-        if neighbour_aggr not in _NEIGHBOUR_AGGREGATIONS:
+        if neighbor_aggr not in _NEIGHBOR_AGGREGATIONS:
             raise ValueError(
-                f"'neighbour_aggr' of {type(self).__name__} is {neighbour_aggr!r}; it takes "
-                f"{' or '.join(map(repr, _NEIGHBOUR_AGGREGATIONS))}"
+                f"'neighbor_aggr' of {type(self).__name__} is {neighbor_aggr!r}; it takes "
+                f"{' or '.join(map(repr, _NEIGHBOR_AGGREGATIONS))}"
             )
-        self.neighbour_aggr = neighbour_aggr
-        self.cache_neighbour_sum = cache_neighbour_sum
-        self._neighbour_sum = NeighbourSum()
+        self.neighbor_aggr = neighbor_aggr
+        self.cache_neighbor_sum = cache_neighbor_sum
+        self._neighbor_sum = NeighborSum()
         self.share_values = share_values
         self.lin_value = None if share_values else self._linear(0, bias=value_bias)
-        self._make_lambdas(lambda1, lambda2, parametrisation, lambda1_init, lambda2_init)
+        self._make_lambdas(lambda1, lambda2, parametrization, lambda1_init, lambda2_init)
         self._complete = True
         self._reset_lcat()
 
@@ -72,12 +72,12 @@ class LCATMixin(LambdaMixin, AttentionConv):
         return self.lin_value(nodes.x[0]).unflatten(-1, (self.heads, self.out_channels)), projected[1]
 
     def _averages_input(self, nodes: Nodes) -> bool:
-        """Whether the average is taken of ``x`` itself, because its neighbour sum is kept from call to call.
+        """Whether the average is taken of ``x`` itself, because its neighbor sum is kept from call to call.
 
         Averaging and projecting change places only for weights that sum to 1: otherwise the bias would be scaled.
         """
-        asked = self.cache_neighbour_sum and nodes.one_set and self.neighbour_aggr == "sum" and not self.explain
-        return asked and self._neighbour_sum.can_keep(nodes.x[0]) and self._maps_are_plain()
+        asked = self.cache_neighbor_sum and nodes.one_set and self.neighbor_aggr == "sum" and not self.explain
+        return asked and self._neighbor_sum.can_keep(nodes.x[0]) and self._maps_are_plain()
 
     def _maps_are_plain(self) -> bool:
         """Whether the average may be taken before the maps, which then do not see ``x``."""
@@ -88,11 +88,11 @@ class LCATMixin(LambdaMixin, AttentionConv):
         x = nodes.x[0]
         rows = x.movedim(-2, 0)
         kept = self._averages_input(nodes)
-        total = self._neighbour_sum.of(x, self._neighbourhood(edges, nodes), -2) if kept else None
+        total = self._neighbor_sum.of(x, self._neighborhood(edges, nodes), -2) if kept else None
         averaged = self._averaged(rows, rows, edges, nodes, lambda2, total).movedim(0, -2)
         return Nodes((averaged, averaged), nodes.counts, True, nodes.batch)
 
-    def _neighbourhood(self, edges: Edges, nodes: Nodes) -> Graph:
+    def _neighborhood(self, edges: Edges, nodes: Nodes) -> Graph:
         loops_are_edges = not nodes.one_set and not self.add_self_loops
         return edges.bare if loops_are_edges else edges.bare.without_self_loops()
 
@@ -105,13 +105,13 @@ class LCATMixin(LambdaMixin, AttentionConv):
         lambda2: Tensor | float,
         total: Tensor | None = None,
     ) -> Tensor:
-        r""":math:`(h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)` over neighbours, no self-loops.
+        r""":math:`(h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)` over neighbors, no self-loops.
 
         ``own`` [N_target, ...] are the :math:`h_i`, ``sent`` [N_source, ...] the :math:`h_j`. In a bipartite graph
-        where the layer adds no self-loops, equal indices are different nodes, and all edges are neighbours. ``total``
+        where the layer adds no self-loops, equal indices are different nodes, and all edges are neighbors. ``total``
         is the sum where it is known.
         """
-        graph = self._neighbourhood(edges, nodes)
+        graph = self._neighborhood(edges, nodes)
         if total is None:
             mask = self._masked_edges() if self.explain else None
             looped = nodes.one_set and self.add_self_loops and edges.graph.num_loops == nodes.counts[0]
@@ -121,7 +121,7 @@ class LCATMixin(LambdaMixin, AttentionConv):
             else:
                 total = aggregate(sent, graph, None if mask is None else graph.pick(mask))
         degree = graph.in_degree.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
-        if self.neighbour_aggr == "mean":
+        if self.neighbor_aggr == "mean":
             total = total / degree.clamp(min=1.0)
         return (own + lambda2 * total) / (1.0 + lambda2 * degree)
 

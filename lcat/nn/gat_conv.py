@@ -16,7 +16,7 @@ from torch_geometric.utils import softmax
 from lcat.nn._attention import AttentionConv, Edges, Nodes
 from lcat.nn._checks import under_autocast
 from lcat.nn._linear import is_plain
-from lcat.ops import attend_v1
+from lcat.ops import gat_attention
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
@@ -232,7 +232,7 @@ class GATConv(AttentionConv):
             s = strength * s
             t = None if t is None else strength * t
             edge_score = None if edge_score is None else strength * edge_score
-        return attend_v1(
+        return gat_attention(
             s,
             t,
             self._fold(values[0], nodes),

@@ -15,7 +15,7 @@ from torch_geometric.utils import softmax
 
 from lcat.nn._attention import AttentionConv, Edges, Nodes
 from lcat.nn._linear import is_plain
-from lcat.ops import attend_v2
+from lcat.ops import gatv2_attention
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
@@ -180,7 +180,7 @@ class GATv2Conv(AttentionConv):
         k = self._fold(keys[0], nodes)
         # Where values and keys are one tensor, the primitive is told so by handing it the same object.
         v = k if values[0] is keys[0] else self._fold(values[0], nodes)
-        return attend_v2(
+        return gatv2_attention(
             k,
             self._fold(keys[1], nodes),
             v,

@@ -1,4 +1,4 @@
-"""GCNConv: graph convolution with symmetric normalisation."""
+"""GCNConv: graph convolution with symmetric normalization."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class GCNConv(DropInConv):
         in_channels: features of a node; -1 takes the size of the first input.
         out_channels: features of the output.
         improved: give added self-loops the weight 2 instead of 1; as in PyG, only where there are edge weights.
-        cached: compute the normalisation once and keep it for all later calls (one fixed graph). A call with
-            another number of nodes raises instead of giving wrong numbers. Normalisations without edge weights are
+        cached: compute the normalization once and keep it for all later calls (one fixed graph). A call with
+            another number of nodes raises instead of giving wrong numbers. Normalizations without edge weights are
             remembered with the graph anyway.
         add_self_loops: add a self-loop to every node that has none (existing ones keep their weight); ``None``
             means ``normalize``.
-        normalize: apply the symmetric normalisation.
+        normalize: apply the symmetric normalization.
         bias: add a learned bias.
         **kwargs: of :class:`torch_geometric.nn.MessagePassing` (``aggr``, ``flow``, ``node_dim``,
             ``decomposed_layers``).
@@ -133,7 +133,7 @@ class GCNConv(DropInConv):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew (Glorot matrix, zero bias) and forget a cached normalisation."""
+        """Draw all parameters anew (Glorot matrix, zero bias) and forget a cached normalization."""
         super().reset_parameters()
         self.lin.reset_parameters()
         zeros(self.bias)
@@ -244,7 +244,7 @@ class GCNConv(DropInConv):
         rows, _, num_cached = self._cached_edge_index
         if num_nodes != num_cached:
             raise ValueError(
-                f"{type(self).__name__} was made with cached=True and has cached the normalisation of a graph with "
+                f"{type(self).__name__} was made with cached=True and has cached the normalization of a graph with "
                 f"{num_cached} nodes, but 'x' has {num_nodes}: use cached=False for more than one graph, or "
                 f"call reset_parameters() or set _cached_edge_index = None"
             )
@@ -252,11 +252,11 @@ class GCNConv(DropInConv):
         return graph
 
     def _weighted(self, bare: Graph, weight: Tensor | None, dtype: torch.dtype) -> tuple[Graph, Tensor]:
-        """:meth:`_normalised`, remembered with the graph where it is made of nothing else."""
+        """:meth:`_normalized`, remembered with the graph where it is made of nothing else."""
         if weight is not None:
-            return self._normalised(bare, weight, dtype)
+            return self._normalized(bare, weight, dtype)
         key = ("gcn", self.add_self_loops, dtype)
-        return bare.remember(key, lambda: self._normalised(bare, None, dtype))
+        return bare.remember(key, lambda: self._normalized(bare, None, dtype))
 
     def _scaled(self, bare: Graph, dtype: torch.dtype) -> tuple[Graph, Tensor]:
         """The graph with its self-loops, and ``1 / sqrt(d_i)`` for every node, [N]: all that edges of weight 1 need."""
@@ -268,7 +268,7 @@ class GCNConv(DropInConv):
         scale = degree.pow(-0.5)
         return scale.masked_fill(scale == float("inf"), 0.0)
 
-    def _normalised(self, bare: Graph, weight: Tensor | None, dtype: torch.dtype) -> tuple[Graph, Tensor]:
+    def _normalized(self, bare: Graph, weight: Tensor | None, dtype: torch.dtype) -> tuple[Graph, Tensor]:
         """The graph with its self-loops, and ``w_ij / sqrt(d_i d_j)`` for every edge, [E']."""
         graph = bare
         if self.add_self_loops:

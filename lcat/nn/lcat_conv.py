@@ -1,4 +1,4 @@
-"""LCATConv and CATConv: attention on neighbourhood averages (v1)."""
+"""LCATConv and CATConv: attention on neighborhood averages (v1)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class LCATConv(LCATMixin, GATConv):
         \alpha_{ij} = \mathrm{softmax}_j\, \lambda_1 \mathrm{LeakyReLU}\!\left(
         a_s^\top \tilde h^s_j + a_t^\top \tilde h^t_i + a_e^\top \Theta_e e_{ij}\right)
 
-    with averages over the neighbourhood :math:`N(i)` (without self-loops, parallel edges counted, edge weights
+    with averages over the neighborhood :math:`N(i)` (without self-loops, parallel edges counted, edge weights
     ignored) of the projections :math:`h = \Theta x + b`:
 
     .. math:: \tilde h_i = \frac{h_i + \lambda_2 \sum_{j \in N(i)} h_j}{1 + \lambda_2 |N(i)|}
 
     :math:`(\lambda_1, \lambda_2)` = (0, any) is the mean over in-edges, (1, 0) is
     :class:`~lcat.nn.GATConv`, (1, 1) is :class:`CATConv`. In a bipartite graph a target averages its own projection
-    with the *source* projections of its in-neighbours, and a source keeps its own; ``x=(x, x)`` with one and the
+    with the *source* projections of its in-neighbors, and a source keeps its own; ``x=(x, x)`` with one and the
     same tensor is an ordinary graph.
 
     Args:
@@ -41,14 +41,14 @@ class LCATConv(LCATMixin, GATConv):
         share_weights: one projection for sources and targets, as GATConv (else two, as a bipartite GATConv).
         share_values: the values are the sources' projection, as in GATConv (else they have one of their own).
         score_bias: biases in the projections, as GATv2Conv has and GATConv has not.
-        parametrisation: "published" (that of the paper's code) or "sigmoid"; see :mod:`lcat.nn._lambda`.
+        parametrization: "published" (that of the paper's code) or "sigmoid"; see :mod:`lcat.nn._lambda`.
         lambda1_init: where a learned lambda1 starts, in (0.0025, 1) or (0, 1).
         lambda2_init: where a learned lambda2 starts.
-        neighbour_aggr: "sum" is the formula above, the paper's; "mean" divides the neighbours' sum by their number
+        neighbor_aggr: "sum" is the formula above, the paper's; "mean" divides the neighbors' sum by their number
             once more, as the published code does with PyG 2.1 and later (see :func:`lcat.nn.from_published`).
-        cache_neighbour_sum: for a first layer on fixed features: keep :math:`\sum_{j \in N(i)} x_j`, [N, in_channels],
+        cache_neighbor_sum: for a first layer on fixed features: keep :math:`\sum_{j \in N(i)} x_j`, [N, in_channels],
             from call to call, for as long as ``x`` and ``edge_index`` are the same tensors and not written to. Without
-            effect where ``x`` has a gradient, for ``neighbour_aggr="mean"`` and for bipartite graphs.
+            effect where ``x`` has a gradient, for ``neighbor_aggr="mean"`` and for bipartite graphs.
 
     Shapes:
         as :class:`~lcat.nn.GATConv`.
@@ -88,11 +88,11 @@ class LCATConv(LCATMixin, GATConv):
         share_weights: bool = True,
         share_values: bool = True,
         score_bias: bool = False,
-        parametrisation: str = "published",
+        parametrization: str = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
-        neighbour_aggr: str = "sum",
-        cache_neighbour_sum: bool = False,
+        neighbor_aggr: str = "sum",
+        cache_neighbor_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -104,8 +104,8 @@ class LCATConv(LCATMixin, GATConv):
         if score_bias or not share_weights:
             self._make_projections(separate=not share_weights or not isinstance(in_channels, int), bias=score_bias)
         self._make_lcat(
-            lambda1, lambda2, share_values, score_bias, parametrisation, lambda1_init, lambda2_init, neighbour_aggr,
-            cache_neighbour_sum,
+            lambda1, lambda2, share_values, score_bias, parametrization, lambda1_init, lambda2_init, neighbor_aggr,
+            cache_neighbor_sum,
         )  # fmt: skip
 
     def _scalars(self, nodes: Nodes, projected: tuple[Any, Any], edges: Edges) -> tuple[Any, Any]:
@@ -131,7 +131,7 @@ class LCATConv(LCATMixin, GATConv):
 
 class CATConv(LCATConv):
     r"""Convolved graph attention (v1): :class:`LCATConv` with :math:`\lambda_1 = \lambda_2 = 1`, that is GAT whose
-    scores see neighbourhood averages :math:`\tilde h_i = (h_i + \sum_{j \in N(i)} h_j) / (1 + |N(i)|)` while its
+    scores see neighborhood averages :math:`\tilde h_i = (h_i + \sum_{j \in N(i)} h_j) / (1 + |N(i)|)` while its
     values do not.
 
     From `"Learnable Graph Convolutional Attention Networks" <https://arxiv.org/abs/2211.11853>`_. Arguments, shapes,
@@ -164,15 +164,15 @@ class CATConv(LCATConv):
         share_weights: bool = True,
         share_values: bool = True,
         score_bias: bool = False,
-        parametrisation: str = "published",
+        parametrization: str = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
-        neighbour_aggr: str = "sum",
-        cache_neighbour_sum: bool = False,
+        neighbor_aggr: str = "sum",
+        cache_neighbor_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
-            bias, residual, lambda1, lambda2, share_weights, share_values, score_bias, parametrisation, lambda1_init,
-            lambda2_init, neighbour_aggr, cache_neighbour_sum, **kwargs,
+            bias, residual, lambda1, lambda2, share_weights, share_values, score_bias, parametrization, lambda1_init,
+            lambda2_init, neighbor_aggr, cache_neighbor_sum, **kwargs,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""LCATv2Conv and CATv2Conv: attention on neighbourhood averages (v2)."""
+"""LCATv2Conv and CATv2Conv: attention on neighborhood averages (v2)."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
     Args:
         in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value, bias,
             share_weights, residual, **kwargs: as :class:`~lcat.nn.GATv2Conv`.
-        lambda1, lambda2, share_values, parametrisation, lambda1_init, lambda2_init, neighbour_aggr,
-            cache_neighbour_sum: as :class:`~lcat.nn.LCATConv`; a value projection of its own has a bias if ``bias``.
+        lambda1, lambda2, share_values, parametrization, lambda1_init, lambda2_init, neighbor_aggr,
+            cache_neighbor_sum: as :class:`~lcat.nn.LCATConv`; a value projection of its own has a bias if ``bias``.
 
     Shapes:
         as :class:`~lcat.nn.GATConv`.
@@ -66,11 +66,11 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         lambda1: float | None = None,
         lambda2: float | None = None,
         share_values: bool = True,
-        parametrisation: str = "published",
+        parametrization: str = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
-        neighbour_aggr: str = "sum",
-        cache_neighbour_sum: bool = False,
+        neighbor_aggr: str = "sum",
+        cache_neighbor_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -78,8 +78,8 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
             bias, share_weights, residual, **kwargs,
         )  # fmt: skip
         self._make_lcat(
-            lambda1, lambda2, share_values, bias, parametrisation, lambda1_init, lambda2_init, neighbour_aggr,
-            cache_neighbour_sum,
+            lambda1, lambda2, share_values, bias, parametrization, lambda1_init, lambda2_init, neighbor_aggr,
+            cache_neighbor_sum,
         )  # fmt: skip
 
     def _keys(self, nodes: Nodes, projected: tuple[Tensor, Tensor], edges: Edges) -> tuple[Tensor, Tensor]:
@@ -92,7 +92,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         width = p0.shape[-2] * p0.shape[-1] * (1 if p1 is p0 else 2)
         x = nodes.x[0]
         # Before the maps only for weights that sum to 1: otherwise the bias would be scaled.
-        narrower = self.neighbour_aggr == "sum" and x.layout == torch.strided and x.shape[-1] < width
+        narrower = self.neighbor_aggr == "sum" and x.layout == torch.strided and x.shape[-1] < width
         if (narrower and self._maps_are_plain()) or self._averages_input(nodes):
             return self._project(self._averaged_input(edges, nodes, lambda2))
         if p1 is p0:
@@ -115,7 +115,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
 
 class CATv2Conv(LCATv2Conv):
     r"""Convolved graph attention (v2): :class:`LCATv2Conv` with :math:`\lambda_1 = \lambda_2 = 1`, that is GATv2 whose
-    scores see neighbourhood averages while its values do not.
+    scores see neighborhood averages while its values do not.
 
     From `"Learnable Graph Convolutional Attention Networks" <https://arxiv.org/abs/2211.11853>`_. Arguments, shapes,
     errors and complexity are those of :class:`LCATv2Conv`, with other defaults for ``lambda1`` and ``lambda2``; with
@@ -146,15 +146,15 @@ class CATv2Conv(LCATv2Conv):
         lambda1: float | None = 1.0,
         lambda2: float | None = 1.0,
         share_values: bool = True,
-        parametrisation: str = "published",
+        parametrization: str = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
-        neighbour_aggr: str = "sum",
-        cache_neighbour_sum: bool = False,
+        neighbor_aggr: str = "sum",
+        cache_neighbor_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
-            bias, share_weights, residual, lambda1, lambda2, share_values, parametrisation, lambda1_init, lambda2_init,
-            neighbour_aggr, cache_neighbour_sum, **kwargs,
+            bias, share_weights, residual, lambda1, lambda2, share_values, parametrization, lambda1_init, lambda2_init,
+            neighbor_aggr, cache_neighbor_sum, **kwargs,
         )  # fmt: skip

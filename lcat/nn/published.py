@@ -33,9 +33,9 @@ def from_published(family: str, version: str, state_dict: Mapping[str, Tensor], 
 
     It computes what that code computes, which differs from the paper's formula in two places:
 
-    - With PyG 2.1 and later the neighbours' *mean* takes the place of their sum in the averages: the code sets
-      ``self.aggr = "add"`` for that step, which PyG no longer reads. ``neighbour_aggr="mean"``, the default here,
-      does the same; a checkpoint that was trained with an older PyG wants ``neighbour_aggr="sum"``.
+    - With PyG 2.1 and later the neighbors' *mean* takes the place of their sum in the averages: the code sets
+      ``self.aggr = "add"`` for that step, which PyG no longer reads. ``neighbor_aggr="mean"``, the default here,
+      does the same; a checkpoint that was trained with an older PyG wants ``neighbor_aggr="sum"``.
     - In mode "gcngat" the learned scalar is never applied, and gets no gradient: the layer is a GAT, and the
       checkpoint's scalar is left out. ``LCATConv(lambda2=0.0)`` is the layer that the name promises.
 
@@ -45,7 +45,7 @@ def from_published(family: str, version: str, state_dict: Mapping[str, Tensor], 
         state_dict: the published layer's ``state_dict``.
         **kwargs: the published constructor's arguments: ``in_channels``, ``out_channels``, ``heads``, ``mode``,
             ``negative_slope``, ``add_self_loops``, ``bias``, ``share_weights_score``, ``share_weights_value``,
-            ``aggr`` ("mean" only), MessagePassing's ``flow``; and ``neighbour_aggr``, see above.
+            ``aggr`` ("mean" only), MessagePassing's ``flow``; and ``neighbor_aggr``, see above.
 
     Returns:
         an :class:`~lcat.nn.LCATConv` or :class:`~lcat.nn.LCATv2Conv` that holds the checkpoint's numbers.
@@ -103,7 +103,7 @@ def _options(kwargs: dict[str, Any]) -> dict[str, Any]:
         "bias": True,
         "share_weights_score": False,
         "share_weights_value": False,
-        "neighbour_aggr": "mean",
+        "neighbor_aggr": "mean",
     }
     known = {*options, "in_channels", "out_channels", "flow"}
     unknown = sorted(set(kwargs) - known)

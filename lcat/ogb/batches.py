@@ -1,4 +1,4 @@
-"""What a training step sees: the whole graph, sampled neighbourhoods, or random walks."""
+"""What a training step sees: the whole graph, sampled neighborhoods, or random walks."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ class Batches:
             self.whole = graph.to(group.device)  # the edges stay one tensor, whose sorted view every step shares
         elif settings.batching == "neighbor":
             self.loader = neighbor_loader(
-                graph, [settings.fan_out] * settings.layers, graph.train_mask, settings.batch_size, shuffle=True,
-                seed=seed, rank=group.rank, world_size=group.world_size,
+                graph, [settings.num_neighbors] * settings.num_layers, graph.train_mask, settings.batch_size,
+                shuffle=True, seed=seed, rank=group.rank, world_size=group.world_size,
             )  # fmt: skip
         else:
             self.loader = random_walk_loader(
-                graph, settings.batch_size, settings.walk_length, settings.walk_steps,
+                graph, settings.batch_size, settings.walk_length, settings.num_steps,
                 seed=seed, rank=group.rank, world_size=group.world_size,
             )  # fmt: skip
 
@@ -100,7 +100,7 @@ class Batches:
         for number, part in enumerate(self.loader.epoch(epoch, batch), start=batch):
             part = part.to(self.group.device)
             if self.settings.batching == "neighbor":
-                yield self._neighbourhood(part)
+                yield self._neighborhood(part)
             else:
                 yield self._walk(part, self._generator(epoch, number, self.group.rank))
 
@@ -123,7 +123,7 @@ class Batches:
             x, graph.edge_index, graph.get("edge_attr"), graph.y, learn[self.group.rank :: self.group.world_size]
         )
 
-    def _neighbourhood(self, batch: Data) -> Batch:
+    def _neighborhood(self, batch: Data) -> Batch:
         shown = batch.train_mask.clone()
         shown[: batch.batch_size] = False  # the seed nodes, whose labels are learned
         trim = exact_when_trimmed(self.settings.layer)

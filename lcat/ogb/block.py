@@ -43,7 +43,7 @@ def leaderboard_block(
     return {
         "generated": dataset.generated,
         "dataset": dataset.name,
-        "method": f"{_TITLES[settings.layer]} ({settings.layers} layers{heads})" + " + labels" * settings.labels,
+        "method": f"{_TITLES[settings.layer]} ({settings.num_layers} layers{heads})" + " + labels" * settings.labels,
         "metric": dataset.metric,
         "test": _mean_std([result.test for result in results]),
         "valid": _mean_std([result.valid for result in results]),

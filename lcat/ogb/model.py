@@ -1,4 +1,4 @@
-"""The model of the leaderboard scripts: layers of one kind, with normalisation, residuals and linear ends."""
+"""The model of the leaderboard scripts: layers of one kind, with normalization, residuals and linear ends."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class NodeModel(nn.Module):
         in_channels: features of a node.
         out_channels: classes or tasks.
         layer: a name of :data:`LAYERS`.
-        layers, hidden, heads, out_heads, norm, residual, activation, activation_first, linear_ends, bias, dropout,
-            attention_dropout, input_dropout: as :class:`lcat.ogb.Settings`.
+        num_layers, hidden_channels, heads, out_heads, norm, residual, activation, activation_first, linear_ends, bias,
+            dropout, attention_dropout, input_dropout: as :class:`lcat.ogb.Settings`.
         recompute: keep nothing of a convolution for the backward pass but its input and its matrix products, which
             cost most of its time, and compute the rest once more there.
         edge_dim: features of an edge, ``None`` without. GCN takes their mean as the weight of an edge.
@@ -65,7 +65,7 @@ class NodeModel(nn.Module):
     Example:
         >>> import torch
         >>> from lcat.ogb.model import NodeModel
-        >>> model = NodeModel(8, 3, layer="lcat", layers=2, hidden=16, heads=4)
+        >>> model = NodeModel(8, 3, layer="lcat", num_layers=2, hidden_channels=16, heads=4)
         >>> model(torch.randn(5, 8), torch.tensor([[0, 1, 2], [1, 2, 3]])).shape
         torch.Size([5, 3])
     """
@@ -76,8 +76,8 @@ class NodeModel(nn.Module):
         out_channels: int,
         *,
         layer: str,
-        layers: int,
-        hidden: int,
+        num_layers: int,
+        hidden_channels: int,
         heads: int = 1,
         out_heads: int = 1,
         norm: str = "none",
@@ -97,14 +97,14 @@ class NodeModel(nn.Module):
         self.recompute = recompute
         self.act = _ACTIVATIONS[activation]
         self.dropout, self.input_dropout, self.linear_ends = dropout, input_dropout, linear_ends
-        self.first = nn.Linear(in_channels, hidden) if linear_ends else None
-        self.last = nn.Linear(hidden, out_channels) if linear_ends else None
-        widths = [hidden if linear_ends else in_channels] + [hidden] * layers
+        self.first = nn.Linear(in_channels, hidden_channels) if linear_ends else None
+        self.last = nn.Linear(hidden_channels, out_channels) if linear_ends else None
+        widths = [hidden_channels if linear_ends else in_channels] + [hidden_channels] * num_layers
         if not linear_ends:
             widths[-1] = out_channels
-        self.num_hidden = layers if linear_ends else layers - 1
+        self.num_hidden = num_layers if linear_ends else num_layers - 1
         self.convs, self.norms, self.skips = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for number in range(layers):
+        for number in range(num_layers):
             inside = number < self.num_hidden
             options = {"bias": bias, **_attention(layer, inside, heads, out_heads, attention_dropout, edge_dim)}
             width = widths[number + 1] // options.get("heads", 1) if inside else widths[number + 1]
@@ -112,7 +112,7 @@ class NodeModel(nn.Module):
             if residual == "linear":
                 self.skips.append(nn.Linear(widths[number], widths[number + 1]))
             if inside and norm != "none":
-                self.norms.append(_NORMS[norm](hidden))
+                self.norms.append(_NORMS[norm](hidden_channels))
 
     def forward(
         self,

@@ -34,18 +34,18 @@ class Settings:
 
     dataset: str
     layer: str = _option("gat", "layer", tuple(LAYERS))
-    layers: int = _option(3, "number of layers")
-    hidden: int = _option(256, "width of a hidden layer, all heads together")
+    num_layers: int = _option(3, "number of layers")
+    hidden_channels: int = _option(256, "width of a hidden layer, all heads together")
     heads: int = _option(8, "attention heads of hidden layers")
     out_heads: int = _option(1, "attention heads of the last layer, averaged")
-    norm: str = _option("layer", "normalisation of hidden layers", ("none", "layer", "batch"))
+    norm: str = _option("layer", "normalization of hidden layers", ("none", "layer", "batch"))
     residual: str = _option(
         "identity",
         "add a layer's input: as it is where widths agree, or through a linear map",
         ("none", "identity", "linear"),
     )
     activation: str = _option("relu", "activation", ("relu", "elu"))
-    activation_first: bool = _option(True, "activation before residual and normalisation, else after")
+    activation_first: bool = _option(True, "activation before residual and normalization, else after")
     linear_ends: bool = _option(False, "a linear map before the first layer and one after the last")
     bias: bool = _option(False, "biases in attention layers and GCN")
     dropout: float = _option(0.5, "dropout of hidden features")
@@ -65,12 +65,12 @@ class Settings:
     epochs: int = _option(100, "epochs")
     eval_every: int = _option(1, "epochs from one evaluation to the next")
     patience: int | None = _option(None, "stop when an evaluation comes this many epochs or more after the best")
-    batching: str = _option("full", "what a step sees: the graph, sampled neighbourhoods, or random walks",
+    batching: str = _option("full", "what a step sees: the graph, sampled neighborhoods, or random walks",
                             ("full", "neighbor", "walk"))  # fmt: skip
     batch_size: int = _option(1024, "training nodes of a step (neighbor), or roots (walk)")
-    fan_out: int = _option(10, "neighbours drawn a node and hop (neighbor); -1 takes all")
+    num_neighbors: int = _option(10, "neighbors drawn a node and hop (neighbor); -1 takes all")
     walk_length: int = _option(3, "steps of a walk")
-    walk_steps: int = _option(30, "batches an epoch (walk)")
+    num_steps: int = _option(30, "batches an epoch (walk)")
     accumulate: int = _option(1, "batches a step")
     inference: str = _option(
         "whole", "how the whole graph is measured: at once, or layer by layer in blocks", ("whole", "layerwise")
@@ -90,15 +90,15 @@ class Settings:
             value = getattr(self, spec.name)
             self._need(spec.name, not isinstance(value, float) or math.isfinite(value), "a finite number")
         whole = (
-            "layers",
-            "hidden",
+            "num_layers",
+            "hidden_channels",
             "heads",
             "out_heads",
             "epochs",
             "eval_every",
             "batch_size",
             "walk_length",
-            "walk_steps",
+            "num_steps",
             "accumulate",
         )
         for name in whole:
@@ -110,13 +110,17 @@ class Settings:
         for name in ("lr", "scalar_lr"):
             self._need(name, getattr(self, name) > 0, "positive")
         self._need("label_rate", 0 < self.label_rate < 1, "between 0 and 1")
-        self._need("fan_out", self.fan_out == -1 or self.fan_out >= 1, "1 or more, or -1 for all")
+        self._need("num_neighbors", self.num_neighbors == -1 or self.num_neighbors >= 1, "1 or more, or -1 for all")
         self._need("patience", self.patience is None or self.patience >= 1, "1 or more")
         self._need("clip_norm", self.clip_norm is None or self.clip_norm > 0, "positive")
         self._need("warmup", self.warmup < self.epochs, f"less than epochs ({self.epochs})")
         self._need("optimizer", self.optimizer in optimizer_names(), f"one of {', '.join(optimizer_names())}")
         attention = self.layer != "gcn"
-        self._need("hidden", not attention or self.hidden % self.heads == 0, f"a multiple of heads ({self.heads})")
+        self._need(
+            "hidden_channels",
+            not attention or self.hidden_channels % self.heads == 0,
+            f"a multiple of heads ({self.heads})",
+        )
 
     def _need(self, name: str, met: bool, accepted: str) -> None:
         if not met:
@@ -131,26 +135,26 @@ class Settings:
 # experiments name as well. docs/ogb.md says where these differ from them.
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "ogbn-arxiv": {
-        "layers": 3, "hidden": 256, "dropout": 0.25, "lr": 0.01, "epochs": 50,
-        "batching": "walk", "batch_size": 20_000, "walk_length": 3, "walk_steps": 30,
+        "num_layers": 3, "hidden_channels": 256, "dropout": 0.25, "lr": 0.01, "epochs": 50,
+        "batching": "walk", "batch_size": 20_000, "walk_length": 3, "num_steps": 30,
     },
     "ogbn-mag": {
-        "layers": 2, "hidden": 256, "dropout": 0.5, "lr": 0.01, "epochs": 100,
-        "batching": "neighbor", "batch_size": 20_000, "fan_out": 10,
+        "num_layers": 2, "hidden_channels": 256, "dropout": 0.5, "lr": 0.01, "epochs": 100,
+        "batching": "neighbor", "batch_size": 20_000, "num_neighbors": 10,
     },
     "ogbn-products": {
-        "layers": 3, "hidden": 128, "dropout": 0.5, "lr": 0.001, "epochs": 100, "eval_every": 10,
+        "num_layers": 3, "hidden_channels": 128, "dropout": 0.5, "lr": 0.001, "epochs": 100, "eval_every": 10,
         "norm": "none", "residual": "linear", "activation": "elu", "activation_first": False,
-        "batching": "neighbor", "batch_size": 256, "fan_out": 10,
+        "batching": "neighbor", "batch_size": 256, "num_neighbors": 10,
     },
     "ogbn-proteins": {
-        "layers": 6, "hidden": 64, "dropout": 0.25, "input_dropout": 0.1, "lr": 0.01, "epochs": 1200, "eval_every": 5,
-        "norm": "batch", "residual": "identity", "activation_first": False, "linear_ends": True,
-        "optimizer": "adamw", "batching": "neighbor", "batch_size": 8662, "fan_out": 16,
+        "num_layers": 6, "hidden_channels": 64, "dropout": 0.25, "input_dropout": 0.1, "lr": 0.01, "epochs": 1200,
+        "eval_every": 5, "norm": "batch", "residual": "identity", "activation_first": False, "linear_ends": True,
+        "optimizer": "adamw", "batching": "neighbor", "batch_size": 8662, "num_neighbors": 16,
     },
     "ogbn-papers100M": {
-        "layers": 3, "hidden": 256, "dropout": 0.25, "lr": 0.001, "epochs": 30, "eval_every": 5,
-        "batching": "neighbor", "batch_size": 4096, "fan_out": 10,
+        "num_layers": 3, "hidden_channels": 256, "dropout": 0.25, "lr": 0.001, "epochs": 30, "eval_every": 5,
+        "batching": "neighbor", "batch_size": 4096, "num_neighbors": 10,
     },
 }  # fmt: skip
 
@@ -168,7 +172,7 @@ def default_settings(dataset: str, **changes: Any) -> Settings:
     Example:
         >>> from lcat.ogb import default_settings
         >>> settings = default_settings("ogbn-arxiv", layer="lcat", heads=1)
-        >>> settings.layers, settings.batching, settings.layer
+        >>> settings.num_layers, settings.batching, settings.layer
         (3, 'walk', 'lcat')
     """
     if dataset not in PROTOCOLS:

@@ -210,6 +210,6 @@ def _seed_result(seed: int, model: nn.Module, result: FitResult, machine: str) -
 
 
 _OF_THE_MODEL = (
-    "layer", "layers", "hidden", "heads", "out_heads", "norm", "residual", "activation", "activation_first",
-    "linear_ends", "bias", "dropout", "attention_dropout", "input_dropout", "recompute",
+    "layer", "num_layers", "hidden_channels", "heads", "out_heads", "norm", "residual", "activation",
+    "activation_first", "linear_ends", "bias", "dropout", "attention_dropout", "input_dropout", "recompute",
 )  # fmt: skip

@@ -2,8 +2,8 @@
 
 ======================  ==============================================================================
 :func:`aggregate`       :math:`y_i = \\sum_{j \\to i} w_{ij} x_j`
-:func:`attend_v1`       attention with the score LeakyReLU(s_j + t_i) of GAT
-:func:`attend_v2`       attention with the score att . LeakyReLU(k_j + q_i) of GATv2
+:func:`gat_attention`       attention with the score LeakyReLU(s_j + t_i) of GAT
+:func:`gatv2_attention`       attention with the score att . LeakyReLU(k_j + q_i) of GATv2
 ======================  ==============================================================================
 
 and :func:`dropout`, which keeps no mask.
@@ -14,21 +14,21 @@ the formula and is what all others are tested against. :func:`explain` says whic
 
 from __future__ import annotations
 
+from lcat.ops._aggregate import aggregate
+from lcat.ops._feature_dropout import dropout
+from lcat.ops._gat_attention import gat_attention
+from lcat.ops._gatv2_attention import gatv2_attention
 from lcat.ops._native import NativeStatus, native_status
-from lcat.ops.aggregate import aggregate
-from lcat.ops.attend_v1 import attend_v1
-from lcat.ops.attend_v2 import attend_v2
 from lcat.ops.dispatch import Choice, explain, use_implementation
-from lcat.ops.dropout import dropout
 
 __all__ = [
     "Choice",
     "NativeStatus",
     "aggregate",
-    "attend_v1",
-    "attend_v2",
     "dropout",
     "explain",
+    "gat_attention",
+    "gatv2_attention",
     "native_status",
     "use_implementation",
 ]

@@ -8,14 +8,14 @@ same functions, so that one ``torch.library`` operator can stand on both:
     forward(x, weight, csr, num_targets) -> out
     weight_grad(grad, x, csr, heads_in_weight) -> d_weight
 
-``attend_v1``::
+``gat_attention``::
 
     forward(s, t, v, edge_score, edge_weight, csr, slope, dropout, seed, keep_positive)
         -> (out, lse, positive, positive_mass)
     backward(grad, s, t, v, edge_score, edge_weight, out, lse, positive, positive_mass, csr, csc, slope,
              dropout, seed, needs) -> (ds, dt, dv, d_edge_score, d_edge_weight)
 
-``attend_v2``::
+``gatv2_attention``::
 
     forward(k, q, v, att, edge_attr, edge_matrix, edge_weight, csr, slope, dropout, seed) -> (out, lse)
     backward(grad, k, q, v, att, edge_attr, edge_matrix, edge_weight, out, lse, csr, csc, slope, dropout,
@@ -28,7 +28,7 @@ Arguments, all contiguous, all on one device:
   ``[E]`` or ``[E, H]``; ``edge_score`` ``[E, H]``; ``edge_weight`` ``[E]``; ``edge_attr`` ``[E, D]`` and
   ``edge_matrix`` ``[H * F, D]`` with ``D <= 16`` (``edge_attr @ edge_matrix.T`` is added to ``k_j + q_i``). Of ``t``,
   ``edge_score``, ``weight``, ``edge_weight`` and the pair ``edge_attr``, ``edge_matrix`` each may be ``None``.
-- In ``attend_v2``, ``v=None`` means that the keys are the values: one gather serves both, ``dk`` is the whole
+- In ``gatv2_attention``, ``v=None`` means that the keys are the values: one gather serves both, ``dk`` is the whole
   gradient of that tensor and ``dv`` is ``None``. Otherwise ``v`` has the shape of ``k``.
 - ``csr`` and ``csc`` are :class:`lcat.graph.SortedEdges`, the graph grouped by target and by source. ``other`` and
   ``edge`` are int32 where all counts are below 2**31 and the call is not traced, else int64; ``pointer`` is

@@ -44,13 +44,13 @@ _SIGNATURES = {
     "aggregate": "pppp pppp iii",
     "aggregate_weight": "pppppp iii",
     "dropout": "pp idi",
-    "attend_v1_forward": "pppppppp pppp iii ddi",
-    "attend_v1_targets": "pppppppp iiid",
-    "attend_v1_backward": "pppppp ppp pppp iii ddi",
-    "attend_v2_forward": "pppp ppip ppp pp iii ddi",
-    "attend_v2_targets": "pppp iii",
-    "attend_v2_by_target": "ppppp ppip p ppp ppppp iii ddi",
-    "attend_v2_by_source": "ppppp ppip p ppp ppp iii ddi",
+    "gat_attention_forward": "pppppppp pppp iii ddi",
+    "gat_attention_targets": "pppppppp iiid",
+    "gat_attention_backward": "pppppp ppp pppp iii ddi",
+    "gatv2_attention_forward": "pppp ppip ppp pp iii ddi",
+    "gatv2_attention_targets": "pppp iii",
+    "gatv2_attention_by_target": "ppppp ppip p ppp ppppp iii ddi",
+    "gatv2_attention_by_source": "ppppp ppip p ppp ppp iii ddi",
 }
 _C_TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
 

@@ -26,7 +26,7 @@ def kernels(primitive: str, run: Callable[..., Any]) -> dict[str, Callable[..., 
 
     def on(module: str) -> Callable[..., Any]:
         def kernel(*arguments: Any) -> Any:
-            return run(import_module(f"lcat.ops.{primitive}.{module}"), *arguments)
+            return run(import_module(f"lcat.ops._{primitive}.{module}"), *arguments)
 
         return kernel
 

@@ -52,7 +52,7 @@ class Choice:
     """A row of :func:`explain`.
 
     Args:
-        primitive: "aggregate", "attend_v1" or "attend_v2".
+        primitive: "aggregate", "gat_attention" or "gatv2_attention".
         device: the kind of device ("cpu", "cuda").
         implementation: the name of the implementation that serves a plain float32 call there.
         reason: why this one.
@@ -161,7 +161,7 @@ def explain(
     Example:
         >>> import lcat.ops
         >>> [choice.primitive for choice in lcat.ops.explain()]
-        ['aggregate', 'attend_v1', 'attend_v2']
+        ['aggregate', 'gat_attention', 'gatv2_attention']
     """
     call = Call(torch.device(device), dtype, features)
     return [_primitives[name].explain(call) for name in sorted(_primitives)]

@@ -74,7 +74,7 @@ def vadam(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
 def muon(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
     """Momentum, then the direction with all its singular values near one, for every matrix by itself.
 
-    The orthogonalised momentum of Muon (Jordan et al., 2024) with its five quintic Newton-Schulz steps, in the
+    The orthogonalized momentum of Muon (Jordan et al., 2024) with its five quintic Newton-Schulz steps, in the
     dtype of the parameter. A parameter holding a batch is treated matrix by matrix.
     """
     return quintic(_momentum(G, group, bucket), group["ns_steps"]), 1.0

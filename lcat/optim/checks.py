@@ -1,4 +1,4 @@
-"""What cannot be optimised orthogonally, told at construction with the way out."""
+"""What cannot be optimized orthogonally, told at construction with the way out."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def check_parameter(param: Tensor, index: int, group: dict[str, Any]) -> Layout:
 
 
 def check_orthonormal(param: Tensor, layout: Layout, name: str, group: dict[str, Any]) -> None:
-    """Raise a ValueError where the error of a parameter is beyond :func:`tolerance` (synchronises).
+    """Raise a ValueError where the error of a parameter is beyond :func:`tolerance` (synchronizes).
 
     Methods that only stay near the manifold, within ``safe``, take as a start what they may leave.
     """

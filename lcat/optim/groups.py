@@ -335,7 +335,7 @@ def _feature_maps(module: nn.Module) -> list[tuple[str, Matrix]]:
 
 
 def _pyg_linear(module: nn.Module) -> bool:
-    """PyG's Linear and HeteroLinear, recognised without importing PyG (which takes seconds)."""
+    """PyG's Linear and HeteroLinear, recognized without importing PyG (which takes seconds)."""
     return any(
         cls.__name__ in ("Linear", "HeteroLinear") and cls.__module__.startswith("torch_geometric.")
         for cls in type(module).__mro__

@@ -110,7 +110,7 @@ def orthonormal(tensor: Tensor, method: str, matrix: Matrix = None, orient: str 
     if not bool(torch.isfinite(Y).all()):
         raise ValueError(
             f"a tensor of shape {tuple(tensor.shape)} cannot be made orthonormal: it has entries that are not "
-            f"finite or rows that depend on each other; initialise it anew, e.g. with torch.nn.init.orthogonal_"
+            f"finite or rows that depend on each other; initialize it anew, e.g. with torch.nn.init.orthogonal_"
         )
     return layout.narrow(Y, tuple(tensor.shape))[0]
 

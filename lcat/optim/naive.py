@@ -117,5 +117,5 @@ def submanifold(X: Tensor, G: Tensor, eta: float, P: Tensor) -> Tensor:
 
 
 def slpg(X: Tensor, G: Tensor, eta: float) -> Tensor:
-    """SLPG without a regulariser: a projected gradient step, then Newton-Schulz (Xiao, Liu, Yuan, 2021)."""
+    """SLPG without a regularizer: a projected gradient step, then Newton-Schulz (Xiao, Liu, Yuan, 2021)."""
     return newton_schulz(X - eta * euclidean_projection(X, G))

@@ -5,7 +5,7 @@ With ``C = M M^H`` and ``D = C - I``, the error after the tangent step, all are 
 - ``half``: ``I - D / 2``, that is ``(3 I - C) / 2``, one Newton-Schulz step. Error ``-3/4 D^2 + 1/4 D^3``.
 - ``order2``: ``I - D / 2 + 3/8 D^2``, the next term of ``(I + D)^(-1/2)``. Error of order ``D^3``; one more
   product of ``p x p x p``.
-- ``best``: ``I - w D`` with the ``w`` that minimises the error ``(1 - 2w) D + (w^2 - 2w) D^2 + w^2 D^3``; two
+- ``best``: ``I - w D`` with the ``w`` that minimizes the error ``(1 - 2w) D + (w^2 - 2w) D^2 + w^2 D^3``; two
   more products of ``p x p x p``.
 - ``none``: ``M`` as it is.
 """
@@ -41,14 +41,14 @@ def best(algebra: Algebra, C: Tensor) -> Tensor:
 
 
 def best_weight(algebra: Algebra, D: Tensor) -> Tensor:
-    """The ``w`` near 1/2 that minimises ``P(w) = || (1 - 2w) D + (w^2 - 2w) D^2 + w^2 D^3 ||_F^2``.
+    """The ``w`` near 1/2 that minimizes ``P(w) = || (1 - 2w) D + (w^2 - 2w) D^2 + w^2 D^3 ||_F^2``.
 
     An eigenvalue ``s^2 - 1`` of ``D`` alone has its minimum at ``1 / (s (s + 1))``, up to which ``P`` is convex.
     Newton's method starts there for the norm of ``D``, left of the minima of all eigenvalues, in the dtype of
-    ``D`` and without synchronisation; where it does not improve on 1/2 the answer is 1/2. ``P`` has a second
+    ``D`` and without synchronization; where it does not improve on 1/2 the answer is 1/2. ``P`` has a second
     minimum near ``2/d - 1/2``, a reflection: solving for the roots of ``P`` may find that one, this does not.
     """
-    # Normalised, so that the sixth powers of a small error do not underflow: D = d E with |E| = 1.
+    # Normalized, so that the sixth powers of a small error do not underflow: D = d E with |E| = 1.
     d = algebra.norm(D).clamp_min(torch.finfo(D.dtype).tiny)
     E = D / d
     E2 = algebra.mm(E, E)

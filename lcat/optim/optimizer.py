@@ -129,7 +129,7 @@ class OrthogonalOptimizer(Optimizer):
         """The parameters of a group that have a gradient, which is one that the group takes."""
         params = group["params"]
         grads = [p.grad for p in params]
-        # Plain dense gradients, the usual case, are recognised without a Python statement for each.
+        # Plain dense gradients, the usual case, are recognized without a Python statement for each.
         if {type(g) for g in grads} == {Tensor} and not any(g.layout != torch.strided for g in grads):
             return list(params)
         for i, grad in enumerate(grads):
@@ -375,7 +375,7 @@ def require_number(
         if value.numel() != 1:
             raise ValueError(f"a tensor {name} must hold one number, got shape {tuple(value.shape)}")
         if value.device.type != "cpu":
-            return  # reading it would synchronise with its device
+            return  # reading it would synchronize with its device
         value = value.item()
     ok = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not ok or not (value > least if strict else value >= least):

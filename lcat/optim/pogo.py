@@ -26,7 +26,7 @@ CARRY_RATIO = 3
 
 
 class POGO(OrthogonalOptimizer):
-    r"""Optimises matrices with orthonormal rows or columns, and everything else beside them.
+    r"""Optimizes matrices with orthonormal rows or columns, and everything else beside them.
 
     With the direction :math:`D` of the base update (the gradient, its momentum, ...) one step is
 
@@ -37,7 +37,7 @@ class POGO(OrthogonalOptimizer):
     The first line moves along the manifold and inflates the singular values only to second order,
     :math:`M M^H = X X^H + \eta^2 R R^H`; the second is one Newton-Schulz step of the polar decomposition. After
     a step from an orthonormal matrix :math:`\|X' X'^H - I\| \le \tfrac34 \|\eta R\|^4`, and errors do not
-    accumulate: each step removes what the last one left. No inverse, no factorisation, no synchronisation.
+    accumulate: each step removes what the last one left. No inverse, no factorization, no synchronization.
 
     Reference: Javaloy and Vergari, "An Embarrassingly Simple Way to Optimize Orthogonal Matrices at Scale",
     ICML 2026. Written from the mathematics; the momentum buffer starts with the gradient, as in torch.optim.
@@ -53,7 +53,7 @@ class POGO(OrthogonalOptimizer):
         tangent: feed the base update the tangent part of the gradient, :math:`G - \mathrm{sym}(G X^H) X`, instead
             of all of it (two products more); see the notes.
         normal: the normal step: ``"half"`` (above), ``"order2"`` (error of third order instead of second, one
-            more small product), ``"best"`` (the weight that minimises the error, never worse than half) or
+            more small product), ``"best"`` (the weight that minimizes the error, never worse than half) or
             ``"none"``.
         normal_every: take the normal step only every so many updates of the group; between them the error
             grows as :math:`\eta^2 \|R\|^2` a step.
@@ -76,7 +76,7 @@ class POGO(OrthogonalOptimizer):
         weight_decay: decoupled in AdamW groups; in orthogonal groups added to the gradient as published, where
             it cannot shrink anything (a warning says so).
         check: ``"init"`` refuses what is not orthonormal at construction, ``"always"`` looks after every step
-            too (synchronises), ``"off"`` never looks.
+            too (synchronizes), ``"off"`` never looks.
         euclidean, euclidean_lr: method and default learning rate of groups with ``orthogonal=False``.
         ns_steps: quintic steps of ``base="muon"``.
 

@@ -13,7 +13,7 @@ from lcat.optim.products import BATCHED
 def qr(X: Tensor, V: Tensor, max_step: float | None = None) -> Tensor:
     """The Q factor of ``(X + V)^H``, transposed, its signs fixed so that ``V = 0`` gives ``X`` back.
 
-    Complexity: one QR factorisation, about ``4 p^2 n`` flops.
+    Complexity: one QR factorization, about ``4 p^2 n`` flops.
     """
     Q, R = torch.linalg.qr((X + V).mH)
     phase = torch.sgn(R.diagonal(dim1=-2, dim2=-1))

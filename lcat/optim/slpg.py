@@ -15,11 +15,11 @@ from lcat.optim.optimizer import OrthogonalOptimizer, options, require_choice, r
 from lcat.optim.products import BATCHED
 from lcat.optim.riemannian import newton_schulz
 
-REGULARISERS = (None, "l1", "l21")
+REGULARIZERS = (None, "l1", "l21")
 
 
 class SLPG(OrthogonalOptimizer):
-    r"""Sequential linearised proximal gradient for ``f(X) + gamma r(X)`` with orthonormal rows.
+    r"""Sequential linearized proximal gradient for ``f(X) + gamma r(X)`` with orthonormal rows.
 
     One step solves the proximal gradient problem on the tangent space and corrects by Newton-Schulz:
 
@@ -28,7 +28,7 @@ class SLPG(OrthogonalOptimizer):
         \text{with}\ \mathrm{sym}\bigl((Y - X) X^H\bigr) = 0, \qquad
         X' = \tfrac12 (3 I - Y Y^H)\, Y .
 
-    Without a regulariser :math:`Y = X - \eta (D - \mathrm{sym}(D X^H) X)`: POGO with the Euclidean metric in place
+    Without a regularizer :math:`Y = X - \eta (D - \mathrm{sym}(D X^H) X)`: POGO with the Euclidean metric in place
     of the canonical one. With ``"l1"`` (:math:`\sum |X_{ij}|`) or ``"l21"`` (the sum of the norms of the columns,
     for choosing variables) the multiplier of the constraint is found by ``inner`` dual ascent steps, each one
     proximal map.
@@ -42,14 +42,14 @@ class SLPG(OrthogonalOptimizer):
         params, lr, base, momentum, dampening, nesterov, betas, eps, tangent, max_step, matrix, orient, foreach,
             capturable, maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in
             :class:`~lcat.optim.POGO`.
-        regulariser: None, ``"l1"`` or ``"l21"``; not part of the loss that you differentiate.
+        regularizer: None, ``"l1"`` or ``"l21"``; not part of the loss that you differentiate.
         gamma: its weight. The guard also keeps ``lr * gamma`` times the norm of a subgradient of ``r`` (at most
             :math:`\sqrt{pn}` for ``"l1"``, :math:`\sqrt n` for ``"l21"``) below ``max_step``: longer proximal steps
             leave the tangent space before the multiplier is found and take the rank with them.
-        inner: dual ascent steps (one is exact without a regulariser).
+        inner: dual ascent steps (one is exact without a regularizer).
 
     Raises:
-        ValueError: as POGO; an unknown regulariser, negative ``gamma`` or one without a regulariser, ``inner``
+        ValueError: as POGO; an unknown regularizer, negative ``gamma`` or one without a regularizer, ``inner``
             below 1.
 
     Complexity: five products of ``p x p x n``, and two more for each inner step.
@@ -58,7 +58,7 @@ class SLPG(OrthogonalOptimizer):
         >>> import torch
         >>> from lcat.optim import SLPG
         >>> weight = torch.nn.Parameter(torch.eye(3, 5))
-        >>> optimizer = SLPG([weight], lr=0.1, regulariser="l21", gamma=0.1)
+        >>> optimizer = SLPG([weight], lr=0.1, regularizer="l21", gamma=0.1)
         >>> (weight * torch.ones(3, 5)).sum().backward()
         >>> optimizer.step()
     """
@@ -68,7 +68,7 @@ class SLPG(OrthogonalOptimizer):
         params: Any,
         lr: float | Tensor = 1e-2,
         *,
-        regulariser: str | None = None,
+        regularizer: str | None = None,
         gamma: float = 0.0,
         inner: int = 10,
         max_step: float | None = 1.0,
@@ -94,11 +94,11 @@ class SLPG(OrthogonalOptimizer):
 
     def check_options(self, group: dict[str, Any]) -> None:
         super().check_options(group)
-        require_choice(group, "regulariser", REGULARISERS)
+        require_choice(group, "regularizer", REGULARIZERS)
         require_number(group, "gamma", 0.0)
         require_max_step(group)
-        if group["gamma"] > 0 and group["regulariser"] is None:
-            raise ValueError(f"gamma={group['gamma']} weighs a regulariser; choose 'l1' or 'l21', or leave gamma out")
+        if group["gamma"] > 0 and group["regularizer"] is None:
+            raise ValueError(f"gamma={group['gamma']} weighs a regularizer; choose 'l1' or 'l21', or leave gamma out")
         if not isinstance(group["inner"], int) or isinstance(group["inner"], bool) or group["inner"] < 1:
             raise ValueError(f"inner must be a whole number of at least 1, got {group['inner']!r}")
 
@@ -106,17 +106,17 @@ class SLPG(OrthogonalOptimizer):
         eta = bound(BATCHED, D, group["lr"] * scale, group["max_step"])
         if group["max_step"] is not None and group["gamma"] > 0:
             p, n = X.shape[-2:]
-            most = group["max_step"] / (group["gamma"] * math.sqrt(p * n if group["regulariser"] == "l1" else n))
+            most = group["max_step"] / (group["gamma"] * math.sqrt(p * n if group["regularizer"] == "l1" else n))
             eta = eta.clamp_max(most) if isinstance(eta, Tensor) else min(eta, most)
         step = D * (eta.to(D.dtype) if isinstance(eta, Tensor) else eta)
         Xh = BATCHED.mH(X)
         multiplier = _symmetric(BATCHED.mm(step, Xh)).neg_()  # eta times the multiplier, optimal without r
         weight = eta * group["gamma"]
-        Y = _proximal(BATCHED.addmm(X - step, multiplier, X, alpha=-1.0), weight, group["regulariser"])
-        if group["regulariser"] is not None:
+        Y = _proximal(BATCHED.addmm(X - step, multiplier, X, alpha=-1.0), weight, group["regularizer"])
+        if group["regularizer"] is not None:
             for _ in range(group["inner"]):
                 multiplier = multiplier + _symmetric(BATCHED.mm(Y - X, Xh))
-                Y = _proximal(BATCHED.addmm(X - step, multiplier, X, alpha=-1.0), weight, group["regulariser"])
+                Y = _proximal(BATCHED.addmm(X - step, multiplier, X, alpha=-1.0), weight, group["regularizer"])
         return newton_schulz(X + shorten_tangent(BATCHED, Y - X, group["max_step"]))
 
 
@@ -124,10 +124,10 @@ def _symmetric(A: Tensor) -> Tensor:
     return 0.5 * (A + BATCHED.mH(A))
 
 
-def _proximal(Z: Tensor, weight: Scale, regulariser: str | None) -> Tensor:
+def _proximal(Z: Tensor, weight: Scale, regularizer: str | None) -> Tensor:
     """``argmin_Y weight r(Y) + |Y - Z|^2 / 2``: soft thresholding of entries or of columns."""
-    if regulariser is None:
+    if regularizer is None:
         return Z
-    size = Z.abs() if regulariser == "l1" else torch.linalg.vector_norm(Z, dim=-2, keepdim=True)
+    size = Z.abs() if regularizer == "l1" else torch.linalg.vector_norm(Z, dim=-2, keepdim=True)
     keep = (1 - weight / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_min(0)
     return Z * keep.to(Z.dtype)

@@ -1,7 +1,7 @@
 """Comparisons of layers over data sets, seeds and splits: plan, run, report.
 
 :func:`make_plan` says what to run, :func:`run` trains the cells one after the other and yields their results,
-:func:`summarise` and :func:`write_report` turn results into tables, files and figures. :func:`compare`,
+:func:`summarize` and :func:`write_report` turn results into tables, files and figures. :func:`compare`,
 :func:`choose` and :func:`regret` are the statistics behind the report. The command ``lcat study`` is a thin layer over
 these. Needs the extra: ``pip install 'lcat-gnn[study]'``.
 """
@@ -29,7 +29,7 @@ from lcat.study.store.frame import history_frame, lambda_frame, results_frame
 from lcat.study.store.lock import StudyBusy
 from lcat.study.store.result import CellResult
 from lcat.study.store.store import Store, StoreError
-from lcat.study.store.summary import SummaryRow, summarise
+from lcat.study.store.summary import SummaryRow, summarize
 from lcat.study.study import Study
 
 __all__ = [
@@ -77,7 +77,7 @@ __all__ = [
     "run",
     "run_cell",
     "run_study",
-    "summarise",
+    "summarize",
     "versions",
     "with_samples",
     "write_report",

@@ -32,7 +32,7 @@ def far_method(conv: nn.Module) -> str | None:
     """
     if isinstance(conv, GCNConv):
         if conv.cached:
-            raise ValueError("a layer with cached=True keeps the normalisation of one graph: make it with cached=False")
+            raise ValueError("a layer with cached=True keeps the normalization of one graph: make it with cached=False")
         return "_scale" if conv.normalize else None
     if isinstance(conv, LCATMixin):
         lambda2 = conv._lambda("lambda2")

@@ -37,7 +37,7 @@ def layerwise_inference(
 
     Every layer is computed for blocks of consecutive nodes, each with all of its in-edges. What a layer needs to know
     of the in-edges of *sources* is collected in a pass of its own before: the degrees for GCN, and for CAT and L-CAT
-    the neighbourhood averages that enter the scores (2 H numbers a node for v1; for v2 the narrower of input and
+    the neighborhood averages that enter the scores (2 H numbers a node for v1; for v2 the narrower of input and
     projection). So the result is that of the whole graph at once, up to the rounding of sums in another order.
 
     Args:

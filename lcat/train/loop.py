@@ -230,4 +230,4 @@ def _check_task(data: Data, split: Split) -> None:
     if split.num_nodes != data.y.numel():
         raise ValueError(f"the split has {split.num_nodes} nodes and the data {data.y.numel()}; they must agree")
     if bool((data.y[(split.train | split.val | split.test).to(data.y.device)] < 0).any()):
-        raise ValueError("a node of the split has a negative label; leave unlabelled nodes out of all three masks")
+        raise ValueError("a node of the split has a negative label; leave unlabeled nodes out of all three masks")

@@ -85,6 +85,6 @@ class NodeObjective:
         if y.device.type == "cpu" and y.numel() and (int(y.min()) < 0 or int(y.max()) >= logits.shape[1]):
             raise ValueError(
                 f"labels must lie in 0 .. {logits.shape[1] - 1}; got {int(y.min())} .. {int(y.max())}: leave "
-                "unlabelled nodes out of the seeds or the mask"
+                "unlabeled nodes out of the seeds or the mask"
             )
         return F.cross_entropy(logits, y.long(), reduction="none")

@@ -104,7 +104,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 def scale_scalar_lr(optimizer: Optimizer, factor: float) -> None:
     """Multiply the learning rate of the groups of single numbers (see :func:`parameter_groups`) by ``factor``.
 
-    The lambdas of L-CAT decide what kind of layer the weights are trained for, and in the published parametrisation
+    The lambdas of L-CAT decide what kind of layer the weights are trained for, and in the published parametrization
     seven steps of 0.01 take one from 0.5 to 0.3: at the weights' own rate they can settle before any attention is
     learned, and a small lambda1 then keeps it from being learned. To be called before a schedule is built.
 

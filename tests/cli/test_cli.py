@@ -78,7 +78,15 @@ def test_study_writes_and_prints(call, tmp_path):
 
 
 def test_options_reach_the_cells(call, tmp_path):
-    options = {"hidden": 12, "heads": 3, "depth": 3, "dropout": 0.1, "norm": "layer", "optimizer": "sgd", "lr": 0.5}
+    options = {
+        "hidden_channels": 12,
+        "heads": 3,
+        "num_layers": 3,
+        "dropout": 0.1,
+        "norm": "layer",
+        "optimizer": "sgd",
+        "lr": 0.5,
+    }
     options |= {"weight-decay": 0.25, "schedule": "linear", "patience": 7}
     flags = [part for key, value in options.items() for part in (f"--{key}", value)]
     code, _, err = call("study", "-d", "csbm:easy,n=60", "-l", "gat", "--out", "o", *FAST, *flags)
@@ -122,7 +130,15 @@ def test_lists(call, tmp_path):
 def test_doctor(call):
     code, out, _ = call("doctor")
     assert code == 0
-    for word in (torch.__version__, "attend_v1", "attend_v2", "aggregate", "CUDA devices", "torch-scatter", "because"):
+    for word in (
+        torch.__version__,
+        "gat_attention",
+        "gatv2_attention",
+        "aggregate",
+        "CUDA devices",
+        "torch-scatter",
+        "because",
+    ):
         assert word in out
 
 
@@ -149,17 +165,17 @@ def test_doctor_says_a_reason_once():
         (["--lr", "-0.1"], 2, ["--lr", "greater than 0", "-0.1"]),
         (["--weight-decay", "-1"], 2, ["--weight-decay", "-1"]),
         (["--dropout", "1.5"], 2, ["--dropout", "less than 1", "1.5"]),
-        (["--hidden", "-8"], 2, ["--hidden", "-8"]),
+        (["--hidden-channels", "-8"], 2, ["--hidden-channels", "-8"]),
         (["--heads", "0"], 2, ["--heads", "got 0"]),
-        (["--depth", "0"], 2, ["--depth", "got 0"]),
-        (["--hidden", "9", "--heads", "2", "--depth", "2"], 2, ["hidden 9", "heads 2"]),
+        (["--num-layers", "0"], 2, ["--num-layers", "got 0"]),
+        (["--hidden-channels", "9", "--heads", "2", "--num-layers", "2"], 2, ["hidden_channels 9", "heads 2"]),
         (["--optimizer", "adamm"], 2, ["--optimizer", "adam, adamw, "]),
         (["--schedule", "cos"], 2, ["--schedule", "cosine"]),
         (["--norm", "group"], 2, ["--norm", "'batch'"]),
         (["--metric", "f1"], 2, ["--metric", "roc-auc", "'f1'"]),
         (["--device", "warp"], 2, ["--device warp"]),
         (["--out", "file/sub"], 2, ["--out", "file/sub"]),
-        (["--colour", "red"], 2, ["--colour"]),
+        (["--color", "red"], 2, ["--color"]),
     ],
 )
 def test_bad_input_is_one_line(call, tmp_path, monkeypatch, arguments, code, words):
@@ -188,7 +204,7 @@ def test_read_only_output(call, tmp_path):
 
 def test_failed_cells_are_told_and_exit_with_one(call, tmp_path):
     code, out, err = call(
-        "study", "-d", "csbm:easy,n=60", "-l", "gcn", *FAST, "--optimizer", "sgd", "--lr", "1e38", "--depth", "2"
+        "study", "-d", "csbm:easy,n=60", "-l", "gcn", *FAST, "--optimizer", "sgd", "--lr", "1e38", "--num-layers", "2"
     )
     assert code == 1
     assert "NonFiniteLoss" in out

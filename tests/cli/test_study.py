@@ -77,7 +77,7 @@ def test_orthogonal_optimizers_by_name(call, tmp_path, optimizer, where):
         (tmp_path / "plan.toml").write_text(PLAN.replace("epochs = 3\n", "epochs = 3\n" + told))
         arguments = ["plan.toml"]
     else:
-        arguments = ["plan.toml", "--optimizer", optimizer, "--depth", 3]
+        arguments = ["plan.toml", "--optimizer", optimizer, "--num-layers", 3]
     code, _, err = call("study", *arguments, "--out", "o", "--quiet")
     assert (code, err) == (0, "")
     cells = Study.load(tmp_path / "o").results()
@@ -88,7 +88,20 @@ def test_orthogonal_optimizers_by_name(call, tmp_path, optimizer, where):
 
 
 def test_the_orthogonal_part_of_a_study_is_chosen_and_has_its_own_rate(call, tmp_path):
-    arguments = ["-d", "csbm:easy,n=60", "-l", "gat", "--seeds", 1, "--epochs", 2, "--depth", 3, "--optimizer", "pogo"]
+    arguments = [
+        "-d",
+        "csbm:easy,n=60",
+        "-l",
+        "gat",
+        "--seeds",
+        1,
+        "--epochs",
+        2,
+        "--num-layers",
+        3,
+        "--optimizer",
+        "pogo",
+    ]
     arguments += ["--orthogonal-include", "*.convs.0.lin.weight *.convs.1.lin.weight", "--engine", "inline", "--quiet"]
     code, _, err = call("study", *arguments, "--grid", "orthogonal_lr=0.1,0.3")
     assert (code, err) == (0, "")
@@ -247,7 +260,11 @@ def test_a_study_that_runs_elsewhere_is_one_line(call, tmp_path):
         (["--workers", "0"], 2, ["--workers", "got 0"]),
         (["--noise-edges", "-1"], 2, ["--noise-edges", "-1"]),
         (["--max-cells", "0"], 2, ["--max-cells", "got 0"]),
-        (["-d", "csbm:easy,n=60", "--depth", "1", "--optimizer", "pogo"], 2, ["pogo", "needs depth 2 or more"]),
+        (
+            ["-d", "csbm:easy,n=60", "--num-layers", "1", "--optimizer", "pogo"],
+            2,
+            ["pogo", "needs num_layers 2 or more"],
+        ),
         (["report", "nowhere"], 2, ["there is no study in nowhere"]),
     ],
 )
@@ -266,10 +283,10 @@ def test_words_become_values():
         "weight_decay": [0],
         "norm": ["none", "batch"],
     }
-    assert split_spaces(["lr=1e-4..0.1:log", "dropout=0..0.8:0.1", "hidden=16,32"]) == {
+    assert split_spaces(["lr=1e-4..0.1:log", "dropout=0..0.8:0.1", "hidden_channels=16,32"]) == {
         "lr": {"low": 1e-4, "high": 0.1, "log": True},
         "dropout": {"low": 0, "high": 0.8, "step": 0.1},
-        "hidden": [16, 32],
+        "hidden_channels": [16, 32],
     }
     assert weights(["accuracy=2", "time"]) == {"accuracy": 2, "time": 1.0}
 

@@ -234,7 +234,7 @@ class TestEveryLayer:
         for run in runs[1:]:
             assert all(torch.equal(a, b) for a, b in zip(run, runs[0], strict=True))
 
-    def test_nan_stays_in_its_neighbourhood(self, name, x):
+    def test_nan_stays_in_its_neighborhood(self, name, x):
         layer = make(name)
         x[5] = float("nan")
         out = layer(x, EDGES)

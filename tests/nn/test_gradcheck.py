@@ -14,7 +14,7 @@ def _layers():
         variants = [{}] if name == "GCNConv" else [{"heads": 2}, {"concat": False, "heads": 2, "edge_dim": 2}]
         variants += [{"bias": False}]
         if "LCAT" in name:
-            variants += [{"parametrisation": "sigmoid", "share_values": False}, {"lambda1": 0.3}]
+            variants += [{"parametrization": "sigmoid", "share_values": False}, {"lambda1": 0.3}]
         for options in variants:
             for kind in ("plain", "loops", "duplicates", "isolated", "no_edges"):
                 yield pytest.param(name, options, kind, id=f"{name}-{kind}-{options}")

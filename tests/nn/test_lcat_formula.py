@@ -34,13 +34,13 @@ def _options(layer, generator):
     if layer in LCATS:
         options |= {"lambda1": pick(None, 0.0, 0.3, 1.0), "lambda2": pick(None, 0.0, 0.6, 1.0)}
         options |= {"share_values": pick(True, False), "share_weights": pick(True, False)}
-        options |= {"parametrisation": pick("published", "sigmoid"), "lambda1_init": 0.4, "lambda2_init": 0.7}
+        options |= {"parametrization": pick("published", "sigmoid"), "lambda1_init": 0.4, "lambda2_init": 0.7}
         if layer is LCATConv:
             options["score_bias"] = pick(True, False)
     return options
 
 
-def _randomise(layer):
+def _randomize(layer):
     """Biases are born zero; a wrong one would not show."""
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
@@ -59,7 +59,7 @@ def test_oracle(layer, kind):
         options = _options(layer, generator)
         in_channels = (2, 9)[seed % 2]  # narrower and wider than the projection: v2 averages before or after it
         conv = layer(in_channels, 3, **options).double()
-        _randomise(conv)
+        _randomize(conv)
         num_nodes, num_edges = size_of(kind, seed)
         edges = random_edges(kind, num_nodes, num_nodes, num_edges, generator)
         x = torch.randn(num_nodes, in_channels, dtype=torch.double, generator=generator)
@@ -84,7 +84,7 @@ def test_oracle_bipartite(layer, sizes):
         options.pop("share_weights", None)
         channels = (5, 2) if layer.__name__.startswith("L") or seed % 2 else (4, 4)
         conv = layer(channels, 3, **options).double()
-        _randomise(conv)
+        _randomize(conv)
         edges = random_edges(("plain", "duplicates", "isolated")[seed % 3], *sizes, 14, generator)
         x = tuple(
             torch.randn(n, c, dtype=torch.double, generator=generator) for n, c in zip(sizes, channels, strict=True)
@@ -168,7 +168,7 @@ def test_scalars_receive_gradients_and_stay_in_range(layer):
     assert abs(float(conv.lambda1.detach()) - 0.5) > 1e-3
 
 
-def test_published_parametrisation_by_its_formula():
+def test_published_parametrization_by_its_formula():
     conv = LCATConv(2, 2)
     assert float(conv.raw_lambda1) == pytest.approx(math.log10(6))
     assert float(conv.raw_lambda2) == pytest.approx(2.2 - math.log10(6))
@@ -177,7 +177,7 @@ def test_published_parametrisation_by_its_formula():
         conv.raw_lambda2.fill_(1.3)
     assert float(conv.lambda1.detach()) == pytest.approx(1 / (1 + math.exp(6 - 10**0.9)), rel=1e-6)
     assert float(conv.lambda2.detach()) == pytest.approx(1 / (1 + math.exp(6 - 10**0.9)), rel=1e-5)
-    conv = LCATConv(2, 2, parametrisation="sigmoid", lambda1_init=0.25)
+    conv = LCATConv(2, 2, parametrization="sigmoid", lambda1_init=0.25)
     assert float(conv.raw_lambda1) == pytest.approx(math.log(0.25 / 0.75))
 
 

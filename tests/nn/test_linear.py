@@ -69,9 +69,9 @@ def test_is_plain():
         ("GCNConv", {}),
         ("GATConv", {}),
         ("GATv2Conv", {}),
-        ("LCATConv", {"cache_neighbour_sum": True}),
+        ("LCATConv", {"cache_neighbor_sum": True}),
         ("LCATv2Conv", {}),
-        ("LCATv2Conv", {"cache_neighbour_sum": True, "share_weights": True}),
+        ("LCATv2Conv", {"cache_neighbor_sum": True, "share_weights": True}),
     ],
 )
 def test_pre_hooks_see_and_change_what_the_maps_get(name, options):

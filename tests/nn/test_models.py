@@ -56,7 +56,7 @@ def test_edge_weight_and_edge_attr(name, x):
 def test_trim_to_layer(name):
     """Trimmed mini-batches give the seeds what full ones give them."""
     torch.manual_seed(0)
-    # two seeds, their sampled neighbours 2..5, and those of these 6..9; edges come by hop, as samplers give them
+    # two seeds, their sampled neighbors 2..5, and those of these 6..9; edges come by hop, as samplers give them
     first = torch.tensor([[2, 3, 4, 5], [0, 0, 1, 1]])
     second = torch.tensor([[6, 7, 8, 9], [2, 3, 4, 5]])
     edges, x = torch.cat([first, second], dim=1), torch.randn(10, 8)

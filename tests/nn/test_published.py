@@ -120,7 +120,7 @@ def test_the_sum_of_older_pyg_can_be_asked_for():
         owner, dot, rest = name.rpartition(".")
         state[names.get(name, f"{owners.get(owner, owner)}{dot}{rest}")] = value
     x, edges = torch.randn(5, 4), torch.tensor([[0, 1, 2, 3, 0], [1, 2, 1, 1, 4]])
-    layer = from_published("plain", "v1", state, in_channels=4, out_channels=3, mode="cat", neighbour_aggr="sum")
+    layer = from_published("plain", "v1", state, in_channels=4, out_channels=3, mode="cat", neighbor_aggr="sum")
     assert torch.equal(layer(x, edges), source(x, edges))
     as_run = from_published("plain", "v1", state, in_channels=4, out_channels=3, mode="cat")
     assert not torch.allclose(as_run(x, edges), source(x, edges))

@@ -53,7 +53,7 @@ def test_trains_and_says_how_it_was_called(call, tmp_path):
 def test_help(call):
     code, out, _ = call("ogb", "proteins", "--help")
     assert code == 0
-    assert "--fan-out" in out
+    assert "--num-neighbors" in out
     assert "goes on with the same command" in " ".join(out.split())
     assert "(default: 1200)" in " ".join(out.split())
     for arguments in (["ogb"], ["ogb", "--help"]):
@@ -69,7 +69,7 @@ def test_help(call):
         (["ogbg-molhiv"], ["papers100M; got 'ogbg-molhiv', which is no data set for predicting properties of nodes"]),
         (["arxiv", "--layer", "gta"], ["--layer", "'gta'"]),
         (["mag", "--epochs", "0"], ["--epochs must be 1 or more; got 0"]),
-        (["ogbn_arxiv", "--colour", "red"], ["--colour"]),
+        (["ogbn_arxiv", "--color", "red"], ["--color"]),
         (["arxiv", "--timeout", "0"], ["--timeout", "positive number of seconds; got '0'"]),
         (["arxiv", "--seeds", "4294967296"], ["--seeds", "in 0 .. 2^32 - 1", "'4294967296'"]),
     ],

@@ -91,7 +91,7 @@ def test_no_label_is_both_shown_and_learned(batching):
     # A label shows in the input as a one in its column; this graph has no other features.
     graph.x = torch.zeros(40, 1)
     settings = default_settings(
-        "ogbn-arxiv", labels=True, batching=batching, batch_size=5, fan_out=3, walk_steps=4, layers=2
+        "ogbn-arxiv", labels=True, batching=batching, batch_size=5, num_neighbors=3, num_steps=4, num_layers=2
     )
     shown_somewhere = torch.zeros(40)
     for epoch in range(5):
@@ -113,7 +113,7 @@ def test_no_label_is_both_shown_and_learned(batching):
 def test_walks_that_meet_no_training_node_teach_nothing():
     graph = random_graph()
     graph.train_mask[:] = False
-    settings = default_settings("ogbn-arxiv", labels=True, batching="walk", batch_size=1, walk_length=1, walk_steps=2)
+    settings = default_settings("ogbn-arxiv", labels=True, batching="walk", batch_size=1, walk_length=1, num_steps=2)
     model = build_node_model(settings, graph, 5)
     for batch in Batches(graph, settings, 0, 5, Processes()).epoch(0):
         total, count = _loss_of_classes(model, batch)
@@ -131,7 +131,7 @@ def test_shares_of_processes_make_up_the_whole():
 
 
 def test_an_epoch_can_start_in_the_middle():
-    graph, settings = random_graph(), default_settings("ogbn-arxiv", batching="neighbor", batch_size=5, fan_out=3)
+    graph, settings = random_graph(), default_settings("ogbn-arxiv", batching="neighbor", batch_size=5, num_neighbors=3)
     batches = Batches(graph, settings, 0, 5, Processes())
     whole, rest = list(batches.epoch(1)), list(batches.epoch(1, 2))
     assert len(whole) == len(batches) == len(rest) + 2

@@ -14,7 +14,14 @@ from tests.ogb.ogb_support import random_graph
 
 def make(layer="gat", **options):
     torch.manual_seed(1)
-    defaults = {"layers": 3, "hidden": 12, "heads": 3, "norm": "layer", "residual": "identity", "dropout": 0.4}
+    defaults = {
+        "num_layers": 3,
+        "hidden_channels": 12,
+        "heads": 3,
+        "norm": "layer",
+        "residual": "identity",
+        "dropout": 0.4,
+    }
     model = NodeModel(8, 5, layer=layer, **{**defaults, **options}).eval()
     for parameter in model.parameters():  # biases and norms that start at zero and one could hide a mistake
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -31,7 +38,7 @@ def test_activation_first_by_hand():
 
 def test_linear_residuals_by_hand():
     graph = random_graph()
-    model = make(norm="none", residual="linear", activation="elu", activation_first=False, layers=2)
+    model = make(norm="none", residual="linear", activation="elu", activation_first=False, num_layers=2)
     h = F.elu(model.convs[0](graph.x, graph.edge_index) + model.skips[0](graph.x))
     expected = model.convs[1](h, graph.edge_index) + model.skips[1](h)
     assert model(graph.x, graph.edge_index).equal(expected)
@@ -39,7 +46,7 @@ def test_linear_residuals_by_hand():
 
 def test_linear_ends_by_hand():
     graph = random_graph(edge_dim=4)
-    model = make(norm="batch", activation_first=False, layers=2, linear_ends=True, edge_dim=4)
+    model = make(norm="batch", activation_first=False, num_layers=2, linear_ends=True, edge_dim=4)
     h = F.relu(model.first(graph.x))
     for number in range(2):
         h = F.relu(model.norms[number](model.convs[number](h, graph.edge_index, graph.edge_attr) + h))
@@ -47,7 +54,7 @@ def test_linear_ends_by_hand():
 
 
 def test_gcn_weighs_edges_by_their_mean_feature():
-    graph, model = random_graph(edge_dim=4), make("gcn", layers=1, edge_dim=4)
+    graph, model = random_graph(edge_dim=4), make("gcn", num_layers=1, edge_dim=4)
     expected = model.convs[0](graph.x, graph.edge_index, graph.edge_attr.mean(dim=1))
     assert model(graph.x, graph.edge_index, graph.edge_attr).equal(expected)
 

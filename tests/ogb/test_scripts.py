@@ -81,7 +81,7 @@ def test_every_script_learns_with_every_layer(name, layer, run):
     "options",
     [
         ["--batching", "full", "--labels", "--optimizer", "pogo", "--epochs", 10],
-        ["--batching", "walk", "--batch-size", 200, "--walk-steps", 3],
+        ["--batching", "walk", "--batch-size", 200, "--num-steps", 3],
         ["--labels", "--inference", "layerwise", "--precision", "bf16", "--accumulate", 2, "--noise", 0.1],
         [
             "--norm",
@@ -99,7 +99,7 @@ def test_every_script_learns_with_every_layer(name, layer, run):
     ids=lambda options: options[1] if options[0] == "--batching" else options[0],
 )
 def test_options_reach_the_training(options, run):
-    block = run("arxiv", "--layer", "gat", "--hidden", 64, *options)
+    block = run("arxiv", "--layer", "gat", "--hidden-channels", 64, *options)
     check_learned(block, "arxiv", "gat")
     for flag, value in zip(options, [*options[1:], None], strict=True):
         if str(flag).startswith("--"):
@@ -149,7 +149,7 @@ def figures(block):
 def test_a_run_broken_off_goes_on_bit_for_bit(batching, run, tmp_path, monkeypatch, capsys):
     from lcat.ogb import training
 
-    options = ["--layer", "lcat", "--batching", batching, "--optimizer", "pogo", "--hidden", 32]
+    options = ["--layer", "lcat", "--batching", batching, "--optimizer", "pogo", "--hidden-channels", 32]
     unbroken = run("arxiv", *options, out="unbroken")
     real, calls = training.Judge.__call__, []
 
@@ -177,7 +177,7 @@ def environment(**more):
 
 
 def test_a_killed_process_goes_on(tmp_path, data, run):
-    options = ["--layer", "gat", "--hidden", "32", "--epochs", "60", "--seeds", "0"]
+    options = ["--layer", "gat", "--hidden-channels", "32", "--epochs", "60", "--seeds", "0"]
     command = [sys.executable, str(SCRIPTS / "mag.py"), "--data", str(data), "--out", str(tmp_path / "out")]
     command += [*map(str, SHORT), *options]
     process = subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -213,10 +213,23 @@ def parallel(tmp_path, data, *options):
     ["full", pytest.param("neighbor", marks=pytest.mark.long), pytest.param("labels", marks=pytest.mark.long)],
 )
 def test_two_processes_learn_as_one(batching, tmp_path, data, run):
-    # Without dropout, which each process draws for itself, and with all neighbours, which need no drawing. Sampled,
-    # only layers that look one hop far: averages over the neighbours of a source depend on where the sample ends.
+    # Without dropout, which each process draws for itself, and with all neighbors, which need no drawing. Sampled,
+    # only layers that look one hop far: averages over the neighbors of a source depend on where the sample ends.
     layer = "gat" if batching == "neighbor" else "lcat"
-    options = ["--layer", layer, "--hidden", 32, "--dropout", 0, "--fan-out", -1, "--layers", 2, "--seeds", 0]
+    options = [
+        "--layer",
+        layer,
+        "--hidden-channels",
+        32,
+        "--dropout",
+        0,
+        "--num-neighbors",
+        -1,
+        "--num-layers",
+        2,
+        "--seeds",
+        0,
+    ]
     options += ["--batching", "full", "--labels"] if batching == "labels" else ["--batching", batching]
     one, two = run("arxiv", *options), parallel(tmp_path, data, *options)
     curves = [[row["loss"] for row in block["results"][0]["curve"]] for block in (one, two)]
@@ -231,12 +244,12 @@ def test_two_processes_learn_as_one(batching, tmp_path, data, run):
     ("arguments", "code", "words"),
     [
         (["--layer", "gta"], 2, ["--layer", "'gta'"]),
-        (["--heads", "7"], 2, ["--hidden must be a multiple of heads (7); got 256"]),
+        (["--heads", "7"], 2, ["--hidden-channels must be a multiple of heads (7); got 256"]),
         (["--lr", "-1"], 2, ["--lr must be positive; got -1.0"]),
-        (["--fan-out", "0"], 2, ["--fan-out"]),
+        (["--num-neighbors", "0"], 2, ["--num-neighbors"]),
         (["--seeds", "3-x"], 2, ["--seeds", "'3-x'"]),
         (["--seeds", "5-3"], 2, ["--seeds"]),
-        (["--colour", "red"], 2, ["--colour"]),
+        (["--color", "red"], 2, ["--color"]),
         (["--device", "cuda:7"], 2, ["--device"]),
         (["--out", "file/sub"], 1, ["file/sub"]),
     ],

@@ -23,25 +23,25 @@ def test_protocols_are_settings(dataset):
 def test_protocols_are_the_published_ones():
     arxiv, products = default_settings("ogbn-arxiv"), default_settings("ogbn-products")
     mag, proteins = default_settings("ogbn-mag"), default_settings("ogbn-proteins")
-    assert (arxiv.layers, arxiv.hidden, arxiv.dropout, arxiv.lr, arxiv.epochs) == (3, 256, 0.25, 0.01, 50)
-    assert (arxiv.batching, arxiv.batch_size, arxiv.walk_length, arxiv.walk_steps) == ("walk", 20_000, 3, 30)
-    assert (mag.layers, mag.hidden, mag.dropout, mag.lr, mag.epochs) == (2, 256, 0.5, 0.01, 100)
-    assert (mag.batching, mag.batch_size, mag.fan_out) == ("neighbor", 20_000, 10)
-    assert (products.layers, products.hidden, products.lr, products.batch_size) == (3, 128, 0.001, 256)
-    assert (proteins.layers, proteins.hidden, proteins.norm, proteins.epochs) == (6, 64, "batch", 1200)
+    assert (arxiv.num_layers, arxiv.hidden_channels, arxiv.dropout, arxiv.lr, arxiv.epochs) == (3, 256, 0.25, 0.01, 50)
+    assert (arxiv.batching, arxiv.batch_size, arxiv.walk_length, arxiv.num_steps) == ("walk", 20_000, 3, 30)
+    assert (mag.num_layers, mag.hidden_channels, mag.dropout, mag.lr, mag.epochs) == (2, 256, 0.5, 0.01, 100)
+    assert (mag.batching, mag.batch_size, mag.num_neighbors) == ("neighbor", 20_000, 10)
+    assert (products.num_layers, products.hidden_channels, products.lr, products.batch_size) == (3, 128, 0.001, 256)
+    assert (proteins.num_layers, proteins.hidden_channels, proteins.norm, proteins.epochs) == (6, 64, "batch", 1200)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"layer": "gta"}, r"layer must be one of gcn, gat, .*; got 'gta'"),
-        ({"heads": 7}, r"hidden must be a multiple of heads \(7\); got 256"),
+        ({"heads": 7}, r"hidden_channels must be a multiple of heads \(7\); got 256"),
         ({"epochs": 0}, "epochs must be 1 or more; got 0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\); got 1\.0"),
         ({"lr": 0.0}, r"lr must be positive; got 0\.0"),
         ({"lr": float("inf")}, "lr must be a finite number; got inf"),
         ({"clip_norm": float("inf")}, "clip_norm must be a finite number; got inf"),
-        ({"fan_out": 0}, "fan_out must be 1 or more, or -1 for all; got 0"),
+        ({"num_neighbors": 0}, "num_neighbors must be 1 or more, or -1 for all; got 0"),
         ({"noise": -0.1}, "noise must be 0 or more"),
         ({"label_rate": 1.0}, "label_rate must be between 0 and 1"),
         ({"optimizer": "adamm"}, "optimizer must be one of adam, adamw"),
@@ -56,7 +56,7 @@ def test_bad_settings_are_told(change, words):
 
 
 def test_gcn_has_no_heads_to_divide():
-    assert default_settings("ogbn-arxiv", layer="gcn", heads=7).hidden == 256
+    assert default_settings("ogbn-arxiv", layer="gcn", heads=7).hidden_channels == 256
 
 
 def test_every_setting_says_what_it_is():

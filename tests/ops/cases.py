@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops import aggregate, attend_v1, attend_v2, use_implementation
+from lcat.ops import aggregate, gat_attention, gatv2_attention, use_implementation
 
 GRAPHS = ("random", "duplicates", "isolated", "hub", "no_edges", "no_targets", "padded")
 WIDTHS = (1, 3, 7, 16, 40, 47, 64, 256)
@@ -57,10 +57,10 @@ def aggregate_call(graph: Graph, heads: int, width: int, dtype: torch.dtype, wei
     return Call(function, tensors)
 
 
-def attend_v1_call(
+def gat_attention_call(
     graph: Graph, heads: int, width: int, dtype: torch.dtype, options: str = "", seed: int = 1, slope: float = 0.2
 ) -> Call:
-    """attend_v1 with the options in the text: target, score, weight, dropout."""
+    """gat_attention with the options in the text: target, score, weight, dropout."""
     draw = _Draw(dtype, seed)
     tensors = {"s": draw(graph.num_sources, heads), "v": draw(graph.num_sources, heads, width)}
     if "target" in options:
@@ -71,7 +71,7 @@ def attend_v1_call(
         tensors["edge_weight"] = draw(graph.num_edges)
 
     def function(**t: Tensor) -> Tensor:
-        return attend_v1(
+        return gat_attention(
             *(t["s"], t.get("t"), t["v"], graph),
             negative_slope=slope,
             edge_score=t.get("edge_score"),
@@ -82,10 +82,10 @@ def attend_v1_call(
     return Call(function, tensors)
 
 
-def attend_v2_call(
+def gatv2_attention_call(
     graph: Graph, heads: int, width: int, dtype: torch.dtype, options: str = "", seed: int = 1, slope: float = 0.2
 ) -> Call:
-    """attend_v2 with the options in the text: values, attr, weight, dropout."""
+    """gatv2_attention with the options in the text: values, attr, weight, dropout."""
     draw = _Draw(dtype, seed)
     tensors = {
         "k": draw(graph.num_sources, heads, width),
@@ -101,7 +101,7 @@ def attend_v2_call(
         tensors["edge_weight"] = draw(graph.num_edges)
 
     def function(**t: Tensor) -> Tensor:
-        return attend_v2(
+        return gatv2_attention(
             *(t["k"], t["q"], t.get("v", t["k"]), t["att"], graph),
             negative_slope=slope,
             edge_attr=t.get("edge_attr"),

@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
-from lcat.ops import _native, aggregate, attend_v1, attend_v2, explain, use_implementation
+from lcat.ops import _native, aggregate, explain, gat_attention, gatv2_attention, use_implementation
 from lcat.ops._fused import native_objection
 from lcat.ops.dispatch import Call
-from tests.ops.cases import attend_v2_call, distance, make_graph
+from tests.ops.cases import distance, gatv2_attention_call, make_graph
 
 native = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
 
@@ -51,10 +51,10 @@ def test_calls_that_fall_back_compute_the_same() -> None:
     k, q, att = torch.randn(graph.num_sources, 2, 3), torch.randn(graph.num_targets, 2, 3), torch.randn(2, 3)
     attr, matrix = torch.randn(graph.num_edges, 20), torch.randn(6, 20)
     calls = [
-        lambda: attend_v2(k, q, k, att, graph, edge_attr=attr, edge_matrix=matrix),
-        lambda: attend_v2(k, q, k, att, graph, edge_key=(attr @ matrix.T).view(-1, 2, 3)),
-        lambda: attend_v2(k, q, torch.ones(graph.num_sources, 2, 5), att, graph),
-        lambda: attend_v2(k, q, k, att, graph, negative_slope=1.5),
+        lambda: gatv2_attention(k, q, k, att, graph, edge_attr=attr, edge_matrix=matrix),
+        lambda: gatv2_attention(k, q, k, att, graph, edge_key=(attr @ matrix.T).view(-1, 2, 3)),
+        lambda: gatv2_attention(k, q, torch.ones(graph.num_sources, 2, 5), att, graph),
+        lambda: gatv2_attention(k, q, k, att, graph, negative_slope=1.5),
         lambda: aggregate(torch.arange(graph.num_sources), graph),
     ]
     for call in calls:
@@ -86,11 +86,11 @@ def test_objections_of_types_and_devices() -> None:
 
 def test_edge_attr_and_edge_matrix_come_together() -> None:
     graph = make_graph("random")
-    call = attend_v2_call(graph, 2, 3, torch.float32, "attr")
+    call = gatv2_attention_call(graph, 2, 3, torch.float32, "attr")
     k, q, att, attr = (call.tensors[name] for name in ("k", "q", "att", "edge_attr"))
     with pytest.raises(ValueError, match="'edge_matrix' is missing"):
-        attend_v2(k, q, k, att, graph, edge_attr=attr)
+        gatv2_attention(k, q, k, att, graph, edge_attr=attr)
     with pytest.raises(ValueError, match=r"\[H \* F, D\], here H \* F = 6"):
-        attend_v2(k, q, k, att, graph, edge_attr=attr, edge_matrix=torch.randn(5, 3))
+        gatv2_attention(k, q, k, att, graph, edge_attr=attr, edge_matrix=torch.randn(5, 3))
     with pytest.raises(ValueError, match="'edge_score' has shape"):
-        attend_v1(torch.randn(graph.num_sources, 2), None, k, graph, edge_score=torch.randn(3, 2))
+        gat_attention(torch.randn(graph.num_sources, 2), None, k, graph, edge_score=torch.randn(3, 2))

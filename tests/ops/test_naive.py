@@ -36,25 +36,27 @@ def test_aggregate_by_hand():
     assert heads.squeeze(-1).tolist() == [[12.5, 0.0], [-2.0, 0.0], [0.0, 0.0]]
 
 
-def test_attend_v1_by_hand():
+def test_gat_attention_by_hand():
     graph = _graph([[0, 1], [2, 2]], 3, 3)
     s, t = torch.tensor([[1.0], [-2.0], [0.0]]), torch.tensor([[9.0], [9.0], [0.5]])
     v = torch.tensor([1.0, 10.0, 100.0]).view(3, 1, 1)
     a, b = math.exp(1.5), math.exp(-1.5 * 0.2)
-    out = ops.attend_v1(s, t, v, graph)
+    out = ops.gat_attention(s, t, v, graph)
     assert out.flatten().tolist() == pytest.approx([0.0, 0.0, (a + 10 * b) / (a + b)])
     a, b = math.exp(1.5 - 1.0), math.exp(2.0 - 1.5)
-    out = ops.attend_v1(s, t, v, graph, edge_score=torch.tensor([[-1.0], [2.0]]), edge_weight=torch.tensor([3.0, 0.5]))
+    out = ops.gat_attention(
+        s, t, v, graph, edge_score=torch.tensor([[-1.0], [2.0]]), edge_weight=torch.tensor([3.0, 0.5])
+    )
     assert float(out[2]) == pytest.approx((3 * a + 5 * b) / (a + b))
 
 
-def test_attend_v2_by_hand():
+def test_gatv2_attention_by_hand():
     graph = _graph([[0, 1], [0, 0]], 2, 1)
     k = torch.tensor([[[1.0, -1.0]], [[0.0, 2.0]]])
     q, att = torch.tensor([[[0.0, -1.0]]]), torch.tensor([[1.0, 2.0]])
     first, second = 1.0 + 2.0 * (-2.0 * 0.1), 0.0 + 2.0 * 1.0
     a, b = math.exp(first), math.exp(second)
-    out = ops.attend_v2(k, q, k, att, graph, negative_slope=0.1)
+    out = ops.gatv2_attention(k, q, k, att, graph, negative_slope=0.1)
     assert out.flatten().tolist() == pytest.approx([a / (a + b), (-a + 2 * b) / (a + b)])
 
 
@@ -71,8 +73,8 @@ def test_dead_edges_do_nothing(kind):
     weight = torch.rand(edges.shape[1], dtype=torch.double)
     calls = {
         "aggregate": lambda g, w: ops.aggregate(x, g, w),
-        "attend_v1": lambda g, w: ops.attend_v1(s, s, x, g, edge_weight=w),
-        "attend_v2": lambda g, w: ops.attend_v2(x, x, x, att, g, edge_weight=w),
+        "gat_attention": lambda g, w: ops.gat_attention(s, s, x, g, edge_weight=w),
+        "gatv2_attention": lambda g, w: ops.gatv2_attention(x, x, x, att, g, edge_weight=w),
     }
     for name, call in calls.items():
         expected, found = call(plain, plain.pick(weight)), call(padded, weight)
@@ -92,7 +94,7 @@ def test_dead_edges_do_nothing(kind):
 def test_softmax_does_not_overflow():
     graph = _graph([[0, 1], [0, 0]], 2, 2)
     s = torch.tensor([[3e38], [-3e38]])
-    out = ops.attend_v1(s, None, torch.ones(2, 1, 1), graph)
+    out = ops.gat_attention(s, None, torch.ones(2, 1, 1), graph)
     assert out.flatten().tolist() == [1.0, 0.0]
 
 
@@ -100,9 +102,9 @@ def test_dropout_scales_and_is_seeded():
     graph = _graph([[0] * 1000, [0] * 1000], 1, 1)
     s, v = torch.zeros(1, 1), torch.ones(1, 1, 1)
     torch.manual_seed(0)
-    first = ops.attend_v1(s, None, v, graph, dropout=0.25)
+    first = ops.gat_attention(s, None, v, graph, dropout=0.25)
     torch.manual_seed(0)
-    assert torch.equal(ops.attend_v1(s, None, v, graph, dropout=0.25), first)
+    assert torch.equal(ops.gat_attention(s, None, v, graph, dropout=0.25), first)
     assert float(first) == pytest.approx(1.0, abs=0.06)
     assert float(first) != 1.0
 
@@ -115,11 +117,11 @@ def test_dropout_scales_and_is_seeded():
         (lambda g: ops.aggregate(torch.randn(3, 2), g, torch.ones(5)), r"'edge_weight' has shape \[5\].*2 edges"),
         (lambda g: ops.aggregate(torch.randn(3, 2), g, source_scale=torch.ones(2)), r"'source_scale'.*\[2\].*\[3\]"),
         (lambda g: ops.aggregate(torch.randn(3, 2), g, target_scale=torch.ones(2, 1)), r"'target_scale'.*2, 1"),
-        (lambda g: ops.attend_v1(torch.randn(2, 1), None, torch.randn(3, 1, 1), g), r"'s' has shape \[2, 1\]"),
-        (lambda g: ops.attend_v1(torch.randn(3, 1), torch.randn(3, 1), torch.randn(3, 1, 1), g), "'t'.*2 target nodes"),
-        (lambda g: ops.attend_v2(*[torch.randn(3, 1, 1)] * 3, torch.ones(1, 1), g), r"'q' has shape.*2 target nodes"),
+        (lambda g: ops.gat_attention(torch.randn(2, 1), None, torch.randn(3, 1, 1), g), r"'s' has shape \[2, 1\]"),
+        (lambda g: ops.gat_attention(torch.randn(3, 1), torch.ones(3, 1), torch.ones(3, 1, 1), g), "'t'.*2 target"),
+        (lambda g: ops.gatv2_attention(*[torch.ones(3, 1, 1)] * 3, torch.ones(1, 1), g), r"'q' has.*2 target nodes"),
         (
-            lambda g: ops.attend_v2(
+            lambda g: ops.gatv2_attention(
                 torch.randn(3, 1, 1), torch.randn(2, 1, 1), torch.randn(3, 1, 1), torch.ones(1, 1), g,
                 edge_key=torch.ones(1, 1, 1),
             ),
@@ -135,8 +137,8 @@ def test_wrong_shapes_are_named(call, match):
 # Three sources, two targets, five edges, two heads of four features.
 RIGHT = {
     "aggregate": {"x": (3, 2, 4), "edge_weight": (5, 2)},
-    "attend_v1": {"s": (3, 2), "t": (2, 2), "v": (3, 2, 4), "edge_score": (5, 2), "edge_weight": (5,)},
-    "attend_v2": {
+    "gat_attention": {"s": (3, 2), "t": (2, 2), "v": (3, 2, 4), "edge_score": (5, 2), "edge_weight": (5,)},
+    "gatv2_attention": {
         "k": (3, 2, 4), "q": (2, 2, 4), "v": (3, 2, 7), "att": (2, 4), "edge_key": (5, 2, 4), "edge_weight": (5,),
         "edge_attr": (5, 6), "edge_matrix": (8, 6),
     },

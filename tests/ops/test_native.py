@@ -16,8 +16,8 @@ from tests.ops.cases import (
     WIDTHS,
     Call,
     aggregate_call,
-    attend_v1_call,
-    attend_v2_call,
+    gat_attention_call,
+    gatv2_attention_call,
     guarded_memory,
     make_graph,
 )
@@ -40,13 +40,13 @@ class TestShapes:
         for weight in ("none", "edge", "head", "none scaled", "head scaled"):
             aggregate_call(make_graph("random"), heads, width, dtype, weight).check()
 
-    def test_attend_v1(self, heads: int, width: int, dtype: torch.dtype) -> None:
+    def test_gat_attention(self, heads: int, width: int, dtype: torch.dtype) -> None:
         for options in ("target", "target score weight"):
-            attend_v1_call(make_graph("random"), heads, width, dtype, options).check()
+            gat_attention_call(make_graph("random"), heads, width, dtype, options).check()
 
-    def test_attend_v2(self, heads: int, width: int, dtype: torch.dtype) -> None:
+    def test_gatv2_attention(self, heads: int, width: int, dtype: torch.dtype) -> None:
         for options in ("", "values attr weight"):
-            attend_v2_call(make_graph("random"), heads, width, dtype, options).check()
+            gatv2_attention_call(make_graph("random"), heads, width, dtype, options).check()
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
@@ -57,28 +57,28 @@ class TestGraphs:
         aggregate_call(make_graph(kind), 3, 7, dtype, weight).check()
 
     @pytest.mark.parametrize("options", V1_OPTIONS)
-    def test_attend_v1(self, kind: str, options: str, dtype: torch.dtype) -> None:
-        attend_v1_call(make_graph(kind), 3, 7, dtype, options).check()
+    def test_gat_attention(self, kind: str, options: str, dtype: torch.dtype) -> None:
+        gat_attention_call(make_graph(kind), 3, 7, dtype, options).check()
 
     @pytest.mark.parametrize("options", V2_OPTIONS)
-    def test_attend_v2(self, kind: str, options: str, dtype: torch.dtype) -> None:
-        attend_v2_call(make_graph(kind), 3, 7, dtype, options).check()
+    def test_gatv2_attention(self, kind: str, options: str, dtype: torch.dtype) -> None:
+        gatv2_attention_call(make_graph(kind), 3, 7, dtype, options).check()
 
 
 @pytest.mark.parametrize("few", [False, True])
 @pytest.mark.parametrize("kind", GRAPHS)
 def test_both_ways_to_the_gradient_of_targets(kind: str, few: bool, monkeypatch) -> None:
     """From what the forward pass keeps, and from a sum over the edges of the backward pass."""
-    monkeypatch.setattr(import_module("lcat.ops.attend_v1.fused"), "_few_edges", lambda graph, v: few)
+    monkeypatch.setattr(import_module("lcat.ops._gat_attention.fused"), "_few_edges", lambda graph, v: few)
     for options in V1_OPTIONS:
         if "target" in options:
-            attend_v1_call(make_graph(kind), 3, 7, torch.float64, options).check()
+            gat_attention_call(make_graph(kind), 3, 7, torch.float64, options).check()
 
 
 def test_gradient_of_targets_from_edges_that_were_dropped(monkeypatch) -> None:
-    monkeypatch.setattr(import_module("lcat.ops.attend_v1.fused"), "_few_edges", lambda graph, v: True)
+    monkeypatch.setattr(import_module("lcat.ops._gat_attention.fused"), "_few_edges", lambda graph, v: True)
     graph = make_graph("padded", sources=6, targets=5, edges=14)
-    call = attend_v1_call(graph, 2, 3, torch.float64, "target score weight dropout")
+    call = gat_attention_call(graph, 2, 3, torch.float64, "target score weight dropout")
 
     def function(*tensors: torch.Tensor) -> torch.Tensor:
         torch.manual_seed(3)  # the seed of the mask is drawn at every call
@@ -89,7 +89,7 @@ def test_gradient_of_targets_from_edges_that_were_dropped(monkeypatch) -> None:
 
 def test_graphs_with_few_edges_keep_no_second_row_a_node() -> None:
     def rows_kept(edges: int) -> int:
-        call = attend_v1_call(make_graph("random", edges=edges), 2, 40, torch.float32, "target")
+        call = gat_attention_call(make_graph("random", edges=edges), 2, 40, torch.float32, "target")
         kept: list[tuple[int, ...]] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(tuple(t.shape)) or t, lambda t: t):
             call.function(**{name: t.requires_grad_() for name, t in call.tensors.items()})
@@ -101,8 +101,8 @@ def test_graphs_with_few_edges_keep_no_second_row_a_node() -> None:
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, -0.5])
 def test_any_slope_up_to_one(slope: float) -> None:
-    attend_v1_call(make_graph("random"), 2, 5, torch.float64, "target", slope=slope).check()
-    attend_v2_call(make_graph("random"), 2, 5, torch.float64, "", slope=slope).check()
+    gat_attention_call(make_graph("random"), 2, 5, torch.float64, "target", slope=slope).check()
+    gatv2_attention_call(make_graph("random"), 2, 5, torch.float64, "", slope=slope).check()
 
 
 @pytest.mark.parametrize("heads", [1, 4])
@@ -112,16 +112,16 @@ def test_hub_with_ten_thousand_in_edges(heads: int) -> None:
     # Sums over so many edges lose digits; the naive path is off by up to 7e-4 here.
     for call in (
         aggregate_call(graph, heads, 16, torch.float32, "edge"),
-        attend_v1_call(graph, heads, 16, torch.float32, "target score weight"),
-        attend_v2_call(graph, heads, 16, torch.float32, "values"),
-        attend_v2_call(graph, heads, 16, torch.float32, "attr"),
+        gat_attention_call(graph, heads, 16, torch.float32, "target score weight"),
+        gatv2_attention_call(graph, heads, 16, torch.float32, "values"),
+        gatv2_attention_call(graph, heads, 16, torch.float32, "attr"),
     ):
         call.check(tolerance=1e-4)
 
 
 def test_scores_that_grow_along_a_hub_rescale_earlier_blocks() -> None:
     graph = make_graph("hub", sources=400, targets=30, edges=2_000)
-    call = attend_v1_call(graph, 2, 8, torch.float64, "target")
+    call = gat_attention_call(graph, 2, 8, torch.float64, "target")
     # Slots are ordered by source, so scores rise along the row and every block brings a new maximum.
     call.tensors["s"] = torch.linspace(-300, 300, 400, dtype=torch.float64).unsqueeze(1).repeat(1, 2)
     call.check(tolerance=1e-9)
@@ -129,10 +129,10 @@ def test_scores_that_grow_along_a_hub_rescale_earlier_blocks() -> None:
 
 def test_extreme_scores_stay_finite() -> None:
     graph = make_graph("random")
-    for call, scale in ((attend_v1_call(graph, 2, 8, torch.float32, "target"), 1e4),):
+    for call, scale in ((gat_attention_call(graph, 2, 8, torch.float32, "target"), 1e4),):
         call.tensors = {name: t * (scale if name in "st" else 1) for name, t in call.tensors.items()}
         assert all(bool(torch.isfinite(t).all()) for t in call.run("native").values())
-    call = attend_v2_call(graph, 2, 8, torch.float32, "values")
+    call = gatv2_attention_call(graph, 2, 8, torch.float32, "values")
     call.tensors["k"] = call.tensors["k"] * 1e4
     assert all(bool(torch.isfinite(t).all()) for t in call.run("native").values())
 
@@ -143,10 +143,10 @@ def test_edges_masked_by_scores_of_minus_infinity(version: int, masked: int) -> 
     """Whole blocks of a row, all edges but one, or all: NaN then, as no coefficients sum to 1."""
     graph = make_graph("random", sources=400, targets=2, edges=900)
     if version == 1:
-        call = attend_v1_call(graph, 2, 3, torch.float64, "target score weight")
+        call = gat_attention_call(graph, 2, 3, torch.float64, "target score weight")
         call.tensors["edge_score"][graph.source < masked] = -torch.inf
     else:
-        call = attend_v2_call(graph, 2, 3, torch.float64, "values weight")
+        call = gatv2_attention_call(graph, 2, 3, torch.float64, "values weight")
         call.tensors["k"][:masked], call.tensors["att"] = -1e308, torch.full((2, 3), 10.0, dtype=torch.float64)
     ours, theirs = call.run("native"), call.run("naive")
     assert bool(theirs["out"].isnan().any()) == (masked == 400)
@@ -154,8 +154,8 @@ def test_edges_masked_by_scores_of_minus_infinity(version: int, masked: int) -> 
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
-@pytest.mark.parametrize("make", [attend_v1_call, attend_v2_call])
-def test_nan_stays_in_its_neighbourhood(make) -> None:
+@pytest.mark.parametrize("make", [gat_attention_call, gatv2_attention_call])
+def test_nan_stays_in_its_neighborhood(make) -> None:
     graph = make_graph("random", edges=40)
     call: Call = make(graph, 2, 7, torch.float32, "values")
     name = "v" if "v" in call.tensors else "k"
@@ -168,7 +168,7 @@ def test_nan_stays_in_its_neighbourhood(make) -> None:
 
 @pytest.mark.parametrize(
     ("make", "options"),
-    [(attend_v1_call, "target weight"), (attend_v2_call, "values weight"), (aggregate_call, "head scaled")],
+    [(gat_attention_call, "target weight"), (gatv2_attention_call, "values weight"), (aggregate_call, "head scaled")],
 )
 def test_strided_and_expanded_tensors(make, options) -> None:
     graph = make_graph("random")
@@ -205,9 +205,9 @@ def test_every_cell_is_written_and_none_outside(kind: str) -> None:
     for heads, width in ((1, 1), (3, 7), (2, 16), (5, 40)):
         calls = [
             aggregate_call(graph, heads, width, torch.float32, "head"),
-            attend_v1_call(graph, heads, width, torch.float32, "target score weight"),
-            attend_v2_call(graph, heads, width, torch.float32, "values attr weight"),
-            attend_v2_call(graph, heads, width, torch.float32, ""),
+            gat_attention_call(graph, heads, width, torch.float32, "target score weight"),
+            gatv2_attention_call(graph, heads, width, torch.float32, "values attr weight"),
+            gatv2_attention_call(graph, heads, width, torch.float32, ""),
         ]
         for call in calls:
             with guarded_memory() as frames:
@@ -226,8 +226,8 @@ def test_every_instruction_set_that_runs_here(instruction_set: str, monkeypatch:
     monkeypatch.setattr(_native, "_LIBRARY", library)
     for heads, width, dtype in itertools.product((1, 3, 4), (1, 7, 8, 16, 33, 64), FLOATS):
         aggregate_call(make_graph("random"), heads, width, dtype, "head").check()
-        attend_v1_call(make_graph("random"), heads, width, dtype, "target score weight").check()
-        attend_v2_call(make_graph("random"), heads, width, dtype, "values attr").check()
+        gat_attention_call(make_graph("random"), heads, width, dtype, "target score weight").check()
+        gatv2_attention_call(make_graph("random"), heads, width, dtype, "values attr").check()
 
 
 def test_missing_library_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -277,5 +277,5 @@ def test_fuzz(seed: int) -> None:
         aggregate_call(
             graph, heads, width, dtype, ("none", "edge", "head", "none scaled", "head scaled")[number(0, 5)]
         ).check(tolerance=limit)
-        attend_v1_call(graph, heads, width, dtype, V1_OPTIONS[number(0, 6)]).check(tolerance=limit)
-        attend_v2_call(graph, heads, width, dtype, V2_OPTIONS[number(0, 6)]).check(tolerance=limit)
+        gat_attention_call(graph, heads, width, dtype, V1_OPTIONS[number(0, 6)]).check(tolerance=limit)
+        gatv2_attention_call(graph, heads, width, dtype, V2_OPTIONS[number(0, 6)]).check(tolerance=limit)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops import _fused, aggregate, attend_v1, attend_v2, use_implementation
-from tests.ops.cases import Call, aggregate_call, attend_v1_call, attend_v2_call, distance, make_graph
+from lcat.ops import _fused, aggregate, gat_attention, gatv2_attention, use_implementation
+from tests.ops.cases import Call, aggregate_call, distance, gat_attention_call, gatv2_attention_call, make_graph
 
 pytestmark = pytest.mark.skipif(
     _fused._native.STATUS.instruction_set is None, reason="the operators need the compiled kernels"
@@ -20,11 +20,11 @@ CALLS = {
     "aggregate edge": lambda graph: aggregate_call(graph, 2, 3, F64, "edge"),
     "aggregate head": lambda graph: aggregate_call(graph, 2, 3, F64, "head"),
     "aggregate scaled": lambda graph: aggregate_call(graph, 2, 3, F64, "edge scaled"),
-    "v1": lambda graph: attend_v1_call(graph, 2, 3, F64, "target"),
-    "v1 no target": lambda graph: attend_v1_call(graph, 2, 3, F64, "weight"),
-    "v1 all": lambda graph: attend_v1_call(graph, 2, 3, F64, "target score weight"),
-    "v2": lambda graph: attend_v2_call(graph, 2, 3, F64, ""),
-    "v2 all": lambda graph: attend_v2_call(graph, 2, 3, F64, "values attr weight"),
+    "v1": lambda graph: gat_attention_call(graph, 2, 3, F64, "target"),
+    "v1 no target": lambda graph: gat_attention_call(graph, 2, 3, F64, "weight"),
+    "v1 all": lambda graph: gat_attention_call(graph, 2, 3, F64, "target score weight"),
+    "v2": lambda graph: gatv2_attention_call(graph, 2, 3, F64, ""),
+    "v2 all": lambda graph: gatv2_attention_call(graph, 2, 3, F64, "values attr weight"),
 }
 
 
@@ -40,7 +40,7 @@ def test_gradcheck_and_gradgradcheck(name: str, kind: str, dropout: bool) -> Non
     if dropout:
         if name.startswith("aggregate"):
             pytest.skip("aggregate has no dropout")
-        make = attend_v1_call if name.startswith("v1") else attend_v2_call
+        make = gat_attention_call if name.startswith("v1") else gatv2_attention_call
         call = make(small(kind), 3, 2, F64, name + " dropout target")
     inputs = tuple(t.requires_grad_() for t in call.tensors.values())
 
@@ -91,22 +91,22 @@ def operator_arguments(name: str, kind: str) -> tuple:
         inputs = (tensor(sources, 2, 3), tensor(count))
         scales = (tensor(sources).detach(), tensor(targets).detach())
         return (*inputs, *edges, targets, *scales), (grad, *inputs, *edges, *scales, [True, True])
-    if name == "attend_v1":
+    if name == "gat_attention":
         inputs = (tensor(sources, 2), tensor(targets, 2), tensor(sources, 2, 3), tensor(count, 2), tensor(count))
         forward = (*inputs, *edges, 0.2, 0.3, seed, True)
-        saved = [t.detach() for t in torch.ops.lcat.attend_v1(*forward)]
+        saved = [t.detach() for t in torch.ops.lcat.gat_attention(*forward)]
         return forward, (grad, *inputs, *saved, *edges, 0.2, 0.3, seed, True, [True] * 5)
     inputs = (
         *(tensor(sources, 2, 3), tensor(targets, 2, 3), tensor(sources, 2, 3), tensor(2, 3)),
         *(tensor(count, 2), tensor(6, 2), tensor(count)),
     )
     forward = (*inputs, *edges, 0.2, 0.3, seed)
-    saved = [t.detach() for t in torch.ops.lcat.attend_v2(*forward)]
+    saved = [t.detach() for t in torch.ops.lcat.gatv2_attention(*forward)]
     return forward, (grad, *inputs, *saved, *edges, 0.2, 0.3, seed, [True] * 7)
 
 
 @pytest.mark.parametrize("kind", ["random", "padded", "no_edges"])
-@pytest.mark.parametrize("name", ["aggregate", "attend_v1", "attend_v2"])
+@pytest.mark.parametrize("name", ["aggregate", "gat_attention", "gatv2_attention"])
 def test_opcheck(name: str, kind: str) -> None:
     forward, backward = operator_arguments(name, kind)
     torch.library.opcheck(getattr(torch.ops.lcat, name).default, forward)
@@ -129,9 +129,9 @@ def test_compiles_whole_with_dynamic_sizes(name: str) -> None:
             if kind == "v1":
                 names = ("edge_score", "edge_weight")
                 picked = {key: tensors[key] for key in names}
-                return attend_v1(tensors["s"], tensors["t"], tensors["v"], made, **picked)
+                return gat_attention(tensors["s"], tensors["t"], tensors["v"], made, **picked)
             picked = {key: tensors[key] for key in ("edge_attr", "edge_matrix", "edge_weight")}
-            return attend_v2(tensors["k"], tensors["q"], tensors["v"], tensors["att"], made, **picked)
+            return gatv2_attention(tensors["k"], tensors["q"], tensors["v"], tensors["att"], made, **picked)
 
         if not compiled:
             compiled[name] = torch.compile(run, fullgraph=True, dynamic=True, backend="aot_eager")
@@ -163,7 +163,7 @@ def test_equal_messages_have_no_gradient_in_low_precision() -> None:
     s = torch.randn(graph.num_sources, 2).bfloat16().requires_grad_()
     t = torch.randn(graph.num_targets, 2).bfloat16().requires_grad_()
     v = torch.full((graph.num_sources, 2, 16), 1.7).bfloat16()
-    out = attend_v1(s, t, v, graph)
+    out = gat_attention(s, t, v, graph)
     scale = torch.randn(out.shape)
     ds, dt = torch.autograd.grad((out.float() * scale).sum(), (s, t))
     assert float(ds.abs().max()) < 1e-5
@@ -192,7 +192,7 @@ class TestTransforms:
         graph = small()
         call = CALLS["v1"](graph)
         stack = torch.stack([call.tensors["v"], 2 * call.tensors["v"]])
-        batched = torch.vmap(lambda v: attend_v1(call.tensors["s"], call.tensors["t"], v, graph))(stack)
+        batched = torch.vmap(lambda v: gat_attention(call.tensors["s"], call.tensors["t"], v, graph))(stack)
         torch.testing.assert_close(batched[0], call.function(**call.tensors))
         torch.testing.assert_close(batched[1], 2 * batched[0])
 
@@ -211,9 +211,9 @@ class TestTransforms:
         graph = small()
         call = CALLS["v2"](graph)
         k, q, att = call.tensors["k"], call.tensors["q"], call.tensors["att"]
-        by_transform = torch.func.grad(lambda q: attend_v2(k, q, k, att, graph).square().sum())(q)
+        by_transform = torch.func.grad(lambda q: gatv2_attention(k, q, k, att, graph).square().sum())(q)
         q = q.detach().requires_grad_()
-        (by_autograd,) = torch.autograd.grad(attend_v2(k, q, k, att, graph).square().sum(), q)
+        (by_autograd,) = torch.autograd.grad(gatv2_attention(k, q, k, att, graph).square().sum(), q)
         torch.testing.assert_close(by_transform, by_autograd)
 
 
@@ -232,5 +232,5 @@ def test_gradients_only_where_asked() -> None:
 def test_no_sorting_by_source_without_gradients() -> None:
     graph = small()
     with torch.no_grad():
-        attend_v1(torch.randn(6, 1), None, torch.randn(6, 1, 2), graph)
+        gat_attention(torch.randn(6, 1), None, torch.randn(6, 1, 2), graph)
     assert not any("by_source" in str(key) for key in graph._derived)

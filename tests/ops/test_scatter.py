@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lcat.ops import aggregate, explain, use_implementation
-from tests.ops.cases import GRAPHS, aggregate_call, attend_v1_call, attend_v2_call, make_graph
+from tests.ops.cases import GRAPHS, aggregate_call, gat_attention_call, gatv2_attention_call, make_graph
 
 installed = pytest.mark.skipif(find_spec("torch_scatter") is None, reason="torch-scatter is not installed")
 DTYPES = (torch.float32, torch.float64)
@@ -23,12 +23,12 @@ class TestAgainstNaive:
         aggregate_call(make_graph(kind), 3, 7, dtype, weight).check("scatter")
 
     @pytest.mark.parametrize("options", ["", "target", "target score", "target score weight"])
-    def test_attend_v1(self, kind: str, options: str, dtype: torch.dtype) -> None:
-        attend_v1_call(make_graph(kind), 3, 7, dtype, options).check("scatter")
+    def test_gat_attention(self, kind: str, options: str, dtype: torch.dtype) -> None:
+        gat_attention_call(make_graph(kind), 3, 7, dtype, options).check("scatter")
 
     @pytest.mark.parametrize("options", ["", "values", "attr", "values attr weight"])
-    def test_attend_v2(self, kind: str, options: str, dtype: torch.dtype) -> None:
-        attend_v2_call(make_graph(kind), 3, 7, dtype, options).check("scatter")
+    def test_gatv2_attention(self, kind: str, options: str, dtype: torch.dtype) -> None:
+        gatv2_attention_call(make_graph(kind), 3, 7, dtype, options).check("scatter")
 
 
 @installed
@@ -37,13 +37,13 @@ class TestAgainstNaive:
 def test_shapes(heads: int, width: int) -> None:
     graph = make_graph("hub")
     aggregate_call(graph, heads, width, torch.float64, "head").check("scatter")
-    attend_v1_call(graph, heads, width, torch.float64, "target weight").check("scatter")
-    attend_v2_call(graph, heads, width, torch.float64, "values").check("scatter")
+    gat_attention_call(graph, heads, width, torch.float64, "target weight").check("scatter")
+    gatv2_attention_call(graph, heads, width, torch.float64, "values").check("scatter")
 
 
 @installed
 def test_same_bits_at_every_run() -> None:
-    call = attend_v2_call(make_graph("hub", edges=2_000), 2, 8, torch.float32, "values")
+    call = gatv2_attention_call(make_graph("hub", edges=2_000), 2, 8, torch.float32, "values")
     first = call.run("scatter")
     for _ in range(5):
         again = call.run("scatter")
@@ -53,7 +53,7 @@ def test_same_bits_at_every_run() -> None:
 @installed
 def test_dropout_keeps_the_mean() -> None:
     graph = make_graph("random", edges=4_000)
-    call = attend_v1_call(graph, 2, 1, torch.float64, "target dropout")
+    call = gat_attention_call(graph, 2, 1, torch.float64, "target dropout")
     call.tensors["v"] = torch.ones_like(call.tensors["v"])
     mean = torch.stack([call.run("scatter")["out"] for _ in range(50)]).mean()
     assert abs(float(mean) - 1) < 0.05

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lcat.ops import _native
-from tests.ops.cases import Call, aggregate_call, attend_v1_call, attend_v2_call, make_graph
+from tests.ops.cases import Call, aggregate_call, gat_attention_call, gatv2_attention_call, make_graph
 
 pytestmark = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
 
@@ -19,8 +19,8 @@ def calls() -> list[Call]:
     graph = make_graph("hub", sources=500, targets=400, edges=6_000)
     return [
         aggregate_call(graph, 2, 16, torch.float32, "head"),
-        attend_v1_call(graph, 2, 16, torch.float32, "target score weight dropout"),
-        attend_v2_call(graph, 2, 16, torch.float32, "values attr weight dropout"),
+        gat_attention_call(graph, 2, 16, torch.float32, "target score weight dropout"),
+        gatv2_attention_call(graph, 2, 16, torch.float32, "values attr weight dropout"),
     ]
 
 
@@ -45,14 +45,16 @@ def test_results_do_not_depend_on_the_order_of_edges() -> None:
     graph = make_graph("random", edges=300)
     order = torch.randperm(graph.num_edges)
     shuffled = type(graph)(graph.source[order], graph.target[order], graph.num_sources, graph.num_targets)
-    one = attend_v2_call(graph, 2, 16, torch.float32, "").run("native")
-    two = attend_v2_call(shuffled, 2, 16, torch.float32, "").run("native")
+    one = gatv2_attention_call(graph, 2, 16, torch.float32, "").run("native")
+    two = gatv2_attention_call(shuffled, 2, 16, torch.float32, "").run("native")
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_python_threads() -> None:
     torch.set_num_threads(2)
-    call = attend_v2_call(make_graph("hub", sources=500, targets=400, edges=6_000), 2, 16, torch.float32, "values")
+    call = gatv2_attention_call(
+        make_graph("hub", sources=500, targets=400, edges=6_000), 2, 16, torch.float32, "values"
+    )
     expected = call.run("native")
 
     def work(_: int) -> bool:
@@ -80,7 +82,7 @@ class _Results(Dataset):
 
 def test_forked_loader_workers() -> None:
     torch.set_num_threads(2)
-    call = attend_v1_call(make_graph("hub", sources=500, targets=400, edges=6_000), 2, 16, torch.float32, "target")
+    call = gat_attention_call(make_graph("hub", sources=500, targets=400, edges=6_000), 2, 16, torch.float32, "target")
     expected = call.run("native")["out"]  # the parent's threads exist before it forks
     for _ in range(2):
         loader = DataLoader(_Results(call), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60)
@@ -92,7 +94,7 @@ def test_forked_loader_workers() -> None:
 def test_fork_in_the_middle_of_a_run() -> None:
     """A child forked while other threads are inside the kernels starts its own threads."""
     torch.set_num_threads(2)
-    call = attend_v1_call(make_graph("hub", sources=500, targets=400, edges=6_000), 2, 16, torch.float32, "target")
+    call = gat_attention_call(make_graph("hub", sources=500, targets=400, edges=6_000), 2, 16, torch.float32, "target")
     expected = call.run("native")["out"]
     with ThreadPoolExecutor(2) as pool:
         busy = [pool.submit(lambda: [call.run("native") for _ in range(20)]) for _ in range(2)]

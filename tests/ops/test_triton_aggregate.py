@@ -20,8 +20,8 @@ from tests.ops.triton_support import (
 from tests.ops.triton_support import random_tensor as random
 
 # isort: split
-from lcat.ops.aggregate import naive
-from lcat.ops.aggregate import triton as kernels
+from lcat.ops._aggregate import naive
+from lcat.ops._aggregate import triton as kernels
 
 
 def check(kind: str, heads: int, features: int, weight: str, dtype: torch.dtype, tile: int = 4) -> None:

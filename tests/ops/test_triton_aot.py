@@ -45,7 +45,7 @@ def problems(rows: list[dict[str, Any]]) -> list[str]:
             continue
         if row["stack"]:
             found.append(f"{name}: {row['stack']} bytes of local memory")
-        attributes = row["options"] and "attend_v2" in row["kernel"]
+        attributes = row["options"] and "gatv2_attention" in row["kernel"]
         if row["registers"] > (ALL_REGISTERS if attributes or row["dtype"] == "float64" else MOST_REGISTERS):
             found.append(f"{name}: {row['registers']} registers")
         if _reads_rows(row["kernel"]) and row["features"] % 4 == 0 and "v4.b32" not in row["loads"]:
@@ -61,17 +61,17 @@ def _reads_rows(kernel: str) -> bool:
 def test_usual_configurations_on_hopper():
     rows = compiled("--targets", "sm_90")
     assert {row["kernel"] for row in rows} == {
-        "attend_v2.triton_kernels:forward",
-        "attend_v2.triton_kernels:matrix",
-        "attend_v2.triton_kernels:source",
-        "attend_v2.triton_kernels:target",
+        "_gatv2_attention.triton_kernels:forward",
+        "_gatv2_attention.triton_kernels:matrix",
+        "_gatv2_attention.triton_kernels:source",
+        "_gatv2_attention.triton_kernels:target",
         "_triton.tiles:softmax",
         "_triton.tiles:sum",
-        "aggregate.triton:forward",
-        "aggregate.triton:weight",
-        "attend_v1.triton:forward",
-        "attend_v1.triton:source",
-        "attend_v1.triton:target",
+        "_aggregate.triton:forward",
+        "_aggregate.triton:weight",
+        "_gat_attention.triton:forward",
+        "_gat_attention.triton:source",
+        "_gat_attention.triton:target",
     }
     assert problems(rows) == []
 

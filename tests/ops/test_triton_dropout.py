@@ -12,7 +12,7 @@ from tests.ops.triton_support import DEVICE
 import triton
 import triton.language as tl
 
-from lcat.ops._dropout import dropout_factors
+from lcat.ops._attention_dropout import dropout_factors
 from lcat.ops._triton.dropout import dropout_arguments, keep_factor, keep_mask
 from lcat.ops._triton.launch import launch
 

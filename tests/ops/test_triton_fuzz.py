@@ -12,12 +12,12 @@ from tests.ops.triton_support import DEVICE, TOLERANCE, factors, gradients, rand
 
 # isort: split
 from lcat.graph import Graph
-from lcat.ops.aggregate import naive as naive_aggregate
-from lcat.ops.aggregate import triton as aggregate
-from lcat.ops.attend_v1 import naive as naive_v1
-from lcat.ops.attend_v1 import triton as attend_v1
-from lcat.ops.attend_v2 import naive as naive_v2
-from lcat.ops.attend_v2 import triton as attend_v2
+from lcat.ops._aggregate import naive as naive_aggregate
+from lcat.ops._aggregate import triton as aggregate
+from lcat.ops._gat_attention import naive as naive_v1
+from lcat.ops._gat_attention import triton as gat_attention
+from lcat.ops._gatv2_attention import naive as naive_v2
+from lcat.ops._gatv2_attention import triton as gatv2_attention
 
 
 def check_aggregate(edges: Graph, heads: int, features: int, dtype: torch.dtype, per_edge: bool) -> None:
@@ -44,14 +44,14 @@ def check_v1(
     ]
     grad, keep = random_tensor(edges.num_targets, heads, features, dtype=dtype, seed=5), factors(edges, heads, dropout)
     out, expected = gradients(
-        lambda s, t, v, score, weight: naive_v1.attend_v1(s, t, v, edges, 0.2, score, weight, 0.0, keep),
+        lambda s, t, v, score, weight: naive_v1.gat_attention(s, t, v, edges, 0.2, score, weight, 0.0, keep),
         [None if x is None else x.double() for x in inputs],
         grad.double(),
     )
     csr, csc, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
-    kept = attend_v1.forward(*inputs, csr, *settled, other)
+    kept = gat_attention.forward(*inputs, csr, *settled, other)
     same("out", kept[0], out, TOLERANCE[dtype])
-    found = attend_v1.backward(grad, *inputs, *kept, csr, csc, *settled, (True,) * 5)
+    found = gat_attention.backward(grad, *inputs, *kept, csr, csc, *settled, (True,) * 5)
     for index, (value, reference) in enumerate(zip(found, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])
 
@@ -72,13 +72,13 @@ def check_v2(
 
     def call(k, q, v, att, attr, matrix, weight):
         values = k if v is None else v
-        return naive_v2.attend_v2(k, q, values, att, edges, 0.2, None, weight, 0.0, attr, matrix, keep)
+        return naive_v2.gatv2_attention(k, q, values, att, edges, 0.2, None, weight, 0.0, attr, matrix, keep)
 
     out, expected = gradients(call, [None if x is None else x.double() for x in inputs], grad.double())
     csr, csc, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
-    kept = attend_v2.forward(*inputs, csr, *settled)
+    kept = gatv2_attention.forward(*inputs, csr, *settled)
     same("out", kept[0], out, TOLERANCE[dtype])
-    found = attend_v2.backward(grad, *inputs, *kept, csr, csc, *settled, (True,) * 7)
+    found = gatv2_attention.backward(grad, *inputs, *kept, csr, csc, *settled, (True,) * 7)
     for index, (value, reference) in enumerate(zip(found, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])
 

@@ -18,9 +18,9 @@ from tests.ops.triton_support import DEVICE, random_tensor, tiles_of
 
 # isort: split
 from lcat.graph import SortedEdges
+from lcat.ops._aggregate import triton as aggregate
+from lcat.ops._gat_attention import triton as gat_attention
 from lcat.ops._triton.schedule import build_schedule
-from lcat.ops.aggregate import triton as aggregate
-from lcat.ops.attend_v1 import triton as attend_v1
 
 MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 pytestmark = pytest.mark.skipif(MEMORY < 2**34, reason="reserves 8 GiB of memory: wants 16 GiB in the machine")
@@ -43,7 +43,7 @@ def far(rows: int, *shape: int) -> Tensor:
 
 
 def edges_to(other: list[int], edge: list[int]) -> SortedEdges:
-    """One row with these neighbours and edge numbers."""
+    """One row with these neighbors and edge numbers."""
     pointer = torch.tensor([0, len(other)], device=DEVICE)
     return SortedEdges(pointer, torch.tensor(other, device=DEVICE), torch.tensor(edge, device=DEVICE))
 
@@ -97,6 +97,6 @@ def test_per_edge_numbers_from_afar():
     score[picked] = random_tensor(3, heads, dtype=torch.float16)
     s, v = random_tensor(3, heads, dtype=torch.float32), random_tensor(3, heads, 4, dtype=torch.float32, seed=1)
     csr = edges_to([0, 1, 2], picked)
-    out, *_ = attend_v1.forward(s, None, v, score, None, csr, 1.0, 0.0, None, False)
+    out, *_ = gat_attention.forward(s, None, v, score, None, csr, 1.0, 0.0, None, False)
     alpha = (s + score[picked].float()).softmax(0)
     assert torch.allclose(out[0], (alpha.unsqueeze(-1) * v).sum(0), atol=1e-5)

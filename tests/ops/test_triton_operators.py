@@ -60,26 +60,26 @@ def test_aggregate():
     compare(lambda x, w: lcat.ops.aggregate(x, edges, w), [x, w], edges.num_targets, 3)
 
 
-def test_attend_v1():
+def test_gat_attention():
     edges = graph()
     s, t = random_tensor(edges.num_sources, 2), random_tensor(edges.num_targets, 2, seed=1)
     v, score = random_tensor(edges.num_sources, 2, 3), random_tensor(edges.num_edges, 2)
 
     def call(s, t, v, score):
-        return lcat.ops.attend_v1(s, t, v, edges, edge_score=score)
+        return lcat.ops.gat_attention(s, t, v, edges, edge_score=score)
 
     compare(call, [s, t, v, score], edges.num_targets, 3)
 
 
 @pytest.mark.parametrize("values", [False, True])
-def test_attend_v2(values):
+def test_gatv2_attention(values):
     edges = graph()
     k, q = random_tensor(edges.num_sources, 2, 3), random_tensor(edges.num_targets, 2, 3, seed=1)
     v = random_tensor(edges.num_sources, 2, 3, seed=2) if values else None
     att, weight = random_tensor(2, 3, seed=3), random_tensor(edges.num_edges)
 
     def call(k, q, v, att, weight):
-        return lcat.ops.attend_v2(k, q, k if v is None else v, att, edges, edge_weight=weight)
+        return lcat.ops.gatv2_attention(k, q, k if v is None else v, att, edges, edge_weight=weight)
 
     compare(call, [k, q, v, att, weight], edges.num_targets, 3)
 
@@ -89,7 +89,7 @@ def test_dropout_is_the_same_forward_and_backward():
     edges = graph()
     s, v = random_tensor(edges.num_sources, 2), random_tensor(edges.num_sources, 2, 3).requires_grad_()
     with use_implementation(NAME):
-        out = lcat.ops.attend_v1(s, None, v, edges, dropout=0.5)
+        out = lcat.ops.gat_attention(s, None, v, edges, dropout=0.5)
         (slope,) = torch.autograd.grad(out, v, out.detach())
     assert torch.allclose((slope * v).sum(), (out * out).sum())
 
@@ -102,7 +102,7 @@ def test_a_schedule_is_made_once_for_each_direction(monkeypatch):
     x = random_tensor(5, 2, 3).requires_grad_()
     with use_implementation(NAME):
         for _ in range(2):
-            lcat.ops.attend_v2(x, x, x, random_tensor(2, 3), edges).sum().backward()
+            lcat.ops.gatv2_attention(x, x, x, random_tensor(2, 3), edges).sum().backward()
             lcat.ops.aggregate(x, edges).sum().backward()
     assert len(made) == 2
 
@@ -111,9 +111,9 @@ def test_gradients_that_are_not_contiguous():
     edges = graph("loops")
     x = random_tensor(5, 2, 3).requires_grad_()
     with use_implementation(NAME):
-        (found,) = torch.autograd.grad(lcat.ops.attend_v2(x, x, x, random_tensor(2, 3), edges).sum(), x)
+        (found,) = torch.autograd.grad(lcat.ops.gatv2_attention(x, x, x, random_tensor(2, 3), edges).sum(), x)
     with use_implementation("naive"):
-        (expected,) = torch.autograd.grad(lcat.ops.attend_v2(x, x, x, random_tensor(2, 3), edges).sum(), x)
+        (expected,) = torch.autograd.grad(lcat.ops.gatv2_attention(x, x, x, random_tensor(2, 3), edges).sum(), x)
     same("x", found, expected, 1e-11)
 
 

@@ -35,9 +35,9 @@ TARGETS = {
 LAUNCHING = [
     "lcat.ops._triton.tiles",
     "lcat.ops._triton.dropout",
-    "lcat.ops.aggregate.triton",
-    "lcat.ops.attend_v1.triton",
-    "lcat.ops.attend_v2.triton",
+    "lcat.ops._aggregate.triton",
+    "lcat.ops._gat_attention.triton",
+    "lcat.ops._gatv2_attention.triton",
 ]
 _POINTERS = {
     torch.float16: "*fp16",
@@ -209,9 +209,9 @@ class Case:
     def launches(self) -> list[Launch]:
         """Every kernel that forward and backward passes of all primitives would run, each once."""
         from lcat.graph import Graph
-        from lcat.ops.aggregate import triton as aggregate
-        from lcat.ops.attend_v1 import triton as attend_v1
-        from lcat.ops.attend_v2 import triton as attend_v2
+        from lcat.ops._aggregate import triton as aggregate
+        from lcat.ops._gat_attention import triton as gat_attention
+        from lcat.ops._gatv2_attention import triton as gatv2_attention
 
         rows, edges = 40, 2000  # enough edges for rows to be cut
         ends = torch.arange(edges) % rows
@@ -231,11 +231,11 @@ class Case:
             if score is not None:
                 aggregate.weight_grad(x, x, csr, True)
             inputs = (s, s, x, score, weight)
-            kept = attend_v1.forward(*inputs, csr, 0.2, dropout, seed, True)
-            attend_v1.backward(x, *inputs, *kept, csr, csc, 0.2, dropout, seed, [True] * 5)
+            kept = gat_attention.forward(*inputs, csr, 0.2, dropout, seed, True)
+            gat_attention.backward(x, *inputs, *kept, csr, csc, 0.2, dropout, seed, [True] * 5)
             inputs = (x, x, x if self.options else None, att, attr, matrix, weight)
-            out = attend_v2.forward(*inputs, csr, 0.2, dropout, seed)
-            attend_v2.backward(x, *inputs, *out, csr, csc, 0.2, dropout, seed, [True] * 7)
+            out = gatv2_attention.forward(*inputs, csr, 0.2, dropout, seed)
+            gatv2_attention.backward(x, *inputs, *out, csr, csc, 0.2, dropout, seed, [True] * 7)
         return list({launch.key(): launch for launch in launches}.values())
 
 

@@ -53,7 +53,7 @@ def flops(cls, *shape, **options):
         (RiemannianSGD, {"retraction": "polar"}, 24, 40, 5, 11),
         (RiemannianAdam, {}, 24, 40, 5, 0),
         (SLPG, {}, 24, 40, 5, 0),
-        (SLPG, {"regulariser": "l1", "gamma": 0.1, "inner": 5}, 24, 40, 15, 0),
+        (SLPG, {"regularizer": "l1", "gamma": 0.1, "inner": 5}, 24, 40, 15, 0),
     ],
 )
 def test_products_of_a_step(cls, options, p, n, wide, small, batch):

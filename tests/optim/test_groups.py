@@ -187,7 +187,7 @@ def test_edge_types_side_by_side_are_one_layer():
         HeteroConv({edge: SAGEConv((a, a), b) for edge in HETERO[1]}) for a, b in ((8, 6), (6, 6), (6, 3))
     ))  # fmt: skip
     assert {name.split(".")[1] for name in chosen(orthogonal_groups(model))} == {"1"}
-    assert len(chosen(orthogonal_groups(model))) == 6  # three edge types, neighbours and self
+    assert len(chosen(orthogonal_groups(model))) == 6  # three edge types, neighbors and self
 
     class GAT(nn.Module):
         def __init__(self):

@@ -281,7 +281,7 @@ def test_optimizer_projects_and_measures():
         (RSDM, {"sampling": "random"}, "sampling must be one of"),
         (RSDM, {"rank": 1}, "rank=1 rotates nothing in a real matrix"),
         (RSDM, {"seed": True}, "seed must be a whole number"),
-        (SLPG, {"gamma": 0.1}, "gamma=0.1 weighs a regulariser; choose 'l1' or 'l21'"),
+        (SLPG, {"gamma": 0.1}, "gamma=0.1 weighs a regularizer; choose 'l1' or 'l21'"),
         (POGO, {"lr": float("inf")}, r"lr must be a number of at most 1e\+30, got inf"),
         (POGO, {"lr": 1e39}, r"lr must be a number of at most 1e\+30"),
     ],

@@ -246,22 +246,22 @@ def test_slpg_equals_the_formula(shape, dtype):
     torch.testing.assert_close(wide(got), naive.slpg(wide(X), wide(G), 0.1), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("regulariser", ["l1", "l21"])
-def test_proximal_maps_are_minimisers(regulariser):
+@pytest.mark.parametrize("regularizer", ["l1", "l21"])
+def test_proximal_maps_are_minimizers(regularizer):
     Z = random(1, 3, 5)
 
     def value(Y):
-        penalty = Y.abs().sum() if regulariser == "l1" else torch.linalg.vector_norm(Y, dim=-2).sum()
+        penalty = Y.abs().sum() if regularizer == "l1" else torch.linalg.vector_norm(Y, dim=-2).sum()
         return 0.4 * penalty + 0.5 * (Y - Z).square().sum()
 
-    best = _proximal(Z, 0.4, regulariser)
+    best = _proximal(Z, 0.4, regularizer)
     for seed in range(50):
         assert value(best) <= value(best + 0.01 * random(1, 3, 5, seed=seed)) + 1e-12
 
 
-@pytest.mark.parametrize("regulariser", ["l1", "l21"])
-def test_slpg_solves_its_subproblem(regulariser):
-    """With enough inner steps Y - X is tangent, and no tangent direction lowers the linearised objective."""
+@pytest.mark.parametrize("regularizer", ["l1", "l21"])
+def test_slpg_solves_its_subproblem(regularizer):
+    """With enough inner steps Y - X is tangent, and no tangent direction lowers the linearized objective."""
     X, G, eta, gamma = orthonormal(3, 6), random(3, 6, seed=1), 0.1, 0.3
     p = parameter(X)
     caught = []
@@ -277,7 +277,7 @@ def test_slpg_solves_its_subproblem(regulariser):
             finally:
                 module.shorten_tangent = inner
 
-    optimizer = Spy([p], lr=eta, regulariser=regulariser, gamma=gamma, inner=500)
+    optimizer = Spy([p], lr=eta, regularizer=regularizer, gamma=gamma, inner=500)
     p.grad = G.clone()
     optimizer.step()
     T = caught[0][0]
@@ -285,7 +285,7 @@ def test_slpg_solves_its_subproblem(regulariser):
 
     def value(V):
         Y = X + V
-        penalty = Y.abs().sum() if regulariser == "l1" else torch.linalg.vector_norm(Y, dim=-2).sum()
+        penalty = Y.abs().sum() if regularizer == "l1" else torch.linalg.vector_norm(Y, dim=-2).sum()
         return (G * V).sum() + gamma * penalty + V.square().sum() / (2 * eta)
 
     for seed in range(50):
@@ -293,11 +293,11 @@ def test_slpg_solves_its_subproblem(regulariser):
         assert value(T) <= value(T + 1e-3 * V) + 1e-9
 
 
-@pytest.mark.parametrize("regulariser", ["l1", "l21"])
+@pytest.mark.parametrize("regularizer", ["l1", "l21"])
 @pytest.mark.parametrize(("gamma", "lr"), [(1.0, 5.0), (5.0, 1.0), (100.0, 100.0)])
-def test_slpg_keeps_the_rank_at_any_weight(regulariser, gamma, lr):
+def test_slpg_keeps_the_rank_at_any_weight(regularizer, gamma, lr):
     p = parameter(orthonormal(4, 10))
-    optimizer = SLPG([p], lr=lr, regulariser=regulariser, gamma=gamma)
+    optimizer = SLPG([p], lr=lr, regularizer=regularizer, gamma=gamma)
     for seed in range(200):
         p.grad = random(4, 10, seed=seed)
         optimizer.step()
@@ -313,7 +313,7 @@ def test_slpg_l21_selects_variables():
     sizes = {}
     for gamma in (0.0, 0.15):
         p = parameter(orthonormal(2, 12))
-        optimizer = SLPG([p], lr=0.05, regulariser="l21", gamma=gamma)
+        optimizer = SLPG([p], lr=0.05, regularizer="l21", gamma=gamma)
         for _ in range(2000):
             p.grad = -2 * p.detach() @ A
             optimizer.step()

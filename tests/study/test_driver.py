@@ -337,7 +337,7 @@ def test_whichever_statement_is_cut_off_nothing_finished_is_lost(tmp_path, untra
         count = [0]
 
         def cut(connection, number=number, count=count):
-            def authorise(*arguments):
+            def authorize(*arguments):
                 return 0
 
             def trace(statement):
@@ -345,7 +345,7 @@ def test_whichever_statement_is_cut_off_nothing_finished_is_lost(tmp_path, untra
                 if count[0] == number:
                     connection.interrupt()
 
-            connection.set_authorizer(authorise)
+            connection.set_authorizer(authorize)
             connection.set_trace_callback(trace)
             connection.set_progress_handler(lambda: int(count[0] == number), 1)
 

@@ -29,11 +29,11 @@ def attention_layer(layer, x, edges: Tensor, edge_attr=None, edge_weight=None) -
 
     edge_list = edges.t().tolist()
     aligned = one_set or layer.add_self_loops
-    neighbours = [[j for j, i in edge_list if i == node and not (aligned and j == i)] for node in range(len(x_target))]
+    neighbors = [[j for j, i in edge_list if i == node and not (aligned and j == i)] for node in range(len(x_target))]
 
     def average(own, others, node):
-        total = sum((others[j] for j in neighbours[node]), torch.zeros_like(own))
-        return (own + lambda2 * total) / (1 + lambda2 * len(neighbours[node]))
+        total = sum((others[j] for j in neighbors[node]), torch.zeros_like(own))
+        return (own + lambda2 * total) / (1 + lambda2 * len(neighbors[node]))
 
     if one_set:
         k = [average(h_source[i], h_source, i) for i in range(len(x_source))]

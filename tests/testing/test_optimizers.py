@@ -152,12 +152,12 @@ class TestSLPG(OrthogonalContract):
 
 class TestSLPGSparse(OrthogonalContract):
     guarded = 5**0.5
-    options = {"regulariser": "l1", "gamma": 0.01}
+    options = {"regularizer": "l1", "gamma": 0.01}
 
     def optimizer(self, params, **options):
         return optim.SLPG(params, **options)
 
-    # the regulariser moves the weights without a gradient
+    # the regularizer moves the weights without a gradient
     test_zero_gradient_from_rest_moves_nothing = None
 
 

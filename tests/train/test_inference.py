@@ -43,13 +43,13 @@ ALL = [
     (CATv2, {"heads": 2}),
     (LCAT, {"heads": 2}),
     (LCAT, {"heads": 2, "share_values": False, "score_bias": True, "add_self_loops": False}),
-    (LCAT, {"heads": 2, "neighbour_aggr": "mean"}),
-    (LCAT, {"heads": 2, "cache_neighbour_sum": True}),
-    (LCATv2, {"heads": 2, "cache_neighbour_sum": True}),
+    (LCAT, {"heads": 2, "neighbor_aggr": "mean"}),
+    (LCAT, {"heads": 2, "cache_neighbor_sum": True}),
+    (LCATv2, {"heads": 2, "cache_neighbor_sum": True}),
     (LCAT, {"heads": 2, "lambda2": 0.0}),
     (LCATv2, {"heads": 2}),
     (LCATv2, {"heads": 8, "share_weights": True, "residual": True}),
-    (LCATv2, {"heads": 2, "neighbour_aggr": "mean", "share_values": False}),
+    (LCATv2, {"heads": 2, "neighbor_aggr": "mean", "share_values": False}),
     (GraphSAGE, {}),
 ]
 

@@ -82,7 +82,7 @@ def test_accumulated_batches_are_one_batch(data, model_class):
         model, evaluate = make(data, model_class, dropout=0.0)
         model.double()
         doubled = Data(x=data.x.double(), edge_index=data.edge_index, y=data.y, train_mask=data.train_mask)
-        # Of all neighbours two hops beyond what the layers see nothing depends on the batch.
+        # Of all neighbors two hops beyond what the layers see nothing depends on the batch.
         loader = loader_of(doubled, size, (-1,) * 4)
         evaluate.x = doubled.x
         config = MinibatchConfig(epochs=2, accumulate=accumulate)

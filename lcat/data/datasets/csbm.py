@@ -7,7 +7,7 @@ features whose two means lie ``distance`` apart:
     x_i = (2 y_i - 1) mu (1, ..., 1) + sigma N(0, I_d);   distance = 2 mu sqrt(d)
 
 How far the means lie apart (against sigma) says what attention can read from a node alone; how far q lies
-from p says what averaging over neighbours can do. The two regimes below are those of Fountoulakis, Levi,
+from p says what averaging over neighbors can do. The two regimes below are those of Fountoulakis, Levi,
 Yang, Baranwal, Jagannath, "Graph Attention Retrospective" (JMLR 2023), and of Javaloy, Sanchez-Martin, Levi,
 Valera, "Learnable Graph Convolutional Attention Networks" (ICLR 2023).
 """
@@ -33,7 +33,7 @@ def csbm_distance(regime: str, n: int = 1000, sigma: float = 0.1) -> float:
     """Distance between the two feature means in a named regime.
 
     ``easy``: ``10 sigma sqrt(2 ln n)``, the classes separate without the graph, and attention can tell
-    neighbours of the own class from others. ``hard``: ``sigma``, a linear classifier of single nodes is
+    neighbors of the own class from others. ``hard``: ``sigma``, a linear classifier of single nodes is
     right in about 69 % of cases, and attention on single nodes sees mostly noise.
 
     Args:

@@ -15,7 +15,7 @@ from torch_geometric import datasets as pyg_datasets
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.utils import to_undirected
 
-from lcat.data.datasets.catalogue import CATALOGUE, RANDOM, DatasetSpec
+from lcat.data.datasets.catalog import CATALOG, RANDOM, DatasetSpec
 from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 from lcat.data.splits.splits import Split, load_split_file
 
@@ -47,7 +47,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
     is ever deleted.
 
     Args:
-        name: a name of ``lcat.data.CATALOGUE``; upper case and ``_`` for ``-`` are accepted.
+        name: a name of ``lcat.data.CATALOG``; upper case and ``_`` for ``-`` are accepted.
         root: the data folder, :func:`default_root` by default.
         download: ``False`` never touches the network.
 
@@ -77,17 +77,17 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
 
 
 def find_spec(name: str) -> DatasetSpec:
-    """The catalogue's row for ``name``.
+    """The catalog's row for ``name``.
 
     Raises:
         UnknownDataset: with the closest names.
     """
     key = name.strip().lower().replace("_", "-")
-    if key in CATALOGUE:
-        return CATALOGUE[key]
-    close = difflib.get_close_matches(key, CATALOGUE, n=3)
+    if key in CATALOG:
+        return CATALOG[key]
+    close = difflib.get_close_matches(key, CATALOG, n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise UnknownDataset(f"there is no data set called {name!r}; {hint}known are {', '.join(sorted(CATALOGUE))}")
+    raise UnknownDataset(f"there is no data set called {name!r}; {hint}known are {', '.join(sorted(CATALOG))}")
 
 
 def missing_files(name: str, root: str | Path) -> list[Path]:

@@ -29,7 +29,7 @@ class NodeDataset:
     Args:
         name: how tables call it.
         data: ``x`` (floats ``[N, F]``), ``edge_index`` (int64 ``[2, E]``) and ``y`` (integers ``[N]`` in
-            ``0 .. C - 1``, negative where unlabelled).
+            ``0 .. C - 1``, negative where unlabeled).
         splits: from a seed to the split of that seed; see :func:`splits_from_masks`, :func:`random_splits`.
         metric: ``"accuracy"``, or ``"roc-auc"`` for two classes.
         split_rule: one line on what ``splits`` does, for tables.
@@ -69,7 +69,7 @@ class NodeDataset:
         """The split that belongs to ``seed``, checked against the graph.
 
         Raises:
-            DataError: if there is none, its masks have another length than the graph, or select unlabelled nodes.
+            DataError: if there is none, its masks have another length than the graph, or select unlabeled nodes.
         """
         try:
             split = self.splits(seed)
@@ -85,16 +85,16 @@ class NodeDataset:
             name: how an error calls it.
 
         Raises:
-            DataError: if its masks have another length than the graph, or select unlabelled nodes.
+            DataError: if its masks have another length than the graph, or select unlabeled nodes.
         """
         if split.num_nodes != self.data.num_nodes:
             raise DataError(
                 f"{self.name}: {name} has {split.num_nodes} nodes and the graph {self.data.num_nodes}; they must agree"
             )
-        unlabelled = int((self.data.y[split.train | split.val | split.test] < 0).sum())
-        if unlabelled:
+        unlabeled = int((self.data.y[split.train | split.val | split.test] < 0).sum())
+        if unlabeled:
             raise DataError(
-                f"{self.name}: {name} selects {unlabelled} nodes without a label (y < 0); "
+                f"{self.name}: {name} selects {unlabeled} nodes without a label (y < 0); "
                 "leave them out of all three masks"
             )
         return split

@@ -14,10 +14,10 @@ _REGIONS = 8
 
 
 def grown_parts(graph: CSCGraph, num_parts: int, seed: int) -> Tensor:
-    """``[N]`` part numbers: regions grown around random centres, packed into parts of about equal size.
+    """``[N]`` part numbers: regions grown around random centers, packed into parts of about equal size.
 
-    All regions grow by one hop a round, an unclaimed node joining the region of one of its claimed in-neighbours (the
-    last one in a random order of the edges); nodes that no centre reaches are regions of their own. Then regions, the
+    All regions grow by one hop a round, an unclaimed node joining the region of one of its claimed in-neighbors (the
+    last one in a random order of the edges); nodes that no center reaches are regions of their own. Then regions, the
     largest first, go to the part that has the fewest nodes.
 
     Complexity:
@@ -26,8 +26,8 @@ def grown_parts(graph: CSCGraph, num_parts: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     nodes = graph.num_targets
     region = torch.full((nodes,), -1)
-    centres = torch.randperm(nodes, generator=generator)[: _REGIONS * num_parts]
-    region[centres] = torch.arange(centres.numel())
+    centers = torch.randperm(nodes, generator=generator)[: _REGIONS * num_parts]
+    region[centers] = torch.arange(centers.numel())
     source, target = graph.edge_index()
     order = torch.randperm(source.numel(), generator=generator)
     source, target = source[order], target[order]
@@ -37,12 +37,12 @@ def grown_parts(graph: CSCGraph, num_parts: int, seed: int) -> Tensor:
         reached = region[source] >= 0
         if not bool(reached.any()):
             break
-        # Of several neighbours the highest edge wins, whatever the number of threads.
+        # Of several neighbors the highest edge wins, whatever the number of threads.
         winner = torch.full((nodes,), -1).scatter_reduce_(0, target[reached], reached.nonzero().flatten(), "amax")
         new = (winner >= 0).nonzero().flatten()
         region[new] = region[source[winner[new]]]
     alone = (region < 0).nonzero().flatten()
-    region[alone] = centres.numel() + torch.arange(alone.numel())
+    region[alone] = centers.numel() + torch.arange(alone.numel())
     return _packed(region, num_parts)
 
 

@@ -169,7 +169,7 @@ def neighbor_loader(
     transform: Callable[[Any], Any] | None = None,
     **kwargs: Any,
 ) -> NodeBatchLoader:
-    """Mini-batches of sampled neighbourhoods, as PyG's ``NeighborLoader`` makes them, with or without its libraries.
+    """Mini-batches of sampled neighborhoods, as PyG's ``NeighborLoader`` makes them, with or without its libraries.
 
     Seeds come first among the nodes of a batch (``batch.batch_size`` of them); ``batch.n_id`` and ``batch.e_id`` are
     the numbers that nodes and edges have in ``data``; edges are sorted by target.
@@ -180,7 +180,7 @@ def neighbor_loader(
         input_nodes: the seed nodes: indices, a mask, ``(type, indices)``, or ``None`` for all.
         batch_size: seed nodes a batch, those of all processes together.
         shuffle: a new order in every epoch.
-        replace: draw neighbours with replacement.
+        replace: draw neighbors with replacement.
         disjoint: one tree a seed.
         drop_last: leave out a last batch that is smaller.
         seed: batches are a function of it, the epoch and the batch's number.

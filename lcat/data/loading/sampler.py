@@ -1,4 +1,4 @@
-"""Neighbour sampling in plain torch, behind PyG's BaseSampler."""
+"""Neighbor sampling in plain torch, behind PyG's BaseSampler."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ORDINARY: EdgeType = (None, None, None)
 
 
 class TorchNeighborSampler(BaseSampler):
-    """Uniform neighbour sampling in plain torch: no pyg-lib, no torch-sparse, the same options and output.
+    """Uniform neighbor sampling in plain torch: no pyg-lib, no torch-sparse, the same options and output.
 
     From the seed nodes of a batch it goes against the edges: in hop ``h`` every node found in hop ``h - 1`` draws
     ``num_neighbors[h]`` of its in-edges, and their sources not seen before are the nodes of the next hop.
@@ -298,7 +298,7 @@ def _read_fanouts(
         wrong = [count for count in counts if isinstance(count, bool) or not isinstance(count, int) or count < -1]
         if wrong or not counts:
             raise ValueError(
-                f"num_neighbors must be a list of whole numbers, one a hop, -1 for all neighbours; got {counts}"
+                f"num_neighbors must be a list of whole numbers, one a hop, -1 for all neighbors; got {counts}"
             )
     if len({len(counts) for counts in fanouts.values()}) > 1:
         raise ValueError(f"num_neighbors must have as many hops for every edge type; got {fanouts}")

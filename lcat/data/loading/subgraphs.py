@@ -274,7 +274,7 @@ def partition_nodes(data: Data, num_parts: int, *, method: str = "auto", seed: i
         data: the graph.
         num_parts: number of parts, 1 or more.
         method: ``"metis"`` through PyG's ``ClusterData`` (needs pyg-lib or torch-sparse); ``"grown"``: regions grown
-            around random centres, then packed into parts of about equal size, which cuts more edges than METIS and far
+            around random centers, then packed into parts of about equal size, which cuts more edges than METIS and far
             fewer than ``"random"``; ``"auto"``: METIS where its library is, else grown.
         seed: of the last two.
 

@@ -87,7 +87,7 @@ class OGBDataset:
 
     @property
     def y(self) -> Tensor:
-        """Labels ``[N, tasks]``; int64, or float32 with nan where unlabelled."""
+        """Labels ``[N, tasks]``; int64, or float32 with nan where unlabeled."""
         labels: Tensor = self.data.y if self.node_type is None else self.data.y_dict[self.node_type]
         return labels
 

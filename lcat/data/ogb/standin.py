@@ -30,7 +30,7 @@ _NOTE = "Generated stand-in for tests and trials: not OGB's data, and no figure 
 
 @dataclass(frozen=True)
 class Communities:
-    """A graph of communities: who belongs where shows in the features a little, and in the neighbours more.
+    """A graph of communities: who belongs where shows in the features a little, and in the neighbors more.
 
     Attributes:
         y: int64 ``[N]``, the community of each node.

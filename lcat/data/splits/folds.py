@@ -1,7 +1,7 @@
-"""Cross-validation folds over the labelled nodes: plain, stratified, and nested.
+"""Cross-validation folds over the labeled nodes: plain, stratified, and nested.
 
 Fold ``f`` of ``K`` holds the test nodes, fold ``f + 1`` (after the last comes the first) validates, the others train:
-over all folds every labelled node is tested once. With nested folds the nodes outside the test fold are cut again, and
+over all folds every labeled node is tested once. With nested folds the nodes outside the test fold are cut again, and
 an inner fold validates.
 """
 
@@ -18,18 +18,18 @@ __all__ = ["fold_numbers", "fold_split", "nested_split"]
 
 
 def fold_numbers(y: Tensor, folds: int, seed: int = 0, *, stratified: bool = True) -> Tensor:
-    """The fold of every labelled node, drawn at random.
+    """The fold of every labeled node, drawn at random.
 
     Sizes of two folds differ by one at most; stratified, so do their numbers of nodes of each class.
 
     Args:
-        y: ``[N]`` integer labels, negative for unlabelled.
-        folds: number of folds, at least 2 and at most the number of labelled nodes.
+        y: ``[N]`` integer labels, negative for unlabeled.
+        folds: number of folds, at least 2 and at most the number of labeled nodes.
         seed: the only source of randomness.
         stratified: deal out each class evenly.
 
     Returns:
-        ``[N]`` int64 in ``0 .. folds - 1``, -1 for unlabelled nodes. Cost O(N log N).
+        ``[N]`` int64 in ``0 .. folds - 1``, -1 for unlabeled nodes. Cost O(N log N).
 
     Raises:
         SplitError: on labels or a number of folds that cannot be used.
@@ -46,7 +46,7 @@ def fold_numbers(y: Tensor, folds: int, seed: int = 0, *, stratified: bool = Tru
     labels = y.cpu()
     nodes = (labels >= 0).nonzero().view(-1)
     if not 2 <= folds <= nodes.numel():
-        raise SplitError(f"folds must lie in 2 .. {nodes.numel()}, the number of labelled nodes; got {folds}")
+        raise SplitError(f"folds must lie in 2 .. {nodes.numel()}, the number of labeled nodes; got {folds}")
     generator = torch.Generator().manual_seed(seed)
     nodes = nodes[torch.randperm(nodes.numel(), generator=generator)]
     if stratified:
@@ -61,7 +61,7 @@ def fold_split(y: Tensor, folds: int, fold: int, seed: int = 0, *, repeat: int =
     """The split that tests on one fold and validates on the next.
 
     Args:
-        y: ``[N]`` integer labels, negative for unlabelled.
+        y: ``[N]`` integer labels, negative for unlabeled.
         folds: number of folds, at least 3.
         fold: which one holds the test nodes, ``0 .. folds - 1``.
         seed: of the shuffle.
@@ -94,7 +94,7 @@ def nested_split(
     validation over the inner folds has not seen them.
 
     Args:
-        y: ``[N]`` integer labels, negative for unlabelled.
+        y: ``[N]`` integer labels, negative for unlabeled.
         folds: number of outer folds, at least 2.
         fold: which one holds the test nodes.
         inner_folds: number of inner folds, at least 2.
@@ -124,7 +124,7 @@ def nested_split(
 
 
 def _seed(*numbers: int) -> int:
-    """One seed from several numbers; neighbouring ones give unrelated seeds."""
+    """One seed from several numbers; neighboring ones give unrelated seeds."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "little")
 
 

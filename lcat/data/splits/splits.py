@@ -1,6 +1,6 @@
 """Train, validation and test nodes: public masks, fixed files, and seeded random stratified splits.
 
-A split is three disjoint boolean masks over the nodes. Nodes in none of them (unlabelled ones, or the rest of
+A split is three disjoint boolean masks over the nodes. Nodes in none of them (unlabeled ones, or the rest of
 a public semi-supervised split) take part in message passing and in nothing else.
 """
 
@@ -123,10 +123,10 @@ def random_split(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2), seed: 
 
     In each class of ``n`` nodes, ``round(f_train * n)`` go to train, ``round(f_val * n)`` to validation (at
     least one to train, and one to each other part where the class is large enough), the rest to test. Nodes
-    with a negative label are unlabelled and go nowhere.
+    with a negative label are unlabeled and go nowhere.
 
     Args:
-        y: ``[N]`` integer labels, negative for unlabelled.
+        y: ``[N]`` integer labels, negative for unlabeled.
         fractions: three positive numbers that sum to 1.
         seed: the only source of randomness; the global generator is not touched.
 

@@ -77,7 +77,7 @@ def build_schedule(edges: SortedEdges, tile: int | None = None) -> Schedule:
     """Cut the rows of ``edges`` into segments of at most ``tile`` slots (:func:`default_tile` if ``None``).
 
     Complexity:
-        O(N + E / tile) time and memory; no synchronisation with the device.
+        O(N + E / tile) time and memory; no synchronization with the device.
     """
     pointer = edges.pointer
     num_rows, num_edges = pointer.shape[0] - 1, edges.other.shape[0]

@@ -1,4 +1,4 @@
-// Edge features of attend_v2, projected where they are used: rows[b] + matrix . attr_e, made for a block of
+// Edge features of gatv2_attention, projected where they are used: rows[b] + matrix . attr_e, made for a block of
 // edges at a time, so that nothing of size [E, H, F] is ever stored.
 #pragma once
 

@@ -90,7 +90,7 @@ void dropout_block(const Dropout& dropout, const int32_t* edge, int n, int64_t h
   const int quads = (n + 3) / 4;
   const auto draw = [&](int word, int lane) { return words[word][lane] >= dropout.threshold ? scale : T(0); };
   if (heads % 4 == 0) {
-    // One counter gives the words of four neighbouring heads: lanes are (group of heads, edge in the quad).
+    // One counter gives the words of four neighboring heads: lanes are (group of heads, edge in the quad).
     const int64_t groups = heads / 4;
     const int64_t lanes = quads * groups * 4;
     for (int64_t first = 0; first < lanes; first += kPhiloxLanes) {

@@ -199,7 +199,7 @@ LCAT_INLINE Vector<Scalar<V>, 4> sum_each(V a, V b, V c, V d) {
   }
 }
 
-// The value of `combine` over each group of four neighbouring lanes, in all of its lanes.
+// The value of `combine` over each group of four neighboring lanes, in all of its lanes.
 template <class V, class Combine>
 LCAT_INLINE V over_quads(V v, Combine combine) {
   if constexpr (kLanes<V> == 4) {

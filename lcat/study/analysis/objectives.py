@@ -103,7 +103,7 @@ def _mean(column: str) -> Callable[[pd.DataFrame], pd.Series]:
     return measure
 
 
-def _over_noise(summarise: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[pd.DataFrame], pd.Series]:
+def _over_noise(summarize: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[pd.DataFrame], pd.Series]:
     """Of the mean validation metric at each level of a kind of noise, in the mean over kinds."""
 
     def measure(frame: pd.DataFrame) -> pd.Series:
@@ -115,7 +115,7 @@ def _over_noise(summarise: Callable[[np.ndarray, np.ndarray], float]) -> Callabl
             for kind in rows.loc[rows["noise"] != "none", "noise"].unique():
                 curve = pd.concat([clean, rows[rows["noise"] == kind]]).sort_values("noise_level")
                 if len(curve) > 1:
-                    figures.append(summarise(curve["noise_level"].to_numpy(), curve["validation"].to_numpy()))
+                    figures.append(summarize(curve["noise_level"].to_numpy(), curve["validation"].to_numpy()))
             found[key] = float(np.mean(figures)) if figures else math.nan
         index = (
             pd.MultiIndex.from_tuples(found, names=CANDIDATE)

@@ -92,7 +92,7 @@ def regret(
 
 def _answer(group: pd.DataFrame, always: str, candidates: list[str], level: float) -> dict[str, object] | None:
     ours, theirs = group[group["layer"] == always], group[group["layer"].isin(candidates)]
-    # A test set on which a candidate or L-CAT has not finished would favour the other side.
+    # A test set on which a candidate or L-CAT has not finished would favor the other side.
     complete = set(ours["test_set"])
     for layer in candidates:
         complete &= set(theirs.loc[theirs["layer"] == layer, "test_set"])

@@ -38,12 +38,12 @@ def with_samples(runs: pd.DataFrame) -> pd.DataFrame:
         >>> with_samples(results_frame(run(plan)))[["seed", "sample"]].values.tolist()
         [[0, 0], [1, 1]]
     """
-    labelled = runs.assign(sample=0, test_train_ratio=0.0)
+    labeled = runs.assign(sample=0, test_train_ratio=0.0)
     for dataset, rows in runs.groupby("dataset", sort=False):
         by, ratio = _samples_of(str(dataset), rows)
-        labelled.loc[rows.index, "sample"] = rows.groupby(by, dropna=False, sort=False).ngroup()
-        labelled.loc[rows.index, "test_train_ratio"] = ratio
-    return labelled
+        labeled.loc[rows.index, "sample"] = rows.groupby(by, dropna=False, sort=False).ngroup()
+        labeled.loc[rows.index, "test_train_ratio"] = ratio
+    return labeled
 
 
 def _samples_of(dataset: str, rows: pd.DataFrame) -> tuple[list[str], float]:

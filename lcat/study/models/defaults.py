@@ -43,30 +43,62 @@ _HETEROPHILOUS = ("roman-empire", "amazon-ratings", "minesweeper", "tolokers", "
 # group -> (settings of every layer, what attention layers have of their own)
 _TABLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "citation": (
-        {"hidden": 16, "dropout": 0.5, "input_dropout": 0.5, "lr": 0.01, "weight_decay": 5e-4, "epochs": 300},
-        {"hidden": 64, "heads": 8, "dropout": 0.6, "input_dropout": 0.6, "lr": 0.005, "epochs": 500},
+        {"hidden_channels": 16, "dropout": 0.5, "input_dropout": 0.5, "lr": 0.01, "weight_decay": 5e-4, "epochs": 300},
+        {"hidden_channels": 64, "heads": 8, "dropout": 0.6, "input_dropout": 0.6, "lr": 0.005, "epochs": 500},
     ),
     "co-purchase": (
         # Layer norm, dropout on the attention, and the start and the slow rate of the lambdas were chosen on Photo's
         # validation nodes (two to four seeds a variant).
-        {"hidden": 64, "heads": 8, "dropout": 0.5, "norm": "layer", "lr": 0.01, "weight_decay": 5e-5, "epochs": 300},
+        {
+            "hidden_channels": 64,
+            "heads": 8,
+            "dropout": 0.5,
+            "norm": "layer",
+            "lr": 0.01,
+            "weight_decay": 5e-5,
+            "epochs": 300,
+        },
         {"lambda1_init": 0.9, "lambda2_init": 0.5, "scalar_lr": 0.1},
     ),
     "coauthor": (
-        {"hidden": 64, "heads": 8, "dropout": 0.5, "lr": 0.005, "weight_decay": 5e-4, "epochs": 200, "patience": 50},
+        {
+            "hidden_channels": 64,
+            "heads": 8,
+            "dropout": 0.5,
+            "lr": 0.005,
+            "weight_decay": 5e-4,
+            "epochs": 200,
+            "patience": 50,
+        },
         {"attention_dropout": 0.0},
     ),
     "heterophilous": (
-        {"hidden": 64, "heads": 8, "depth": 3, "dropout": 0.2, "norm": "batch", "lr": 0.01, "weight_decay": 0.0},
+        {
+            "hidden_channels": 64,
+            "heads": 8,
+            "num_layers": 3,
+            "dropout": 0.2,
+            "norm": "batch",
+            "lr": 0.01,
+            "weight_decay": 0.0,
+        },
         {},
     ),
     "csbm": (
-        # One layer, as in the theory. lambda2 starts where a node weighs about as much as its neighbourhood of some
+        # One layer, as in the theory. lambda2 starts where a node weighs about as much as its neighborhood of some
         # one hundred: from 0.5 on such a graph the averages already forget the node, and its gradient vanishes.
-        {"hidden": 8, "heads": 2, "depth": 1, "dropout": 0.0, "lr": 0.05, "weight_decay": 0.0, "epochs": 60},
+        {
+            "hidden_channels": 8,
+            "heads": 2,
+            "num_layers": 1,
+            "dropout": 0.0,
+            "lr": 0.05,
+            "weight_decay": 0.0,
+            "epochs": 60,
+        },
         {"lambda2_init": 0.01},
     ),
-    "other": ({"hidden": 64, "heads": 8, "dropout": 0.5, "lr": 0.01, "weight_decay": 5e-4, "epochs": 200}, {}),
+    "other": ({"hidden_channels": 64, "heads": 8, "dropout": 0.5, "lr": 0.01, "weight_decay": 5e-4, "epochs": 200}, {}),
 }
 
 
@@ -93,8 +125,8 @@ def default_hyper_parameters(dataset: str, layer: str) -> HyperParameters:
 
     Example:
         >>> from lcat.study import default_hyper_parameters
-        >>> default_hyper_parameters("cora", "gcn").hidden, default_hyper_parameters("cora", "gat").hidden
-        (16, 64)
+        >>> [default_hyper_parameters("cora", layer).hidden_channels for layer in ("gcn", "gat")]
+        [16, 64]
     """
     common, attention = _TABLE[_group(dataset)]
     return HyperParameters(**{**common, **(attention if LAYERS[layer].attention else {})})

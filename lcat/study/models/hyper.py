@@ -28,9 +28,9 @@ class HyperParameters(_Settings):
     """Everything that a cell needs beside its data set, layer and seed; checked when made.
 
     Attributes:
-        hidden: width of a hidden layer, all heads together; a multiple of ``heads`` for attention layers.
+        hidden_channels: width of a hidden layer, all heads together; a multiple of ``heads`` for attention layers.
         heads: attention heads.
-        depth: number of layers.
+        num_layers: number of layers.
         dropout: on the features between layers, and on the attention unless ``attention_dropout`` is given.
         input_dropout: on the features of the data set.
         attention_dropout: on the attention coefficients; ``None`` takes ``dropout``.
@@ -45,13 +45,13 @@ class HyperParameters(_Settings):
 
     Example:
         >>> from lcat.study import HyperParameters
-        >>> HyperParameters(hidden=16, lr=0.01).fit_config().lr
+        >>> HyperParameters(hidden_channels=16, lr=0.01).fit_config().lr
         0.01
     """
 
-    hidden: int = Field(64, ge=1)
+    hidden_channels: int = Field(64, ge=1)
     heads: int = Field(8, ge=1)
-    depth: int = Field(2, ge=1)
+    num_layers: int = Field(2, ge=1)
     dropout: float = Field(0.5, ge=0, lt=1)
     input_dropout: float = Field(0.0, ge=0, lt=1)
     attention_dropout: float | None = Field(default=None, ge=0, lt=1)
@@ -106,13 +106,13 @@ class Overrides(_Settings):
 
     Example:
         >>> from lcat.study import HyperParameters, Overrides
-        >>> Overrides(epochs=5).applied_to(HyperParameters(hidden=16)).epochs
+        >>> Overrides(epochs=5).applied_to(HyperParameters(hidden_channels=16)).epochs
         5
     """
 
-    hidden: int | None = Field(default=None, ge=1)
+    hidden_channels: int | None = Field(default=None, ge=1)
     heads: int | None = Field(default=None, ge=1)
-    depth: int | None = Field(default=None, ge=1)
+    num_layers: int | None = Field(default=None, ge=1)
     dropout: float | None = Field(default=None, ge=0, lt=1)
     input_dropout: float | None = Field(default=None, ge=0, lt=1)
     attention_dropout: float | None = Field(default=None, ge=0, lt=1)

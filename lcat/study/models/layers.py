@@ -17,11 +17,11 @@ from lcat.study.models.theory import TheoryModel
 __all__ = ["LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model"]
 
 
-# The closed form has no hidden layers and nothing to drop or normalise, and learns single numbers, which do not decay.
+# The closed form has no hidden layers and nothing to drop or normalize, and learns single numbers, which do not decay.
 _NOT_IN_CLOSED_FORM = {
-    "hidden",
+    "hidden_channels",
     "heads",
-    "depth",
+    "num_layers",
     "dropout",
     "input_dropout",
     "attention_dropout",
@@ -79,18 +79,18 @@ class LayerSpec:
 
 
 _SPECS = (
-    LayerSpec("gcn", "GCN, symmetric normalisation", attention=False, model=models.GCN),
+    LayerSpec("gcn", "GCN, symmetric normalization", attention=False, model=models.GCN),
     LayerSpec(
         "gcn-mean",
-        "uniform mean over the neighbours and the node, the published comparison's GCN",
+        "uniform mean over the neighbors and the node, the published comparison's GCN",
         attention=True,
         arguments=(("lambda1", 0.0), ("lambda2", 0.0)),
         model=models.LCAT,
     ),
     LayerSpec("gat", "GAT", attention=True, model=models.GAT),
     LayerSpec("gatv2", "GATv2", attention=True, model=models.GATv2),
-    LayerSpec("cat", "CAT: GAT that scores neighbourhood averages", attention=True, model=models.CAT),
-    LayerSpec("catv2", "CATv2: GATv2 that scores neighbourhood averages", attention=True, model=models.CATv2),
+    LayerSpec("cat", "CAT: GAT that scores neighborhood averages", attention=True, model=models.CAT),
+    LayerSpec("catv2", "CATv2: GATv2 that scores neighborhood averages", attention=True, model=models.CATv2),
     LayerSpec("lcat", "L-CAT: learns where between GCN, GAT and CAT", True, learns_lambda=True, model=models.LCAT),
     LayerSpec("lcatv2", "L-CATv2: learns where between GCN, GATv2 and CATv2", True, True, model=models.LCATv2),
 )
@@ -125,8 +125,8 @@ THEORY_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _THEORY)
 def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperParameters) -> nn.Module:
     """The model of one cell.
 
-    ``hyper.hidden`` is the width of a hidden layer, all heads together: GCN and an attention layer of one study
-    have the same width unless their own defaults say otherwise. The last layer averages its heads.
+    ``hyper.hidden_channels`` is the width of a hidden layer, all heads together: GCN and an attention layer of
+    one study have the same width unless their own defaults say otherwise. The last layer averages its heads.
 
     Args:
         layer: a name of :data:`LAYERS`.
@@ -141,7 +141,7 @@ def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperPar
         >>> from lcat.study.models.classifier import NodeClassifier
         >>> from lcat.study.models.hyper import HyperParameters
         >>> from lcat.study.models.layers import build_model
-        >>> model = build_model("lcat", 16, 3, HyperParameters(hidden=32, heads=8))
+        >>> model = build_model("lcat", 16, 3, HyperParameters(hidden_channels=32, heads=8))
         >>> len(model.gnn.convs)
         2
     """
@@ -157,8 +157,8 @@ def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperPar
         arguments["heads"] = hyper.heads
     gnn = spec.model(
         in_channels,
-        hyper.hidden,
-        hyper.depth,
+        hyper.hidden_channels,
+        hyper.num_layers,
         out_channels=out_channels,
         dropout=hyper.dropout,
         act="elu" if spec.attention else "relu",

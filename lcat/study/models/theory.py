@@ -6,7 +6,7 @@ et al., 2023) compares the signs of ``w.x_i`` and ``w.x_j``:
     score_ij = R (1, 1, -1, -1) . LeakyReLU(S (w.x_i, w.x_j)),   S = [[1, 1], [-1, -1], [1, -1], [-1, 1]]
 
 It is large where both projections are large with one sign and small where the signs differ: an intra-class edge
-detector. It is a GATv2 layer with fixed weights; CAT evaluates it on neighbourhood averages, and L-CAT learns how
+detector. It is a GATv2 layer with fixed weights; CAT evaluates it on neighborhood averages, and L-CAT learns how
 far to go either way. Trained attention may do better than these scores where they fail (it can learn to switch
 itself off), so the two kinds of rows in a table answer different questions.
 """

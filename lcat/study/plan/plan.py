@@ -55,7 +55,7 @@ class StudyPlan(BaseModel):
     Example:
         >>> from lcat.study import make_plan
         >>> plan = make_plan(datasets=["cora"], layers=["gcn", "lcat"], seeds=3, grid={"lr": [0.01, 0.001]})
-        >>> len(plan.cells()), plan.cells()[0].hyper.hidden
+        >>> len(plan.cells()), plan.cells()[0].hyper.hidden_channels
         (12, 16)
     """
 
@@ -250,16 +250,16 @@ def check_hyper(dataset: str, layer: str, hyper: HyperParameters) -> None:
     Raises:
         ValueError: with both of them.
     """
-    if LAYERS[layer].attention and hyper.depth > 1 and hyper.hidden % hyper.heads:
+    if LAYERS[layer].attention and hyper.num_layers > 1 and hyper.hidden_channels % hyper.heads:
         raise ValueError(
-            f"hidden is the width of all heads together and must be a multiple of heads; got hidden {hyper.hidden} "
-            f"and heads {hyper.heads} for {layer} on {dataset}"
+            f"hidden_channels is the width of all heads together and must be a multiple of heads; got hidden_channels "
+            f"{hyper.hidden_channels} and heads {hyper.heads} for {layer} on {dataset}"
         )
     orthogonal = hyper.optimizer in orthogonal_optimizer_names()
-    if orthogonal and hyper.depth == 1 and hyper.orthogonal_include is None:
+    if orthogonal and hyper.num_layers == 1 and hyper.orthogonal_include is None:
         raise ValueError(
-            f"{hyper.optimizer} keeps hidden weights orthonormal and needs depth 2 or more; got depth 1 for {layer} on "
-            f"{dataset}"
+            f"{hyper.optimizer} keeps hidden weights orthonormal and needs num_layers 2 or more; got num_layers 1 "
+            f"for {layer} on {dataset}"
         )
     for name in ("orthogonal_lr", "orthogonal_include"):
         if getattr(hyper, name) is not None and not orthogonal:

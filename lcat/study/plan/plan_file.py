@@ -36,7 +36,7 @@ def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> Stu
         ... seeds = 5
         ... split = "stratified:5"
         ... [grid]
-        ... hidden = [16, 64]
+        ... hidden_channels = [16, 64]
         ... '''
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder, "plan.toml")

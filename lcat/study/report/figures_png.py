@@ -19,9 +19,9 @@ from lcat.study.store.summary import SummaryRow
 
 __all__ = ["accuracy_figure", "lambda_figure"]
 
-# Families keep one colour in every figure; the palette of Okabe and Ito stays apart for colour-blind readers.
-_COLOURS = {"gcn": "#5b5b5b", "gat": "#0072b2", "cat": "#d55e00", "lcat": "#009e73"}
-_DEPTH_COLOURS = ("#009e73", "#cc79a7", "#0072b2", "#e69f00", "#56b4e9", "#d55e00")
+# Families keep one color in every figure; the palette of Okabe and Ito stays apart for color-blind readers.
+_COLORS = {"gcn": "#5b5b5b", "gat": "#0072b2", "cat": "#d55e00", "lcat": "#009e73"}
+_DEPTH_COLORS = ("#009e73", "#cc79a7", "#0072b2", "#e69f00", "#56b4e9", "#d55e00")
 _METRIC_LABELS = {"accuracy": "test accuracy (%)", "roc-auc": "test ROC-AUC (%)"}
 
 
@@ -29,7 +29,7 @@ def accuracy_figure(rows: Sequence[SummaryRow]) -> bytes:
     """One panel a data set: mean test metric of every layer, bars of one standard deviation, numbers beside.
 
     Args:
-        rows: of :func:`lcat.study.summarise`; layers without a finished run are left out.
+        rows: of :func:`lcat.study.summarize`; layers without a finished run are left out.
 
     Returns:
         A PNG file.
@@ -62,14 +62,14 @@ def _accuracy_panel(axes: Axes, dataset: str, rows: Sequence[SummaryRow], layers
             xerr=std,
             fmt="D" if theory else "o",
             markersize=6.5,
-            markerfacecolor="white" if theory else _colour(layer),
-            color=_colour(layer),
+            markerfacecolor="white" if theory else _color(layer),
+            color=_color(layer),
             capsize=3,
         )
         number = f"{100 * row.test:.1f}" + ("" if math.isnan(row.test_std) else f" ± {std:.1f}")
         texts.append(number)
         if row.best:
-            axes.axhspan(position - 0.42, position + 0.42, color=_colour(layer), alpha=0.12, linewidth=0)
+            axes.axhspan(position - 0.42, position + 0.42, color=_color(layer), alpha=0.12, linewidth=0)
     axes.set_title(dataset, fontsize=11, parse_math=False)  # a file's name may hold dollars
     axes.set_xlabel(_METRIC_LABELS[rows[0].metric])
     axes.set_yticks(range(len(layers)), layers)
@@ -126,7 +126,7 @@ def lambda_figure(results: Sequence[CellResult]) -> bytes | None:
             depth = max(depth, _lambda_panel(axes, runs))
             axes.set_xlabel("λ1")
             axes.set_ylabel("λ2")
-    handles = [Line2D([], [], color=_depth_colour(i), label=f"layer {i + 1}") for i in range(depth)]
+    handles = [Line2D([], [], color=_depth_color(i), label=f"layer {i + 1}") for i in range(depth)]
     handles += [
         Line2D([], [], color="0.3", marker="o", markerfacecolor="white", linestyle="", label="start"),
         Line2D([], [], color="0.3", marker="o", linestyle="", label="best epoch"),
@@ -141,12 +141,12 @@ def _lambda_panel(axes: Axes, runs: Sequence[CellResult]) -> int:
         assert result.fit is not None
         for number, path in enumerate(result.fit.history.lambdas.values()):
             depth = max(depth, number + 1)
-            colour = _depth_colour(number)
+            color = _depth_color(number)
             clipped = [[min(max(value, 0.002), 0.998) for value in pair] for pair in path]
             first, second = zip(*clipped[: result.fit.best_epoch + 2], strict=True)
-            axes.plot(first, second, color=colour, linewidth=1.3, alpha=0.75)
-            axes.plot(first[0], second[0], "o", color=colour, markerfacecolor="white", markersize=6, zorder=3)
-            axes.plot(first[-1], second[-1], "o", color=colour, markersize=6, zorder=4, clip_on=False)
+            axes.plot(first, second, color=color, linewidth=1.3, alpha=0.75)
+            axes.plot(first[0], second[0], "o", color=color, markerfacecolor="white", markersize=6, zorder=3)
+            axes.plot(first[-1], second[-1], "o", color=color, markersize=6, zorder=4, clip_on=False)
     # On dense graphs all that matters happens where lambda2 is near 1 / degree, and learned values settle near 0 or
     # 1: the logit scale keeps both ends apart where a linear one would draw everything into a corner.
     for name in ("x", "y"):
@@ -155,21 +155,21 @@ def _lambda_panel(axes: Axes, runs: Sequence[CellResult]) -> int:
         axis.set_ticks([0.01, 0.1, 0.5, 0.9, 0.99], ["0.01", "0.1", "0.5", "0.9", "0.99"])
         axis.set_minor_locator(NullLocator())
     axes.set_box_aspect(1)
-    axes.axvline(0.002, color=_COLOURS["gcn"], linewidth=4, alpha=0.35, zorder=0)
+    axes.axvline(0.002, color=_COLORS["gcn"], linewidth=4, alpha=0.35, zorder=0)
     style: dict[str, Any] = {"fontsize": 10, "fontweight": "bold", "alpha": 0.55, "transform": axes.transAxes}
-    axes.text(0.06, 0.5, "GCN", rotation=90, ha="left", va="center", color=_COLOURS["gcn"], **style)
-    axes.text(1.03, 0.02, "GAT", ha="left", va="bottom", color=_COLOURS["gat"], **style)
-    axes.text(1.03, 0.98, "CAT", ha="left", va="top", color=_COLOURS["cat"], **style)
+    axes.text(0.06, 0.5, "GCN", rotation=90, ha="left", va="center", color=_COLORS["gcn"], **style)
+    axes.text(1.03, 0.02, "GAT", ha="left", va="bottom", color=_COLORS["gat"], **style)
+    axes.text(1.03, 0.98, "CAT", ha="left", va="top", color=_COLORS["cat"], **style)
     return depth
 
 
-def _colour(layer: str) -> str:
+def _color(layer: str) -> str:
     family = layer.split("-")[0].removesuffix("v2")
-    return _COLOURS[family]
+    return _COLORS[family]
 
 
-def _depth_colour(number: int) -> str:
-    return _DEPTH_COLOURS[number % len(_DEPTH_COLOURS)]
+def _depth_color(number: int) -> str:
+    return _DEPTH_COLORS[number % len(_DEPTH_COLORS)]
 
 
 def _png(figure: Figure) -> bytes:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lcat.study.analysis.compare import Ranking
-from lcat.study.report.svg import COLOURS, Picture, colour, mark, panel, svg
+from lcat.study.report.svg import COLORS, Picture, color, mark, panel, svg
 from lcat.study.report.table import percent, percent_points
 
 __all__ = ["accuracy_picture", "metric_name", "ranking_picture", "regret_picture"]
@@ -40,12 +40,12 @@ def accuracy_picture(number: int, rows: pd.DataFrame, runs: pd.DataFrame) -> Pic
         found = mark(row.layer)
         values = 100 * runs.loc[runs["layer"] == row.layer, "test"].to_numpy(dtype=float)
         if row.best:
-            axes.axhspan(place - 0.45, place + 0.45, color=found.colour, alpha=0.13, linewidth=0)
-        axes.plot(values, np.full(values.size, place), ".", color=found.colour, alpha=0.35, markersize=4)
+            axes.axhspan(place - 0.45, place + 0.45, color=found.color, alpha=0.13, linewidth=0)
+        axes.plot(values, np.full(values.size, place), ".", color=found.color, alpha=0.35, markersize=4)
         if math.isfinite(row.low):
-            axes.plot([100 * row.low, 100 * row.high], [place, place], color=found.colour, linewidth=1.8)
-        face = found.colour if found.filled else COLOURS["paper"]
-        axes.plot(100 * row.test, place, found.shape, color=found.colour, markerfacecolor=face, markersize=6.5)
+            axes.plot([100 * row.low, 100 * row.high], [place, place], color=found.color, linewidth=1.8)
+        face = found.color if found.filled else COLORS["paper"]
+        axes.plot(100 * row.test, place, found.shape, color=found.color, markerfacecolor=face, markersize=6.5)
         spread = f" ± {100 * row.std:.1f}" if math.isfinite(row.std) else ""
         axes.annotate(
             percent(row.test) + spread,
@@ -61,7 +61,7 @@ def accuracy_picture(number: int, rows: pd.DataFrame, runs: pd.DataFrame) -> Pic
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.45, -0.55)
     axes.set_xlabel(f"test {metric_name(rows['metric'].iloc[0])} in %")
-    axes.grid(axis="x", color=COLOURS["rule"], linewidth=0.7)
+    axes.grid(axis="x", color=COLORS["rule"], linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -109,16 +109,16 @@ def ranking_picture(ranking: Ranking) -> Picture:
     def place(rank: float) -> float:
         return side + 14 + (360 - 2 * side - 28) * (rank - low) / (high - low)
 
-    axes.plot([place(low), place(high)], [top, top], color=COLOURS["muted"], linewidth=1)
+    axes.plot([place(low), place(high)], [top, top], color=COLORS["muted"], linewidth=1)
     for tick in range(low, high + 1):
-        axes.plot([place(tick)] * 2, [top - 5, top], color=COLOURS["muted"], linewidth=1)
+        axes.plot([place(tick)] * 2, [top - 5, top], color=COLORS["muted"], linewidth=1)
         axes.text(place(tick), top - 8, str(tick), ha="center", va="bottom", fontsize=10)
     width = place(1 + ranking.critical_difference) - place(1)
     start, note = place(low), f"critical difference {ranking.critical_difference:.2f}"
     shown = min(width, place(high) - start)
-    axes.plot([start, start + shown], [24, 24], color=COLOURS["ink"], linewidth=1.4)
+    axes.plot([start, start + shown], [24, 24], color=COLORS["ink"], linewidth=1.4)
     for end in (start, start + shown):
-        axes.plot([end, end], [20, 28], color=COLOURS["ink"], linewidth=1.4)
+        axes.plot([end, end], [20, 28], color=COLORS["ink"], linewidth=1.4)
     axes.text(
         start, 16, note + (" (wider than all ranks)" if shown < width else ""), ha="left", va="bottom", fontsize=10
     )
@@ -128,9 +128,9 @@ def ranking_picture(ranking: Ranking) -> Picture:
         level = top + below + step * line
         edge = side if at_left else 360 - side
         found = mark(str(layer))
-        axes.plot([place(rank), place(rank), edge], [top, level, level], color=COLOURS["muted"], linewidth=0.9)
-        axes.plot(place(rank), top, found.shape, color=found.colour, markersize=5.5,
-                  markerfacecolor=found.colour if found.filled else COLOURS["paper"], zorder=3)  # fmt: skip
+        axes.plot([place(rank), place(rank), edge], [top, level, level], color=COLORS["muted"], linewidth=0.9)
+        axes.plot(place(rank), top, found.shape, color=found.color, markersize=5.5,
+                  markerfacecolor=found.color if found.filled else COLORS["paper"], zorder=3)  # fmt: skip
         axes.text(
             edge + (-4 if at_left else 4),
             level,
@@ -140,11 +140,11 @@ def ranking_picture(ranking: Ranking) -> Picture:
             fontsize=10.5,
         )
         axes.text(edge + (2 if at_left else -2), level - 2, f"{rank:.2f}", ha="left" if at_left else "right",
-                  va="bottom", fontsize=9, color=COLOURS["muted"])  # fmt: skip
+                  va="bottom", fontsize=9, color=COLORS["muted"])  # fmt: skip
     for number, group in enumerate(ranking.groups):
         ends = [ranks[layer] for layer in group]
         level = top + 9 + 7.0 * number
-        axes.plot([place(min(ends)) - 4, place(max(ends)) + 4], [level, level], color=COLOURS["ink"], linewidth=3.2,
+        axes.plot([place(min(ends)) - 4, place(max(ends)) + 4], [level, level], color=COLORS["ink"], linewidth=3.2,
                   solid_capstyle="round", alpha=0.75)  # fmt: skip
     order = ", ".join(f"{layer} {rank:.2f}" for layer, rank in ranks.items())
     groups = "; ".join(", ".join(group) for group in ranking.groups) or "none"
@@ -164,22 +164,22 @@ def regret_picture(table: pd.DataFrame) -> Picture:
     ends = [100 * value for row in rows for value in (row.regret, row.low, row.high) if math.isfinite(value)]
     reach = 1.08 * max(_reach(rows), 0.2)
     for place, row in enumerate(rows):
-        found, low, high = colour(row.always), 100 * row.low, 100 * row.high
+        found, low, high = color(row.always), 100 * row.low, 100 * row.high
         if math.isfinite(row.low):
             axes.plot([max(low, -reach), min(high, reach)], [place, place], color=found, linewidth=1.8)
             for end, sign in ((low, -1), (high, 1)):
                 if abs(end) > reach and end * sign > 0:
                     axes.plot(sign * reach, place, ">" if sign > 0 else "<", color=found, markersize=5, clip_on=False)
         axes.plot(100 * row.regret, place, mark(row.always).shape, color=found, markersize=6.5)
-    axes.axvline(0, color=COLOURS["ink"], linewidth=0.9)
-    axes.axvspan(-reach, 0, color=COLOURS["lcat"], alpha=0.07, linewidth=0)
+    axes.axvline(0, color=COLORS["ink"], linewidth=0.9)
+    axes.axvspan(-reach, 0, color=COLORS["lcat"], alpha=0.07, linewidth=0)
     axes.set_xlim(-reach, reach)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [_cut(name, left) for name in names])
     axes.set_xlabel("regret in percentage points\n← L-CAT better    cross-validation better →", fontsize=10)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color=COLOURS["rule"], linewidth=0.7)
+    axes.grid(axis="x", color=COLORS["rule"], linewidth=0.7)
     axes.set_axisbelow(True)
     axes.locator_params(axis="x", nbins=6)
     worst = max(rows, key=lambda row: row.regret)

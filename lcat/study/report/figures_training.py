@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from lcat.study.report.figures_scores import metric_name
-from lcat.study.report.svg import COLOURS, Picture, depth_colour, mark, panel, svg
+from lcat.study.report.svg import COLORS, Picture, depth_color, mark, panel, svg
 from lcat.study.report.table import percent, seconds_text
 from lcat.study.store.result import CellResult
 
@@ -37,28 +37,28 @@ def triangle_picture(number: int, dataset: str, ends: pd.DataFrame, runs: Sequen
     axes.set_xlim(0, 1)
     axes.set_ylim(-1, 1)
     corners = np.array([[0, 0], [1, -1], [1, 1], [0, 0]])
-    axes.fill(corners[:, 0], corners[:, 1], color=COLOURS["band"], linewidth=0)
+    axes.fill(corners[:, 0], corners[:, 1], color=COLORS["band"], linewidth=0)
     for share in (0.25, 0.5, 0.75):
-        axes.plot([share, share], [-share, share], color=COLOURS["rule"], linewidth=0.8)
-        axes.plot([0, 1], [0, 2 * share - 1], color=COLOURS["rule"], linewidth=0.8)
-    axes.plot(corners[:, 0], corners[:, 1], color=COLOURS["muted"], linewidth=1)
+        axes.plot([share, share], [-share, share], color=COLORS["rule"], linewidth=0.8)
+        axes.plot([0, 1], [0, 2 * share - 1], color=COLORS["rule"], linewidth=0.8)
+    axes.plot(corners[:, 0], corners[:, 1], color=COLORS["muted"], linewidth=1)
     for result in runs:
         if result.fit is None:
             continue
         for depth, path in enumerate(result.fit.history.lambdas.values()):
             points = _thin(np.asarray(path, dtype=float)[: result.fit.best_epoch + 2])
-            axes.plot(*_place(points[:, 0], points[:, 1]), color=depth_colour(depth), linewidth=0.9, alpha=0.45)
+            axes.plot(*_place(points[:, 0], points[:, 1]), color=depth_color(depth), linewidth=0.9, alpha=0.45)
     for (layer, depth), rows in ends.groupby(["layer", "depth"], sort=False):
         found = mark(str(layer))
-        face = depth_colour(int(depth) - 1) if found.filled else COLOURS["paper"]
+        face = depth_color(int(depth) - 1) if found.filled else COLORS["paper"]
         axes.plot(
             *_place(rows["lambda1"].to_numpy(float), rows["lambda2"].to_numpy(float)), found.shape,
-            color=depth_colour(int(depth) - 1), markerfacecolor=face, markeredgecolor=COLOURS["paper"],
+            color=depth_color(int(depth) - 1), markerfacecolor=face, markeredgecolor=COLORS["paper"],
             markeredgewidth=0.7, markersize=7, clip_on=False, zorder=4,
         )  # fmt: skip
     for corner in _CORNERS:
         _name_corner(axes, *corner)
-    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9.5, "color": COLOURS["muted"]}
+    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9.5, "color": COLORS["muted"]}
     axes.text(0.5, -1.1, "λ₁: how strongly scores count →", **style)
     words = []
     for (layer, depth), rows in ends.groupby(["layer", "depth"], sort=False):
@@ -72,7 +72,7 @@ def _name_corner(axes: Axes, x: float, y: float, name: str, what: str) -> None:
     style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
     style["ha"], shift = ("right", -7) if x == 0 else ("left", 7)
     axes.annotate(name, (x, y), (shift, 2), fontsize=11, fontweight="bold", **style)
-    axes.annotate(what, (x, y), (shift, -10), fontsize=9, color=COLOURS["muted"], **style)
+    axes.annotate(what, (x, y), (shift, -10), fontsize=9, color=COLORS["muted"], **style)
 
 
 def _place(lambda1: np.ndarray, lambda2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,14 +87,14 @@ def path_picture(number: int, dataset: str, layer: str, runs: Sequence[CellResul
     for depth, path in enumerate(paths):
         epochs = _thin(np.arange(len(path)))
         points = _thin(path)
-        axes.plot(epochs, points[:, 0], color=depth_colour(depth), linewidth=1.9)
-        axes.plot(epochs, points[:, 1], color=depth_colour(depth), linewidth=1.6, linestyle=(0, (4, 2)))
+        axes.plot(epochs, points[:, 0], color=depth_color(depth), linewidth=1.9)
+        axes.plot(epochs, points[:, 1], color=depth_color(depth), linewidth=1.6, linestyle=(0, (4, 2)))
     axes.set_ylim(-0.03, 1.03)
     axes.set_yticks([0, 0.5, 1])
     axes.set_xlabel("epoch")
     axes.margins(x=0.01)
     axes.locator_params(axis="x", nbins=6, integer=True)
-    axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
+    axes.grid(axis="y", color=COLORS["rule"], linewidth=0.7)
     moves = "; ".join(
         f"layer {depth + 1}: λ₁ {path[0, 0]:.2f} → {path[-1, 0]:.2f}, λ₂ {path[0, 1]:.2f} → {path[-1, 1]:.2f}"
         for depth, path in enumerate(paths)
@@ -135,7 +135,7 @@ def curves_picture(number: int, dataset: str, runs: Sequence[CellResult]) -> Pic
         highs.append(curve.max())
         lows.append(np.quantile(curve, 0.1))
         found = mark(layer)
-        axes.plot(_thin(np.arange(len(curve))), _thin(curve), color=found.colour, linestyle=found.line, linewidth=1.5)
+        axes.plot(_thin(np.arange(len(curve))), _thin(curve), color=found.color, linestyle=found.line, linewidth=1.5)
     room = max(max(highs) - min(lows), 2.0)
     axes.set_ylim(max(min(min(lows), max(highs) - room) - 0.15 * room, 0), min(max(highs) + 0.08 * room, 101))
     axes.set_xlabel("epoch")
@@ -143,7 +143,7 @@ def curves_picture(number: int, dataset: str, runs: Sequence[CellResult]) -> Pic
     axes.margins(x=0.01)
     axes.locator_params(axis="x", nbins=6, integer=True)
     axes.locator_params(axis="y", nbins=5)
-    axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
+    axes.grid(axis="y", color=COLORS["rule"], linewidth=0.7)
     best = max(finals, key=lambda layer: finals[layer][0])
     caption = f"Highest mean: {best}, {finals[best][0]:.1f} % at epoch {finals[best][1]}."
     name = f"curves-{number}"
@@ -157,9 +157,9 @@ def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame
     for layer, line in rows.groupby("layer", sort=False):
         line, found = line.sort_values("noise_level"), mark(str(layer))
         levels = line["noise_level"].to_numpy(float)
-        axes.plot(levels, 100 * line["test"], color=found.colour, linestyle=found.line, linewidth=1.5, zorder=3)
-        axes.plot(levels, 100 * line["test"], found.shape, color=found.colour, markersize=4.5, zorder=4,
-                  markerfacecolor=found.colour if found.filled else COLOURS["paper"])  # fmt: skip
+        axes.plot(levels, 100 * line["test"], color=found.color, linestyle=found.line, linewidth=1.5, zorder=3)
+        axes.plot(levels, 100 * line["test"], found.shape, color=found.color, markersize=4.5, zorder=4,
+                  markerfacecolor=found.color if found.filled else COLORS["paper"])  # fmt: skip
         if len(line) == rows["noise_level"].nunique():  # others did not get to the end
             losses[str(layer)] = float(line["test"].iloc[0] - line["test"].iloc[-1])
     axes.set_xlabel(
@@ -168,7 +168,7 @@ def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame
     axes.set_ylabel(f"test {metric_name(metric)} in %")
     axes.locator_params(axis="y", nbins=5)
     axes.locator_params(axis="x", nbins=6)
-    axes.grid(axis="y", color=COLOURS["rule"], linewidth=0.7)
+    axes.grid(axis="y", color=COLORS["rule"], linewidth=0.7)
     caption = "No layer finished at all levels."
     if losses:
         least, most = min(losses, key=lambda k: losses[k]), max(losses, key=lambda k: losses[k])
@@ -185,15 +185,15 @@ def pareto_picture(number: int, dataset: str, rows: pd.DataFrame, metric: str) -
     figure, axes = panel(225, left=56, right=16, top=12, bottom=38)
     for row in rows.itertuples():
         found = mark(row.layer)
-        face = found.colour if found.filled else COLOURS["paper"]
+        face = found.color if found.filled else COLORS["paper"]
         axes.plot(
-            row.time, 100 * row.accuracy, found.shape, color=found.colour, markerfacecolor=face, markersize=6, zorder=3
+            row.time, 100 * row.accuracy, found.shape, color=found.color, markerfacecolor=face, markersize=6, zorder=3
         )
         if row.chosen:
             axes.plot(row.time, 100 * row.accuracy, "o", markersize=14, markerfacecolor="none",
-                      color=COLOURS["ink"], markeredgewidth=1.4, zorder=4)  # fmt: skip
+                      color=COLORS["ink"], markeredgewidth=1.4, zorder=4)  # fmt: skip
     front = _front(rows)
-    axes.step(front["time"], 100 * front["accuracy"], where="post", color=COLOURS["muted"], linewidth=1, zorder=1)
+    axes.step(front["time"], 100 * front["accuracy"], where="post", color=COLORS["muted"], linewidth=1, zorder=1)
     axes.set_xscale("log")
     _log_ticks(axes, rows["time"].to_numpy(float))
     low, high = 100 * rows["accuracy"].min(), 100 * rows["accuracy"].max()
@@ -203,7 +203,7 @@ def pareto_picture(number: int, dataset: str, rows: pd.DataFrame, metric: str) -
     axes.set_xlabel("mean seconds of a run")
     axes.set_ylabel(f"validation {metric_name(metric)} in %")
     axes.locator_params(axis="y", nbins=5)
-    axes.grid(color=COLOURS["rule"], linewidth=0.7)
+    axes.grid(color=COLORS["rule"], linewidth=0.7)
     axes.set_axisbelow(True)
     chosen = rows[rows["chosen"]].iloc[0]
     caption = (

@@ -17,7 +17,7 @@ from lcat.study.plan.plan import StudyPlan
 from lcat.study.running.run import versions
 from lcat.study.store.frame import results_frame
 from lcat.study.store.result import CellResult
-from lcat.study.store.summary import SummaryRow, summarise
+from lcat.study.store.summary import SummaryRow, summarize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def write_report(
     folder = prepare_folder(folder)
     frame = results_frame(results)
     shown = _shown(results, frame)
-    rows = summarise(shown)
+    rows = summarize(shown)
     written = _write_csv(results, frame, rows, folder)
     document = {
         "plan": plan.model_dump(),
@@ -101,7 +101,7 @@ def write_study(study: Study, folder: str | Path | None = None) -> list[Path]:
     prepare_folder(target)
     frame = results_frame(results)
     material = Material.of_study(study, results, frame)
-    written = _write_csv(results, frame, summarise(_shown(results, frame)), target)
+    written = _write_csv(results, frame, summarize(_shown(results, frame)), target)
     return written + make_report(material).write(target)
 
 

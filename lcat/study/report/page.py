@@ -44,7 +44,7 @@ class Gallery:
 
     Attributes:
         pictures: one a data set.
-        key: what marks and colours mean, as HTML.
+        key: what marks and colors mean, as HTML.
         left_out: number of data sets without a picture.
     """
 

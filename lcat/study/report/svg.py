@@ -1,4 +1,4 @@
-"""Matplotlib figures as SVG inside the page: text stays text, colours follow the page's light or dark theme."""
+"""Matplotlib figures as SVG inside the page: text stays text, colors follow the page's light or dark theme."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "DEPTHS", "Mark", "Picture", "colour", "depth_colour", "key", "mark", "panel", "svg"]
+__all__ = ["COLORS", "DEPTHS", "Mark", "Picture", "color", "depth_color", "key", "mark", "panel", "svg"]
 
-# What matplotlib draws with; the page's variables take their place in the SVG. A layer has the colour of its family in
+# What matplotlib draws with; the page's variables take their place in the SVG. A layer has the color of its family in
 # every figure; the palette is that of Okabe and Ito, lightened for dark pages, and marks differ in shape as well.
-COLOURS = {
+COLORS = {
     "ink": "#010203",
     "muted": "#040506",
     "rule": "#070809",
@@ -32,7 +32,7 @@ COLOURS = {
 #: Layers of one model, first to last.
 DEPTHS = ("#1c1d1e", "#1f2021", "#222324", "#252627", "#28292a", "#2b2c2d")
 _VARIABLES = {
-    **{value: f"var(--{name})" for name, value in COLOURS.items()},
+    **{value: f"var(--{name})" for name, value in COLORS.items()},
     **{value: f"var(--depth{number})" for number, value in enumerate(DEPTHS)},
 }
 _STYLE: dict[str, Any] = {
@@ -44,14 +44,14 @@ _STYLE: dict[str, Any] = {
     "axes.labelsize": 10.5,
     "xtick.labelsize": 10,
     "ytick.labelsize": 10,
-    "axes.edgecolor": COLOURS["muted"],
-    "axes.labelcolor": COLOURS["ink"],
-    "axes.titlecolor": COLOURS["ink"],
-    "text.color": COLOURS["ink"],
-    "xtick.color": COLOURS["muted"],
-    "ytick.color": COLOURS["muted"],
-    "xtick.labelcolor": COLOURS["ink"],
-    "ytick.labelcolor": COLOURS["ink"],
+    "axes.edgecolor": COLORS["muted"],
+    "axes.labelcolor": COLORS["ink"],
+    "axes.titlecolor": COLORS["ink"],
+    "text.color": COLORS["ink"],
+    "xtick.color": COLORS["muted"],
+    "ytick.color": COLORS["muted"],
+    "xtick.labelcolor": COLORS["ink"],
+    "ytick.labelcolor": COLORS["ink"],
     "axes.linewidth": 0.8,
     "lines.linewidth": 1.6,
     "path.simplify": True,
@@ -82,9 +82,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Mark:
-    """How a layer is drawn: colour by family, shape by version, open where its scores are not learned."""
+    """How a layer is drawn: color by family, shape by version, open where its scores are not learned."""
 
-    colour: str
+    color: str
     shape: str
     filled: bool
     line: str
@@ -97,15 +97,15 @@ def mark(layer: str) -> Mark:
     second = head.endswith("v2")
     shape = "D" if variant == "theory" else "s" if second else "o"
     line = ":" if variant else "--" if second else "-"
-    return Mark(COLOURS.get(family, COLOURS["muted"]), shape, not variant, line)
+    return Mark(COLORS.get(family, COLORS["muted"]), shape, not variant, line)
 
 
-def colour(layer: str) -> str:
-    """The colour of a layer's family."""
-    return mark(layer).colour
+def color(layer: str) -> str:
+    """The color of a layer's family."""
+    return mark(layer).color
 
 
-def depth_colour(number: int) -> str:
+def depth_color(number: int) -> str:
     """Of the layers of a model, from 0."""
     return DEPTHS[number % len(DEPTHS)]
 
@@ -181,7 +181,7 @@ def key(layers: Sequence[str], *, lines: bool = False) -> str:
     items = []
     for layer in layers:
         found = mark(layer)
-        ink = _VARIABLES[found.colour]
+        ink = _VARIABLES[found.color]
         fill = ink if found.filled else "var(--paper)"
         dashes = {"-": "", "--": ' stroke-dasharray="5 2.5"', ":": ' stroke-dasharray="1.6 2.2"'}[found.line]
         drawing = (
@@ -197,7 +197,7 @@ def depth_key(count: int) -> str:
     """The key of figures that tell the layers of one model apart."""
     items = [
         f'<li><svg viewBox="0 0 24 14" aria-hidden="true"><line x1="0" y1="7" x2="24" y2="7" '
-        f'stroke="{_VARIABLES[depth_colour(number)]}" stroke-width="2.4"/></svg>layer {number + 1} of the model</li>'
+        f'stroke="{_VARIABLES[depth_color(number)]}" stroke-width="2.4"/></svg>layer {number + 1} of the model</li>'
         for number in range(count)
     ]
     return f'<ul class="key">{"".join(items)}</ul>'

@@ -129,7 +129,7 @@ def friedman_test(scores: ArrayLike) -> FriedmanTest:
 def nemenyi(scores: ArrayLike) -> NDArray[np.float64]:
     r"""p-values of Nemenyi's test for every pair of methods.
 
-    :math:`q_{ij} = |R_i - R_j| / \sqrt{k (k + 1) / (6 N)}` times :math:`\sqrt 2` is compared with the studentised range
+    :math:`q_{ij} = |R_i - R_j| / \sqrt{k (k + 1) / (6 N)}` times :math:`\sqrt 2` is compared with the studentized range
     of k groups and infinite degrees of freedom. The number of pairs is accounted for.
 
     Source: Nemenyi, "Distribution-free multiple comparisons", Princeton 1963; Demsar, JMLR 7, 2006.
@@ -163,7 +163,7 @@ def critical_difference(methods: int, datasets: int, *, alpha: float = 0.05) -> 
 
     .. math:: CD = q_\alpha \sqrt{\frac{k (k + 1)}{6 N}}
 
-    with :math:`q_\alpha` the quantile of the studentised range divided by :math:`\sqrt 2`.
+    with :math:`q_\alpha` the quantile of the studentized range divided by :math:`\sqrt 2`.
 
     Args:
         methods: k, at least 2.

@@ -81,7 +81,7 @@ class StoreError(OSError):
 class Store:
     """Cells and results of one study in ``DIR/study.sqlite``.
 
-    The file is in WAL mode with full synchronisation: :meth:`finish` returns after the result has reached the disk,
+    The file is in WAL mode with full synchronization: :meth:`finish` returns after the result has reached the disk,
     and a process killed at any moment leaves whole transactions only. Readers never wait for the writer. That there is
     one writer is seen to by :class:`lcat.study.store.lock.StudyLock`.
 

@@ -12,7 +12,7 @@ from lcat._json import without_nan
 from lcat.study.models.layers import LAYERS
 from lcat.study.store.result import CellResult
 
-__all__ = ["SummaryRow", "mean_std", "summarise"]
+__all__ = ["SummaryRow", "mean_std", "summarize"]
 
 
 @dataclass
@@ -71,13 +71,13 @@ def mean_std(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
 
 
-def summarise(results: Iterable[CellResult]) -> list[SummaryRow]:
+def summarize(results: Iterable[CellResult]) -> list[SummaryRow]:
     """One row a data set and layer, in the order in which they first appear; the best of each data set marked.
 
     Example:
-        >>> from lcat.study import make_plan, run, summarise
+        >>> from lcat.study import make_plan, run, summarize
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 20})
-        >>> summarise(run(plan))[0].runs
+        >>> summarize(run(plan))[0].runs
         2
     """
     groups: dict[tuple[str, str], list[CellResult]] = {}

@@ -111,7 +111,7 @@ def test_masks_that_overlap_or_select_nothing_are_data_errors(graph):
             dataset.split(0)
 
 
-def test_unlabelled_nodes_may_not_be_split_on(graph):
+def test_unlabeled_nodes_may_not_be_split_on(graph):
     graph.y[graph.train_mask.nonzero()[0]] = -1
     with pytest.raises(DataError, match="1 nodes without a label"):
         from_data(graph).split(0)

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import torch
 from torch_geometric import datasets as pyg_datasets
 
-from lcat.data import CATALOGUE, DatasetUnavailable, UnknownDataset, dataset_table, default_root, load, missing_files
+from lcat.data import CATALOG, DatasetUnavailable, UnknownDataset, dataset_table, default_root, load, missing_files
 
 REAL = os.environ.get("LCAT_TEST_DATA")
 
@@ -88,7 +88,7 @@ def test_planetoid_from_files(tmp_path):
 def test_amazon_from_files_with_and_without_the_fixed_split(tmp_path):
     features = write_amazon(tmp_path)
     random = load("photo", tmp_path)
-    np.testing.assert_array_equal(random.data.x.numpy(), features)  # as stored, not normalised
+    np.testing.assert_array_equal(random.data.x.numpy(), features)  # as stored, not normalized
     assert random.split_rule.startswith("random stratified")
     assert random.split(0).sizes == (12, 4, 4)
     (tmp_path / "splits").mkdir()
@@ -171,10 +171,10 @@ def test_unknown_names_get_suggestions(name, close):
         load(name)
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
-def test_catalogue_agrees_with_pyg(name, tmp_path):
+@pytest.mark.parametrize("name", sorted(CATALOG))
+def test_catalog_agrees_with_pyg(name, tmp_path):
     """The arguments fit the class, and the raw files are those that the class itself looks for."""
-    spec = CATALOGUE[name]
+    spec = CATALOG[name]
     cls = getattr(pyg_datasets, spec.pyg_class)
     names = () if spec.pyg_name is None else (spec.pyg_name,)
     inspect.signature(cls).bind(str(tmp_path), *names, **dict(spec.kwargs))

@@ -1,4 +1,4 @@
-"""Samples of neighbourhoods: what is in them, and that they are drawn as they should be."""
+"""Samples of neighborhoods: what is in them, and that they are drawn as they should be."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_table_and_sorted_numbering_agree(monkeypatch):
         assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
 
 
-def test_all_neighbours_are_the_hop_neighbourhood():
+def test_all_neighbors_are_the_hop_neighborhood():
     data = random_graph(edges=600)
     out = draw(TorchNeighborSampler(data, [-1, -1]), torch.tensor([5, 17]))
     nodes, *_ = k_hop_subgraph([5, 17], 2, data.edge_index, num_nodes=200)
@@ -312,7 +312,7 @@ def test_agrees_with_pyg_in_distribution(replace):
     [
         (lambda d: TorchNeighborSampler([1], [3]), TypeError, "a Data, a HeteroData.*got list"),
         (lambda d: TorchNeighborSampler(d, []), ValueError, "list of whole numbers"),
-        (lambda d: TorchNeighborSampler(d, [3, -2]), ValueError, "-1 for all neighbours; got"),
+        (lambda d: TorchNeighborSampler(d, [3, -2]), ValueError, "-1 for all neighbors; got"),
         (lambda d: TorchNeighborSampler(d, [2.5]), ValueError, "whole numbers"),
         (lambda d: TorchNeighborSampler(Data(num_nodes=3), [2]), ValueError, "neither 'edge_index' nor 'adj_t'"),
         (lambda d: TorchNeighborSampler(hetero(), {("a", "b", "c"): [1]}), ValueError, "no entry for the edge type"),

@@ -53,7 +53,7 @@ def test_batches_are_induced_subgraphs_and_repeat(data, loader_of):
 
 
 def test_walks_are_uniform():
-    """From either end of a path walks step to each neighbour with probability 1 / degree; a sink is not left."""
+    """From either end of a path walks step to each neighbor with probability 1 / degree; a sink is not left."""
     edge_index = torch.tensor([[0, 0, 0, 1, 2], [1, 2, 3, 0, 0]])  # 3 has no way on
     loader = random_walk_loader(Data(edge_index=edge_index, num_nodes=4), 1, 1, 4000, seed=1)
     counts: dict[tuple, int] = {}

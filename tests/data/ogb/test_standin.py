@@ -46,7 +46,7 @@ def test_bad_arguments(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_communities_have_signal_in_features_and_more_in_neighbours():
+def test_communities_have_signal_in_features_and_more_in_neighbors():
     graph = communities(2000, 20_000, classes=8, features=32, inside=0.8, noise=1.5, seed=1)
     assert (graph.edges[0] != graph.edges[1]).all()
     assert len({frozenset(pair) for pair in graph.edges.T.tolist()}) == graph.edges.shape[1] == 20_000

@@ -1,4 +1,4 @@
-"""Folds partition the labelled nodes, evenly, and inner folds never meet the outer test nodes."""
+"""Folds partition the labeled nodes, evenly, and inner folds never meet the outer test nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Y = torch.tensor([0] * 31 + [1] * 17 + [-1] * 5 + [2] * 9)
 
 @pytest.mark.parametrize("stratified", [True, False])
 @pytest.mark.parametrize("folds", [2, 3, 7])
-def test_every_labelled_node_is_in_one_fold_and_folds_are_even(folds, stratified):
+def test_every_labeled_node_is_in_one_fold_and_folds_are_even(folds, stratified):
     numbers = fold_numbers(Y, folds, seed=1, stratified=stratified)
     assert torch.equal(numbers < 0, Y < 0)
     sizes = numbers[numbers >= 0].bincount(minlength=folds)
@@ -47,10 +47,10 @@ def test_folds_are_near_sklearns_in_size():
 @pytest.mark.parametrize("stratified", [True, False])
 def test_over_all_folds_each_node_is_tested_once_and_validates_once(stratified):
     splits = [fold_split(Y, 5, fold, seed=3, stratified=stratified) for fold in range(5)]
-    labelled = (Y >= 0).long()
-    assert torch.equal(sum(split.test.long() for split in splits), labelled)
-    assert torch.equal(sum(split.val.long() for split in splits), labelled)
-    assert torch.equal(sum(split.train.long() for split in splits), 3 * labelled)
+    labeled = (Y >= 0).long()
+    assert torch.equal(sum(split.test.long() for split in splits), labeled)
+    assert torch.equal(sum(split.val.long() for split in splits), labeled)
+    assert torch.equal(sum(split.train.long() for split in splits), 3 * labeled)
 
 
 def test_repeats_are_other_shuffles():
@@ -76,7 +76,7 @@ def test_inner_folds_partition_what_is_not_tested(folds, inner):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: fold_numbers(Y, 1), "folds must lie in 2 .. 57, the number of labelled nodes; got 1"),
+        (lambda: fold_numbers(Y, 1), "folds must lie in 2 .. 57, the number of labeled nodes; got 1"),
         (lambda: fold_numbers(Y, 58), "got 58"),
         (lambda: fold_numbers(Y.float(), 3), "vector of integer labels; got dtype torch.float32"),
         (lambda: fold_split(Y, 2, 0), "folds must be 3 at least"),

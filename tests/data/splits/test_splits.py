@@ -30,7 +30,7 @@ def test_random_split_depends_on_the_seed_alone():
     assert not torch.equal(one.train, random_split(y, seed=10).train)
 
 
-def test_random_split_leaves_unlabelled_nodes_out_and_serves_small_classes():
+def test_random_split_leaves_unlabeled_nodes_out_and_serves_small_classes():
     y = torch.tensor([-1] * 10 + [0] * 40 + [1] * 3)
     split = random_split(y, seed=0)
     assert not bool((split.train | split.val | split.test)[:10].any())

@@ -250,7 +250,7 @@ def test_a_graph_store_of_another_make(data):
     features, graphs = FileFeatureStore(), MyGraphStore()
     features.put_tensor(data.x, group_name=None, attr_name="x", index=None)
     graphs.put_edge_index(data.edge_index, edge_type=None, layout="coo", size=(150, 150))
-    # PyG groups edges by target in an order of its own, so draws differ; all neighbours are the same ones.
+    # PyG groups edges by target in an order of its own, so draws differ; all neighbors are the same ones.
     batch = next(iter(neighbor_loader((features, graphs), [-1, 4], torch.arange(20), 20, backend="torch")))
     whole = next(iter(neighbor_loader(data, [-1], torch.arange(20), 20, backend="torch")))
     first = batch.num_sampled_edges[0]

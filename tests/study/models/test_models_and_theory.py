@@ -16,7 +16,9 @@ from lcat.study.models.classifier import FeatureDropout
 from lcat.study.models.theory import TheoryModel
 from lcat.train import FitConfig, accuracy, fit, read_lambdas, seed_everything
 
-HYPER = HyperParameters(hidden=16, heads=4, depth=3, dropout=0.3, norm="batch", lambda1_init=0.3, lambda2_init=0.7)
+HYPER = HyperParameters(
+    hidden_channels=16, heads=4, num_layers=3, dropout=0.3, norm="batch", lambda1_init=0.3, lambda2_init=0.7
+)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_attention_dropout_of_its_own():
 
 
 def test_gcn_mean_is_a_mean():
-    model = build_model("gcn-mean", 2, 2, HyperParameters(depth=1, heads=1, dropout=0.0))
+    model = build_model("gcn-mean", 2, 2, HyperParameters(num_layers=1, heads=1, dropout=0.0))
     x, edge_index = torch.randn(4, 2), torch.tensor([[0, 1, 2], [3, 3, 3]])
     conv = model.gnn.convs[0]
     h = x @ conv.lin.weight.t()
@@ -103,14 +105,14 @@ def mean_test(regime, q, lambda1, lambda2):
     return sum(tests) / 3
 
 
-def test_easy_features_and_useless_neighbours_gat_wins():
+def test_easy_features_and_useless_neighbors_gat_wins():
     assert mean_test("easy", 0.5, 1.0, 0.0) > 0.99
     assert mean_test("easy", 0.5, 0.0, 0.0) < 0.65
     assert mean_test("easy", 0.5, 1.0, 1.0) < 0.65
     assert mean_test("easy", 0.5, None, None) > 0.99
 
 
-def test_hard_features_and_good_neighbours_averages_win():
+def test_hard_features_and_good_neighbors_averages_win():
     gat = mean_test("hard", 0.1, 1.0, 0.0)
     assert 0.6 < gat < 0.8  # what a linear classifier of single nodes reaches
     assert mean_test("hard", 0.1, 0.0, 0.0) > 0.97

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from lcat.data import CATALOGUE
+from lcat.data import CATALOG
 from lcat.study import (
     LAYERS,
     Cell,
@@ -30,7 +30,7 @@ def test_cells_are_the_product_with_layers_innermost():
     assert len(names) == 8
 
 
-def test_names_are_normalised_and_repeats_dropped():
+def test_names_are_normalized_and_repeats_dropped():
     plan = make_plan(datasets=["Cora", "cora", "twitch_en"], layers=["gcn", "gcn"], seeds=[1, 1])
     assert (plan.datasets, plan.layers, plan.seeds) == (("cora", "twitch-en"), ("gcn",), (1,))
 
@@ -43,7 +43,7 @@ def test_overrides_reach_every_cell_and_only_what_they_name():
 
 
 def test_every_data_set_and_layer_has_valid_defaults():
-    for dataset in [*CATALOGUE, "csbm:easy"]:
+    for dataset in [*CATALOG, "csbm:easy"]:
         layers = [name for name in LAYERS if not name.endswith("theory")]
         plan = make_plan(datasets=[dataset], layers=layers, seeds=[0])
         assert len(plan.cells()) == 8
@@ -130,7 +130,7 @@ def test_a_grid_gives_a_layer_only_what_matters_to_it():
 
 
 def test_a_grid_gives_closed_forms_only_what_matters_to_them():
-    meaningless = {"hidden": [8, 16], "heads": [1, 8], "depth": [1, 2], "norm": ["none", "batch"]}
+    meaningless = {"hidden_channels": [8, 16], "heads": [1, 8], "num_layers": [1, 2], "norm": ["none", "batch"]}
     shares = ("dropout", "input_dropout", "attention_dropout", "weight_decay")
     meaningless |= {name: [0.0, 0.5] for name in shares}
     lambdas = {"lambda1_init": [0.3, 0.6]}
@@ -190,7 +190,10 @@ def test_plans_are_frozen():
         ({"overrides": {"schedule": "cos"}}, ["overrides.schedule", "cosine", "'cos'"]),
         ({"overrides": {"norm": "group"}}, ["overrides.norm", "'batch'", "'group'"]),
         ({"overrides": {"width": 3}}, ["overrides.width", "not permitted", "3"]),
-        ({"overrides": {"hiden": 3}}, ["overrides.hiden", "did you mean hidden", "weight_decay"]),
+        (
+            {"overrides": {"hiden_channels": 3}},
+            ["overrides.hiden_channels", "did you mean hidden_channels", "weight_decay"],
+        ),
         ({"sedes": 3}, ["sedes", "did you mean seeds", "3"]),
         ({"seeds": 0}, ["seeds", "1 at least", "got 0"]),
         ({"seeds": "five"}, ["seeds", "'five'"]),
@@ -205,7 +208,7 @@ def test_plans_are_frozen():
         ({"grid": {"norm": ["none", "group"]}}, ["grid", "norm", "'batch'", "'group'"]),
         ({"grid": {"optimizer": ["adamm"]}}, ["grid", "optimizer", "did you mean adam"]),
         ({"grid": {"lr": [0.1]}, "overrides": {"lr": 0.2}}, ["grid and overrides both set lr"]),
-        ({"layers": ["gat"], "grid": {"hidden": [64, 30]}}, ["hidden 30", "heads 8", "gat on cora"]),
+        ({"layers": ["gat"], "grid": {"hidden_channels": [64, 30]}}, ["hidden_channels 30", "heads 8", "gat on cora"]),
         ({"grid": {"lr": [0.1]}, "search": {"space": {"dropout": [0.1]}}}, ["grid and search exclude each other"]),
         ({"seeds": 10**6, "layers": ["gcn", "gat"]}, ["2,000,000 cells", "1,000,000"]),
         ({"objectives": {"acuracy": 1}}, ["objectives", "'acuracy'", "did you mean accuracy"]),
@@ -219,9 +222,12 @@ def test_plans_are_frozen():
         ({"run": {"engine": "process"}}, ["run.engine", "'processes'", "'process'"]),
         ({"run": {"workers": 0}}, ["run.workers", "got 0"]),
         ({"run": {"wokers": 2}}, ["run.wokers", "did you mean workers"]),
-        ({"layers": ["gat"], "overrides": {"hidden": 30}}, ["hidden 30", "heads 8", "gat on cora"]),
+        ({"layers": ["gat"], "overrides": {"hidden_channels": 30}}, ["hidden_channels 30", "heads 8", "gat on cora"]),
         ({"overrides": {"epochs": 5, "warmup": 5}}, ["warmup 5", "epochs 5"]),
-        ({"overrides": {"optimizer": "pogo", "depth": 1}}, ["pogo", "depth 2 or more", "depth 1 for gcn on cora"]),
+        (
+            {"overrides": {"optimizer": "pogo", "num_layers": 1}},
+            ["pogo", "num_layers 2 or more", "num_layers 1 for gcn on cora"],
+        ),
         ({"overrides": {"orthogonal_lr": 0.1}}, ["orthogonal_lr", "pogo", "got optimizer adam for gcn"]),
         ({"layers": ["gat-theory"]}, ["nothing is left to run", "gat-theory", "csbm:", "cora"]),
     ],

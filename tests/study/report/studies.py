@@ -20,7 +20,7 @@ def made_up_study(
     generator = np.random.default_rng(seed)
     noise = {"edges": [level for level in levels if level]}
     plan = make_plan(
-        datasets=list(datasets), layers=list(layers), seeds=seeds, grid={"hidden": list(widths)}, noise=noise
+        datasets=list(datasets), layers=list(layers), seeds=seeds, grid={"hidden_channels": list(widths)}, noise=noise
     )
     results = [_result(cell, epochs, generator) for cell in plan.cells()]
     if fail:
@@ -53,7 +53,7 @@ def _result(cell, epochs, generator):
     curve = [top * (1 - math.exp(-(epoch + 1) / 3)) for epoch in range(epochs)]
     lambdas, paths = {}, {}
     if cell.layer.startswith("lcat"):
-        for depth in range(cell.hyper.depth):
+        for depth in range(cell.hyper.num_layers):
             end = generator.uniform(0, 1, size=2)
             steps = np.linspace(0, 1, epochs + 1)[:, None]
             paths[f"convs.{depth}"] = (0.5 + steps * (end - 0.5)).tolist()

@@ -71,7 +71,7 @@ def test_wide_tables_scroll_in_their_box(browser, file):
     assert browser.evaluate(f"{boxes}.every(box => getComputedStyle(box).overflowX === 'auto' && box.tabIndex === 0)")
 
 
-def test_colours_change_with_the_theme(browser, file):
+def test_colors_change_with_the_theme(browser, file):
     seen = []
     for dark in (False, True):
         browser.open(file, 1280, dark=dark)
@@ -82,7 +82,7 @@ def test_colours_change_with_the_theme(browser, file):
 
 
 def test_letters_stand_out_from_the_page(browser, file):
-    """Contrast of text and of every colour of the figures against the page: WCAG asks for 4.5 and 3."""
+    """Contrast of text and of every color of the figures against the page: WCAG asks for 4.5 and 3."""
     script = """
     (() => {
       const light = name => {

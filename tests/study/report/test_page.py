@@ -146,7 +146,7 @@ def test_pictures_have_words(page):
     assert all(values.get("aria-hidden") == "true" for values in others)
 
 
-def test_colours_follow_the_theme(report):
+def test_colors_follow_the_theme(report):
     inside = "".join(re.findall(r"<svg role=.*?</svg>", report.html, flags=re.DOTALL))
     assert set(re.findall(r"(?<!&)#[0-9a-fA-F]{6}\b", inside)) == set()
     variables = set(re.findall(r"var\(--([a-z0-9]+)\)", report.html))
@@ -186,7 +186,7 @@ def test_plan_can_be_run_again():
         split="stratified:5",
         noise={"edges": [0.1, 0.2]},
         overrides={"epochs": 9, "norm": "layer"},
-        grid={"hidden": [16, 32], "lr": [0.01], "clip_norm": [None, 1.0]},
+        grid={"hidden_channels": [16, 32], "lr": [0.01], "clip_norm": [None, 1.0]},
         objectives={"accuracy": 1, "time": 0.5},
     )
     assert make_plan(**tomllib.loads(plan_toml(plan))) == plan

@@ -23,7 +23,7 @@ from lcat.study import (
     make_plan,
     prepare_folder,
     read_results,
-    summarise,
+    summarize,
     write_report,
 )
 from lcat.train import FitResult, History
@@ -52,7 +52,7 @@ RESULTS = [
 
 
 def test_mean_and_unbiased_deviation_by_hand():
-    gcn, lcat = summarise(RESULTS)
+    gcn, lcat = summarize(RESULTS)
     assert gcn.test == pytest.approx(0.81)
     assert gcn.test_std == pytest.approx(statistics.stdev([0.80, 0.82, 0.81])) == pytest.approx(0.01)
     assert (gcn.runs, gcn.failed, gcn.seconds, gcn.parameters) == (3, 0, 3.0, 10)
@@ -61,21 +61,21 @@ def test_mean_and_unbiased_deviation_by_hand():
     assert lcat.test_std == pytest.approx(0.04 / math.sqrt(2))
     # The mean of lcat is higher, over the runs that did not fail.
     assert (gcn.best, lcat.best) == (True, False)
-    assert summarise(RESULTS[3:])[0].best  # nothing else to compare with
+    assert summarize(RESULTS[3:])[0].best  # nothing else to compare with
     assert gcn.lambdas == []
     assert lcat.lambdas == [[pytest.approx(0.3), pytest.approx(0.6)], [1.0, 0.0]]
     assert lcat.lambdas_std[0][1] == pytest.approx(0.4 / math.sqrt(2))
 
 
 def test_one_run_has_no_deviation_and_equal_means_are_both_best():
-    rows = summarise([result_of("gcn", 0, 0.80001), result_of("lcat", 0, 0.80002)])
+    rows = summarize([result_of("gcn", 0, 0.80001), result_of("lcat", 0, 0.80002)])
     assert all(math.isnan(row.test_std) for row in rows)
     assert [row.best for row in rows] == [True, True]  # 80.0 both, as tables show them
     assert rows[0].to_dict()["test_std"] is None
 
 
 def test_a_layer_that_always_failed_is_a_row_without_numbers():
-    [row] = summarise([result_of("gcn", 0, 0, error="boom")])
+    [row] = summarize([result_of("gcn", 0, 0, error="boom")])
     assert (row.runs, row.failed, row.best) == (0, 1, False)
     assert math.isnan(row.test)
 
@@ -177,7 +177,7 @@ def rendered(renderable):
 
 
 def test_tables_show_the_numbers_and_the_best_in_bold():
-    rows = summarise(RESULTS)
+    rows = summarize(RESULTS)
     text = rendered(dataset_table("cora", rows))
     assert "81.0 ± 1.0" in text
     # Bold is written for the best row alone.

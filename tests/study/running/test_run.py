@@ -22,7 +22,7 @@ def test_every_layer_trains_on_every_kind_of_source(tmp_path):
     own = {"ours": NodeDataset("ours", data := csbm(n=60, seed=2), random_splits(data.y))}
     layers = ["gcn", "gcn-mean", "gat", "gatv2", "cat", "catv2", "lcat", "lcatv2", "lcat-theory"]
     names = ["csbm:easy,n=60", str(tmp_path / "mine.pt"), "ours"]
-    plan = plan_of(datasets=names, layers=layers, own=["ours"], overrides={**FAST, "hidden": 16, "heads": 2})
+    plan = plan_of(datasets=names, layers=layers, own=["ours"], overrides={**FAST, "hidden_channels": 16, "heads": 2})
     results = list(run(plan, own=own))
     assert [result.error for result in results] == [None] * (9 + 8 + 8)
     assert [result.cell for result in results] == plan.cells()
@@ -66,7 +66,7 @@ def test_a_failing_cell_keeps_its_traceback_and_the_rest_goes_on():
 
 
 def test_divergence_is_a_failed_cell():
-    [result] = run(plan_of(overrides={"epochs": 30, "optimizer": "sgd", "lr": 1e38, "depth": 2}))
+    [result] = run(plan_of(overrides={"epochs": 30, "optimizer": "sgd", "lr": 1e38, "num_layers": 2}))
     assert not result.ok
     assert "NonFiniteLoss" in result.error
 

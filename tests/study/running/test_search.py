@@ -20,7 +20,11 @@ from tests.study.study_support import plan_of
 
 optuna = pytest.importorskip("optuna")
 
-SPACE = {"lr": {"low": 1e-3, "high": 1.0, "log": True}, "hidden": [8, 16], "dropout": {"low": 0.0, "high": 0.8}}
+SPACE = {
+    "lr": {"low": 1e-3, "high": 1.0, "log": True},
+    "hidden_channels": [8, 16],
+    "dropout": {"low": 0.0, "high": 0.8},
+}
 SEARCH = {"space": SPACE, "trials": 6}
 
 
@@ -117,8 +121,8 @@ def test_more_trials_extend_a_search_and_another_space_is_refused(tmp_path, untr
     assert tried(tmp_path)[:6] == before
     assert len(tried(tmp_path)) == 9
     assert outcome.ran <= 3
-    with pytest.raises(PlanError, match=r"search.space.hidden: 8, 16 there, 8 here"):
-        run_study(plan(search={**SEARCH, "space": {**SPACE, "hidden": [8]}}), tmp_path, engine="inline")
+    with pytest.raises(PlanError, match=r"search.space.hidden_channels: 8, 16 there, 8 here"):
+        run_study(plan(search={**SEARCH, "space": {**SPACE, "hidden_channels": [8]}}), tmp_path, engine="inline")
 
 
 def test_a_search_made_longer_tries_the_points_of_one_that_began_longer(tmp_path, untrained):
@@ -148,8 +152,8 @@ def test_the_best_point_runs_under_noise(tmp_path, untrained):
 
 
 def test_points_that_do_not_fit_together_are_failed_trials(tmp_path, untrained):
-    search = {"space": {"hidden": [8], "heads": [3], "lr": [0.1, 0.2]}, "trials": 3}
-    outcome = run_study(plan(layers=["gat"], search=search, overrides={"depth": 2}), tmp_path, engine="inline")
+    search = {"space": {"hidden_channels": [8], "heads": [3], "lr": [0.1, 0.2]}, "trials": 3}
+    outcome = run_study(plan(layers=["gat"], search=search, overrides={"num_layers": 2}), tmp_path, engine="inline")
     assert outcome.done == 0
     assert Study.load(tmp_path).trials()["validation"].isna().all()
 
@@ -163,7 +167,7 @@ def test_no_value_is_a_value(tmp_path, untrained):
 
 def test_layers_get_the_settings_that_matter_to_them(tmp_path, untrained):
     search = {"space": {"heads": [1, 2, 4], "lr": [0.1, 0.2]}, "trials": 2}
-    overrides = {"epochs": 3, "hidden": 8}
+    overrides = {"epochs": 3, "hidden_channels": 8}
     run_study(plan(layers=["gcn", "gat"], search=search, overrides=overrides), tmp_path, engine="inline")
     trials = Study.load(tmp_path).trials()
     assert trials[trials["layer"] == "gcn"]["params.heads"].isna().all()
@@ -211,7 +215,7 @@ def test_optuna_is_named_where_it_is_missing(tmp_path, monkeypatch):
         ({"space": {"lr": {"low": 0, "high": 1, "log": True}}}, ["lr", "log = true needs a positive low"]),
         ({"space": {"lr": {"low": 0.1, "hgih": 1}}}, ["lr", "hgih", "did you mean high"]),
         ({"space": {"norm": {"low": 0, "high": 1}}}, ["norm", "list of values"]),
-        ({"space": {"hidden": {"low": 0.5, "high": 8}}}, ["hidden", "whole numbers", "0.5"]),
+        ({"space": {"hidden_channels": {"low": 0.5, "high": 8}}}, ["hidden_channels", "whole numbers", "0.5"]),
         ({"space": {"dropout": {"low": 0.0, "high": 1.0}}}, ["dropout", "less than 1"]),
         ({"space": {"epochs": [1, 2]}}, ["search.space and overrides both set epochs"]),
         ({**SEARCH, "trials": 0}, ["search.trials", "greater than or equal to 1", "0"]),

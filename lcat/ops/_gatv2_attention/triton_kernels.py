@@ -1,4 +1,4 @@
-"""The kernels of attend_v2; :mod:`lcat.ops.attend_v2.triton` calls them.
+"""The kernels of gatv2_attention; :mod:`lcat.ops._gatv2_attention.triton` calls them.
 
 In all of them ``z = k_j + q_i + (edge_attr @ edge_matrix.T)_e`` is computed where it is needed from gathered rows;
 nothing of size E H F exists. ``V`` is ``None`` where the keys are the values, which saves one gather a pass.
@@ -88,7 +88,7 @@ def forward_kernel(
         shrink = tl.exp(top - higher)
         p = tl.exp(score - higher)
         mass = mass * shrink + p
-        # Dropout and weights act on the normalised coefficients: after the sum.
+        # Dropout and weights act on the normalized coefficients: after the sum.
         if SEED is not None:
             p *= keep_factor(seed, edge[:, :, None], head[None, None, :], threshold, scale, scale_rest, H, ACC)
         if WEIGHT is not None:

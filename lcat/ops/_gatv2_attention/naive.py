@@ -1,4 +1,4 @@
-"""attend_v2, as its formula reads: the oracle of every other implementation."""
+"""gatv2_attention, as its formula reads: the oracle of every other implementation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lcat.graph import Graph
 from lcat.ops._segment import from_source, from_target, softmax_over_in_edges, sum_to_target
 
 
-def attend_v2(
+def gatv2_attention(
     k: Tensor,
     q: Tensor,
     v: Tensor,

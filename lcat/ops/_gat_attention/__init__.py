@@ -1,4 +1,4 @@
-"""The primitive ``attend_v1``: attention with GAT's score."""
+"""The primitive ``gat_attention``: attention with GAT's score."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.ops._check import Shapes
 from lcat.ops._fused import native_objection, too_large, transformed, triton_objection
+from lcat.ops._gat_attention import fused, naive, scatter
 from lcat.ops._scatter import scatter_objection
-from lcat.ops.attend_v1 import fused, naive, scatter
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
-__all__ = ["attend_v1"]
+__all__ = ["gat_attention"]
 
 _PRIMITIVE = Primitive(
-    "attend_v1",
+    "gat_attention",
     [
-        Implementation("triton", fused.attend_v1, triton_objection),
-        Implementation("native", fused.attend_v1, native_objection),
-        Implementation("scatter", scatter.attend_v1, scatter_objection),
-        Implementation("naive", naive.attend_v1),
+        Implementation("triton", fused.gat_attention, triton_objection),
+        Implementation("native", fused.gat_attention, native_objection),
+        Implementation("scatter", scatter.gat_attention, scatter_objection),
+        Implementation("naive", naive.gat_attention),
     ],
 )
 
 
-def attend_v1(
+def gat_attention(
     s: Tensor,
     t: Tensor | None,
     v: Tensor,
@@ -64,7 +64,7 @@ def attend_v1(
         >>> from lcat.graph import graph_view
         >>> graph, _ = graph_view(torch.tensor([[0, 1], [2, 2]]), 3, 3)
         >>> s, v = torch.zeros(3, 1), torch.tensor([1.0, 3.0, 9.0]).view(3, 1, 1)
-        >>> attend_v1(s, None, v, graph).flatten()  # equal scores: the mean of the in-neighbours
+        >>> gat_attention(s, None, v, graph).flatten()  # equal scores: the mean of the in-neighbors
         tensor([0., 0., 2.])
     """
     shapes = Shapes(graph)

@@ -1,4 +1,4 @@
-"""attend_v1 by torch-scatter's segment kernels."""
+"""gat_attention by torch-scatter's segment kernels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lcat.graph import Graph
 from lcat.ops._scatter import segments
 
 
-def attend_v1(
+def gat_attention(
     s: Tensor,
     t: Tensor | None,
     v: Tensor,

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lcat.graph import Graph
-from lcat.ops import _native, attend_v1, attend_v2, use_implementation
-from lcat.ops._dropout import dropout_factors, philox
-from lcat.ops.attend_v1 import naive as naive_v1
-from lcat.ops.attend_v2 import naive as naive_v2
+from lcat.ops import _native, gat_attention, gatv2_attention, use_implementation
+from lcat.ops._attention_dropout import dropout_factors, philox
+from lcat.ops._gat_attention import naive as naive_v1
+from lcat.ops._gatv2_attention import naive as naive_v2
 from tests.ops.cases import distance, make_graph
 
 native = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
@@ -22,11 +22,11 @@ def test_philox_gives_the_known_words() -> None:
 
 
 def mask_of_call(heads: int, dropout: float, seed: int, edges: int = 4_000) -> torch.Tensor:
-    """The factors that attend_v1 applied, read off a graph in which every target has one in-edge."""
+    """The factors that gat_attention applied, read off a graph in which every target has one in-edge."""
     order = torch.randperm(edges, generator=torch.Generator().manual_seed(1))
     graph = Graph(order, torch.arange(edges), edges, edges)
     torch.manual_seed(seed)
-    out = attend_v1(torch.zeros(edges, heads), None, torch.ones(edges, heads, 1), graph, dropout=dropout)
+    out = gat_attention(torch.zeros(edges, heads), None, torch.ones(edges, heads, 1), graph, dropout=dropout)
     return out.squeeze(-1)
 
 
@@ -42,8 +42,8 @@ def test_statistics(heads: int) -> None:
         assert abs(float(kept.mean()) - (1 - dropout)) < 5 * spread
         if heads > 1:  # heads are drawn independently
             assert abs(float(torch.corrcoef(kept.T)[0, 1])) < 5 / kept.shape[0] ** 0.5
-        neighbours = torch.corrcoef(torch.stack([kept[1:, 0], kept[:-1, 0]]))[0, 1]
-        assert abs(float(neighbours)) < 5 / kept.shape[0] ** 0.5
+        neighbors = torch.corrcoef(torch.stack([kept[1:, 0], kept[:-1, 0]]))[0, 1]
+        assert abs(float(neighbors)) < 5 / kept.shape[0] ** 0.5
 
 
 @native
@@ -73,11 +73,11 @@ def test_all_passes_use_the_mask_that_is_documented(heads: int) -> None:
 
     with use_implementation("native"):
         torch.manual_seed(4)
-        ours_v1 = attend_v1(s, t, v, graph, edge_weight=weight, dropout=dropout)
+        ours_v1 = gat_attention(s, t, v, graph, edge_weight=weight, dropout=dropout)
         torch.manual_seed(4)
-        ours_v2 = attend_v2(k, q, v, att, graph, edge_weight=weight, dropout=dropout)
-    theirs_v1 = naive_v1.attend_v1(s, t, v, graph, 0.2, None, weight, 0.0, keep)
-    theirs_v2 = naive_v2.attend_v2(k, q, v, att, graph, 0.2, None, weight, 0.0, keep=keep)
+        ours_v2 = gatv2_attention(k, q, v, att, graph, edge_weight=weight, dropout=dropout)
+    theirs_v1 = naive_v1.gat_attention(s, t, v, graph, 0.2, None, weight, 0.0, keep)
+    theirs_v2 = naive_v2.gatv2_attention(k, q, v, att, graph, 0.2, None, weight, 0.0, keep=keep)
     for ours, theirs, inputs in ((ours_v1, theirs_v1, (s, t, v, weight)), (ours_v2, theirs_v2, (k, q, v, att, weight))):
         assert distance(ours, theirs) < 1e-12
         cotangent = torch.randn_like(ours)
@@ -90,7 +90,7 @@ def test_all_passes_use_the_mask_that_is_documented(heads: int) -> None:
 def test_dropping_everything() -> None:
     graph = make_graph("random")
     v = torch.randn(graph.num_sources, 2, 4, requires_grad=True)
-    out = attend_v1(torch.randn(graph.num_sources, 2), None, v, graph, dropout=1.0)
+    out = gat_attention(torch.randn(graph.num_sources, 2), None, v, graph, dropout=1.0)
     assert torch.equal(out, torch.zeros_like(out))
     out.sum().backward()
     assert torch.equal(v.grad, torch.zeros_like(v))

@@ -1,4 +1,4 @@
-"""attend_v1 on GPUs: one pass over the edges forward, one backward, and nothing of size E in between.
+"""gat_attention on GPUs: one pass over the edges forward, one backward, and nothing of size E in between.
 
 Forward goes along the in-edges of each target with an online softmax. Backward goes along the out-edges of each
 source only: the gradient of ``t`` follows from two sums that the forward pass keeps (``positive`` and
@@ -85,7 +85,7 @@ def _forward_kernel(
         mass = mass * shrink + p
         if POSITIVE is not None:
             positive_mass = positive_mass * shrink + tl.where(z > 0, p, 0.0)
-        # Dropout and weights act on the normalised coefficients: after the sum.
+        # Dropout and weights act on the normalized coefficients: after the sum.
         if SEED is not None:
             p *= keep_factor(seed, edge[:, :, None], head[None, None, :], threshold, scale, scale_rest, H, ACC)
         if WEIGHT is not None:

@@ -1,4 +1,4 @@
-"""attend_v2 on the CPU by compiled kernels (``csrc/attend_v2.cpp``); the interface is that of lcat.ops._fused."""
+"""gatv2_attention on the CPU by compiled kernels (``csrc/gatv2_attention.cpp``), see lcat.ops._fused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def forward(
     out, lse = keys.new_empty(num_targets, heads, width), keys.new_empty(num_targets, heads)
     attr, matrix, edge_width = _edge_features(edge_attr, edge_matrix, dtype)
     call(
-        *("attend_v2_forward", dtype, keys, as_dense(q, dtype), keys if v is None else as_dense(v, dtype)),
+        *("gatv2_attention_forward", dtype, keys, as_dense(q, dtype), keys if v is None else as_dense(v, dtype)),
         *(as_dense(att, dtype), attr, matrix, edge_width, as_dense(edge_weight, dtype)),
         *(csr.pointer, index32(csr.other), index32(csr.edge)),
         *(out, lse, num_targets, heads, width, slope, dropout, seed_value(seed)),
@@ -67,7 +67,7 @@ def backward(
     weights, att_, seed_ = as_dense(edge_weight, dtype), att.to(dtype).contiguous(), seed_value(seed)
     attr, matrix, edge_width = _edge_features(edge_attr, edge_matrix, dtype)
     packed = out.new_empty(num_targets, 2, heads)
-    call("attend_v2_targets", dtype, gradient, out, lse, packed, num_targets, heads, width)
+    call("gatv2_attention_targets", dtype, gradient, out, lse, packed, num_targets, heads, width)
 
     # Edges beyond pointer[-1] are dead: no kernel visits them.
     num_edges = csr.edge.shape[0]
@@ -79,7 +79,7 @@ def backward(
     by_target = out.new_zeros(chunks(), heads * width) if need_att else None
     if need_q or need_att or need_features or need_weight:
         call(
-            *("attend_v2_by_target", dtype, gradient, keys, queries, values, att_, attr, matrix, edge_width),
+            *("gatv2_attention_by_target", dtype, gradient, keys, queries, values, att_, attr, matrix, edge_width),
             *(weights, packed, csr.pointer, index32(csr.other), index32(csr.edge)),
             *(dq, d_weight, d_attr, by_target, matrix_sums, num_targets, heads, width, slope, dropout, seed_),
         )
@@ -88,7 +88,7 @@ def backward(
     by_source = out.new_zeros(chunks(), heads * width) if need_att else None
     if need_k or dv is not None or need_att:
         call(
-            *("attend_v2_by_source", dtype, gradient, keys, queries, values, att_, attr, matrix, edge_width),
+            *("gatv2_attention_by_source", dtype, gradient, keys, queries, values, att_, attr, matrix, edge_width),
             *(weights, packed, csc.pointer, index32(csc.other), index32(csc.edge)),
             *(dk, dv, by_source, num_sources, heads, width, slope, dropout, seed_),
         )

@@ -1,4 +1,4 @@
-"""The GPU kernels of attend_v1 against its formula: outputs and all gradients."""
+"""The GPU kernels of gat_attention against its formula: outputs and all gradients."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tests.ops.triton_support import random_tensor as random
 
 # isort: split
 from lcat.graph import Graph
-from lcat.ops.attend_v1 import naive
-from lcat.ops.attend_v1 import triton as kernels
+from lcat.ops._gat_attention import naive
+from lcat.ops._gat_attention import triton as kernels
 
 NAMES = ("s", "t", "v", "edge_score", "edge_weight")
 
@@ -82,7 +82,7 @@ def by_formula(
     keep = factors(edges, inputs[0].shape[1], options.dropout)
 
     def call(s, t, v, score, weight):
-        return naive.attend_v1(s, t, v, edges, options.slope, score, weight, 0.0, keep)
+        return naive.gat_attention(s, t, v, edges, options.slope, score, weight, 0.0, keep)
 
     return gradients(call, inputs, grad)
 
@@ -211,7 +211,7 @@ def test_scores_of_minus_infinity_are_as_in_naive(tile):
     torch.testing.assert_close(gradients_[2], expected[2], equal_nan=True)
 
 
-def test_nan_stays_in_its_neighbourhood():
+def test_nan_stays_in_its_neighborhood():
     edges = graph()
     inputs = make_inputs(edges, 2, 4, Options(), torch.float32)
     inputs[0][2] = float("nan")

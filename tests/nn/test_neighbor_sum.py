@@ -1,4 +1,4 @@
-"""The neighbour sum that CAT and L-CAT keep for fixed inputs, when asked."""
+"""The neighbor sum that CAT and L-CAT keep for fixed inputs, when asked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lcat.nn._lcat as lcat_module
-import lcat.nn._neighbour_sum as sum_module
+import lcat.nn._neighbor_sum as sum_module
 from lcat.nn import CATConv, CATv2Conv, LCATConv, LCATv2Conv
 
 VARIANTS = [
@@ -25,7 +25,7 @@ VARIANTS = [
 
 def make(layer_class, options):
     torch.manual_seed(0)
-    layer = layer_class(20, 3, heads=2, cache_neighbour_sum=True, **options).double()
+    layer = layer_class(20, 3, heads=2, cache_neighbor_sum=True, **options).double()
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -53,7 +53,7 @@ def same(ours, theirs):
 def test_numbers_and_gradients_are_those_without(layer_class, options):
     layer, (x, edge_index) = make(layer_class, options), make_input()
     plain = copy.deepcopy(layer)
-    plain.cache_neighbour_sum = False
+    plain.cache_neighbor_sum = False
     expected = outcome(plain, x, edge_index)
     for _ in range(2):
         same(outcome(layer, x, edge_index), expected)
@@ -76,7 +76,7 @@ def test_a_change_is_seen(layer_class, options):
     layer, (x, edge_index) = make(layer_class, options), make_input()
     layer(x, edge_index)
     plain = copy.deepcopy(layer)
-    plain.cache_neighbour_sum = False
+    plain.cache_neighbor_sum = False
     x[3] += 1.0
     same(outcome(layer, x, edge_index), outcome(plain, x, edge_index))
     edge_index[0, 2:9] = 4
@@ -93,7 +93,7 @@ def test_a_sum_made_in_inference_mode_is_good_for_training(layer_class, options)
     expected = outcome(copy.deepcopy(layer), x, edge_index)
     with torch.inference_mode():
         layer(x, edge_index)
-    assert layer._neighbour_sum._kept is not None
+    assert layer._neighbor_sum._kept is not None
     same(outcome(layer, x, edge_index), expected)
 
 
@@ -101,14 +101,14 @@ def test_a_sum_made_in_inference_mode_is_good_for_training(layer_class, options)
 def test_without_effect_where_it_would_be_wrong(layer_class, options):
     layer, (x, edge_index) = make(layer_class, options), make_input()
     plain = copy.deepcopy(layer)
-    plain.cache_neighbour_sum = False
+    plain.cache_neighbor_sum = False
     x.requires_grad_()
     (ours,), (theirs,) = (torch.autograd.grad(each(x, edge_index).sum(), x) for each in (layer, plain))
     torch.testing.assert_close(ours, theirs)
     x = x.detach()
     batched = torch.vmap(lambda x: layer(x, edge_index))(torch.stack([x, x + 1]))
     torch.testing.assert_close(batched, torch.stack([plain(x, edge_index), plain(x + 1, edge_index)]))
-    assert layer._neighbour_sum._kept is None
+    assert layer._neighbor_sum._kept is None
     with torch.inference_mode():
         y = x + 1
         for shift in (0.0, 1.0):
@@ -121,7 +121,7 @@ def test_static_graphs_copies_and_pickles():
     both = torch.stack([x, -x])
     for _ in range(2):
         torch.testing.assert_close(layer(both, edge_index)[1], layer(-x, edge_index))
-    assert copy.deepcopy(layer)._neighbour_sum._kept is None
+    assert copy.deepcopy(layer)._neighbor_sum._kept is None
     buffer = io.BytesIO()
     torch.save(layer, buffer)
     again = torch.load(io.BytesIO(buffer.getvalue()), weights_only=False)
@@ -132,7 +132,7 @@ def test_static_graphs_copies_and_pickles():
 @pytest.mark.parametrize("layer_class", [CATConv, LCATConv, CATv2Conv, LCATv2Conv])
 def test_large_graphs_sum_over_the_edges_of_the_attention(layer_class, monkeypatch):
     layer, (x, edge_index) = make(layer_class, {}), make_input()
-    layer.cache_neighbour_sum = False
+    layer.cache_neighbor_sum = False
     edge_index[1, :3] = edge_index[0, :3]  # loops of the graph's own
     expected = outcome(layer, x, edge_index)
     monkeypatch.setattr(lcat_module, "_LARGE", 0)

@@ -1,4 +1,4 @@
-"""The primitive ``attend_v2``: attention with GATv2's score."""
+"""The primitive ``gatv2_attention``: attention with GATv2's score."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.ops._check import Shapes
 from lcat.ops._fused import MOST_EDGE_FEATURES, native_objection, too_large, transformed, triton_objection
+from lcat.ops._gatv2_attention import fused, naive, scatter
 from lcat.ops._scatter import scatter_objection
-from lcat.ops.attend_v2 import fused, naive, scatter
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
-__all__ = ["attend_v2"]
+__all__ = ["gatv2_attention"]
 
 _PRIMITIVE = Primitive(
-    "attend_v2",
+    "gatv2_attention",
     [
-        Implementation("triton", fused.attend_v2, triton_objection),
-        Implementation("native", fused.attend_v2, native_objection),
-        Implementation("scatter", scatter.attend_v2, scatter_objection),
-        Implementation("naive", naive.attend_v2),
+        Implementation("triton", fused.gatv2_attention, triton_objection),
+        Implementation("native", fused.gatv2_attention, native_objection),
+        Implementation("scatter", scatter.gatv2_attention, scatter_objection),
+        Implementation("naive", naive.gatv2_attention),
     ],
 )
 
 
-def attend_v2(
+def gatv2_attention(
     k: Tensor,
     q: Tensor,
     v: Tensor,
@@ -72,7 +72,7 @@ def attend_v2(
         >>> from lcat.graph import graph_view
         >>> graph, _ = graph_view(torch.tensor([[0, 1], [2, 2]]), 3, 3)
         >>> k = torch.tensor([1.0, 3.0, 9.0]).view(3, 1, 1)
-        >>> attend_v2(k, torch.zeros_like(k), k, torch.zeros(1, 1), graph).flatten()
+        >>> gatv2_attention(k, torch.zeros_like(k), k, torch.zeros(1, 1), graph).flatten()
         tensor([0., 0., 2.])
     """
     shapes = Shapes(graph)
@@ -109,7 +109,9 @@ def _check_edge_matrix(edge_attr: Tensor | None, edge_matrix: Tensor | None, k: 
         return
     if edge_attr is None or edge_matrix is None:
         missing = "edge_attr" if edge_attr is None else "edge_matrix"
-        raise ValueError(f"'{missing}' is missing: attend_v2 takes 'edge_attr' and 'edge_matrix' together, or neither")
+        raise ValueError(
+            f"'{missing}' is missing: gatv2_attention takes 'edge_attr' and 'edge_matrix' together, or neither"
+        )
     rows = k.shape[1] * k.shape[2]
     if edge_matrix.shape != (rows, edge_attr.shape[1]):
         raise ValueError(

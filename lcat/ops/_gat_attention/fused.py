@@ -1,4 +1,4 @@
-"""The operators ``lcat::attend_v1`` and ``lcat::attend_v1_backward``: compiled on the CPU, Triton on GPUs.
+"""The operators ``lcat::gat_attention`` and ``lcat::gat_attention_backward``: compiled on the CPU, Triton on GPUs.
 
 They are opaque to torch.compile and torch.export, come with shapes for tracing, gradients of any order, and rules
 for autocast.
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
-from lcat.ops._dropout import dropout_factors
+from lcat.ops._attention_dropout import dropout_factors
+from lcat.ops._gat_attention import naive
 from lcat.ops._operators import EDGES_ARGUMENTS, contiguous, define, kernels
-from lcat.ops.attend_v1 import naive
 
 _TENSORS = 5  # s, t, v, edge_score, edge_weight: the differentiable arguments
 
 
-def attend_v1(
+def gat_attention(
     s: Tensor,
     t: Tensor | None,
     v: Tensor,
@@ -120,7 +120,7 @@ def _differentiate_again(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...
         s, t, v, edge_score, edge_weight = variables
         assert s is not None
         assert v is not None
-        return naive.attend_v1(s, t, v, graph, ctx.slope, edge_score, edge_weight, 0.0, keep)
+        return naive.gat_attention(s, t, v, graph, ctx.slope, edge_score, edge_weight, 0.0, keep)
 
     seconds = _fused.second_order(
         function,
@@ -134,20 +134,20 @@ def _differentiate_again(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...
 
 _TENSOR_ARGUMENTS = "Tensor s, Tensor? t, Tensor v, Tensor? edge_score, Tensor? edge_weight"
 _FORWARD = define(
-    "attend_v1",
+    "gat_attention",
     f"({_TENSOR_ARGUMENTS}, {EDGES_ARGUMENTS}, float slope, float dropout, Tensor? seed, bool keep_positive)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
-    kernels("attend_v1", _run_forward),
+    kernels("gat_attention", _run_forward),
     _fake_forward,
     _remember_forward,
     _differentiate,
 )
 _BACKWARD = define(
-    "attend_v1_backward",
+    "gat_attention_backward",
     f"(Tensor grad, {_TENSOR_ARGUMENTS}, Tensor out, Tensor lse, Tensor positive, Tensor positive_mass, "
     f"{EDGES_ARGUMENTS}, float slope, float dropout, Tensor? seed, bool keep_positive, bool[] needs)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    kernels("attend_v1", _run_backward),
+    kernels("gat_attention", _run_backward),
     _fake_backward,
     _remember_backward,
     _differentiate_again,

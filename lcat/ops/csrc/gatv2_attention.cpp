@@ -1,4 +1,4 @@
-// attend_v2: y_i = sum_{j -> i} w_ij softmax_j(att . LeakyReLU(z_ij)) v_j with z_ij = k_j + q_i + matrix . attr_ij.
+// gatv2_attention: y_i = sum_{j -> i} w_ij softmax_j(att . LeakyReLU(z_ij)) v_j with z_ij = k_j + q_i + matrix . attr_ij.
 //
 // The backward pass visits the edges twice, by target for dq and by source for dk and dv, and computes the
 // softmax coefficients p_ij anew from lse. Two sums are saved by algebra:
@@ -322,7 +322,7 @@ int launch(const Kernel& kernel, int threads) {
 }  // namespace lcat
 
 #define LCAT_ATTEND_V2(NAME, T)                                                                                \
-  LCAT_EXPORT int lcat_attend_v2_forward_##NAME(                                                               \
+  LCAT_EXPORT int lcat_gatv2_attention_forward_##NAME(                                                               \
       const T* k, const T* q, const T* v, const T* att, const T* edge_attr, const T* edge_matrix,              \
       int64_t edge_width, const T* edge_weight, const int64_t* pointer, const int32_t* other,                  \
       const int32_t* edge, T* out, T* lse, int64_t rows, int64_t heads, int64_t width, double slope,           \
@@ -333,11 +333,11 @@ int launch(const Kernel& kernel, int threads) {
                            lcat::Dropout(dropout, seed)},                                                      \
         threads);                                                                                              \
   }                                                                                                            \
-  LCAT_EXPORT int lcat_attend_v2_targets_##NAME(const T* gradient, const T* out, const T* lse, T* packed,      \
+  LCAT_EXPORT int lcat_gatv2_attention_targets_##NAME(const T* gradient, const T* out, const T* lse, T* packed,      \
                                                 int64_t rows, int64_t heads, int64_t width, int threads) {     \
     return lcat::launch(lcat::V2Targets<T>{gradient, out, lse, packed, rows, heads, width, T(0)}, threads);    \
   }                                                                                                            \
-  LCAT_EXPORT int lcat_attend_v2_by_target_##NAME(                                                             \
+  LCAT_EXPORT int lcat_gatv2_attention_by_target_##NAME(                                                             \
       const T* gradient, const T* k, const T* q, const T* v, const T* att, const T* edge_attr,                 \
       const T* edge_matrix, int64_t edge_width, const T* edge_weight, const T* packed,                         \
       const int64_t* pointer, const int32_t* other, const int32_t* edge, T* dq, T* d_edge_weight,              \
@@ -349,7 +349,7 @@ int launch(const Kernel& kernel, int threads) {
                             matrix_sums, heads, width, T(slope), lcat::Dropout(dropout, seed)},                \
         threads);                                                                                              \
   }                                                                                                            \
-  LCAT_EXPORT int lcat_attend_v2_by_source_##NAME(                                                             \
+  LCAT_EXPORT int lcat_gatv2_attention_by_source_##NAME(                                                             \
       const T* gradient, const T* k, const T* q, const T* v, const T* att, const T* edge_attr,                 \
       const T* edge_matrix, int64_t edge_width, const T* edge_weight, const T* packed,                         \
       const int64_t* pointer, const int32_t* other, const int32_t* edge, T* dk, T* dv, T* att_sums,            \

@@ -1,4 +1,4 @@
-"""attend_v2 by torch-scatter's segment kernels."""
+"""gatv2_attention by torch-scatter's segment kernels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lcat.graph import Graph
 from lcat.ops._scatter import segments
 
 
-def attend_v2(
+def gatv2_attention(
     k: Tensor,
     q: Tensor,
     v: Tensor,

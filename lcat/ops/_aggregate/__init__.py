@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import Graph
+from lcat.ops._aggregate import fused, naive, scatter
 from lcat.ops._check import Shapes, check_rows
 from lcat.ops._fused import native_objection, needs_gradient, too_large, transformed, triton_objection
 from lcat.ops._scatter import scatter_objection
 from lcat.ops._segment import scale_rows
-from lcat.ops.aggregate import fused, naive, scatter
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
 __all__ = ["aggregate"]
@@ -34,7 +34,7 @@ def aggregate(
 ) -> Tensor:
     r"""Weighted sum over in-edges, :math:`y_i = t_i \sum_{j \to i} w_{ij} s_j x_j`.
 
-    The scales say what a normalisation by degrees says, without a number for every edge.
+    The scales say what a normalization by degrees says, without a number for every edge.
 
     Args:
         x: ``[N_source, ...]`` rows of the sources, any number of trailing dimensions.

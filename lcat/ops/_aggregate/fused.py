@@ -12,9 +12,9 @@ from torch import Tensor
 
 from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
+from lcat.ops._aggregate import naive
 from lcat.ops._operators import EDGES_ARGUMENTS, contiguous, define, kernels
 from lcat.ops._segment import scale_rows
-from lcat.ops.aggregate import naive
 
 
 def aggregate(

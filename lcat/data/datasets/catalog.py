@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CATALOGUE", "DatasetSpec", "dataset_table"]
+__all__ = ["CATALOG", "DatasetSpec", "dataset_table"]
 
 PLANETOID_SPLIT = "public: 20 training nodes a class, 500 validation, 1000 test"
 FIXED_FILE = "fixed 60/20/20 of splits/{file} if it is there, else random stratified 60/20/20 by seed"
 RANDOM = "random stratified 60/20/20 by seed"
 TEN_MASKS = "the 10 published masks, seed s takes number s mod 10"
-ROW_NORMALISED = "features divided by their sum in each node"
+ROW_NORMALIZED = "features divided by their sum in each node"
 AS_STORED = "features as stored"
 DENSE = "sparse features made dense"
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """One row of the catalogue.
+    """One row of the catalog.
 
     Attributes:
         name: the name it is asked for by, lower case.
@@ -57,7 +57,7 @@ class DatasetSpec:
     @property
     def preprocessing(self) -> str:
         """What is done to features and edges, in words."""
-        parts = [ROW_NORMALISED if self.normalize else AS_STORED]
+        parts = [ROW_NORMALIZED if self.normalize else AS_STORED]
         if self.dense:
             parts.append(DENSE)
         if self.undirected:
@@ -81,7 +81,7 @@ def _planetoid(name: str, pyg_name: str) -> DatasetSpec:
 
 
 def _amazon(name: str, pyg_name: str, split_file: str) -> DatasetSpec:
-    # Not row-normalised: a plain GCN on Photo then stays near 53 % where it reaches 93 % on the bags as they are.
+    # Not row-normalized: a plain GCN on Photo then stays near 53 % where it reaches 93 % on the bags as they are.
     return DatasetSpec(
         name=name,
         pyg_class="Amazon",
@@ -249,11 +249,11 @@ _ROWS = (
 )
 
 #: Every known data set by name.
-CATALOGUE: dict[str, DatasetSpec] = {spec.name: spec for spec in _ROWS}
+CATALOG: dict[str, DatasetSpec] = {spec.name: spec for spec in _ROWS}
 
 
 def dataset_table() -> list[dict[str, str]]:
-    """The catalogue as rows of text: name, class, metric, split, preprocessing, homepage, note.
+    """The catalog as rows of text: name, class, metric, split, preprocessing, homepage, note.
 
     Example:
         >>> from lcat.data import dataset_table

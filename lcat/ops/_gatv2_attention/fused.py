@@ -1,4 +1,4 @@
-"""The operators ``lcat::attend_v2`` and ``lcat::attend_v2_backward``: compiled on the CPU, Triton on GPUs.
+"""The operators ``lcat::gatv2_attention`` and ``lcat::gatv2_attention_backward``: compiled on the CPU, Triton on GPUs.
 
 They are opaque to torch.compile and torch.export, come with shapes for tracing, gradients of any order, and rules
 for autocast.
@@ -12,14 +12,14 @@ from torch import Tensor
 
 from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
-from lcat.ops._dropout import dropout_factors
+from lcat.ops._attention_dropout import dropout_factors
+from lcat.ops._gatv2_attention import naive
 from lcat.ops._operators import EDGES_ARGUMENTS, contiguous, define, kernels
-from lcat.ops.attend_v2 import naive
 
 _TENSORS = 7  # k, q, v, att, edge_attr, edge_matrix, edge_weight: the differentiable arguments
 
 
-def attend_v2(
+def gatv2_attention(
     k: Tensor,
     q: Tensor,
     v: Tensor,
@@ -108,7 +108,7 @@ def _differentiate_again(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...
         assert q is not None
         assert att is not None
         values = k if v is None else v
-        return naive.attend_v2(
+        return naive.gatv2_attention(
             k, q, values, att, graph, ctx.slope, None, edge_weight, 0.0, edge_attr, edge_matrix, keep
         )
 
@@ -126,18 +126,18 @@ _TENSOR_ARGUMENTS = (
     "Tensor k, Tensor q, Tensor? v, Tensor att, Tensor? edge_attr, Tensor? edge_matrix, Tensor? edge_weight"
 )
 _FORWARD = define(
-    "attend_v2",
+    "gatv2_attention",
     f"({_TENSOR_ARGUMENTS}, {EDGES_ARGUMENTS}, float slope, float dropout, Tensor? seed) -> (Tensor, Tensor)",
-    kernels("attend_v2", _run_forward),
+    kernels("gatv2_attention", _run_forward),
     _fake_forward,
     _remember_forward,
     _differentiate,
 )
 _BACKWARD = define(
-    "attend_v2_backward",
+    "gatv2_attention_backward",
     f"(Tensor grad, {_TENSOR_ARGUMENTS}, Tensor out, Tensor lse, {EDGES_ARGUMENTS}, float slope, float dropout, "
     "Tensor? seed, bool[] needs) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    kernels("attend_v2", _run_backward),
+    kernels("gatv2_attention", _run_backward),
     _fake_backward,
     _remember_backward,
     _differentiate_again,

@@ -1,10 +1,10 @@
-"""attend_v2 on GPUs: one pass over the edges forward, two backward, nothing of size E H F in between.
+"""gatv2_attention on GPUs: one pass over the edges forward, two backward, nothing of size E H F in between.
 
 Forward goes along the in-edges of each target with an online softmax and keeps only its result and its
 log-sum-exp. Backward goes once along the in-edges (gradients of q, att and per-edge tensors) and once along the
 out-edges (gradients of k and v), recomputing scores from rows that it gathers anyway; no atomics, so results are
 the same bits on every run. The interface is described in :mod:`lcat.ops._fused`, the kernels are in
-:mod:`lcat.ops.attend_v2.triton_kernels`.
+:mod:`lcat.ops._gatv2_attention.triton_kernels`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor
 
 from lcat.graph import SortedEdges
 from lcat.ops._fused import compute_type
+from lcat.ops._gatv2_attention.triton_kernels import forward_kernel, matrix_kernel, source_kernel, target_kernel
 from lcat.ops._triton.dropout import dropout_arguments
 from lcat.ops._triton.launch import accumulator, blocks, launch, padded, tile_shape
 from lcat.ops._triton.schedule import schedule_of
 from lcat.ops._triton.tiles import merge_softmax_parts, parts_like, schedule_arguments, sum_parts
-from lcat.ops.attend_v2.triton_kernels import forward_kernel, matrix_kernel, source_kernel, target_kernel
 
 __all__ = ["backward", "forward"]
 

@@ -1,4 +1,4 @@
-"""The GPU kernels of attend_v2 against its formula: outputs and all gradients."""
+"""The GPU kernels of gatv2_attention against its formula: outputs and all gradients."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tests.ops.triton_support import random_tensor as random
 
 # isort: split
 from lcat.graph import Graph
-from lcat.ops.attend_v2 import naive
-from lcat.ops.attend_v2 import triton as kernels
+from lcat.ops._gatv2_attention import naive
+from lcat.ops._gatv2_attention import triton as kernels
 
 NAMES = ("k", "q", "v", "att", "edge_attr", "edge_matrix", "edge_weight")
 
@@ -86,7 +86,7 @@ def by_formula(
 
     def call(k, q, v, att, attr, matrix, weight):
         values = k if v is None else v
-        return naive.attend_v2(k, q, values, att, edges, options.slope, None, weight, 0.0, attr, matrix, keep)
+        return naive.gatv2_attention(k, q, values, att, edges, options.slope, None, weight, 0.0, attr, matrix, keep)
 
     return gradients(call, inputs, grad)
 
@@ -214,7 +214,7 @@ def test_scores_of_minus_infinity_are_as_in_naive(tile):
     torch.testing.assert_close(gradients_[2], expected[2], equal_nan=True)
 
 
-def test_nan_stays_in_its_neighbourhood():
+def test_nan_stays_in_its_neighborhood():
     edges = graph()
     inputs = make_inputs(edges, 2, 4, Options(), torch.float32)
     inputs[0][2] = float("nan")

@@ -1,4 +1,4 @@
-"""attend_v1 on the CPU by compiled kernels (``csrc/attend_v1.cpp``); the interface is that of lcat.ops._fused."""
+"""gat_attention on the CPU by compiled kernels (``csrc/gat_attention.cpp``); see lcat.ops._fused for the interface."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from lcat.graph import SortedEdges
+from lcat.ops._aggregate import native as aggregate
 from lcat.ops._fused import compute_type
 from lcat.ops._native import as_dense, call, index32, seed_value
-from lcat.ops.aggregate import native as aggregate
 
 
 def forward(
@@ -32,7 +32,7 @@ def forward(
     positive = values.new_empty(num_targets, heads, width) if keep_positive else None
     positive_mass = values.new_empty(num_targets, heads) if keep_positive else None
     call(
-        *("attend_v1_forward", dtype, as_dense(s, dtype), as_dense(t, dtype), values),
+        *("gat_attention_forward", dtype, as_dense(s, dtype), as_dense(t, dtype), values),
         *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype)),
         *(csr.pointer, index32(csr.other), index32(csr.edge)),
         *(out, lse, positive, positive_mass, num_targets, heads, width, slope, dropout, seed_value(seed)),
@@ -70,7 +70,7 @@ def backward(
     sum_scores = need_t and positive is None
     dt = out.new_empty(num_targets, heads) if need_t and not sum_scores else None
     call(
-        *("attend_v1_targets", dtype, gradient, as_dense(t, dtype), out, lse, positive, positive_mass),
+        *("gat_attention_targets", dtype, gradient, as_dense(t, dtype), out, lse, positive, positive_mass),
         *(packed, dt, num_targets, heads, width, slope),
     )
     # Edges beyond pointer[-1] are dead: no kernel visits them.
@@ -81,7 +81,7 @@ def backward(
     d_weight = out.new_zeros(num_edges) if need_weight else None
     if need_s or need_v or need_weight or d_score is not None:
         call(
-            *("attend_v1_backward", dtype, gradient, as_dense(s, dtype), as_dense(v, dtype)),
+            *("gat_attention_backward", dtype, gradient, as_dense(s, dtype), as_dense(v, dtype)),
             *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype), packed),
             *(csc.pointer, index32(csc.other), index32(csc.edge), ds, dv, d_score, d_weight),
             *(num_sources, heads, width, slope, dropout, seed_value(seed)),

@@ -1,4 +1,4 @@
-// attend_v1: y_i = sum_{j -> i} w_ij softmax_j(LeakyReLU(s_j + t_i + e_ij)) v_j, forward and backward.
+// gat_attention: y_i = sum_{j -> i} w_ij softmax_j(LeakyReLU(s_j + t_i + e_ij)) v_j, forward and backward.
 //
 // The backward pass visits the edges once, grouped by source. The gradient of t needs no visit: with
 // z = s_j + t_i + e_ij, the softmax's ds_ij sum to zero over j, so that
@@ -287,7 +287,7 @@ int launch(const Kernel& kernel, int threads) {
 }  // namespace lcat
 
 #define LCAT_ATTEND_V1(NAME, T)                                                                               \
-  LCAT_EXPORT int lcat_attend_v1_forward_##NAME(                                                              \
+  LCAT_EXPORT int lcat_gat_attention_forward_##NAME(                                                              \
       const T* s, const T* t, const T* v, const T* edge_score, const T* edge_weight, const int64_t* pointer,  \
       const int32_t* other, const int32_t* edge, T* out, T* lse, T* positive, T* positive_mass, int64_t rows, \
       int64_t heads, int64_t width, double slope, double dropout, int64_t seed, int threads) {                \
@@ -296,7 +296,7 @@ int launch(const Kernel& kernel, int threads) {
                            positive_mass, rows, heads, width, T(slope), lcat::Dropout(dropout, seed)},        \
         threads);                                                                                             \
   }                                                                                                           \
-  LCAT_EXPORT int lcat_attend_v1_targets_##NAME(const T* gradient, const T* t, const T* out, const T* lse,    \
+  LCAT_EXPORT int lcat_gat_attention_targets_##NAME(const T* gradient, const T* t, const T* out, const T* lse,    \
                                                 const T* positive, const T* positive_mass, T* packed, T* dt,  \
                                                 int64_t rows, int64_t heads, int64_t width, double slope,     \
                                                 int threads) {                                                \
@@ -304,7 +304,7 @@ int launch(const Kernel& kernel, int threads) {
                                            heads, width, T(slope)},                                           \
                         threads);                                                                             \
   }                                                                                                           \
-  LCAT_EXPORT int lcat_attend_v1_backward_##NAME(                                                             \
+  LCAT_EXPORT int lcat_gat_attention_backward_##NAME(                                                             \
       const T* gradient, const T* s, const T* v, const T* edge_score, const T* edge_weight, const T* packed,  \
       const int64_t* pointer, const int32_t* other, const int32_t* edge, T* ds, T* dv, T* d_edge_score,       \
       T* d_edge_weight, int64_t rows, int64_t heads, int64_t width, double slope, double dropout,             \

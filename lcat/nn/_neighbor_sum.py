@@ -1,4 +1,4 @@
-"""The neighbour sum of an input that stays the same from call to call, as a first layer's often does."""
+"""The neighbor sum of an input that stays the same from call to call, as a first layer's often does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lcat.ops import aggregate
 from lcat.ops._fused import transformed
 
 
-class NeighbourSum:
+class NeighborSum:
     """Keeps one sum, for as long as tensor and graph are the very same and the tensor has not been written to.
 
     A copy or a pickle of a layer starts without it.
@@ -41,8 +41,8 @@ class NeighbourSum:
         self._kept = (weakref.ref(x), fingerprint, weakref.ref(graph), total)
         return total
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> NeighbourSum:
-        return NeighbourSum()
+    def __deepcopy__(self, memo: dict[int, Any]) -> NeighborSum:
+        return NeighborSum()
 
-    def __reduce__(self) -> tuple[type[NeighbourSum], tuple[()]]:
-        return NeighbourSum, ()
+    def __reduce__(self) -> tuple[type[NeighborSum], tuple[()]]:
+        return NeighborSum, ()

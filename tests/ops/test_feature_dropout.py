@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lcat.ops import _native, dropout
-from lcat.ops._dropout import philox
+from lcat.ops._attention_dropout import philox
 
 native = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
 

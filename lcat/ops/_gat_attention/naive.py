@@ -1,4 +1,4 @@
-"""attend_v1, as its formula reads: the oracle of every other implementation."""
+"""gat_attention, as its formula reads: the oracle of every other implementation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lcat.graph import Graph
 from lcat.ops._segment import from_source, from_target, softmax_over_in_edges, sum_to_target
 
 
-def attend_v1(
+def gat_attention(
     s: Tensor,
     t: Tensor | None,
     v: Tensor,
