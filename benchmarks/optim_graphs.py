@@ -109,7 +109,8 @@ def named(name: str, seed: int, components: int | None, nodes: int | None) -> di
 @functools.cache
 def _loaded(name: str, components: int | None, nodes: int | None) -> tuple[Tensor, Tensor, Tensor]:
     """Features, labels and edges; of more than ``components`` features their principal components, without labels; of
-    more than ``nodes`` nodes a sample and the edges between them."""
+    more than ``nodes`` nodes a sample and the edges between them.
+    """
     from lcat.data import load
 
     data = load(name).data
@@ -128,7 +129,8 @@ def _loaded(name: str, components: int | None, nodes: int | None) -> tuple[Tenso
 def walked(edges: Tensor, n: int, wanted: int, jump: float = 0.15) -> Tensor:
     """``wanted`` of ``n`` nodes, met by a random walk that jumps to any node now and then: it keeps more of the edges
     than nodes drawn alone, and of the classes than a walk from one start (Leskovec and Faloutsos, "Sampling from large
-    graphs", KDD 2006)."""
+    graphs", KDD 2006).
+    """
     draw = random.Random(0)
     neighbors = edges[1, edges[0].argsort(stable=True)].tolist()
     ends = torch.bincount(edges[0], minlength=n).cumsum(0).tolist()

@@ -111,7 +111,8 @@ def _common_objection(call: Call) -> str | None:
 
 def transformed(*tensors: Tensor | None) -> bool:
     """Whether plain torch operations are needed: for a functorch transform (vmap, grad, jvp) or forward-mode
-    differentiation at work on a tensor, or for ``torch.jit.trace``, which sees nothing that kernels write."""
+    differentiation at work on a tensor, or for ``torch.jit.trace``, which sees nothing that kernels write.
+    """
     functorch = torch._C._functorch
     if torch.compiler.is_compiling():
         # Of an empty stack Dynamo makes an object that is not None, but knows its type.

@@ -138,7 +138,7 @@ class OrthogonalOptimizer(Optimizer):
         return [p for p, g in zip(params, grads, strict=True) if g is not None]
 
     def _check_capture(self) -> None:
-        """torch's own check that a step captured into a graph was made for it (renamed in torch 2.12)."""
+        """Torch's own check that a step captured into a graph was made for it (renamed in torch 2.12)."""
         check = getattr(self, "_accelerator_graph_capture_health_check", None)
         (check or self._cuda_graph_capture_health_check)()
 

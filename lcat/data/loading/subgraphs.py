@@ -1,5 +1,6 @@
 """Mini-batches that are subgraphs with all edges between their nodes: random walks (GraphSAINT) and parts
-(Cluster-GCN)."""
+(Cluster-GCN).
+"""
 
 from __future__ import annotations
 
