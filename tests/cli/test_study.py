@@ -73,7 +73,7 @@ def test_options_go_before_the_file(call, tmp_path):
 def test_orthogonal_optimizers_by_name(call, tmp_path, optimizer, where):
     """They run from an option and from a plan, and the report says which it was."""
     if where == "plan":
-        told = f'optimizer = "{optimizer}"\ndepth = 3\n'
+        told = f'optimizer = "{optimizer}"\nnum_layers = 3\n'
         (tmp_path / "plan.toml").write_text(PLAN.replace("epochs = 3\n", "epochs = 3\n" + told))
         arguments = ["plan.toml"]
     else:
