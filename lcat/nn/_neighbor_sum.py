@@ -10,8 +10,7 @@ from torch import Tensor
 
 from lcat._edge_formats import tensor_fingerprint
 from lcat.graph import Graph, is_traced, to_keep
-from lcat.ops import aggregate
-from lcat.ops._fused import transformed
+from lcat.ops import aggregate, is_transformed
 
 
 class NeighborSum:
@@ -25,7 +24,7 @@ class NeighborSum:
 
     def can_keep(self, x: Tensor) -> bool:
         """Whether the sum over ``x`` is a constant: no gradient goes through it, and nothing is being traced."""
-        if is_traced() or transformed(x) or type(x) is not Tensor:
+        if is_traced() or is_transformed(x) or type(x) is not Tensor:
             return False
         return not (x.requires_grad or x.is_inference() or x.layout != torch.strided)
 

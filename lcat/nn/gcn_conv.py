@@ -19,8 +19,7 @@ from lcat.graph import Graph, graph_view, is_traced, to_keep
 from lcat.nn import _checks
 from lcat.nn._linear import is_plain
 from lcat.nn._message_passing import DropInConv
-from lcat.ops import aggregate
-from lcat.ops._fused import transformed
+from lcat.ops import aggregate, is_transformed
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
@@ -179,7 +178,7 @@ class GCNConv(DropInConv):
         """In place, as nobody else holds ``out``: one tensor less to write."""
         bias = self.bias
         alone = not torch.compiler.is_compiling() and is_plain(self.lin)
-        if not alone or self._wants_messages() or out.dtype != bias.dtype or transformed(out, bias):
+        if not alone or self._wants_messages() or out.dtype != bias.dtype or is_transformed(out, bias):
             return out + bias
         return out.add_(bias)
 

@@ -1,12 +1,12 @@
 """The primitives that every layer is made of, as functions on tensors.
 
-======================  ==============================================================================
-:func:`aggregate`       :math:`y_i = \\sum_{j \\to i} w_{ij} x_j`
-:func:`gat_attention`       attention with the score LeakyReLU(s_j + t_i) of GAT
-:func:`gatv2_attention`       attention with the score att . LeakyReLU(k_j + q_i) of GATv2
-======================  ==============================================================================
+=======================  =====================================================================
+:func:`aggregate`        :math:`y_i = \\sum_{j \\to i} w_{ij} x_j`
+:func:`gat_attention`    attention with the score LeakyReLU(source_score_j + target_score_i) of GAT
+:func:`gatv2_attention`  attention with the score att . LeakyReLU(key_j + query_i) of GATv2
+=======================  =====================================================================
 
-and :func:`dropout`, which keeps no mask.
+and :func:`dropout`, which keeps no mask. :func:`is_transformed` says when a function must be plain torch.
 
 Each folder holds one primitive in several implementations with the same signature; ``naive.py`` reads like
 the formula and is what all others are tested against. :func:`explain` says which one is used, and why.
@@ -19,6 +19,7 @@ from lcat.ops._feature_dropout import dropout
 from lcat.ops._gat_attention import gat_attention
 from lcat.ops._gatv2_attention import gatv2_attention
 from lcat.ops._native import NativeStatus, native_status
+from lcat.ops._transforms import is_transformed
 from lcat.ops.dispatch import Choice, explain, use_implementation
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "explain",
     "gat_attention",
     "gatv2_attention",
+    "is_transformed",
     "native_status",
     "use_implementation",
 ]

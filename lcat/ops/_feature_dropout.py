@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lcat.ops import _fused, _native
 from lcat.ops._operators import define
+from lcat.ops._transforms import is_transformed
 
 __all__ = ["dropout"]
 
@@ -51,7 +52,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     if not training or p == 0:
         return x
     compiled = x.device.type == "cpu" and x.dtype in _TYPES and _native.STATUS.instruction_set is not None
-    if not compiled or x.layout != torch.strided or _fused.transformed(x):
+    if not compiled or x.layout != torch.strided or is_transformed(x):
         return F.dropout(x, p)
     seed = _fused.draw_seed(p, x.device)
     result: Tensor = _DROPOUT(x, seed, p)

@@ -109,23 +109,6 @@ def _common_objection(call: Call) -> str | None:
     return None
 
 
-def transformed(*tensors: Tensor | None) -> bool:
-    """Whether plain torch operations are needed: for a functorch transform (vmap, grad, jvp) or forward-mode
-    differentiation at work on a tensor, or for ``torch.jit.trace``, which sees nothing that kernels write.
-    """
-    functorch = torch._C._functorch
-    if torch.compiler.is_compiling():
-        # Of an empty stack Dynamo makes an object that is not None, but knows its type.
-        return isinstance(functorch.peek_interpreter_stack(), functorch.CInterpreter)
-    if torch.jit.is_tracing():
-        return True
-    given = [t for t in tensors if t is not None]
-    if any(functorch.is_functorch_wrapped_tensor(t) for t in given):
-        return True
-    forward_ad = torch.autograd.forward_ad
-    return forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in given)
-
-
 def too_large(graph: Graph) -> bool:
     """Whether nodes or edges cannot be counted in 31 bits."""
     if torch.compiler.is_compiling():

@@ -7,9 +7,10 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.ops._aggregate import fused, naive, scatter
 from lcat.ops._check import Shapes, check_rows
-from lcat.ops._fused import native_objection, needs_gradient, too_large, transformed, triton_objection
+from lcat.ops._fused import native_objection, needs_gradient, too_large, triton_objection
 from lcat.ops._scatter import scatter_objection
 from lcat.ops._segment import scale_rows
+from lcat.ops._transforms import is_transformed
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
 __all__ = ["aggregate"]
@@ -76,7 +77,7 @@ def aggregate(
     asked = {
         "edge_weight": edge_weight is not None,
         "large graph": too_large(graph),
-        "transform": transformed(x, edge_weight, graph.source, source_scale, target_scale),
+        "transform": is_transformed(x, edge_weight, graph.source, source_scale, target_scale),
     }
     call = Call(x.device, x.dtype, frozenset(name for name, used in asked.items() if used))
     chosen = _PRIMITIVE.choose(call)

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from lcat.graph import Graph
 from lcat.ops._check import Shapes
-from lcat.ops._fused import native_objection, too_large, transformed, triton_objection
+from lcat.ops._fused import native_objection, too_large, triton_objection
 from lcat.ops._gat_attention import fused, naive, scatter
 from lcat.ops._scatter import scatter_objection
+from lcat.ops._transforms import is_transformed
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
 __all__ = ["gat_attention"]
@@ -79,7 +80,7 @@ def gat_attention(
         "dropout": dropout > 0,
         "slope above 1": negative_slope > 1,
         "large graph": too_large(graph),
-        "transform": transformed(s, t, v, edge_score, edge_weight, graph.source),
+        "transform": is_transformed(s, t, v, edge_score, edge_weight, graph.source),
     }
     call = Call(v.device, v.dtype, frozenset(name for name, used in asked.items() if used))
     chosen = _PRIMITIVE.choose(call)

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from lcat.graph import Graph
 from lcat.ops._check import Shapes
-from lcat.ops._fused import MOST_EDGE_FEATURES, native_objection, too_large, transformed, triton_objection
+from lcat.ops._fused import MOST_EDGE_FEATURES, native_objection, too_large, triton_objection
 from lcat.ops._gatv2_attention import fused, naive, scatter
 from lcat.ops._scatter import scatter_objection
+from lcat.ops._transforms import is_transformed
 from lcat.ops.dispatch import Call, Implementation, Primitive
 
 __all__ = ["gatv2_attention"]
@@ -94,7 +95,7 @@ def gatv2_attention(
         "other value width": v is not k and v.shape[1:] != k.shape[1:],
         "slope above 1": negative_slope > 1,
         "large graph": too_large(graph),
-        "transform": transformed(k, q, v, att, edge_key, edge_attr, edge_matrix, edge_weight, graph.source),
+        "transform": is_transformed(k, q, v, att, edge_key, edge_attr, edge_matrix, edge_weight, graph.source),
     }
     call = Call(v.device, v.dtype, frozenset(name for name, used in asked.items() if used))
     chosen = _PRIMITIVE.choose(call)
