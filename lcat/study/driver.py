@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from lcat._files import OutputError, prepare_folder
 from lcat.data import NodeDataset
 from lcat.study.plan.cell import Cell
-from lcat.study.plan.explain import PlanError, explain
+from lcat.study.plan.explain import PlanError, find_problems
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.settings import Budget, RunSettings
 from lcat.study.plan.sources import Sources
@@ -125,7 +125,7 @@ def run_study(
     try:
         settings = RunSettings(**{**plan.run.model_dump(), **run})
     except ValidationError as error:
-        raise PlanError(f"run.{explain(error, RunSettings)}") from None
+        raise PlanError(problems=find_problems(error, RunSettings, ("run",))) from None
     folder = prepare_folder(folder)
     with StudyLock(folder):
         store = open_study(plan, folder, resume=resume)

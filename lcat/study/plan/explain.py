@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-__all__ = ["PlanError", "explain"]
+__all__ = ["PlanError", "PlanProblem", "explain", "find_problems"]
+
+
+@dataclass(frozen=True)
+class PlanProblem:
+    """One thing that is wrong with a plan.
+
+    Attributes:
+        path: the keys that lead to it, such as ``("overrides", "lr")``; empty where several keys do not fit together.
+        message: what is wrong, what it got, and what is accepted.
+        value: what it got, as it was handed over.
+    """
+
+    path: tuple[str, ...]
+    message: str
+    value: Any = None
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.path)}: {self.message}" if self.path else self.message
 
 
 class PlanError(ValueError):
-    """A plan that cannot be run; the message names the setting, its value and what is allowed."""
+    """A plan that cannot be run; the message names the setting, its value and what is allowed.
+
+    Args:
+        message: one line; by default what ``problems`` say.
+        problems: what is wrong with keys of the plan.
+
+    Attributes:
+        problems: the same; empty where no key is wrong, as for a plan file that does not exist.
+    """
+
+    def __init__(self, message: str = "", problems: Sequence[PlanProblem] = ()) -> None:
+        super().__init__(message or " | ".join(map(str, problems)))
+        self.problems = tuple(problems)
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
@@ -21,31 +53,46 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         error: as pydantic raised it.
         model: that was to be made, for the names of its keys.
     """
-    return " | ".join(" ".join(_line(item, model).split()) for item in error.errors())
+    return " | ".join(map(str, find_problems(error, model)))
 
 
-def _line(item: Any, model: type[BaseModel]) -> str:
-    location = [part for part in item["loc"] if not isinstance(part, int) and part not in ("Range", "tuple[any, ...]")]
-    where = ".".join(str(part) for part in location)
+def find_problems(error: ValidationError, model: type[BaseModel], part: tuple[str, ...] = ()) -> list[PlanProblem]:
+    """The report, one problem per key.
+
+    Args:
+        error: as pydantic raised it.
+        model: that was to be made, for the names of its keys.
+        part: the keys under which the model stands in a plan.
+    """
+    return [_problem(item, model, part) for item in error.errors()]
+
+
+def _problem(item: Any, model: type[BaseModel], part: tuple[str, ...]) -> PlanProblem:
+    # The names of the members of a union stand in pydantic's path too.
+    members = ("Range", "tuple[any, ...]")
+    path = tuple(str(key) for key in item["loc"] if not isinstance(key, int) and key not in members)
+    message = " ".join(_message(item, path, model).split())
+    return PlanProblem(path=(*part, *path), message=message, value=item["input"])
+
+
+def _message(item: Any, path: tuple[str, ...], model: type[BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
-        known = _keys_beside(location, model)
-        close = difflib.get_close_matches(str(location[-1]), known, n=2)
+        known = _keys_beside(path, model)
+        close = difflib.get_close_matches(path[-1], known, n=2)
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-        return f"{where}: not permitted, no such key{hint}; known are {', '.join(known)}; got {item['input']!r}"
-    message = item["msg"].removeprefix("Value error, ")
+        return f"not permitted, no such key{hint}; known are {', '.join(known)}; got {item['input']!r}"
     if item["type"] == "missing":
-        return f"{where}: missing, and the plan needs it"
+        return "missing, and the plan needs it"
+    message: str = item["msg"].removeprefix("Value error, ")
     # Our own messages say what they got; pydantic's do not.
-    got = "" if item["type"] == "value_error" and ("got" in message or "there is no" in message) else None
-    if got is None:
-        got = f"; got {item['input']!r}" if location else ""
-    return f"{where}: {message}{got}" if where else f"{message}{got}"
+    says_value = item["type"] == "value_error" and ("got" in message or "there is no" in message)
+    return message if says_value or not path else f"{message}; got {item['input']!r}"
 
 
-def _keys_beside(location: list[Any], model: type[BaseModel]) -> list[str]:
-    """The names of the fields where the last part of ``location`` stands."""
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part))
+def _keys_beside(path: tuple[str, ...], model: type[BaseModel]) -> list[str]:
+    """The names of the fields where the last part of ``path`` stands."""
+    for part in path[:-1]:
+        field = model.model_fields.get(part)
         inner = None if field is None else _model_in(field.annotation)
         if inner is None:
             return []
@@ -57,7 +104,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for part in get_args(annotation):
-        found = _model_in(part)
-        if found is not None:
-            return found
+        inner = _model_in(part)
+        if inner is not None:
+            return inner
     return None

@@ -15,7 +15,7 @@ from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper
 from lcat.study.models.hyper import HyperParameters, Overrides
 from lcat.study.models.layers import LAYERS, THEORY_LAYERS
 from lcat.study.plan.cell import Cell, SplitChoice
-from lcat.study.plan.explain import PlanError, explain
+from lcat.study.plan.explain import PlanError, find_problems
 from lcat.study.plan.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid
 from lcat.study.plan.sources import check_name, is_own_file
 from lcat.study.plan.splits import SplitRule
@@ -231,7 +231,7 @@ def make_plan(**settings: Any) -> StudyPlan:
     try:
         return StudyPlan(**settings)
     except ValidationError as error:
-        raise PlanError(explain(error, StudyPlan)) from None
+        raise PlanError(problems=find_problems(error, StudyPlan)) from None
 
 
 def demo_plan(seeds: int = 3, overrides: Overrides | None = None) -> StudyPlan:

@@ -56,7 +56,7 @@ def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> Stu
     try:
         return make_plan(**_merged(values, changes or {}))
     except PlanError as error:
-        raise PlanError(f"{path}: {error}") from None
+        raise PlanError(f"{path}: {error}", error.problems) from None
 
 
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
