@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from lcat._files import replace_file
 from lcat._json import strict_json
 
 # glibc's malloc gives large blocks back to the system at every free, and on small virtual machines touching fresh
@@ -101,9 +102,7 @@ def machine() -> dict[str, Any]:
 def write_results(path: Path, report: dict[str, Any], announce: bool = True) -> None:
     """Write ``report`` as strict JSON, whole or not at all, and say where."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(strict_json(report, indent=1) + "\n")
-    unfinished.replace(path)
+    replace_file(path, lambda file: file.write((strict_json(report, indent=1) + "\n").encode()))
     if announce:
         print(f"\nwritten to {path}", flush=True)
 

@@ -1,58 +1,81 @@
-"""The folder of a study: made before hours of training go into it, and files that are whole or not there."""
+"""Files that are complete or do not exist: at any moment, and after any failure, the old content or the new."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
-__all__ = ["OutputError", "prepare_folder", "write_file"]
+__all__ = ["move_file", "replace_file"]
 
-
-class OutputError(OSError):
-    """The folder of a study cannot be written, or read; the message says why."""
-
-
-def prepare_folder(folder: str | Path) -> Path:
-    """Make the folder and try a file in it, before hours of training go into it.
-
-    Raises:
-        OutputError: one line that names the folder and the reason.
-    """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-"):
-            pass
-    except OSError as error:
-        raise OutputError(f"cannot write to the output folder {folder}: {error.strerror or error}") from error
-    return folder
+# What systems answer that have no operation to flush a folder, or allow it to nobody who can only write there.
+_NO_FLUSH_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM}
 
 
-def write_file(path: Path, content: bytes) -> Path:
-    """Write beside the target and rename, so that a full disk or Ctrl-C never leaves half a file.
+def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write ``path`` so that it has, at any moment and after any failure, its old content or all of the new.
 
-    The folder of the file is made if need be.
+    ``write`` gets a new file beside ``path``. That file is flushed to the disk and then takes the name; the folder is
+    flushed last. A full disk, a kill or a power cut leaves the old file as it was.
+
+    Args:
+        path: the file; its folder must exist. The new one has the permissions of a file that the process opens.
+        write: called with a binary file, open for writing; it may seek.
 
     Raises:
-        OutputError: one line that names the file and the reason; an older file of that name is still there.
+        OSError: the file cannot be written. Callers turn it into an error of their own, with the path in it.
+        BaseException: whatever ``write`` raises. In both cases the old file is unchanged and nothing is left beside it.
+
+    Complexity:
+        One write of the content, two flushes to the disk.
+
+    Example:
+        >>> from lcat._files import replace_file
+        >>> replace_file("numbers.txt", lambda file: file.write(b"1 2 3"))
+        >>> open("numbers.txt").read()
+        '1 2 3'
     """
-    temporary = None
+    path = Path(path)
+    # Random, as processes of several machines may write to one folder; short, as `path` may be as long as allowed.
+    temporary = path.with_name(f".writing-{os.urandom(6).hex()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-            temporary = file.name
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        move_file(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def move_file(source: str | Path, target: str | Path) -> None:
+    """Give a file of the same folder its final name, which outlasts a power cut when this returns.
+
+    Args:
+        source: the file; its content must be on the disk already (``os.fsync``).
+        target: the name; a file that has it is replaced.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    Path(source).replace(target)
+    _flush_folder(Path(target).parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        if error.errno not in _NO_FLUSH_OF_FOLDERS:
+            raise

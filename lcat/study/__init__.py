@@ -8,7 +8,7 @@ these. Needs the extra: ``pip install 'lcat-gnn[study]'``.
 
 from __future__ import annotations
 
-from lcat._files import OutputError, prepare_folder
+from lcat.study._folder import OutputError, prepare_folder
 from lcat.study.analysis.choose import choose
 from lcat.study.analysis.compare import Comparison, Ranking, compare, robustness
 from lcat.study.analysis.objectives import Objective

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lcat._files import OutputError, prepare_folder
 from lcat.data import NodeDataset
+from lcat.study._folder import OutputError, prepare_folder
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.explain import PlanError, find_problems
 from lcat.study.plan.plan import StudyPlan

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lcat._files import prepare_folder
 from lcat.study._analysis import Analysis
+from lcat.study._folder import prepare_folder
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.store.result import CellResult

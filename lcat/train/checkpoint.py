@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import random
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
+
+from lcat._files import replace_file
 
 __all__ = ["CheckpointError", "load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
 
@@ -49,21 +50,15 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
     """
     path = Path(path)
     payload = _serialized(path, state)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+
+    def write(file: IO[bytes]) -> None:
+        file.write(_MAGIC)
+        file.write(hashlib.sha256(payload).digest())
+        file.write(payload)
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(_MAGIC)
-                file.write(hashlib.sha256(payload).digest())
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _flush_folder(path.parent)
+        replace_file(path, write)
     except OSError as error:
         kept = "the checkpoint that was there is kept" if path.exists() else "there is none yet"
         reason = error.strerror or type(error).__name__
@@ -148,14 +143,3 @@ def _serialized(path: Path, state: dict[str, Any]) -> bytes:
             f"load again ({(str(error).strip() or type(error).__name__).splitlines()[0]})"
         ) from error
     return buffer.getvalue()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the new name itself outlast a power cut; systems without such an operation (Windows) do without."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

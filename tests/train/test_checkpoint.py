@@ -134,11 +134,11 @@ def test_a_failure_at_any_step_leaves_the_old_or_the_new(path, monkeypatch):
                 self.file.close()
 
         with monkeypatch.context() as patch:
-            opened = count("open", open)
-            patch.setattr(module, "open", lambda *a, opened=opened, W=Watched: W(opened(*a)), raising=False)
-            patch.setattr(module.os, "fsync", count("fsync", os.fsync))
-            patch.setattr(module.os, "replace", count("replace", os.replace))
-            patch.setattr(module.os, "open", count("open", os.open))
+            opened = count("open", Path.open)
+            patch.setattr(Path, "open", lambda *a, opened=opened, W=Watched: W(opened(*a)))
+            patch.setattr(Path, "replace", count("replace", Path.replace))
+            patch.setattr(os, "fsync", count("fsync", os.fsync))
+            patch.setattr(os, "open", count("open", os.open))
             try:
                 save_checkpoint(path, NEW)
             except CheckpointError as error:

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
+from lcat._files import move_file
 from lcat.data.datasets.load import DatasetUnavailable
 
 __all__ = ["download", "unpack"]
@@ -63,9 +64,9 @@ def download(
                 _fetch(url, file, part, progress, timeout)
                 file.flush()
                 os.fsync(file.fileno())
+            move_file(part, path)
         except OSError as error:
             raise DatasetUnavailable(f"{url}: cannot be written to {part} ({_reason(error)})") from error
-        part.replace(path)
     _check_sum(path, sha256, progress)
     return path
 

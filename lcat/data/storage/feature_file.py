@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import mmap
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lcat._files import replace_file
 from lcat.data.storage._mapping import map_readonly
 
 __all__ = ["FeatureFile"]
@@ -135,16 +135,8 @@ class FeatureFile:
             ValueError: no chunk, chunks that do not fit together, or numbers too large for ``storage``.
         """
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-        try:
-            with open(temporary, "wb") as file:
-                _write_rows(file, (torch.as_tensor(chunk) for chunk in chunks), storage)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        tensors = (torch.as_tensor(chunk) for chunk in chunks)
+        replace_file(path, lambda file: _write_rows(file, tensors, storage))
         return cls(path, dtype)
 
 

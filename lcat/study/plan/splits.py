@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lcat._files import OutputError, write_file
 from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
+from lcat.study._folder import OutputError, write_file
 from lcat.study.plan.cell import SplitChoice, digest
 
 __all__ = ["SPLITS_NAME", "SplitFolder", "SplitRule", "make_split", "split_hash"]

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcat._files import OutputError, prepare_folder, write_file
 from lcat._json import strict_json
+from lcat.study._folder import OutputError, prepare_folder, write_file
 from lcat.study.analysis.selection import choose_models, finished, without_noise
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.running.run import versions

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 import lcat
-from lcat._files import prepare_folder, write_file
+from lcat.study._folder import prepare_folder, write_file
 from lcat.study.analysis.selection import finished, is_generated
 from lcat.study.models.layers import LAYERS
 from lcat.study.report import words

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from lcat._files import OutputError
+from lcat.study._folder import OutputError
 from lcat.study.plan.explain import PlanError
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.sources import is_own_file

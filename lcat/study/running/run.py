@@ -15,8 +15,8 @@ import torch
 import torch_geometric
 
 import lcat
-from lcat._files import OutputError
 from lcat.data import NodeDataset
+from lcat.study._folder import OutputError
 from lcat.study.models.layers import build_model
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan

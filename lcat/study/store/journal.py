@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
-from lcat._files import OutputError
 from lcat._json import strict_json
+from lcat.study._folder import OutputError
 
 __all__ = ["JOURNAL_NAME", "Journal"]
 

@@ -10,7 +10,7 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from lcat._files import OutputError
+from lcat.study._folder import OutputError
 
 __all__ = ["LOCK_NAME", "StudyBusy", "StudyLock"]
 

@@ -9,11 +9,11 @@ import json
 import math
 import os
 import statistics
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from lcat import _files as output
 from lcat.cli.tables import dataset_table, failures_text, overview_table
 from lcat.study import (
     Cell,
@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     def full(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(output.os, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OutputError, match=r"cannot write .*cells\.csv: No space left"):
         write_report(PLAN, RESULTS, tmp_path, figures=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

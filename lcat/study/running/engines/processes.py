@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from lcat._files import OutputError
+from lcat.study._folder import OutputError
 from lcat.study.plan.cell import Cell
 from lcat.study.running.engines.base import Engine, EngineError, Event, Finished, Note, Progress, Setup, cores, devices
 from lcat.study.running.engines.worker import READY, serve

@@ -7,7 +7,7 @@ import traceback
 import uuid
 from typing import Any
 
-from lcat._files import OutputError
+from lcat.study._folder import OutputError
 from lcat.study.plan.cell import Cell
 from lcat.study.running.engines.base import CellRunner, Engine, EngineError, Event, Finished, Setup, cores
 from lcat.study.store.result import CellResult

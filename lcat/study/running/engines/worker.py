@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 import torch
 from tqdm import tqdm
 
-from lcat._files import OutputError
+from lcat.study._folder import OutputError
 from lcat.study.plan.cell import Cell
 from lcat.study.running.engines.base import CellRunner, Progress, Setup
 from lcat.study.store.result import CellResult

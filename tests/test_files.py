@@ -1,0 +1,146 @@
+"""A file has its old content or all of the new, whatever happens on the way, and nothing else is left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from lcat import _files
+from lcat._files import move_file, replace_file
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "numbers.txt"
+    path.write_bytes(b"old")
+    return path
+
+
+def content(path):
+    """The only file in its folder."""
+    assert list(path.parent.iterdir()) == [path]
+    return path.read_bytes()
+
+
+def test_new_and_replaced(path):
+    replace_file(path, lambda file: file.write(b"new"))
+    assert content(path) == b"new"
+    path.unlink()
+    replace_file(str(path), lambda file: file.write(b"from nothing"))
+    assert content(path) == b"from nothing"
+
+
+def test_writers_may_seek(path):
+    def write(file):
+        file.write(b"0000 rows")
+        file.seek(0)
+        file.write(b"0012")
+
+    replace_file(path, write)
+    assert content(path) == b"0012 rows"
+
+
+def test_a_name_of_the_length_that_systems_allow(tmp_path):
+    path = tmp_path / ("n" * 255)
+    replace_file(path, lambda file: file.write(b"new"))
+    assert content(path) == b"new"
+
+
+@pytest.mark.parametrize("error", [ValueError("no row"), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
+def test_the_old_file_stays_when_writing_fails(path, error):
+    def write(file):
+        file.write(b"half of the n")
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        replace_file(path, write)
+    assert caught.value is error
+    assert content(path) == b"old"
+
+
+@pytest.mark.parametrize("step", ["flush", "rename"])
+def test_the_old_file_stays_when_the_system_refuses(path, monkeypatch, step):
+    def refuse(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    owner, name = {"flush": (os, "fsync"), "rename": (Path, "replace")}[step]
+    monkeypatch.setattr(owner, name, refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        replace_file(path, lambda file: file.write(b"new"))
+    assert content(path) == b"old"
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        replace_file(tmp_path / "missing" / "file", lambda file: file.write(b"new"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_permissions_are_those_of_an_opened_file(path, mask):
+    before = os.umask(mask)
+    try:
+        replace_file(path, lambda file: file.write(b"new"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
+
+
+def test_file_and_folder_are_flushed_in_order(path, monkeypatch):
+    steps = []
+    fsync, replace = os.fsync, Path.replace
+
+    def flushed(descriptor):
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def replaced(self, target):
+        steps.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", replaced)
+    replace_file(path, lambda file: file.write(b"new"))
+    assert steps == ["file", "rename", "folder"] if hasattr(os, "O_DIRECTORY") else ["file", "rename"]
+
+
+@pytest.mark.parametrize("number", sorted(_files._NO_FLUSH_OF_FOLDERS))
+def test_file_systems_that_cannot_flush_a_folder(path, monkeypatch, number):
+    fsync = os.fsync
+
+    def flushed(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    replace_file(path, lambda file: file.write(b"new"))
+    assert content(path) == b"new"
+
+
+def test_many_writers_of_one_file(path):
+    """Each of them writes a file of its own, so the last rename wins and no content is mixed."""
+    contents = [bytes([65 + number]) * 100_000 for number in range(8)]
+    threads = [
+        threading.Thread(target=replace_file, args=(path, lambda file, one=one: file.write(one))) for one in contents
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert content(path) in contents
+
+
+def test_move_file(path):
+    part = path.with_name("numbers.part")
+    part.write_bytes(b"new")
+    move_file(part, path)
+    assert content(path) == b"new"
+    with pytest.raises(FileNotFoundError):
+        move_file(part, path)
