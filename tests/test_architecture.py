@@ -37,15 +37,16 @@ _PARTS: dict[str, set[str]] = {
 # The same inside packages of several folders.
 _ROOMS: dict[str, dict[str, set[str]]] = {
     "study": {
+        "_folder": set(),
         "statistics": set(),
         "models": set(),
         "analysis": {"statistics", "models"},
-        "plan": {"models", "analysis"},  # a plan checks the names of objectives
-        "store": {"models", "plan"},
-        "running": {"models", "plan", "store"},
-        "report": {"models", "analysis", "plan", "store"},
-        "study": {"analysis", "plan", "store", "report"},
-        "driver": {"plan", "store", "running", "study"},
+        "plan": {"_folder", "models", "analysis"},  # a plan checks the names of objectives
+        "store": {"_folder", "models", "plan"},
+        "running": {"_folder", "models", "plan", "store"},
+        "report": {"_folder", "models", "analysis", "plan", "store"},
+        "study": {"_folder", "analysis", "plan", "store", "report"},
+        "driver": {"_folder", "plan", "store", "running", "study"},
     },
     "data": {
         "splits": set(),
