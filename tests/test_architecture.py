@@ -65,7 +65,7 @@ _PRIMITIVES: dict[str, set[str]] = {
 # The graph view is one public module and two private ones.
 _PART_OF = {"_graph_cache": "graph", "_edge_formats": "graph"}
 # Tools that all of lcat may import. They import nothing of lcat but each other.
-_SHARED = {"_version", "_json", "_files"}
+_SHARED = {"_version", "_json", "_files", "_text"}
 # Private modules that other packages may import: the tools, and the formats of edges.
 _OPEN = _SHARED | {"_edge_formats"}
 _FREE_OF_PYG = ("graph", "ops", "optim")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated
 
 import typer
 
+from lcat._text import hint
 from lcat.cli.stop import stop
 
 __all__ = ["HANDED_ON", "ogb"]
@@ -34,10 +34,9 @@ def ogb(
     known = {known.removeprefix("ogbn-").lower(): known for known in PROTOCOLS}
     dataset = known.get(name.lower().removeprefix("ogbn-").removeprefix("ogbn_"))
     if dataset is None:
-        close = difflib.get_close_matches(name.lower(), known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        names = [dataset.removeprefix("ogbn-") for dataset in PROTOCOLS]
+        meant = hint(name, names)
         if name.lower().startswith(("ogbg", "ogbl")):
-            hint = ", which is no data set for predicting properties of nodes"
-        names = ", ".join(dataset.removeprefix("ogbn-") for dataset in PROTOCOLS)
-        stop(f"NAME must be one of {names}; got {name!r}{hint}", 2)
+            meant = ", which is no data set for predicting properties of nodes"
+        stop(f"NAME must be one of {', '.join(names)}; got {name!r}{meant}", 2)
     run_ogb(dataset, context.args, command=f"lcat ogb {name}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lcat._text import hint
 from lcat.optim.layout import Matrix, resolve
 from lcat.optim.measure import METHODS, orthonormal
 from lcat.optim.optimizer import COMMON, OrthogonalOptimizer
@@ -201,9 +201,8 @@ def _check_names(given: Iterable[str], more: Iterable[str] = ()) -> None:
         classes += cls.__subclasses__()
     known -= {"params", "defaults", "orthogonal"}  # what the groups are made of is not for an option to replace
     for name in set(given) - known:
-        close = get_close_matches(name, [*known, *more], n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "the optimizers of lcat.optim have no such option"
-        raise TypeError(f"orthogonal_groups() got an unexpected option {name!r}; {hint}")
+        meant = hint(name, [*known, *more], show=repr) or "; the optimizers of lcat.optim have no such option"
+        raise TypeError(f"orthogonal_groups() got an unexpected option {name!r}{meant}")
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import socket
 import warnings
@@ -15,6 +14,7 @@ from torch_geometric import datasets as pyg_datasets
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.utils import to_undirected
 
+from lcat._text import hint
 from lcat.data.datasets.catalog import CATALOG, RANDOM, DatasetSpec
 from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 from lcat.data.splits.splits import Split, load_split_file
@@ -62,7 +62,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
         >>> from lcat.data import load
         >>> load("coraa")  # doctest: +IGNORE_EXCEPTION_DETAIL
         Traceback (most recent call last):
-        lcat.data.datasets.load.UnknownDataset: there is no data set called 'coraa'; did you mean cora? ...
+        lcat.data.datasets.load.UnknownDataset: there is no data set called 'coraa' (did you mean cora?); ...
     """
     spec = find_spec(name)
     root = Path(root) if root is not None else default_root()
@@ -85,9 +85,8 @@ def find_spec(name: str) -> DatasetSpec:
     key = name.strip().lower().replace("_", "-")
     if key in CATALOG:
         return CATALOG[key]
-    close = difflib.get_close_matches(key, CATALOG, n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise UnknownDataset(f"there is no data set called {name!r}; {hint}known are {', '.join(sorted(CATALOG))}")
+    known = ", ".join(sorted(CATALOG))
+    raise UnknownDataset(f"there is no data set called {name!r}{hint(key, CATALOG)}; known are {known}")
 
 
 def missing_files(name: str, root: str | Path) -> list[Path]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import difflib
 import importlib.util
 import io
 import os
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from lcat._text import hint
 from lcat.data.datasets._safe_classes import allowed
 from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_root
 from lcat.data.datasets.node_dataset import DataError
@@ -180,9 +180,8 @@ def _known(name: str) -> str:
         raise UnknownDataset(
             f"{name!r} is a data set for {kind} property prediction; this reads node property: {known}"
         )
-    close = difflib.get_close_matches(key, by_lower, n=1) or difflib.get_close_matches(f"ogbn-{key}", by_lower, n=1)
-    hint = f"did you mean {by_lower[close[0]]}? " if close else ""
-    raise UnknownDataset(f"OGB has no data set {name!r} for node property prediction; {hint}known are {known}")
+    meant = hint(key, by_lower.values()) or hint(f"ogbn-{key}", by_lower.values())
+    raise UnknownDataset(f"OGB has no data set {name!r} for node property prediction{meant}; known are {known}")
 
 
 def _ready_folder(name: str, meta: dict[str, str], root: Path, may_download: bool, progress: bool) -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from lcat._text import hint
 from lcat.train import SCHEDULES, FitConfig, optimizer_names
 
 __all__ = ["HyperParameters", "Overrides", "check_setting"]
@@ -20,7 +20,7 @@ class _Settings(BaseModel):
     def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
         known = optimizer_names() if info.field_name == "optimizer" else list(SCHEDULES)
         if value is not None and value not in known:
-            raise ValueError(f"must be one of {', '.join(known)}{_hint(value, known)}")
+            raise ValueError(f"must be one of {', '.join(known)}{hint(value, known)}")
         return value
 
 
@@ -151,7 +151,7 @@ def check_setting(name: str, *value: Any) -> Any:
     """
     known = list(HyperParameters.model_fields)
     if name not in known:
-        raise ValueError(f"there is no setting {name!r}{_hint(name, known)}; settings are {', '.join(known)}")
+        raise ValueError(f"there is no setting {name!r}{hint(name, known)}; settings are {', '.join(known)}")
     if not value:
         return None
     optional = type(None) in get_args(HyperParameters.model_fields[name].annotation)
@@ -162,8 +162,3 @@ def check_setting(name: str, *value: Any) -> Any:
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ValueError(f"{name}: {message}; got {value[0]!r}") from None
-
-
-def _hint(value: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(str(value).lower(), known, n=2)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from lcat._text import hint
 
 __all__ = ["PlanError", "PlanProblem", "explain", "find_problems"]
 
@@ -78,9 +79,7 @@ def _problem(item: Any, model: type[BaseModel], part: tuple[str, ...]) -> PlanPr
 def _message(item: Any, path: tuple[str, ...], model: type[BaseModel]) -> str:
     if item["type"] == "extra_forbidden":
         known = _keys_beside(path, model)
-        close = difflib.get_close_matches(path[-1], known, n=2)
-        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-        return f"not permitted, no such key{hint}; known are {', '.join(known)}; got {item['input']!r}"
+        return f"not permitted, no such key{hint(path[-1], known)}; known are {', '.join(known)}; got {item['input']!r}"
     if item["type"] == "missing":
         return "missing, and the plan needs it"
     message: str = item["msg"].removeprefix("Value error, ")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from lcat._text import hint
 from lcat.data import METRIC_NAMES
 from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper_parameters
@@ -81,7 +81,7 @@ class StudyPlan(BaseModel):
     def _layers_exist(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
         for layer in layers:
             if layer not in LAYERS:
-                raise ValueError(f"there is no layer {layer!r}{_hint(layer, LAYERS)}; choose from {', '.join(LAYERS)}")
+                raise ValueError(f"there is no layer {layer!r}{hint(layer, LAYERS)}; choose from {', '.join(LAYERS)}")
         return _unique(layers)
 
     @field_validator("seeds", mode="before")
@@ -116,7 +116,7 @@ class StudyPlan(BaseModel):
     @classmethod
     def _metric_known(cls, metric: str | None) -> str | None:
         if metric is not None and metric not in METRIC_NAMES:
-            raise ValueError(f"must be one of {', '.join(METRIC_NAMES)}{_hint(metric, METRIC_NAMES)}; got {metric!r}")
+            raise ValueError(f"must be one of {', '.join(METRIC_NAMES)}{hint(metric, METRIC_NAMES)}; got {metric!r}")
         return metric
 
     @field_validator("objectives")
@@ -124,8 +124,9 @@ class StudyPlan(BaseModel):
     def _objectives_known(cls, objectives: dict[str, float]) -> dict[str, float]:
         for name, weight in objectives.items():
             if name not in OBJECTIVES:
-                hint = _hint(name, OBJECTIVES)
-                raise ValueError(f"there is no objective {name!r}{hint}; choose from {', '.join(OBJECTIVES)}")
+                raise ValueError(
+                    f"there is no objective {name!r}{hint(name, OBJECTIVES)}; choose from {', '.join(OBJECTIVES)}"
+                )
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"the weight of {name} must be 0 or more; got {weight}")
         if objectives and not any(objectives.values()):
@@ -269,11 +270,6 @@ def check_hyper(dataset: str, layer: str, hyper: HyperParameters) -> None:
             )
     if hyper.warmup >= hyper.epochs:
         raise ValueError(f"warmup must be less than epochs; got warmup {hyper.warmup} and epochs {hyper.epochs}")
-
-
-def _hint(value: str, known: Any) -> str:
-    close = difflib.get_close_matches(value.lower(), list(known), n=3)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import re
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lcat._text import hint
 from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
 from lcat.study._folder import OutputError, write_file
 from lcat.study.plan.cell import SplitChoice, digest
@@ -75,9 +75,8 @@ class SplitRule:
         kind, colon, rest = text.partition(":")
         usage = f"write one of {', '.join(_KINDS.values())}"
         if kind not in _KINDS:
-            close = difflib.get_close_matches(kind, _KINDS, n=1)
-            hint = f"did you mean {_KINDS[close[0]]}? " if close else ""
-            raise SplitError(f"there is no split rule {text!r}; {hint}{usage}")
+            meant = hint(kind, _KINDS, show=_KINDS.__getitem__)
+            raise SplitError(f"there is no split rule {text!r}{meant}; {usage}")
         if kind == "own" and not colon:
             return cls("own")
         if kind == "file" and rest:
