@@ -12,8 +12,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,24 +25,23 @@ __all__ = ["Graph", "SortedEdges", "graph_view"]
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class SortedEdges:
-    """Edges grouped by one endpoint (CSR by target, or CSC by source).
+class SortedEdges(NamedTuple):
+    """Edges grouped by one endpoint.
 
-    Row ``i`` owns the slots ``pointer[i]:pointer[i + 1]``; inside a row the slots are ordered by the other
+    Row ``i`` owns the slots ``indptr[i]:indptr[i + 1]``; inside a row the slots are ordered by the other
     endpoint, and equal edges by their position in the input, so the layout does not depend on the order
     in which distinct edges were given.
 
     Args:
-        pointer: ``[N + 1]`` int64, where each row begins.
-        other: ``[E]`` int64, the endpoint at the far side of each slot.
-        edge: ``[E]`` int64, the position of each slot's edge in ``Graph.source`` and ``Graph.target``, that
+        indptr: ``[N + 1]`` int64, where each row begins.
+        indices: ``[E]`` int64, the endpoint at the other side of each slot.
+        edge_ids: ``[E]`` int64, the position of each slot's edge in ``Graph.source`` and ``Graph.target``, that
             is the row of per-edge tensors that belongs to it.
     """
 
-    pointer: Tensor
-    other: Tensor
-    edge: Tensor
+    indptr: Tensor
+    indices: Tensor
+    edge_ids: Tensor
 
 
 class Graph:
@@ -292,9 +290,9 @@ def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:
     row_sorted, order = torch.sort(row.index_select(0, edge), stable=True)
     bounds = torch.arange(num_rows + 1, device=row.device, dtype=row.dtype)
     return SortedEdges(
-        pointer=torch.searchsorted(row_sorted, bounds),
-        other=other_sorted.index_select(0, order),
-        edge=edge.index_select(0, order),
+        indptr=torch.searchsorted(row_sorted, bounds),
+        indices=other_sorted.index_select(0, order),
+        edge_ids=edge.index_select(0, order),
     )
 
 

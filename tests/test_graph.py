@@ -34,11 +34,11 @@ def _view(edges, n=3, m=3, **kwargs):
 class TestSorting:
     def test_by_hand(self):
         graph = _view(EDGES)
-        assert graph.by_target.pointer.tolist() == [0, 2, 5, 6]
-        assert graph.by_target.other.tolist() == [1, 2, 0, 0, 1, 2]
-        assert graph.by_target.edge.tolist() == [1, 3, 0, 4, 5, 2]
-        assert graph.by_source.pointer.tolist() == [0, 2, 4, 6]
-        assert graph.by_source.other.tolist() == [1, 1, 0, 1, 0, 2]
+        assert graph.by_target.indptr.tolist() == [0, 2, 5, 6]
+        assert graph.by_target.indices.tolist() == [1, 2, 0, 0, 1, 2]
+        assert graph.by_target.edge_ids.tolist() == [1, 3, 0, 4, 5, 2]
+        assert graph.by_source.indptr.tolist() == [0, 2, 4, 6]
+        assert graph.by_source.indices.tolist() == [1, 1, 0, 1, 0, 2]
         assert graph.in_degree.tolist() == [2, 3, 1]
 
     @pytest.mark.parametrize("kind", KINDS)
@@ -47,20 +47,20 @@ class TestSorting:
         edges = random_edges(kind, nodes, nodes, count, torch.Generator().manual_seed(0))
         graph = _view(edges, nodes, nodes)
         for sides, (row, other) in ((graph.by_target, (1, 0)), (graph.by_source, (0, 1))):
-            assert sides.pointer.shape == (nodes + 1,)
-            assert sides.edge.sort().values.tolist() == list(range(edges.shape[1]))
+            assert sides.indptr.shape == (nodes + 1,)
+            assert sides.edge_ids.sort().values.tolist() == list(range(edges.shape[1]))
             for node in range(nodes):
-                slots = slice(int(sides.pointer[node]), int(sides.pointer[node + 1]))
+                slots = slice(int(sides.indptr[node]), int(sides.indptr[node + 1]))
                 mine = (edges[row] == node).nonzero().flatten()
-                assert sorted(sides.edge[slots].tolist()) == mine.tolist()
-                assert sides.other[slots].tolist() == sorted(edges[other][mine].tolist())
-                assert torch.equal(edges[other][sides.edge[slots]], sides.other[slots])
+                assert sorted(sides.edge_ids[slots].tolist()) == mine.tolist()
+                assert sides.indices[slots].tolist() == sorted(edges[other][mine].tolist())
+                assert torch.equal(edges[other][sides.edge_ids[slots]], sides.indices[slots])
 
     def test_layout_does_not_depend_on_the_order_of_edges(self):
         order = torch.randperm(6)
         first, second = _view(EDGES).by_target, _view(EDGES[:, order]).by_target
-        assert torch.equal(first.pointer, second.pointer)
-        assert torch.equal(first.other, second.other)
+        assert torch.equal(first.indptr, second.indptr)
+        assert torch.equal(first.indices, second.indices)
 
     def test_flow_turns_edges_round(self):
         graph = _view(EDGES, flow="target_to_source")
@@ -248,31 +248,31 @@ class TestMemory:
         }[make]()
         for mode in (True, False):
             with torch.inference_mode(mode):
-                assert _view(given).by_target.other.shape == (3,)
+                assert _view(given).by_target.indices.shape == (3,)
         assert _graph_cache.size() == 0
 
     def test_what_is_first_asked_for_in_inference_mode_may_be_saved_for_a_backward_pass(self):
         edges = EDGES.clone()
         with torch.inference_mode():
             graph = _view(edges)
-            made = [graph.source, graph.with_self_loops(3).target, graph.by_source.other, graph.in_degree]
+            made = [graph.source, graph.with_self_loops(3).target, graph.by_source.indices, graph.in_degree]
         assert _view(edges) is graph
         assert not any(tensor.is_inference() for tensor in made)
 
     def test_nothing_fake_is_remembered(self):
         edges = EDGES.clone()
         with FakeTensorMode(allow_non_fake_inputs=True):
-            assert isinstance(_view(edges).by_target.other, FakeTensor)
-        assert type(_view(edges).by_target.other) is torch.Tensor
+            assert isinstance(_view(edges).by_target.indices, FakeTensor)
+        assert type(_view(edges).by_target.indices) is torch.Tensor
 
     def test_threads(self):
         edges = torch.randint(0, 50, (2, 500))
-        expected = _view(edges.clone(), 50, 50).by_target.other
+        expected = _view(edges.clone(), 50, 50).by_target.indices
         failures = []
 
         def work():
             for _ in range(50):
-                if not torch.equal(_view(edges, 50, 50).by_target.other, expected):
+                if not torch.equal(_view(edges, 50, 50).by_target.indices, expected):
                     failures.append(1)
 
         threads = [threading.Thread(target=work) for _ in range(4)]
@@ -285,7 +285,7 @@ class TestMemory:
     def test_edge_index_of_pyg_is_read_as_a_plain_tensor(self):
         graph = _view(EdgeIndex(EDGES, sparse_size=(3, 3)))
         assert type(graph.source) is torch.Tensor
-        assert type(graph.by_target.other) is torch.Tensor
+        assert type(graph.by_target.indices) is torch.Tensor
 
 
 def test_what_a_transform_makes_does_not_reach_ordinary_calls():

@@ -36,7 +36,7 @@ Arguments, all contiguous, all on one device:
   edges are 0. The transposed ``aggregate.forward(grad, weight, csc, num_sources)`` is the gradient of ``x``.
 - ``dropout`` is a float in [0, 1]. Its mask depends on ``seed`` (int64 tensor of one element; ``None`` if
   ``dropout`` is 0), on the edge and on the head only, so that no pass needs to store it: with
-  ``i = edge * H + h`` (``edge`` is the value of ``csr.edge`` or ``csc.edge``, that is the row of per-edge tensors),
+  ``i = edge * H + h`` (``edge`` is the value of ``csr.edge_ids`` or ``csc.edge_ids``, that is the row of per-edge tensors),
   take word ``i % 4`` of Philox 4x32-10 with counter words ``(lo32(i // 4), hi32(i // 4), 0, 0)`` and key words
   ``(lo32(seed), hi32(seed))``; the coefficient is kept, and multiplied by ``1 / (1 - dropout)``, if that uint32
   is at least ``floor(dropout * 2**32)``. ``dropout == 1`` drops all.
@@ -125,9 +125,9 @@ def sorted_edges(graph: Graph, backward: bool) -> tuple[Tensor | None, ...]:
     """``pointer, other, edge`` of the graph by target, then by source (``None`` three times unless ``backward``)."""
     csr = _sorted(graph, "by_target")
     if not backward:
-        return csr.pointer, csr.other, csr.edge, None, None, None
+        return csr.indptr, csr.indices, csr.edge_ids, None, None, None
     csc = _sorted(graph, "by_source")
-    return csr.pointer, csr.other, csr.edge, csc.pointer, csc.other, csc.edge
+    return csr.indptr, csr.indices, csr.edge_ids, csc.indptr, csc.indices, csc.edge_ids
 
 
 def _sorted(graph: Graph, side: str) -> SortedEdges:
@@ -146,7 +146,7 @@ def _sorted(graph: Graph, side: str) -> SortedEdges:
         if graph.device.type == "cpu" and type(graph.source) is Tensor and _native.STATUS.instruction_set is not None:
             return _grouped(graph, side)
         edges: SortedEdges = getattr(graph, side)
-        return SortedEdges(edges.pointer, edges.other.to(torch.int32), edges.edge.to(torch.int32))
+        return SortedEdges(edges.indptr, edges.indices.to(torch.int32), edges.edge_ids.to(torch.int32))
 
     return graph.remember(("fused", side), make)
 
@@ -157,10 +157,10 @@ def _grouped(graph: Graph, side: str) -> SortedEdges:
     if bare is not None and (side == "by_target" or bare.brought(side) is not None):
         known = bare.remembers(("fused", side)) or bare.brought(side) is not None
         groups = _sorted(bare, side) if known else _grouped(bare, side)
-        return SortedEdges(*_native.insert_loops(groups.pointer, groups.other, groups.edge, graph.num_loops))
+        return SortedEdges(*_native.insert_loops(groups.indptr, groups.indices, groups.edge_ids, graph.num_loops))
     if side == "by_source":
         csr = _sorted(graph, "by_target")
-        return SortedEdges(*_native.transpose_groups(csr.pointer, csr.other, csr.edge, graph.num_sources))
+        return SortedEdges(*_native.transpose_groups(csr.indptr, csr.indices, csr.edge_ids, graph.num_sources))
     return SortedEdges(*_native.group_edges(graph.target, graph.source, graph.num_targets, graph.num_sources))
 
 
@@ -193,13 +193,13 @@ def absent(like: Tensor) -> Tensor:
 
 def graph_of(csr: SortedEdges, num_sources: int) -> Graph:
     """The graph that was sorted, with its edges in their own order."""
-    num_edges, num_targets = csr.edge.shape[0], csr.pointer.shape[0] - 1
-    slots = torch.arange(num_edges, device=csr.edge.device)
-    edge = csr.edge.long()
+    num_edges, num_targets = csr.edge_ids.shape[0], csr.indptr.shape[0] - 1
+    slots = torch.arange(num_edges, device=csr.edge_ids.device)
+    edge = csr.edge_ids.long()
     # Slots beyond the last row are dead: they get the target num_targets.
-    target = torch.searchsorted(csr.pointer, slots, right=True) - 1
+    target = torch.searchsorted(csr.indptr, slots, right=True) - 1
     return Graph(
-        torch.empty_like(edge).scatter(0, edge, csr.other.long()),
+        torch.empty_like(edge).scatter(0, edge, csr.indices.long()),
         torch.empty_like(edge).scatter(0, edge, target),
         num_sources,
         num_targets,

@@ -37,16 +37,16 @@ class Segments:
 
     def __init__(self, graph: Graph) -> None:
         edges = graph.by_target
-        live = int(edges.pointer[-1]) if graph.padded else graph.num_edges
+        live = int(edges.indptr[-1]) if graph.padded else graph.num_edges
         self.graph = graph
-        self.pointer = edges.pointer
-        self.source = edges.other[:live]
-        self.edge = edges.edge[:live]
+        self.indptr = edges.indptr
+        self.source = edges.indices[:live]
+        self.edge_ids = edges.edge_ids[:live]
         self.library: Any = __import__("torch_scatter")
 
     def per_edge(self, values: Tensor) -> Tensor:
         """A per-edge tensor in the order of the segments."""
-        return values.index_select(0, self.edge)
+        return values.index_select(0, self.edge_ids)
 
     def from_source(self, x: Tensor) -> Tensor:
         """``x[j]`` for every edge ``j -> i``."""
@@ -56,17 +56,17 @@ class Segments:
         """``x[i]`` for every edge ``j -> i``."""
         if self.source.shape[0] == 0:  # gather_csr leaves its gradient unwritten here
             return x[:0]
-        result: Tensor = self.library.gather_csr(x.contiguous(), self.pointer)
+        result: Tensor = self.library.gather_csr(x.contiguous(), self.indptr)
         return result
 
     def sum(self, messages: Tensor) -> Tensor:
         """Sum over the in-edges of every target."""
-        result: Tensor = self.library.segment_csr(messages.contiguous(), self.pointer, reduce="sum")
+        result: Tensor = self.library.segment_csr(messages.contiguous(), self.indptr, reduce="sum")
         return result
 
     def softmax(self, score: Tensor) -> Tensor:
         """Softmax over the in-edges of every target; the maximum is subtracted as a constant."""
-        highest = self.library.segment_csr(score.detach().contiguous(), self.pointer, reduce="max")
+        highest = self.library.segment_csr(score.detach().contiguous(), self.indptr, reduce="max")
         weight = (score - self.from_target(highest)).exp()
         return weight / self.from_target(self.sum(weight))
 

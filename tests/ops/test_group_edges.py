@@ -19,12 +19,12 @@ def test_same_order_as_the_graph(kind: str) -> None:
         graph = make_graph(kind, edges=edges)
         for side in ("by_target", "by_source"):
             ours, theirs = _fused._sorted(graph, side), getattr(graph, side)
-            assert torch.equal(ours.pointer, theirs.pointer)
-            live = int(theirs.pointer[-1])
-            assert torch.equal(ours.other[:live].long(), theirs.other[:live])
-            assert torch.equal(ours.edge[:live].long(), theirs.edge[:live])
-            assert torch.equal(ours.edge.long().sort().values, torch.arange(graph.num_edges))
-            assert ours.other.dtype == ours.edge.dtype == torch.int32
+            assert torch.equal(ours.indptr, theirs.indptr)
+            live = int(theirs.indptr[-1])
+            assert torch.equal(ours.indices[:live].long(), theirs.indices[:live])
+            assert torch.equal(ours.edge_ids[:live].long(), theirs.edge_ids[:live])
+            assert torch.equal(ours.edge_ids.long().sort().values, torch.arange(graph.num_edges))
+            assert ours.indices.dtype == ours.edge_ids.dtype == torch.int32
 
 
 def test_sorted_once() -> None:
@@ -37,7 +37,7 @@ def test_strided_indices() -> None:
     pairs = torch.stack([graph.source, graph.target], dim=1)
     strided = type(graph)(pairs[:, 0], pairs[:, 1], graph.num_sources, graph.num_targets)
     assert not strided.source.is_contiguous()
-    assert torch.equal(_fused._sorted(strided, "by_source").edge, _fused._sorted(graph, "by_source").edge)
+    assert torch.equal(_fused._sorted(strided, "by_source").edge_ids, _fused._sorted(graph, "by_source").edge_ids)
 
 
 @pytest.mark.parametrize("order", ["by_target", "by_source", "by_target alone", "none"])
@@ -52,7 +52,7 @@ def test_input_that_is_sorted_already(order: str) -> None:
     again = type(graph)(graph.source[permutation], graph.target[permutation], graph.num_sources, graph.num_targets)
     for side in ("by_target", "by_source"):
         ours, theirs = _fused._sorted(again, side), getattr(again, side)
-        for name in ("pointer", "other", "edge"):
+        for name in ("indptr", "indices", "edge_ids"):
             assert torch.equal(getattr(ours, name).long(), getattr(theirs, name))
 
 
@@ -78,7 +78,7 @@ def test_self_loops_are_put_into_the_groups(kind: str, loops: int) -> None:
     with_loops = graph.with_self_loops(loops)
     for side in ("by_source", "by_target"):
         ours, theirs = _fused._sorted(with_loops, side), getattr(with_loops, side)
-        for name in ("pointer", "other", "edge"):
+        for name in ("indptr", "indices", "edge_ids"):
             assert torch.equal(getattr(ours, name).long(), getattr(theirs, name))
 
 
@@ -100,10 +100,10 @@ def test_groups_that_an_edge_index_brings(sort_order: str, flow: str, monkeypatc
     for view in (graph, graph.with_self_loops(9)):
         for side in ("by_target", "by_source"):
             ours, theirs = _fused._sorted(view, side), getattr(view, side)
-            assert torch.equal(ours.pointer, theirs.pointer)
-            row = torch.repeat_interleave(torch.arange(9), ours.pointer.diff())
-            ends = (ours.other.long(), row) if side == "by_target" else (row, ours.other.long())
-            edges = ours.edge.long()
+            assert torch.equal(ours.indptr, theirs.indptr)
+            row = torch.repeat_interleave(torch.arange(9), ours.indptr.diff())
+            ends = (ours.indices.long(), row) if side == "by_target" else (row, ours.indices.long())
+            edges = ours.edge_ids.long()
             assert torch.equal(view.source[edges], ends[0])
             assert torch.equal(view.target[edges], ends[1])
             assert torch.equal(edges.sort().values, torch.arange(view.num_edges))

@@ -85,9 +85,9 @@ def test_dead_edges_do_nothing(kind):
                 torch.autograd.grad(expected.sum(), x, retain_graph=True)[0],
                 f"gradient of {name}",
             )
-    assert torch.equal(padded.by_target.pointer, plain.by_target.pointer)
-    assert torch.equal(padded.by_target.other[: plain.num_edges], plain.by_target.other)
-    assert torch.equal(padded.by_source.pointer, plain.by_source.pointer)
+    assert torch.equal(padded.by_target.indptr, plain.by_target.indptr)
+    assert torch.equal(padded.by_target.indices[: plain.num_edges], plain.by_target.indices)
+    assert torch.equal(padded.by_source.indptr, plain.by_source.indptr)
     assert torch.equal(padded.in_degree, plain.in_degree)
 
 

@@ -86,7 +86,7 @@ def test_int32_indices_give_the_same_bits():
     edges = graph()
     x = random(edges.num_sources, 2, 5, dtype=torch.float32)
     wide = kernels.forward(x, None, edges.by_target, edges.num_targets)
-    csr = type(edges.by_target)(edges.by_target.pointer, edges.by_target.other.int(), edges.by_target.edge.int())
+    csr = type(edges.by_target)(edges.by_target.indptr, edges.by_target.indices.int(), edges.by_target.edge_ids.int())
     assert torch.equal(kernels.forward(x, None, csr, edges.num_targets), wide)
 
 

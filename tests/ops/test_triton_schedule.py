@@ -36,7 +36,7 @@ def check(degrees: list[int], tile: int, dead: int = 0) -> None:
             assert (start, stop, part) == (0, 0, -1)
     parts = {}
     for row, found in pieces.items():
-        first, last = edges.pointer[row].item(), edges.pointer[row + 1].item()
+        first, last = edges.indptr[row].item(), edges.indptr[row + 1].item()
         assert [start for start, _, _ in found] == list(range(first, max(last, first + 1), tile))
         assert [stop for _, stop, _ in found] == [min(start + tile, last) for start, _, _ in found]
         if len(found) == 1:
@@ -91,8 +91,8 @@ def test_kept_while_the_graph_lives(monkeypatch):
     edges = rows_of([3, 500, 2])
     schedule = schedule_of(edges)
     assert schedule_of(edges) is schedule
-    assert schedule_of(SortedEdges(edges.pointer, edges.other.int(), edges.edge.int())) is schedule
-    edges.pointer[0] = 0  # even a write that changes nothing: the tensor says that it was written
+    assert schedule_of(SortedEdges(edges.indptr, edges.indices.int(), edges.edge_ids.int())) is schedule
+    edges.indptr[0] = 0  # even a write that changes nothing: the tensor says that it was written
     assert schedule_of(edges) is not schedule
     assert len(_triton_schedule._kept) == 1
     del edges

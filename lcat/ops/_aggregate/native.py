@@ -26,7 +26,7 @@ def forward(
     out = dense.new_empty(num_targets, *x.shape[1:])
     call(
         *("aggregate", dtype, dense, weights, as_dense(source_scale, dtype), as_dense(target_scale, dtype)),
-        *(csr.pointer, index32(csr.other), index32(csr.edge)),
+        *(csr.indptr, index32(csr.indices), index32(csr.edge_ids)),
         *(out, num_targets, heads, width),
     )
     return out.to(x.dtype)
@@ -39,9 +39,9 @@ def weight_grad(grad: Tensor, x: Tensor, csr: SortedEdges, heads_in_weight: bool
     if not heads_in_weight:
         heads, width = 1, heads * width
     # Edges beyond pointer[-1] are dead: no kernel visits them.
-    out = x.new_zeros(csr.edge.shape[0], heads, dtype=dtype)
+    out = x.new_zeros(csr.edge_ids.shape[0], heads, dtype=dtype)
     call(
-        *("aggregate_weight", dtype, as_dense(grad, dtype), as_dense(x, dtype), csr.pointer),
-        *(index32(csr.other), index32(csr.edge), out, grad.shape[0], heads, width),
+        *("aggregate_weight", dtype, as_dense(grad, dtype), as_dense(x, dtype), csr.indptr),
+        *(index32(csr.indices), index32(csr.edge_ids), out, grad.shape[0], heads, width),
     )
     return (out if heads_in_weight else out.squeeze(1)).to(x.dtype)

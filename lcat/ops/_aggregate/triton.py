@@ -166,7 +166,7 @@ def weight_grad(grad: Tensor, x: Tensor, csr: SortedEdges, heads_in_weight: bool
     _, heads, features = x.shape
     if not heads_in_weight:
         heads, features = 1, heads * features
-    num_edges = csr.other.shape[0]
+    num_edges = csr.indices.shape[0]
     # Zeros, because dead slots are visited by no program.
     out = torch.zeros((num_edges, heads) if heads_in_weight else (num_edges,), dtype=x.dtype, device=x.device)
     if out.numel() == 0 or features == 0:

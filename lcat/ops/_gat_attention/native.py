@@ -26,7 +26,7 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """One pass over the edges by target: ``(out, lse, positive, positive_mass)``."""
     dtype = compute_type(s, t, v, edge_score, edge_weight)
-    num_targets, (heads, width) = csr.pointer.shape[0] - 1, v.shape[1:]
+    num_targets, (heads, width) = csr.indptr.shape[0] - 1, v.shape[1:]
     values = v.to(dtype).contiguous()
     out, lse = values.new_empty(num_targets, heads, width), values.new_empty(num_targets, heads)
     positive = values.new_empty(num_targets, heads, width) if keep_positive else None
@@ -34,7 +34,7 @@ def forward(
     call(
         *("gat_attention_forward", dtype, as_dense(s, dtype), as_dense(t, dtype), values),
         *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype)),
-        *(csr.pointer, index32(csr.other), index32(csr.edge)),
+        *(csr.indptr, index32(csr.indices), index32(csr.edge_ids)),
         *(out, lse, positive, positive_mass, num_targets, heads, width, slope, dropout, seed_value(seed)),
     )
     return out, lse, positive, positive_mass
@@ -74,7 +74,7 @@ def backward(
         *(packed, dt, num_targets, heads, width, slope),
     )
     # Edges beyond pointer[-1] are dead: no kernel visits them.
-    num_edges = csc.edge.shape[0]
+    num_edges = csc.edge_ids.shape[0]
     ds = out.new_empty(num_sources, heads) if need_s else None
     dv = out.new_empty(num_sources, heads, width) if need_v else None
     d_score = out.new_zeros(num_edges, heads) if need_score or sum_scores else None
@@ -83,11 +83,11 @@ def backward(
         call(
             *("gat_attention_backward", dtype, gradient, as_dense(s, dtype), as_dense(v, dtype)),
             *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype), packed),
-            *(csc.pointer, index32(csc.other), index32(csc.edge), ds, dv, d_score, d_weight),
+            *(csc.indptr, index32(csc.indices), index32(csc.edge_ids), ds, dv, d_score, d_weight),
             *(num_sources, heads, width, slope, dropout, seed_value(seed)),
         )
     if sum_scores and d_score is not None:
-        per_edge = SortedEdges(csr.pointer, csr.edge, csr.edge)
+        per_edge = SortedEdges(csr.indptr, csr.edge_ids, csr.edge_ids)
         dt = aggregate.forward(d_score.unsqueeze(1), None, per_edge, num_targets).squeeze(1)
     arguments = (s, t, v, edge_score, edge_weight)
     gradients = (ds, dt, dv, d_score, d_weight)

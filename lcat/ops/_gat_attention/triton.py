@@ -226,7 +226,7 @@ def forward(
         O(E H F) time; O(N H F) memory, of it ``positive`` only with ``keep_positive``.
     """
     _, heads, features = v.shape
-    num_targets = csr.pointer.shape[0] - 1
+    num_targets = csr.indptr.shape[0] - 1
     wide = compute_type(s, t, v, edge_score, edge_weight)
     out = torch.empty(num_targets, heads, features, dtype=wide, device=v.device)
     lse = torch.empty(num_targets, heads, dtype=wide, device=v.device)
@@ -310,7 +310,7 @@ def backward(
     # Zeros, because no program visits dead edges.
     dscore = torch.zeros_like(edge_score) if need_score and edge_score is not None else None
     tile = tile_shape("v1_source", heads, features, wide)
-    num_edges = csc.other.shape[0]
+    num_edges = csc.indices.shape[0]
     dweight = None
     if need_weight and edge_weight is not None:
         dweight = torch.zeros(tile.head_blocks, num_edges, dtype=wide, device=v.device)

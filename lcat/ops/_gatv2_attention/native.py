@@ -27,14 +27,14 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """One pass over the edges by target: ``(out, lse)``."""
     dtype = compute_type(k, q, v, att, edge_attr, edge_matrix, edge_weight)
-    (heads, width), num_targets = k.shape[1:], csr.pointer.shape[0] - 1
+    (heads, width), num_targets = k.shape[1:], csr.indptr.shape[0] - 1
     keys = k.to(dtype).contiguous()
     out, lse = keys.new_empty(num_targets, heads, width), keys.new_empty(num_targets, heads)
     attr, matrix, edge_width = _edge_features(edge_attr, edge_matrix, dtype)
     call(
         *("gatv2_attention_forward", dtype, keys, as_dense(q, dtype), keys if v is None else as_dense(v, dtype)),
         *(as_dense(att, dtype), attr, matrix, edge_width, as_dense(edge_weight, dtype)),
-        *(csr.pointer, index32(csr.other), index32(csr.edge)),
+        *(csr.indptr, index32(csr.indices), index32(csr.edge_ids)),
         *(out, lse, num_targets, heads, width, slope, dropout, seed_value(seed)),
     )
     return out, lse
@@ -70,7 +70,7 @@ def backward(
     call("gatv2_attention_targets", dtype, gradient, out, lse, packed, num_targets, heads, width)
 
     # Edges beyond pointer[-1] are dead: no kernel visits them.
-    num_edges = csr.edge.shape[0]
+    num_edges = csr.edge_ids.shape[0]
     dq = out.new_empty(num_targets, heads, width) if need_q else None
     d_weight = out.new_zeros(num_edges) if need_weight else None
     d_attr = out.new_zeros(num_edges, edge_width) if need_attr else None
@@ -80,7 +80,7 @@ def backward(
     if need_q or need_att or need_features or need_weight:
         call(
             *("gatv2_attention_by_target", dtype, gradient, keys, queries, values, att_, attr, matrix, edge_width),
-            *(weights, packed, csr.pointer, index32(csr.other), index32(csr.edge)),
+            *(weights, packed, csr.indptr, index32(csr.indices), index32(csr.edge_ids)),
             *(dq, d_weight, d_attr, by_target, matrix_sums, num_targets, heads, width, slope, dropout, seed_),
         )
     dk = out.new_empty(num_sources, heads, width) if need_k else None
@@ -89,7 +89,7 @@ def backward(
     if need_k or dv is not None or need_att:
         call(
             *("gatv2_attention_by_source", dtype, gradient, keys, queries, values, att_, attr, matrix, edge_width),
-            *(weights, packed, csc.pointer, index32(csc.other), index32(csc.edge)),
+            *(weights, packed, csc.indptr, index32(csc.indices), index32(csc.edge_ids)),
             *(dk, dv, by_source, num_sources, heads, width, slope, dropout, seed_),
         )
 

@@ -141,7 +141,7 @@ def _target_pass(
     """Along the in-edges: ``(state [N_target, H, 2], dq, datt, d_edge_attr, d_edge_matrix, d_edge_weight)``."""
     num_targets, heads, features = q.shape
     schedule, tile = schedule_of(csr), tile_shape("v2_target", heads, features, out.dtype)
-    groups, num_edges = blocks(schedule.num_segments, tile.rows), csr.other.shape[0]
+    groups, num_edges = blocks(schedule.num_segments, tile.rows), csr.indices.shape[0]
     programs = min(groups, _PROGRAMS)
     wide: dict[str, Any] = {"dtype": out.dtype, "device": out.device}
     state = torch.empty(num_targets, heads, 2, **wide)

@@ -79,8 +79,8 @@ def build_schedule(edges: SortedEdges, tile: int | None = None) -> Schedule:
     Complexity:
         O(N + E / tile) time and memory; no synchronization with the device.
     """
-    pointer = edges.pointer
-    num_rows, num_edges = pointer.shape[0] - 1, edges.other.shape[0]
+    pointer = edges.indptr
+    num_rows, num_edges = pointer.shape[0] - 1, edges.indices.shape[0]
     tile = default_tile(num_rows, num_edges) if tile is None else tile
     degree = pointer[1:] - pointer[:-1]
     pieces = ((degree + tile - 1) // tile).clamp(min=1)
@@ -116,20 +116,20 @@ def build_schedule(edges: SortedEdges, tile: int | None = None) -> Schedule:
 
 
 def schedule_of(edges: SortedEdges) -> Schedule:
-    """The schedule of ``edges``, made when first asked for and kept while ``edges.pointer`` lives.
+    """The schedule of ``edges``, made when first asked for and kept while ``edges.indptr`` lives.
 
     It is not kept if it was made during CUDA graph capture: its memory then belongs to that graph.
     """
-    pointer = edges.pointer
+    pointer = edges.indptr
     # A graph view never changes its tensors, but a caller of the raw operators might.
     version = -1 if pointer.is_inference() else pointer._version
     with _lock:
         found = _kept.get(pointer)
-    if found is not None and found[0] == version and found[1] == edges.other.shape[0]:
+    if found is not None and found[0] == version and found[1] == edges.indices.shape[0]:
         schedule: Schedule = found[2]
         return schedule
     schedule = build_schedule(edges)
     if not (pointer.is_cuda and torch.cuda.is_current_stream_capturing()):
         with _lock:
-            _kept[pointer] = (version, edges.other.shape[0], schedule)
+            _kept[pointer] = (version, edges.indices.shape[0], schedule)
     return schedule

@@ -40,8 +40,8 @@ LOWEST = tl.constexpr(-3.0e38)
 def schedule_arguments(edges: SortedEdges, schedule: Schedule, per_edge: bool) -> dict[str, Any]:
     """The arguments by which a kernel walks over ``edges``; ``per_edge`` if it reads or writes per-edge tensors."""
     return {
-        "OTHER": edges.other,
-        "EDGE": edges.edge if per_edge else None,
+        "OTHER": edges.indices,
+        "EDGE": edges.edge_ids if per_edge else None,
         "ROW": schedule.row,
         "START": schedule.start,
         "STOP": schedule.stop,
