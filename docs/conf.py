@@ -8,10 +8,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE / "figures")]
-# The kernels that run the pages inherit these.
+# The kernels that run the pages inherit these variables.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE / "figures"), os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm misses a widget that no page needs
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm asks for a widget that no page needs
 
 import lcat  # noqa: E402
 
@@ -29,11 +29,11 @@ extensions = [
     "docstrings",
     "complete",
 ]
-# A command over two lines in a cell of Python: shown all the same.
+# Pygments cannot parse a command over two lines in a Python cell. It is shown without this warning.
 suppress_warnings = ["misc.highlighting_failure"]
 exclude_patterns = ["_build", "jupyter_execute"]
 
-# Pages: MyST, every code cell executed, an error in one fails the build.
+# Pages are MyST. Every code cell is executed, and an error in a cell fails the build.
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist", "smartquotes"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"

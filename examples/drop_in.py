@@ -1,4 +1,4 @@
-"""Put L-CAT into a model that uses PyG's GATConv: change the class, keep everything else.
+"""Use L-CAT in a model that was written for PyG's GATConv: change only the class.
 
 python examples/drop_in.py
 """
@@ -15,7 +15,7 @@ from lcat.train import FitConfig, fit, seed_everything
 
 
 class Net(torch.nn.Module):
-    """An ordinary model of two attention layers; ``conv`` is the only thing that changes."""
+    """An ordinary model with two attention layers. Only ``conv`` changes."""
 
     def __init__(self, conv: type, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -38,9 +38,11 @@ def main() -> dict[str, float]:
         accuracy[conv.__name__] = result.test
         print(f"{conv.__name__:9} test accuracy {100 * result.test:.1f} %")
     for name, (lambda1, lambda2) in result.lambdas.items():
-        print(f"  {name}: lambda1 {lambda1:.2f} (0 GCN, 1 attention), lambda2 {lambda2:.2f} (0 GAT, 1 CAT)")
+        print(
+            f"  {name}: lambda1 {lambda1:.2f} (0: uniform mean, 1: attention), lambda2 {lambda2:.2f} (0: GAT, 1: CAT)"
+        )
 
-    # A GAT checkpoint is the special case lambda1 = 1, lambda2 = 0: same parameters, same numbers.
+    # GAT is the special case lambda1 = 1, lambda2 = 0, so a GAT checkpoint gives the same numbers.
     gat, same = (
         GATConv(data.num_features, 8, heads=4),
         LCATConv(data.num_features, 8, heads=4, lambda1=1.0, lambda2=0.0),

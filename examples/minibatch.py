@@ -1,4 +1,4 @@
-"""Train L-CAT on sampled neighborhoods, in one process or in several, and go on after an interruption.
+"""Train L-CAT on sampled neighborhoods, in one process or several, and resume after an interruption.
 
 python examples/minibatch.py
 torchrun --standalone --nproc-per-node 2 examples/minibatch.py
@@ -18,7 +18,7 @@ def main(checkpoint: Path = Path("minibatch.ckpt")) -> FitResult:
     with processes("cpu") as group:
         seed_everything(0)
         model = LCAT(data.num_features, 16, num_layers=2, out_channels=2, heads=2, dropout=0.2)
-        # Two layers of L-CAT look four hops far; see the page on mini-batches.
+        # Two layers of L-CAT look four hops far: see docs/minibatch.md.
         loader = neighbor_loader(
             data, [10, 5, 5, 5], data.train_mask, batch_size=90, shuffle=True,
             rank=group.rank, world_size=group.world_size,

@@ -1,9 +1,10 @@
-"""A deep plain GCN with orthogonal hidden weights: one optimizer for the whole model.
+"""Train a deep GCN with orthogonal hidden weights, with one optimizer for the whole model.
 
     python examples/orthogonal_training.py
 
-Two blocks of nodes with noisy features; eight GCN layers. The hidden weight matrices stay orthonormal, the first and
-last layer and the biases follow AdamW, and one scheduler, one state_dict and one call of ``step`` serve both.
+The graph has two blocks of nodes with noisy features. The model has eight GCN layers. Its hidden weight matrices stay
+orthonormal, and AdamW updates the first layer, the last layer and the biases. There is one scheduler, one state_dict
+and one call of ``step`` for both.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lcat.optim import POGO, orthogonal_groups
 
 
 class DeepGCN(nn.Module):
-    """``depth`` graph convolutions without residuals."""
+    """``depth`` graph convolutions without residual connections."""
 
     def __init__(self, features: int, hidden: int, classes: int, depth: int) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ def two_blocks(nodes: int = 300, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]
 
 
 def main(epochs: int = 60, depth: int = 8) -> dict[str, float]:
-    """Train, and return the accuracy and the orthogonality error at the end."""
+    """Train, and return the final test accuracy and orthogonality error."""
     torch.manual_seed(0)
     x, edges, labels = two_blocks()
     train = torch.zeros(len(labels), dtype=torch.bool)

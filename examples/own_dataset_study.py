@@ -1,9 +1,9 @@
-"""Compare the layers on a data set of your own.
+"""Compare the layers on your own data set.
 
     python examples/own_dataset_study.py [FOLDER]
 
-From the command line the same works with a file: ``lcat study --dataset mine.pt``, where ``mine.pt`` is
-``torch.save(data, "mine.pt")`` of a PyG ``Data`` with x, edge_index, y and perhaps train_mask, val_mask, test_mask.
+The same works from the command line: save a PyG ``Data`` with x, edge_index, y and, if you have them, train_mask,
+val_mask and test_mask by ``torch.save(data, "mine.pt")``, then run ``lcat study --dataset mine.pt``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lcat.study import SummaryRow, make_plan, run, summarize, write_report
 
 
 def my_graph() -> Data:
-    """Your data goes here; this one is three groups on a ring, each node linked to near nodes of any group."""
+    """Replace this by your data. Here: three classes on a ring; each node has edges to nearby nodes of any class."""
     generator = torch.Generator().manual_seed(0)
     n = 240
     y = torch.arange(n) % 3
@@ -34,7 +34,7 @@ def my_graph() -> Data:
 
 def main(folder: str | Path) -> list[SummaryRow]:
     data = my_graph()
-    # Every seed draws its own stratified split; splits_from_masks would hand out masks of your own instead.
+    # Every seed draws its own stratified split. To use your own masks, replace random_splits by splits_from_masks.
     dataset = NodeDataset("rings", data, random_splits(data.y, (0.5, 0.25, 0.25)), metric="accuracy")
     plan = make_plan(
         datasets=["rings"],

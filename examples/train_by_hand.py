@@ -1,4 +1,4 @@
-"""Train an L-CAT layer in a loop of your own, in plain PyTorch, and watch what it learns to be.
+"""Train an L-CAT layer in a custom training loop in plain PyTorch, and print the lambdas that it learns.
 
 python examples/train_by_hand.py
 """
@@ -14,10 +14,10 @@ from lcat.nn import LCATConv
 
 def main() -> dict[str, float]:
     torch.manual_seed(0)
-    # Neighbors are of either class with the same probability: a mean over them says nothing, attention must choose.
+    # Neighbors have either class with the same probability: their mean says nothing, so attention must select them.
     data = csbm(n=300, p=0.5, q=0.5, regime="easy", seed=0)
 
-    # A node has some 150 neighbors here. Starting lambda2 near 1 / 150 starts between GAT and CAT in effect.
+    # A node has about 150 neighbors here, so an initial lambda2 near 1 / 150 is in effect between GAT and CAT.
     layer = LCATConv(data.num_features, 2, heads=4, concat=False, lambda2_init=0.01)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
 

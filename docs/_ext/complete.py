@@ -1,4 +1,4 @@
-"""Warn of every public name of lcat that the API reference leaves out; with ``sphinx-build -W`` the build fails."""
+"""Warn about every public name of lcat that is missing in the API reference; ``sphinx-build -W`` then fails."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _PACKAGES = (
 
 def public_names() -> list[str]:
     """Every name of every ``__all__``, with its package."""
-    found = []
+    names = []
     for package in _PACKAGES:
         for name in getattr(importlib.import_module(package), "__all__", ()):
             if f"{package}.{name}" not in _PACKAGES:
-                found.append(f"{package}.{name}")
-    return found
+                names.append(f"{package}.{name}")
+    return names
 
 
 def _check(app: Sphinx, env: BuildEnvironment) -> None:
     documented = set(env.get_domain("py").objects)  # type: ignore[attr-defined]
     for name in public_names():
         if name not in documented:
-            _log.warning("%s is public, but not in the API reference", name)
+            _log.warning("%s is public, but missing in the API reference", name)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

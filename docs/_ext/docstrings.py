@@ -1,4 +1,4 @@
-"""Small repairs of docstrings on their way into the API reference."""
+"""Small corrections of docstrings for the API reference."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NAMES = re.compile(r" {4}(\*{0,2}\w+, ?)+")
 
 
 def join_argument_lists(lines: list[str]) -> list[str]:
-    """Join an entry of ``Args:`` whose list of names goes over several lines; napoleon reads one line a head."""
+    """Join the names of an entry of ``Args:`` that fill several lines: napoleon reads one line per entry."""
     out: list[str] = []
     inside = False
     for line in lines:
         if line and not line.startswith(" "):
             inside = line.strip() in ("Args:", "Attributes:")
-        # names, separated by commas, the list not yet ended by its colon
+        # names separated by commas, before the colon that ends the list
         if inside and out and _NAMES.fullmatch(out[-1] + " ") and re.match(r" {4,}\S", line):
             out[-1] = f"{out[-1].rstrip()} {line.strip()}".replace(", **", r", \*\*")
         else:
@@ -32,7 +32,7 @@ def join_argument_lists(lines: list[str]) -> list[str]:
 
 
 def comment_of(name: str) -> list[str]:
-    """The ``#:`` comment of a constant, from the module that defines it: re-exports lose it."""
+    """The ``#:`` comment of a constant, from the module that defines it: a re-export has no comment."""
     package, _, constant = name.rpartition(".")
     for module in [m for m in sorted(sys.modules) if m.startswith(package)]:
         try:
@@ -45,7 +45,7 @@ def comment_of(name: str) -> list[str]:
 
 
 class Constants(SphinxDirective):
-    """``.. constants:: package``: the public names of a package that are neither classes, functions nor modules."""
+    """``.. constants:: package``: the public names of a package that are not classes, functions or modules."""
 
     required_arguments = 1
 
@@ -69,7 +69,7 @@ def _repair(app: Sphinx, what: str, name: str, obj: object, options: Any, lines:
 
 
 def _skip_fields(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: Any) -> bool | None:
-    """Fields of dataclasses are told in the docstring of their class."""
+    """Skip the fields of dataclasses: the docstring of their class describes them."""
     described = inspect.isroutine(obj) or isinstance(obj, (property, classmethod, staticmethod, type))
     return True if what == "class" and not described else None
 

@@ -1,7 +1,7 @@
 """Formulas as MathML, written into the pages at build time.
 
-Browsers lay out MathML themselves, so a page needs neither a script nor the network to show its formulas: MathJax
-from a CDN would leave raw LaTeX on a machine that is offline, and pictures made by LaTeX need LaTeX.
+Browsers lay out MathML themselves, so a page needs no script and no network to show its formulas. MathJax from a CDN
+would show raw LaTeX on a machine that is offline, and pictures made by LaTeX need LaTeX.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 _SPACES = {"negativethinmathspace": "-0.167em", "thinmathspace": "0.167em", "mediummathspace": "0.222em"}
-# A prime is a small raised sign already: at the size of a superscript it would vanish.
+# A prime is already a small raised sign: at the size of a superscript it would be too small to see.
 _PRIME = '<mo style="math-depth: 0; font-size: 95%">&#x02032;</mo>'
 
 
 def convert(latex: str, display: bool) -> str:
     """``latex`` as one ``<math>`` element."""
     try:
-        found = latex2mathml.converter.convert(latex, display="block" if display else "inline")
-    except Exception as error:  # the library raises many kinds of its own
+        mathml = latex2mathml.converter.convert(latex, display="block" if display else "inline")
+    except Exception as error:  # the library raises many kinds of errors
         raise ValueError(f"the formula {latex!r} cannot be converted to MathML: {error}") from error
-    # A word set upright comes as one element a letter; as one element, browsers know it is a word.
-    found = re.sub(
+    # The library makes one element per letter of an upright word; as one element, browsers know that it is a word.
+    mathml = re.sub(
         r'(?:<mi mathvariant="normal">\w</mi>){2,}',
         lambda word: f"<mi>{re.sub('<[^>]*>', '', word.group())}</mi><mspace width='0.167em' />",
-        found,
+        mathml,
     )
-    found = found.replace("<mi>&#x02032;</mi>", _PRIME)
-    for name, width in _SPACES.items():  # names that today's MathML no longer has
-        found = found.replace(f'"{name}"', f'"{width}"')
-    return found
+    mathml = mathml.replace("<mi>&#x02032;</mi>", _PRIME)
+    for name, width in _SPACES.items():  # names that MathML no longer has
+        mathml = mathml.replace(f'"{name}"', f'"{width}"')
+    return mathml
 
 
 def _visit_inline(self: Any, node: nodes.math) -> None:

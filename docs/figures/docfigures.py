@@ -1,6 +1,6 @@
-"""The figures of the documentation: SVG inside the page, in colors that follow its light or dark theme.
+"""Figures of the documentation: SVG inside the page, in colors that follow the light or dark theme.
 
-Run as a script, it writes ``docs/_static/triangle.svg``, the picture of the start page.
+Run as a script, this file writes ``docs/_static/triangle.svg``, the figure of the start page.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 COLORS = {"GCN": "#3f7fd6", "GAT": "#d9762b", "CAT": "#2a9a74", "L-CAT": "#9b5de0"}
 
-# Stand-ins that the drawing library may use as colors, and what the page puts in their place.
+# Placeholder colors for the drawing library, and the variables of the page that replace them.
 FOREGROUND, MUTED, BACKGROUND = "#010203", "#040506", "#070809"
 _VARIABLES = {
     FOREGROUND: "var(--color-foreground-primary, #222)",
@@ -27,14 +27,14 @@ _number = itertools.count()
 
 
 def results(name: str) -> dict[str, Any]:
-    """A results file of the benchmarks."""
+    """The content of a results file of the benchmarks."""
     path = Path(__file__).parents[2] / "benchmarks" / "results" / name
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return values
 
 
 class Figure:
-    """SVG that a notebook cell shows as it is."""
+    """SVG that a notebook cell shows."""
 
     def __init__(self, svg: str, text: str) -> None:
         self.svg, self.text = svg, text
@@ -47,7 +47,7 @@ class Figure:
 
 
 class Table:
-    """Rows of text that a notebook cell shows as a table."""
+    """Rows that a notebook cell shows as a table."""
 
     def __init__(self, rows: Sequence[Mapping[str, object]], code: str | None = None) -> None:
         self.rows, self.code = rows, code
@@ -72,20 +72,18 @@ class Table:
         )
 
 
-# The triangle #########################################################################################
-
 _LEFT, _RIGHT, _MIDDLE, _HALF = 136.0, 540.0, 190.0, 140.0
 
 
-def place(lambda1: float, lambda2: float) -> tuple[float, float]:
-    """Where (lambda1, lambda2) lies in the triangle; lambda1 = 0 is one point, for there lambda2 has no effect."""
+def position(lambda1: float, lambda2: float) -> tuple[float, float]:
+    """Where (lambda1, lambda2) is in the triangle; lambda1 = 0 is one point, because lambda2 has no effect there."""
     return _LEFT + (_RIGHT - _LEFT) * lambda1, _MIDDLE + lambda1 * _HALF * (1 - 2 * lambda2)
 
 
 def triangle() -> Figure:
-    """The triangle of GCN, GAT and CAT with its two axes, and L-CAT where it starts."""
+    """The triangle of GCN, GAT and CAT with its two axes, and the initial position of L-CAT."""
     i = next(_number)
-    gcn, gat, cat = place(0, 0), place(1, 0), place(1, 1)
+    gcn, gat, cat = position(0, 0), position(1, 0), position(1, 1)
     corners = " ".join(f"{x:g},{y:g}" for x, y in (gcn, gat, cat))
     parts = [
         '<svg class="lcat-triangle" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 672 424" width="640" '
@@ -105,7 +103,7 @@ def triangle() -> Figure:
         f'<polygon points="{corners}" fill="url(#tri-h{i})"/></g>',
     ]
     for step in (0.25, 0.5, 0.75):
-        lines = ((place(step, 0), place(step, 1)), (gcn, place(1, step)))
+        lines = ((position(step, 0), position(step, 1)), (gcn, position(1, step)))
         for (x1, y1), (x2, y2) in lines:
             parts.append(
                 f'<line class="line" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" stroke-width="0.8" '
@@ -116,14 +114,14 @@ def triangle() -> Figure:
         parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{COLORS[name]}"/>')
     parts += [
         _text(gcn[0] - 16, gcn[1] + 1, "GCN", 25, "end", bold=True),
-        _text(gcn[0] - 16, gcn[1] + 21, "a plain mean", 17, "end", "soft"),
+        _text(gcn[0] - 16, gcn[1] + 21, "uniform mean", 17, "end", "soft"),
         _text(gat[0] + 14, gat[1] + 26, "GAT", 25, "end", bold=True),
         _text(gat[0] - 44, gat[1] + 26, "attention on own features", 17, "end", "soft"),
         _text(cat[0] + 14, cat[1] - 16, "CAT", 25, "end", bold=True),
         _text(cat[0] - 44, cat[1] - 16, "attention on averages", 17, "end", "soft"),
     ]
     parts += _axes(i)
-    x, y = place(0.5, 0.5)
+    x, y = position(0.5, 0.5)
     parts += [
         f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{COLORS["L-CAT"]}"/>',
         _text(x + 14, y - 4, "L-CAT", 25, "start", bold=True),
@@ -142,11 +140,11 @@ def _axes(i: int) -> list[str]:
         f'<line {arrow} x1="{right:g}" y1="{bottom:g}" x2="{right:g}" y2="{top:g}"/>',
         _text(_LEFT, low + 22, "0", 17, "middle", "soft"),
         _text(_RIGHT, low + 22, "1", 17, "middle", "soft"),
-        _lambda(middle, low + 24, 1, "how strongly scores count", "middle"),
+        _lambda(middle, low + 24, 1, "strength of the scores", "middle"),
         _text(right + 14, bottom + 5, "0", 17, "start", "soft"),
         _text(right + 14, top + 5, "1", 17, "start", "soft"),
         f'<g transform="translate({right + 36:g},{_MIDDLE:g}) rotate(-90)">'
-        f"{_lambda(0, 4, 2, 'how much scores average', 'middle')}</g>",
+        f"{_lambda(0, 4, 2, 'averaging in the scores', 'middle')}</g>",
     ]
 
 
@@ -163,17 +161,14 @@ def _text(x: float, y: float, text: str, size: int, anchor: str, style: str = "i
     return f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}" class="{style}"{weight}>{text}</text>'
 
 
-# Plots ################################################################################################
-
-
-def axes(width: float = 7.0, height: float = 3.4, columns: int = 1, rows: int = 1):
-    """A matplotlib figure and its axes in the look of these pages, row by row where there are several."""
+def axes(width: float = 7.0, height: float = 3.4, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
+    """A matplotlib figure and its axes in the style of these pages; several axes are a list, row by row."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    style = {
+    style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "font.family": "sans-serif",
         "font.size": 11,
@@ -193,14 +188,14 @@ def axes(width: float = 7.0, height: float = 3.4, columns: int = 1, rows: int = 
     plt.rcParams.update(style)
     figure, grid = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False)
     figure.patch.set_alpha(0)
-    found = list(grid.flat)
-    for one in found:
-        one.patch.set_alpha(0)
-    return figure, found[0] if len(found) == 1 else found
+    panels = list(grid.flat)
+    for panel in panels:
+        panel.patch.set_alpha(0)
+    return figure, panels[0] if len(panels) == 1 else panels
 
 
-def plot(figure, text: str) -> Figure:
-    """A matplotlib figure as SVG whose lines and letters follow the theme."""
+def plot(figure: Any, text: str) -> Figure:
+    """A matplotlib figure as SVG, with lines and text in the colors of the theme."""
     import matplotlib
     import matplotlib.pyplot as plt
 
@@ -210,8 +205,8 @@ def plot(figure, text: str) -> Figure:
     plt.close(figure)
     svg = re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    for stand_in, variable in _VARIABLES.items():
-        svg = svg.replace(stand_in, variable)
+    for placeholder, variable in _VARIABLES.items():
+        svg = svg.replace(placeholder, variable)
     svg = re.sub(r"font: (\d+\w+) [^;\"]*sans-serif[^;\"]*", r"font: \1 system-ui, sans-serif", svg)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{text}" ', 1)
     return Figure(svg, text)

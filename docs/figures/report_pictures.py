@@ -13,13 +13,13 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-# By its folder: other packages install a module called "tests".
+# The folder itself, because other packages install a module called "tests".
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from browser import Browser, find_browser  # noqa: E402
 
 TARGET = ROOT / "docs" / "_static"
-#: name -> width of the window, dark, first and last element.
+#: name -> (width of the window, dark theme, first element, last element)
 PICTURES = {
     "summary": (1280, False, "header", "#summary"),
     "regret": (1280, False, "#regret h2", "#regret figure"),
@@ -39,10 +39,10 @@ _BOX = """
 
 
 def main(page: Path) -> None:
-    """All pictures of one report."""
+    """Write all pictures of one report."""
     executable = find_browser()
     if executable is None:
-        sys.exit("report_pictures: there is no Chromium")
+        sys.exit("report_pictures: no Chromium was found")
     with Browser(executable) as browser:
         for name, (width, dark, first, last) in PICTURES.items():
             browser.open(page, width, dark=dark)
