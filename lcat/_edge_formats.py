@@ -1,43 +1,59 @@
-"""Reading the formats in which PyG's users hand over edges, and the errors for what is none of them."""
+"""Reads the formats in which PyG's users pass edges, and raises the errors for everything else."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
+
+from lcat._tracing import is_jit_tracing, is_traced, needs_static_shape
+
+Flow: TypeAlias = Literal["source_to_target", "target_to_source"]
+Layout: TypeAlias = Literal["edge_index", "coo", "csr", "csc", "SparseTensor"]
+Side: TypeAlias = Literal["by_target", "by_source"]
+# Pointer, other endpoint and edge of the edges grouped by one endpoint, int64.
+Groups: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 _INTEGER_TYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _ACCEPTED = (
     "an integer tensor of shape [2, E], a torch_geometric.EdgeIndex, a torch.sparse matrix (COO, CSR or "
     "CSC, rows are targets) or a torch_sparse.SparseTensor"
 )
-_FLOWS = ("source_to_target", "target_to_source")
+_FLOWS: tuple[Flow, ...] = ("source_to_target", "target_to_source")
+_LAYOUTS: dict[torch.layout, Layout] = {
+    torch.sparse_coo: "coo",
+    torch.sparse_csr: "csr",
+    torch.sparse_csc: "csc",
+}
 
 
 class EdgeList:
     """One accepted input, before its indices are read.
 
     Attributes:
+        input: what the caller passed.
+        flow: the direction of messages.
+        name: what errors call the input.
         layout: ``"edge_index"``, ``"coo"``, ``"csr"``, ``"csc"`` or ``"SparseTensor"``.
-        key: the tensor that stands for the input's identity in the cache of views.
-        num_sources, num_targets: what a matrix or an EdgeIndex says of its size, else ``None``.
+        key: the tensor whose identity is that of the input in the cache of views.
+        num_sources, num_targets: the size that a matrix or an EdgeIndex states, else ``None``.
     """
 
-    layout = "edge_index"
+    layout: Layout = "edge_index"
     num_sources: int | None = None
     num_targets: int | None = None
 
-    def __init__(self, given: Any, flow: str, name: str) -> None:
-        self.given = given
+    def __init__(self, edge_index: Any, flow: Flow, name: str) -> None:
+        self.input = edge_index
         self.flow = flow
         self.name = name
-        self.key: Tensor = given
+        self.key: Tensor = edge_index
 
     @property
     def watched(self) -> tuple[Tensor, ...]:
-        """The tensors whose version counters tell of a change of the edges."""
+        """The tensors whose version counters show a change of the edges."""
         return (self.key,)
 
     @property
@@ -53,7 +69,7 @@ class EdgeList:
     @property
     def num_edges(self) -> int:
         """Number of edges in the input."""
-        return int(self.given.shape[1])
+        return int(self.input.shape[1])
 
     @property
     def values(self) -> Tensor | None:
@@ -61,20 +77,49 @@ class EdgeList:
         return None
 
     def endpoints(self) -> tuple[Tensor, Tensor]:
-        """``(source, target)``, int64, detached from the input but sharing its memory where possible."""
-        given = self.given
-        if hasattr(given, "as_tensor"):  # EdgeIndex: its own operations would return EdgeIndex again
-            given = given.as_tensor()
-        plain = given.detach().to(torch.long)
+        """``(source, target)``, int64, detached from the input but sharing its memory where possible; not checked."""
+        rows = self.input
+        if hasattr(rows, "as_tensor"):  # EdgeIndex: its own operations would return EdgeIndex again
+            rows = rows.as_tensor()
+        plain = rows.detach().to(torch.long)
         first, second = (0, 1) if self.flow == "source_to_target" else (1, 0)
         return plain[first], plain[second]
 
-    def groupings(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-        """What the input already knows of ``by_target`` and ``by_source``: pointer, other endpoint, edge, int64."""
-        return {}
+    def checked(self, num_sources: int, num_targets: int) -> tuple[Tensor, Tensor, dict[Side, Groups]]:
+        """The :meth:`endpoints`, and how the input has grouped them already, if it has.
 
-    def check_size(self, num_sources: int, num_targets: int) -> None:
-        """Compare the size that the input states with the number of nodes."""
+        Args:
+            num_sources: number of nodes that messages come from; see :meth:`checked_sizes`.
+            num_targets: number of nodes that messages go to.
+
+        Raises:
+            IndexError: an index is negative or too large. Where values cannot be read (in a trace), indices are not
+                checked.
+        """
+        source, target = self.endpoints()
+        if not needs_static_shape(source) and not is_jit_tracing():
+            self._check_range(source, target, num_sources, num_targets)
+        return source, target, {} if is_traced() else self._groups()
+
+    def checked_sizes(self, num_sources: int | None, num_targets: int | None) -> tuple[int, int]:
+        """The numbers of sources and targets, completed by the size that the input states.
+
+        Args:
+            num_sources: number of nodes that messages come from, or ``None`` if unknown.
+            num_targets: number of nodes that messages go to, or ``None`` if unknown.
+
+        Raises:
+            ValueError: the input states another size, or there is no number at all.
+        """
+        if num_sources is None:
+            num_sources = self.num_sources
+        if num_targets is None:
+            num_targets = self.num_targets
+        if num_sources is None or num_targets is None:
+            known = num_targets if num_sources is None else num_sources
+            if known is None:
+                raise ValueError(f"the number of nodes is unknown: '{self.name}' does not state it, so pass 'size'")
+            num_sources = num_targets = known
         stated = (self.num_sources, self.num_targets)
         for side, has, needs in zip(("source", "target"), stated, (num_sources, num_targets), strict=True):
             if has is not None and has != needs:
@@ -82,13 +127,17 @@ class EdgeList:
                     f"'{self.name}' is made for {has} {side} nodes, but there are {needs}: build it with the "
                     f"sizes of 'x' (a sparse matrix has shape [number of targets, number of sources])"
                 )
+        return num_sources, num_targets
 
-    def check_range(self, source: Tensor, target: Tensor, num_sources: int, num_targets: int) -> None:
-        """Raise IndexError, saying which index, for an edge that leaves the graph."""
+    def _groups(self) -> dict[Side, Groups]:
+        """What the input already knows of ``by_target`` and ``by_source``."""
+        return {}
+
+    def _check_range(self, source: Tensor, target: Tensor, num_sources: int, num_targets: int) -> None:
         for side, index, bound in (("source", source, num_sources), ("target", target, num_targets)):
             if index.numel() == 0:
                 continue
-            low, high = (int(bound_) for bound_ in torch.aminmax(index))
+            low, high = (int(extreme) for extreme in torch.aminmax(index))
             if low < 0:
                 raise IndexError(
                     f"Found negative indices in '{self.name}' (got {low}): {side} nodes are numbered 0 to {bound - 1}"
@@ -108,85 +157,88 @@ class EdgeList:
 class PyGEdgeIndex(EdgeList):
     """An EdgeIndex: states its size, and may hold its edges grouped by either endpoint."""
 
-    def __init__(self, given: Any, flow: str, name: str) -> None:
-        super().__init__(given, flow, name)
-        sizes = (given.sparse_size(0), given.sparse_size(1))
+    def __init__(self, edge_index: Any, flow: Flow, name: str) -> None:
+        super().__init__(edge_index, flow, name)
+        sizes = (edge_index.sparse_size(0), edge_index.sparse_size(1))
         self.num_sources, self.num_targets = sizes if flow == "source_to_target" else sizes[::-1]
 
     @property
     def watched(self) -> tuple[Tensor, ...]:
-        """The EdgeIndex counts what is written to itself, the tensor inside what is written to that one."""
-        return self.given, self.given.as_tensor()
+        """The EdgeIndex counts writes to itself, the tensor inside it counts writes to that tensor."""
+        return self.input, self.input.as_tensor()
 
-    def groupings(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+    def _groups(self) -> dict[Side, Groups]:
         """Read from what EdgeIndex has computed before (``fill_cache_()``); nothing is computed here."""
-        given = self.given
-        if given.sort_order is None or given._indptr is None or None in given.sparse_size():
+        edges = self.input
+        if edges.sort_order is None or edges._indptr is None or None in edges.sparse_size():
             return {}
-        sorted_by = 0 if given.is_sorted_by_row else 1
-        plain = given.as_tensor().detach().long()
-        sides = ("by_source", "by_target") if self.flow == "source_to_target" else ("by_target", "by_source")
+        sorted_by = 0 if edges.is_sorted_by_row else 1
+        plain = edges.as_tensor().detach().long()
+        sides: tuple[Side, Side] = ("by_source", "by_target")
+        if self.flow == "target_to_source":
+            sides = ("by_target", "by_source")
         positions = torch.arange(plain.shape[1], device=plain.device)
-        found = {sides[sorted_by]: (given._indptr.long(), plain[1 - sorted_by], positions)}
-        if given._T_perm is not None and given._T_indptr is not None:
-            order = given._T_perm.long()
-            far = given._T_index[sorted_by]
-            far = plain[sorted_by][order] if far is None else far.long()
-            found[sides[1 - sorted_by]] = (given._T_indptr.long(), far, order)
-        return found
+        groups = {sides[sorted_by]: (edges._indptr.long(), plain[1 - sorted_by], positions)}
+        if edges._T_perm is not None and edges._T_indptr is not None:
+            order = edges._T_perm.long()
+            other = edges._T_index[sorted_by]
+            other = plain[sorted_by][order] if other is None else other.long()
+            groups[sides[1 - sorted_by]] = (edges._T_indptr.long(), other, order)
+        return groups
 
 
 class SparseMatrix(EdgeList):
     """A torch.sparse matrix ``adj_t`` of shape [targets, sources]."""
 
-    def __init__(self, given: Tensor, flow: str, name: str) -> None:
-        super().__init__(given, flow, name)
-        self.layout = {
-            torch.sparse_coo: "coo",
-            torch.sparse_csr: "csr",
-            torch.sparse_csc: "csc",
-        }[given.layout]
-        self.num_targets, self.num_sources = given.shape[0], given.shape[1]
+    def __init__(self, edge_index: Tensor, flow: Flow, name: str) -> None:
+        super().__init__(edge_index, flow, name)
+        self.layout = _LAYOUTS[edge_index.layout]
+        self.num_targets, self.num_sources = edge_index.shape[0], edge_index.shape[1]
 
     @property
     def watched(self) -> tuple[Tensor, ...]:
+        """The indices, whose tensors count writes by themselves."""
         if self.layout == "coo":
-            return (self.given._indices(),)
+            return (self.input._indices(),)
         if self.layout == "csr":
-            return self.given.crow_indices(), self.given.col_indices()
-        return self.given.ccol_indices(), self.given.row_indices()
+            return self.input.crow_indices(), self.input.col_indices()
+        return self.input.ccol_indices(), self.input.row_indices()
 
     @property
     def num_edges(self) -> int:
-        return int(self.given._nnz())
+        """Number of entries."""
+        return int(self.input._nnz())
 
     @property
     def values(self) -> Tensor:
-        given = self.given
-        differentiable = given.requires_grad and torch.is_grad_enabled()
-        if self.layout == "coo" and not (differentiable and given.is_coalesced()):
-            return self._in_order_of_edges() if differentiable else given._values()
-        values: Tensor = given.values()
+        """The entries, in the order of the edges."""
+        matrix = self.input
+        differentiable = matrix.requires_grad and torch.is_grad_enabled()
+        values: Tensor
+        if self.layout == "coo" and not (differentiable and matrix.is_coalesced()):
+            values = self._in_order_of_edges() if differentiable else matrix._values()
+        else:
+            values = matrix.values()
         return values
 
     def _in_order_of_edges(self) -> Tensor:
-        """Entries of a matrix that is not coalesced, with their gradient, which torch gives to coalesced ones alone."""
-        given = self.given
-        ordered = given.coalesce()
-        parallel = given._nnz() - ordered._nnz()
+        """Entries of a matrix that is not coalesced, with gradients, which torch gives only to coalesced matrices."""
+        matrix = self.input
+        ordered = matrix.coalesce()
+        parallel = matrix._nnz() - ordered._nnz()
         if parallel:
             raise ValueError(
-                f"'{self.name}' is a COO matrix with {parallel} parallel edges, whose entries get no gradient of their "
-                f"own from torch: pass '{self.name}'.coalesce(), or the edges and their values apart"
+                f"'{self.name}' is a COO matrix with {parallel} parallel edges, to whose entries torch gives no gradient "
+                f"of their own: pass '{self.name}'.coalesce(), or edge_index and its values separately"
             )
-        row, column = given._indices()
-        place = torch.argsort(torch.argsort(row * given.shape[1] + column))
-        return ordered.values().index_select(0, place)
+        row, column = matrix._indices()
+        position = torch.argsort(torch.argsort(row * matrix.shape[1] + column))
+        return ordered.values().index_select(0, position)
 
     def endpoints(self) -> tuple[Tensor, Tensor]:
         """Copies: the tensors that a matrix was made of share its memory, but not its version counter."""
         if self.layout == "coo":
-            row, column = self.given._indices().detach().to(torch.long, copy=True)
+            row, column = self.input._indices().detach().to(torch.long, copy=True)
             return column, row
         pointer, other = (index.detach().to(torch.long, copy=True) for index in self.watched)
         lines = torch.arange(pointer.shape[0] - 1, device=pointer.device)
@@ -210,36 +262,50 @@ class TorchSparseMatrix(EdgeList):
 
     layout = "SparseTensor"
 
-    def __init__(self, given: Any, flow: str, name: str) -> None:
-        super().__init__(given, flow, name)
-        self._row, self._column, self._value = given.coo()
+    def __init__(self, edge_index: Any, flow: Flow, name: str) -> None:
+        super().__init__(edge_index, flow, name)
+        self._row, self._column, self._value = edge_index.coo()
         self.key = self._column
-        self.num_targets, self.num_sources = given.size(0), given.size(1)
+        self.num_targets, self.num_sources = edge_index.size(0), edge_index.size(1)
 
     @property
     def watched(self) -> tuple[Tensor, ...]:
+        """Rows and columns, whose tensors count writes by themselves."""
         return self._row, self._column
 
     @property
     def num_edges(self) -> int:
+        """Number of entries."""
         return int(self._column.shape[0])
 
     @property
     def values(self) -> Tensor | None:
+        """The entries, in the order of the edges; ``None`` if it has none."""
         values: Tensor | None = self._value
         return values
 
     def endpoints(self) -> tuple[Tensor, Tensor]:
+        """``(source, target)``, int64, detached; not checked."""
         return self._column.detach(), self._row.detach()
 
     def with_values(self, edges: Tensor, values: Tensor, shape: tuple[int, int]) -> tuple[Any, Tensor | None]:
         """A SparseTensor with entries ``values`` ([E, H]); PyG returns no second value with it."""
-        make = type(self.given)
+        make = type(self.input)
         return make(row=edges[1], col=edges[0], value=values, sparse_sizes=shape), None
 
 
-def read_edges(edge_index: Any, *, flow: str, name: str) -> EdgeList:
-    """The :class:`EdgeList` of an input, its type, dtype and shape checked (its indices are not read)."""
+def read_edges(edge_index: Any, *, flow: Flow, name: str) -> EdgeList:
+    """The :class:`EdgeList` of an input, its type, dtype and shape checked (its indices are not read).
+
+    Args:
+        edge_index: see :func:`lcat.graph.graph_view`.
+        flow: the direction of messages.
+        name: what errors call the input.
+
+    Raises:
+        TypeError: ``edge_index`` is none of the accepted types.
+        ValueError: wrong dtype, shape, layout or ``flow``.
+    """
     if flow not in _FLOWS:
         raise ValueError(f"'flow' is {flow!r}; it takes {' or '.join(map(repr, _FLOWS))}")
     torch_sparse = sys.modules.get("torch_sparse")
@@ -275,7 +341,7 @@ def read_edges(edge_index: Any, *, flow: str, name: str) -> EdgeList:
     return kind(edge_index, flow, name)
 
 
-def _refuse_reverse_flow(flow: str, name: str) -> None:
+def _refuse_reverse_flow(flow: Flow, name: str) -> None:
     if flow == "target_to_source":
         raise ValueError(
             f"Flow direction 'target_to_source' is invalid for '{name}' as a sparse matrix, whose rows are "
@@ -295,7 +361,7 @@ def tensor_fingerprint(tensor: Tensor) -> tuple[Any, ...]:
     )
 
 
-def _line_order(edges: Tensor, layout: str) -> Tensor:
+def _line_order(edges: Tensor, layout: Layout) -> Tensor:
     """The order of CSR (by target, then source) or CSC (by source, then target)."""
     line, other = (edges[1], edges[0]) if layout == "csr" else (edges[0], edges[1])
     first = torch.argsort(other, stable=True)

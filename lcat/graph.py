@@ -10,31 +10,60 @@ see :mod:`lcat._graph_cache`.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from lcat import _graph_cache
-from lcat._edge_formats import EdgeList, read_edges
+from lcat._edge_formats import EdgeList, Flow, Groups, Side, read_edges
+from lcat._tracing import is_traced, needs_static_shape, outside_inference_mode
 
-__all__ = ["Graph", "SortedEdges", "graph_view"]
+__all__ = ["CacheKey", "Graph", "SortedEdges", "graph_view"]
 
 _T = TypeVar("_T")
+
+
+class CacheKey(Generic[_T]):
+    """Names one kind of value that is computed from a graph and kept with it; see :meth:`Graph.cached`.
+
+    A key is a constant of the module that computes the value. Keys are compared by identity, so two modules never
+    share one by accident, whatever they are called.
+
+    Args:
+        name: what the value is, for who debugs.
+
+    Example:
+        >>> import torch
+        >>> from lcat.graph import CacheKey, graph_view
+        >>> SOURCES: CacheKey[int] = CacheKey("number of nodes with an out-edge")
+        >>> graph, _ = graph_view(torch.tensor([[0, 0], [1, 2]]), 3, 3)
+        >>> graph.cached(SOURCES, lambda: graph.source.unique().numel())
+        1
+        >>> graph.is_cached(SOURCES)
+        True
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"CacheKey({self.name!r})"
 
 
 class SortedEdges(NamedTuple):
     """Edges grouped by one endpoint.
 
-    Row ``i`` owns the slots ``indptr[i]:indptr[i + 1]``; inside a row the slots are ordered by the other
-    endpoint, and equal edges by their position in the input, so the layout does not depend on the order
-    in which distinct edges were given.
+    Row ``i`` owns the slots ``indptr[i]:indptr[i + 1]``. Inside a row the slots are ordered by the other
+    endpoint, and equal edges by their position in the input, so the layout does not depend on the order of
+    distinct edges in the input.
 
     Args:
         indptr: ``[N + 1]`` int64, where each row begins.
-        indices: ``[E]`` int64, the endpoint at the other side of each slot.
+        indices: ``[E]`` int64, the other endpoint of the edge in each slot.
         edge_ids: ``[E]`` int64, the position of each slot's edge in ``Graph.source`` and ``Graph.target``, that
             is the row of per-edge tensors that belongs to it.
     """
@@ -48,7 +77,7 @@ class Graph:
     """Directed edges ``source[e] -> target[e]`` between ``num_sources`` and ``num_targets`` nodes.
 
     A message goes from the source to the target, whatever ``flow`` the caller used. Instances are never
-    changed after they are made (derived views are computed when first asked for, and kept), so that layers,
+    changed after they are made (derived views are computed at their first use, and cached), so that layers,
     threads and autograd can share them.
 
     Args:
@@ -59,8 +88,8 @@ class Graph:
         kept: for a graph made by dropping edges, ``[E_kept]`` positions of the edges kept in the input;
             ``None`` if none was dropped.
         num_loops: how many self-loops (0, 1, ..., num_loops - 1) were appended at the end.
-        padded: when True, edges with ``target == num_targets`` are dead: they send their message to an
-            extra row that is cut off. Dead edges take the place of dropped ones where the number of edges
+        padded: True if edges with ``target == num_targets`` are dead: they send their message to an
+            extra row that is cut off. Dead edges replace dropped ones where the number of edges
             may not depend on values (``torch.compile``, ``torch.export``, meta tensors, ``vmap``).
 
     Complexity:
@@ -85,9 +114,9 @@ class Graph:
         self.kept = kept
         self.num_loops = num_loops
         self.padded = padded
-        self._derived: dict[Any, Any] = {}
-        self._loopless: weakref.ref[Graph] | None = None
-        self._brought: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+        self._cache: dict[Hashable, Any] = {}
+        self._before_self_loops: weakref.ref[Graph] | None = None
+        self._input_groups: dict[Side, Groups] = {}
 
     def __repr__(self) -> str:
         return f"Graph({self.num_sources} -> {self.num_targets} nodes, {self.num_edges} edges)"
@@ -102,40 +131,46 @@ class Graph:
         """The device that holds the indices."""
         return self.source.device
 
-    def remember(self, key: Any, make: Callable[[], _T]) -> _T:
-        """The value of ``make()``, computed when ``key`` is first asked for and kept with the graph.
+    def cached(self, key: CacheKey[_T], make: Callable[[], _T], *parameters: Hashable) -> _T:
+        """The value of ``make()``, computed at the first call with ``key`` and ``parameters``, then kept with the graph.
 
         Nothing is kept while ``torch.compile``, ``torch.export``, ``torch.jit.trace``, a functorch transform or a
-        dispatch mode is at work: what is made there (traced tensors, graphs with dead edges) must not reach later,
+        dispatch mode is active: what is made there (traced tensors, graphs with dead edges) must not reach later,
         ordinary calls.
+
+        Args:
+            key: a constant of the module that computes the value.
+            make: computes the value; it may depend on the graph and on ``parameters``, and on nothing else.
+            *parameters: what else the value depends on, such as a dtype.
         """
         if is_traced():
             return make()
-        if key not in self._derived:
-            with to_keep():
-                self._derived[key] = make()
-        value: _T = self._derived[key]
+        entry = (key, parameters)
+        if entry not in self._cache:
+            with outside_inference_mode():
+                self._cache[entry] = make()
+        value: _T = self._cache[entry]
         return value
 
-    def remembers(self, key: Any) -> bool:
-        """Whether a value is kept under ``key``."""
-        return key in self._derived
+    def is_cached(self, key: CacheKey[Any], *parameters: Hashable) -> bool:
+        """Whether a value is kept for this key and these parameters."""
+        return (key, parameters) in self._cache
 
-    def loopless(self) -> Graph | None:
-        """For a graph made by :meth:`with_self_loops`, the one without, if it is still there."""
-        return None if self._loopless is None else self._loopless()
+    def before_self_loops(self) -> Graph | None:
+        """For a graph made by :meth:`with_self_loops`, the one without loops; ``None`` if that was freed."""
+        return None if self._before_self_loops is None else self._before_self_loops()
 
-    def brought(self, side: str) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Pointer, other endpoint and edge of ``"by_target"`` or ``"by_source"``, if the input came with them.
+    def input_groups(self, side: Side) -> Groups | None:
+        """Pointer, other endpoint and edge of ``"by_target"`` or ``"by_source"``, if the input contained them.
 
         Inside a row the slots are in the input's order.
         """
-        return self._brought.get(side)
+        return self._input_groups.get(side)
 
     @property
     def by_target(self) -> SortedEdges:
         """The edges grouped by target: slots of row ``i`` are the in-edges of node ``i``."""
-        return self.remember("by_target", lambda: _sort(self.target, self.source, self.num_targets))
+        return self.cached(_BY_TARGET, lambda: _sort(self.target, self.source, self.num_targets))
 
     @property
     def by_source(self) -> SortedEdges:
@@ -146,7 +181,7 @@ class Graph:
             source = self.source if dead is None else self.source.masked_fill(dead, self.num_sources)
             return _sort(source, self.target, self.num_sources)
 
-        return self.remember("by_source", make)
+        return self.cached(_BY_SOURCE, make)
 
     @property
     def in_degree(self) -> Tensor:
@@ -154,13 +189,13 @@ class Graph:
 
         def make() -> Tensor:
             rows = self.num_targets + int(self.padded)
-            if self.device.type == "cpu" and not self.padded and not _needs_static_shape(self.target):
+            if self.device.type == "cpu" and not self.padded and not needs_static_shape(self.target):
                 return torch.bincount(self.target, minlength=rows)
             count = torch.zeros(rows, dtype=torch.long, device=self.device)
             count = count.scatter_add(0, self.target, torch.ones_like(self.target))
             return count[: self.num_targets]
 
-        return self.remember("in_degree", make)
+        return self.cached(_IN_DEGREE, make)
 
     def without_self_loops(self, *, dynamic: bool = False) -> Graph:
         """The same graph without edges ``i -> i``.
@@ -168,16 +203,16 @@ class Graph:
         Args:
             dynamic: drop edges also where the shape should not depend on values (see ``padded``).
         """
-        return self.remember(("without_self_loops", dynamic), lambda: self._without_self_loops(dynamic))
+        return self.cached(_WITHOUT_LOOPS, lambda: self._without_self_loops(dynamic), dynamic)
 
     def _without_self_loops(self, dynamic: bool) -> Graph:
         loop = self.source == self.target
-        if _needs_static_shape(loop) and not dynamic:
+        if needs_static_shape(loop) and not dynamic:
             target = self.target.masked_fill(loop, self.num_targets)
             return Graph(self.source, target, self.num_sources, self.num_targets, padded=True)
         if not dynamic and not bool(loop.any()):
             same = Graph(self.source, self.target, self.num_sources, self.num_targets)
-            same._brought = self._brought
+            same._input_groups = self._input_groups
             return same
         kept = (~loop).nonzero().flatten()
         return Graph(self.source[kept], self.target[kept], self.num_sources, self.num_targets, kept=kept)
@@ -190,32 +225,39 @@ class Graph:
         Raises:
             ValueError: there are fewer sources or targets than loops.
         """
-        most = min(self.num_sources, self.num_targets)
-        if num_loops > most:
+        max_loops = min(self.num_sources, self.num_targets)
+        if num_loops > max_loops:
             raise ValueError(
                 f"'num_loops' is {num_loops}, but the graph has {self.num_sources} source and {self.num_targets} "
-                f"target nodes: a loop needs a node on both sides, so at most {most}"
+                f"target nodes: a loop needs a node on both sides, so at most {max_loops}"
             )
-        return self.remember(("with_self_loops", num_loops, dynamic), lambda: self._with_self_loops(num_loops, dynamic))
+        return self.cached(_WITH_LOOPS, lambda: self._with_self_loops(num_loops, dynamic), num_loops, dynamic)
 
     def _with_self_loops(self, num_loops: int, dynamic: bool) -> Graph:
-        bare = self.without_self_loops(dynamic=dynamic)
+        without = self.without_self_loops(dynamic=dynamic)
         loops = torch.arange(num_loops, device=self.device, dtype=self.source.dtype)
         graph = Graph(
-            torch.cat([bare.source, loops]),
-            torch.cat([bare.target, loops]),
+            torch.cat([without.source, loops]),
+            torch.cat([without.target, loops]),
             self.num_sources,
             self.num_targets,
-            kept=bare.kept,
+            kept=without.kept,
             num_loops=num_loops,
-            padded=bare.padded,
+            padded=without.padded,
         )
-        graph._loopless = weakref.ref(bare)  # weak: the other one remembers this one
+        graph._before_self_loops = weakref.ref(without)  # weak: it keeps this graph in its cache
         return graph
 
-    def pick(self, per_edge: Tensor) -> Tensor:
+    def select(self, per_edge: Tensor) -> Tensor:
         """The rows of a per-edge tensor of the input (first dimension E) that belong to the kept edges."""
         return per_edge if self.kept is None else per_edge.index_select(0, self.kept)
+
+
+_BY_TARGET: CacheKey[SortedEdges] = CacheKey("edges by target")
+_BY_SOURCE: CacheKey[SortedEdges] = CacheKey("edges by source")
+_IN_DEGREE: CacheKey[Tensor] = CacheKey("in-degrees")
+_WITHOUT_LOOPS: CacheKey[Graph] = CacheKey("without self-loops")
+_WITH_LOOPS: CacheKey[Graph] = CacheKey("with self-loops")
 
 
 def graph_view(
@@ -223,7 +265,7 @@ def graph_view(
     num_sources: int | None,
     num_targets: int | None,
     *,
-    flow: str = "source_to_target",
+    flow: Flow = "source_to_target",
     name: str = "edge_index",
 ) -> tuple[Graph, EdgeList]:
     """The checked view of ``edge_index``, and the edge list it was read from.
@@ -245,42 +287,25 @@ def graph_view(
         IndexError: an index is negative or too large.
     """
     edges = read_edges(edge_index, flow=flow, name=name)
-    if num_sources is None:
-        num_sources = edges.num_sources
-    if num_targets is None:
-        num_targets = edges.num_targets
-    if num_sources is None or num_targets is None:
-        known = num_targets if num_sources is None else num_sources
-        num_sources = num_targets = known
-    if num_sources is None or num_targets is None:
-        raise ValueError(f"the number of nodes is unknown: '{name}' does not tell it, so pass 'size'")
-    edges.check_size(num_sources, num_targets)
+    num_sources, num_targets = edges.checked_sizes(num_sources, num_targets)
 
-    # A trace keeps what it saw computed: a view from memory would be a constant in it, and what it makes is its own.
-    if is_traced() or _needs_static_shape(edges.key) or edges.is_inference:
+    # A trace keeps what it saw computed: a cached view would be a constant in it, and what it makes is its own.
+    if is_traced() or needs_static_shape(edges.key) or edges.is_inference:
         return _build(edges, num_sources, num_targets), edges
-    place, fingerprint = (num_sources, num_targets, flow), edges.fingerprint
-    graph = _graph_cache.lookup(edges.key, fingerprint, place)
+    variant, fingerprint = (num_sources, num_targets, flow), edges.fingerprint
+    graph = _graph_cache.lookup(edges.key, fingerprint, variant)
     if graph is None:
-        with to_keep():
+        with outside_inference_mode():
             graph = _build(edges, num_sources, num_targets)
         # The fingerprint from before: edges that another thread has changed meanwhile are then read again.
-        _graph_cache.store(edges.key, fingerprint, place, graph)
+        _graph_cache.store(edges.key, fingerprint, variant, graph)
     return graph, edges
 
 
-def to_keep() -> AbstractContextManager[None]:
-    """Where tensors are made that outlive the call: those of inference mode can never be saved for a backward pass."""
-    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
-
-
 def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
-    source, target = edges.endpoints()
-    if not _needs_static_shape(source) and not torch.jit.is_tracing():
-        edges.check_range(source, target, num_sources, num_targets)
+    source, target, groups = edges.checked(num_sources, num_targets)
     graph = Graph(source, target, num_sources, num_targets)
-    if not is_traced():
-        graph._brought = edges.groupings()
+    graph._input_groups = groups
     return graph
 
 
@@ -293,27 +318,4 @@ def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:
         indptr=torch.searchsorted(row_sorted, bounds),
         indices=other_sorted.index_select(0, order),
         edge_ids=edge.index_select(0, order),
-    )
-
-
-def is_traced() -> bool:
-    """True while something looks over torch's shoulder, so that results may not be plain tensors."""
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
-        return True
-    if torch.jit.is_tracing():
-        return True
-    if torch._C._len_torch_dispatch_stack() == 0:
-        return False
-    # Selective checkpointing keeps some results and runs everything else as it is.
-    modes = torch.utils._python_dispatch._get_current_dispatch_mode_stack()
-    return any(type(mode).__module__ != "torch.utils.checkpoint" for mode in modes)
-
-
-def _needs_static_shape(tensor: Tensor) -> bool:
-    """True where shapes must not depend on values and values cannot be looked at."""
-    return (
-        torch.compiler.is_compiling()
-        or tensor.is_meta
-        or isinstance(tensor, torch._subclasses.FakeTensor)
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     )

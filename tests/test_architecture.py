@@ -62,12 +62,12 @@ _PRIMITIVES: dict[str, set[str]] = {
     "_gat_attention": {"_aggregate"},
     "_gatv2_attention": set(),
 }
-# The graph view is one public module and two private ones.
-_PART_OF = {"_graph_cache": "graph", "_edge_formats": "graph"}
+# The graph view is one public module and three private ones.
+_PART_OF = {"_graph_cache": "graph", "_edge_formats": "graph", "_tracing": "graph"}
 # Tools that all of lcat may import. They import nothing of lcat but each other.
 _SHARED = {"_version", "_json", "_files", "_text"}
-# Private modules that other packages may import: the tools, and the formats of edges.
-_OPEN = _SHARED | {"_edge_formats"}
+# Private modules that other packages may import: the tools, the formats of edges, and the questions about tracing.
+_OPEN = _SHARED | {"_edge_formats", "_tracing"}
 _FREE_OF_PYG = ("graph", "ops", "optim")
 _HEAVY = {
     "torch",

@@ -16,7 +16,7 @@ from torch_geometric import EdgeIndex
 
 import lcat.graph as graph_module
 from lcat import _graph_cache
-from lcat.graph import Graph, graph_view
+from lcat.graph import CacheKey, Graph, graph_view
 from tests.support.graphs import KINDS, edge_formats, random_edges, size_of
 
 EDGES = torch.tensor([[0, 1, 2, 2, 0, 1], [1, 0, 2, 0, 1, 1]])
@@ -75,7 +75,7 @@ class TestSelfLoops:
         assert graph.target.tolist() == [1, 0, 0, 1]
         assert graph.kept.tolist() == [0, 1, 3, 4]
         per_edge = torch.arange(6.0)
-        assert graph.pick(per_edge).tolist() == [0.0, 1.0, 3.0, 4.0]
+        assert graph.select(per_edge).tolist() == [0.0, 1.0, 3.0, 4.0]
 
     def test_with_in_pyg_order(self):
         from torch_geometric.utils import add_self_loops, remove_self_loops
@@ -227,7 +227,7 @@ class TestMemory:
     def test_many_sizes_do_not_pile_up(self):
         for size in range(3, 40):
             _view(EDGES, size, 3)
-        assert len(_graph_cache._views[EDGES][1]) <= _graph_cache._MOST_VIEWS
+        assert len(_graph_cache._views[EDGES][1]) <= _graph_cache._MAX_VARIANTS
 
     def test_nothing_is_left_on_the_tensor(self):
         edges = EDGES.clone()
@@ -322,12 +322,12 @@ def test_selective_checkpointing_keeps_the_view(monkeypatch):
     """It watches operators and changes none, so that nothing is sorted anew at every step."""
     edge_index = torch.tensor([[0, 1, 2], [1, 2, 0]])
     graph, _ = graph_view(edge_index, 3, 3)
-    made = []
+    made, key = [], CacheKey("looked up")
 
     def look(x):
         again, _ = graph_view(edge_index, 3, 3)
         assert again is graph
-        return x * again.remember("looked up", lambda: made.append(1) or torch.tensor(2.0))
+        return x * again.cached(key, lambda: made.append(1) or torch.tensor(2.0))
 
     x = torch.ones(3, requires_grad=True)
     contexts = partial(create_selective_checkpoint_contexts, [torch.ops.aten.mm.default])

@@ -198,10 +198,10 @@ class AttentionConv(DropInConv):
         if messages and graph.padded:  # PyG's steps know no dead edges
             graph = bare.with_self_loops(num_loops, dynamic=True)
         if edge_attr is not None:
-            kept = graph.pick(edge_attr)
+            kept = graph.select(edge_attr)
             edge_attr = torch.cat([kept, self._loop_features(kept, graph, num_loops)])
         if edge_weight is not None:
-            edge_weight = torch.cat([graph.pick(edge_weight), edge_weight.new_ones(num_loops)])
+            edge_weight = torch.cat([graph.select(edge_weight), edge_weight.new_ones(num_loops)])
         return Edges(given, bare, graph, edge_attr, edge_weight)
 
     def _complain_of_unused(self, edge_attr: Tensor) -> None:

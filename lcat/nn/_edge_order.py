@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from lcat._edge_formats import EdgeList
-from lcat.graph import Graph
+from lcat.graph import CacheKey, Graph
+
+_INPUT_ORDER: CacheKey[Tensor | None] = CacheKey("order of the input's edges")
 
 
 def input_order(graph: Graph, given: EdgeList) -> Tensor | None:
@@ -46,4 +48,4 @@ def input_order(graph: Graph, given: EdgeList) -> Tensor | None:
         rows[~first] = left.nonzero().flatten()
         return rows
 
-    return graph.remember("input_order", make)
+    return graph.cached(_INPUT_ORDER, make)

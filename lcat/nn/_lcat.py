@@ -119,7 +119,7 @@ class LCATMixin(LambdaMixin, AttentionConv):
                 # Over the edges of the attention, which are sorted anyway; its one loop a node is taken off again.
                 total = aggregate(sent, edges.graph) - own
             else:
-                total = aggregate(sent, graph, None if mask is None else graph.pick(mask))
+                total = aggregate(sent, graph, None if mask is None else graph.select(mask))
         degree = graph.in_degree.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
         if self.neighbor_aggr == "mean":
             total = total / degree.clamp(min=1.0)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lcat._edge_formats import tensor_fingerprint
-from lcat.graph import Graph, is_traced, to_keep
+from lcat._tracing import is_traced, outside_inference_mode
+from lcat.graph import Graph
 from lcat.ops import aggregate, is_transformed
 
 
@@ -35,7 +36,7 @@ class NeighborSum:
             key, seen, place, total = self._kept
             if key() is x and seen == fingerprint and place() is graph:
                 return total
-        with to_keep():
+        with outside_inference_mode():
             total = aggregate(x.movedim(node_dim, 0), graph)
         self._kept = (weakref.ref(x), fingerprint, weakref.ref(graph), total)
         return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,13 +16,18 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import spmm
 
 from lcat._edge_formats import EdgeList
-from lcat.graph import Graph, graph_view, is_traced, to_keep
+from lcat._tracing import is_jit_tracing, is_traced, outside_inference_mode
+from lcat.graph import CacheKey, Graph, graph_view
 from lcat.nn import _checks
 from lcat.nn._linear import is_plain
 from lcat.nn._message_passing import DropInConv
 from lcat.ops import aggregate, is_transformed
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
+
+
+_SCALED: CacheKey[tuple[Graph, Tensor]] = CacheKey("GCN: a scale per node")
+_NORMALIZED: CacheKey[tuple[Graph, Tensor]] = CacheKey("GCN: a weight per edge")
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ class GCNConv(DropInConv):
 
     def _sums_before_map(self, x: Tensor) -> bool:
         """The sum is linear: take it where fewer numbers pass along the edges, forward and backward."""
-        if torch.jit.is_tracing():
+        if is_jit_tracing():
             return False  # whatever mode the trace will run in
         if not is_plain(self.lin) or self.lin.bias is not None:
             return False  # lin was replaced, or somebody looks at what it sees: it gets x, as in PyG
@@ -227,11 +233,11 @@ class GCNConv(DropInConv):
         if not self.normalize:
             return Edges(bare, given, edge_weight)
         if edge_weight is None and not self.cached and not self._wants_messages():
-            key = ("gcn scale", self.add_self_loops, x.dtype)
-            graph, scale = bare.remember(key, lambda: self._scaled(bare, x.dtype))
+            make = partial(self._scaled, bare, x.dtype)
+            graph, scale = bare.cached(_SCALED, make, self.add_self_loops, x.dtype)
             return Edges(graph, given, None, scale)
         if self.cached and not is_traced():
-            with to_keep():
+            with outside_inference_mode():
                 graph, weight = self._weighted(bare, edge_weight, x.dtype)
                 self._cached_edge_index = (self._rows(graph), weight, num_nodes)
         else:
@@ -254,8 +260,8 @@ class GCNConv(DropInConv):
         """:meth:`_normalized`, remembered with the graph where it is made of nothing else."""
         if weight is not None:
             return self._normalized(bare, weight, dtype)
-        key = ("gcn", self.add_self_loops, dtype)
-        return bare.remember(key, lambda: self._normalized(bare, None, dtype))
+        make = partial(self._normalized, bare, None, dtype)
+        return bare.cached(_NORMALIZED, make, self.add_self_loops, dtype)
 
     def _scaled(self, bare: Graph, dtype: torch.dtype) -> tuple[Graph, Tensor]:
         """The graph with its self-loops, and ``1 / sqrt(d_i)`` for every node, [N]: all that edges of weight 1 need."""
@@ -292,7 +298,7 @@ class GCNConv(DropInConv):
         last = position.new_full((graph.num_loops,), -1).scatter_reduce(0, bare.source, position, "amax")
         with_fill = torch.cat([weight, weight.new_full((1,), fill)])
         loops = with_fill[last.masked_fill(last < 0, num_edges)]
-        return torch.cat([graph.pick(weight), loops])
+        return torch.cat([graph.select(weight), loops])
 
     # PyG's own way ###################################################################################
 

@@ -62,7 +62,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from lcat.graph import Graph, SortedEdges
+from lcat._edge_formats import Side
+from lcat.graph import CacheKey, Graph, SortedEdges
 from lcat.ops import _native
 from lcat.ops.dispatch import Call
 
@@ -130,15 +131,18 @@ def sorted_edges(graph: Graph, backward: bool) -> tuple[Tensor | None, ...]:
     return csr.indptr, csr.indices, csr.edge_ids, csc.indptr, csc.indices, csc.edge_ids
 
 
-def _sorted(graph: Graph, side: str) -> SortedEdges:
+_SORTED: CacheKey[SortedEdges] = CacheKey("edges for fused kernels")
+
+
+def _sorted(graph: Graph, side: Side) -> SortedEdges:
     if torch.compiler.is_compiling():
         edges: SortedEdges = getattr(graph, side)
         return edges
 
     def make() -> SortedEdges:
-        brought = graph.brought(side)
-        if brought is not None:
-            pointer, other, edge = brought
+        input_groups = graph.input_groups(side)
+        if input_groups is not None:
+            pointer, other, edge = input_groups
             nodes = graph.num_sources if side == "by_target" else graph.num_targets
             if other.device.type == "cpu" and other.numel() and not 0 <= int(other.min()) <= int(other.max()) < nodes:
                 raise _native.changed_unseen(graph.num_sources, graph.num_targets)
@@ -148,15 +152,15 @@ def _sorted(graph: Graph, side: str) -> SortedEdges:
         edges: SortedEdges = getattr(graph, side)
         return SortedEdges(edges.indptr, edges.indices.to(torch.int32), edges.edge_ids.to(torch.int32))
 
-    return graph.remember(("fused", side), make)
+    return graph.cached(_SORTED, make, side)
 
 
-def _grouped(graph: Graph, side: str) -> SortedEdges:
+def _grouped(graph: Graph, side: Side) -> SortedEdges:
     """The same as ``graph.by_target`` or ``graph.by_source``, by compiled counting sorts."""
-    bare = None if graph.padded else graph.loopless()
-    if bare is not None and (side == "by_target" or bare.brought(side) is not None):
-        known = bare.remembers(("fused", side)) or bare.brought(side) is not None
-        groups = _sorted(bare, side) if known else _grouped(bare, side)
+    loop_free = None if graph.padded else graph.before_self_loops()
+    if loop_free is not None and (side == "by_target" or loop_free.input_groups(side) is not None):
+        known = loop_free.is_cached(_SORTED, side) or loop_free.input_groups(side) is not None
+        groups = _sorted(loop_free, side) if known else _grouped(loop_free, side)
         return SortedEdges(*_native.insert_loops(groups.indptr, groups.indices, groups.edge_ids, graph.num_loops))
     if side == "by_source":
         csr = _sorted(graph, "by_target")

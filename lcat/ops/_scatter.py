@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lcat.graph import Graph
+from lcat.graph import CacheKey, Graph
 from lcat.ops.dispatch import Call
 
 INSTALL = "pip install --no-build-isolation torch-scatter"
@@ -71,6 +71,9 @@ class Segments:
         return weight / self.from_target(self.sum(weight))
 
 
+_SEGMENTS: CacheKey[Segments] = CacheKey("segments of torch-scatter")
+
+
 def segments(graph: Graph) -> Segments:
-    """The segments of a graph, kept with it."""
-    return graph.remember("scatter segments", lambda: Segments(graph))
+    """The segments of a graph, cached with it."""
+    return graph.cached(_SEGMENTS, lambda: Segments(graph))

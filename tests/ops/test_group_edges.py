@@ -68,7 +68,7 @@ def test_an_index_changed_unseen_is_an_error_and_no_wild_read(row: int, index: i
     plain.numpy()[row, 7] = index
     assert graph_view(given, 9, 9)[0] is graph
     with pytest.raises(IndexError, match=r"9 source and 9 target nodes.*numpy.*edge_index\.clone\(\)"):
-        _fused._sorted(graph, "by_source" if graph.brought("by_source") is not None else "by_target")
+        _fused._sorted(graph, "by_source" if graph.input_groups("by_source") is not None else "by_target")
 
 
 @pytest.mark.parametrize("loops", [0, 4, 19])

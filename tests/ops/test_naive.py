@@ -77,7 +77,7 @@ def test_dead_edges_do_nothing(kind):
         "gatv2_attention": lambda g, w: ops.gatv2_attention(x, x, x, att, g, edge_weight=w),
     }
     for name, call in calls.items():
-        expected, found = call(plain, plain.pick(weight)), call(padded, weight)
+        expected, found = call(plain, plain.select(weight)), call(padded, weight)
         assert_same(found, expected, name)
         if nodes:
             assert_same(

@@ -58,9 +58,7 @@ def write_in_two_passes(
 
 
 def _both_ends(chunk: Tensor, num_nodes: int, undirected: bool) -> tuple[Tensor, Tensor]:
-    edges = read_edges(chunk, flow="source_to_target", name="chunk")
-    source, target = edges.endpoints()
-    edges.check_range(source, target, num_nodes, num_nodes)
+    source, target, _ = read_edges(chunk, flow="source_to_target", name="chunk").checked(num_nodes, num_nodes)
     return (torch.cat([source, target]), torch.cat([target, source])) if undirected else (source, target)
 
 

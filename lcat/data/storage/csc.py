@@ -93,9 +93,9 @@ class CSCGraph:
         """
         num_sources, num_targets = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
         edges = read_edges(edge_index, flow="source_to_target", name="edge_index")
-        edges.check_size(num_sources, num_targets)
-        source, target = (end.cpu() for end in edges.endpoints())
-        edges.check_range(source, target, num_sources, num_targets)
+        edges.checked_sizes(num_sources, num_targets)
+        source, target, _ = edges.checked(num_sources, num_targets)
+        source, target = source.cpu(), target.cpu()
         edge = None
         if not bool((target[1:] >= target[:-1]).all()):
             target, edge = torch.sort(target, stable=True)
