@@ -228,12 +228,13 @@ class SparseMatrix(EdgeList):
         parallel = matrix._nnz() - ordered._nnz()
         if parallel:
             raise ValueError(
-                f"'{self.name}' is a COO matrix with {parallel} parallel edges, to whose entries torch gives no gradient "
-                f"of their own: pass '{self.name}'.coalesce(), or edge_index and its values separately"
+                f"'{self.name}' is a COO matrix with {parallel} parallel edges, whose entries get no gradient of their "
+                f"own from torch: pass '{self.name}'.coalesce(), or edge_index and its values separately"
             )
         row, column = matrix._indices()
         position = torch.argsort(torch.argsort(row * matrix.shape[1] + column))
-        return ordered.values().index_select(0, position)
+        values: Tensor = ordered.values().index_select(0, position)
+        return values
 
     def endpoints(self) -> tuple[Tensor, Tensor]:
         """Copies: the tensors that a matrix was made of share its memory, but not its version counter."""

@@ -132,7 +132,7 @@ class Graph:
         return self.source.device
 
     def cached(self, key: CacheKey[_T], make: Callable[[], _T], *parameters: Hashable) -> _T:
-        """The value of ``make()``, computed at the first call with ``key`` and ``parameters``, then kept with the graph.
+        """The value of ``make()``, computed at the first call with this key and these parameters, and kept.
 
         Nothing is kept while ``torch.compile``, ``torch.export``, ``torch.jit.trace``, a functorch transform or a
         dispatch mode is active: what is made there (traced tensors, graphs with dead edges) must not reach later,
