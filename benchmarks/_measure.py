@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from lcat._environment import load_average, memory_bytes, process_bytes, processor
 from lcat._files import replace_file
 from lcat._json import strict_json
 
@@ -42,31 +43,27 @@ def peak_megabytes(run: Callable[[], Any]) -> float:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-    before = _status("VmRSS")
-    kept = run()
-    peak = _status("VmHWM") - before
-    del kept
-    return peak * 1024 / 1e6
+    before = resident_gigabytes("VmRSS")
+    result = run()
+    peak = resident_gigabytes("VmHWM") - before
+    del result
+    return peak * 1e3
 
 
 def resident_gigabytes(field: str) -> float:
     """Memory of this process in GB: "VmRSS" now, "VmHWM" at its highest."""
-    return _status(field) * 1024 / 1e9
-
-
-def _status(field: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return float(line.split()[1])
-    raise RuntimeError(f"/proc/self/status has no {field}: peak memory needs Linux")
+    return _known(process_bytes(field), field) / 1e9
 
 
 def available_megabytes() -> float:
     """Memory that the machine can still give."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable"):
-            return float(line.split()[1]) / 1e3
-    raise RuntimeError("/proc/meminfo has no MemAvailable")
+    return _known(memory_bytes("MemAvailable"), "MemAvailable") / 1e6
+
+
+def _known(value: int | None, field: str) -> int:
+    if value is None:
+        raise RuntimeError(f"there is no {field} under /proc: measuring memory needs Linux")
+    return value
 
 
 def copy_bandwidth(megabytes: int) -> float:
@@ -83,19 +80,14 @@ def copy_bandwidth(megabytes: int) -> float:
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
-    model = "unknown"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
     return {
-        "processor": model,
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "load": os.getloadavg()[0],
+        "load": load_average(),
     }
 
 

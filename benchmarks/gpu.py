@@ -37,6 +37,7 @@ from torch import Tensor
 import lcat
 import lcat.nn
 import lcat.ops
+from lcat._environment import package_version
 from lcat._json import strict_json
 from lcat.graph import Graph, graph_view
 
@@ -300,13 +301,12 @@ def run_tests(dry_run: bool) -> None:
 
 def machine(device: Device) -> dict[str, Any]:
     """What was measured, and with which versions."""
-    triton = sys.modules.get("triton")
     return {
         "device": torch.cuda.get_device_name(device.device) if device.is_gpu else "CPU, a dry run",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch-geometric": torch_geometric.__version__,
-        "triton": getattr(triton, "__version__", None),
+        "triton": package_version("triton") or package_version("pytorch-triton-rocm"),
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
         "lcat": lcat.__version__,

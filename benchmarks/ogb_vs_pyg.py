@@ -32,7 +32,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import torch_geometric
-from _measure import ALLOCATORS, _status, machine, write_results
+from _measure import ALLOCATORS, machine, resident_gigabytes, write_results
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GATConv, GATv2Conv, GCNConv
@@ -171,14 +171,14 @@ def work(options: argparse.Namespace) -> None:
     model.zero_grad(set_to_none=True)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-    before = _status("VmRSS")
+    before = resident_gigabytes("VmRSS")
     times = lcat_epochs(dataset, graph, settings) if ours else pyg_epochs(model, dataset, options.epochs + 1)
-    peak = _status("VmHWM")
+    peak = resident_gigabytes("VmHWM")
     result = {
         "epoch_seconds": statistics.median(times[1:]),
         "all_epochs_seconds": times,
-        "peak_megabytes": peak / 1e3,
-        "peak_megabytes_beyond_data": (peak - before) / 1e3,
+        "peak_megabytes": peak * 1e3,
+        "peak_megabytes_beyond_data": (peak - before) * 1e3,
         "machine": machine(),
     }
     (folder / "result.json").write_text(json.dumps(result))

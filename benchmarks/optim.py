@@ -25,7 +25,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ import torch
 from torch import Tensor
 
 import lcat
+from lcat._environment import gpu_names, load_average, package_version, processor
 from lcat._json import strict_json
 from lcat.optim import naive
 from lcat.optim.products import algebra_for
@@ -250,27 +250,19 @@ def verdicts(modes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "lcat": lcat.__version__}
-    for package in ("torch", "pogo-torch", "geoopt", "landing", "scikit-learn"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    packages = ("torch", "pogo-torch", "geoopt", "landing", "scikit-learn")
+    installed = {package: package_version(package) or "not installed" for package in packages}
+    return {"python": platform.python_version(), "lcat": lcat.__version__, **installed}
 
 
 def machine(device: str) -> dict[str, Any]:
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
-    told: dict[str, Any] = {"cpu": name, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
-    if hasattr(os, "getloadavg"):
-        told["load"] = os.getloadavg()[0]
+    facts: dict[str, Any] = {"cpu": processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    load = load_average()
+    if load is not None:
+        facts["load"] = load
     if device == "cuda":
-        told["gpu"] = torch.cuda.get_device_name()
-    return told
+        facts["gpu"] = gpu_names()[torch.cuda.current_device()]
+    return facts
 
 
 def with_kept_memory(arguments: list[str]) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from rich.table import Table
 
 import lcat
 from lcat import ops
+from lcat._environment import gpu_names, package_version
 
 __all__ = ["Package", "doctor_tables", "packages"]
 
@@ -54,7 +54,7 @@ class Package:
 
 def packages() -> list[Package]:
     """Every package that lcat can use, with its installed version."""
-    return [Package(name, _version(name), use, install) for name, use, install in _PACKAGES]
+    return [Package(name, package_version(name), use, install) for name, use, install in _PACKAGES]
 
 
 def doctor_tables() -> list[Table]:
@@ -81,8 +81,7 @@ def machine() -> dict[str, str]:
         "torch threads": f"{torch.get_num_threads()} (OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'not set')})",
         "CPU instructions": torch.backends.cpu.get_cpu_capability(),
     }
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    facts["CUDA devices"] = ", ".join(names) or "none"
+    facts["CUDA devices"] = ", ".join(gpu_names()) or "none"
     facts["MPS"] = "yes" if torch.backends.mps.is_available() else "no"
     return facts
 
@@ -112,10 +111,3 @@ def _implementation_table() -> Table:
     for (device, implementation, reason, others), primitives in rows.items():
         table.add_row(", ".join(primitives), device, implementation, escape(reason), escape(others))
     return table
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

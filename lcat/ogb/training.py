@@ -16,10 +16,10 @@ from torch_geometric.data import Data
 from lcat._json import with_nan, without_nan
 from lcat.data import OGBDataset
 from lcat.ogb.batches import Batch, Batches
+from lcat.ogb.environment import hardware, versions
 from lcat.ogb.labels import label_features
 from lcat.ogb.model import NodeModel
 from lcat.ogb.settings import Settings
-from lcat.ogb.surroundings import hardware, versions
 from lcat.train import FitResult, History, NonFiniteLoss, seed_everything
 from lcat.train.distributed import Processes
 from lcat.train.inference import layerwise_inference

@@ -8,6 +8,7 @@ these. Needs the extra: ``pip install 'lcat-gnn[study]'``.
 
 from __future__ import annotations
 
+from lcat._environment import versions
 from lcat.study._folder import OutputError, prepare_folder
 from lcat.study.analysis.choose import choose
 from lcat.study.analysis.compare import Comparison, Ranking, compare, robustness
@@ -24,7 +25,7 @@ from lcat.study.plan.plan_file import load_plan
 from lcat.study.plan.settings import Budget, NoisePlan, Range, RunSettings, SearchPlan
 from lcat.study.report import read_results, write_report, write_study
 from lcat.study.running.engines import EngineError
-from lcat.study.running.run import run, run_cell, versions
+from lcat.study.running.run import run, run_cell
 from lcat.study.store.frame import history_frame, lambda_frame, results_frame
 from lcat.study.store.lock import StudyBusy
 from lcat.study.store.result import CellResult

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lcat._environment import versions
 from lcat._json import strict_json
 from lcat.study._folder import OutputError, prepare_folder, write_file
 from lcat.study.analysis.selection import choose_models, finished, without_noise
 from lcat.study.plan.plan import StudyPlan
-from lcat.study.running.run import versions
 from lcat.study.store.frame import results_frame
 from lcat.study.store.result import CellResult
 from lcat.study.store.summary import SummaryRow, summarize

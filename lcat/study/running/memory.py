@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["PeakMemory"]
+from lcat._environment import process_bytes
 
-_STATUS = Path("/proc/self/status")
+__all__ = ["PeakMemory"]
 
 
 class PeakMemory:
@@ -42,7 +42,7 @@ class PeakMemory:
             Path("/proc/self/clear_refs").write_text("5")
         except OSError:  # some containers refuse
             return
-        self._before = _status_bytes("VmRSS")
+        self._before = process_bytes("VmRSS")
 
     def bytes(self) -> int | None:
         """The peak since the start, ``None`` where it cannot be measured."""
@@ -50,11 +50,5 @@ class PeakMemory:
             return None
         if self._device.type == "cuda":
             return max(0, torch.cuda.max_memory_allocated(self._device) - self._before)
-        return max(0, _status_bytes("VmHWM") - self._before)
-
-
-def _status_bytes(field: str) -> int:
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith(field):
-            return 1024 * int(line.split()[1])
-    raise RuntimeError(f"{_STATUS} has no {field}")
+        peak = process_bytes("VmHWM")
+        return None if peak is None else max(0, peak - self._before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import socket
 import time
 import traceback
@@ -12,9 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
-import torch_geometric
 
-import lcat
+from lcat._environment import versions
 from lcat.data import NodeDataset
 from lcat.study._folder import OutputError
 from lcat.study.models.layers import build_model
@@ -26,7 +24,7 @@ from lcat.study.running.memory import PeakMemory
 from lcat.study.store.result import CellResult
 from lcat.train import History, fit, seed_everything
 
-__all__ = ["CellResult", "run", "run_cell", "versions"]
+__all__ = ["CellResult", "run", "run_cell"]
 
 
 def run(
@@ -118,15 +116,3 @@ def run_cell(
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-
-
-def versions() -> dict[str, str]:
-    """Versions and machine that a result was made with."""
-    return {
-        "lcat": lcat.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torch-geometric": torch_geometric.__version__,
-        "platform": platform.platform(),
-        "threads": str(torch.get_num_threads()),
-    }
