@@ -1,24 +1,36 @@
 """Statistics of comparisons: plain functions on arrays, which know nothing of layers, data sets or files.
 
 :mod:`~lcat.study.statistics.intervals` says how sure a mean is, :mod:`~lcat.study.statistics.paired` compares two
-methods on the same splits, :mod:`~lcat.study.statistics.over_datasets` compares many methods over many data sets.
+methods on the same splits, :mod:`~lcat.study.statistics.over_datasets` compares many methods over many data sets,
+:mod:`~lcat.study.statistics.rank_permutations` says what their ranks do by chance.
 """
 
 from __future__ import annotations
 
 from lcat.study.statistics.intervals import Interval, confidence_interval
 from lcat.study.statistics.over_datasets import (
+    FEW_DATASETS,
     FriedmanTest,
     average_ranks,
     critical_difference,
+    fewest_datasets,
     friedman_test,
     nemenyi,
     ranks,
     tied_groups,
 )
-from lcat.study.statistics.paired import PairedTest, corrected_t_test, holm, wilcoxon_test
+from lcat.study.statistics.paired import (
+    FEWEST_PAIRS,
+    PairedTest,
+    corrected_t_test,
+    fewest_wilcoxon_pairs,
+    holm,
+    wilcoxon_test,
+)
 
 __all__ = [
+    "FEWEST_PAIRS",
+    "FEW_DATASETS",
     "FriedmanTest",
     "Interval",
     "PairedTest",
@@ -26,6 +38,8 @@ __all__ = [
     "confidence_interval",
     "corrected_t_test",
     "critical_difference",
+    "fewest_datasets",
+    "fewest_wilcoxon_pairs",
     "friedman_test",
     "holm",
     "nemenyi",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -44,4 +46,11 @@ def share(name: str, value: float) -> float:
     """``value`` if it lies strictly between 0 and 1."""
     if not 0 < value < 1:
         raise ValueError(f"{name} must lie between 0 and 1; got {value}")
+    return float(value)
+
+
+def not_negative(name: str, value: float) -> float:
+    """``value`` if it is a finite number of at least 0."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be a number, at least 0; got {value}")
     return float(value)

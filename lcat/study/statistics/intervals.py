@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lcat.study.statistics._checks import share, vector
+from lcat.study.statistics._checks import not_negative, share, vector
 
 __all__ = ["Interval", "confidence_interval"]
 
@@ -38,6 +38,7 @@ def confidence_interval(
     level: float = 0.95,
     method: str = "t",
     test_train_ratio: float = 0.0,
+    resolution: float = 0.0,
     resamples: int = 9999,
     seed: int = 0,
 ) -> Interval:
@@ -45,11 +46,12 @@ def confidence_interval(
 
     ``method="t"`` takes Student's distribution with :math:`J - 1` degrees of freedom,
 
-    .. math:: \bar x \pm t_{J-1} \sqrt{\left(\tfrac1J + \rho\right) s^2}
+    .. math:: \bar x \pm t_{J-1} \sqrt{\left(\tfrac1J + \rho\right) \left(s^2 + \tfrac{r^2}{12}\right)}
 
     with :math:`\rho = 0` for independent runs. Runs on resampled splits share training nodes; for these
     :math:`\rho = n_{test} / n_{train}` (Nadeau and Bengio, "Inference for the generalization error", Machine Learning
-    52, 2003) keeps the interval from becoming far too narrow.
+    52, 2003) keeps the interval from becoming far too narrow. :math:`r` is the ``resolution``: an accuracy on m test
+    nodes is a multiple of 1/m, so equal accuracies are known up to a rounding error and no interval has width 0.
 
     ``method="bootstrap"`` draws the runs again with replacement and takes the bias-corrected and accelerated
     quantiles of the means (Efron, "Better bootstrap confidence intervals", JASA 82, 1987; SciPy's implementation). It
@@ -60,6 +62,7 @@ def confidence_interval(
         level: share of such intervals that hold the true mean, in (0, 1).
         method: ``"t"`` or ``"bootstrap"``.
         test_train_ratio: :math:`\rho` above; for ``"t"`` only.
+        resolution: :math:`r` above, the smallest step between two values, at least 0; for ``"t"`` only.
         resamples: bootstrap draws.
         seed: of the bootstrap draws.
 
@@ -84,6 +87,7 @@ def confidence_interval(
             "test_train_ratio must be at least 0, and 0 for method 'bootstrap', which assumes independent runs; "
             f"got {test_train_ratio} for method {method!r}"
         )
+    not_negative("resolution", resolution)
     if array.size == 0:
         return Interval(math.nan, math.nan, math.nan, math.nan, 0)
     mean = float(array.mean())
@@ -91,10 +95,10 @@ def confidence_interval(
         return Interval(mean, math.nan, math.nan, math.nan, 1)
     std = float(array.std(ddof=1))
     if np.all(array == array[0]):  # no rounding of the mean then
-        same = float(array[0])
-        return Interval(same, 0.0, same, same, array.size)
-    if method == "t":
-        half = _t_quantile(level, array.size - 1) * std * math.sqrt(1 / array.size + test_train_ratio)
+        mean, std = float(array[0]), 0.0
+    if method == "t" or std == 0:
+        spread = math.sqrt(std**2 + resolution**2 / 12)
+        half = _t_quantile(level, array.size - 1) * spread * math.sqrt(1 / array.size + test_train_ratio)
         return Interval(mean, std, mean - half, mean + half, array.size)
     low, high = _bootstrap(array, level, resamples, seed)
     return Interval(mean, std, low, high, array.size)

@@ -49,6 +49,8 @@ def test_few_or_equal_values(method):
     assert all(math.isnan(value) for value in (one.std, one.low, one.high))
     equal = confidence_interval([0.7, 0.7, 0.7], method=method)
     assert (equal.std, equal.low, equal.high) == (0.0, 0.7, 0.7)
+    rounded = confidence_interval([0.7, 0.7, 0.7], method=method, resolution=0.1)
+    assert rounded.high - 0.7 == pytest.approx(stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(12 * 3))
     two = confidence_interval([0.6, 0.8], method=method)
     assert two.low < 0.7 < two.high
 
@@ -69,6 +71,7 @@ def test_coverage():
         ({"values": [1.0], "level": 1.0}, "level must lie between 0 and 1; got 1.0"),
         ({"values": [1.0], "method": "z"}, "method must be 't' or 'bootstrap'; got 'z'"),
         ({"values": [1.0], "test_train_ratio": -1}, "test_train_ratio must be at least 0.*got -1"),
+        ({"values": [1.0], "resolution": math.inf}, "resolution must be a number, at least 0; got inf"),
         ({"values": [1.0], "method": "bootstrap", "test_train_ratio": 0.5}, "assumes independent runs; got 0.5"),
     ],
 )

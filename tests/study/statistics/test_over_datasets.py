@@ -10,10 +10,13 @@ import pytest
 from scipy import stats
 
 from lcat.study.statistics import (
+    FEW_DATASETS,
     average_ranks,
     critical_difference,
+    fewest_datasets,
     friedman_test,
     nemenyi,
+    rank_permutations,
     ranks,
     tied_groups,
 )
@@ -30,7 +33,8 @@ def test_ranks_and_friedman_are_scipys(seed, ties):
     scores = table(seed, ties=ties)
     assert np.array_equal(ranks(scores), stats.rankdata(-scores, axis=1))
     found, expected = friedman_test(scores), stats.friedmanchisquare(*scores.T)
-    assert (found.statistic, found.p_value) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
+    assert found.statistic == pytest.approx(expected.statistic)
+    assert found.chi_square_p_value == pytest.approx(expected.pvalue)
     assert found.average_ranks == pytest.approx(average_ranks(scores).tolist())
 
 
@@ -72,7 +76,7 @@ def _rows_that_sum_to(wanted, rows):
 @pytest.mark.parametrize(("seed", "methods"), [(0, 2), (1, 3), (2, 5), (3, 11)])
 def test_nemenyi_is_that_of_scikit_posthocs(seed, methods, ties):
     posthocs = pytest.importorskip("scikit_posthocs")
-    scores = table(seed, methods=methods, ties=ties)
+    scores = table(seed, datasets=FEW_DATASETS + 1, methods=methods, ties=ties)
     # Ranks do not care for the direction, as the test is two-sided.
     expected = posthocs.posthoc_nemenyi_friedman(scores).to_numpy()
     assert nemenyi(scores) == pytest.approx(expected, abs=1e-9)
@@ -89,7 +93,7 @@ def test_ranks_and_critical_difference_are_those_of_autorank(seed):
     result = autorank.autorank(frame, alpha=0.05, verbose=False, force_mode="nonparametric")
     assert (result.omnibus, result.posthoc) == ("friedman", "nemenyi")
     assert result.rankdf.loc[list("abcd"), "meanrank"].to_numpy() == pytest.approx(average_ranks(scores))
-    assert result.pvalue == pytest.approx(friedman_test(scores).p_value, abs=1e-12)
+    assert result.pvalue == pytest.approx(friedman_test(scores).chi_square_p_value, abs=1e-12)
     # autorank reads its quantile from a table of three digits.
     assert result.cd == pytest.approx(critical_difference(4, 30), abs=2e-3)
 
@@ -105,8 +109,64 @@ def test_extremes():
     assert (same.statistic, same.p_value, same.iman_davenport_p_value) == (0.0, 1.0, 1.0)
     assert (nemenyi(np.full((4, 3), 0.5)) == 1).all()
     agreed = friedman_test(np.tile([0.9, 0.8, 0.7], (5, 1)))
-    assert (agreed.iman_davenport, agreed.iman_davenport_p_value) == (math.inf, 0.0)
+    assert agreed.iman_davenport == math.inf
+    assert math.isnan(agreed.iman_davenport_p_value), "F says nothing of data sets that agree"
+    assert agreed.p_value == agreed.permutation_p_value == pytest.approx(6.0**-4)
     assert agreed.statistic == pytest.approx(5 * 2)
+    many = friedman_test(np.tile([0.9, 0.8, 0.7], (FEW_DATASETS + 1, 1)))
+    assert math.isnan(many.permutation_p_value)
+    assert many.p_value == many.chi_square_p_value == pytest.approx(stats.chi2.sf(2 * (FEW_DATASETS + 1), 2))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("datasets", "methods"), [(2, 2), (2, 3), (4, 2), (3, 3), (2, 4)])
+def test_few_data_sets_are_tested_over_all_orders_of_their_scores(datasets, methods, ties):
+    """Against counting them one by one."""
+    scores = table(datasets + methods, datasets, methods, ties)
+    found, observed = friedman_test(scores), ranks(scores)
+    orders = [list(itertools.permutations(row)) for row in observed]
+    means = np.array([np.mean(choice, axis=0) for choice in itertools.product(*orders)])
+    deviations = ((means - (methods + 1) / 2) ** 2).sum(axis=1)
+    deviation = ((observed.mean(axis=0) - (methods + 1) / 2) ** 2).sum()
+    assert found.p_value == pytest.approx(np.mean(deviations >= deviation - 1e-9))
+    spans = np.ptp(means, axis=1)
+    between = np.abs(observed.mean(axis=0)[:, None] - observed.mean(axis=0)[None, :])
+    expected = [[np.mean(spans >= d - 1e-9) for d in row] for row in between]
+    assert nemenyi(scores) == pytest.approx(np.array(expected))
+    reached = [span for span in sorted(set(spans.round(9))) if np.mean(spans >= span - 1e-9) <= 0.2]
+    expected_difference = reached[0] if reached else math.inf
+    assert critical_difference(methods, datasets, alpha=0.2, scores=scores) == pytest.approx(expected_difference)
+
+
+def test_where_orders_are_drawn_the_observed_one_counts():
+    scores = np.tile(np.arange(9.0), (4, 1))
+    found = friedman_test(scores)
+    assert found.p_value == pytest.approx(1 / 20_001), "no p-value is 0"
+    assert nemenyi(scores).min() > 0
+    scores = table(0, 3, 4)
+    drawn = rank_permutations._drawn(tuple(map(tuple, ranks(scores).tolist())))
+    means = drawn[0] / 3
+    share = np.mean(((means - 2.5) ** 2).sum(axis=1) >= ((ranks(scores).mean(axis=0) - 2.5) ** 2).sum() - 1e-9)
+    # Four standard deviations of a share of 20,000 draws.
+    assert share == pytest.approx(friedman_test(scores).p_value, abs=4 * math.sqrt(0.25 / 20_000))
+
+
+@pytest.mark.parametrize("methods", [2, 3, 4, 6])
+def test_fewest_data_sets_are_just_enough(methods):
+    needed = fewest_datasets(methods)
+    assert friedman_test(np.tile(np.arange(methods), (needed, 1))).p_value <= 0.05
+    if needed > 2:
+        assert friedman_test(np.tile(np.arange(methods), (needed - 1, 1))).p_value > 0.05
+
+
+@pytest.mark.parametrize(("datasets", "methods"), [(2, 3), (3, 3), (4, 2), (6, 4), (10, 3)])
+def test_methods_that_do_not_differ_are_called_different_at_most_as_often_as_alpha(datasets, methods):
+    generator = np.random.default_rng(datasets)
+    studies = generator.normal(0.8, 0.01, size=(500, datasets, methods)).round(3)
+    friedman = np.mean([friedman_test(scores).p_value <= 0.05 for scores in studies])
+    pairs = np.mean([(nemenyi(scores) <= 0.05).any() for scores in studies])
+    # At most 5 %, and three standard deviations of a share of 500 studies.
+    assert max(friedman, pairs) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 500)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -132,6 +192,7 @@ def test_groups_are_all_largest_ones(seed):
         (lambda: friedman_test([[1, 2]]), r"got shape \(1, 2\)"),
         (lambda: nemenyi([[1, math.nan], [1, 2]]), "leave out data sets on which a method has no score"),
         (lambda: critical_difference(1, 5), "at least 2 methods and 1 data set are needed; got 1 and 5"),
+        (lambda: fewest_datasets(1), "methods must be at least 2; got 1"),
         (lambda: critical_difference(3, 5, alpha=0), "alpha must lie between 0 and 1; got 0"),
     ],
 )

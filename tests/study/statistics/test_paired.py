@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from lcat.study.statistics import corrected_t_test, holm, wilcoxon_test
+from lcat.study.statistics import corrected_t_test, fewest_wilcoxon_pairs, holm, wilcoxon_test
 
 
 def scores(seed, runs, shift=0.01):
@@ -18,7 +19,7 @@ def scores(seed, runs, shift=0.01):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("runs", [2, 5, 17])
+@pytest.mark.parametrize("runs", [3, 5, 17])
 def test_without_correction_it_is_the_paired_t_test(seed, runs):
     first, second = scores(seed, runs)
     found, expected = corrected_t_test(first, second, test_train_ratio=0), stats.ttest_rel(first, second)
@@ -60,13 +61,58 @@ def test_correction_holds_its_level_where_the_ordinary_test_does_not():
 
 
 def test_no_variance():
-    equal = corrected_t_test([0.8, 0.9], [0.8, 0.9], test_train_ratio=0.25)
+    equal = corrected_t_test([0.8, 0.9, 0.7], [0.8, 0.9, 0.7], test_train_ratio=0.25)
     assert (equal.statistic, equal.p_value) == (0.0, 1.0)
     constant = corrected_t_test([0.83, 0.93, 0.73], [0.82, 0.92, 0.72], test_train_ratio=0.25)
-    assert (constant.statistic, constant.p_value) == (math.inf, 0.0)
+    assert (constant.statistic, constant.p_value) == (math.inf, 2 / 2**3)
+    assert math.isnan(constant.low), "a width of 0 would be a claim"
     assert corrected_t_test([0.82, 0.92], [0.83, 0.93], test_train_ratio=0).statistic == -math.inf
     assert math.isnan(corrected_t_test([0.8], [0.7], test_train_ratio=0).p_value)
     assert math.isnan(wilcoxon_test([0.8], [0.7]).p_value)
+
+
+def test_two_pairs_decide_nothing():
+    two = corrected_t_test([0.8, 0.9], [0.7, 0.8], test_train_ratio=0, resolution=0.01)
+    assert math.isnan(two.p_value)
+    assert two.low < 0.1 < two.high
+    assert not math.isnan(corrected_t_test([0.8, 0.9, 0.7], [0.7, 0.8, 0.6], test_train_ratio=0).p_value)
+
+
+def test_resolution_is_the_variance_of_rounding():
+    first, second = np.array([0.83, 0.93, 0.73]), np.array([0.82, 0.92, 0.72])
+    found = corrected_t_test(first, second, test_train_ratio=0, resolution=0.01)
+    assert found.statistic == pytest.approx(0.01 / math.sqrt(0.01**2 / 6 / 3))
+    assert found.p_value == pytest.approx(2 * stats.t.sf(math.sqrt(18), 2))
+    assert found.low == pytest.approx(0.01 - stats.t.ppf(0.975, 2) * math.sqrt(0.01**2 / 18))
+
+
+@pytest.mark.parametrize("nodes", [20, 100, 1000])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_layers_that_do_not_differ_are_called_different_at_most_as_often_as_alpha(seeds, nodes):
+    """500 studies of four layers, whose seeds vary by about the step of a score; one pair, and Holm over all six."""
+    generator = np.random.default_rng(seeds * nodes)
+    accuracy = 0.8 + generator.normal(0, 0.008, size=(500, 4, seeds)) + 0.5 / nodes
+    scores = np.round(np.round(accuracy * nodes) / nodes, 12)
+    one, family = 0, 0
+    for study in scores:
+        p_values = [
+            corrected_t_test(a, b, test_train_ratio=0, resolution=1 / nodes).p_value
+            for a, b in itertools.combinations(study, 2)
+        ]
+        one += p_values[0] <= 0.05
+        family += min(holm(p_values)) <= 0.05
+    limit = 0.05 + 3 * math.sqrt(0.05 * 0.95 / 500)
+    assert one / 500 <= limit
+    assert family / 500 <= limit
+
+
+@pytest.mark.parametrize(("alpha", "tests"), [(0.05, 1), (0.05, 6), (0.01, 1), (0.05, 28)])
+def test_fewest_wilcoxon_pairs_are_just_enough(alpha, tests):
+    pairs = fewest_wilcoxon_pairs(alpha, tests)
+    base = np.zeros(pairs)
+    assert tests * wilcoxon_test(base + np.arange(1, pairs + 1), base).p_value <= alpha
+    fewer = np.zeros(pairs - 1)
+    assert tests * wilcoxon_test(fewer + np.arange(1, pairs), fewer).p_value > alpha
 
 
 @pytest.mark.parametrize("seed", range(6))
