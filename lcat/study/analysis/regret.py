@@ -106,7 +106,8 @@ def _answer(group: pd.DataFrame, always: str, candidates: list[str], level: floa
         return None
     ratio = float(both["test_train_ratio"].iloc[0])
     means = both.groupby("sample", sort=False)[["test", "test_always"]].mean()
-    found = corrected_t_test(means["test"], means["test_always"], test_train_ratio=ratio, level=level)
+    step = float(both["resolution"].iloc[0])
+    found = corrected_t_test(means["test"], means["test_always"], test_train_ratio=ratio, level=level, resolution=step)
     picked = Counter(both["layer"])
     spent, own = _seconds(theirs, both), _seconds(ours, both)
     return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from lcat.study.analysis.selection import RUN, is_generated
@@ -29,8 +31,9 @@ def with_samples(runs: pd.DataFrame) -> pd.DataFrame:
             ``train_nodes`` and ``test_nodes``.
 
     Returns:
-        The same rows with ``sample`` (equal for rows that belong together, whatever their layer) and
-        ``test_train_ratio`` (:math:`\rho`, equal for all rows of a data set).
+        The same rows with ``sample`` (equal for rows that belong together, whatever their layer),
+        ``test_train_ratio`` (:math:`\rho`, equal for all rows of a data set) and ``resolution`` (the step in which the
+        test metric of a sample comes, equal for all rows of a data set: 1/m for one accuracy on m test nodes).
 
     Example:
         >>> from lcat.study import make_plan, results_frame, run, with_samples
@@ -38,11 +41,12 @@ def with_samples(runs: pd.DataFrame) -> pd.DataFrame:
         >>> with_samples(results_frame(run(plan)))[["seed", "sample"]].values.tolist()
         [[0, 0], [1, 1]]
     """
-    labeled = runs.assign(sample=0, test_train_ratio=0.0)
+    labeled = runs.assign(sample=0, test_train_ratio=0.0, resolution=0.0)
     for dataset, rows in runs.groupby("dataset", sort=False):
         by, ratio = _samples_of(str(dataset), rows)
         labeled.loc[rows.index, "sample"] = rows.groupby(by, dropna=False, sort=False).ngroup()
         labeled.loc[rows.index, "test_train_ratio"] = ratio
+        labeled.loc[rows.index, "resolution"] = _resolution(labeled.loc[rows.index])
     return labeled
 
 
@@ -55,3 +59,18 @@ def _samples_of(dataset: str, rows: pd.DataFrame) -> tuple[list[str], float]:
         return ["split_hash"], 0.0
     ratio = rows["test_nodes"].astype(float).mean() / rows["train_nodes"].astype(float).mean()
     return ["test_set"], float(ratio)
+
+
+def _resolution(rows: pd.DataFrame) -> float:
+    """The step of one run's metric, over the root of the number of runs that a sample is the mean of.
+
+    An accuracy on m nodes is a multiple of 1/m. A ROC-AUC counts pairs of a positive and a negative node, of which
+    there are m^2 / 4 at most.
+    """
+    nodes = float(rows["test_nodes"].astype(float).min())
+    if not nodes >= 1:
+        return 0.0
+    pairs = math.floor(nodes / 2) * math.ceil(nodes / 2)
+    step = 1 / max(pairs, 1) if (rows["metric"] == "roc-auc").all() else 1 / nodes
+    by = ["sample", "layer"] if "layer" in rows else ["sample"]
+    return step / math.sqrt(float(rows.groupby(by, sort=False).size().min()))

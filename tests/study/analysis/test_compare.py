@@ -34,6 +34,33 @@ def random_study(seed=0, datasets=("cora", "photo", "csbm:easy"), layers=("gcn",
     )
 
 
+# The made-up data sets have 20 test nodes.
+STEP = 1 / 20
+
+
+def test_two_seeds_decide_nothing_and_equal_differences_are_no_proof():
+    def study(gcn, gat):
+        rows = [*runs_of("gcn", gcn), *runs_of("gat", gat)]
+        return compare(cells(*({**row, "split_hash": "public", "test_set": "public"} for row in rows)))
+
+    [pair] = study([0.80, 0.85], [0.75, 0.80]).pairs.itertuples()
+    assert math.isnan(pair.p_t)
+    assert math.isnan(pair.p_holm)
+    [pair] = study([0.80, 0.85, 0.90], [0.75, 0.80, 0.85]).pairs.itertuples()
+    assert 0.05 < pair.p_t < 0.06
+    assert pair.low < 0 < pair.high
+    gcn = study([0.80, 0.80, 0.80], [0.75, 0.80, 0.85]).summary.iloc[0]
+    assert gcn["low"] < 0.80 < gcn["high"]
+
+
+def test_resolution_is_the_step_of_the_metric():
+    rows = [*runs_of("gcn", [0.80, 0.85, 0.90]), *runs_of("gat", [0.75, 0.80, 0.85])]
+    assert set(with_samples(cells(*rows))["resolution"]) == {1 / 20}
+    assert set(with_samples(cells(*rows, metric="roc-auc"))["resolution"]) == {1 / 100}
+    four = with_samples(cells(*folds_of("gcn", [[0.8, 0.7, 0.75]], 4)))
+    assert set(four["resolution"]) == {1 / 20 / 2}, "of a mean of four"
+
+
 def test_summary_by_hand():
     frame = cells(*runs_of("gcn", [0.80, 0.82, 0.81]), *runs_of("gat", [0.84, 0.80, 0.79], status="done"))
     frame.loc[5, ["status", "test", "validation"]] = ["failed", math.nan, math.nan]
@@ -41,7 +68,7 @@ def test_summary_by_hand():
     assert (gcn.layer, gcn.runs, gcn.samples, gcn.failed, gcn.best) == ("gcn", 3, 3, 0, True)
     assert (gcn.test, gcn.std) == (pytest.approx(0.81), pytest.approx(0.01))
     # random splits, 20 test nodes to 60 training nodes
-    half = stats.t.ppf(0.975, 2) * 0.01 * math.sqrt(1 / 3 + 1 / 3)
+    half = stats.t.ppf(0.975, 2) * math.hypot(0.01, STEP / math.sqrt(12)) * math.sqrt(1 / 3 + 1 / 3)
     assert (gcn.low, gcn.high) == (pytest.approx(0.81 - half), pytest.approx(0.81 + half))
     assert (gat.runs, gat.failed, gat.best) == (2, 1, False)  # its mean is over fewer runs
     assert (gat.test, gat.std) == (pytest.approx(0.82), pytest.approx(0.04 / math.sqrt(2)))
@@ -53,11 +80,11 @@ def test_pairs_are_of_the_same_splits_and_corrected():
     frame = cells(*reversed(rows))  # the order of rows does not matter
     [pair] = compare(frame).pairs.itertuples()
     difference = np.subtract(first, second)
-    t = difference.mean() / (difference.std(ddof=1) * math.sqrt(1 / 4 + 20 / 60))
+    t = difference.mean() / (math.hypot(difference.std(ddof=1), STEP / math.sqrt(6)) * math.sqrt(1 / 4 + 20 / 60))
     assert (pair.first, pair.second, pair.runs) == ("gcn", "gat", 4)
     assert (pair.difference, pair.t) == (pytest.approx(difference.mean()), pytest.approx(t))
     assert pair.p_t == pytest.approx(2 * stats.t.sf(abs(t), 3))
-    assert pair.p_wilcoxon == pytest.approx(stats.wilcoxon(np.round(difference, 12)).pvalue)
+    assert math.isnan(pair.p_wilcoxon), "random splits share nodes"
     # a run that only one of them has does not count
     [pair] = compare(cells(*rows[:-1])).pairs.itertuples()
     assert pair.runs == 3
@@ -69,8 +96,11 @@ def test_one_split_and_generated_graphs_take_no_correction():
     one_split = cells(*({**row, "split_hash": "public", "test_set": "public"} for row in rows))
     assert compare(one_split).pairs["test_train_ratio"].item() == 0
     assert compare(cells(*rows, dataset="csbm:easy,q=0.1")).pairs["test_train_ratio"].item() == 0
-    expected = stats.ttest_rel([0.80, 0.82, 0.81], [0.79, 0.83, 0.85]).pvalue
-    assert compare(one_split).pairs["p_t"].item() == pytest.approx(expected)
+    difference = np.subtract([0.80, 0.82, 0.81], [0.79, 0.83, 0.85])
+    t = difference.mean() / (math.hypot(difference.std(ddof=1), STEP / math.sqrt(6)) / math.sqrt(3))
+    [pair] = compare(one_split).pairs.itertuples()
+    assert pair.p_t == pytest.approx(2 * stats.t.sf(abs(t), 2))
+    assert pair.p_wilcoxon == pytest.approx(stats.wilcoxon(np.round(difference, 12)).pvalue)
 
 
 def folds_of(layer, tests, seeds, **common):
@@ -89,12 +119,14 @@ def test_seeds_on_the_same_folds_are_averaged_before_anything_is_tested():
     found = compare(cells(*folds_of("gcn", gcn, 2), *folds_of("gat", gat, 2)))
     [pair] = found.pairs.itertuples()
     means = np.mean(gcn, axis=0) - np.mean(gat, axis=0)
-    t = means.mean() / (means.std(ddof=1) * math.sqrt(1 / 4 + 1 / 3))
+    # Each is the mean of two seeds, so its rounding error has half the variance.
+    t = means.mean() / (math.hypot(means.std(ddof=1), STEP / math.sqrt(12)) * math.sqrt(1 / 4 + 1 / 3))
     assert (pair.runs, pair.samples, pair.t) == (8, 4, pytest.approx(t))
     assert pair.p_t == pytest.approx(2 * stats.t.sf(abs(t), 3))
-    assert pair.p_wilcoxon == pytest.approx(stats.wilcoxon(np.round(means, 12)).pvalue)
+    assert math.isnan(pair.p_wilcoxon)
     first = found.summary.iloc[0]
-    half = stats.t.ppf(0.975, 3) * np.mean(gcn, axis=0).std(ddof=1) * math.sqrt(1 / 4 + 1 / 3)
+    spread = math.hypot(np.mean(gcn, axis=0).std(ddof=1), STEP / math.sqrt(24))
+    half = stats.t.ppf(0.975, 3) * spread * math.sqrt(1 / 4 + 1 / 3)
     assert (first.runs, first.samples, first.high - first.test) == (8, 4, pytest.approx(half))
     assert first["std"] == pytest.approx(np.std(gcn, ddof=1))  # of what was run
 
@@ -216,7 +248,8 @@ def test_ranking_over_data_sets():
     table = compare(frame).summary.pivot(index="dataset", columns="layer", values="test").loc[:, ["gcn", "gat", "lcat"]]
     assert np.allclose(ranking.scores.to_numpy(), table.loc[ranking.scores.index].to_numpy())
     expected = stats.friedmanchisquare(*table.to_numpy().T)
-    assert ranking.friedman.p_value == pytest.approx(expected.pvalue)
+    assert ranking.friedman.chi_square_p_value == pytest.approx(expected.pvalue)
+    assert ranking.friedman.p_value == ranking.friedman.permutation_p_value
     assert ranking.average_ranks.index[0] == (-table).rank(axis=1).mean().idxmin()
     assert ranking.left_out == ()
 
