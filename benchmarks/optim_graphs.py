@@ -108,8 +108,10 @@ def named(name: str, seed: int, components: int | None, nodes: int | None) -> di
 
 @functools.cache
 def _loaded(name: str, components: int | None, nodes: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Features, labels and edges; of more than ``components`` features their principal components, without labels; of
-    more than ``nodes`` nodes a sample and the edges between them.
+    """Features, labels and edges of a data set.
+
+    More than ``components`` features are replaced by their principal components, more than ``nodes`` nodes by a sample
+    of them and the edges between them.
     """
     from lcat.data import load
 
@@ -122,14 +124,15 @@ def _loaded(name: str, components: int | None, nodes: int | None) -> tuple[Tenso
         x = x / x.norm(dim=1).mean()
     if nodes is None or nodes >= len(x):
         return x, data.y, data.edge_index
-    kept = walked(data.edge_index, len(x), nodes)
-    return x[kept], data.y[kept], subgraph(kept, data.edge_index, relabel_nodes=True, num_nodes=len(x))[0]
+    sample = walked(data.edge_index, len(x), nodes)
+    return x[sample], data.y[sample], subgraph(sample, data.edge_index, relabel_nodes=True, num_nodes=len(x))[0]
 
 
 def walked(edges: Tensor, n: int, wanted: int, jump: float = 0.15) -> Tensor:
-    """``wanted`` of ``n`` nodes, met by a random walk that jumps to any node now and then: it keeps more of the edges
-    than nodes drawn alone, and of the classes than a walk from one start (Leskovec and Faloutsos, "Sampling from large
-    graphs", KDD 2006).
+    """``wanted`` of ``n`` nodes, those that a random walk with jumps visits.
+
+    It keeps more of the edges than nodes drawn independently, and more of the classes than a walk from one start
+    (Leskovec and Faloutsos, "Sampling from large graphs", KDD 2006).
     """
     draw = random.Random(0)
     neighbors = edges[1, edges[0].argsort(stable=True)].tolist()

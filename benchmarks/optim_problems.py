@@ -297,13 +297,13 @@ def _on_digits(name: str, rates: tuple[float, ...], orthonormal_start: bool = Tr
 
 
 _FREE, _CONSTRAINED = (3e-3, 1e-2, 3e-2), (0.1, 0.3, 1.0)
-_on_digits("Adam, free kernels", _FREE, False)(lambda m, groups, lr: torch.optim.Adam(m.parameters(), lr=lr))
-_on_digits("Adam, free, orthonormal start", _FREE)(lambda m, groups, lr: torch.optim.Adam(m.parameters(), lr=lr))
-_on_digits("POGO, vadam", _CONSTRAINED)(lambda m, groups, lr: POGO(groups, lr=lr, base="vadam"))
-_on_digits("POGO, vadam, tangent", _CONSTRAINED)(lambda m, groups, lr: POGO(groups, lr=lr, base="vadam", tangent=True))
-_on_digits("POGO, sgd", _CONSTRAINED)(lambda m, groups, lr: POGO(groups, lr=lr, momentum=0.9))
-_on_digits("RiemannianAdam, qr", _CONSTRAINED)(lambda m, groups, lr: RiemannianAdam(groups, lr=lr))
-_on_digits("Landing, vadam", _CONSTRAINED)(lambda m, groups, lr: Landing(groups, lr=lr, base="vadam"))
+_on_digits("Adam, free kernels", _FREE, False)(lambda m, _, lr: torch.optim.Adam(m.parameters(), lr=lr))
+_on_digits("Adam, free, orthonormal start", _FREE)(lambda m, _, lr: torch.optim.Adam(m.parameters(), lr=lr))
+_on_digits("POGO, vadam", _CONSTRAINED)(lambda _, groups, lr: POGO(groups, lr=lr, base="vadam"))
+_on_digits("POGO, vadam, tangent", _CONSTRAINED)(lambda _, groups, lr: POGO(groups, lr=lr, base="vadam", tangent=True))
+_on_digits("POGO, sgd", _CONSTRAINED)(lambda _, groups, lr: POGO(groups, lr=lr, momentum=0.9))
+_on_digits("RiemannianAdam, qr", _CONSTRAINED)(lambda _, groups, lr: RiemannianAdam(groups, lr=lr))
+_on_digits("Landing, vadam", _CONSTRAINED)(lambda _, groups, lr: Landing(groups, lr=lr, base="vadam"))
 
 
 def digits(epochs: int = 10, seeds: int = 5) -> dict[str, Any]:

@@ -91,9 +91,9 @@ def _ours(cls: type, Xs: list[Tensor], lr: float, **options: Any) -> Contender:
 
 CONTENDERS: dict[str, Callable[[list[Tensor], float], Contender]] = {
     "POGO": partial(_ours, optim.POGO),
-    "POGO, identity gram (4 products)": partial(_ours, optim.POGO, gram="identity"),
+    "POGO, identity gram (4 products)": partial(_ours, optim.POGO, gram_mode="identity"),
     "POGO, vadam": partial(_ours, optim.POGO, base="vadam"),
-    "POGO, order2": partial(_ours, optim.POGO, normal="order2"),
+    "POGO, order2": partial(_ours, optim.POGO, normal_step="order2"),
     "Landing": partial(_ours, optim.Landing),
     "LandingPC": partial(_ours, optim.LandingPC),
     "RiemannianSGD, qr": partial(_ours, optim.RiemannianSGD),

@@ -1,7 +1,7 @@
 """lcat.optim: orthogonal optimizers that keep torch.optim's contract.
 
 One optimizer updates a whole model: the matrices of orthogonal groups keep orthonormal rows (or columns), the
-other groups follow AdamW or SGD. Importing this package imports torch and nothing else.
+other groups are updated by AdamW or SGD. Importing this package imports torch and nothing else.
 
 >>> import torch
 >>> from lcat.optim import POGO, orthogonal_groups
@@ -15,7 +15,7 @@ from __future__ import annotations
 from lcat.optim.groups import NoWeightToConstrain, orthogonal_groups
 from lcat.optim.landing import Landing, LandingPC
 from lcat.optim.measure import orthogonality_error, orthogonalize_, project_
-from lcat.optim.optimizer import OrthogonalOptimizer
+from lcat.optim.optimizer import OrthogonalOptimizer, Update
 from lcat.optim.pogo import POGO
 from lcat.optim.riemannian import RiemannianAdam, RiemannianSGD
 from lcat.optim.rsdm import RSDM
@@ -31,6 +31,7 @@ __all__ = [
     "OrthogonalOptimizer",
     "RiemannianAdam",
     "RiemannianSGD",
+    "Update",
     "orthogonal_groups",
     "orthogonality_error",
     "orthogonalize_",

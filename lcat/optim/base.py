@@ -1,11 +1,11 @@
 """Base updates: what turns a gradient into the direction that an orthogonal step then follows.
 
 Each returns ``(D, scale)``: a direction ``D (B, p, n)`` and the real factor that multiplies it besides the
-learning rate. ``scale`` is a float or one number a matrix, ``(B, 1, 1)``; keeping it apart from ``D`` saves a
+learning rate. ``scale`` is a float or one number per matrix, ``(B, 1, 1)``; keeping it apart from ``D`` saves a
 pass over the matrices, because a step folds it into a product.
 
-All of them but ``muon`` are linear in the direction, with one scalar per matrix: they keep what an orthogonal
-method relies on, that ``D`` turns with ``X`` (replace ``X`` by ``X Q`` and ``D`` becomes ``D Q``).
+All of them but ``muon`` are linear in the direction, with one scalar per matrix. So they keep what an orthogonal
+method relies on: ``D`` turns with ``X`` (replace ``X`` by ``X Q`` and ``D`` becomes ``D Q``).
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lcat.optim.products import BATCHED, Algebra
+from lcat.optim.options import Base
+from lcat.optim.products import BATCHED, Algebra, Scale
 
 if TYPE_CHECKING:
     from lcat.optim.bucket import Bucket
 
-Scale = float | Tensor
+__all__ = ["BASES", "QUINTIC", "Direction", "gradient", "muon", "quintic", "sgd", "tangent_part", "vadam"]
+
 Direction = tuple[Tensor, Scale]
 
 #: coefficients of the quintic of Muon (Jordan et al., 2024): singular values go to about [0.7, 1.2]
@@ -44,24 +46,24 @@ def _momentum(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Tensor:
     if dampening == 0:
         buffer.mul_(momentum).add_(G)  # the buffer starts at zero, so the first one is the gradient
     else:
-        later = (bucket.per_matrix(bucket.step) > 1).to(bucket.real)
-        buffer.mul_(momentum).addcmul_(G, (1 - dampening * later).to(G.dtype))
+        is_later = (bucket.per_matrix(bucket.step) > 1).to(bucket.real)
+        buffer.mul_(momentum).addcmul_(G, (1 - dampening * is_later).to(G.dtype))
     return torch.add(G, buffer, alpha=momentum) if group["nesterov"] else buffer
 
 
 def vadam(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
-    r"""Adam with one second moment a matrix (VectorAdam, Ling et al., 2022, applied to whole matrices).
+    r"""Adam with one second moment per matrix (VectorAdam, Ling et al., 2022, applied to whole matrices).
 
     ``m = b1 m + (1 - b1) G``, ``v = b2 v + (1 - b2) |G|_F^2``, direction
-    ``m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)``; ``t`` counts the updates of each parameter by itself.
+    ``m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)``; ``t`` counts the updates of each parameter separately.
     """
     beta1, beta2 = group["betas"]
     first = bucket.matrices("exp_avg")
     first.lerp_(G, 1 - beta1)
     second = bucket.per_matrix(bucket.scalars("exp_avg_sq"))
-    # A square beyond the largest number would stay infinite for ever.
-    size = BATCHED.norm(G).square_().clamp_max_(torch.finfo(second.dtype).max)
-    second.lerp_(size, 1 - beta2)
+    # A square beyond the largest number would stay infinite forever.
+    squared_norm = BATCHED.norm(G).square_().clamp_max_(torch.finfo(second.dtype).max)
+    second.lerp_(squared_norm, 1 - beta2)
     # 1 - b^t loses digits in float32 (b2^1 = 0.999), so the corrections are computed in float64.
     exact = torch.float64 if second.device.type != "mps" else second.dtype
     t = bucket.per_matrix(bucket.step).to(exact)
@@ -72,7 +74,7 @@ def vadam(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
 
 
 def muon(G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
-    """Momentum, then the direction with all its singular values near one, for every matrix by itself.
+    """Momentum, then the direction with all its singular values near one, for each matrix separately.
 
     The orthogonalized momentum of Muon (Jordan et al., 2024) with its five quintic Newton-Schulz steps, in the
     dtype of the parameter. A parameter holding a batch is treated matrix by matrix.
@@ -92,21 +94,21 @@ def quintic(D: Tensor, steps: int = 5) -> Tensor:
     return X
 
 
-BASES: dict[str, Callable[[Tensor, dict[str, Any], Bucket], Direction]] = {
+BASES: dict[Base, Callable[[Tensor, dict[str, Any], Bucket], Direction]] = {
     "sgd": sgd,
     "vadam": vadam,
     "muon": muon,
 }
 
 
-def tangent(algebra: Algebra, X: Tensor, G: Tensor) -> Tensor:
+def tangent_part(algebra: Algebra, X: Tensor, G: Tensor) -> Tensor:
     """``G - sym(G X^H) X``, the orthogonal projection onto the tangent space at ``X``."""
     H = algebra.mm(G, algebra.mH(X))
     return algebra.addmm(G, (H + algebra.mH(H)).mul_(0.5), X, alpha=-1.0)
 
 
 def gradient(X: Tensor, G: Tensor, group: dict[str, Any]) -> Tensor:
-    """The gradient to go down: negated for ``maximize``, with the weight decay added; writes neither."""
+    """The gradient to descend: negated for ``maximize``, with the weight decay added; writes neither tensor."""
     if group["maximize"]:
         G = -G
     if group["weight_decay"] != 0:

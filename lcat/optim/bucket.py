@@ -11,9 +11,11 @@ from torch import Tensor
 
 from lcat.optim.layout import Layout
 
+__all__ = ["COMPUTE", "REAL", "STACK_ENTRIES", "STACK_TOTAL", "Bucket", "is_stackable", "make_buckets"]
+
 #: on a CPU, parameters up to this many entries are stacked; larger ones fill the caches by themselves
 STACK_ENTRIES = 4096
-#: on an accelerator everything of one shape is stacked, up to this many entries a call
+#: on an accelerator everything of one shape is stacked, up to this many entries per call
 STACK_TOTAL = 1 << 26
 
 REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64, torch.complex32: torch.float32}
@@ -25,10 +27,10 @@ class Bucket:
 
     The state of every parameter stays an ordinary entry of ``optimizer.state[p]``; here those entries are
     views of one tensor ``(N, ...)``, so that a thousand small momentum buffers are one tensor to update and
-    still a thousand tensors to save. If somebody replaces an entry, it is stacked anew.
+    still a thousand tensors to save. An entry that was replaced from outside is stacked anew.
 
     Args:
-        params: the parameters, alike in shape, dtype and device.
+        params: the parameters, of one shape, dtype and device.
         states: their dicts in ``optimizer.state``.
         layout: their common layout.
         shared: whether state entries may be views of one tensor. Not under ``torch.compile``, which does not
@@ -74,17 +76,17 @@ class Bucket:
                 self.params[0].copy_(stacked[0])
             return
         if "weights" in self._scratch:
-            # The gathered weights are spent; through them the views to copy from need no making.
-            spent, views = self._scratch["weights"]
-            if not self._is_same(stacked, spent):
-                spent.copy_(stacked)
+            # The gathered weights are no longer needed, and the views of their memory exist already.
+            gathered, views = self._scratch["weights"]
+            if not self._is_same(stacked, gathered):
+                gathered.copy_(stacked)
         else:
             views = stacked.unbind(0)
         torch._foreach_copy_(self.params, list(views))
 
     @staticmethod
     def _is_same(a: Tensor, b: Tensor) -> bool:
-        """Whether both show the same memory in the same way, so that a copy would change nothing."""
+        """Whether both are the same view of the same memory, so that a copy would change nothing."""
         if torch.compiler.is_compiling():
             return False
         return a.data_ptr() == b.data_ptr() and a.stride() == b.stride() and a.dtype == b.dtype
@@ -94,15 +96,15 @@ class Bucket:
         return self.layout.wide(self.state(name, tuple(self.params[0].shape), self.dtype))
 
     def scalars(self, name: str) -> Tensor:
-        """One real number a matrix: ``(N, *batch)``."""
+        """One real number per matrix: ``(N, *batch)``."""
         return self.state(name, self.layout.batch, self.real)
 
     def per_matrix(self, values: Tensor) -> Tensor:
-        """``(N,)`` or ``(N, *batch)`` broadcastable against ``(B, p, n)``; a view unless it must repeat."""
-        N, b = len(self.params), self.layout.matrices
-        if values.numel() == N * b:
-            return values.view(N * b, 1, 1)
-        return values.view(N, 1).expand(N, b).reshape(N * b, 1, 1)
+        """``(N,)`` or ``(N, *batch)`` broadcastable against ``(B, p, n)``; a view unless values are repeated."""
+        N, matrices = len(self.params), self.layout.matrices
+        if values.numel() == N * matrices:
+            return values.view(N * matrices, 1, 1)
+        return values.view(N, 1).expand(N, matrices).reshape(N * matrices, 1, 1)
 
     def state(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """The state ``name`` of all parameters, ``(N, *shape)``, zero where it does not exist yet."""
@@ -123,30 +125,30 @@ class Bucket:
         return all(map(operator.is_, [state.get(name) for state in self.states], self._views[name]))
 
     def _stack(self, entries: list[Any], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        only = entries[0]
-        if len(entries) == 1 and isinstance(only, Tensor):
-            return only.to(dtype=dtype, device=self.device).reshape(shape).contiguous()[None]
+        first = entries[0]
+        if len(entries) == 1 and isinstance(first, Tensor):
+            return first.to(dtype=dtype, device=self.device).reshape(shape).contiguous()[None]
         zero = torch.zeros(shape, dtype=dtype, device=self.device)
-        full = [zero if e is None else torch.as_tensor(e).to(zero).reshape(shape) for e in entries]
-        return torch.stack(full)
+        return torch.stack([zero if e is None else torch.as_tensor(e).to(zero).reshape(shape) for e in entries])
 
     @staticmethod
     def _is_view(entries: list[Any], stack: Tensor) -> bool:
-        """Whether the single entry already is the storage that ``stack`` shows."""
-        only = entries[0]
-        return len(entries) == 1 and isinstance(only, Tensor) and only.data_ptr() == stack.data_ptr() != 0
+        """Whether the single entry already has the memory of ``stack``."""
+        first = entries[0]
+        return len(entries) == 1 and isinstance(first, Tensor) and first.data_ptr() == stack.data_ptr() != 0
 
     def has(self, name: str) -> bool:
         """Whether every parameter has the state ``name``."""
         return all(name in state for state in self.states)
 
     def any_has(self, name: str) -> bool:
-        """Whether a parameter has the state ``name``; that of the others, new ones, is zero."""
+        """Whether at least one parameter has the state ``name``; that of the others is zero."""
         return any(name in state for state in self.states)
 
-    def write(self, name: str, value: Tensor, dtype: torch.dtype) -> None:
-        """Set the state ``name`` of all parameters to ``value (N, ...)``."""
-        self.state(name, tuple(value.shape[1:]), dtype).copy_(value)
+    def write(self, name: str, value: Tensor) -> None:
+        """Set the state ``name`` of all matrices to ``value (B, ...)``."""
+        value = value.reshape(len(self.params), *self.layout.batch, *value.shape[1:])
+        self.state(name, tuple(value.shape[1:]), value.dtype).copy_(value)
 
     def commit(self) -> None:
         """Write state that is not shared back into the parameters' own entries."""
@@ -160,31 +162,39 @@ class Bucket:
                     state[name] = value.clone()
 
 
-def stackable(param: Tensor, foreach: bool | None) -> bool:
-    """Whether parameters of this shape gain from being stacked (``foreach=None``), or are told to be."""
+def is_stackable(param: Tensor, foreach: bool | None) -> bool:
+    """Whether parameters of this shape are stacked: as ``foreach`` says, where that is faster if it is None."""
     if foreach is not None:
         return foreach
     return param.device.type != "cpu" or param.numel() <= STACK_ENTRIES
 
 
-def plan(
+def make_buckets(
     params: Sequence[Tensor],
     layouts: Sequence[Layout],
     states: Sequence[dict[str, Any]],
     foreach: bool | None,
     shared: bool = True,
 ) -> list[Bucket]:
-    """Sort parameters into buckets, in the order in which they come."""
-    chosen: dict[Any, list[int]] = {}
+    """Sort parameters into buckets, in the order in which they come.
+
+    Args:
+        params: the parameters.
+        layouts: the layout of each.
+        states: the dict in ``optimizer.state`` of each.
+        foreach: whether to stack those of one shape; None where that is faster.
+        shared: see :class:`Bucket`.
+    """
+    alike: dict[Any, list[int]] = {}
     for i, (param, layout) in enumerate(zip(params, layouts, strict=True)):
         key: Any = (i,)
-        if stackable(param, foreach):
+        if is_stackable(param, foreach):
             key = (param.shape, param.dtype, param.device, layout)
-        chosen.setdefault(key, []).append(i)
+        alike.setdefault(key, []).append(i)
     buckets = []
-    for indices in chosen.values():
-        most = max(1, STACK_TOTAL // max(1, params[indices[0]].numel()))
-        for start in range(0, len(indices), most):
-            part = indices[start : start + most]
+    for indices in alike.values():
+        max_params = max(1, STACK_TOTAL // max(1, params[indices[0]].numel()))
+        for start in range(0, len(indices), max_params):
+            part = indices[start : start + max_params]
             buckets.append(Bucket([params[i] for i in part], [states[i] for i in part], layouts[part[0]], shared))
     return buckets

@@ -1,16 +1,27 @@
-"""What cannot be optimized orthogonally, told at construction with the way out."""
+"""What cannot be optimized orthogonally: errors at construction and at a step, each with the way out."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lcat.optim.bucket import COMPUTE
 from lcat.optim.layout import Layout, resolve
 from lcat.optim.measure import gram_error
 
-CHECKS = ("init", "always", "off")
+__all__ = [
+    "check_gradient",
+    "check_group",
+    "check_orthonormal",
+    "check_parameter",
+    "check_weights",
+    "describe",
+    "is_sharded",
+    "tolerance",
+]
 
 DTYPES = (
     torch.float16,
@@ -24,12 +35,12 @@ DTYPES = (
 
 
 def tolerance(p: int, dtype: torch.dtype) -> float:
-    """How far from orthonormal a start may be: ``sqrt(p) max(1e-3, 16 eps)`` in Frobenius norm.
+    """How far from orthonormal the first weights may be: ``sqrt(p) max(1e-3, 16 eps)`` in Frobenius norm.
 
     Loose on purpose: it accepts what a half-precision checkpoint can hold, and refuses what is not orthonormal
     at all; the first steps remove errors of this size.
     """
-    return p**0.5 * max(1e-3, 16 * torch.finfo(dtype).eps)
+    return float(p**0.5 * max(1e-3, 16 * torch.finfo(dtype).eps))
 
 
 def describe(index: int, group: dict[str, Any]) -> str:
@@ -38,9 +49,46 @@ def describe(index: int, group: dict[str, Any]) -> str:
     return f"parameter {names[index]!r}" if names else f"parameter {index} of its group"
 
 
-def sharded(tensor: Tensor) -> bool:
+def is_sharded(tensor: Tensor) -> bool:
     """Whether a tensor holds a piece of a larger one (DTensor, as FSDP and tensor parallelism make them)."""
     return hasattr(tensor, "placements") or type(tensor).__name__ == "ShardedTensor"
+
+
+def check_group(group: dict[str, Any]) -> None:
+    """Check the parameters of an orthogonal group, and warn of what they cannot do.
+
+    Raises:
+        ValueError: see :func:`check_parameter`.
+    """
+    for i, param in enumerate(group["params"]):
+        check_parameter(param, i, group)
+    if group["weight_decay"] != 0:
+        warnings.warn(
+            "weight_decay in an orthogonal group cannot shrink the weights, whose singular values are one; it "
+            "has no effect with base='sgd' and only rescales the step with base='vadam'. Set it in the groups "
+            "with orthogonal=False",
+            UserWarning,
+            stacklevel=5,
+        )
+    narrow_dtypes = {p.dtype for p in group["params"] if p.dtype in COMPUTE}
+    if narrow_dtypes:
+        warnings.warn(
+            f"orthogonal parameters stored in {', '.join(sorted(map(str, narrow_dtypes)))} are computed in single "
+            f"precision but rounded when stored: |X X^H - I| stays near sqrt(p) eps (2e-2 for a 64 x 64 "
+            f"bfloat16 matrix). Keep float32 parameters and use autocast where that matters",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def check_weights(group: dict[str, Any]) -> None:
+    """Raise a RuntimeError if a matrix of an orthogonal group has left the manifold (synchronizes)."""
+    for i, param in enumerate(group["params"]):
+        try:
+            layout = resolve(tuple(param.shape), group["matrix"], group["orientation"])
+            check_orthonormal(param, layout, describe(i, group), group)
+        except ValueError as error:
+            raise RuntimeError(f"after a step (check='always'): {error}") from None
 
 
 def check_parameter(param: Tensor, index: int, group: dict[str, Any]) -> Layout:
@@ -61,13 +109,13 @@ def check_parameter(param: Tensor, index: int, group: dict[str, Any]) -> Layout:
             f"{name} has dtype {param.dtype}; orthogonal parameters are floating point or complex "
             f"({', '.join(str(d).removeprefix('torch.') for d in DTYPES)}). Leave it out"
         )
-    if sharded(param):
+    if is_sharded(param):
         raise ValueError(
             f"{name} is sharded ({type(param).__name__}): an orthogonal step needs the whole matrix. Keep it "
             f"replicated, or put it into a group with orthogonal=False"
         )
     try:
-        layout = resolve(tuple(param.shape), group["matrix"], group["orient"])
+        layout = resolve(tuple(param.shape), group["matrix"], group["orientation"])
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if group["check"] != "off" and not param.is_meta:
@@ -78,16 +126,16 @@ def check_parameter(param: Tensor, index: int, group: dict[str, Any]) -> Layout:
 def check_orthonormal(param: Tensor, layout: Layout, name: str, group: dict[str, Any]) -> None:
     """Raise a ValueError where the error of a parameter is beyond :func:`tolerance` (synchronizes).
 
-    Methods that only stay near the manifold, within ``safe``, take as a start what they may leave.
+    Methods that only stay near the manifold, within ``safe``, accept at the start what they may leave.
     """
     error = gram_error(param.detach()[None], layout).item()
-    most = max(tolerance(layout.p, param.dtype), group.get("safe", 0.0) * (1 + 1e-3))
-    if not error <= most:
-        which = "columns" if layout.transposed else "rows"
+    max_error = max(tolerance(layout.p, param.dtype), group.get("safe", 0.0) * (1 + 1e-3))
+    if not error <= max_error:
+        side = "columns" if layout.transposed else "rows"
         shape = f"{layout.height} x {layout.width}"
         raise ValueError(
             f"{name} of shape {tuple(param.shape)} is not orthonormal: read as {layout.matrices} matrices {shape} "
-            f"with orthonormal {which}, the largest |X X^H - I| is {error:.3g}, accepted up to {most:.3g}. Make it "
+            f"with orthonormal {side}, the largest |X X^H - I| is {error:.3g}, accepted up to {max_error:.3g}. Make it "
             f"so with lcat.optim.orthogonalize_ (or torch.nn.init.orthogonal_), name its matrix shape with matrix= "
             f"(matrix='conv' for kernels), or pass check='off' for weights of a checkpoint, before or after loading"
         )
@@ -100,7 +148,7 @@ def check_gradient(grad: Tensor, index: int, group: dict[str, Any]) -> None:
             f"{describe(index, group)} has a sparse gradient; an orthogonal step moves every entry of a matrix. "
             f"Use sparse=False in its embedding, or put it into a group with orthogonal=False"
         )
-    if sharded(grad):
+    if is_sharded(grad):
         raise RuntimeError(
             f"{describe(index, group)} has a sharded gradient ({type(grad).__name__}); an orthogonal step needs the "
             f"whole matrix. Gather it first, or put the parameter into a group with orthogonal=False"

@@ -11,13 +11,13 @@ from torch.optim.sgd import sgd
 
 from lcat.optim.checks import describe
 
-EUCLIDEAN = ("adamw", "sgd")
+__all__ = ["check_euclidean_gradient", "step"]
 
 
 def step(group: dict[str, Any], params: list[Tensor], states: list[dict[str, Any]]) -> None:
     """One step of torch's functional AdamW or SGD on the parameters of a group that have a gradient.
 
-    The state has the names and shapes that torch.optim gives it, so it reads the same in a checkpoint.
+    The state has the names and shapes that torch.optim gives it, so checkpoints hold the same entries.
     """
     grads = [p.grad for p in params if p.grad is not None]
     if group["euclidean"] == "sgd":
@@ -26,7 +26,7 @@ def step(group: dict[str, Any], params: list[Tensor], states: list[dict[str, Any
         _adamw(group, params, grads, states)
 
 
-def check_gradient(grad: Tensor, index: int, group: dict[str, Any]) -> None:
+def check_euclidean_gradient(grad: Tensor, index: int, group: dict[str, Any]) -> None:
     """Raise a RuntimeError for a sparse gradient where the group's method takes none."""
     if group["euclidean"] == "adamw" and grad.layout != torch.strided:
         raise RuntimeError(

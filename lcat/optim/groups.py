@@ -6,15 +6,18 @@ import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from lcat._text import hint
-from lcat.optim.layout import Matrix, resolve
-from lcat.optim.measure import METHODS, orthonormal
-from lcat.optim.optimizer import COMMON, OrthogonalOptimizer
+from lcat.optim.layout import resolve
+from lcat.optim.measure import orthogonalized
+from lcat.optim.optimizer import OrthogonalOptimizer
+from lcat.optim.options import COMMON, Matrix, OrthogonalizeMethod
+
+__all__ = ["NoWeightToConstrain", "OrthogonalGroups", "Row", "orthogonal_groups"]
 
 #: linear maps of attention layers whose rows are the heads' channels, as PyG and lcat name them
 HEAD_PROJECTIONS = (
@@ -31,8 +34,8 @@ HEAD_PROJECTIONS = (
 )
 #: linear maps that do not carry node features from layer to layer
 SIDE_PROJECTIONS = ("lin_edge", "lin_skip", "lin_beta", "res", "films", "film_skip", "att_l", "att_r")
-#: weights that layers of PyG hold themselves instead of in a linear map; with ``comp`` they are bases of weights
-OWN_WEIGHTS = {
+#: weights that layers of PyG hold themselves, not in a linear map; with ``comp`` they are bases of weights
+DIRECT_WEIGHTS = {
     "GCN2Conv": ("weight1", "weight2"),
     "GatedGraphConv": ("weight",),
     "RGCNConv": ("weight", "root"),
@@ -54,7 +57,15 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a parameter and what happens to it."""
+    """One line of the table: a parameter, and whether and why it is constrained.
+
+    Attributes:
+        name: the parameter's name in the model.
+        shape: its shape.
+        orthogonal: whether it is constrained.
+        matrices: how it is read as matrices, such as ``8 x (16x64), rows``; empty if it is not constrained.
+        why: the reason.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -63,7 +74,7 @@ class Row:
     why: str
 
 
-class NoWeightToConstrain(ValueError):
+class NoWeightToConstrain(ValueError):  # noqa: N818 - says what is wrong, as FileNotFound does
     """A model has no weight that :func:`orthogonal_groups` would constrain under the given choice."""
 
 
@@ -71,7 +82,7 @@ class OrthogonalGroups(list[dict[str, Any]]):
     """Parameter groups (a list of dicts) with a ``table`` of what is constrained; ``print`` shows it.
 
     Attributes:
-        table: one :class:`Row` a parameter, in the order of ``model.named_parameters()``.
+        table: one :class:`Row` per parameter, in the order of ``model.named_parameters()``.
     """
 
     table: list[Row]
@@ -81,8 +92,8 @@ class OrthogonalGroups(list[dict[str, Any]]):
         self.table = table
 
     def __str__(self) -> str:
-        head = ("parameter", "shape", "", "read as", "why")
-        lines = [head] + [
+        header = ("parameter", "shape", "", "read as", "why")
+        lines = [header] + [
             (
                 row.name,
                 "x".join(map(str, row.shape)) or "1",
@@ -103,10 +114,10 @@ def orthogonal_groups(
     *,
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] = (),
-    heads: str = "split",
+    heads: Literal["split", "joint"] = "split",
     first: bool = False,
     last: bool = False,
-    orthogonalize: str | None = "nearest",
+    orthogonalize: OrthogonalizeMethod | None = "nearest",
     orthogonal_options: dict[str, Any] | None = None,
     **euclidean_options: Any,
 ) -> OrthogonalGroups:
@@ -117,12 +128,12 @@ def orthogonal_groups(
     kernels (read as ``(out, in * height * width)``, group by group), recurrent weights (gate by gate) and the input
     projections of ``torch.nn.MultiheadAttention`` and PyG's HGTConv (one matrix each for query, key and value).
     Everything else stays Euclidean: biases, attention vectors, norms, embeddings, the lambdas of L-CAT, projections of
-    edge features and of skip connections, matrices of modules that are not known here (``include`` takes them), and by
+    edge features and of skip connections, matrices of modules that are not known here (``include`` adds them), and by
     default the first and the last layer, which change the width of the features. A shared weight appears once.
 
-    Which layer is the first and which the last is told by the order in which the model registers them, frozen ones
-    included. The layers of a ``ModuleDict`` that holds nothing but layers stand side by side and count as one: those of
-    the edge types of a ``HeteroConv``, of the node and edge types of ``to_hetero``.
+    The first and the last layer are those that the model registers first and last, frozen ones included. The layers of
+    a ``ModuleDict`` that holds only layers are parallel and count as one: those of the edge types of a ``HeteroConv``,
+    of the node and edge types of ``to_hetero``.
 
     Args:
         model: the model; lazy layers must have run once.
@@ -130,15 +141,15 @@ def orthogonal_groups(
             of this choice.
         exclude: names not to constrain.
         heads: ``"split"`` reads the projection ``(heads * channels, in)`` of an attention layer as ``heads``
-            matrices ``(channels, in)``, so that each head keeps an orthonormal basis of its own; ``"joint"`` as
-            one matrix.
-        first, last: whether to constrain the first and the last layer too. A message passing layer with all its
-            linear maps counts as one.
-        orthogonalize: makes the chosen weights orthonormal in place, ``"nearest"`` (which leaves orthonormal
-            ones as they are) or ``"qr"``; None leaves the weights alone.
+            matrices ``(channels, in)``, so that each head has its own orthonormal basis; ``"joint"`` as one matrix.
+        first: whether to constrain the first layer too. A message passing layer with all its linear maps counts as
+            one.
+        last: whether to constrain the last layer too.
+        orthogonalize: how the constrained weights are made orthonormal in place, ``"nearest"`` (which does not change
+            orthonormal ones) or ``"qr"``; None leaves the weights as they are.
         orthogonal_options: options of the orthogonal groups, e.g. ``{"lr": 0.1}``.
-        **euclidean_options: options of the Euclidean group, e.g. ``lr=1e-3, weight_decay=5e-4``. The optimizers'
-            own names only; other entries can be added to the groups afterwards.
+        **euclidean_options: options of the Euclidean group, e.g. ``lr=1e-3, weight_decay=5e-4``. Only options of
+            the optimizers are accepted; other entries can be added to the groups afterwards.
 
     Returns:
         Groups to give to an optimizer of :mod:`lcat.optim`, with ``param_names`` and a printable table. Parameters
@@ -146,8 +157,8 @@ def orthogonal_groups(
 
     Raises:
         TypeError: an option that no optimizer of the package has.
-        ValueError: lazy parameters, patterns that match nothing, a chosen weight that cannot be made orthonormal. The
-            model is unchanged then.
+        ValueError: lazy parameters, patterns that match nothing, a weight that cannot be made orthonormal. The model
+            is unchanged then.
         NoWeightToConstrain: a ValueError for models in which no weight is left to constrain.
 
     >>> import torch
@@ -161,8 +172,9 @@ def orthogonal_groups(
     """
     if heads not in ("split", "joint"):
         raise ValueError(f"heads must be 'split' or 'joint', got {heads!r}")
-    if orthogonalize is not None and orthogonalize not in METHODS:
-        raise ValueError(f"orthogonalize must be None or one of {', '.join(METHODS)}, got {orthogonalize!r}")
+    if orthogonalize is not None and orthogonalize not in get_args(OrthogonalizeMethod):
+        methods = ", ".join(get_args(OrthogonalizeMethod))
+        raise ValueError(f"orthogonalize must be None or one of {methods}, got {orthogonalize!r}")
     _check_names(euclidean_options, inspect.signature(orthogonal_groups).parameters)
     _check_names(orthogonal_options or {})
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -173,19 +185,27 @@ def orthogonal_groups(
             f"model (under torch.no_grad()) before making groups"
         )
     candidates = {c.name: c for c in _candidates(model, heads)}
-    chosen, why = _choose(named, candidates, _patterns(include), _patterns(exclude) or (), first, last)
+    matrices, why = _choose(
+        named, candidates, include=_patterns(include), exclude=_patterns(exclude) or (), first=first, last=last
+    )
     if orthogonalize is not None:
-        _orthogonalize({name: (named[name], matrix) for name, matrix in chosen.items()}, orthogonalize)
+        _orthogonalize({name: (named[name], matrix) for name, matrix in matrices.items()}, orthogonalize)
     groups: dict[Matrix, dict[str, Any]] = {}
-    for name, matrix in chosen.items():
+    for name, matrix in matrices.items():
         empty: dict[str, Any] = {"params": [], "orthogonal": True, "matrix": matrix, **(orthogonal_options or {})}
         groups.setdefault(matrix, empty)["params"].append((name, named[name]))
-    rest = [(name, p) for name, p in named.items() if name not in chosen]
+    rest = [(name, p) for name, p in named.items() if name not in matrices]
     result = list(groups.values())
     if rest:
         result.append({"params": rest, "orthogonal": False, **euclidean_options})
     table = [
-        Row(name, tuple(p.shape), name in chosen, _reading(p, chosen[name]) if name in chosen else "", why[name])
+        Row(
+            name=name,
+            shape=tuple(p.shape),
+            orthogonal=name in matrices,
+            matrices=_reading(p, matrices[name]) if name in matrices else "",
+            why=why[name],
+        )
         for name, p in named.items()
     ]
     return OrthogonalGroups(result, table)
@@ -206,12 +226,12 @@ def _check_names(given: Iterable[str], more: Iterable[str] = ()) -> None:
 
 
 @torch.no_grad()
-def _orthogonalize(weights: dict[str, tuple[Tensor, Matrix]], method: str) -> None:
-    """Make all of them orthonormal in place, or none."""
+def _orthogonalize(weights: dict[str, tuple[Tensor, Matrix]], method: OrthogonalizeMethod) -> None:
+    """Make all of them orthonormal in place, or none if one is refused."""
     results = []
     for name, (weight, matrix) in weights.items():
         try:
-            results.append((weight, orthonormal(weight, method, matrix)))
+            results.append((weight, orthogonalized(weight, method, matrix)))
         except ValueError as error:
             raise ValueError(f"{name!r}: {error}") from None
     for weight, result in results:
@@ -221,17 +241,18 @@ def _orthogonalize(weights: dict[str, tuple[Tensor, Matrix]], method: str) -> No
 def _choose(
     named: dict[str, nn.Parameter],
     candidates: dict[str, _Candidate],
+    *,
     include: tuple[str, ...] | None,
     exclude: tuple[str, ...],
     first: bool,
     last: bool,
 ) -> tuple[dict[str, Matrix], dict[str, str]]:
-    """The constrained names with their matrices, and for every name the reason."""
+    """The matrix of every name that is constrained, and for every name the reason."""
     for pattern in (*(include or ()), *exclude):
         if not any(fnmatchcase(name, pattern) for name in named):
             raise ValueError(f"no parameter is called {pattern!r}; the model has {', '.join(map(repr, named))}")
     layers = list(dict.fromkeys(c.layer for c in candidates.values() if not c.side))
-    chosen: dict[str, Matrix] = {}
+    matrices: dict[str, Matrix] = {}
     why: dict[str, str] = {}
     for name, param in named.items():
         candidate = candidates.get(name)
@@ -242,10 +263,11 @@ def _choose(
                 why[name] = "not included"
             elif param.dim() < 2:
                 raise ValueError(
-                    f"{name!r} has shape {tuple(param.shape)} and is no matrix; include weights of 2 or more dimensions"
+                    f"{name!r} has shape {tuple(param.shape)} and is no matrix; include weights of at least 2 "
+                    f"dimensions"
                 )
             else:
-                chosen[name], why[name] = candidate.matrix if candidate else None, "included"
+                matrices[name], why[name] = candidate.matrix if candidate else None, "included"
         elif candidate is None:
             why[name] = "vector or scalar" if param.dim() < 2 else "not known as a feature map"
         elif candidate.side:
@@ -255,14 +277,14 @@ def _choose(
         elif candidate.layer == layers[-1] and not last:
             why[name] = "last layer"
         else:
-            chosen[name], why[name] = candidate.matrix, candidate.why
-    if not chosen:
+            matrices[name], why[name] = candidate.matrix, candidate.why
+    if not matrices:
         raise NoWeightToConstrain(
             "no weight is left to constrain: "
             + "; ".join(f"{name} ({why[name]})" for name in named)
             + ". Constrain the outer layers with first=True, last=True, or name weights with include="
         )
-    return chosen, why
+    return matrices, why
 
 
 def _candidates(model: nn.Module, heads: str) -> Iterator[_Candidate]:
@@ -283,15 +305,15 @@ def _candidates(model: nn.Module, heads: str) -> Iterator[_Candidate]:
                 matrix, why = _split(param, layer, inside, heads)
             side = any(part in SIDE_PROJECTIONS for part in inside)
             name = f"{path}.{local}" if path else local
-            yield _Candidate(name, param, _layer_of(path, modules), matrix, side, why)
+            yield _Candidate(name=name, param=param, layer=_layer_of(path, modules), matrix=matrix, side=side, why=why)
 
 
 def _message_passing_around(path: str, modules: dict[str, nn.Module]) -> tuple[nn.Module | None, list[str]]:
-    """The innermost message passing layer around a module, and the way from it to the module."""
+    """The innermost message passing layer around a module, and the path from it to the module."""
     parts = path.split(".") if path else []
     for depth in range(len(parts) - 1, -1, -1):
         layer = modules[".".join(parts[:depth])]
-        if _message_passing(layer):
+        if _is_message_passing(layer):
             return layer, parts[depth:]
     return None, []
 
@@ -300,13 +322,13 @@ def _split(param: nn.Parameter, layer: nn.Module, inside: list[str], heads: str)
     """How a projection of an attention layer is read: all heads, and key, query and value where they are one."""
     count = getattr(layer, "heads", 1)
     count = count if isinstance(count, int) and heads == "split" else 1
-    joined = inside[0] == "kqv_lin"  # HGTConv: of each node type, all three below each other
-    if not joined and (len(inside) > 1 or inside[0] not in HEAD_PROJECTIONS):
+    is_joined = inside[0] == "kqv_lin"  # HGTConv: of each node type, all three below each other
+    if not is_joined and (len(inside) > 1 or inside[0] not in HEAD_PROJECTIONS):
         count = 1
-    matrices = 3 * count if joined else count
+    matrices = 3 * count if is_joined else count
     if matrices == 1 or param.shape[0] % matrices:
         return None, "hidden weight"
-    why = ["hidden weight"] + ["key, query, value"] * joined + [f"{count} heads"] * (count > 1)
+    why = ["hidden weight"] + ["key, query, value"] * is_joined + [f"{count} heads"] * (count > 1)
     return (matrices, param.shape[0] // matrices, -1), ", ".join(why)
 
 
@@ -326,14 +348,18 @@ def _feature_maps(module: nn.Module) -> list[tuple[str, Matrix]]:
     if isinstance(module, nn.modules.conv._ConvNd):
         groups = module.groups
         return [("weight", "conv" if groups == 1 else (groups, module.weight.shape[0] // groups, -1))]
-    if type(module).__name__ in OWN_WEIGHTS and _message_passing(module) and getattr(module, "comp", None) is None:
-        return [(name, None) for name in OWN_WEIGHTS[type(module).__name__]]
-    if isinstance(module, nn.Linear) or _pyg_linear(module):
+    if (
+        type(module).__name__ in DIRECT_WEIGHTS
+        and _is_message_passing(module)
+        and getattr(module, "comp", None) is None
+    ):
+        return [(name, None) for name in DIRECT_WEIGHTS[type(module).__name__]]
+    if isinstance(module, nn.Linear) or _is_pyg_linear(module):
         return [("weight", None)]
     return []
 
 
-def _pyg_linear(module: nn.Module) -> bool:
+def _is_pyg_linear(module: nn.Module) -> bool:
     """PyG's Linear and HeteroLinear, recognized without importing PyG (which takes seconds)."""
     return any(
         cls.__name__ in ("Linear", "HeteroLinear") and cls.__module__.startswith("torch_geometric.")
@@ -341,7 +367,8 @@ def _pyg_linear(module: nn.Module) -> bool:
     )
 
 
-def _message_passing(module: nn.Module | None) -> bool:
+def _is_message_passing(module: nn.Module | None) -> bool:
+    """Whether a module is one of PyG's MessagePassing layers, recognized without importing PyG."""
     return hasattr(module, "propagate") and hasattr(module, "message")
 
 
@@ -350,15 +377,16 @@ def _layer_of(path: str, modules: dict[str, nn.Module]) -> str:
     parts = path.split(".")
     for depth in range(1, len(parts)):
         ancestor = modules[".".join(parts[:depth])]
-        layers = isinstance(ancestor, nn.ModuleDict) and all(
-            _message_passing(child) or _feature_maps(child) for child in ancestor.children()
+        only_layers = isinstance(ancestor, nn.ModuleDict) and all(
+            _is_message_passing(child) or _feature_maps(child) for child in ancestor.children()
         )
-        if layers or _message_passing(ancestor) or isinstance(ancestor, nn.MultiheadAttention):
+        if only_layers or _is_message_passing(ancestor) or isinstance(ancestor, nn.MultiheadAttention):
             return ".".join(parts[:depth])
     return path
 
 
 def _patterns(names: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """One pattern or several as a tuple."""
     if names is None:
         return None
     return (names,) if isinstance(names, str) else tuple(names)

@@ -1,4 +1,4 @@
-"""Landing and LandingPC: no normal step of their own, an attraction towards the manifold instead."""
+"""Landing and LandingPC: an attraction towards the manifold in place of a normal step."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lcat.optim.base import Scale
 from lcat.optim.bucket import Bucket
-from lcat.optim.optimizer import OrthogonalOptimizer, options, require_number
-from lcat.optim.products import Algebra, algebra_for
+from lcat.optim.optimizer import OrthogonalOptimizer
+from lcat.optim.options import (
+    DEFAULTS,
+    Base,
+    Check,
+    Euclidean,
+    Matrix,
+    Orientation,
+    constructor_options,
+    require_number,
+    require_safe,
+)
+from lcat.optim.products import Algebra, Scale, algebra_for
+
+__all__ = ["Landing", "LandingPC"]
 
 
 class Landing(OrthogonalOptimizer):
@@ -36,16 +48,16 @@ class Landing(OrthogonalOptimizer):
     components of F are orthogonal, which makes it exact in F.
 
     Args:
-        params, lr, base, momentum, dampening, nesterov, betas, eps, tangent, matrix, orient, foreach, capturable,
-            maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in :class:`~lcat.optim.POGO`.
         attraction: :math:`\lambda`.
         safe: largest orthogonality error :math:`\|X X^H - I\|_F` that a step may leave, in (0, 1). Weights that
             start beyond it come back first; beyond 1 the safe step is zero (``project_`` them).
+        params, lr, base, momentum, dampening, nesterov, betas, eps, tangent, matrix, orientation, foreach, capturable,
+            maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in :class:`~lcat.optim.POGO`.
 
     Raises:
         ValueError: as POGO; ``attraction <= 0`` or ``safe`` outside (0, 1).
 
-    Complexity: four products of ``p x p x n`` a matrix, none of them a normal step.
+    Complexity: four products of ``p x p x n`` per matrix, none of them for a normal step.
 
     Example:
         >>> import torch
@@ -63,45 +75,47 @@ class Landing(OrthogonalOptimizer):
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-2,
+        lr: float | Tensor = DEFAULTS.lr,
         *,
         attraction: float = 1.0,
-        safe: float = 0.5,
-        base: str = "sgd",
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        nesterov: bool = False,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        tangent: bool = False,
-        matrix: str | tuple[int, ...] | None = None,
-        orient: str = "auto",
-        foreach: bool | None = None,
-        capturable: bool = False,
-        maximize: bool = False,
-        weight_decay: float = 0.0,
-        check: str = "init",
-        euclidean: str = "adamw",
-        euclidean_lr: float | Tensor = 1e-3,
-        ns_steps: int = 5,
+        safe: float = DEFAULTS.safe,
+        base: Base = DEFAULTS.base,
+        momentum: float = DEFAULTS.momentum,
+        dampening: float = DEFAULTS.dampening,
+        nesterov: bool = DEFAULTS.nesterov,
+        betas: tuple[float, float] = DEFAULTS.betas,
+        eps: float = DEFAULTS.eps,
+        tangent: bool = DEFAULTS.tangent,
+        matrix: Matrix = DEFAULTS.matrix,
+        orientation: Orientation = DEFAULTS.orientation,
+        foreach: bool | None = DEFAULTS.foreach,
+        capturable: bool = DEFAULTS.capturable,
+        maximize: bool = DEFAULTS.maximize,
+        weight_decay: float = DEFAULTS.weight_decay,
+        check: Check = DEFAULTS.check,
+        euclidean: Euclidean = DEFAULTS.euclidean,
+        euclidean_lr: float | Tensor = DEFAULTS.euclidean_lr,
+        ns_steps: int = DEFAULTS.ns_steps,
     ) -> None:
-        super().__init__(params, options(locals()))
+        super().__init__(params, constructor_options(locals()))
 
     def check_options(self, group: dict[str, Any]) -> None:
+        """Raise a ValueError for options out of range."""
         super().check_options(group)
         require_number(group, "attraction", 0.0, strict=True)
         require_safe(group)
 
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
+        """One step on the batch ``X (B, p, n)``, its length cut to the safe one."""
         algebra = algebra_for(X)
         X, D, scale = algebra.pack(X), algebra.pack(D), algebra.pack_scale(scale)
         weight = group["attraction"]
         F, E = landing_field(algebra, X, D, scale, weight)
         d, f = algebra.norm(E), algebra.norm(F).clamp_min(torch.finfo(bucket.real).tiny)
-        alpha = weight * d * (1 - d).clamp_min(0) / f  # over f, whose square may be beyond the largest number
-        most = (alpha + (alpha * alpha + (group["safe"] - d).clamp_min(0)).sqrt()) / f
-        most = torch.minimum(most, 0.5 / (weight * (1 + d)))
-        return algebra.unpack(X - F * at_most(group["lr"], most).to(X.dtype))
+        alpha = weight * d * (1 - d).clamp_min(0) / f  # divided by f, whose square may overflow
+        max_rate = (alpha + (alpha * alpha + (group["safe"] - d).clamp_min(0)).sqrt()) / f
+        max_rate = torch.minimum(max_rate, 0.5 / (weight * (1 + d)))
+        return algebra.unpack(X - F * cap_rate(group["lr"], max_rate).to(X.dtype))
 
 
 class LandingPC(OrthogonalOptimizer):
@@ -110,13 +124,13 @@ class LandingPC(OrthogonalOptimizer):
     .. math::
         X' = X - \eta R - \tfrac12 (X X^H - I) X .
 
-    ``R`` is the relative gradient of the base update, by default Adam with one second moment a matrix
+    ``R`` is the relative gradient of the base update, by default Adam with one second moment per matrix
     (``base="vadam"``), which makes learning rates comparable between layers; the attraction is one
     Newton-Schulz step, taken at ``X`` and not, as POGO does, at the point after the gradient step. That saves a
     product and costs accuracy: the error left by a step is :math:`\eta^2 R R^H`, not its square.
 
-    The POGO paper compares with a method of this name, whose definition was not open to us when this was
-    written: what stands above is what this class does, nothing is claimed about that one. Its step is cut so
+    The POGO paper compares with a method of this name, whose definition was not accessible to us when this was
+    written: the formula above is what this class does, and nothing is claimed about that method. The step is cut so
     that the error stays within ``safe``: with :math:`d = \|X X^H - I\|` and :math:`q = \eta \|R\|`,
     :math:`\tfrac34 d^2 + \tfrac14 d^3 + d \sqrt{1 + d}\, q + q^2 \le \mathrm{safe}`.
 
@@ -126,7 +140,7 @@ class LandingPC(OrthogonalOptimizer):
     Raises:
         ValueError: as :class:`Landing`.
 
-    Complexity: five products of ``p x p x n`` a matrix.
+    Complexity: five products of ``p x p x n`` per matrix.
 
     Example:
         >>> import torch
@@ -140,51 +154,53 @@ class LandingPC(OrthogonalOptimizer):
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-2,
+        lr: float | Tensor = DEFAULTS.lr,
         *,
-        safe: float = 0.5,
-        base: str = "vadam",
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        nesterov: bool = False,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        tangent: bool = False,
-        matrix: str | tuple[int, ...] | None = None,
-        orient: str = "auto",
-        foreach: bool | None = None,
-        capturable: bool = False,
-        maximize: bool = False,
-        weight_decay: float = 0.0,
-        check: str = "init",
-        euclidean: str = "adamw",
-        euclidean_lr: float | Tensor = 1e-3,
-        ns_steps: int = 5,
+        safe: float = DEFAULTS.safe,
+        base: Base = "vadam",
+        momentum: float = DEFAULTS.momentum,
+        dampening: float = DEFAULTS.dampening,
+        nesterov: bool = DEFAULTS.nesterov,
+        betas: tuple[float, float] = DEFAULTS.betas,
+        eps: float = DEFAULTS.eps,
+        tangent: bool = DEFAULTS.tangent,
+        matrix: Matrix = DEFAULTS.matrix,
+        orientation: Orientation = DEFAULTS.orientation,
+        foreach: bool | None = DEFAULTS.foreach,
+        capturable: bool = DEFAULTS.capturable,
+        maximize: bool = DEFAULTS.maximize,
+        weight_decay: float = DEFAULTS.weight_decay,
+        check: Check = DEFAULTS.check,
+        euclidean: Euclidean = DEFAULTS.euclidean,
+        euclidean_lr: float | Tensor = DEFAULTS.euclidean_lr,
+        ns_steps: int = DEFAULTS.ns_steps,
     ) -> None:
-        super().__init__(params, options(locals()))
+        super().__init__(params, constructor_options(locals()))
 
     def check_options(self, group: dict[str, Any]) -> None:
+        """Raise a ValueError for options out of range."""
         super().check_options(group)
         require_safe(group)
 
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
+        """One step on the batch ``X (B, p, n)``, its length cut to the safe one."""
         algebra = algebra_for(X)
         X, D, scale = algebra.pack(X), algebra.pack(D), algebra.pack_scale(scale)
         R, E = relative_gradient(algebra, X, D, scale)
         d, r = algebra.norm(E), algebra.norm(R).clamp_min(torch.finfo(bucket.real).tiny)
         cross = d * (1 + d).sqrt()
-        left = (group["safe"] - 0.75 * d**2 - 0.25 * d**3).clamp_min(0)
-        most = ((cross * cross + 4 * left).sqrt() - cross) / (2 * r)
-        R.mul_(-at_most(group["lr"], most).to(R.dtype)).add_(X)
+        margin = (group["safe"] - 0.75 * d**2 - 0.25 * d**3).clamp_min(0)
+        max_rate = ((cross * cross + 4 * margin).sqrt() - cross) / (2 * r)
+        R.mul_(-cap_rate(group["lr"], max_rate).to(R.dtype)).add_(X)
         return algebra.unpack(algebra.addmm_(R, E.mul_(-0.5), X))
 
 
 def landing_field(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, weight: float) -> tuple[Tensor, Tensor]:
     """``scale (K D - X D^H X) / 2 + weight (K - I) X`` and ``K - I`` with ``K = X X^H``."""
-    half = _half(scale, X)
-    H = algebra.mm(X, algebra.mH(D)).mul_(-half)
+    half_scale = _halved(scale, X)
+    H = algebra.mm(X, algebra.mH(D)).mul_(-half_scale)
     K = algebra.gram(X)
-    F = algebra.mm(K, D).mul_(half)
+    F = algebra.mm(K, D).mul_(half_scale)
     E = algebra.add_identity_(K, -1.0)
     return algebra.addmm_(F, H.add_(E, alpha=weight), X), E
 
@@ -193,21 +209,15 @@ def relative_gradient(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale) -> t
     """``scale (K D - X D^H X) / 2`` and ``K - I`` with ``K = X X^H``."""
     H = algebra.mm(X, algebra.mH(D)).neg_()
     K = algebra.gram(X)
-    R = algebra.addmm_(algebra.mm(K, D), H, X).mul_(_half(scale, X))
+    R = algebra.addmm_(algebra.mm(K, D), H, X).mul_(_halved(scale, X))
     return R, algebra.add_identity_(K, -1.0)
 
 
-def _half(scale: Scale, A: Tensor) -> Scale:
+def _halved(scale: Scale, A: Tensor) -> Scale:
+    """``scale / 2``, in the dtype of ``A``."""
     return 0.5 * (scale.to(A.dtype) if isinstance(scale, Tensor) else scale)
 
 
-def at_most(lr: float | Tensor, most: Tensor) -> Tensor:
-    """``min(lr, most)`` for every matrix."""
-    return torch.minimum(most, lr.to(most)) if isinstance(lr, Tensor) else most.clamp_max(lr)
-
-
-def require_safe(group: dict[str, Any]) -> None:
-    """Raise a ValueError unless ``safe`` lies in (0, 1)."""
-    require_number(group, "safe", 0.0, strict=True)
-    if group["safe"] >= 1:
-        raise ValueError(f"safe must lie between 0 and 1, got {group['safe']!r}; the usual value is 0.5")
+def cap_rate(lr: float | Tensor, max_rate: Tensor) -> Tensor:
+    """``min(lr, max_rate)`` for every matrix."""
+    return torch.minimum(max_rate, lr.to(max_rate)) if isinstance(lr, Tensor) else max_rate.clamp_max(lr)

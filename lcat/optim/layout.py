@@ -1,16 +1,19 @@
-"""Where the orthogonal matrix sits inside a parameter: its shape, its batch and which side is orthonormal."""
+"""Where the orthogonal matrix lies inside a parameter: its shape, its batch and which side is orthonormal."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal, get_args
 
 from torch import Tensor
 
-Matrix = None | str | tuple[int, ...]
+from lcat.optim.options import Matrix, Orientation
 
-ORIENTATIONS = ("auto", "rows", "cols")
+__all__ = ["Layout", "plain", "resolve"]
+
+_CONV: Literal["conv"] = "conv"
 
 
 @dataclass(frozen=True)
@@ -56,20 +59,22 @@ class Layout:
 
 
 def plain(matrix: object) -> Matrix:
-    """The option ``matrix`` as plain data: None, a string or a tuple of whole numbers (lists are accepted).
+    """The option ``matrix`` as plain data: None, ``"conv"`` or a tuple of whole numbers (lists are accepted).
 
     Raises:
         ValueError: anything else.
     """
-    if matrix is None or isinstance(matrix, str):
-        return matrix
+    if matrix is None:
+        return None
+    if isinstance(matrix, str) and matrix == _CONV:
+        return _CONV
     if isinstance(matrix, (tuple, list)) and all(isinstance(d, int) and not isinstance(d, bool) for d in matrix):
         return tuple(int(d) for d in matrix)
     raise ValueError(f"matrix must be None, 'conv' or a tuple of sizes with at most one -1, got {matrix!r}")
 
 
 @lru_cache(maxsize=4096)
-def resolve(shape: tuple[int, ...], matrix: Matrix = None, orient: str = "auto") -> Layout:
+def resolve(shape: tuple[int, ...], matrix: Matrix = None, orientation: Orientation = "auto") -> Layout:
     """The layout of a parameter of this shape.
 
     Args:
@@ -77,35 +82,35 @@ def resolve(shape: tuple[int, ...], matrix: Matrix = None, orient: str = "auto")
         matrix: ``None`` for the last two dimensions (all others are a batch), ``"conv"`` for a convolution
             kernel ``(out, in, ...)`` read as the matrix ``(out, in * ...)``, or a shape to view the parameter
             in, whose last two dimensions are the matrix, e.g. ``(heads, channels, -1)``.
-        orient: ``"rows"`` or ``"cols"`` orthonormal; ``"auto"`` takes the smaller side (rows of a square).
+        orientation: ``"rows"`` or ``"cols"`` orthonormal; ``"auto"`` takes the smaller side (rows of a square).
 
     Raises:
-        ValueError: what cannot be read as a matrix or cannot be orthonormal that way.
+        ValueError: the parameter cannot be read as such a matrix, or that side cannot be orthonormal.
 
     >>> resolve((128, 64), (8, 16, -1))
     Layout(batch=(8,), height=16, width=64, transposed=False)
     >>> resolve((64, 16)).transposed
     True
     """
-    if orient not in ORIENTATIONS:
-        raise ValueError(f"orient must be one of {', '.join(ORIENTATIONS)}, got {orient!r}")
+    if orientation not in get_args(Orientation):
+        raise ValueError(f"orientation must be one of {', '.join(get_args(Orientation))}, got {orientation!r}")
     view = _view_shape(shape, matrix)
     if len(view) < 2:
         raise ValueError(
-            f"a tensor of shape {tuple(shape)} is no matrix: an orthogonal group takes tensors of 2 or more "
+            f"a tensor of shape {tuple(shape)} is no matrix: an orthogonal group takes tensors of at least 2 "
             f"dimensions; put vectors and scalars into a group with orthogonal=False "
             f"(lcat.optim.orthogonal_groups(model) makes the groups), or give a shape with matrix=(..., rows, columns)"
         )
     *batch, height, width = view
     if math.prod(view) == 0:
         raise ValueError(f"a tensor of shape {tuple(shape)} has no entries; there is nothing to constrain")
-    if (orient == "rows" and height > width) or (orient == "cols" and width > height):
-        what, most = ("rows", width) if orient == "rows" else ("columns", height)
+    if (orientation == "rows" and height > width) or (orientation == "cols" and width > height):
+        side, max_vectors = ("rows", width) if orientation == "rows" else ("columns", height)
         raise ValueError(
-            f"a {height} x {width} matrix cannot have orthonormal {what} (at most {most} vectors of that length "
-            f"are orthonormal); use orient='auto' or orient={'cols' if orient == 'rows' else 'rows'!r}"
+            f"a {height} x {width} matrix cannot have orthonormal {side} (at most {max_vectors} vectors of that length "
+            f"are orthonormal); use orientation='auto' or orientation={'cols' if orientation == 'rows' else 'rows'!r}"
         )
-    transposed = orient == "cols" or (orient == "auto" and height > width)
+    transposed = orientation == "cols" or (orientation == "auto" and height > width)
     return Layout(tuple(batch), height, width, transposed)
 
 
@@ -113,7 +118,7 @@ def _view_shape(shape: tuple[int, ...], matrix: Matrix) -> tuple[int, ...]:
     """``matrix`` applied to ``shape``: the full shape with nothing left to infer."""
     if matrix is None:
         return tuple(shape)
-    if matrix == "conv":
+    if matrix == _CONV:
         if len(shape) < 2:
             raise ValueError(f"matrix='conv' needs a kernel (out, in, ...), got shape {tuple(shape)}")
         return (shape[0], math.prod(shape[1:]))

@@ -1,16 +1,28 @@
-"""How orthogonal matrices are, and making them so."""
+"""Measure how orthogonal matrices are, and make them orthogonal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from lcat.optim.layout import Layout, Matrix, resolve
+from lcat.optim.layout import Layout, resolve
+from lcat.optim.options import Matrix, Orientation, OrthogonalizeMethod
 
-METHODS = ("qr", "nearest")
+__all__ = [
+    "Tensors",
+    "gram_error",
+    "largest",
+    "nearest",
+    "orthogonality_error",
+    "orthogonalize_",
+    "orthogonalized",
+    "orthonormal_rows",
+    "project_",
+]
 
 Tensors = Tensor | nn.Module | Iterable[Tensor]
 
@@ -23,66 +35,70 @@ def gram_error(stacked: Tensor, layout: Layout) -> Tensor:
     X = layout.wide(stacked.to(wider))
     K = X @ X.mH
     K.diagonal(dim1=-2, dim2=-1).sub_(1)
-    return torch.linalg.matrix_norm(K).max()
+    error: Tensor = torch.linalg.matrix_norm(K).max()
+    return error
 
 
 def largest(errors: Iterable[Tensor]) -> float:
-    """The largest of several numbers, 0 of none; not a number if one of them is none (Python's ``max`` loses it)."""
+    """The largest of several numbers, 0 of none; NaN if one of them is NaN (which Python's ``max`` may lose)."""
     values = [float(error) for error in errors]
     return math.nan if any(map(math.isnan, values)) else max(values, default=0.0)
 
 
 def _tensors(tensors: Tensors) -> list[Tensor]:
-    """A tensor, an iterable of them, or the parameters of a module with 2 or more dimensions."""
+    """A tensor, an iterable of them, or the parameters of a module that have at least 2 dimensions."""
     if isinstance(tensors, Tensor):
-        found = [tensors]
+        listed = [tensors]
     else:
-        found = list(tensors.parameters() if isinstance(tensors, nn.Module) else tensors)
-    if any(nn.parameter.is_lazy(t) for t in found):
+        listed = list(tensors.parameters() if isinstance(tensors, nn.Module) else tensors)
+    if any(nn.parameter.is_lazy(t) for t in listed):
         raise ValueError(
             "a lazy parameter has no shape yet; run one forward pass through the model (under torch.no_grad()) first"
         )
-    return [t for t in found if t.dim() >= 2] if isinstance(tensors, nn.Module) else found
+    return [t for t in listed if t.dim() >= 2] if isinstance(tensors, nn.Module) else listed
 
 
-def orthogonality_error(tensors: Tensors, *, matrix: Matrix = None, orient: str = "auto") -> float:
+def orthogonality_error(tensors: Tensors, *, matrix: Matrix = None, orientation: Orientation = "auto") -> float:
     """The largest ``|| X X^H - I ||_F`` of all matrices, computed in float64 (reads from the device).
 
-    Not a number if one of the matrices has entries that are none.
+    NaN if one of the matrices has an entry that is NaN.
 
     Args:
-        tensors: a tensor, several, or a module (its parameters with 2 or more dimensions).
-        matrix, orient: how to read them as matrices, as in :class:`lcat.optim.POGO`.
+        tensors: a tensor, several, or a module (its parameters of at least 2 dimensions).
+        matrix: how to read them as matrices, as in :class:`lcat.optim.POGO`.
+        orientation: which side is orthonormal, as there.
 
     >>> import torch
     >>> orthogonality_error(torch.eye(3, 5))
     0.0
     """
-    found = _tensors(tensors)
-    return largest(gram_error(t.detach()[None], resolve(tuple(t.shape), matrix, orient)) for t in found)
+    return largest(
+        gram_error(t.detach()[None], resolve(tuple(t.shape), matrix, orientation)) for t in _tensors(tensors)
+    )
 
 
 @torch.no_grad()
 def orthogonalize_(
-    tensors: Tensors, method: str = "qr", *, matrix: Matrix = None, orient: str = "auto"
+    tensors: Tensors, method: OrthogonalizeMethod = "qr", *, matrix: Matrix = None, orientation: Orientation = "auto"
 ) -> list[Tensor]:
     """Make matrices orthonormal in place.
 
     Args:
-        tensors: a tensor, several, or a module (its parameters with 2 or more dimensions).
+        tensors: a tensor, several, or a module (its parameters of at least 2 dimensions).
         method: ``"qr"`` keeps the span of the leading rows and makes the triangular factor's diagonal positive,
             so that random normal matrices become uniformly distributed ones; ``"nearest"`` is the orthonormal
-            matrix closest to the present one (the polar factor), for pretrained weights.
-        matrix, orient: how to read them as matrices, as in :class:`lcat.optim.POGO`.
+            matrix nearest to the present one (the polar factor), for pretrained weights.
+        matrix: how to read them as matrices, as in :class:`lcat.optim.POGO`.
+        orientation: which side is orthonormal, as there.
 
     Returns:
         The tensors, changed in place; none of them if one is refused.
 
     Raises:
-        ValueError: unknown method, no matrix, lazy, whole numbers, or a matrix without full rank (its answer is
-            not unique).
+        ValueError: an unknown method, or a tensor that is no matrix, is lazy, holds integers, or has no full rank
+            (its answer is not unique).
 
-    Complexity: ``O(p^2 n)`` a matrix, in float64.
+    Complexity: ``O(p^2 n)`` per matrix, in float64.
 
     >>> import torch
     >>> weight = torch.nn.Linear(8, 4).weight
@@ -90,23 +106,25 @@ def orthogonalize_(
     >>> orthogonality_error(weight) < 1e-6
     True
     """
-    found = _tensors(tensors)
-    for tensor, result in [(tensor, orthonormal(tensor, method, matrix, orient)) for tensor in found]:
+    listed = _tensors(tensors)
+    for tensor, result in [(t, orthogonalized(t, method, matrix, orientation)) for t in listed]:
         tensor.copy_(result)
-    return found
+    return listed
 
 
-def orthonormal(tensor: Tensor, method: str, matrix: Matrix = None, orient: str = "auto") -> Tensor:
+def orthogonalized(
+    tensor: Tensor, method: OrthogonalizeMethod, matrix: Matrix = None, orientation: Orientation = "auto"
+) -> Tensor:
     """What :func:`orthogonalize_` writes into one tensor."""
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    layout = resolve(tuple(tensor.shape), matrix, orient)
+    if method not in get_args(OrthogonalizeMethod):
+        raise ValueError(f"method must be one of {', '.join(get_args(OrthogonalizeMethod))}, got {method!r}")
+    layout = resolve(tuple(tensor.shape), matrix, orientation)
     if not (tensor.is_floating_point() or tensor.is_complex()):
         raise ValueError(f"a tensor of dtype {tensor.dtype} cannot hold orthonormal rows; convert it to floats first")
     wider = torch.complex128 if tensor.is_complex() else torch.float64
     X = layout.wide(tensor.detach()[None].to(wider if tensor.device.type != "mps" else tensor.dtype))
-    finite = bool(torch.isfinite(X).all())
-    Y = nearest(X) if finite and method == "nearest" else orthonormal_rows(X) if finite else X
+    is_finite = bool(torch.isfinite(X).all())
+    Y = nearest(X) if is_finite and method == "nearest" else orthonormal_rows(X) if is_finite else X
     if not bool(torch.isfinite(Y).all()):
         raise ValueError(
             f"a tensor of shape {tuple(tensor.shape)} cannot be made orthonormal: it has entries that are not "
@@ -115,16 +133,24 @@ def orthonormal(tensor: Tensor, method: str, matrix: Matrix = None, orient: str 
     return layout.narrow(Y, tuple(tensor.shape))[0]
 
 
-def project_(tensors: Tensors, *, matrix: Matrix = None, orient: str = "auto") -> list[Tensor]:
-    """Replace every matrix by the nearest orthonormal one: ``orthogonalize_(tensors, "nearest")``."""
-    return orthogonalize_(tensors, "nearest", matrix=matrix, orient=orient)
+def project_(tensors: Tensors, *, matrix: Matrix = None, orientation: Orientation = "auto") -> list[Tensor]:
+    """Replace every matrix by the nearest orthonormal one: ``orthogonalize_(tensors, "nearest")``.
+
+    >>> import torch
+    >>> weight = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
+    >>> project_(weight)
+    [tensor([[1., 0.],
+            [0., 1.]])]
+    """
+    return orthogonalize_(tensors, "nearest", matrix=matrix, orientation=orientation)
 
 
 def nearest(X: Tensor) -> Tensor:
-    """``(X X^H)^(-1/2) X`` for ``X (B, p, n)`` of full rank; not a number where the rank is deficient."""
+    """``(X X^H)^(-1/2) X`` for ``X (B, p, n)`` of full rank; NaN where the rank is deficient."""
     U, S, Vh = torch.linalg.svd(X, full_matrices=False)
     deficient = S[..., -1] <= S[..., 0] * torch.finfo(X.dtype).eps * max(X.shape[-2:])
-    return (U @ Vh).masked_fill(deficient[..., None, None], float("nan"))
+    Y: Tensor = U @ Vh
+    return Y.masked_fill(deficient[..., None, None], float("nan"))
 
 
 def orthonormal_rows(X: Tensor) -> Tensor:
@@ -133,5 +159,5 @@ def orthonormal_rows(X: Tensor) -> Tensor:
     diagonal = R.diagonal(dim1=-2, dim2=-1)
     size = diagonal.abs()
     deficient = size.amin(-1) <= size.amax(-1) * torch.finfo(X.dtype).eps * max(X.shape[-2:])
-    Y = (Q * torch.sgn(diagonal)[..., None, :]).mH
+    Y: Tensor = (Q * torch.sgn(diagonal)[..., None, :]).mH
     return Y.masked_fill(deficient[..., None, None], float("nan"))

@@ -12,6 +12,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+__all__ = [
+    "euclidean_projection",
+    "eye_like",
+    "gram",
+    "landing_field",
+    "landing_polynomial",
+    "newton_schulz",
+    "newton_schulz_order2",
+    "pogo",
+    "pogo_four_products",
+    "relative_gradient",
+    "retract_cayley",
+    "retract_polar",
+    "retract_qr",
+    "skew",
+    "slpg",
+    "submanifold",
+    "symmetric",
+]
+
 
 def eye_like(X: Tensor) -> Tensor:
     """The ``p x p`` identity in the dtype and on the device of ``X (..., p, n)``."""
@@ -65,7 +85,8 @@ def landing_polynomial(M: Tensor, weight: Tensor) -> Tensor:
     r"""``|| X' X'^H - I ||_F^2`` for ``X' = M + weight (I - M M^H) M``, a quartic in ``weight``."""
     eye = eye_like(M)
     W = weight[..., None, None]
-    return torch.linalg.matrix_norm(gram(M + W * (eye - gram(M)) @ M) - eye) ** 2
+    error: Tensor = torch.linalg.matrix_norm(gram(M + W * (eye - gram(M)) @ M) - eye)
+    return error**2
 
 
 def pogo(X: Tensor, G: Tensor, eta: float) -> Tensor:
@@ -87,13 +108,15 @@ def retract_qr(X: Tensor, V: Tensor) -> Tensor:
     """The orthonormal factor of ``X + V`` by rows, with the signs that make it the identity at ``V = 0``."""
     Q, R = torch.linalg.qr((X + V).mH)
     phase = torch.sgn(R.diagonal(dim1=-2, dim2=-1))
-    return (Q * phase[..., None, :]).mH
+    Y: Tensor = (Q * phase[..., None, :]).mH
+    return Y
 
 
 def retract_polar(X: Tensor, V: Tensor) -> Tensor:
     """``(M M^H)^(-1/2) M`` for ``M = X + V``: the orthonormal matrix nearest to ``M``."""
     U, _, Vh = torch.linalg.svd(X + V, full_matrices=False)
-    return U @ Vh
+    Y: Tensor = U @ Vh
+    return Y
 
 
 def retract_cayley(X: Tensor, V: Tensor) -> Tensor:
@@ -101,7 +124,8 @@ def retract_cayley(X: Tensor, V: Tensor) -> Tensor:
     Vh = V - 0.5 * (V @ X.mH) @ X
     W = X.mH @ Vh - Vh.mH @ X
     eye = torch.eye(X.shape[-1], dtype=X.dtype, device=X.device)
-    return X @ (eye + W / 2) @ torch.linalg.inv(eye - W / 2)
+    Y: Tensor = X @ (eye + W / 2) @ torch.linalg.inv(eye - W / 2)
+    return Y
 
 
 def submanifold(X: Tensor, G: Tensor, eta: float, P: Tensor) -> Tensor:

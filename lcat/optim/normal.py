@@ -17,23 +17,33 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lcat.optim.options import NormalStep
 from lcat.optim.products import Algebra
+
+__all__ = [
+    "NEWTON_STEPS",
+    "NORMAL_STEPS",
+    "best_polynomial",
+    "best_weight",
+    "half_polynomial",
+    "order2_polynomial",
+]
 
 NEWTON_STEPS = 6
 
 
-def half(algebra: Algebra, C: Tensor) -> Tensor:
+def half_polynomial(algebra: Algebra, C: Tensor) -> Tensor:
     """``(3 I - C) / 2``, in the memory of ``C``: POGO's default."""
     return algebra.add_identity_(C.mul_(-0.5), 1.5)
 
 
-def order2(algebra: Algebra, C: Tensor) -> Tensor:
+def order2_polynomial(algebra: Algebra, C: Tensor) -> Tensor:
     """``I - D / 2 + 3/8 D^2``: best where the learning rate is large."""
     D = algebra.add_identity_(C, -1.0)
     return algebra.add_identity_(algebra.addmm(D, D, D, beta=-1 / 2, alpha=3 / 8), 1.0)
 
 
-def best(algebra: Algebra, C: Tensor) -> Tensor:
+def best_polynomial(algebra: Algebra, C: Tensor) -> Tensor:
     """``I - w D`` with ``w`` at the minimum of the landing polynomial, never worse than ``half``."""
     D = algebra.add_identity_(C, -1.0)
     w = best_weight(algebra, D).to(D.dtype)
@@ -72,14 +82,14 @@ def best_weight(algebra: Algebra, D: Tensor) -> Tensor:
         slope = ((4 * c4 * w + 3 * c3) * w + 2 * c2) * w + c1
         curvature = (12 * c4 * w + 6 * c3) * w + 2 * c2
         w = torch.where(curvature > 0, w - slope / curvature, w)
-    usual = torch.full_like(d, 0.5)
-    return torch.where(value(w) < value(usual), w, usual)
+    half = torch.full_like(d, 0.5)
+    return torch.where(value(w) < value(half), w, half)
 
 
 #: each takes ``C``, which it may overwrite, and returns ``W``
-NORMAL_STEPS: dict[str, Callable[[Algebra, Tensor], Tensor] | None] = {
-    "half": half,
-    "order2": order2,
-    "best": best,
+NORMAL_STEPS: dict[NormalStep, Callable[[Algebra, Tensor], Tensor] | None] = {
+    "half": half_polynomial,
+    "order2": order2_polynomial,
+    "best": best_polynomial,
     "none": None,
 }

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from lcat.optim.base import Scale
 from lcat.optim.bucket import Bucket
-from lcat.optim.normal import NORMAL_STEPS
-from lcat.optim.optimizer import OrthogonalOptimizer, due, options, require_choice, require_max_step, require_period
+from lcat.optim.optimizer import OrthogonalOptimizer, Update
+from lcat.optim.options import (
+    DEFAULTS,
+    Base,
+    Check,
+    Euclidean,
+    GramMode,
+    Matrix,
+    NormalStep,
+    Orientation,
+    constructor_options,
+    is_due,
+    require_choice,
+    require_max_step,
+    require_period,
+)
 from lcat.optim.pogo_step import pogo_step
-from lcat.optim.products import BATCHED, algebra_for
+from lcat.optim.products import BATCHED, Scale, algebra_for
 
-GRAMS = ("exact", "identity")
+__all__ = ["POGO"]
 
-#: largest step for "order2", whose polynomial overshoots: from here on less than 0.66, where steps that all push in
-#: one direction would make a square matrix grow without end (0.73 for a wide one)
+#: largest step for "order2", whose polynomial overshoots. It is below 0.66, from where on steps that all push in one
+#: direction would make a square matrix grow without end (0.73 for a wide one)
 ORDER2_STEP = 0.65
 
 #: ``X X^H`` is carried to the next step (two products of p x p x p) instead of computed anew from this n / p on
@@ -26,7 +39,7 @@ CARRY_RATIO = 3
 
 
 class POGO(OrthogonalOptimizer):
-    r"""Optimizes matrices with orthonormal rows or columns, and everything else beside them.
+    r"""Optimizes matrices with orthonormal rows or columns, and the other parameters of a model as well.
 
     With the direction :math:`D` of the base update (the gradient, its momentum, ...) one step is
 
@@ -46,37 +59,37 @@ class POGO(OrthogonalOptimizer):
         params: parameters, named parameters or groups; :func:`lcat.optim.orthogonal_groups` makes the groups
             of a model. Groups with ``orthogonal=False`` are updated by AdamW (``euclidean="adamw"``) or SGD.
         lr: learning rate of the orthogonal groups, a number or a tensor.
-        base: ``"sgd"``; ``"vadam"``, Adam with one second moment a matrix; or ``"muon"``, momentum with its
+        base: ``"sgd"``; ``"vadam"``, Adam with one second moment per matrix; or ``"muon"``, momentum with its
             singular values set to about one (then ``lr`` is an angle).
         momentum, dampening, nesterov: of ``base="sgd"`` and ``"muon"``, as in torch.optim.SGD.
         betas, eps: of ``base="vadam"``, and of AdamW in the Euclidean groups.
-        tangent: feed the base update the tangent part of the gradient, :math:`G - \mathrm{sym}(G X^H) X`, instead
-            of all of it (two products more); see the notes.
-        normal: the normal step: ``"half"`` (above), ``"order2"`` (error of third order instead of second, one
+        tangent: give the base update only the tangent part of the gradient, :math:`G - \mathrm{sym}(G X^H) X` (two
+            more products); see the notes.
+        normal_step: ``"half"`` (above), ``"order2"`` (error of third order instead of second, one
             more small product), ``"best"`` (the weight that minimizes the error, never worse than half) or
             ``"none"``.
-        normal_every: take the normal step only every so many updates of the group; between them the error
-            grows as :math:`\eta^2 \|R\|^2` a step.
+        normal_every: number of updates of the group from one normal step to the next; between them the error
+            grows by :math:`\eta^2 \|R\|^2` per step.
         max_step: the guard: :math:`\eta R` of every matrix is shortened to this length (Schatten-4 norm, at
-            least its largest singular value). With 1, ``normal="half"`` and ``normal_every=1`` any learning rate
+            least its largest singular value). With 1, ``normal_step="half"`` and ``normal_every=1`` any learning rate
             leaves every singular value in :math:`[0.7, 1]`; up to :math:`\sqrt 2` makes sense. With
-            ``gram="identity"`` it bounds the Frobenius norm, and singular values stay in :math:`[0, 1]`. The other
+            ``gram_mode="identity"`` it bounds the Frobenius norm, and singular values stay in :math:`[0, 1]`. The other
             normal steps may end above one (measured: up to 1.04), as does ``normal_every=k`` between normal steps
             (up to 1.3); they stay finite too, ``"order2"`` with at most 0.65 and ``normal_every=k`` with about
-            :math:`1/\sqrt k` of it. ``normal="none"`` has no bound: each guarded step adds to the last. None removes
-            the guard.
-        gram: ``"exact"``, or ``"identity"`` to take :math:`X X^H` for the identity in :math:`R`: four products
+            :math:`1/\sqrt k` of it. ``normal_step="none"`` has no bound: each guarded step adds to the last.
+            None removes the guard.
+        gram_mode: ``"exact"``, or ``"identity"`` to take :math:`X X^H` for the identity in :math:`R`: four products
             instead of six; see the notes.
         matrix: how a parameter is read: None (the last two dimensions, the others a batch), ``"conv"`` for a
             kernel as (out, rest), or a shape such as ``(heads, channels, -1)``.
-        orient: ``"rows"`` or ``"cols"`` orthonormal, ``"auto"`` the smaller side.
-        foreach: stack parameters of one shape into one call: None where that is faster, True, False.
+        orientation: ``"rows"`` or ``"cols"`` orthonormal, ``"auto"`` the smaller side.
+        foreach: whether to stack parameters of one shape into one call: True, False, or None where that is faster.
         capturable: keep everything that CUDA graphs need on the device.
         maximize: go up instead of down.
         weight_decay: decoupled in AdamW groups; in orthogonal groups added to the gradient as published, where
             it cannot shrink anything (a warning says so).
-        check: ``"init"`` refuses what is not orthonormal at construction, ``"always"`` looks after every step
-            too (synchronizes), ``"off"`` never looks.
+        check: ``"init"`` refuses what is not orthonormal at construction, ``"always"`` checks after every step
+            too (synchronizes), ``"off"`` never checks.
         euclidean, euclidean_lr: method and default learning rate of groups with ``orthogonal=False``.
         ns_steps: quintic steps of ``base="muon"``.
 
@@ -86,21 +99,21 @@ class POGO(OrthogonalOptimizer):
         RuntimeError: at a step, for sparse or sharded gradients.
 
     Notes:
-        ``gram="identity"`` differs from the exact step by :math:`\tfrac{\eta}{2} (X X^H - I) D` before the
+        ``gram_mode="identity"`` differs from the exact step by :math:`\tfrac{\eta}{2} (X X^H - I) D` before the
         normal step: rounding where the matrices are orthonormal to rounding, more after large steps. It is
-        the faster and the default the published iteration.
+        faster; the default is the published iteration.
 
-        The published method is ``tangent=False``. A step ignores what part of the gradient stands across the
-        manifold, but the buffers of ``momentum`` and ``"vadam"`` keep it, and at a later point it is no longer
-        across: it pulls back to where it came from. Where that part does not vanish at the optimum (a residual that
-        cannot be fitted) it is a brake, and ``tangent=True`` releases it. Plain ``"sgd"`` steps are the
+        The published method is ``tangent=False``. A step ignores the part of the gradient that is normal to
+        the manifold, but the buffers of ``momentum`` and ``"vadam"`` keep it, and at a later point it is no longer
+        normal: it pulls back to where it came from. Where that part does not vanish at the optimum (a residual that
+        cannot be fitted) it slows the descent down, and ``tangent=True`` avoids that. Plain ``"sgd"`` steps are the
         same with both.
 
         Complexity: per matrix and step 6 products of ``p x p x n`` (``2 p^2 n`` flops each, a quarter less
         where ``X X^H`` is computed by blocks), 5 and two of ``p x p x p`` for ``n >= 3 p``, where ``X X^H`` is
-        carried from step to step (a state ``gram`` of ``p x p``), 4 with ``gram="identity"``; 2 more with
+        carried from step to step (a state ``gram`` of ``p x p``), 4 with ``gram_mode="identity"``; 2 more with
         ``tangent=True``. State: ``step``, ``momentum_buffer`` or ``exp_avg`` like the parameter, ``exp_avg_sq`` one
-        real number a matrix.
+        real number per matrix.
 
     Example:
         >>> import torch
@@ -122,107 +135,106 @@ class POGO(OrthogonalOptimizer):
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-2,
+        lr: float | Tensor = DEFAULTS.lr,
         *,
-        base: str = "sgd",
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        nesterov: bool = False,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        tangent: bool = False,
-        normal: str = "half",
+        base: Base = DEFAULTS.base,
+        momentum: float = DEFAULTS.momentum,
+        dampening: float = DEFAULTS.dampening,
+        nesterov: bool = DEFAULTS.nesterov,
+        betas: tuple[float, float] = DEFAULTS.betas,
+        eps: float = DEFAULTS.eps,
+        tangent: bool = DEFAULTS.tangent,
+        normal_step: NormalStep = "half",
         normal_every: int = 1,
-        max_step: float | None = 1.0,
-        gram: str = "exact",
-        matrix: str | tuple[int, ...] | None = None,
-        orient: str = "auto",
-        foreach: bool | None = None,
-        capturable: bool = False,
-        maximize: bool = False,
-        weight_decay: float = 0.0,
-        check: str = "init",
-        euclidean: str = "adamw",
-        euclidean_lr: float | Tensor = 1e-3,
-        ns_steps: int = 5,
+        max_step: float | None = DEFAULTS.max_step,
+        gram_mode: GramMode = "exact",
+        matrix: Matrix = DEFAULTS.matrix,
+        orientation: Orientation = DEFAULTS.orientation,
+        foreach: bool | None = DEFAULTS.foreach,
+        capturable: bool = DEFAULTS.capturable,
+        maximize: bool = DEFAULTS.maximize,
+        weight_decay: float = DEFAULTS.weight_decay,
+        check: Check = DEFAULTS.check,
+        euclidean: Euclidean = DEFAULTS.euclidean,
+        euclidean_lr: float | Tensor = DEFAULTS.euclidean_lr,
+        ns_steps: int = DEFAULTS.ns_steps,
     ) -> None:
-        super().__init__(params, options(locals(), updates=0))
+        super().__init__(params, constructor_options(locals(), updates=0))
 
     def check_options(self, group: dict[str, Any]) -> None:
+        """Raise a ValueError for options out of range."""
         super().check_options(group)
-        require_choice(group, "normal", tuple(NORMAL_STEPS))
-        require_choice(group, "gram", GRAMS)
+        require_choice(group, "normal_step", get_args(NormalStep))
+        require_choice(group, "gram_mode", get_args(GramMode))
         require_max_step(group)
         require_period(group, "normal_every", 1)
 
-    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
+    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Update:
+        """One step on the batch ``X (B, p, n)``; ``X' X'^H`` is returned as state where it is carried."""
         algebra = algebra_for(X)
-        carry = self._carries(X, group)
-        K = self._carried_gram(bucket, X) if carry else None
+        carries = self._carries(X, group)
+        K = self._carried_gram(bucket, X) if carries else None
         eta = group["lr"] * scale
         packed = algebra.pack(X)
-        Y, after = pogo_step(
+        Y, next_gram = pogo_step(
             algebra,
             packed,
             algebra.pack(D),
             algebra.pack_scale(eta),
-            exact=group["gram"] == "exact",
-            normal=group["normal"] if due(group, "normal_every") else "none",
-            max_step=self._longest(group),
+            exact=group["gram_mode"] == "exact",
+            normal_step=group["normal_step"] if is_due(group, "normal_every") else "none",
+            max_step=self._max_step(group),
             K=None if K is None else algebra.pack(K),
-            next_gram=carry,
-            # Fresh memory costs more than the arithmetic in it; a compiler plans memory by itself.
+            return_gram=carries,
+            # New memory costs more than the arithmetic in it; a compiler plans the memory itself.
             out=packed if packed.is_contiguous() and not torch.compiler.is_compiling() else None,
         )
-        self._carried = after is not None
-        if after is not None:
-            after = algebra.unpack(after)
-            bucket.write("gram", after.reshape(len(bucket.params), *bucket.layout.batch, *after.shape[1:]), after.dtype)
-        return algebra.unpack(Y)
+        return Update(algebra.unpack(Y), {} if next_gram is None else {"gram": algebra.unpack(next_gram)})
 
     @staticmethod
-    def _longest(group: dict[str, Any]) -> float | None:
+    def _max_step(group: dict[str, Any]) -> float | None:
         """The bound of the guard, lowered where one Newton-Schulz step is not what follows every step."""
-        most = group["max_step"]
-        if most is None:
+        max_step = group["max_step"]
+        if max_step is None:
             return None
-        if group["normal"] == "order2":
-            most = min(most, ORDER2_STEP)
+        if group["normal_step"] == "order2":
+            max_step = min(max_step, ORDER2_STEP)
         # Between normal steps X X^H grows by (eta R)(eta R)^H, or in a square matrix by that factor, each time.
-        return math.sqrt((1 + most * most) ** (1 / group["normal_every"]) - 1)
+        return math.sqrt((1 + max_step * max_step) ** (1 / group["normal_every"]) - 1)
 
     @staticmethod
     def _carries(X: Tensor, group: dict[str, Any]) -> bool:
-        # A compiled or captured step cannot ask whether somebody else wrote the weights in the meantime.
+        # A compiled or captured step cannot check whether the weights were written from outside in the meantime.
         return (
-            group["gram"] == "exact"
+            group["gram_mode"] == "exact"
             and X.shape[-1] >= CARRY_RATIO * X.shape[-2]
             and not group["capturable"]
             and not torch.compiler.is_compiling()
         )
 
     def _carried_gram(self, bucket: Bucket, X: Tensor) -> Tensor | None:
-        """``X X^H`` from the last step, unless the weights were written by somebody else since then."""
+        """``X X^H`` from the last step, unless the weights were written from outside since then."""
         if not bucket.has("gram"):
             return None
         versions = [self._versions.get(id(param)) for param in bucket.params]
-        if any(known not in (None, param._version) for known, param in zip(versions, bucket.params, strict=True)):
+        if any(version not in (None, p._version) for version, p in zip(versions, bucket.params, strict=True)):
             return None
         p = bucket.layout.p
         K = bucket.state("gram", (*bucket.layout.batch, p, p), bucket.dtype).view(-1, p, p)
         if None not in versions:
             return K
-        # After a checkpoint was loaded nobody knows whether the weights are those of the checkpoint: if they are, the
-        # two differ by rounding, and the carried one lets training resume bit for bit.
-        fresh = BATCHED.gram(X)
-        near = BATCHED.norm(K - fresh) <= 16 * X.shape[-1] * torch.finfo(X.dtype).eps
-        return torch.where(near, K, fresh)
+        # After a checkpoint was loaded it is not known whether the weights are those of the checkpoint. If they are,
+        # the two differ by rounding, and with the carried one training resumes bit for bit.
+        computed = BATCHED.gram(X)
+        is_near = BATCHED.norm(K - computed) <= 16 * X.shape[-1] * torch.finfo(X.dtype).eps
+        return torch.where(is_near, K, computed)
 
-    def after_update(self, group: dict[str, Any], bucket: Bucket) -> None:
-        for param in bucket.params if self._carried else ():
+    def after_update(self, state: dict[str, Tensor], bucket: Bucket) -> None:
+        """Keep the Gram matrices, and note which version of the weights they belong to."""
+        super().after_update(state, bucket)
+        for param in bucket.params if "gram" in state else ():
             self._versions[id(param)] = param._version
 
     def _prepare_caches(self) -> None:
         super()._prepare_caches()
         self._versions: dict[int, int] = {}  # of the weights that the state "gram" belongs to
-        self._carried = False  # whether the last update of a bucket left its Gram matrix

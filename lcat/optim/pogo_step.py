@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lcat.optim.guard import Scale, at_most, bound, shorten
+from lcat.optim.guard import bound, cap_norm, shorten
 from lcat.optim.normal import NORMAL_STEPS
-from lcat.optim.products import Algebra
+from lcat.optim.options import NormalStep
+from lcat.optim.products import Algebra, Scale
+
+__all__ = ["FROBENIUS_ROWS", "pogo_step"]
 
 #: up to here the Frobenius norm is close enough to the Schatten-4 norm to stand for it
 FROBENIUS_ROWS = 16
@@ -20,10 +23,10 @@ def pogo_step(
     scale: Scale,
     *,
     exact: bool = True,
-    normal: str = "half",
+    normal_step: NormalStep = "half",
     max_step: float | None = 1.0,
     K: Tensor | None = None,
-    next_gram: bool = False,
+    return_gram: bool = False,
     out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     r"""``X' = W M`` with ``M = X - scale R``, ``R = (K D - X D^H X) / 2`` and ``W`` the normal step.
@@ -35,12 +38,13 @@ def pogo_step(
     Args:
         algebra: layout of all matrices.
         X: weights, rows orthonormal.
-        D, scale: direction and learning rate, see :mod:`lcat.optim.base`.
+        D: the direction, see :mod:`lcat.optim.base`.
+        scale: what multiplies it, the learning rate included.
         exact: whether ``K`` is ``X X^H``; otherwise it is the identity.
-        normal: a key of :data:`lcat.optim.normal.NORMAL_STEPS`.
+        normal_step: a key of :data:`lcat.optim.normal.NORMAL_STEPS`.
         max_step: bound of the guard, or None for no guard.
         K: ``X X^H`` where it is known; not written.
-        next_gram: whether to return ``X' X'^H``, two products of ``p x p x p`` (``exact`` only).
+        return_gram: whether to return ``X' X'^H``, two products of ``p x p x p`` (``exact`` only).
         out: memory for ``X'`` where a normal step is taken, which may be that of ``X``.
 
     Returns:
@@ -53,13 +57,13 @@ def pogo_step(
         M, C = _exact(algebra, X, D, scale, max_step, K)
     else:
         M, C = _identity(algebra, X, D, scale, max_step)
-    polynomial = NORMAL_STEPS[normal]
+    polynomial = NORMAL_STEPS[normal_step]
     if polynomial is None:
-        return M, C if next_gram else None
-    kept = C.clone() if next_gram else None
+        return M, C if return_gram else None
+    C_before = C.clone() if return_gram else None  # the polynomial may overwrite C
     W = polynomial(algebra, C)
-    after = None if kept is None else algebra.mm(algebra.mm(W, kept), W)
-    return algebra.mm(W, M, out), after
+    next_gram = None if C_before is None else algebra.mm(algebra.mm(W, C_before), W)
+    return algebra.mm(W, M, out), next_gram
 
 
 def _exact(
@@ -68,15 +72,15 @@ def _exact(
     """``M`` and ``M M^H``, which is ``K + T T^H`` with ``T = -scale R``, exactly.
 
     One Gram matrix is computed from the weights: ``X X^H``, or ``M M^H`` where ``K`` comes from the last step.
-    Otherwise rounding errors of the weights would go unseen and add up.
+    Otherwise rounding errors of the weights would never be corrected and add up.
     """
     scale = bound(algebra, D, scale, max_step)
     H = algebra.mm(X, algebra.mH(D))
-    known = K is not None
+    is_known = K is not None
     K = K.clone() if K is not None else algebra.gram(X)
     T = algebra.addmm_(algebra.mm(K, D), H, X, beta=-1.0)  # 2 T = scale (H X - K D)
     T.mul_(_as(0.5 * scale, T))
-    if known:
+    if is_known:
         M = T.add_(X)
         squared = algebra.gram(M, out=H).sub_(K)
         if max_step is not None:
@@ -101,7 +105,7 @@ def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: floa
     A = algebra.mm(algebra.mH(X), D)
     A = A - algebra.mH(A)
     if max_step is not None and A.shape[algebra.rows] <= FROBENIUS_ROWS:
-        A.mul_(_as(-1.0 * at_most(algebra, A, 0.5 * scale, max_step), A))
+        A.mul_(_as(-1.0 * cap_norm(algebra, A, 0.5 * scale, max_step), A))
     else:
         A.mul_(_as(-0.5 * bound(algebra, A, scale, max_step), A))
         if max_step is not None:
@@ -111,7 +115,7 @@ def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: floa
 
 
 def _identity(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None) -> tuple[Tensor, Tensor]:
-    """The same with ``K = I`` in ``R``. Here ``M M^H`` is computed, or errors of ``X`` would never be seen.
+    """The same with ``K = I`` in ``R``. Here ``M M^H`` is computed, or errors of ``X`` would never be corrected.
 
     That leaves no Gram matrix of the step for the guard, which takes the Frobenius norm instead.
     """
@@ -119,7 +123,7 @@ def _identity(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: fl
     T = algebra.mm(H, X).sub_(D)
     eta = 0.5 * scale
     if max_step is not None:
-        eta = at_most(algebra, T, eta, max_step)
+        eta = cap_norm(algebra, T, eta, max_step)
     M = T.mul_(_as(eta, T)).add_(X)
     return M, algebra.gram(M, out=H)
 

@@ -13,10 +13,27 @@ Complexity: a product costs ``2 B p^2 n`` flops (four times that in complex arit
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
-#: ``X X^H`` of one large matrix is computed in blocks of this many rows (for each thread), lower half only
+__all__ = [
+    "BATCHED",
+    "BATCH_LAST",
+    "SINGLE",
+    "Algebra",
+    "BatchLast",
+    "Batched",
+    "Scale",
+    "Single",
+    "algebra_for",
+]
+
+#: what multiplies a direction: one number, or one per matrix ``(B, 1, 1)``
+Scale: TypeAlias = float | Tensor
+
+#: ``X X^H`` of one large matrix is computed in blocks of this many rows (per thread), lower half only
 GRAM_ROWS = 96
 #: a batch of matrices is worth transposing to ``(p, n, B)`` up to this size and from this batch on
 SMALL_ROWS, SMALL_ENTRIES, SMALL_BATCH = 6, 64, 500
@@ -28,9 +45,9 @@ class Algebra:
     rows, columns = -2, -1
     matrix_dims: tuple[int, int] = (-2, -1)
 
-    def mH(self, A: Tensor) -> Tensor:
+    def mH(self, A: Tensor) -> Tensor:  # noqa: N802 - as torch.Tensor.mH
         """The conjugate transpose, laid out so that the next product reads it fast."""
-        # A lazily conjugated operand makes batched complex products up to 5 times slower: conjugate now.
+        # Batched complex products with a lazily conjugated operand are up to 5 times slower: conjugate now.
         return A.conj_physical().mT if A.is_complex() else A.mT
 
     def pack(self, X: Tensor) -> Tensor:
@@ -41,8 +58,8 @@ class Algebra:
         """Back to ``(B, p, n)``."""
         raise NotImplementedError
 
-    def pack_scale(self, scale: float | Tensor) -> float | Tensor:
-        """One number a matrix, ``(B, 1, 1)``, or one for all, to this layout."""
+    def pack_scale(self, scale: Scale) -> Scale:
+        """One number per matrix, ``(B, 1, 1)``, or one for all, to this layout."""
         return self.pack(scale) if isinstance(scale, Tensor) and scale.dim() == 3 else scale
 
     def mm(self, A: Tensor, B: Tensor, out: Tensor | None = None) -> Tensor:
@@ -72,8 +89,10 @@ class Algebra:
         if A.is_complex():
             A = torch.view_as_real(A.resolve_conj())
             dims = tuple(d - 1 if d < 0 else d for d in self.matrix_dims)
-            return torch.linalg.vector_norm(A, dim=(*dims, -1), keepdim=True).squeeze(-1)
-        return torch.linalg.vector_norm(A, dim=self.matrix_dims, keepdim=True)
+            parts: Tensor = torch.linalg.vector_norm(A, dim=(*dims, -1), keepdim=True)
+            return parts.squeeze(-1)
+        norm: Tensor = torch.linalg.vector_norm(A, dim=self.matrix_dims, keepdim=True)
+        return norm
 
     def inner(self, A: Tensor, B: Tensor) -> Tensor:
         """``Re <A, B>_F`` of every pair of matrices, kept broadcastable."""
@@ -85,37 +104,47 @@ class Batched(Algebra):
     """A batch ``(B, p, n)``."""
 
     def mm(self, A: Tensor, B: Tensor, out: Tensor | None = None) -> Tensor:
+        """``A B``, into ``out`` where one is given."""
         return torch.bmm(A, B) if out is None else torch.bmm(A, B, out=out)
 
     def addmm(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
+        """``beta C + alpha A B`` as a new tensor."""
         return torch.baddbmm(C, A, B, beta=beta, alpha=alpha)
 
     def addmm_(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0) -> Tensor:
+        """``C = beta C + A B`` in place."""
         return C.baddbmm_(A, B, beta=beta)
 
     def pack(self, X: Tensor) -> Tensor:
+        """From ``(B, p, n)`` to this layout."""
         return X.contiguous()  # a batched product into transposed memory is 6 times slower
 
     def unpack(self, X: Tensor) -> Tensor:
+        """Back to ``(B, p, n)``."""
         return X
 
 
 class Single(Algebra):
     """One matrix ``(p, n)``."""
 
-    def mH(self, A: Tensor) -> Tensor:
+    def mH(self, A: Tensor) -> Tensor:  # noqa: N802 - as torch.Tensor.mH
+        """The conjugate transpose."""
         return A.mH  # a single complex product passes the conjugation on to BLAS
 
     def mm(self, A: Tensor, B: Tensor, out: Tensor | None = None) -> Tensor:
+        """``A B``, into ``out`` where one is given."""
         return torch.mm(A, B) if out is None else torch.mm(A, B, out=out)
 
     def addmm(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
+        """``beta C + alpha A B`` as a new tensor."""
         return torch.addmm(C, A, B, beta=beta, alpha=alpha)
 
     def addmm_(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0) -> Tensor:
+        """``C = beta C + A B`` in place."""
         return C.addmm_(A, B, beta=beta)
 
     def gram(self, X: Tensor, out: Tensor | None = None) -> Tensor:
+        """``X X^H``, of a large matrix on a CPU by blocks."""
         if torch.compiler.is_compiling() or X.device.type != "cpu":
             return self.mm(X, X.mH, out)
         rows = GRAM_ROWS * torch.get_num_threads()
@@ -126,9 +155,11 @@ class Single(Algebra):
         return _lower_then_mirror(X, out, rows)
 
     def pack(self, X: Tensor) -> Tensor:
+        """From ``(B, p, n)`` to this layout."""
         return X[0]
 
     def unpack(self, X: Tensor) -> Tensor:
+        """Back to ``(B, p, n)``."""
         return X[None]
 
 
@@ -148,23 +179,27 @@ class BatchLast(Algebra):
     rows, columns = 0, 1
     matrix_dims = (0, 1)
 
-    def mH(self, A: Tensor) -> Tensor:
+    def mH(self, A: Tensor) -> Tensor:  # noqa: N802 - as torch.Tensor.mH
+        """The conjugate transpose."""
         A = A.transpose(0, 1)
         return A.conj_physical() if A.is_complex() else A
 
     def mm(self, A: Tensor, B: Tensor, out: Tensor | None = None) -> Tensor:
+        """``A B``, into ``out`` where one is given."""
         out = torch.mul(A[:, 0, None], B[None, 0], out=out)
         for k in range(1, A.shape[1]):
             out.addcmul_(A[:, k, None], B[None, k])
         return out
 
     def addmm(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
+        """``beta C + alpha A B`` as a new tensor."""
         out = C.clone() if beta == 1.0 else C * beta
         for k in range(A.shape[1]):
             out.addcmul_(A[:, k, None], B[None, k], value=alpha)
         return out
 
     def addmm_(self, C: Tensor, A: Tensor, B: Tensor, beta: float = 1.0) -> Tensor:
+        """``C = beta C + A B`` in place."""
         if beta != 1.0:
             C.mul_(beta)
         for k in range(A.shape[1]):
@@ -172,14 +207,17 @@ class BatchLast(Algebra):
         return C
 
     def norm(self, A: Tensor) -> Tensor:
+        """The Frobenius norm of every matrix."""
         if A.is_complex():
             return torch.view_as_real(A.resolve_conj()).square().sum((0, 1, 3)).sqrt_()[None, None]
         return A.square().sum((0, 1), keepdim=True).sqrt_()
 
     def pack(self, X: Tensor) -> Tensor:
+        """From ``(B, p, n)`` to this layout."""
         return X.permute(1, 2, 0).contiguous()
 
     def unpack(self, X: Tensor) -> Tensor:
+        """Back to ``(B, p, n)``."""
         return X.permute(2, 0, 1)
 
 

@@ -7,17 +7,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lcat.optim.normal import half_polynomial
+from lcat.optim.options import Retraction
 from lcat.optim.products import BATCHED
 
+__all__ = ["RETRACTIONS", "cayley", "newton_schulz", "polar", "qr"]
 
-def qr(X: Tensor, V: Tensor, max_step: float | None = None) -> Tensor:
+
+def qr(X: Tensor, V: Tensor, max_step: float | None = None) -> Tensor:  # noqa: ARG001 - all take the same
     """The Q factor of ``(X + V)^H``, transposed, its signs fixed so that ``V = 0`` gives ``X`` back.
 
     Complexity: one QR factorization, about ``4 p^2 n`` flops.
     """
     Q, R = torch.linalg.qr((X + V).mH)
     phase = torch.sgn(R.diagonal(dim1=-2, dim2=-1))
-    return (Q * phase[..., None, :]).mH
+    Y: Tensor = (Q * phase[..., None, :]).mH
+    return Y
 
 
 def polar(X: Tensor, V: Tensor, max_step: float | None = None) -> Tensor:
@@ -34,7 +39,8 @@ def polar(X: Tensor, V: Tensor, max_step: float | None = None) -> Tensor:
     if max_step is None or max_step > 4:
         values, vectors = torch.linalg.eigh(C)
         roots = values.clamp_min(torch.finfo(values.dtype).tiny).rsqrt()
-        return (vectors * roots[..., None, :]) @ vectors.mH @ M
+        Y: Tensor = (vectors * roots[..., None, :]) @ vectors.mH @ M
+        return Y
     middle = 1 + 0.5 * max_step * max_step
     C = C / middle
     root = None
@@ -44,13 +50,14 @@ def polar(X: Tensor, V: Tensor, max_step: float | None = None) -> Tensor:
         C = BATCHED.mm(BATCHED.mm(W, C), W)
         root = W if root is None else BATCHED.mm(root, W)
     assert root is not None
-    return BATCHED.mm(root, M) * middle**-0.5
+    scale: float = middle**-0.5
+    return BATCHED.mm(root, M) * scale
 
 
-def cayley(X: Tensor, V: Tensor, max_step: float | None = None) -> Tensor:
+def cayley(X: Tensor, V: Tensor, max_step: float | None = None) -> Tensor:  # noqa: ARG001
     r"""``X (I + W/2) (I - W/2)^(-1)`` with ``W`` skew-Hermitian and ``X W = V``.
 
-    ``W = [X^H, -Z^H] [Z; X]`` with ``Z = V - V X^H X / 2``, so that for ``2 p < n`` only a ``2p x 2p`` system is
+    ``W = [X^H, -Z^H] [Z; X]`` with ``Z = V - V X^H X / 2``, so for ``2 p < n`` only a ``2p x 2p`` system is
     solved (Sherman, Morrison, Woodbury).
 
     Complexity: a linear solve with ``min(n, 2p)`` unknowns.
@@ -58,16 +65,23 @@ def cayley(X: Tensor, V: Tensor, max_step: float | None = None) -> Tensor:
     p, n = X.shape[-2:]
     Z = V - 0.5 * (V @ X.mH) @ X
     if n <= 2 * p:
-        half = 0.5 * (X.mH @ Z - Z.mH @ X)
+        half_W = 0.5 * (X.mH @ Z - Z.mH @ X)
         eye = torch.eye(n, dtype=X.dtype, device=X.device)
-        return torch.linalg.solve(eye - half, X @ (eye + half), left=False)
+        Y: Tensor = torch.linalg.solve(eye - half_W, X @ (eye + half_W), left=False)
+        return Y
     left = torch.cat((X.mH, -Z.mH), dim=-1)
     right = torch.cat((Z, X), dim=-2)
     eye = torch.eye(2 * p, dtype=X.dtype, device=X.device)
-    return X + (X @ left) @ torch.linalg.solve(eye - 0.5 * right @ left, right)
+    solution: Tensor = torch.linalg.solve(eye - 0.5 * right @ left, right)
+    return X + (X @ left) @ solution
 
 
-RETRACTIONS: dict[str, Callable[[Tensor, Tensor, float | None], Tensor]] = {
+def newton_schulz(X: Tensor) -> Tensor:
+    """``(3 I - X X^H) X / 2``: one Newton-Schulz step on ``X (B, p, n)``."""
+    return BATCHED.mm(half_polynomial(BATCHED, BATCHED.gram(X)), X)
+
+
+RETRACTIONS: dict[Retraction, Callable[[Tensor, Tensor, float | None], Tensor]] = {
     "qr": qr,
     "polar": polar,
     "cayley": cayley,

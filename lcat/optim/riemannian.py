@@ -1,53 +1,64 @@
-"""Riemannian gradient descent and Adam on the Stiefel manifold, by retractions."""
+"""Riemannian gradient descent and Adam on the Stiefel manifold, with retractions."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
-from lcat.optim.base import Scale, tangent
+from lcat.optim.base import tangent_part
 from lcat.optim.bucket import Bucket
 from lcat.optim.guard import bound, shorten_tangent
-from lcat.optim.normal import half
-from lcat.optim.optimizer import (
-    OrthogonalOptimizer,
-    due,
-    options,
+from lcat.optim.optimizer import OrthogonalOptimizer
+from lcat.optim.options import (
+    DEFAULTS,
+    Base,
+    Check,
+    Euclidean,
+    Matrix,
+    Orientation,
+    Retraction,
+    constructor_options,
+    is_due,
     require_choice,
     require_max_step,
     require_period,
 )
-from lcat.optim.products import BATCHED
-from lcat.optim.retractions import RETRACTIONS
+from lcat.optim.products import BATCHED, Scale
+from lcat.optim.retractions import RETRACTIONS, newton_schulz
+
+__all__ = ["RiemannianAdam", "RiemannianSGD"]
 
 
 class _Riemannian(OrthogonalOptimizer):
     """What both share: gradients and buffers in the tangent space, a retraction at the end."""
 
-    _base = "sgd"
+    _base: Base = "sgd"
 
     def check_options(self, group: dict[str, Any]) -> None:
+        """Raise a ValueError for options out of range."""
         super().check_options(group)
-        require_choice(group, "retraction", tuple(RETRACTIONS))
+        require_choice(group, "retraction", get_args(Retraction))
         require_choice(group, "base", (self._base,))
         require_max_step(group)
         require_period(group, "stabilize", 0)
 
-    def prepare(self, X: Tensor, G: Tensor, group: dict[str, Any], bucket: Bucket) -> Tensor:
+    def prepare(self, X: Tensor, G: Tensor, group: dict[str, Any], bucket: Bucket) -> Tensor:  # noqa: ARG002
+        """The tangent part of the gradient; the buffers are transported to the tangent space at ``X``."""
         # The buffer was tangent at the last point; projecting it onto the tangent space here transports it.
         for name in ("momentum_buffer", "exp_avg"):
             if bucket.any_has(name):
                 buffer = bucket.matrices(name)
-                buffer.copy_(tangent(BATCHED, X, buffer))
-        return tangent(BATCHED, X, G)
+                buffer.copy_(tangent_part(BATCHED, X, buffer))
+        return tangent_part(BATCHED, X, G)
 
-    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
+    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:  # noqa: ARG002
+        """One step along the tangent direction ``D``, retracted."""
         eta = bound(BATCHED, D, group["lr"] * scale, group["max_step"])
         V = D * (-(eta.to(D.dtype) if isinstance(eta, Tensor) else eta))
         V = shorten_tangent(BATCHED, V, group["max_step"])
         Y = RETRACTIONS[group["retraction"]](X, V, group["max_step"])
-        if due(group, "stabilize"):
+        if is_due(group, "stabilize"):
             Y = newton_schulz(Y)
         return Y
 
@@ -63,12 +74,12 @@ class RiemannianSGD(_Riemannian):
     transform, Wen and Yin, 2013). All agree with the exponential map to first order, ``polar`` to second.
 
     Args:
-        params, lr, momentum, dampening, nesterov, max_step, matrix, orient, foreach, capturable, maximize,
+        params, lr, momentum, dampening, nesterov, max_step, matrix, orientation, foreach, capturable, maximize,
             weight_decay, check, euclidean, euclidean_lr: as in :class:`~lcat.optim.POGO`; the projection removes
             the weight decay altogether.
         retraction: ``"qr"``, ``"polar"`` or ``"cayley"``.
-        stabilize: every so many updates one Newton-Schulz step removes rounding errors, which ``"cayley"``
-            accumulates (the others do not); 0 for never, which ``capturable=True`` needs.
+        stabilize: number of updates from one Newton-Schulz step to the next, which removes the rounding errors that
+            ``"cayley"`` accumulates (the others do not); 0 for never, which ``capturable=True`` needs.
 
     Raises:
         ValueError: as POGO.
@@ -88,31 +99,31 @@ class RiemannianSGD(_Riemannian):
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-2,
+        lr: float | Tensor = DEFAULTS.lr,
         *,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        nesterov: bool = False,
-        retraction: str = "qr",
-        stabilize: int = 100,
-        max_step: float | None = 1.0,
-        matrix: str | tuple[int, ...] | None = None,
-        orient: str = "auto",
-        foreach: bool | None = None,
-        capturable: bool = False,
-        maximize: bool = False,
-        weight_decay: float = 0.0,
-        check: str = "init",
-        euclidean: str = "adamw",
-        euclidean_lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
+        momentum: float = DEFAULTS.momentum,
+        dampening: float = DEFAULTS.dampening,
+        nesterov: bool = DEFAULTS.nesterov,
+        retraction: Retraction = DEFAULTS.retraction,
+        stabilize: int = DEFAULTS.stabilize,
+        max_step: float | None = DEFAULTS.max_step,
+        matrix: Matrix = DEFAULTS.matrix,
+        orientation: Orientation = DEFAULTS.orientation,
+        foreach: bool | None = DEFAULTS.foreach,
+        capturable: bool = DEFAULTS.capturable,
+        maximize: bool = DEFAULTS.maximize,
+        weight_decay: float = DEFAULTS.weight_decay,
+        check: Check = DEFAULTS.check,
+        euclidean: Euclidean = DEFAULTS.euclidean,
+        euclidean_lr: float | Tensor = DEFAULTS.euclidean_lr,
+        betas: tuple[float, float] = DEFAULTS.betas,
+        eps: float = DEFAULTS.eps,
     ) -> None:
-        super().__init__(params, options(locals(), base="sgd", updates=0))
+        super().__init__(params, constructor_options(locals(), base="sgd", updates=0))
 
 
 class RiemannianAdam(_Riemannian):
-    r"""Adam along the Stiefel manifold, with one second moment a matrix.
+    r"""Adam along the Stiefel manifold, with one second moment per matrix.
 
     .. math::
         g = G - \mathrm{sym}(G X^H) X, \quad m \leftarrow \beta_1 \mathrm{proj}_X(m) + (1 - \beta_1) g, \quad
@@ -120,10 +131,10 @@ class RiemannianAdam(_Riemannian):
         X' = \mathrm{retract}_X\bigl(-\eta\, \hat m / (\sqrt{\hat v} + \epsilon)\bigr) .
 
     Reference: Bécigneul and Ganea, "Riemannian adaptive optimization methods", ICLR 2019: the second moment is one
-    number a factor of the product manifold, here a matrix, because no single entry has a meaning on the manifold.
+    number per factor of the product manifold, here per matrix, because no single entry has a meaning on the manifold.
 
     Args:
-        params, lr, betas, eps, max_step, matrix, orient, foreach, capturable, maximize, weight_decay, check,
+        params, lr, betas, eps, max_step, matrix, orientation, foreach, capturable, maximize, weight_decay, check,
             euclidean, euclidean_lr: as in :class:`~lcat.optim.POGO`.
         retraction, stabilize: as in :class:`RiemannianSGD`.
 
@@ -146,26 +157,21 @@ class RiemannianAdam(_Riemannian):
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-2,
+        lr: float | Tensor = DEFAULTS.lr,
         *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        retraction: str = "qr",
-        stabilize: int = 100,
-        max_step: float | None = 1.0,
-        matrix: str | tuple[int, ...] | None = None,
-        orient: str = "auto",
-        foreach: bool | None = None,
-        capturable: bool = False,
-        maximize: bool = False,
-        weight_decay: float = 0.0,
-        check: str = "init",
-        euclidean: str = "adamw",
-        euclidean_lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = DEFAULTS.betas,
+        eps: float = DEFAULTS.eps,
+        retraction: Retraction = DEFAULTS.retraction,
+        stabilize: int = DEFAULTS.stabilize,
+        max_step: float | None = DEFAULTS.max_step,
+        matrix: Matrix = DEFAULTS.matrix,
+        orientation: Orientation = DEFAULTS.orientation,
+        foreach: bool | None = DEFAULTS.foreach,
+        capturable: bool = DEFAULTS.capturable,
+        maximize: bool = DEFAULTS.maximize,
+        weight_decay: float = DEFAULTS.weight_decay,
+        check: Check = DEFAULTS.check,
+        euclidean: Euclidean = DEFAULTS.euclidean,
+        euclidean_lr: float | Tensor = DEFAULTS.euclidean_lr,
     ) -> None:
-        super().__init__(params, options(locals(), base="vadam", updates=0))
-
-
-def newton_schulz(X: Tensor) -> Tensor:
-    """One Newton-Schulz step on ``X (B, p, n)``."""
-    return BATCHED.mm(half(BATCHED, BATCHED.gram(X)), X)
+        super().__init__(params, constructor_options(locals(), base="vadam", updates=0))

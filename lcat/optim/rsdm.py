@@ -1,22 +1,35 @@
-"""RSDM: a Riemannian step in a random submanifold, for matrices too large to move as a whole."""
+"""RSDM: a Riemannian step in a random submanifold, for matrices that are too large for a full step."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from lcat.optim.base import Scale
 from lcat.optim.bucket import Bucket
 from lcat.optim.guard import bound, shorten_tangent
-from lcat.optim.optimizer import OrthogonalOptimizer, due, options, require_choice, require_max_step, require_period
-from lcat.optim.products import BATCHED
-from lcat.optim.retractions import RETRACTIONS
-from lcat.optim.riemannian import newton_schulz
+from lcat.optim.optimizer import OrthogonalOptimizer
+from lcat.optim.options import (
+    DEFAULTS,
+    Base,
+    Check,
+    Euclidean,
+    Matrix,
+    Orientation,
+    Retraction,
+    Sampling,
+    constructor_options,
+    is_due,
+    require_choice,
+    require_max_step,
+    require_period,
+)
+from lcat.optim.products import BATCHED, Scale
+from lcat.optim.retractions import RETRACTIONS, newton_schulz
 
-SAMPLINGS = ("permutation", "orthogonal")
+__all__ = ["RSDM"]
 
 
 class RSDM(OrthogonalOptimizer):
@@ -35,17 +48,17 @@ class RSDM(OrthogonalOptimizer):
     Riemannian submanifold method", ICML 2025. Here for batches, wide and tall, real and complex matrices.
 
     The draws are a function of ``seed`` and of the number of updates of the parameter, computed on the device:
-    they need no generator state and repeat exactly after a resume. Matrices of the same size and age draw the
+    they need no generator state and are exactly the same after resuming. Matrices of the same size and age draw the
     same ``P``.
 
     Args:
-        params, lr, base, momentum, dampening, nesterov, betas, eps, max_step, matrix, orient, foreach, capturable,
+        params, lr, base, momentum, dampening, nesterov, betas, eps, max_step, matrix, orientation, foreach, capturable,
             maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in :class:`~lcat.optim.POGO`.
-        rank: size of the submanifold, at most ``n`` (larger values are cut); None for half of ``n``,
-            two at least (one real direction alone cannot turn).
+        rank: size of the submanifold, at most ``n`` (larger values are cut); None for half of ``n``, at least two
+            (one real direction alone cannot be rotated).
         sampling: ``"permutation"`` or ``"orthogonal"``.
         retraction: ``"qr"``, ``"polar"`` or ``"cayley"``, of ``rank x rank`` matrices.
-        stabilize: every so many updates one Newton-Schulz step removes the rounding errors that have accumulated
+        stabilize: number of updates from one Newton-Schulz step to the next, which removes accumulated rounding errors
             (the published method lets them grow); 0 for never, which ``capturable=True`` needs.
         seed: of the draws.
 
@@ -67,37 +80,38 @@ class RSDM(OrthogonalOptimizer):
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-2,
+        lr: float | Tensor = DEFAULTS.lr,
         *,
         rank: int | None = None,
-        sampling: str = "permutation",
-        retraction: str = "qr",
-        stabilize: int = 100,
+        sampling: Sampling = "permutation",
+        retraction: Retraction = DEFAULTS.retraction,
+        stabilize: int = DEFAULTS.stabilize,
         seed: int = 0,
-        max_step: float | None = 1.0,
-        base: str = "sgd",
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        nesterov: bool = False,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        matrix: str | tuple[int, ...] | None = None,
-        orient: str = "auto",
-        foreach: bool | None = None,
-        capturable: bool = False,
-        maximize: bool = False,
-        weight_decay: float = 0.0,
-        check: str = "init",
-        euclidean: str = "adamw",
-        euclidean_lr: float | Tensor = 1e-3,
-        ns_steps: int = 5,
+        max_step: float | None = DEFAULTS.max_step,
+        base: Base = DEFAULTS.base,
+        momentum: float = DEFAULTS.momentum,
+        dampening: float = DEFAULTS.dampening,
+        nesterov: bool = DEFAULTS.nesterov,
+        betas: tuple[float, float] = DEFAULTS.betas,
+        eps: float = DEFAULTS.eps,
+        matrix: Matrix = DEFAULTS.matrix,
+        orientation: Orientation = DEFAULTS.orientation,
+        foreach: bool | None = DEFAULTS.foreach,
+        capturable: bool = DEFAULTS.capturable,
+        maximize: bool = DEFAULTS.maximize,
+        weight_decay: float = DEFAULTS.weight_decay,
+        check: Check = DEFAULTS.check,
+        euclidean: Euclidean = DEFAULTS.euclidean,
+        euclidean_lr: float | Tensor = DEFAULTS.euclidean_lr,
+        ns_steps: int = DEFAULTS.ns_steps,
     ) -> None:
-        super().__init__(params, options(locals(), updates=0))
+        super().__init__(params, constructor_options(locals(), updates=0))
 
     def check_options(self, group: dict[str, Any]) -> None:
+        """Raise a ValueError for options out of range."""
         super().check_options(group)
-        require_choice(group, "sampling", SAMPLINGS)
-        require_choice(group, "retraction", tuple(RETRACTIONS))
+        require_choice(group, "sampling", get_args(Sampling))
+        require_choice(group, "retraction", get_args(Retraction))
         require_max_step(group)
         require_period(group, "stabilize", 0)
         rank = group["rank"]
@@ -109,6 +123,7 @@ class RSDM(OrthogonalOptimizer):
             raise ValueError(f"seed must be a whole number, got {group['seed']!r}")
 
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
+        """One step in the submanifold that this update of the parameters draws."""
         n = X.shape[-1]
         rank = min(n, group["rank"] if group["rank"] is not None else max(2, (n + 1) // 2))
         age = bucket.per_matrix(bucket.step)[:, 0, 0]
@@ -118,11 +133,11 @@ class RSDM(OrthogonalOptimizer):
             Y = self._rotation(Xr, Dr, scale, group)
             new = X.clone().scatter_(2, columns, Xr @ Y)
         else:
-            P = orthonormal(age, rank, n, X.dtype, group["seed"])
+            P = random_directions(age, rank, n, dtype=X.dtype, seed=group["seed"])
             Xr, Dr = X @ P.mH, D @ P.mH
             Y = self._rotation(Xr, Dr, scale, group)
             new = X + (Xr @ Y - Xr) @ P
-        return newton_schulz(new) if due(group, "stabilize") else new
+        return newton_schulz(new) if is_due(group, "stabilize") else new
 
     @staticmethod
     def _rotation(Xr: Tensor, Dr: Tensor, scale: Scale, group: dict[str, Any]) -> Tensor:
@@ -141,7 +156,7 @@ def permutation(age: Tensor, n: int, seed: int) -> Tensor:
     return hashed(age, n, seed).argsort(dim=-1)
 
 
-def orthonormal(age: Tensor, r: int, n: int, dtype: torch.dtype, seed: int) -> Tensor:
+def random_directions(age: Tensor, r: int, n: int, *, dtype: torch.dtype, seed: int) -> Tensor:
     """Uniformly distributed orthonormal rows ``(B, r, n)`` for each entry of ``age (B,)``."""
     real = torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
     parts = 2 if dtype.is_complex else 1
@@ -152,16 +167,17 @@ def orthonormal(age: Tensor, r: int, n: int, dtype: torch.dtype, seed: int) -> T
     Z = normal.view(-1, n, r, parts) if parts == 2 else normal.view(-1, n, r)
     Z = torch.view_as_complex(Z.contiguous()) if parts == 2 else Z
     Q, R = torch.linalg.qr(Z)
-    return (Q * torch.sgn(R.diagonal(dim1=-2, dim2=-1))[..., None, :]).mH
+    P: Tensor = (Q * torch.sgn(R.diagonal(dim1=-2, dim2=-1))[..., None, :]).mH
+    return P
 
 
 def hashed(age: Tensor, count: int, seed: int) -> Tensor:
     """``(B, count)`` pseudo-random integers of 32 bits, a function of ``age (B,)``, position and seed alone."""
     position = torch.arange(count, dtype=torch.int64, device=age.device)
     # Every bit of a seed of any size counts, 32 at a time, and all numbers fit into int64.
-    key, rest = seed & 0xFFFFFFFF, seed >> 32
-    while rest not in (0, -1):
-        key, rest = (key * 0x85EBCA6B + (rest & 0xFFFFFFFF)) & 0xFFFFFFFF, rest >> 32
+    key, high = seed & 0xFFFFFFFF, seed >> 32
+    while high not in (0, -1):
+        key, high = (key * 0x85EBCA6B + (high & 0xFFFFFFFF)) & 0xFFFFFFFF, high >> 32
     x = mix(age.to(torch.int64)[:, None] * 0x9E3779B1 + ((key * 0x85EBCA6B) & 0xFFFFFFFF))
     return mix(x + mix(position * 0xC2B2AE35 + 0x27D4EB2F))
 

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from lcat.optim.base import Scale
 from lcat.optim.bucket import Bucket
 from lcat.optim.guard import bound, shorten_tangent
-from lcat.optim.optimizer import OrthogonalOptimizer, options, require_choice, require_max_step, require_number
-from lcat.optim.products import BATCHED
-from lcat.optim.riemannian import newton_schulz
+from lcat.optim.optimizer import OrthogonalOptimizer
+from lcat.optim.options import (
+    DEFAULTS,
+    Base,
+    Check,
+    Euclidean,
+    Matrix,
+    Orientation,
+    Regularizer,
+    constructor_options,
+    require_choice,
+    require_max_step,
+    require_number,
+)
+from lcat.optim.products import BATCHED, Scale
+from lcat.optim.retractions import newton_schulz
 
-REGULARIZERS = (None, "l1", "l21")
+__all__ = ["SLPG"]
 
 
 class SLPG(OrthogonalOptimizer):
@@ -39,7 +51,7 @@ class SLPG(OrthogonalOptimizer):
     size are ours; the published code chooses step sizes of the Barzilai-Borwein kind.
 
     Args:
-        params, lr, base, momentum, dampening, nesterov, betas, eps, tangent, max_step, matrix, orient, foreach,
+        params, lr, base, momentum, dampening, nesterov, betas, eps, tangent, max_step, matrix, orientation, foreach,
             capturable, maximize, weight_decay, check, euclidean, euclidean_lr, ns_steps: as in
             :class:`~lcat.optim.POGO`.
         regularizer: None, ``"l1"`` or ``"l21"``; not part of the loss that you differentiate.
@@ -66,35 +78,36 @@ class SLPG(OrthogonalOptimizer):
     def __init__(
         self,
         params: Any,
-        lr: float | Tensor = 1e-2,
+        lr: float | Tensor = DEFAULTS.lr,
         *,
-        regularizer: str | None = None,
+        regularizer: Regularizer | None = None,
         gamma: float = 0.0,
         inner: int = 10,
-        max_step: float | None = 1.0,
-        base: str = "sgd",
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        nesterov: bool = False,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        tangent: bool = False,
-        matrix: str | tuple[int, ...] | None = None,
-        orient: str = "auto",
-        foreach: bool | None = None,
-        capturable: bool = False,
-        maximize: bool = False,
-        weight_decay: float = 0.0,
-        check: str = "init",
-        euclidean: str = "adamw",
-        euclidean_lr: float | Tensor = 1e-3,
-        ns_steps: int = 5,
+        max_step: float | None = DEFAULTS.max_step,
+        base: Base = DEFAULTS.base,
+        momentum: float = DEFAULTS.momentum,
+        dampening: float = DEFAULTS.dampening,
+        nesterov: bool = DEFAULTS.nesterov,
+        betas: tuple[float, float] = DEFAULTS.betas,
+        eps: float = DEFAULTS.eps,
+        tangent: bool = DEFAULTS.tangent,
+        matrix: Matrix = DEFAULTS.matrix,
+        orientation: Orientation = DEFAULTS.orientation,
+        foreach: bool | None = DEFAULTS.foreach,
+        capturable: bool = DEFAULTS.capturable,
+        maximize: bool = DEFAULTS.maximize,
+        weight_decay: float = DEFAULTS.weight_decay,
+        check: Check = DEFAULTS.check,
+        euclidean: Euclidean = DEFAULTS.euclidean,
+        euclidean_lr: float | Tensor = DEFAULTS.euclidean_lr,
+        ns_steps: int = DEFAULTS.ns_steps,
     ) -> None:
-        super().__init__(params, options(locals()))
+        super().__init__(params, constructor_options(locals()))
 
     def check_options(self, group: dict[str, Any]) -> None:
+        """Raise a ValueError for options out of range."""
         super().check_options(group)
-        require_choice(group, "regularizer", REGULARIZERS)
+        require_choice(group, "regularizer", (None, *get_args(Regularizer)))
         require_number(group, "gamma", 0.0)
         require_max_step(group)
         if group["gamma"] > 0 and group["regularizer"] is None:
@@ -102,12 +115,14 @@ class SLPG(OrthogonalOptimizer):
         if not isinstance(group["inner"], int) or isinstance(group["inner"], bool) or group["inner"] < 1:
             raise ValueError(f"inner must be a whole number of at least 1, got {group['inner']!r}")
 
-    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
+    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:  # noqa: ARG002
+        """One proximal gradient step in the tangent space, then one Newton-Schulz step."""
         eta = bound(BATCHED, D, group["lr"] * scale, group["max_step"])
         if group["max_step"] is not None and group["gamma"] > 0:
             p, n = X.shape[-2:]
-            most = group["max_step"] / (group["gamma"] * math.sqrt(p * n if group["regularizer"] == "l1" else n))
-            eta = eta.clamp_max(most) if isinstance(eta, Tensor) else min(eta, most)
+            max_norm = math.sqrt(p * n if group["regularizer"] == "l1" else n)  # of a subgradient
+            max_rate = group["max_step"] / (group["gamma"] * max_norm)
+            eta = eta.clamp_max(max_rate) if isinstance(eta, Tensor) else min(eta, max_rate)
         step = D * (eta.to(D.dtype) if isinstance(eta, Tensor) else eta)
         Xh = BATCHED.mH(X)
         multiplier = _symmetric(BATCHED.mm(step, Xh)).neg_()  # eta times the multiplier, optimal without r
@@ -124,10 +139,10 @@ def _symmetric(A: Tensor) -> Tensor:
     return 0.5 * (A + BATCHED.mH(A))
 
 
-def _proximal(Z: Tensor, weight: Scale, regularizer: str | None) -> Tensor:
+def _proximal(Z: Tensor, weight: Scale, regularizer: Regularizer | None) -> Tensor:
     """``argmin_Y weight r(Y) + |Y - Z|^2 / 2``: soft thresholding of entries or of columns."""
     if regularizer is None:
         return Z
     size = Z.abs() if regularizer == "l1" else torch.linalg.vector_norm(Z, dim=-2, keepdim=True)
-    keep = (1 - weight / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_min(0)
-    return Z * keep.to(Z.dtype)
+    factor = (1 - weight / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_min(0)
+    return Z * factor.to(Z.dtype)

@@ -40,11 +40,11 @@ def flops(cls, *shape, **options):
         (POGO, {}, 24, 72, 5, 2),
         (POGO, {}, 24, 24, 5, 0),
         (POGO, {}, 16, 16, 4, 0),
-        (POGO, {"gram": "identity"}, 24, 40, 4, 0),
+        (POGO, {"gram_mode": "identity"}, 24, 40, 4, 0),
         (POGO, {"tangent": True, "momentum": 0.9}, 24, 40, 8, 0),
-        (POGO, {"gram": "identity"}, 24, 24, 4, 0),
-        (POGO, {"normal": "order2"}, 24, 40, 6, 1),
-        (POGO, {"normal": "best"}, 24, 40, 6, 2),
+        (POGO, {"gram_mode": "identity"}, 24, 24, 4, 0),
+        (POGO, {"normal_step": "order2"}, 24, 40, 6, 1),
+        (POGO, {"normal_step": "best"}, 24, 40, 6, 2),
         (Landing, {}, 24, 40, 4, 0),
         (Landing, {"base": "vadam"}, 24, 40, 4, 0),
         (LandingPC, {}, 24, 40, 5, 0),
@@ -73,4 +73,4 @@ def test_gram_by_blocks_saves_nearly_half_a_product():
     p, n = 600, 700
     unit = 2 * p * p * n
     assert 5.1 * unit < flops(POGO, p, n) < 5.35 * unit
-    assert 3.55 * unit < flops(POGO, p, n, gram="identity") < 3.7 * unit
+    assert 3.55 * unit < flops(POGO, p, n, gram_mode="identity") < 3.7 * unit

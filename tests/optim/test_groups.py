@@ -269,7 +269,7 @@ def test_mistyped_options_are_refused_and_nothing_changes():
     before = model[2].weight.detach().clone()
     with pytest.raises(TypeError, match=r"unexpected option 'frist' \(did you mean 'first'"):
         orthogonal_groups(model, frist=True)
-    with pytest.raises(TypeError, match=r"unexpected option 'normall' \(did you mean 'normal'"):
+    with pytest.raises(TypeError, match=r"unexpected option 'normall' \(did you mean 'normal_step'"):
         orthogonal_groups(model, orthogonal_options={"normall": "best"})
     with pytest.raises(TypeError, match=r"'color'; the optimizers of lcat.optim have no such option"):
         orthogonal_groups(model, color="red")

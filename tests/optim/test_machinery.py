@@ -22,7 +22,7 @@ from lcat.optim import (
     orthogonalize_,
     project_,
 )
-from lcat.optim.bucket import STACK_ENTRIES, plan
+from lcat.optim.bucket import STACK_ENTRIES, make_buckets
 from lcat.optim.layout import resolve
 from lcat.testing import OrthogonalContract
 from tests.optim.optim_support import error, orthonormal, parameter, polar_by_svd, random, step
@@ -41,13 +41,13 @@ def test_layouts_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("shape", "matrix", "orient", "message"),
+    ("shape", "matrix", "orientation", "message"),
     [
         ((3,), None, "auto", "is no matrix"),
         ((), None, "auto", "is no matrix"),
-        ((5, 3), None, "rows", r"cannot have orthonormal rows \(at most 3.*orient='cols'"),
+        ((5, 3), None, "rows", r"cannot have orthonormal rows \(at most 3.*orientation='cols'"),
         ((3, 5), None, "cols", "cannot have orthonormal columns"),
-        ((3, 5), None, "up", "orient must be one of auto, rows, cols, got 'up'"),
+        ((3, 5), None, "up", "orientation must be one of auto, rows, cols, got 'up'"),
         ((3, 5), "kernel", "auto", "matrix must be None, 'conv' or a tuple"),
         ((3,), "conv", "auto", "needs a kernel"),
         ((12, 5), (5, -1, 7), "auto", "does not fit a tensor of shape"),
@@ -56,9 +56,9 @@ def test_layouts_by_hand():
         ((0, 5), None, "auto", "no entries"),
     ],
 )
-def test_layout_errors(shape, matrix, orient, message):
+def test_layout_errors(shape, matrix, orientation, message):
     with pytest.raises(ValueError, match=message):
-        resolve(shape, matrix, orient)
+        resolve(shape, matrix, orientation)
 
 
 def test_matrix_option_is_a_view_of_the_weights():
@@ -71,7 +71,7 @@ def test_matrix_option_is_a_view_of_the_weights():
 
 def test_square_rows_and_columns_agree_on_the_manifold():
     X, G = orthonormal(4, 4), random(4, 4, seed=1)
-    a, b = (step(POGO, X, [G], lr=0.05, orient=o) for o in ("rows", "cols"))
+    a, b = (step(POGO, X, [G], lr=0.05, orientation=o) for o in ("rows", "cols"))
     torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
 
 
@@ -82,12 +82,12 @@ def test_small_parameters_share_a_bucket_and_large_ones_do_not():
     params = [torch.empty(4, 4) for _ in range(5)] + [torch.empty(4, 5), torch.empty(80, 80), torch.empty(80, 80)]
     layouts = [resolve(tuple(p.shape)) for p in params]
     assert STACK_ENTRIES < 80 * 80
-    assert [len(b.params) for b in plan(params, layouts, [{} for _ in params], None)] == [5, 1, 1, 1]
-    assert [len(b.params) for b in plan(params, layouts, [{} for _ in params], True)] == [5, 1, 2]
-    assert [len(b.params) for b in plan(params, layouts, [{} for _ in params], False)] == [1] * 8
+    assert [len(b.params) for b in make_buckets(params, layouts, [{} for _ in params], None)] == [5, 1, 1, 1]
+    assert [len(b.params) for b in make_buckets(params, layouts, [{} for _ in params], True)] == [5, 1, 2]
+    assert [len(b.params) for b in make_buckets(params, layouts, [{} for _ in params], False)] == [1] * 8
 
 
-@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"base": "vadam"}, {"gram": "identity"}])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"base": "vadam"}, {"gram_mode": "identity"}])
 def test_a_thousand_small_parameters_move_as_each_alone(options):
     start = orthonormal(50, 3, 10, dtype=torch.float64)
     together, alone = [parameter(x) for x in start], [parameter(x) for x in start]
@@ -203,8 +203,8 @@ def test_the_largest_error_is_no_number_where_one_is_none(order):
 def test_the_contract_notices_what_becomes_no_number():
     class Broken(POGO):
         def update(self, X, D, scale, group, bucket):
-            Y = super().update(X, D, scale, group, bucket)
-            return Y * torch.nan if bucket.layout.transposed else Y
+            result = super().update(X, D, scale, group, bucket)
+            return result._replace(weights=result.weights * torch.nan) if bucket.layout.transposed else result
 
     class Suite(OrthogonalContract):
         def optimizer(self, params, **options):
@@ -266,11 +266,11 @@ def test_optimizer_projects_and_measures():
         (POGO, {"matrix": ([3], 5)}, "matrix must be None, 'conv' or a tuple of sizes"),
         (POGO, {"tangent": "yes"}, "tangent must be one of True, False, got 'yes'"),
         (POGO, {"base": "adam"}, "base must be one of 'sgd', 'vadam', 'muon', got 'adam'"),
-        (POGO, {"normal": "root"}, "normal must be one of 'half', 'order2', 'best', 'none'"),
+        (POGO, {"normal_step": "root"}, "normal_step must be one of 'half', 'order2', 'best', 'none'"),
         (POGO, {"normal_every": 0}, "normal_every must be a whole number of at least 1"),
         (POGO, {"normal_every": 2, "capturable": True}, "counts on the host"),
         (POGO, {"max_step": 0.0}, "max_step must be a number greater than 0"),
-        (POGO, {"gram": "cheap"}, "gram must be one of 'exact', 'identity'"),
+        (POGO, {"gram_mode": "cheap"}, "gram_mode must be one of 'exact', 'identity'"),
         (POGO, {"check": "never"}, "check must be one of"),
         (POGO, {"foreach": "yes"}, "foreach must be one of None, True, False"),
         (POGO, {"euclidean": "lion"}, "euclidean must be one of 'adamw', 'sgd'"),
@@ -342,10 +342,10 @@ def test_loading_checks_options_before_it_changes_anything():
     optimizer = POGO([p], lr=0.1)
     optimizer.step()
     state = optimizer.state_dict()
-    state["param_groups"][0] |= {"normal": "bogus", "lr": 0.7}
-    with pytest.raises(ValueError, match="normal must be one of"):
+    state["param_groups"][0] |= {"normal_step": "bogus", "lr": 0.7}
+    with pytest.raises(ValueError, match="normal_step must be one of"):
         optimizer.load_state_dict(state)
-    assert (optimizer.param_groups[0]["normal"], optimizer.param_groups[0]["lr"]) == ("half", 0.1)
+    assert (optimizer.param_groups[0]["normal_step"], optimizer.param_groups[0]["lr"]) == ("half", 0.1)
 
 
 def test_state_of_torchs_adamw_loads_into_euclidean_groups():

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from lcat.optim import RSDM, SLPG, Landing, LandingPC, RiemannianAdam, RiemannianSGD, naive
 from lcat.optim.retractions import RETRACTIONS
-from lcat.optim.rsdm import hashed, permutation
-from lcat.optim.rsdm import orthonormal as drawn
+from lcat.optim.rsdm import hashed, permutation, random_directions
 from lcat.optim.slpg import _proximal
 from tests.optim.optim_support import DTYPES, SHAPES, error, orthonormal, parameter, polar_by_svd, random, step, wide
 
@@ -174,7 +173,7 @@ def test_rsdm_equals_the_formula(sampling, shape, dtype):
     if sampling == "permutation":
         P = torch.eye(n, dtype=dtype)[permutation(age, n, 7)[0, :3]]
     else:
-        P = drawn(age, 3, n, dtype, 7)[0]
+        P = random_directions(age, 3, n, dtype=dtype, seed=7)[0]
     got = step(RSDM, X, [G], lr=0.05, rank=3, sampling=sampling, seed=7)
     torch.testing.assert_close(wide(got), naive.submanifold(wide(X), wide(G), 0.05, P), rtol=0, atol=1e-13)
 
@@ -218,7 +217,7 @@ def test_draws_are_permutations_uniform_and_repeatable():
     bits = hashed(age, 50, 0).double() / 2**32
     assert abs(bits.mean() - 0.5) < 0.005
     assert abs(bits.var() - 1 / 12) < 0.002
-    P = drawn(age, 2, 4, torch.float64, 0)
+    P = random_directions(age, 2, 4, dtype=torch.float64, seed=0)
     assert error(P) < 1e-12
     assert (P.mean(0)).abs().max() < 0.06
 

@@ -112,7 +112,7 @@ def test_500_steps_with_every_normal_step_stay_on_the_manifold(normal, dtype):
     X = orthonormal(8, 8, 12, dtype=dtype)
     T = orthonormal(8, 8, 12, dtype=dtype, seed=1)
     p = parameter(X)
-    optimizer = POGO([p], lr=0.1, normal=normal)
+    optimizer = POGO([p], lr=0.1, normal_step=normal)
     for _ in range(500):
         p.grad = p.detach() - T
         optimizer.step()
@@ -131,7 +131,7 @@ def test_normal_every_lets_the_error_grow_and_takes_it_back():
         errors.append(error(p.detach()))
     assert errors[0] < errors[1] > errors[2]
     assert errors[3] < errors[4] > errors[5]
-    never = step(POGO, X, [random(4, 6)], lr=0.05, normal="none")
+    never = step(POGO, X, [random(4, 6)], lr=0.05, normal_step="none")
     torch.testing.assert_close(never, X - 0.05 * naive.relative_gradient(X, random(4, 6)))
 
 
@@ -145,8 +145,8 @@ def test_batch_last_equals_batched(shape, exact, dtype):
     X, G = orthonormal(*shape, dtype=dtype), random(*shape, dtype=dtype, seed=1)
     assert algebra_for(X) is BATCH_LAST
     for normal in NORMAL_STEPS:
-        usual, _ = pogo_step(BATCHED, X, G, 0.1, exact=exact, normal=normal)
-        last, _ = pogo_step(BATCH_LAST, BATCH_LAST.pack(X), BATCH_LAST.pack(G), 0.1, exact=exact, normal=normal)
+        usual, _ = pogo_step(BATCHED, X, G, 0.1, exact=exact, normal_step=normal)
+        last, _ = pogo_step(BATCH_LAST, BATCH_LAST.pack(X), BATCH_LAST.pack(G), 0.1, exact=exact, normal_step=normal)
         torch.testing.assert_close(BATCH_LAST.unpack(last), usual, rtol=0, atol=1e-13)
 
 
@@ -184,7 +184,7 @@ def other_weights(optimizer, p, fresh):
 
 
 def options_there_and_back(optimizer, p, fresh):
-    for name, value, back in (("gram", "identity", "exact"), ("capturable", True, False)):
+    for name, value, back in (("gram_mode", "identity", "exact"), ("capturable", True, False)):
         optimizer.param_groups[0][name] = value
         for seed in range(3):
             p.grad = random(*p.shape, seed=seed)
@@ -228,7 +228,7 @@ def test_identity_gram_is_the_four_product_formula(shape, dtype):
     expected = wide(X)
     for G in grads:
         expected = naive.pogo_four_products(expected, wide(G), 0.05)
-    got = step(POGO, X, grads, lr=0.05, gram="identity")
+    got = step(POGO, X, grads, lr=0.05, gram_mode="identity")
     torch.testing.assert_close(wide(got), expected, rtol=0, atol=1e-14)
 
 
@@ -239,8 +239,8 @@ def test_identity_gram_deviates_as_stated(seed, size, dtype):
     X = orthonormal(3, 6, dtype=dtype, seed=seed)
     X = X + size * random(3, 6, dtype=dtype, seed=seed + 1) / 10
     G = random(3, 6, dtype=dtype, seed=seed + 2)
-    exact = step(POGO, X, [G], lr=0.1, check="off", normal="none", max_step=None)
-    cheap = step(POGO, X, [G], lr=0.1, check="off", normal="none", max_step=None, gram="identity")
+    exact = step(POGO, X, [G], lr=0.1, check="off", normal_step="none", max_step=None)
+    cheap = step(POGO, X, [G], lr=0.1, check="off", normal_step="none", max_step=None, gram_mode="identity")
     stated = 0.05 * error(X) * torch.linalg.matrix_norm(G)
     assert torch.linalg.matrix_norm(exact - cheap) <= stated * (1 + 1e-9)
 
@@ -274,8 +274,8 @@ def test_guard_keeps_singular_values_between_the_root_of_a_half_and_one(seed, lr
     ("options", "least", "most"),
     [
         ({}, 0.7, 1.0),
-        ({"normal": "order2"}, 0.9, 1.05),
-        ({"normal": "best"}, 0.7, 1.3),
+        ({"normal_step": "order2"}, 0.9, 1.05),
+        ({"normal_step": "best"}, 0.7, 1.3),
         ({"normal_every": 4}, 0.7, 1.5),
     ],
 )
@@ -467,11 +467,11 @@ LONG = pytest.mark.long
     "options",
     [
         {},
-        pytest.param({"gram": "identity"}, marks=LONG),
+        pytest.param({"gram_mode": "identity"}, marks=LONG),
         pytest.param({"base": "vadam"}, marks=LONG),
         pytest.param({"momentum": 0.9}, marks=LONG),
-        pytest.param({"normal": "order2"}, marks=LONG),
-        pytest.param({"normal": "best"}, marks=LONG),
+        pytest.param({"normal_step": "order2"}, marks=LONG),
+        pytest.param({"normal_step": "best"}, marks=LONG),
     ],
 )
 def test_ten_thousand_steps_in_float32(options):

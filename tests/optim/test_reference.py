@@ -44,7 +44,7 @@ def deviation(stored, case, steps=None, **options):
             [weight],
             lr=case["lr"],
             weight_decay=case["weight_decay"],
-            orient="rows" if case["rows"] else "cols",
+            orientation="rows" if case["rows"] else "cols",
             **BASES[case["base"]],
             **options,
         )
@@ -74,6 +74,6 @@ def test_foreach_on_and_off_reproduce_too(reference, index):
 def test_identity_gram_deviates_little(reference):
     """One step from an orthonormal start is the same to rounding; 60 steps at these rates differ by < 5e-3."""
     cases = json.loads(str(reference["cases"]))
-    assert max(deviation(reference, case, steps=1, gram="identity") for case in cases) < 1e-12
-    later = [deviation(reference, case, gram="identity") for case in cases]
+    assert max(deviation(reference, case, steps=1, gram_mode="identity") for case in cases) < 1e-12
+    later = [deviation(reference, case, gram_mode="identity") for case in cases]
     assert 1e-9 < max(later) < 5e-3

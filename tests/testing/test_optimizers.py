@@ -59,7 +59,7 @@ class TestPOGOTangent(OrthogonalContract):
 
 
 class TestPOGOIdentityGram(OrthogonalContract):
-    options = {"gram": "identity", "momentum": 0.9}
+    options = {"gram_mode": "identity", "momentum": 0.9}
     guarded = 5**0.5  # finite, singular values at most one: all that is promised here
 
     def optimizer(self, params, **options):
@@ -67,14 +67,14 @@ class TestPOGOIdentityGram(OrthogonalContract):
 
 
 class TestPOGOOrder2(OrthogonalContract):
-    options = {"normal": "order2"}
+    options = {"normal_step": "order2"}
 
     def optimizer(self, params, **options):
         return optim.POGO(params, **options)
 
 
 class TestPOGOBest(OrthogonalContract):
-    options = {"normal": "best"}
+    options = {"normal_step": "best"}
 
     def optimizer(self, params, **options):
         return optim.POGO(params, **options)
