@@ -154,7 +154,7 @@ def _splits(
         path = root / "splits" / spec.split_file
         if path.exists():
             split = load_split_file(path, data.num_nodes)
-            return (lambda seed: split), f"fixed 60/20/20 of {spec.split_file}"
+            return splits_from_masks(split.train, split.val, split.test), f"fixed 60/20/20 of {spec.split_file}"
         return random_splits(data.y), RANDOM
     if spec.split == RANDOM:
         return random_splits(data.y), RANDOM

@@ -26,6 +26,7 @@ from lcat.data import (
     missing_files,
     noisy_edges,
     noisy_features,
+    splits_from_masks,
 )
 from lcat.data.datasets.load import find_spec
 from lcat.study.plan.cell import Cell, SplitChoice, digest
@@ -216,5 +217,5 @@ def _draw(name: str, seed: int) -> NodeDataset:
         raise
     except ValueError as error:
         raise DataError(f"data set {name!r}: {error}") from None
-    split = Split(data.train_mask, data.val_mask, data.test_mask)
-    return NodeDataset(name, data, lambda _: split, "accuracy", "a new graph and stratified 60/20/20 split by seed")
+    splits = splits_from_masks(data.train_mask, data.val_mask, data.test_mask)
+    return NodeDataset(name, data, splits, "accuracy", "a new graph and stratified 60/20/20 split by seed")

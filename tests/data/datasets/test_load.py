@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import inspect
 import os
-import pickle
 import socket
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import torch
 from torch_geometric import datasets as pyg_datasets
 
 from lcat.data import CATALOG, DatasetUnavailable, UnknownDataset, dataset_table, default_root, load, missing_files
+from tests.data.datasets.raw_files import write_amazon, write_photo_split, write_planetoid
 
 REAL = os.environ.get("LCAT_TEST_DATA")
 
@@ -27,50 +26,6 @@ def no_network(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-
-
-def write_planetoid(root, name="Cora"):
-    """A ring of 520 nodes in the eight files of Planetoid: 4 training nodes (x), 516 in allx, 4 test nodes."""
-    raw = root / "Planetoid" / name / "raw"
-    raw.mkdir(parents=True)
-    generator = np.random.default_rng(0)
-    features = sp.csr_matrix(generator.integers(0, 3, (520, 5)).astype(np.float32))
-    onehot = np.eye(2, dtype=np.int32)[np.arange(520) % 2]
-    graph = {i: [(i + 1) % 520, (i - 1) % 520] for i in range(520)}
-    parts = {
-        "x": features[:4],
-        "tx": features[516:],
-        "allx": features[:516],
-        "y": onehot[:4],
-        "ty": onehot[516:],
-        "ally": onehot[:516],
-        "graph": graph,
-    }
-    for part, value in parts.items():
-        (raw / f"ind.{name.lower()}.{part}").write_bytes(pickle.dumps(value))
-    (raw / f"ind.{name.lower()}.test.index").write_text("516\n517\n518\n519\n")
-    return features.toarray()
-
-
-def write_amazon(root):
-    """A graph of 20 nodes in the file of Amazon Photo, with a fixed split beside it."""
-    raw = root / "Amazon" / "Photo" / "raw"
-    raw.mkdir(parents=True)
-    features = sp.csr_matrix(np.random.default_rng(1).integers(0, 2, (20, 6)).astype(np.float32))
-    ring = sp.csr_matrix((np.ones(20), (np.arange(20), (np.arange(20) + 1) % 20)), shape=(20, 20))
-    np.savez(
-        raw / "amazon_electronics_photo.npz",
-        adj_data=ring.data,
-        adj_indices=ring.indices,
-        adj_indptr=ring.indptr,
-        adj_shape=ring.shape,
-        attr_data=features.data,
-        attr_indices=features.indices,
-        attr_indptr=features.indptr,
-        attr_shape=features.shape,
-        labels=np.arange(20) % 2,
-    )
-    return features.toarray()
 
 
 def test_planetoid_from_files(tmp_path):
@@ -91,8 +46,7 @@ def test_amazon_from_files_with_and_without_the_fixed_split(tmp_path):
     np.testing.assert_array_equal(random.data.x.numpy(), features)  # as stored, not normalized
     assert random.split_rule.startswith("random stratified")
     assert random.split(0).sizes == (12, 4, 4)
-    (tmp_path / "splits").mkdir()
-    np.savez(tmp_path / "splits" / "amazon-photo_split.npz", train=[0, 1, 2], valid=[3], test=[4, 5])
+    write_photo_split(tmp_path)
     fixed = load("photo", tmp_path)
     assert fixed.split_rule == "fixed 60/20/20 of amazon-photo_split.npz"
     assert fixed.split(0).train.nonzero().view(-1).tolist() == [0, 1, 2]

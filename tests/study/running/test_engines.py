@@ -11,12 +11,13 @@ import sys
 
 import pytest
 
-from lcat.data import NodeDataset, Split, csbm, random_splits
+from lcat.data import NodeDataset, Split, csbm, load, random_splits
 from lcat.study import EngineError, OutputError, RunSettings, Study, run_study
 from lcat.study.running.engines import Progress, Setup, make_engine
 from lcat.study.running.engines.base import CellRunner, cores, devices
 from lcat.study.running.engines.processes import ProcessEngine
 from lcat.study.store.journal import JOURNAL_NAME
+from tests.data.datasets.raw_files import write_amazon, write_photo_split
 from tests.study.study_support import plan_of
 
 SLOW = {"overrides": {"epochs": 1500, "patience": 0}}
@@ -107,6 +108,18 @@ def test_own_data_that_cannot_travel_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(EngineError, match=r"own data sets cannot be sent to other processes .* engine inline"):
         run_study(plan, tmp_path, own=own)
     assert run_study(plan, tmp_path, own=own, engine="inline").done == 1
+
+
+def test_a_loaded_data_set_with_a_fixed_split_travels_to_other_processes(tmp_path):
+    write_amazon(tmp_path)
+    write_photo_split(tmp_path)
+    own = {"mine": load("photo", tmp_path, download=False)}
+    assert own["mine"].split_rule == "fixed 60/20/20 of amazon-photo_split.npz"
+    plan = plan_of(datasets=["mine"], own=["mine"])
+    outcome = run_study(plan, tmp_path / "processes", own=own, engine="processes", workers=1)
+    assert (outcome.done, outcome.failed) == (1, 0)
+    run_study(plan, tmp_path / "inline", own=own, engine="inline")
+    assert numbers(tmp_path / "processes") == numbers(tmp_path / "inline")
 
 
 def test_a_script_without_a_main_guard_is_told_so(tmp_path):
