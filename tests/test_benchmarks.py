@@ -12,7 +12,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-PARTS = {"_measure", "optim_rivals"}  # modules, not commands
+PARTS = {"_measure", "_compare_cases", "optim_rivals"}  # modules, not commands
 SCRIPTS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in PARTS)
 
 
