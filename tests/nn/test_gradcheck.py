@@ -20,7 +20,7 @@ def _layers():
                 yield pytest.param(name, options, kind, id=f"{name}-{kind}-{options}")
 
 
-@pytest.mark.parametrize(("name", "options", "kind"), _layers())
+@pytest.mark.parametrize(("name", "options", "kind"), list(_layers()))
 def test_gradcheck_and_gradgradcheck(name, options, kind):
     torch.manual_seed(0)
     layer = getattr(lcat.nn, name)(3, 2, **options).double()

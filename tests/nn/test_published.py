@@ -55,7 +55,7 @@ def _cases():
                 )
 
 
-@pytest.mark.parametrize(("path", "case"), _cases())
+@pytest.mark.parametrize(("path", "case"), list(_cases()))
 def test_outputs_and_all_gradients(path, case):
     archive, prefix = np.load(path), case["id"]
 

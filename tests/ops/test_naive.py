@@ -157,7 +157,7 @@ def _wrong_shapes():
                     yield primitive, name, other
 
 
-@pytest.mark.parametrize(("primitive", "name", "shape"), _wrong_shapes())
+@pytest.mark.parametrize(("primitive", "name", "shape"), list(_wrong_shapes()))
 def test_every_dimension_is_checked(primitive, name, shape):
     """Compiled kernels would read out of bounds."""
     graph = _graph([[0, 1, 2, 0, 1], [1, 0, 1, 1, 0]], 3, 2)
