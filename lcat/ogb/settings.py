@@ -13,7 +13,19 @@ __all__ = ["PROTOCOLS", "Settings", "SettingsError", "default_settings"]
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used: which one, what it is, and what it takes."""
+    """A setting that cannot be used: which one, what it is, and what it takes.
+
+    Attributes:
+        setting: its name.
+        message: what it must be, and what it is.
+    """
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(f"{setting} {message}")
+        self.setting, self.message = setting, message
+
+    def __reduce__(self) -> tuple[type[SettingsError], tuple[str, str]]:
+        return type(self), (self.setting, self.message)
 
 
 def _option(default: Any, text: str, choices: tuple[Any, ...] | None = None) -> Any:
@@ -41,21 +53,25 @@ class Settings:
     norm: str = _option("layer", "normalization of hidden layers", ("none", "layer", "batch"))
     residual: str = _option(
         "identity",
-        "add a layer's input: as it is where widths agree, or through a linear map",
+        "residual connection; identity is used where the widths agree",
         ("none", "identity", "linear"),
     )
     activation: str = _option("relu", "activation", ("relu", "elu"))
-    activation_first: bool = _option(True, "activation before residual and normalization, else after")
+    activation_first: bool = _option(True, "activation before the residual and the normalization; otherwise after them")
     linear_ends: bool = _option(False, "a linear map before the first layer and one after the last")
     bias: bool = _option(False, "biases in attention layers and GCN")
     dropout: float = _option(0.5, "dropout of hidden features")
     attention_dropout: float = _option(0.0, "dropout of attention coefficients")
     input_dropout: float = _option(0.0, "dropout of the features that enter the first layer")
-    edge_features: bool = _option(True, "use edge features where there are any (GCN: their mean as edge weight)")
-    labels: bool = _option(False, "training labels as input features, those of the nodes learned from hidden")
-    label_rate: float = _option(0.5, "with --labels and full batch or walks: share of training labels shown in a step")
+    edge_features: bool = _option(
+        True, "use edge features where the data set has them (GCN: their mean as edge weight)"
+    )
+    labels: bool = _option(
+        False, "training labels as input features; those of the nodes that a step learns from are hidden"
+    )
+    label_rate: float = _option(0.5, "with --labels and full batch or walks: share of training labels that a step sees")
     noise: float = _option(0.0, "add round(p E / 2) random undirected edges")
-    optimizer: str = _option("adam", "optimizer, see lcat.train.optimizer_names()")
+    optimizer: str = _option("adam", "optimizer, one of lcat.train.optimizer_names()")
     lr: float = _option(0.01, "learning rate")
     weight_decay: float = _option(0.0, "weight decay")
     scalar_lr: float = _option(1.0, "learning rate of the lambdas, relative to lr")
@@ -64,19 +80,19 @@ class Settings:
     clip_norm: float | None = _option(None, "largest norm of the gradient")
     epochs: int = _option(100, "epochs")
     eval_every: int = _option(1, "epochs from one evaluation to the next")
-    patience: int | None = _option(None, "stop when an evaluation comes this many epochs or more after the best")
-    batching: str = _option("full", "what a step sees: the graph, sampled neighborhoods, or random walks",
+    patience: int | None = _option(None, "stop when an evaluation comes at least this many epochs after the best one")
+    batching: str = _option("full", "what a step sees, the whole graph, sampled neighborhoods or random walks",
                             ("full", "neighbor", "walk"))  # fmt: skip
     batch_size: int = _option(1024, "training nodes of a step (neighbor), or roots (walk)")
-    num_neighbors: int = _option(10, "neighbors drawn a node and hop (neighbor); -1 takes all")
+    num_neighbors: int = _option(10, "neighbors drawn per node and hop (neighbor); -1 takes all")
     walk_length: int = _option(3, "steps of a walk")
-    num_steps: int = _option(30, "batches an epoch (walk)")
-    accumulate: int = _option(1, "batches a step")
+    num_steps: int = _option(30, "batches per epoch (walk)")
+    accumulate: int = _option(1, "batches per step")
     inference: str = _option(
-        "whole", "how the whole graph is measured: at once, or layer by layer in blocks", ("whole", "layerwise")
+        "whole", "how the whole graph is evaluated, at once or layer by layer in blocks", ("whole", "layerwise")
     )
     recompute: bool = _option(
-        False, "less memory: convolutions are computed again for the backward pass, but for products"
+        False, "less memory: convolutions, except for matrix products, are computed again in the backward pass"
     )
     compile: bool = _option(False, "torch.compile the model")
     precision: str = _option("float32", "precision of a step; bf16 is torch's autocast", ("float32", "bf16"))
@@ -85,7 +101,7 @@ class Settings:
         for spec in fields(self):
             choices, value = spec.metadata.get("choices"), getattr(self, spec.name)
             if choices is not None and value not in choices:
-                raise SettingsError(f"{spec.name} must be one of {', '.join(choices)}; got {value!r}")
+                raise SettingsError(spec.name, f"must be one of {', '.join(choices)}; got {value!r}")
         for spec in fields(self):
             value = getattr(self, spec.name)
             self._need(spec.name, not isinstance(value, float) or math.isfinite(value), "a finite number")
@@ -124,7 +140,7 @@ class Settings:
 
     def _need(self, name: str, met: bool, accepted: str) -> None:
         if not met:
-            raise SettingsError(f"{name} must be {accepted}; got {getattr(self, name)!r}")
+            raise SettingsError(name, f"must be {accepted}; got {getattr(self, name)!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name."""
@@ -176,6 +192,6 @@ def default_settings(dataset: str, **changes: Any) -> Settings:
         (3, 'walk', 'lcat')
     """
     if dataset not in PROTOCOLS:
-        raise SettingsError(f"dataset must be one of {', '.join(PROTOCOLS)}; got {dataset!r}")
-    given = {name: value for name, value in changes.items() if value is not None}
-    return Settings(dataset=dataset, **{**PROTOCOLS[dataset], **given})
+        raise SettingsError("dataset", f"must be one of {', '.join(PROTOCOLS)}; got {dataset!r}")
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return Settings(dataset=dataset, **{**PROTOCOLS[dataset], **changes})

@@ -18,7 +18,7 @@ pytest.importorskip("typer")
 
 from lcat import cli
 from lcat.ogb import Settings, command, default_settings
-from lcat.ogb.command import parse_seeds, parser_of
+from lcat.ogb.options import parse_seeds, parser_of
 from lcat.train import Processes
 from tests.data.ogb.support import shut_off
 
@@ -54,9 +54,10 @@ def test_help(call):
     code, out, _ = call("ogb", "proteins", "--help")
     assert code == 0
     assert "--num-neighbors" in out
-    assert "goes on with the same command" in " ".join(out.split())
+    assert "continues with the same command" in " ".join(out.split())
     assert "(default: 1200)" in " ".join(out.split())
-    for arguments in (["ogb"], ["ogb", "--help"]):
+    assert call("ogb", "proteins", "-h") == (0, out, "")
+    for arguments in (["ogb"], ["ogb", "--help"], ["ogb", "-h"]):
         code, out, _ = call(*arguments)
         assert code == 0
         assert "NAME" in out
@@ -68,6 +69,7 @@ def test_help(call):
         (["arxvi"], ["NAME must be one of arxiv, ", "'arxvi'", "did you mean arxiv?"]),
         (["ogbg-molhiv"], ["papers100M; got 'ogbg-molhiv', which is no data set for predicting properties of nodes"]),
         (["arxiv", "--layer", "gta"], ["--layer", "'gta'"]),
+        (["mag", "--layer", "gat", "--hidden", "9", "--heads", "2"], ["--hidden-channels must be a multiple of heads"]),
         (["mag", "--epochs", "0"], ["--epochs must be 1 or more; got 0"]),
         (["ogbn_arxiv", "--color", "red"], ["--color"]),
         (["arxiv", "--timeout", "0"], ["--timeout", "positive number of seconds; got '0'"]),
@@ -128,6 +130,28 @@ def test_help_stays_light():
     assert "HEAVY []" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("hidden", "hidden_channels", 24),
+        ("layers", "num_layers", 2),
+        ("depth", "num_layers", 2),
+        ("fan-out", "num_neighbors", 7),
+        ("walk-steps", "num_steps", 4),
+    ],
+)
+def test_short_spellings_are_accepted_and_not_listed(name, setting, value):
+    parser = parser_of("ogbn-arxiv")
+    assert getattr(parser.parse_args([f"--{name}", str(value)]), setting) == value
+    assert getattr(parser.parse_args([]), setting) == getattr(default_settings("ogbn-arxiv"), setting)
+    assert f"--{name} " not in parser.format_help()
+
+
+def test_short_options():
+    options = parser_of("ogbn-arxiv").parse_args(["-l", "cat", "-q", "-o", "o"])
+    assert (options.layer, options.quiet, options.out) == ("cat", True, Path("o"))
+
+
 def test_seeds():
     assert parse_seeds("0-9") == list(range(10))
     assert parse_seeds("3") == [3]
@@ -140,12 +164,12 @@ def test_commands_on_pages_and_in_scripts_are_understood():
     pattern = re.compile(
         r"(?:lcat ogb|benchmarks/ogb/)\s*(arxiv|products|proteins|mag)(?:\.py)?((?: +-\S+| +[\w.-]+)+)"
     )
-    found = 0
+    commands = 0
     for page in pages:
         for name, options in pattern.findall(page.read_text(encoding="utf-8")):
             words = shlex.split(options)
             if words[0].startswith("-") and "--help" not in words:
                 parsed = vars(parser_of(f"ogbn-{name}").parse_args(words))
                 default_settings(f"ogbn-{name}", **{key: parsed[key] for key in parsed if key in SETTINGS})
-                found += 1
-    assert found >= 15
+                commands += 1
+    assert commands >= 15

@@ -1,0 +1,154 @@
+"""Options of the leaderboard scripts and of ``lcat ogb``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import types
+import typing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lcat.data import default_root
+from lcat.ogb.settings import PROTOCOLS, Settings
+
+__all__ = ["parse_seeds", "parser_of"]
+
+_SHORT = {"layer": ("-l",)}
+_METAVARS = {int: "N", float: "X"}
+#: Shorter or older names of options that are accepted, without their dashes.
+_OTHER_NAMES = {
+    "hidden_channels": ("hidden",),
+    "num_layers": ("layers", "depth"),
+    "num_neighbors": ("fan-out",),
+    "num_steps": ("walk-steps",),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for what is wrong, in place of the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {' '.join(message.split())} (--help lists the options)", file=sys.stderr)
+        sys.exit(2)
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults behind the options that have one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        is_flag = action.default is False and not isinstance(action, argparse.BooleanOptionalAction)
+        return action.help if action.default is None or is_flag else super()._get_help_string(action)
+
+
+def parser_of(dataset: str, command: str | None = None) -> argparse.ArgumentParser:
+    """All options, with the data set's protocol as their defaults."""
+    parser = _Parser(
+        prog=command or Path(sys.argv[0]).name,
+        usage="%(prog)s [OPTIONS]",
+        description=f"Train on {dataset} over several seeds and print the block that its leaderboard asks for. "
+        "A run that was interrupted continues with the same command.",
+        formatter_class=_Formatter,
+    )
+    _add_general(parser.add_argument_group("data, seeds, output"))
+    _add_settings(parser.add_argument_group("settings"), dataset)
+    return parser
+
+
+def _add_general(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--data", type=Path, default=default_root() / "ogb", metavar="DIR", help="folder with OGB's data sets"
+    )
+    group.add_argument("--no-download", action="store_true", help="never touch the network")
+    group.add_argument(
+        "--stand-in",
+        action="store_true",
+        help="train on a small generated graph in place of the real data, to try things out; kept in DIR/stand-ins",
+    )
+    group.add_argument("--seeds", type=parse_seeds, default="0-9", metavar="LIST", help="such as 0-9 or 0,3,5")
+    group.add_argument(
+        "--out", "-o", type=Path, metavar="DIR", help="folder for the results (default: lcat-ogb/NAME-LAYER)"
+    )
+    group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; by default a GPU if available")
+    group.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=14_400,
+        metavar="SECONDS",
+        help="how long processes wait for each other, such as for the first to download and to measure the whole graph",
+    )
+    group.add_argument("--quiet", "-q", action="store_true", help="no progress on standard error")
+
+
+def _add_settings(group: argparse._ArgumentGroup, dataset: str) -> None:
+    """One option per setting; its text and its choices are with :class:`lcat.ogb.Settings`."""
+    defaults = Settings(dataset=dataset, **PROTOCOLS[dataset])
+    hints = typing.get_type_hints(Settings)
+    for spec in fields(Settings):
+        if spec.name == "dataset":
+            continue
+        flag, text = f"--{spec.name.replace('_', '-')}", spec.metadata["help"].replace("%", "%%")
+        default = getattr(defaults, spec.name)
+        if hints[spec.name] is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
+            continue
+        kind, choices = _value_type(hints[spec.name]), spec.metadata["choices"]
+        if choices:
+            text = f"{text}: {', '.join(choices)}"
+        group.add_argument(
+            *[flag, *_SHORT.get(spec.name, ())],
+            type=kind,
+            default=default,
+            choices=choices,
+            metavar=_METAVARS.get(kind, "NAME"),
+            help=text,
+        )
+        for name in _OTHER_NAMES.get(spec.name, ()):
+            # Accepted, not listed; the default is that of the option itself.
+            group.add_argument(
+                f"--{name}", dest=spec.name, type=kind, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+            )
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``"0-9"``, ``"0,3,5"`` or a mix as a list of numbers in ``0 .. 2^32 - 1`` without repetition.
+
+    Raises:
+        argparse.ArgumentTypeError: if the text is none of these.
+
+    Example:
+        >>> from lcat.ogb.options import parse_seeds
+        >>> parse_seeds("0-2,7")
+        [0, 1, 2, 7]
+    """
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            low, dash, high = part.partition("-")
+            seeds += range(int(low), int(high) + 1) if dash else [int(low)]
+    except ValueError:
+        seeds = []
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
+        raise argparse.ArgumentTypeError(
+            f"seeds are whole numbers in 0 .. 2^32 - 1, each once, such as 0-9 or 0,3,5; got {text!r}"
+        )
+    return seeds
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"a time must be a positive number of seconds; got {text!r}")
+    return seconds
+
+
+def _value_type(hint: Any) -> Any:
+    """``int`` for ``int | None``."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return next(part for part in typing.get_args(hint) if part is not type(None))
+    return hint
