@@ -87,7 +87,6 @@ WAITING: set[str] = {
     "lcat.nn._neighbor_sum imports lcat.ops._fused.transformed",
     "lcat.nn.gcn_conv imports lcat.ops._fused.transformed",
     "lcat.train._recording imports lcat.nn._lcat.LCATMixin",
-    "lcat.cli exports stop",
     "lcat.study._analysis, lcat.study.study",
     "study: _analysis",
     "study: study imports _analysis",

@@ -1,4 +1,4 @@
-"""What this machine has, and what lcat will use of it."""
+"""What this machine has, and what lcat uses of it."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def _machine_table() -> Table:
     table = Table(title="Machine", title_style="", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
-    for key, value in machine().items():
+    for key, value in _machine().items():
         table.add_row(key, escape(value))
     return table
 
 
-def machine() -> dict[str, str]:
+def _machine() -> dict[str, str]:
     """Versions, processor, threads and accelerators, as text."""
     facts = {
         "lcat": lcat.__version__,
@@ -102,7 +102,7 @@ def _implementation_table() -> Table:
     for column in ("primitives", "device", "uses", "because", "not used"):
         table.add_column(column, overflow="fold")
     devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
-    # Primitives that agree in all of it share a row.
+    # Primitives with the same answers share a row.
     rows: dict[tuple[str, str, str, str], list[str]] = {}
     for device in devices:
         for row in ops.explain(device):

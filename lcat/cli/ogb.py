@@ -27,7 +27,7 @@ def ogb(
     """
     if name is None or name.startswith("-"):
         print(context.get_help())
-        raise typer.Exit(0 if name in ("--help", None) else 2)
+        raise typer.Exit(0 if name in (None, *context.help_option_names) else 2)
     from lcat.ogb import PROTOCOLS
     from lcat.ogb import main as run_ogb
 

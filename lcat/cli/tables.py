@@ -1,4 +1,4 @@
-"""Tables of a study for the terminal, with rich.
+"""Tables of a study and of what it can use, for the terminal, with rich.
 
 Names of a user's files come as ``Text``: rich takes brackets and colons in a ``str`` for markup and emoji.
 """
@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from lcat.study.store.summary import SummaryRow
+if TYPE_CHECKING:
+    from lcat.study import SummaryRow
+    from lcat.study.running.preview import Preview
 
-__all__ = ["dataset_table", "failures_text", "overview_table"]
+__all__ = [
+    "dataset_table",
+    "defaults_table",
+    "failures_text",
+    "overview_table",
+    "plan_table",
+    "public_datasets_table",
+]
 
-
-#: Cells that failed in the same way and are named.
+#: So many cells that failed in the same way are named.
 _NAMED = 3
 
 
@@ -31,8 +41,8 @@ def overview_table(rows: Sequence[SummaryRow]) -> Table:
     for layer in dict.fromkeys(row.layer for row in rows):
         cells = []
         for dataset in datasets:
-            found = [row for row in rows if row.dataset == dataset and row.layer == layer]
-            cells.append(_score(found[0]) if found else Text(""))
+            row = next((row for row in rows if row.dataset == dataset and row.layer == layer), None)
+            cells.append(Text("") if row is None else _score(row))
         table.add_row(layer, *cells)
     return table
 
@@ -60,8 +70,46 @@ def dataset_table(dataset: str, rows: Sequence[SummaryRow]) -> Table:
     return table
 
 
+def plan_table(preview: Preview) -> Table:
+    """What a plan would run: one row per data set and layer."""
+    table = Table(title="Plan", title_style="", title_justify="left")
+    for name in ("data set", "layer", "settings", "cells", "done", "seconds per cell (estimate)"):
+        table.add_column(name, justify="left" if name in ("data set", "layer") else "right")
+    for dataset, layer, settings, cells, done, seconds in preview.kinds:
+        estimate = "?" if seconds is None else f"{seconds:.1f}"
+        table.add_row(Text(dataset), layer, str(settings), str(cells), str(done), estimate)
+    return table
+
+
+def public_datasets_table(folder: Path) -> Table:
+    """Public data sets, and whether their files are in ``folder``."""
+    from lcat.data import dataset_table as public_datasets
+    from lcat.data import missing_files
+
+    table = Table(title=Text(f"Public data sets (files under {folder})"), title_style="")
+    for column in ("name", "metric", "split", "preprocessing", "files"):
+        table.add_column(column, overflow="fold")
+    for row in public_datasets():
+        files = "" if missing_files(row["name"], folder) else "available"
+        note = f" ({row['note']})" if row["note"] else ""
+        table.add_row(row["name"], row["metric"], row["split"], row["preprocessing"] + note, files)
+    return table
+
+
+def defaults_table() -> Table:
+    """Default settings of every group of data sets."""
+    from lcat.study import defaults_table as default_settings
+
+    table = Table(title="Default settings", title_style="")
+    for column in ("data sets", "all layers", "attention layers"):
+        table.add_column(column, overflow="fold")
+    for row in default_settings():
+        table.add_row(*row.values())
+    return table
+
+
 def failures_text(errors: Sequence[tuple[str, str]]) -> Text:
-    """One line an error: the last line of its traceback, and the cells that failed with it."""
+    """One line per error: the last line of its traceback, and the cells that failed with it."""
     cells: dict[str, list[str]] = {}
     for name, error in errors:
         cells.setdefault(error.strip().splitlines()[-1], []).append(name)

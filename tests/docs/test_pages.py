@@ -98,20 +98,23 @@ def test_page_is_in_a_table_of_contents(page: Path) -> None:
 
 def test_options_named_on_pages_exist() -> None:
     pytest.importorskip("typer")
-    found = set()
-    for page in PAGES:
+    options: dict[str, set[str]] = {"run": set(), "report": set(), "datasets": set(), "defaults": set()}
+    for page in (ROOT / "README.md", *PAGES):
         for body in _blocks(page, re.compile(r"bash|console|sh|\{code-cell\}.*")):
             for line in body.replace("\\\n", " ").splitlines():
                 command = line.strip().lstrip("!$ ")
                 if command.startswith("lcat study"):
-                    found |= {word for word in shlex.split(command) if re.fullmatch(r"--?[a-z][a-z-]*", word)}
-    done = subprocess.run(
-        [sys.executable, "-m", "lcat.cli", "study", "--help"],
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    known = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", done.stdout))
-    assert found <= known
+                    words = shlex.split(command, comments=True)[2:]
+                    name = words[0] if words and words[0] in options else "run"
+                    options[name] |= {word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word)}
+    assert options["run"]
+    for name, named in options.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "lcat", "study", name, "--help"],
+            env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        assert named <= set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", done.stdout))

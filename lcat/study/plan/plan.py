@@ -89,7 +89,7 @@ class StudyPlan(BaseModel):
     def _count_of_seeds(cls, seeds: Any) -> Any:
         if isinstance(seeds, int) and not isinstance(seeds, bool):
             if not 1 <= seeds <= _MOST_CELLS:
-                raise ValueError(f"a number of seeds must be 1 at least (or write a list of seeds); got {seeds}")
+                raise ValueError(f"the number of seeds must be at least 1 (or write a list of seeds); got {seeds}")
             return tuple(range(seeds))
         return tuple(seeds) if isinstance(seeds, range) else seeds
 

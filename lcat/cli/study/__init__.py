@@ -1,0 +1,1 @@
+"""The commands of ``lcat study``: ``run`` (the default), ``report``, ``datasets`` and ``defaults``."""

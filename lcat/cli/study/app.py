@@ -1,0 +1,36 @@
+"""``lcat study`` with its commands."""
+
+from __future__ import annotations
+
+import typer
+
+from lcat.cli.study.datasets import datasets
+from lcat.cli.study.defaults import defaults
+from lcat.cli.study.group import StudyGroup
+from lcat.cli.study.report import report
+from lcat.cli.study.run import HELP, OTHER_NAMES, run
+
+__all__ = ["study_app"]
+
+_HELP = (
+    "Compare layers on data sets over several seeds.\n\n"
+    "\blcat study                          a demo on synthetic graphs\n"
+    "lcat study -d cora -l gcn -l lcat   the same as: lcat study run -d cora ...\n"
+    "lcat study plan.toml                a plan from a file\n"
+    "lcat study report DIR               tables and figures of a study again\n\n"
+    "Options without a command belong to run; lcat study run --help lists them."
+)
+
+
+def study_app() -> typer.Typer:
+    """The commands of ``lcat study``."""
+    app = typer.Typer(cls=StudyGroup, help=_HELP, subcommand_metavar="[COMMAND] ...")
+    app.command("run", help=HELP, context_settings={"token_normalize_func": _long_name})(run)
+    app.command("report")(report)
+    app.command("datasets")(datasets)
+    app.command("defaults")(defaults)
+    return app
+
+
+def _long_name(name: str) -> str:
+    return OTHER_NAMES.get(name, name)

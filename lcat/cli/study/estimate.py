@@ -1,0 +1,50 @@
+"""``lcat study run --dry-run``: what would run, and how long it may take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lcat.cli.progress import duration
+from lcat.cli.stop import stop
+
+if TYPE_CHECKING:
+    from lcat.study import StudyPlan
+
+__all__ = ["print_estimate"]
+
+#: Cells that are listed one by one.
+_LISTED = 40
+
+
+def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) -> None:
+    """Print the cells of ``plan``, which of them are done in ``folder``, and how long the others may take."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from lcat.cli.tables import plan_table
+    from lcat.data import DataError
+    from lcat.study import EngineError, PlanError, StoreError
+    from lcat.study.running.preview import preview
+
+    status = Console(stderr=True, quiet=quiet)
+    try:
+        with status.status("training a few epochs of each kind for an estimate"):
+            estimate = preview(plan, folder, resume=resume)
+    except PlanError as error:
+        stop(str(error), 2)
+    except (DataError, EngineError, StoreError) as error:
+        stop(str(error), 1)
+    console = Console()
+    console.print(plan_table(estimate))
+    for cell in estimate.cells[:_LISTED]:
+        console.print(Text(f"{cell.key}  {cell}"), soft_wrap=True)
+    if len(estimate.cells) > _LISTED:
+        console.print(f"... and {len(estimate.cells) - _LISTED} more")
+    seconds = "unknown" if estimate.seconds is None else f"about {duration(estimate.seconds)}"
+    console.print(
+        f"{estimate.left} of {estimate.total} cells are left. Estimate: {seconds} with {estimate.slots} at a time "
+        f"({estimate.basis}). Nothing was run or written.",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,41 @@
+"""The group of commands behind ``lcat study``: ``run`` is meant where no command is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from typer.core import TyperGroup
+
+from lcat._text import hint
+
+__all__ = ["StudyGroup"]
+
+_DEFAULT = "run"
+#: Typer brings its own copy of click, or uses click's, by version.
+_Context = Any
+
+
+class StudyGroup(TyperGroup):
+    """``lcat study plan.toml --seeds 3`` is ``lcat study run plan.toml --seeds 3``."""
+
+    def parse_args(self, ctx: _Context, args: list[str]) -> list[str]:
+        """Put the default command before words that name none, unless they ask for help.
+
+        Raises:
+            click.UsageError: if the first word is neither a command, nor an option, nor can be a plan file.
+        """
+        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+            if args and not args[0].startswith("-"):
+                self._check_plan_file(ctx, args[0])
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+    def _check_plan_file(self, ctx: _Context, word: str) -> None:
+        """A mistyped command is no plan file; a word with an ending is meant as one, and loading it says more."""
+        if Path(word).suffix or Path(word).exists():
+            return
+        commands = self.list_commands(ctx)
+        ctx.fail(
+            f"there is no command and no plan file {word!r}{hint(word, commands)}; commands are {', '.join(commands)}"
+        )

@@ -1,0 +1,80 @@
+"""From the options of ``lcat study run`` to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lcat.cli.stop import stop
+from lcat.cli.study.options import PLAN_KEYS, explain_plan_error, option_of
+from lcat.cli.study.values import read_grid, read_space, read_weights
+
+if TYPE_CHECKING:
+    from lcat.study import StudyPlan
+
+__all__ = ["plan_of"]
+
+_DEFAULT_SEEDS = 5
+_DEMO_SEEDS = 3
+#: How options are read whose values have a form of their own.
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "grid": read_grid,
+    "search": read_space,
+    "objective": read_weights,
+    "data": str,
+}
+
+
+def plan_of(file: Path | None, options: Mapping[str, Any]) -> StudyPlan:
+    """The plan of a file with options on top, or of options alone; stops with one line if it cannot be run.
+
+    Args:
+        file: TOML, ``None`` for options alone.
+        options: values of the command's parameters by name; ``None`` and empty lists were not set.
+    """
+    from lcat.study import PlanError, load_plan, make_plan
+
+    values = {name: value for name, value in options.items() if name in PLAN_KEYS and value not in (None, [], ())}
+    settings = _nested(values)
+    try:
+        plan = make_plan(**_with_defaults(settings)) if file is None else load_plan(file, settings)
+    except PlanError as error:
+        stop(explain_plan_error(error, file, values), 2)
+    _check_machine(plan)
+    return plan
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of options under the keys of a plan."""
+    settings: dict[str, Any] = {}
+    for name, value in values.items():
+        *parts, last = PLAN_KEYS[name]
+        table = settings
+        for part in parts:
+            table = table.setdefault(part, {})
+        table[last] = _READERS[name](value) if name in _READERS else value
+    return settings
+
+
+def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan needs and no option says: all layers on data sets that are named, else the demo."""
+    from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS
+    from lcat.study.models.layers import LAYERS, THEORY_LAYERS
+
+    if "datasets" in settings:
+        layers = [name for name in LAYERS if name not in THEORY_LAYERS]
+        return {"layers": layers, "seeds": _DEFAULT_SEEDS, **settings}
+    return {"datasets": DEMO_DATASETS, "layers": DEMO_LAYERS, "seeds": _DEMO_SEEDS, **settings}
+
+
+def _check_machine(plan: StudyPlan) -> None:
+    """Stop before anything is loaded if this machine lacks the folder of data sets or the device."""
+    import torch
+
+    if plan.run.data is not None and not Path(plan.run.data).is_dir():
+        stop(f"{option_of(('run', 'data'))}: there is no folder {plan.run.data}", 2)
+    try:
+        torch.empty(1, device=plan.run.device)
+    except (RuntimeError, AssertionError) as error:
+        stop(f"{option_of(('run', 'device'))} {plan.run.device}: {str(error).splitlines()[0]}", 2)

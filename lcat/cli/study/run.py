@@ -1,0 +1,290 @@
+"""``lcat study run``: make a plan, run it, print and write what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lcat.cli.study.plan import plan_of
+
+__all__ = ["HELP", "OTHER_NAMES", "run"]
+
+HELP = (
+    "Train layers on data sets over several seeds, and compare them.\n\n"
+    "\blcat study -d cora -l gcn -l gat -l lcat --seeds 5\n"
+    "lcat study -d mine.pt --grid lr=0.01,0.001 --dry-run\n"
+    "lcat study plan.toml --workers 2\n\n"
+    "Without --dataset or a plan it runs a demo on synthetic graphs where GCN, GAT and CAT each win and fail. "
+    "Settings that are not given have the defaults of each data set (lcat study defaults). "
+    "Results are kept as they come: the same command continues where it was stopped."
+)
+
+#: Other names of options that are accepted, without their dashes.
+OTHER_NAMES = {"hidden": "hidden-channels", "depth": "num-layers"}
+
+_COMPARE = "What to compare"
+_TRAINING = "Training"
+_SEARCH = "Grid and search"
+_RUNNING = "Running"
+_OUTPUT = "Output"
+
+
+def run(
+    plan_file: Annotated[
+        Path | None,
+        typer.Argument(help="A plan in a file; options replace what it says.", metavar="PLAN.toml"),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="Public data set (lcat study datasets), csbm:easy,q=0.4 (synthetic), or your own .pt or .npz file. "
+            "Repeatable.",
+            metavar="NAME",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer",
+            "-l",
+            help="gcn, gcn-mean, gat, gatv2, cat, catv2, lcat or lcatv2. Repeatable; all by default.",
+            metavar="NAME",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Run seeds 0 to N-1 (5 seeds by default, 3 in the demo); each may have its own split.",
+            metavar="N",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="own, file:PATH, kfold:5, stratified:5, repeated:5x3 or nested:5x3.",
+            metavar="RULE",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    noise_edges: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Run again with this share of random edges added. Repeatable.",
+            metavar="SHARE",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    noise_features: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Run again with noise on the features, relative to their standard deviation. Repeatable.",
+            metavar="LEVEL",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="accuracy or roc-auc, for your own files.", metavar="NAME", rich_help_panel=_COMPARE),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Folder with the files of public data sets; without it they are downloaded once.",
+            metavar="DIR",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Largest number of epochs.", metavar="N", rich_help_panel=_TRAINING)
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after this many epochs without a better validation metric; 0 never stops early.",
+            metavar="N",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    num_layers: Annotated[
+        int | None, typer.Option(help="Number of layers; also --depth.", metavar="N", rich_help_panel=_TRAINING)
+    ] = None,
+    hidden_channels: Annotated[
+        int | None,
+        typer.Option(
+            help="Width of hidden layers, all heads together; also --hidden.",
+            metavar="N",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(help="Number of attention heads.", metavar="N", rich_help_panel=_TRAINING)
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(help="Dropout between layers and on attention.", metavar="RATE", rich_help_panel=_TRAINING),
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="none, batch or layer.", metavar="NAME", rich_help_panel=_TRAINING)
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="adam, adamw or sgd; or, with orthonormal hidden weights, pogo, landing, landing-pc, rsgd, radam "
+            "(Riemannian SGD and Adam), rsdm or slpg.",
+            metavar="NAME",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", metavar="RATE", rich_help_panel=_TRAINING)] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Weight decay.", metavar="RATE", rich_help_panel=_TRAINING)
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the learning rate: constant, cosine, linear or step.", metavar="NAME", rich_help_panel=_TRAINING
+        ),
+    ] = None,
+    orthogonal_lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate of orthonormal weights; ten times --lr by default.",
+            metavar="RATE",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    orthogonal_include: Annotated[
+        str | None,
+        typer.Option(
+            help="Which weights are orthonormal: patterns of parameter names, separated by spaces.",
+            metavar="PATTERNS",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Try every value of a setting: lr=0.01,0.001. Repeatable; all combinations run.",
+            metavar="NAME=V,V",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Search a setting by validation: lr=1e-4..0.1:log or hidden_channels=16,64. Repeatable.",
+            metavar="NAME=A..B",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            help="Trials of the search for each layer and test set; 20 by default.",
+            metavar="N",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="processes (the default), inline or ray.", metavar="NAME", rich_help_panel=_RUNNING),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Cells (training runs) at the same time; by default one per GPU, or as many as the cores serve.",
+            metavar="N",
+            rich_help_panel=_RUNNING,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of each cell; 1 by default.", metavar="N", rich_help_panel=_RUNNING),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu (the default), cuda, cuda:1, ...", metavar="NAME", rich_help_panel=_RUNNING),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a Ray cluster; without it, ray runs on this machine.", metavar="URL", rich_help_panel=_RUNNING
+        ),
+    ] = None,
+    max_cells: Annotated[
+        int | None,
+        typer.Option(help="Stop when this many cells have finished.", metavar="N", rich_help_panel=_RUNNING),
+    ] = None,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(help="Start no cell after this many seconds.", metavar="SECONDS", rich_help_panel=_RUNNING),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            metavar="",
+            help="Continue the study in the folder, or set it aside and start anew.",
+            rich_help_panel=_RUNNING,
+        ),
+    ] = True,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", metavar="", help="Run failed cells again.", rich_help_panel=_RUNNING)
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            metavar="",
+            help="Print the cells and an estimate of their time, and stop.",
+            rich_help_panel=_RUNNING,
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder of the study; by default lcat-study, or PLAN-study beside a plan.",
+            metavar="DIR",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the report weighs models by: accuracy=1, time=0.5, ... Repeatable.",
+            metavar="NAME=W",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", metavar="", help="No progress on standard error.", rich_help_panel=_OUTPUT)
+    ] = False,
+    list_datasets: Annotated[bool, typer.Option("--list-datasets", hidden=True)] = False,
+    list_defaults: Annotated[bool, typer.Option("--list-defaults", hidden=True)] = False,
+) -> None:
+    """Run a study; ``HELP`` says it to users."""
+    options = dict(locals())  # by the names in lcat.cli.study.options.PLAN_KEYS
+    from lcat.cli.study.datasets import print_datasets
+    from lcat.cli.study.defaults import defaults
+    from lcat.cli.study.estimate import print_estimate
+    from lcat.cli.study.running import run_and_report
+
+    if list_datasets:
+        return print_datasets(data)
+    if list_defaults:
+        return defaults()
+    plan = plan_of(plan_file, options)
+    folder = out or (Path("lcat-study") if plan_file is None else plan_file.with_name(f"{plan_file.stem}-study"))
+    if dry_run:
+        return print_estimate(plan, folder, resume=resume, quiet=quiet)
+    run_and_report(plan, folder, resume=resume, retry_failed=retry_failed, quiet=quiet)

@@ -1,0 +1,25 @@
+"""The command as a user calls it, in this process."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from lcat import cli
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Exit code, standard output and standard error of ``lcat`` with these arguments, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def lcat(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lcat", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capsys.readouterr()
+        return caught.value.code or 0, out, err
+
+    return lcat
