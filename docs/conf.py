@@ -11,6 +11,7 @@ sys.path[:0] = [str(HERE / "_ext"), str(HERE / "figures")]
 # The kernels that run the pages inherit these variables.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE / "figures"), os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ |= {"COLUMNS": "88", "NO_COLOR": "1"}  # tables of commands: as wide as the page, legible in both themes
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm asks for a widget that no page needs
 
 import lcat  # noqa: E402
@@ -27,6 +28,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "mathml",
     "docstrings",
+    "streams",
     "complete",
 ]
 # Pygments cannot parse a command over two lines in a Python cell. It is shown without this warning.
