@@ -26,9 +26,10 @@ def joined(outputs: list[Any]) -> list[Any]:
         else:
             streams[output["name"]] = output
             result.append(output)
-    return _coalesce_streams(result)
+    merged: list[Any] = _coalesce_streams(result)
+    return merged
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    setattr(render, "coalesce_streams", joined)
+    render.coalesce_streams = joined
     return {"parallel_read_safe": True, "parallel_write_safe": True}
