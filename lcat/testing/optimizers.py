@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 
-from lcat.testing._tools import same
-from lcat.testing.resuming import ResumingClauses
+from lcat.testing._contract import same
+from lcat.testing._optimizer_resuming import ResumingClauses
 
 
 class OptimizerContract(ResumingClauses):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lcat.optim.measure import orthogonality_error, orthogonalize_
-from lcat.testing._tools import same
+from lcat.testing._contract import same
 from lcat.testing.optimizers import OptimizerContract
 
 

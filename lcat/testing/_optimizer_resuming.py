@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from lcat.testing._tools import ContractTools, same
+from lcat.testing._contract import same
+from lcat.testing._optimizer_tools import OptimizerTools
 
 
-class ResumingClauses(ContractTools):
+class ResumingClauses(OptimizerTools):
     """A run that was interrupted equals the one that was not, bit for bit."""
 
     def resumed(self, transport: Callable[[Any], Any], **options: Any) -> None:

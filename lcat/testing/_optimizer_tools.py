@@ -1,51 +1,35 @@
-"""The tools that the contracts of :mod:`lcat.testing` share."""
+"""How an optimizer under test is made and driven; the clauses of the contract are in the other modules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lcat.testing._contract import Contract
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two nested states hold the same values bit for bit."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
+__all__ = ["OptimizerTools"]
 
 
-class ContractTools:
-    """How an optimizer under test is made and driven; the clauses are in the subclasses."""
+class OptimizerTools(Contract):
+    """Declarations of an optimizer, and the tools of the clauses."""
 
     options: ClassVar[dict[str, Any]] = {}
-    close = 1e-9
-    rest = 1e-12
-
-    # -- what a subclass says ---------------------------------------------------------------------------
+    close: float = 1e-9
+    rest: float = 1e-12
 
     def optimizer(self, params: Any, **options: Any) -> Optimizer:
         """The optimizer under test. ``options`` holds torch's names only: lr, maximize, foreach."""
-        raise NotImplementedError("say how your optimizer is made: override optimizer(self, params, **options)")
+        raise NotImplementedError("define how your optimizer is made: override optimizer(self, params, **options)")
 
     def parameters(self, dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:
         """Fresh parameters, the same in every call; override for optimizers that need a special start."""
         generator = torch.Generator().manual_seed(0)
         shapes = ((4, 6), (6, 4), (5, 5), (2, 3, 5))
         return [nn.Parameter(torch.randn(*s, generator=generator, dtype=dtype)) for s in shapes]
-
-    # -- tools ------------------------------------------------------------------------------------------
-
-    @classmethod
-    def clauses(cls) -> list[str]:
-        """Names of all clauses."""
-        return [name for name in dir(cls) if name.startswith("test_")]
 
     def make(self, params: Any, **options: Any) -> Optimizer:
         """The optimizer with the suite's options."""
@@ -75,15 +59,6 @@ class ContractTools:
         return [p.detach().clone() for p in params]
 
     def assert_close(self, a: list[Any], b: list[Any]) -> None:
+        """Assert that two lists of tensors agree to ``close``."""
         for x, y in zip(a, b, strict=True):
             torch.testing.assert_close(x.detach(), y.detach(), rtol=self.close, atol=self.close)
-
-    def refuses(self, error: type[BaseException] | tuple[type[BaseException], ...], call: Callable[[], Any]) -> None:
-        """Assert that a call raises one of the errors, with a message."""
-        message = None
-        try:
-            call()
-        except error as raised:
-            message = str(raised)
-        assert message is not None, f"accepted in silence; expected {error}"
-        assert message, "an error without a message"
