@@ -25,6 +25,10 @@ class DropInConv(MessagePassing):
         super().__init_subclass__(**kwargs)
         theirs = [c for c in cls.__mro__ if not c.__module__.startswith(("lcat.nn.", "torch_geometric."))]
         cls._has_own_steps = any(step in c.__dict__ for c in theirs for step in _STEPS)
+        if "propagate" not in cls.__dict__:
+            # For explainers PyG keeps the method that it finds when a class is first used. Without this, that may be
+            # the code generated for a base class that was used before, which does not ask for a mask.
+            cls.propagate = getattr(cls, "_orig_propagate", cls.propagate)  # type: ignore[method-assign]
 
     def _wants_messages(self) -> bool:
         """True if PyG's own propagate must run: hooks, an explainer, another aggregation, or overridden steps.

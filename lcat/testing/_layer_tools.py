@@ -161,7 +161,7 @@ class LayerTools(Contract):
         return {"out": out.detach(), **dict(zip(names, zeros, strict=True))}
 
     def assert_close(self, actual: Tensor, expected: Tensor, what: str, tolerance: float | None = None) -> None:
-        """Assert that two tensors agree to ``tolerance`` (default ``close``), relative to the largest entry, if above 1."""
+        """Assert that two tensors agree to ``tolerance`` (``close``), relative to the largest entry if above one."""
         tolerance = self.close if tolerance is None else tolerance
         assert actual.shape == expected.shape, (
             f"{what}: expected shape {tuple(expected.shape)}, got {tuple(actual.shape)}"

@@ -11,7 +11,6 @@ import lcat.nn
 from lcat.testing import LayerContract
 
 NO_CSC = "PyG refuses matrices in CSC layout"
-INT64 = "PyG indexes with int32 and int64 only"
 TORCH_ERROR = "the error is torch's own and does not name the argument"
 
 
@@ -90,6 +89,17 @@ class TestPyGGCNConv(LayerContract):
     edge_weight = {}
     static = {}
     without_self_loops = {"add_self_loops": False}
+    unsupported = {
+        "test_edges_as_coo": "PyG's numbers are others for a matrix of a graph with self-loops",
+        "test_edges_as_csr": "PyG's numbers are others for a matrix of a graph with self-loops",
+        "test_edges_as_csc": NO_CSC,
+        "test_names_x_of_another_width": TORCH_ERROR,
+        "test_names_edges_beyond_the_nodes": TORCH_ERROR,
+        "test_names_negative_edges": TORCH_ERROR,
+        "test_names_edges_that_are_no_integers": TORCH_ERROR,
+        "test_names_edges_that_are_transposed": TORCH_ERROR,
+        "test_names_edge_weights_of_another_length": TORCH_ERROR,
+    }
 
     def layer(self, **options):
         return pyg.GCNConv(self.in_channels, 3, **options)
@@ -101,6 +111,14 @@ class TestPyGGATConv(LayerContract):
     edge_attr = {"edge_dim": 3}
     pairs = {}
     without_self_loops = {"add_self_loops": False}
+    unsupported = {
+        "test_edges_as_coo": "PyG merges parallel edges of a matrix",
+        "test_edges_as_csr": "PyG merges parallel edges of a matrix",
+        "test_edges_as_csc": NO_CSC,
+        "test_names_x_of_another_width": TORCH_ERROR,
+        "test_names_edges_that_are_transposed": TORCH_ERROR,
+        "test_names_edge_features_of_another_length": TORCH_ERROR,
+    }
 
     def layer(self, **options):
         return pyg.GATConv(self.in_channels, 3, heads=2, **options)
@@ -109,3 +127,29 @@ class TestPyGGATConv(LayerContract):
 class TestPyGGATv2Conv(TestPyGGATConv):
     def layer(self, **options):
         return pyg.GATv2Conv(self.in_channels, 3, heads=2, **options)
+
+
+SUITES = [
+    TestGCNConv,
+    TestGATConv,
+    TestGATv2Conv,
+    TestCATConv,
+    TestCATv2Conv,
+    TestLCATConv,
+    TestLCATv2Conv,
+    TestPyGGCNConv,
+    TestPyGGATConv,
+    TestPyGGATv2Conv,
+]
+
+
+def test_every_layer_has_a_suite():
+    assert {suite.name for suite in SUITES if issubclass(suite, LcatContract)} == set(lcat.nn.__all__[:7])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("suite", SUITES)
+def test_compiles_as_one_graph(suite):
+    slow = suite()
+    slow.slow = True
+    slow.test_compiles_as_one_graph()

@@ -61,6 +61,7 @@ def test_captum_explainer(name):
     assert explanation.node_mask.shape == (6, 8)
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # PyG's own float(loss)
 @pytest.mark.parametrize("name", LAYERS)
 def test_pg_explainer(name):
     x = torch.randn(6, 8)
@@ -125,6 +126,29 @@ def test_masks_reach_the_averages(name):
     conv(x, edges)[2].square().sum().backward()
     clear_masks(conv)
     assert float(mask.grad[0].abs()) > 0.0
+
+
+def test_masks_reach_a_layer_whose_base_class_was_used_before():
+    """PyG generates code for a class when it is first used, and a class inherits that of its bases."""
+
+    class Base(lcat.nn.GATConv):
+        pass
+
+    class Derived(Base):
+        pass
+
+    class Later(Base):
+        pass
+
+    edges = torch.tensor([[0], [1]])
+    Base(8, 3)
+    for layer in (Derived, Later):
+        conv = layer(8, 3, add_self_loops=False, bias=False)
+        x = torch.randn(2, 8)
+        set_masks(conv, torch.zeros(1), edges, apply_sigmoid=False)
+        assert not conv(x, edges).any()
+        clear_masks(conv)
+        assert conv(x, edges)[1].any()
 
 
 def test_missing_mask_is_an_error_that_says_so():
