@@ -79,7 +79,8 @@ def timed(folder: Path) -> dict[str, float]:
 
 def fill(folder: Path, cells: int) -> int:
     """A store with so many finished cells; its size in bytes."""
-    from lcat.study import Store, Study, make_plan
+    from lcat.study import Study, make_plan
+    from lcat.study.store.store import Store
 
     seeds = max(1, round(cells / (len(DATASETS) * len(LAYERS) * len(WIDTHS))))
     plan = make_plan(datasets=list(DATASETS), layers=list(LAYERS), seeds=seeds, grid={"hidden_channels": list(WIDTHS)})

@@ -1,4 +1,4 @@
-"""What the store of a study costs: seconds a finished cell, and to open and report 20,000 cells.
+"""What the store of a study costs: seconds per finished cell, and to open and report 20,000 cells.
 
     python benchmarks/study_store.py
 
@@ -18,9 +18,10 @@ from pathlib import Path
 from _measure import machine, write_results
 
 from lcat._json import strict_json
-from lcat.study import CellResult, Store, Study, make_plan, run_study, write_study
+from lcat.study import CellResult, Study, make_plan, run_study, write_study
 from lcat.study.plan.cell import Cell
 from lcat.study.running.engines.base import CellRunner
+from lcat.study.store.store import Store
 from lcat.train import FitResult, History
 
 RESULTS = Path(__file__).parent / "results" / "study_store.json"

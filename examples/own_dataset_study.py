@@ -16,7 +16,7 @@ import torch
 from torch_geometric.data import Data
 
 from lcat.data import NodeDataset, random_splits
-from lcat.study import SummaryRow, make_plan, run, summarize, write_report
+from lcat.study import Study, make_plan, run_study
 
 
 def my_graph() -> Data:
@@ -32,7 +32,7 @@ def my_graph() -> Data:
     return Data(x=x, edge_index=edges, y=y)
 
 
-def main(folder: str | Path) -> list[SummaryRow]:
+def main(folder: str | Path) -> Study:
     data = my_graph()
     # Every seed draws its own stratified split. To use your own masks, replace random_splits by splits_from_masks.
     dataset = NodeDataset("rings", data, random_splits(data.y, (0.5, 0.25, 0.25)), metric="accuracy")
@@ -43,16 +43,12 @@ def main(folder: str | Path) -> list[SummaryRow]:
         seeds=range(2),
         overrides={"epochs": 30, "hidden_channels": 16, "heads": 4},
     )
-    results = []
-    for result in run(plan, own={"rings": dataset}):
-        results.append(result)
-        print(f"{result.cell.layer:5} seed {result.cell.seed}: test {100 * result.fit.test:.1f} %")
-    rows = summarize(results)
-    for row in rows:
-        print(f"{row.layer:5} {100 * row.test:.1f} ± {100 * row.test_std:.1f} %{'  <- best' if row.best else ''}")
-    for path in write_report(plan, results, folder):
+    study = run_study(plan, folder, own={"rings": dataset}, engine="inline").study
+    for row in study.compare().summary.itertuples():
+        print(f"{row.layer:5} {100 * row.test:.1f} ± {100 * row.std:.1f} %{'  <- best' if row.best else ''}")
+    for path in study.report():
         print(f"wrote {path}")
-    return rows
+    return study
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from lcat.study import SummaryRow
+    import pandas as pd
+
     from lcat.study.running.preview import Preview
 
 __all__ = [
@@ -30,54 +31,68 @@ __all__ = [
 _NAMED = 3
 
 
-def overview_table(rows: Sequence[SummaryRow]) -> Table:
-    """Layers by data sets: mean and standard deviation of the test metric in per cent, the best in bold."""
-    datasets = list(dict.fromkeys(row.dataset for row in rows))
+def overview_table(summary: pd.DataFrame) -> Table:
+    """Layers by data sets: mean and standard deviation of the test metric in per cent, the best in bold.
+
+    Args:
+        summary: of :class:`lcat.study.Comparison`.
+    """
     table = Table(title="Test metric in per cent, mean ± standard deviation over runs; best in bold", title_style="")
     table.add_column("layer")
+    datasets = list(dict.fromkeys(summary["dataset"]))
     for dataset in datasets:
-        metric = next(row.metric for row in rows if row.dataset == dataset)
+        metric = summary.loc[summary["dataset"] == dataset, "metric"].iloc[0]
         table.add_column(Text(f"{_short(dataset)}\n{metric}"), justify="right", overflow="fold")
-    for layer in dict.fromkeys(row.layer for row in rows):
-        cells = []
-        for dataset in datasets:
-            row = next((row for row in rows if row.dataset == dataset and row.layer == layer), None)
-            cells.append(Text("") if row is None else _score(row))
-        table.add_row(layer, *cells)
+    rows = {(row.dataset, row.layer): row for row in summary.itertuples()}
+    for layer in dict.fromkeys(summary["layer"]):
+        scores = [_score(rows[dataset, layer]) if (dataset, layer) in rows else Text("") for dataset in datasets]
+        table.add_row(layer, *scores)
     return table
 
 
-def dataset_table(dataset: str, rows: Sequence[SummaryRow]) -> Table:
-    """One data set: test metric, learned lambda of every layer of the model, parameters and seconds."""
-    rows = [row for row in rows if row.dataset == dataset]
-    depth = max((len(row.lambdas) for row in rows), default=0)
-    split = next((row.split_rule for row in rows if row.split_rule), "")
-    title = Text(f"{dataset}   ({split})" if split else dataset)
+def dataset_table(dataset: str, summary: pd.DataFrame, lambdas: pd.DataFrame, split_rule: str = "") -> Table:
+    """One data set: test metric, learned lambda of every layer of the model, parameters and seconds.
+
+    Args:
+        dataset: its name.
+        summary: of :class:`lcat.study.Comparison`.
+        lambdas: of :meth:`lcat.study.Study.lambdas` for the chosen cells.
+        split_rule: how its nodes were split, in words.
+    """
+    rows = list(summary[summary["dataset"] == dataset].itertuples())
+    means = lambdas[lambdas["dataset"] == dataset].groupby(["layer", "depth"])[["lambda1", "lambda2"]].mean()
+    depths = sorted(means.index.unique("depth"))
+    title = Text(f"{dataset}   ({split_rule})" if split_rule else dataset)
     table = Table(title=title, title_style="", title_justify="left")
     table.add_column("layer")
     table.add_column(f"test {rows[0].metric} %", justify="right", no_wrap=True)
-    for number in range(depth):
-        table.add_column(f"λ1, λ2\nlayer {number + 1}" if depth > 1 else "λ1, λ2", justify="right", no_wrap=True)
+    for depth in depths:
+        table.add_column(f"λ1, λ2\nlayer {depth}" if len(depths) > 1 else "λ1, λ2", justify="right", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("seconds", justify="right", no_wrap=True)
     table.add_column("runs", justify="right")
     for row in rows:
-        lambdas = [f"{one:.2f}, {two:.2f}" for one, two in row.lambdas]
-        runs = f"{row.runs}" + (f" ({row.failed} failed)" if row.failed else "")
+        pairs = [
+            f"{means.loc[(row.layer, depth), 'lambda1']:.2f}, {means.loc[(row.layer, depth), 'lambda2']:.2f}"
+            if (row.layer, depth) in means.index
+            else ""
+            for depth in depths
+        ]
+        parameters = f"{row.parameters:,.0f}" if row.runs else ""
         seconds = "" if math.isnan(row.seconds) else f"{row.seconds:.1f}"
-        cells = [*lambdas, *[""] * (depth - len(lambdas))]
-        table.add_row(row.layer, _score(row), *cells, f"{row.parameters:,}" if row.runs else "", seconds, runs)
+        runs = f"{row.runs}" + (f" ({row.failed} failed)" if row.failed else "")
+        table.add_row(row.layer, _score(row), *pairs, parameters, seconds, runs)
     return table
 
 
 def plan_table(preview: Preview) -> Table:
-    """What a plan would run: one row per data set and layer."""
+    """What a dry run shows: one row per data set and layer."""
     table = Table(title="Plan", title_style="", title_justify="left")
     for name in ("data set", "layer", "settings", "cells", "done", "seconds per cell (estimate)"):
         table.add_column(name, justify="left" if name in ("data set", "layer") else "right")
-    for dataset, layer, settings, cells, done, seconds in preview.kinds:
-        estimate = "?" if seconds is None else f"{seconds:.1f}"
-        table.add_row(Text(dataset), layer, str(settings), str(cells), str(done), estimate)
+    for row in preview.rows:
+        estimate = "?" if row.seconds is None else f"{row.seconds:.1f}"
+        table.add_row(Text(row.dataset), row.layer, str(row.settings), str(row.cells), str(row.done), estimate)
     return table
 
 
@@ -120,12 +135,12 @@ def failures_text(errors: Sequence[tuple[str, str]]) -> Text:
     return text
 
 
-def _score(row: SummaryRow) -> Text:
+def _score(row: Any) -> Text:
     if not row.runs:
         return Text("failed", style="red")
     number = f"{100 * row.test:.1f}"
-    if not math.isnan(row.test_std):
-        number += f" ± {100 * row.test_std:.1f}"
+    if not math.isnan(row.std):
+        number += f" ± {100 * row.std:.1f}"
     return Text(number, style="bold" if row.best else "")
 
 

@@ -7,21 +7,20 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from lcat.data import NodeDataset
 from lcat.study._folder import OutputError, prepare_folder
 from lcat.study.plan.cell import Cell
-from lcat.study.plan.explain import PlanError, find_problems
+from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.settings import Budget, RunSettings
 from lcat.study.plan.sources import Sources
 from lcat.study.plan.splits import SPLITS_NAME, SplitFolder
 from lcat.study.running.engines import Engine, Finished, Note, make_engine
 from lcat.study.running.engines.base import Event
-from lcat.study.running.engines.inline import InlineEngine
 from lcat.study.running.estimate import Estimate, kind_of
 from lcat.study.running.resume import open_study
 from lcat.study.running.schedule import FixedSchedule, Schedule, is_settled
@@ -60,7 +59,7 @@ class Outcome:
     """How a call of :func:`run_study` ended.
 
     Attributes:
-        study: what is in the folder.
+        study: what is in the folder, or in memory.
         ran: cells that got a result in this call.
         done, failed: cells of the study by status.
         left: cells without a result.
@@ -73,13 +72,13 @@ class Outcome:
     done: int
     failed: int
     left: int
-    reason: str
+    reason: Literal["complete", "budget"]
     detail: str = ""
 
 
 def run_study(
     plan: StudyPlan,
-    folder: str | Path,
+    folder: str | Path | None = None,
     *,
     own: Mapping[str, NodeDataset] | None = None,
     resume: bool = True,
@@ -87,15 +86,18 @@ def run_study(
     on_status: Callable[[Status], None] | None = None,
     **run: Any,
 ) -> Outcome:
-    """Run the cells of ``plan`` that have no result in ``folder`` yet, and keep each result as soon as it is there.
+    """Run the cells of ``plan`` that have no result in ``folder`` yet, and keep each result as soon as it is known.
 
     Whatever ends the call, an exception, Ctrl-C, a kill or a power cut, finished cells are kept, and the same call goes
     on from there. A plan that has all cells of the one in the folder and more extends it; a different one is refused.
 
+    Without a folder the study is kept in memory: it is for small ones, an interruption loses it, and its cells run one
+    after the other in this process unless an engine is named.
+
     Args:
         plan: what to run.
-        folder: of the study, made if need be.
-        own: own data sets by the names in ``plan.own``.
+        folder: of the study, made if necessary; ``None`` for a study in memory.
+        own: your own data sets by the names in ``plan.own``.
         resume: ``False`` sets the study that is in the folder aside and begins anew.
         retry_failed: run failed cells again.
         on_status: called now and then, and after every cell.
@@ -106,11 +108,11 @@ def run_study(
 
     Raises:
         PlanError: on settings of ``run`` that cannot be used, or another study in the folder.
-        lcat.data.DataError: before the first cell, if a data set cannot be had.
+        lcat.data.DataError: before the first cell, if a data set is not available.
         EngineError: if cells cannot be run this way here.
         StudyBusy: if another process runs the study.
         StoreError, OutputError: if a result cannot be written; those before it are kept.
-        KeyboardInterrupt: on Ctrl-C, after results that were there have been kept.
+        KeyboardInterrupt: on Ctrl-C, after the results that had come in have been kept.
 
     Example:
         >>> import tempfile
@@ -121,38 +123,44 @@ def run_study(
         ...     again = run_study(plan, folder, engine="inline")
         >>> first.ran, again.ran, again.done
         (4, 0, 4)
+        >>> run_study(plan).study.results()["status"].tolist()
+        ['done', 'done', 'done', 'done']
     """
+    if folder is None and "engine" not in plan.run.model_fields_set:
+        run = {"engine": "inline", **run}
     try:
         settings = RunSettings(**{**plan.run.model_dump(), **run})
     except ValidationError as error:
         raise PlanError(problems=find_problems(error, RunSettings, ("run",))) from None
-    folder = prepare_folder(folder)
-    with StudyLock(folder):
-        store = open_study(plan, folder, resume=resume)
-        try:
-            driver = _Driver(plan, folder, store, settings, own or {}, retry_failed, on_status)
-            return driver.run()
-        finally:
-            store.close()
+    options: dict[str, Any] = {"own": own or {}, "retry_failed": retry_failed, "on_status": on_status}
+    if folder is None:
+        store = open_study(plan, None)
+        return _Driver(plan, Study(store), store, settings, **options).run()
+    study = Study(prepare_folder(folder))
+    with StudyLock(folder), open_study(plan, Path(folder), resume=resume) as store:
+        return _Driver(plan, study, store, settings, **options).run()
 
 
 class _Driver:
     def __init__(
         self,
         plan: StudyPlan,
-        folder: Path,
+        study: Study,
         store: Store,
         settings: RunSettings,
+        *,
         own: Mapping[str, NodeDataset],
         retry_failed: bool,
         on_status: Callable[[Status], None] | None,
     ) -> None:
-        self._plan, self._folder, self._store, self._settings, self._own = plan, folder, store, settings, own
+        self._plan, self._study, self._store, self._settings, self._own = plan, study, store, settings, own
+        self._splits = study.folder / SPLITS_NAME if study.folder is not None else None
         self._statuses = store.statuses()
         self._again = {key for key, status in self._statuses.items() if not is_settled(status, retry_failed)}
         self._on_status = on_status
         root = Path(settings.data) if settings.data is not None else None
-        self._sources = Sources(root, self._own, plan.metric, SplitFolder(folder / SPLITS_NAME))
+        split_folder = SplitFolder(self._splits) if self._splits is not None else None
+        self._sources = Sources(root, self._own, plan.metric, split_folder)
         self._schedule = self._make_schedule(retry_failed)
         self._running: dict[str, Cell] = {}
         self._events: deque[Event] = deque()  # not taken yet, so that Ctrl-C between two of them loses none
@@ -166,12 +174,11 @@ class _Driver:
         self._sources.prepare(tuple(dict.fromkeys(dataset for dataset, _, _ in left)), self._plan.choices)
         self._tell(None)
         try:
-            journal = Journal(self._folder)
+            journal = Journal(self._study.folder)
         except OSError as error:
-            raise OutputError(f"cannot write to {self._folder}: {error.strerror or error}") from error
-        engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._folder / SPLITS_NAME)
-        if isinstance(engine, InlineEngine):
-            engine.on_progress = self._tell
+            raise OutputError(f"cannot write to {self._study.folder}: {error.strerror or error}") from error
+        engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._splits)
+        engine.on_progress = self._tell
         journal.write("begin", engine=self._settings.engine, left=left.total(), done=len(self._statuses))
         try:
             detail = self._loop(engine, journal)
@@ -248,7 +255,7 @@ class _Driver:
     def _outcome(self, spent: str) -> Outcome:
         failed = sum(status == "failed" for status in self._statuses.values())
         return Outcome(
-            study=Study(self._folder),
+            study=self._study,
             ran=self._ran,
             done=len(self._statuses) - failed,
             failed=failed,

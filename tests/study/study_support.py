@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lcat.study import Cell, CellResult, HyperParameters, make_plan
+from lcat.study import Cell, CellResult, HyperParameters, make_plan, run_study
 from lcat.train import FitResult, History
 
 FAST = {"epochs": 3}
@@ -12,6 +12,11 @@ def plan_of(**change):
     """One cell of three epochs on 60 nodes, unless told otherwise."""
     settings = {"datasets": ["csbm:easy,n=60"], "layers": ["gcn"], "seeds": [0], "overrides": FAST, **change}
     return make_plan(**settings)
+
+
+def trained(plan, **options):
+    """Results with curves of a study in memory."""
+    return run_study(plan, **options).study.cell_results(history=True)
 
 
 def made_up(layer="gcn", seed=0, test=0.5, error=None, lambdas=None, epochs=2, dataset="cora", **cell):

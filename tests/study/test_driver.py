@@ -22,11 +22,9 @@ from lcat.study import (
     CellResult,
     OutputError,
     PlanError,
-    Store,
     StoreError,
     Study,
     StudyBusy,
-    run,
     run_study,
 )
 from lcat.study.running.engines import Finished, Setup
@@ -35,9 +33,9 @@ from lcat.study.running.engines.inline import InlineEngine
 from lcat.study.running.estimate import Estimate, calibrate, kind_of
 from lcat.study.store.journal import JOURNAL_NAME
 from lcat.study.store.lock import LOCK_NAME, StudyLock
-from lcat.study.store.store import STORE_NAME
+from lcat.study.store.store import STORE_NAME, Store
 from lcat.train import FitResult, History
-from tests.study.study_support import made_up, plan_of
+from tests.study.study_support import made_up, plan_of, trained
 
 PLAN = {"layers": ["gcn", "gat"], "seeds": [0, 1, 2]}
 
@@ -52,7 +50,7 @@ def test_a_study_runs_once_and_gives_the_numbers_of_a_plain_run(tmp_path):
     seen = []
     outcome = run_study(plan, tmp_path, engine="inline", on_status=seen.append)
     assert (outcome.ran, outcome.done, outcome.failed, outcome.left, outcome.reason) == (6, 6, 0, 0, "complete")
-    plain = {result.cell: result.fit.history for result in run(plan)}
+    plain = {result.cell: result.fit.history for result in trained(plan)}
     assert {result.cell: result.fit.history for result in outcome.study.cell_results(history=True)} == plain
     assert run_study(plan, tmp_path, engine="inline").ran == 0
     assert len(events(tmp_path, "submit")) == len(events(tmp_path, "done")) == 6

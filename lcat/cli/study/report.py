@@ -20,13 +20,11 @@ def report(
     ] = None,
 ) -> None:
     """Write the report, tables and figures of the study in DIR again, from its store alone."""
-    from lcat.study import OutputError, Store, StoreError, Study, write_study
+    from lcat.study import OutputError, StoreError, Study, write_study
 
     try:
         study = Study.load(folder)
-        with Store(folder) as store:
-            empty = not store.statuses()
-        if empty:
+        if study.results().empty:
             stop(f"no cell of the study in {folder} has a result yet; run it first", 1)
         written = write_study(study, out or folder)
     except StoreError as error:

@@ -17,20 +17,22 @@ def print_results(results: Sequence[CellResult]) -> None:
     from rich.console import Console
 
     from lcat.cli.tables import dataset_table, failures_text, overview_table
-    from lcat.study import results_frame, summarize
-    from lcat.study.analysis.selection import choose_models, finished, without_noise
+    from lcat.study.analysis.selection import Selection
+    from lcat.study.analysis.summary import summary_frame
+    from lcat.study.store.frame import lambda_frame, results_frame
 
     console = Console()
-    # With several settings a layer, the tables show those that validate best, on the graphs as they are.
-    frame = results_frame(results)
-    chosen = set(choose_models(finished(without_noise(frame)))["key"]) if len(frame) else set()
-    shown = [result for result in results if result.cell.key in chosen or not result.ok]
-    rows = summarize(shown)
-    datasets = list(dict.fromkeys(row.dataset for row in rows))
+    # With several settings per layer, the tables show those that validate best, on the graphs as they are.
+    selection = Selection(results_frame(results))
+    keys = set(selection.chosen["key"])
+    lambdas = lambda_frame(result for result in results if result.cell.key in keys)
+    rules = {result.cell.dataset: result.split_rule for result in results if result.split_rule}
+    summary = summary_frame(selection)
+    datasets = list(dict.fromkeys(selection.frame["dataset"]))
     for name in datasets:
-        console.print(dataset_table(name, rows))
+        console.print(dataset_table(name, summary, lambdas, rules.get(name, "")))
     if len(datasets) > 1:
-        console.print(overview_table(rows))
+        console.print(overview_table(summary))
     errors = [(str(result.cell), result.error) for result in results if result.error is not None]
     if errors:
         console.print(failures_text(errors))

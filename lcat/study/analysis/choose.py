@@ -9,19 +9,19 @@ import pandas as pd
 
 from lcat.study.analysis.copa import copa
 from lcat.study.analysis.objectives import OBJECTIVES, Objective, objective_table
-from lcat.study.analysis.selection import finished
+from lcat.study.analysis.selection import Selection
 
 __all__ = ["available_objectives", "choose"]
 
 
-def available_objectives(frame: pd.DataFrame) -> list[str]:
+def available_objectives(frame: pd.DataFrame | Selection) -> list[str]:
     """The names of :data:`~lcat.study.analysis.objectives.OBJECTIVES` that this study has measured."""
-    done = finished(frame).drop(columns="test")
+    done = Selection.of(frame).finished.drop(columns="test")
     return [name for name, one in OBJECTIVES.items() if one.measure(done).notna().any()]
 
 
 def choose(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Selection,
     objectives: Sequence[str | Objective] = ("accuracy",),
     weights: Mapping[str, float] | None = None,
     p: float = 2.0,
@@ -35,8 +35,8 @@ def choose(
     choices are made inside of every test set.
 
     Args:
-        frame: of :func:`lcat.study.results_frame`.
-        objectives: names of :data:`lcat.study.analysis.objectives.OBJECTIVES`, or objectives of one's own.
+        frame: of :meth:`lcat.study.Study.results`.
+        objectives: names of :data:`lcat.study.analysis.objectives.OBJECTIVES`, or your own objectives.
         weights: by name of the objective, at least 0; 1 for those not named.
         p: order of the norm, in [1, ``math.inf``]: 1 is the mean rank, infinity the worst one.
         over_datasets: choose one layer for all data sets together. Each layer takes its best validating settings on
@@ -44,25 +44,25 @@ def choose(
             objective is shared among the data sets. Layers that did not run everywhere are left out.
 
     Returns:
-        One row a candidate, best first in every data set: ``dataset``, ``layer``, ``model``, each objective and its
+        One row per candidate, best first in every data set: ``dataset``, ``layer``, ``model``, each objective and its
         relative rank (``rank.accuracy``, ... in (0, 1], less is better), ``score``, ``pareto``, ``chosen``. With
-        ``over_datasets`` one row a layer: ``layer``, mean ranks, ``score``, ``pareto``, ``chosen``.
+        ``over_datasets`` one row per layer: ``layer``, mean ranks, ``score``, ``pareto``, ``chosen``.
 
     Raises:
         ValueError: for unknown objectives or weights, or ``p`` below 1.
 
     Example:
-        >>> from lcat.study import choose, make_plan, results_frame, run
+        >>> from lcat.study import choose, make_plan, run_study
         >>> plan = make_plan(datasets=["csbm:hard,n=200"], layers=["gcn", "gat"], seeds=[0], overrides={"epochs": 30})
-        >>> choice = choose(results_frame(run(plan)), ["accuracy", "parameters"], {"parameters": 0.1})
+        >>> choice = choose(run_study(plan).study.results(), ["accuracy", "parameters"], {"parameters": 0.1})
         >>> int(choice["chosen"].sum()), choice["layer"][0] == choice.loc[choice["chosen"], "layer"].item()
         (1, True)
     """
-    found = [OBJECTIVES[one] if isinstance(one, str) and one in OBJECTIVES else one for one in objectives]
-    table = objective_table(frame, found)
+    known = [OBJECTIVES[one] if isinstance(one, str) and one in OBJECTIVES else one for one in objectives]
+    table = objective_table(frame, known)
     names = list(table.columns)
     omega = _weights(weights, names)
-    signs = np.array([-1.0 if one.higher_is_better else 1.0 for one in found if isinstance(one, Objective)])
+    signs = np.array([-1.0 if one.higher_is_better else 1.0 for one in known if isinstance(one, Objective)])
     if over_datasets:
         return _over_datasets(table, signs, omega, p)
     parts = [_choice(group, signs, omega, p) for _, group in table.groupby(level="dataset", sort=False)]
@@ -78,32 +78,32 @@ def _weights(weights: Mapping[str, float] | None, names: list[str]) -> list[floa
 
 
 def _choice(table: pd.DataFrame, signs: np.ndarray, omega: list[float], p: float) -> pd.DataFrame:
-    found = copa(table.to_numpy() * signs, omega, p)
+    choice = copa(table.to_numpy() * signs, omega, p)
     rows = table.reset_index()
     for number, name in enumerate(table.columns):
-        rows[f"rank.{name}"] = found.ranks[:, number]
-    rows["score"], rows["pareto"] = found.scores, found.pareto
-    rows["chosen"] = np.arange(len(rows)) == found.best
-    return rows.iloc[found.order].reset_index(drop=True)
+        rows[f"rank.{name}"] = choice.ranks[:, number]
+    rows["score"], rows["pareto"] = choice.scores, choice.pareto
+    rows["chosen"] = np.arange(len(rows)) == choice.best
+    return rows.iloc[choice.order].reset_index(drop=True)
 
 
 def _over_datasets(table: pd.DataFrame, signs: np.ndarray, omega: list[float], p: float) -> pd.DataFrame:
     order = "accuracy" if "accuracy" in table.columns else table.columns[0]
     sign = signs[list(table.columns).index(order)]
     best = (sign * table[order].dropna()).groupby(level=["dataset", "layer"], sort=False).idxmin()
-    chosen = table.loc[pd.MultiIndex.from_tuples(best)].droplevel("model")
-    wide = chosen.unstack("dataset")
-    wide = wide.loc[chosen.index.get_level_values("layer").unique()]
-    datasets = chosen.index.get_level_values("dataset").nunique()
-    wide = wide[chosen.groupby(level="layer").size().reindex(wide.index) == datasets]
+    settings = table.loc[pd.MultiIndex.from_tuples(best)].droplevel("model")
+    wide = settings.unstack("dataset")
+    wide = wide.loc[settings.index.get_level_values("layer").unique()]
+    datasets = settings.index.get_level_values("dataset").nunique()
+    wide = wide[settings.groupby(level="layer").size().reindex(wide.index) == datasets]
     if wide.empty:
         raise ValueError("no layer ran on all data sets, so none can be chosen for all of them")
     # Columns go objective by objective, the data sets of each side by side.
     values = wide.to_numpy() * np.repeat(signs, datasets)
-    found = copa(values, [weight / datasets for weight in omega for _ in range(datasets)], p)
+    choice = copa(values, [weight / datasets for weight in omega for _ in range(datasets)], p)
     rows = pd.DataFrame({"layer": wide.index})
     for number, name in enumerate(table.columns):
-        rows[f"rank.{name}"] = found.ranks[:, number * datasets : (number + 1) * datasets].mean(axis=1)
-    rows["score"], rows["pareto"] = found.scores, found.pareto
-    rows["chosen"] = np.arange(len(rows)) == found.best
-    return rows.iloc[found.order].reset_index(drop=True)
+        rows[f"rank.{name}"] = choice.ranks[:, number * datasets : (number + 1) * datasets].mean(axis=1)
+    rows["score"], rows["pareto"] = choice.scores, choice.pareto
+    rows["chosen"] = np.arange(len(rows)) == choice.best
+    return rows.iloc[choice.order].reset_index(drop=True)

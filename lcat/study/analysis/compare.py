@@ -11,19 +11,11 @@ import numpy as np
 import pandas as pd
 
 from lcat.study.analysis.samples import with_samples
-from lcat.study.analysis.selection import (
-    RUN,
-    choose_models,
-    finished,
-    is_generated,
-    one_row_a_run,
-    unfinished,
-    without_noise,
-)
+from lcat.study.analysis.selection import RUN, Selection, choose_models, layers_in_order, one_row_per_run
+from lcat.study.analysis.summary import IntervalMethod, interval_of, summary_frame
 from lcat.study.models.layers import LAYERS
 from lcat.study.statistics import (
     FriedmanTest,
-    Interval,
     confidence_interval,
     corrected_t_test,
     critical_difference,
@@ -63,7 +55,7 @@ class Ranking:
         friedman: do the layers differ at all?
         critical_difference: of Nemenyi's test, in average ranks.
         alpha: its level.
-        groups: layers that are not told apart, best first.
+        groups: layers that are not distinguished, best first.
         nemenyi: p-value of every pair, layers by layers.
         left_out: layers and data sets that had to be left out, for every layer needs a score on every data set, and
             a layer with failed runs has none.
@@ -88,16 +80,16 @@ class Comparison:
     """Result of :func:`compare`.
 
     Attributes:
-        summary: one row a data set and layer: ``metric``, ``runs``, ``samples`` (that the interval is over, see
-            :func:`~lcat.study.with_samples`), ``failed``, ``models`` (settings tried), ``test`` (mean over
+        summary: one row per data set and layer: ``metric``, ``runs``, ``samples`` (that the interval is over, see
+            :mod:`lcat.study.analysis.samples`), ``failed``, ``models`` (settings tried), ``test`` (mean over
             runs), ``std`` (unbiased, over runs), ``low``, ``high`` (confidence interval), ``validation``, ``seconds``
-            (mean a run), ``total_seconds`` (all settings), ``peak_memory`` (mean, bytes), ``parameters`` (mean),
+            (mean per run), ``total_seconds`` (all settings), ``peak_memory`` (mean, bytes), ``parameters`` (mean),
             ``best`` (among layers without failed runs, if there are any), ``generated``.
-        pairs: one row a data set and pair of layers: ``first``, ``second``, ``runs`` (that both have), ``samples``,
+        pairs: one row per data set and pair of layers: ``first``, ``second``, ``runs`` (that both have), ``samples``,
             ``difference`` (first minus second, mean over samples), ``low``, ``high``, ``t``, ``p_t`` (corrected
             resampled t test; ``nan`` below three samples), ``p_holm`` (adjusted over the pairs of the data set),
             ``p_wilcoxon`` (``nan`` where splits share nodes, which that test cannot take), ``test_train_ratio``.
-        overall: one row a pair of layers over data sets, by means over the runs that both have: ``datasets``,
+        overall: one row per pair of layers over data sets, by means over the runs that both have: ``datasets``,
             ``wins``, ``ties``, ``losses`` (to a tenth of a per cent), ``difference`` (mean), ``p_wilcoxon``,
             ``p_holm``.
         ranking: ``None`` with fewer than two layers or two data sets in common.
@@ -112,22 +104,22 @@ class Comparison:
 
 
 def compare(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Selection,
     *,
     reference: str | None = None,
     level: float = 0.95,
     alpha: float = 0.05,
-    interval: str = "t",
+    interval: IntervalMethod = "t",
 ) -> Comparison:
     """Compare the layers of a study on test nodes, each with the settings that validate best.
 
     Runs are paired by seed, repetition and fold. Seeds on the same test nodes are averaged before anything is tested;
     splits that overlap take the correction of Nadeau and Bengio with their own ratio of test to training nodes; many
-    seeds on one split take none and speak of that split alone (:func:`~lcat.study.with_samples`). Only cells
+    seeds on one split take none and speak of that split alone (:mod:`lcat.study.analysis.samples`). Only cells
     without noise count; see :func:`robustness` for the others.
 
     Args:
-        frame: of :func:`lcat.study.results_frame`.
+        frame: of :meth:`lcat.study.Study.results`.
         reference: a layer; pairs are then those of this layer with each other one. All pairs by default.
         level: of confidence intervals.
         alpha: of the critical difference.
@@ -138,118 +130,56 @@ def compare(
         ValueError: for a reference that did not run, or a level out of range.
 
     Example:
-        >>> from lcat.study import compare, make_plan, results_frame, run
+        >>> from lcat.study import compare, make_plan, run_study
         >>> settings = {"layers": ["gcn", "gat"], "seeds": range(3), "overrides": {"epochs": 9}}
         >>> plan = make_plan(datasets=["csbm:hard,n=100"], **settings)
-        >>> comparison = compare(results_frame(run(plan)))
+        >>> comparison = compare(run_study(plan).study.results())
         >>> comparison.pairs[["first", "second", "runs"]].values.tolist()
         [['gcn', 'gat', 3]]
     """
-    if reference is not None and reference not in set(frame["layer"]):
-        raise ValueError(f"reference must be a layer of the study ({', '.join(_layers(frame))}); got {reference!r}")
-    clean = without_noise(frame)
-    done = finished(clean)
-    runs = with_samples(one_row_a_run(choose_models(done)))
-    lost = unfinished(clean, runs)
+    selection = Selection.of(frame)
+    layers = _layers(selection.frame)
+    if reference is not None and reference not in layers:
+        raise ValueError(f"reference must be a layer of the study ({', '.join(layers)}); got {reference!r}")
+    runs = with_samples(selection.runs)
     return Comparison(
-        summary=_summary(clean, done, runs, lost, level, interval),
+        summary=summary_frame(selection, level=level, interval=interval),
         pairs=_pairs(runs, reference, level),
         overall=_overall(runs, reference),
-        ranking=_ranking(runs, lost, alpha),
+        ranking=_ranking(runs, selection.unfinished, alpha),
         level=level,
     )
 
 
-def robustness(frame: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def robustness(frame: pd.DataFrame | Selection, *, level: float = 0.95) -> pd.DataFrame:
     """Test and validation metric at every level of noise, each layer with the settings that validate best there.
 
     Args:
-        frame: of :func:`lcat.study.results_frame`.
+        frame: of :meth:`lcat.study.Study.results`.
         level: of confidence intervals.
 
     Returns:
-        One row a data set, kind of noise, layer and level: ``dataset``, ``noise``, ``layer``, ``noise_level``,
+        One row per data set, kind of noise, layer and level: ``dataset``, ``noise``, ``layer``, ``noise_level``,
         ``runs``, ``samples``, ``test``, ``std``, ``low``, ``high``, ``validation``. Level 0 is given for every
         kind. Empty without noise.
     """
-    done = finished(frame)
+    done = Selection.of(frame).finished
     kinds = done.loc[done["noise"] != "none", ["dataset", "noise"]].drop_duplicates()
     clean = done[done["noise"] == "none"]
     parts = [done[done["noise"] != "none"], clean.drop(columns="noise").merge(kinds, on="dataset")]
     per = ["dataset", "noise", "layer", "noise_level"]
-    runs = with_samples(one_row_a_run(choose_models(pd.concat(parts, ignore_index=True), per), per))
+    runs = with_samples(one_row_per_run(choose_models(pd.concat(parts, ignore_index=True), per), per))
     rows = []
     for key, group in runs.groupby(per, sort=False):
-        found = _interval(group, level, "t")
-        every = confidence_interval(group["test"])
-        figures = (every.mean, every.std, found.low, found.high, group["validation"].mean())
-        rows.append((*key, every.runs, found.runs, *figures))
+        every, sampled = confidence_interval(group["test"]), interval_of(group, level, "t")
+        figures = (every.mean, every.std, sampled.low, sampled.high, group["validation"].mean())
+        rows.append((*key, every.runs, sampled.runs, *figures))
     names = [*per, "runs", "samples", "test", "std", "low", "high", "validation"]
     return pd.DataFrame(rows, columns=names).sort_values(["dataset", "noise"], kind="stable", ignore_index=True)
 
 
 def _layers(frame: pd.DataFrame) -> list[str]:
-    """The layers of a frame, in the order of ``LAYERS``."""
-    there = set(frame["layer"])
-    return [*(name for name in LAYERS if name in there), *sorted(there - set(LAYERS))]
-
-
-def _interval(runs: pd.DataFrame, level: float, method: str) -> Interval:
-    """Of the mean test metric of one layer on one data set, over its samples."""
-    known = len(runs) > 0 and method == "t"
-    ratio = float(runs["test_train_ratio"].iloc[0]) if known else 0.0
-    step = float(runs["resolution"].iloc[0]) if known else 0.0
-    means = runs.groupby("sample", sort=False)["test"].mean()
-    return confidence_interval(means, level=level, method=method, test_train_ratio=ratio, resolution=step)
-
-
-def _summary(
-    clean: pd.DataFrame,
-    done: pd.DataFrame,
-    runs: pd.DataFrame,
-    lost: set[tuple[str, str]],
-    level: float,
-    interval: str,
-) -> pd.DataFrame:
-    failed = clean[clean["status"] == "failed"].groupby(["dataset", "layer"]).size()
-    tried = clean.groupby(["dataset", "layer"])["model"].nunique()
-    spent = done.groupby(["dataset", "layer"])["seconds"].sum()
-    groups = dict(list(runs.groupby(["dataset", "layer"], sort=False)))
-    rows = []
-    for dataset in clean["dataset"].drop_duplicates():
-        for layer in _layers(clean[clean["dataset"] == dataset]):
-            group = groups.get((dataset, layer), runs.iloc[:0])
-            every, found = confidence_interval(group["test"]), _interval(group, level, interval)
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "layer": layer,
-                    "metric": group["metric"].iloc[0] if len(group) else "",
-                    "runs": every.runs,
-                    "samples": found.runs,
-                    "failed": int(failed.get((dataset, layer), 0)),
-                    "models": int(tried[dataset, layer]),
-                    "test": every.mean,
-                    "std": every.std,
-                    "low": found.low,
-                    "high": found.high,
-                    "validation": group["validation"].mean() if len(group) else math.nan,
-                    "seconds": group["seconds"].mean() if len(group) else math.nan,
-                    "total_seconds": float(spent.get((dataset, layer), math.nan)),
-                    "peak_memory": group["peak_memory"].astype("Float64").mean() if len(group) else math.nan,
-                    "parameters": group["parameters"].mean() if len(group) else math.nan,
-                    "generated": is_generated(dataset),
-                }
-            )
-    summary = pd.DataFrame(rows)
-    if rows:
-        summary["peak_memory"] = summary["peak_memory"].astype("Float64").astype("float64")
-        # Best as tables show it: to a tenth of a per cent, and of layers that finished all their runs, if any did.
-        shown = (100 * summary["test"]).round(1)
-        whole = ~pd.MultiIndex.from_frame(summary[["dataset", "layer"]]).isin(lost) & shown.notna()
-        shown = shown.where(whole | ~whole.groupby(summary["dataset"]).transform("any"))
-        summary["best"] = shown.notna() & (shown == shown.groupby(summary["dataset"]).transform("max"))
-    return summary
+    return layers_in_order(frame, tuple(LAYERS))
 
 
 def _pairs(runs: pd.DataFrame, reference: str | None, level: float) -> pd.DataFrame:
@@ -261,19 +191,19 @@ def _pairs(runs: pd.DataFrame, reference: str | None, level: float) -> pd.DataFr
         for first, second in _couples(_layers(group), reference):
             shared = scores[[first, second]].dropna()
             both = shared.groupby(level="sample", sort=False).mean()
-            found = corrected_t_test(both[first], both[second], test_train_ratio=ratio, level=level, resolution=step)
+            test = corrected_t_test(both[first], both[second], test_train_ratio=ratio, level=level, resolution=step)
             rows.append(
                 {
                     "dataset": dataset,
                     "first": first,
                     "second": second,
                     "runs": len(shared),
-                    "samples": found.runs,
-                    "difference": found.difference,
-                    "low": found.low,
-                    "high": found.high,
-                    "t": found.statistic,
-                    "p_t": found.p_value,
+                    "samples": test.runs,
+                    "difference": test.difference,
+                    "low": test.low,
+                    "high": test.high,
+                    "t": test.statistic,
+                    "p_t": test.p_value,
                     "p_holm": math.nan,
                     # Wilcoxon's test knows no correction for splits that share nodes, and calls chance a difference
                     # in a quarter of studies there.
@@ -294,34 +224,34 @@ def _overall(runs: pd.DataFrame, reference: str | None) -> pd.DataFrame:
     for first, second in _couples(_layers(runs), reference):
         both = _score_table(runs[runs["layer"].isin([first, second])]).reindex(columns=[first, second]).dropna()
         shown = (1000 * both).round()
-        found = wilcoxon_test(both[first], both[second])
+        test = wilcoxon_test(both[first], both[second])
         wins, losses = int((shown[first] > shown[second]).sum()), int((shown[first] < shown[second]).sum())
         ties = len(both) - wins - losses
-        rows.append([first, second, len(both), wins, ties, losses, found.difference, found.p_value, math.nan])
+        rows.append([first, second, len(both), wins, ties, losses, test.difference, test.p_value, math.nan])
     overall = pd.DataFrame(rows, columns=names)
     overall["p_holm"] = holm(overall["p_wilcoxon"].to_numpy(dtype=float))
     return overall
 
 
-def _ranking(runs: pd.DataFrame, lost: set[tuple[str, str]], alpha: float) -> Ranking | None:
+def _ranking(runs: pd.DataFrame, unfinished: set[tuple[str, str]], alpha: float) -> Ranking | None:
     if runs.empty:
         return None
-    whole = runs[~pd.MultiIndex.from_frame(runs[["dataset", "layer"]]).isin(lost)]
+    whole = runs[~pd.MultiIndex.from_frame(runs[["dataset", "layer"]]).isin(unfinished)]
     table = _score_table(whole).reindex(index=runs["dataset"].drop_duplicates(), columns=_layers(runs))
     # Layers that ran on fewer data sets than others go first (closed-form layers exist on some only), then data sets
     # on which one of the rest has no score.
-    there = table.notna().sum()
-    layers = table.columns[there == there.max()]
+    counts = table.notna().sum()
+    layers = table.columns[counts == counts.max()]
     scores = table[layers].dropna()
     left_out = (*table.columns.difference(layers, sort=False), *table.index.difference(scores.index, sort=False))
     if scores.shape[0] < 2 or scores.shape[1] < 2:
         return None
-    found = friedman_test(scores)
+    friedman = friedman_test(scores)
     difference = critical_difference(scores.shape[1], scores.shape[0], alpha=alpha, scores=scores)
-    groups = tied_groups(found.average_ranks, difference)
+    groups = tied_groups(friedman.average_ranks, difference)
     return Ranking(
         scores=scores,
-        friedman=found,
+        friedman=friedman,
         critical_difference=difference,
         alpha=alpha,
         groups=[[str(scores.columns[index]) for index in group] for group in groups],

@@ -1,4 +1,4 @@
-"""What a choice may go by: accuracy on validation nodes, time, memory, parameters, robustness to noise."""
+"""What a choice may weigh: accuracy on validation nodes, time, memory, parameters, robustness to noise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lcat.study.analysis.selection import finished, without_noise
+from lcat.study.analysis.selection import Selection, without_noise
 
 __all__ = ["CANDIDATE", "OBJECTIVES", "Objective", "objective_table"]
 
@@ -26,7 +26,7 @@ class Objective:
         higher_is_better: direction.
         unit: of its values.
         summary: what it is, in a line.
-        measure: takes the frame of finished cells, from which the test metric is gone, and gives one number a
+        measure: takes the frame of finished cells, from which the test metric is gone, and gives one number per
             candidate, indexed by :data:`CANDIDATE`; a candidate that it leaves out counts as worst.
         under_noise: cells under noise count too. Of a candidate with a failed cell among those that count nothing is
             measured, for the others flatter it, unless every candidate of the data set has one.
@@ -40,38 +40,39 @@ class Objective:
     under_noise: bool = False
 
 
-def objective_table(frame: pd.DataFrame, objectives: Sequence[str | Objective]) -> pd.DataFrame:
+def objective_table(frame: pd.DataFrame | Selection, objectives: Sequence[str | Objective]) -> pd.DataFrame:
     """The value of every objective for every candidate.
 
     Args:
         frame: rows of cells, failed ones among them.
-        objectives: names of :data:`OBJECTIVES`, or objectives of one's own.
+        objectives: names of :data:`OBJECTIVES`, or your own objectives.
 
     Returns:
-        Indexed by :data:`CANDIDATE`, one column an objective.
+        Indexed by :data:`CANDIDATE`, one column per objective.
 
     Raises:
         ValueError: for a name that does not exist, no objective at all, or one that no candidate has a value for.
 
     Example:
-        >>> from lcat.study import make_plan, results_frame, run
+        >>> from lcat.study import make_plan, run_study
         >>> from lcat.study.analysis.objectives import objective_table
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn", "gat"], seeds=[0], overrides={"epochs": 9})
-        >>> objective_table(results_frame(run(plan)), ["accuracy", "time"]).shape
+        >>> objective_table(run_study(plan).study.results(), ["accuracy", "time"]).shape
         (2, 2)
     """
     wanted = [_find(objective) for objective in objectives]
     if not wanted or len({objective.name for objective in wanted}) < len(wanted):
         raise ValueError(f"objectives must be one or more different names; got {[one.name for one in wanted]}")
     # Nothing that is measured below can see a test metric.
-    visible = finished(frame).drop(columns="test")
+    selection = Selection.of(frame)
+    visible = selection.finished.drop(columns="test")
     index = pd.MultiIndex.from_frame(visible[list(CANDIDATE)].drop_duplicates())
     table = pd.DataFrame(index=index)
     for objective in wanted:
         table[objective.name] = (
             objective.measure(visible).astype("Float64").reindex(index).to_numpy(float, na_value=np.nan)
         )
-        failed = _failed(frame if objective.under_noise else without_noise(frame), index)
+        failed = _failed(selection.frame if objective.under_noise else selection.clean, index)
         table[objective.name] = table[objective.name].mask(failed)
         if len(table) and table[objective.name].isna().all():
             raise ValueError(f"objective {objective.name!r} has no value for any candidate: {objective.summary}")
@@ -108,7 +109,7 @@ def _over_noise(summarize: Callable[[np.ndarray, np.ndarray], float]) -> Callabl
 
     def measure(frame: pd.DataFrame) -> pd.Series:
         means = frame.groupby([*CANDIDATE, "noise", "noise_level"], sort=False)["validation"].mean().reset_index()
-        found: dict[tuple[str, ...], float] = {}
+        values: dict[tuple[str, ...], float] = {}
         for key, rows in means.groupby(list(CANDIDATE), sort=False):
             clean = rows[rows["noise"] == "none"]
             figures = []
@@ -116,13 +117,13 @@ def _over_noise(summarize: Callable[[np.ndarray, np.ndarray], float]) -> Callabl
                 curve = pd.concat([clean, rows[rows["noise"] == kind]]).sort_values("noise_level")
                 if len(curve) > 1:
                     figures.append(summarize(curve["noise_level"].to_numpy(), curve["validation"].to_numpy()))
-            found[key] = float(np.mean(figures)) if figures else math.nan
+            values[key] = float(np.mean(figures)) if figures else math.nan
         index = (
-            pd.MultiIndex.from_tuples(found, names=CANDIDATE)
-            if found
+            pd.MultiIndex.from_tuples(values, names=CANDIDATE)
+            if values
             else pd.MultiIndex.from_frame(means[list(CANDIDATE)])
         )
-        return pd.Series(list(found.values()), index=index, dtype=float)
+        return pd.Series(list(values.values()), index=index, dtype=float)
 
     return measure
 
@@ -154,7 +155,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(
             "robustness-slope",
             True,
-            "share a unit of noise",
+            "share per unit of noise",
             "least-squares slope of the validation metric over levels of noise",
             _over_noise(_slope),
             under_noise=True,

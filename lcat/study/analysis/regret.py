@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from lcat.study.analysis.samples import with_samples
-from lcat.study.analysis.selection import RUN, choose_models, finished, one_row_a_run, without_noise
+from lcat.study.analysis.selection import RUN, Selection, choose_models, one_row_per_run
 from lcat.study.statistics import corrected_t_test
 
 __all__ = ["QUESTIONS", "regret"]
@@ -40,7 +40,7 @@ _COLUMNS = [
 
 
 def regret(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | Selection,
     *,
     questions: Mapping[str, tuple[str, Sequence[str]]] | None = None,
     level: float = 0.95,
@@ -54,36 +54,35 @@ def regret(
     .. math:: \rho_r = \text{test}_r(\text{cross-validated}) - \text{test}_r(\text{L-CAT})
 
     so a negative regret says that L-CAT was better. The interval and the p-value are those of the corrected resampled
-    t test over samples (:func:`~lcat.study.with_samples`). The test metric chooses nothing.
+    t test over samples (:mod:`lcat.study.analysis.samples`). The test metric chooses nothing.
 
     Args:
-        frame: of :func:`lcat.study.results_frame`; cells without noise count.
+        frame: of :meth:`lcat.study.Study.results`; cells without noise count.
         questions: by name, the layer always taken and the candidates; :data:`QUESTIONS` by default. Candidates that
             did not run are left out; a question without its layer, or with fewer than two candidates, is not
             answered for that data set.
         level: of the confidence interval.
 
     Returns:
-        One row a data set and question: ``dataset``, ``question``, ``always``, ``candidates``, ``runs``, ``samples``,
+        One row per data set and question: ``dataset``, ``question``, ``always``, ``candidates``, ``runs``, ``samples``,
         ``cross_validated`` and ``always_test`` (mean test metrics over runs), ``regret`` (mean over samples) with
-        ``low``, ``high``, ``p_value``, ``picked`` (what cross-validation chose in how many runs),
+        ``low``, ``high``, ``p_value``, ``picked`` (what cross-validation chose, and in how many runs),
         ``cross_validated_seconds`` and ``always_seconds`` (all training behind each, of the runs counted), and their
         ``compute_ratio``.
 
     Example:
-        >>> from lcat.study import make_plan, regret, results_frame, run
+        >>> from lcat.study import make_plan, regret, run_study
         >>> layers = ["gcn", "gat", "cat", "lcat"]
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=layers, seeds=range(2), overrides={"epochs": 9})
-        >>> regret(results_frame(run(plan)))[["question", "always", "candidates", "runs"]].values.tolist()
+        >>> regret(run_study(plan).study.results())[["question", "always", "candidates", "runs"]].values.tolist()
         [['v1', 'lcat', 'gcn, gat, cat', 2]]
     """
-    done = finished(without_noise(frame))
     rows = []
-    for dataset, group in done.groupby("dataset", sort=False):
-        there = set(group["layer"])
+    for dataset, group in Selection.of(frame).compared.groupby("dataset", sort=False):
+        available = set(group["layer"])
         for name, (always, candidates) in (QUESTIONS if questions is None else questions).items():
-            ran = [layer for layer in candidates if layer in there]
-            if always in there and len(ran) >= 2:
+            ran = [layer for layer in candidates if layer in available]
+            if always in available and len(ran) >= 2:
                 row = _answer(group, always, ran, level)
                 if row is not None:
                     rows.append({"dataset": dataset, "question": name, **row})
@@ -99,28 +98,28 @@ def _answer(group: pd.DataFrame, always: str, candidates: list[str], level: floa
     ours, theirs = ours[ours["test_set"].isin(complete)], theirs[theirs["test_set"].isin(complete)]
     if ours.empty:
         return None
-    taken = one_row_a_run(choose_models(ours, ["dataset"]), ["dataset", "layer"])
-    chosen = one_row_a_run(choose_models(theirs, ["dataset"]), ["dataset", "layer"])
-    both = with_samples(chosen.merge(taken, on=list(RUN), suffixes=("", "_always")))
+    always_runs = one_row_per_run(choose_models(ours, ["dataset"]), ["dataset", "layer"])
+    validated_runs = one_row_per_run(choose_models(theirs, ["dataset"]), ["dataset", "layer"])
+    both = with_samples(validated_runs.merge(always_runs, on=list(RUN), suffixes=("", "_always")))
     if both.empty:
         return None
     ratio = float(both["test_train_ratio"].iloc[0])
     means = both.groupby("sample", sort=False)[["test", "test_always"]].mean()
     step = float(both["resolution"].iloc[0])
-    found = corrected_t_test(means["test"], means["test_always"], test_train_ratio=ratio, level=level, resolution=step)
+    test = corrected_t_test(means["test"], means["test_always"], test_train_ratio=ratio, level=level, resolution=step)
     picked = Counter(both["layer"])
     spent, own = _seconds(theirs, both), _seconds(ours, both)
     return {
         "always": always,
         "candidates": ", ".join(candidates),
         "runs": len(both),
-        "samples": found.runs,
+        "samples": test.runs,
         "cross_validated": both["test"].mean(),
         "always_test": both["test_always"].mean(),
-        "regret": found.difference,
-        "low": found.low,
-        "high": found.high,
-        "p_value": found.p_value,
+        "regret": test.difference,
+        "low": test.low,
+        "high": test.high,
+        "p_value": test.p_value,
         "picked": ", ".join(f"{layer} {picked[layer]}" for layer in candidates if picked[layer]),
         "cross_validated_seconds": spent,
         "always_seconds": own,

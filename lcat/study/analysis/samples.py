@@ -27,8 +27,8 @@ def with_samples(runs: pd.DataFrame) -> pd.DataFrame:
     ================================  ======================  ===================================
 
     Args:
-        runs: one row a run, with ``dataset``, :data:`~lcat.study.analysis.selection.RUN`, ``split_hash``, ``test_set``,
-            ``train_nodes`` and ``test_nodes``.
+        runs: one row per run, with ``dataset``, :data:`~lcat.study.analysis.selection.RUN`, ``split_hash``,
+            ``test_set``, ``train_nodes`` and ``test_nodes``.
 
     Returns:
         The same rows with ``sample`` (equal for rows that belong together, whatever their layer),
@@ -36,9 +36,10 @@ def with_samples(runs: pd.DataFrame) -> pd.DataFrame:
         test metric of a sample comes, equal for all rows of a data set: 1/m for one accuracy on m test nodes).
 
     Example:
-        >>> from lcat.study import make_plan, results_frame, run, with_samples
+        >>> from lcat.study import make_plan, run_study
+        >>> from lcat.study.analysis.samples import with_samples
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 3})
-        >>> with_samples(results_frame(run(plan)))[["seed", "sample"]].values.tolist()
+        >>> with_samples(run_study(plan).study.results())[["seed", "sample"]].values.tolist()
         [[0, 0], [1, 1]]
     """
     labeled = runs.assign(sample=0, test_train_ratio=0.0, resolution=0.0)

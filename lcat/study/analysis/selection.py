@@ -1,27 +1,85 @@
 """Which rows of a frame of results count: finished ones, without noise, of the settings that validate best.
 
-Everything here goes by validation. No function of this module reads the column ``test``.
+Everything here is chosen by validation. No function of this module reads the column ``test``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import pandas as pd
 
 __all__ = [
     "RUN",
+    "Selection",
     "choose_models",
     "finished",
     "is_generated",
-    "one_row_a_run",
+    "layers_in_order",
+    "one_row_per_run",
     "unfinished",
     "without_noise",
 ]
 
-#: The columns that tell runs of one model on one data set apart; inner folds of one outer fold are one run.
+#: The columns that distinguish runs of one model on one data set; inner folds of one outer fold are one run.
 RUN = ("seed", "repeat", "fold")
 _AVERAGED = ("train", "validation", "test", "parameters", "peak_memory", "train_nodes", "test_nodes")
+
+
+class Selection:
+    """A frame of results, and the parts of it that tables and statistics are made of; each is computed once.
+
+    Args:
+        frame: of :meth:`lcat.study.Study.results`.
+
+    Example:
+        >>> from lcat.study import make_plan, run_study
+        >>> from lcat.study.analysis.selection import Selection
+        >>> settings = {"layers": ["gcn"], "seeds": [0, 1], "overrides": {"epochs": 3}}
+        >>> plan = make_plan(datasets=["csbm:easy,n=100"], grid={"lr": [0.01, 0.1]}, **settings)
+        >>> selection = Selection(run_study(plan).study.results())
+        >>> len(selection.frame), len(selection.chosen)
+        (4, 2)
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame | Selection) -> Selection:
+        """A selection from a frame; one that is made already stays as it is."""
+        return frame if isinstance(frame, Selection) else cls(frame)
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """Rows of finished cells, with and without noise."""
+        return finished(self.frame)
+
+    @cached_property
+    def clean(self) -> pd.DataFrame:
+        """Rows without noise, failed cells among them."""
+        return without_noise(self.frame)
+
+    @cached_property
+    def compared(self) -> pd.DataFrame:
+        """Rows of finished cells without noise."""
+        return finished(self.clean)
+
+    @cached_property
+    def chosen(self) -> pd.DataFrame:
+        """Of :attr:`compared`, the rows whose settings validate best."""
+        return choose_models(self.compared)
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """:attr:`chosen` with one row per run."""
+        return one_row_per_run(self.chosen)
+
+    @cached_property
+    def unfinished(self) -> set[tuple[str, str]]:
+        """Data sets and layers of which a run failed with every setting."""
+        return unfinished(self.clean, self.runs)
 
 
 def is_generated(dataset: str) -> bool:
@@ -33,6 +91,12 @@ def is_generated(dataset: str) -> bool:
         (True, False)
     """
     return dataset.startswith("csbm:")
+
+
+def layers_in_order(frame: pd.DataFrame, order: Sequence[str]) -> list[str]:
+    """The layers of a frame in this order; others follow by name."""
+    available = set(frame["layer"])
+    return [*(name for name in order if name in available), *sorted(available - set(order))]
 
 
 def finished(frame: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +144,7 @@ def choose_models(frame: pd.DataFrame, per: Sequence[str] = ("dataset", "layer")
     return frame[pd.MultiIndex.from_frame(frame[[*per, "model"]]).isin(wanted)]
 
 
-def one_row_a_run(frame: pd.DataFrame, per: Sequence[str] = ("dataset", "layer")) -> pd.DataFrame:
+def one_row_per_run(frame: pd.DataFrame, per: Sequence[str] = ("dataset", "layer")) -> pd.DataFrame:
     """Inner folds of one outer fold become one row: their mean, and the sum of their seconds.
 
     Args:
@@ -112,7 +176,7 @@ def unfinished(frame: pd.DataFrame, runs: pd.DataFrame) -> set[tuple[str, str]]:
 
     Args:
         frame: rows of cells, failed ones among them.
-        runs: of :func:`one_row_a_run`, the runs that count.
+        runs: of :func:`one_row_per_run`, the runs that count.
     """
     names = ["dataset", "layer", *RUN]
     failed = frame.loc[frame["status"] == "failed", names].drop_duplicates()

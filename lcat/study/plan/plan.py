@@ -15,7 +15,7 @@ from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper
 from lcat.study.models.hyper import HyperParameters, Overrides
 from lcat.study.models.layers import LAYERS, THEORY_LAYERS
 from lcat.study.plan.cell import Cell, SplitChoice
-from lcat.study.plan.explain import PlanError, find_problems
+from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid
 from lcat.study.plan.sources import check_name, is_own_file
 from lcat.study.plan.splits import SplitRule
@@ -47,7 +47,7 @@ class StudyPlan(BaseModel):
             ``parameters``, ``robustness``, ``robustness-slope``.
         budget: where to stop.
         run: how to run; it decides no result.
-        own: names of the data sets that the caller hands to :func:`lcat.study.run`.
+        own: names of the data sets that the caller hands to :func:`lcat.study.run_study`.
 
     Raises:
         PlanError: through :func:`make_plan`, which turns pydantic's report into one line.

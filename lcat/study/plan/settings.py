@@ -9,9 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from lcat.study.models.hyper import HyperParameters, check_setting
 from lcat.study.plan.cell import Noise
-from lcat.study.plan.explain import explain
+from lcat.study.plan.errors import describe_errors
 
-__all__ = ["Budget", "NoisePlan", "Range", "RunSettings", "SearchPlan", "check_grid"]
+__all__ = ["Budget", "EngineName", "NoisePlan", "Range", "RunSettings", "SearchPlan", "check_grid"]
+
+#: What runs the cells of a study.
+EngineName = Literal["inline", "processes", "ray"]
 
 
 class _Part(BaseModel):
@@ -107,7 +110,7 @@ class SearchPlan(_Part):
             try:
                 made[name] = Range(**values) if isinstance(values, dict) else values
             except ValidationError as error:
-                raise ValueError(f"{name}: {explain(error, Range)}") from None
+                raise ValueError(f"{name}: {describe_errors(error, Range)}") from None
         return made
 
     @field_validator("space")
@@ -149,16 +152,16 @@ class RunSettings(_Part):
 
     Attributes:
         engine: ``"inline"``, ``"processes"`` or ``"ray"``.
-        workers: cells at a time; by default one a GPU, or as many as cores serve with ``threads`` each.
+        workers: cells at a time; by default one per GPU, or as many as the cores serve with ``threads`` each.
         threads: threads of torch for each cell; the numbers of a cell can depend on it, so it does not change with
             the number of workers.
-        device: ``"cpu"``, ``"cuda"`` (the GPUs are dealt out to the workers) or a device such as ``"cuda:1"``.
+        device: ``"cpu"``, ``"cuda"`` (the GPUs are distributed over the workers) or a device such as ``"cuda:1"``.
         retries: how often a cell runs again whose worker died.
         address: of a Ray cluster, such as ``"auto"`` or ``"ray://host:10001"``; ``None`` starts a local one.
         data: folder with the files of public data sets.
     """
 
-    engine: Literal["inline", "processes", "ray"] = "processes"
+    engine: EngineName = "processes"
     workers: int | None = Field(default=None, ge=1, le=4096)
     threads: int = Field(default=1, ge=1, le=4096)
     device: str = "cpu"

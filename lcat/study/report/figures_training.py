@@ -11,11 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from lcat.study.report.figures_scores import metric_name
-from lcat.study.report.svg import COLORS, Picture, depth_color, mark, panel, svg
+from lcat.study.report.palette import PAGE, Palette
+from lcat.study.report.svg import Margins, Picture, panel, svg
 from lcat.study.report.table import percent, seconds_text
 from lcat.study.store.result import CellResult
 
-__all__ = ["curves_picture", "pareto_picture", "path_picture", "robustness_picture", "triangle_picture"]
+__all__ = [
+    "TRIANGLE_MARGINS",
+    "curves_picture",
+    "draw_triangle",
+    "pareto_picture",
+    "path_picture",
+    "robustness_picture",
+    "triangle_picture",
+]
 
 _CORNERS = ((0.0, 0.0, "GCN", "λ₁ = 0"), (1.0, -1.0, "GAT", "λ₂ = 0"), (1.0, 1.0, "CAT", "λ₂ = 1"))
 _NOISE = {"edges": "share of random edges added", "features": "noise on features, in their deviations"}
@@ -23,8 +32,49 @@ _NOISE = {"edges": "share of random edges added", "features": "noise on features
 _POINTS = 120
 
 
-def triangle_picture(number: int, dataset: str, ends: pd.DataFrame, runs: Sequence[CellResult]) -> Picture:
+#: Of the panel that :func:`draw_triangle` fills.
+TRIANGLE_MARGINS = Margins(250, left=44, right=44, top=26, bottom=30)
+
+
+def draw_triangle(axes: Axes, ends: pd.DataFrame, runs: Sequence[CellResult], palette: Palette = PAGE) -> None:
     """Where the layers of L-CAT models end between GCN, GAT and CAT, and the ways of some runs.
+
+    Args:
+        axes: to draw on.
+        ends: rows of the lambda frame for one data set.
+        runs: results with curves of the layers that learn lambda.
+        palette: colors.
+    """
+    axes.axis("off")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-1, 1)
+    corners = np.array([[0, 0], [1, -1], [1, 1], [0, 0]])
+    axes.fill(corners[:, 0], corners[:, 1], color=palette["band"], linewidth=0)
+    for share in (0.25, 0.5, 0.75):
+        axes.plot([share, share], [-share, share], color=palette["rule"], linewidth=0.8)
+        axes.plot([0, 1], [0, 2 * share - 1], color=palette["rule"], linewidth=0.8)
+    axes.plot(corners[:, 0], corners[:, 1], color=palette["muted"], linewidth=1)
+    for result in runs:
+        if result.fit is None:
+            continue
+        for depth, path in enumerate(result.fit.history.lambdas.values()):
+            points = _thin(np.asarray(path, dtype=float)[: result.fit.best_epoch + 2])
+            axes.plot(*_in_triangle(points[:, 0], points[:, 1]), color=palette.depth(depth), linewidth=0.9, alpha=0.45)
+    for (layer, depth), rows in ends.groupby(["layer", "depth"], sort=False):
+        mark, color = palette.mark(str(layer)), palette.depth(int(depth) - 1)
+        axes.plot(
+            *_in_triangle(rows["lambda1"].to_numpy(float), rows["lambda2"].to_numpy(float)), mark.shape,
+            color=color, markerfacecolor=color if mark.filled else palette["paper"], markeredgecolor=palette["paper"],
+            markeredgewidth=0.7, markersize=7, clip_on=False, zorder=4,
+        )  # fmt: skip
+    for corner in _CORNERS:
+        _name_corner(axes, *corner, color=palette["muted"])
+    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9.5, "color": palette["muted"]}
+    axes.text(0.5, -1.1, "λ₁: how strongly scores count →", **style)
+
+
+def triangle_picture(number: int, dataset: str, ends: pd.DataFrame, runs: Sequence[CellResult]) -> Picture:
+    """The lambdas of one data set, see :func:`draw_triangle`.
 
     Args:
         number: of the picture on the page.
@@ -32,69 +82,44 @@ def triangle_picture(number: int, dataset: str, ends: pd.DataFrame, runs: Sequen
         ends: rows of the lambda frame for the data set.
         runs: results with curves of the layers that learn lambda.
     """
-    figure, axes = panel(250, left=44, right=44, top=26, bottom=30)
-    axes.axis("off")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(-1, 1)
-    corners = np.array([[0, 0], [1, -1], [1, 1], [0, 0]])
-    axes.fill(corners[:, 0], corners[:, 1], color=COLORS["band"], linewidth=0)
-    for share in (0.25, 0.5, 0.75):
-        axes.plot([share, share], [-share, share], color=COLORS["rule"], linewidth=0.8)
-        axes.plot([0, 1], [0, 2 * share - 1], color=COLORS["rule"], linewidth=0.8)
-    axes.plot(corners[:, 0], corners[:, 1], color=COLORS["muted"], linewidth=1)
-    for result in runs:
-        if result.fit is None:
-            continue
-        for depth, path in enumerate(result.fit.history.lambdas.values()):
-            points = _thin(np.asarray(path, dtype=float)[: result.fit.best_epoch + 2])
-            axes.plot(*_place(points[:, 0], points[:, 1]), color=depth_color(depth), linewidth=0.9, alpha=0.45)
-    for (layer, depth), rows in ends.groupby(["layer", "depth"], sort=False):
-        found = mark(str(layer))
-        face = depth_color(int(depth) - 1) if found.filled else COLORS["paper"]
-        axes.plot(
-            *_place(rows["lambda1"].to_numpy(float), rows["lambda2"].to_numpy(float)), found.shape,
-            color=depth_color(int(depth) - 1), markerfacecolor=face, markeredgecolor=COLORS["paper"],
-            markeredgewidth=0.7, markersize=7, clip_on=False, zorder=4,
-        )  # fmt: skip
-    for corner in _CORNERS:
-        _name_corner(axes, *corner)
-    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9.5, "color": COLORS["muted"]}
-    axes.text(0.5, -1.1, "λ₁: how strongly scores count →", **style)
-    words = []
-    for (layer, depth), rows in ends.groupby(["layer", "depth"], sort=False):
-        words.append(f"{layer} layer {depth}: λ₁ {rows['lambda1'].mean():.2f}, λ₂ {rows['lambda2'].mean():.2f}")
-    caption = f"Mean ends: {'; '.join(words)}."
+    figure, axes = panel(TRIANGLE_MARGINS)
+    draw_triangle(axes, ends, runs)
+    means = [
+        f"{layer} layer {depth}: λ₁ {rows['lambda1'].mean():.2f}, λ₂ {rows['lambda2'].mean():.2f}"
+        for (layer, depth), rows in ends.groupby(["layer", "depth"], sort=False)
+    ]
+    caption = f"Mean ends: {'; '.join(means)}."
     name = f"triangle-{number}"
     return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))
 
 
-def _name_corner(axes: Axes, x: float, y: float, name: str, what: str) -> None:
+def _name_corner(axes: Axes, x: float, y: float, name: str, what: str, *, color: str) -> None:
     style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
     style["ha"], shift = ("right", -7) if x == 0 else ("left", 7)
     axes.annotate(name, (x, y), (shift, 2), fontsize=11, fontweight="bold", **style)
-    axes.annotate(what, (x, y), (shift, -10), fontsize=9, color=COLORS["muted"], **style)
+    axes.annotate(what, (x, y), (shift, -10), fontsize=9, color=color, **style)
 
 
-def _place(lambda1: np.ndarray, lambda2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _in_triangle(lambda1: np.ndarray, lambda2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """lambda1 = 0 is one point, for lambda2 has no effect there."""
     return lambda1, lambda1 * (2 * lambda2 - 1)
 
 
 def path_picture(number: int, dataset: str, layer: str, runs: Sequence[CellResult]) -> Picture:
     """lambda1 and lambda2 of every layer of a model over the epochs, the mean over some runs."""
-    figure, axes = panel(190, left=40, right=14, top=10, bottom=38)
+    figure, axes = panel(Margins(190, left=40, right=14, top=10, bottom=38))
     paths = _common([list(result.fit.history.lambdas.values()) for result in runs if result.fit is not None])
     for depth, path in enumerate(paths):
         epochs = _thin(np.arange(len(path)))
         points = _thin(path)
-        axes.plot(epochs, points[:, 0], color=depth_color(depth), linewidth=1.9)
-        axes.plot(epochs, points[:, 1], color=depth_color(depth), linewidth=1.6, linestyle=(0, (4, 2)))
+        axes.plot(epochs, points[:, 0], color=PAGE.depth(depth), linewidth=1.9)
+        axes.plot(epochs, points[:, 1], color=PAGE.depth(depth), linewidth=1.6, linestyle=(0, (4, 2)))
     axes.set_ylim(-0.03, 1.03)
     axes.set_yticks([0, 0.5, 1])
     axes.set_xlabel("epoch")
     axes.margins(x=0.01)
     axes.locator_params(axis="x", nbins=6, integer=True)
-    axes.grid(axis="y", color=COLORS["rule"], linewidth=0.7)
+    axes.grid(axis="y", color=PAGE["rule"], linewidth=0.7)
     moves = "; ".join(
         f"layer {depth + 1}: λ₁ {path[0, 0]:.2f} → {path[-1, 0]:.2f}, λ₂ {path[0, 1]:.2f} → {path[-1, 1]:.2f}"
         for depth, path in enumerate(paths)
@@ -114,18 +139,21 @@ def _mean_path(paths: Sequence[np.ndarray]) -> np.ndarray:
     """Shorter paths keep their last value; the mean ends where half of them have."""
     length = int(np.median([len(path) for path in paths]))
     held = [path[np.minimum(np.arange(length), len(path) - 1)] for path in paths]
-    return np.mean(held, axis=0)
+    mean: np.ndarray = np.mean(held, axis=0)
+    return mean
 
 
 def _thin(values: np.ndarray) -> np.ndarray:
     if len(values) <= _POINTS:
         return values
-    return values[np.unique(np.linspace(0, len(values) - 1, _POINTS).round().astype(int))]
+    positions = np.unique(np.linspace(0, len(values) - 1, _POINTS).round().astype(int))
+    thinned: np.ndarray = values[positions]
+    return thinned
 
 
 def curves_picture(number: int, dataset: str, runs: Sequence[CellResult]) -> Picture:
     """The validation metric over epochs, the mean over some runs of every layer."""
-    figure, axes = panel(215, left=56, right=12, top=10, bottom=38)
+    figure, axes = panel(Margins(215, left=56, right=12, top=10, bottom=38))
     layers = list(dict.fromkeys(result.cell.layer for result in runs))
     finals, highs, lows = {}, [], []
     for layer in layers:
@@ -134,8 +162,8 @@ def curves_picture(number: int, dataset: str, runs: Sequence[CellResult]) -> Pic
         finals[layer] = (float(curve.max()), int(curve.argmax()))
         highs.append(curve.max())
         lows.append(np.quantile(curve, 0.1))
-        found = mark(layer)
-        axes.plot(_thin(np.arange(len(curve))), _thin(curve), color=found.color, linestyle=found.line, linewidth=1.5)
+        mark = PAGE.mark(layer)
+        axes.plot(_thin(np.arange(len(curve))), _thin(curve), color=mark.color, linestyle=mark.line, linewidth=1.5)
     room = max(max(highs) - min(lows), 2.0)
     axes.set_ylim(max(min(min(lows), max(highs) - room) - 0.15 * room, 0), min(max(highs) + 0.08 * room, 101))
     axes.set_xlabel("epoch")
@@ -143,7 +171,7 @@ def curves_picture(number: int, dataset: str, runs: Sequence[CellResult]) -> Pic
     axes.margins(x=0.01)
     axes.locator_params(axis="x", nbins=6, integer=True)
     axes.locator_params(axis="y", nbins=5)
-    axes.grid(axis="y", color=COLORS["rule"], linewidth=0.7)
+    axes.grid(axis="y", color=PAGE["rule"], linewidth=0.7)
     best = max(finals, key=lambda layer: finals[layer][0])
     caption = f"Highest mean: {best}, {finals[best][0]:.1f} % at epoch {finals[best][1]}."
     name = f"curves-{number}"
@@ -152,29 +180,27 @@ def curves_picture(number: int, dataset: str, runs: Sequence[CellResult]) -> Pic
 
 def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame, metric: str) -> Picture:
     """The test metric at every level of one kind of noise."""
-    figure, axes = panel(215, left=56, right=12, top=10, bottom=38)
+    figure, axes = panel(Margins(215, left=56, right=12, top=10, bottom=38))
     losses = {}
     for layer, line in rows.groupby("layer", sort=False):
-        line, found = line.sort_values("noise_level"), mark(str(layer))
+        line, mark = line.sort_values("noise_level"), PAGE.mark(str(layer))
         levels = line["noise_level"].to_numpy(float)
-        axes.plot(levels, 100 * line["test"], color=found.color, linestyle=found.line, linewidth=1.5, zorder=3)
-        axes.plot(levels, 100 * line["test"], found.shape, color=found.color, markersize=4.5, zorder=4,
-                  markerfacecolor=found.color if found.filled else COLORS["paper"])  # fmt: skip
+        axes.plot(levels, 100 * line["test"], color=mark.color, linestyle=mark.line, linewidth=1.5, zorder=3)
+        axes.plot(levels, 100 * line["test"], mark.shape, color=mark.color, markersize=4.5, zorder=4,
+                  markerfacecolor=PAGE.face(mark))  # fmt: skip
         if len(line) == rows["noise_level"].nunique():  # others did not get to the end
             losses[str(layer)] = float(line["test"].iloc[0] - line["test"].iloc[-1])
-    axes.set_xlabel(
-        {"edges": "share of random edges added", "features": "noise on features, in their deviations"}.get(noise, noise)
-    )
+    axes.set_xlabel(_NOISE.get(noise, noise))
     axes.set_ylabel(f"test {metric_name(metric)} in %")
     axes.locator_params(axis="y", nbins=5)
     axes.locator_params(axis="x", nbins=6)
-    axes.grid(axis="y", color=COLORS["rule"], linewidth=0.7)
+    axes.grid(axis="y", color=PAGE["rule"], linewidth=0.7)
     caption = "No layer finished at all levels."
     if losses:
-        least, most = min(losses, key=lambda k: losses[k]), max(losses, key=lambda k: losses[k])
+        lowest, highest = min(losses, key=lambda k: losses[k]), max(losses, key=lambda k: losses[k])
         caption = (
-            f"From the lowest to the highest level {least} loses least, {100 * losses[least]:.1f} points, "
-            f"and {most} most, {100 * losses[most]:.1f}."
+            f"From the lowest to the highest level {lowest} loses least, {100 * losses[lowest]:.1f} points, "
+            f"and {highest} most, {100 * losses[highest]:.1f}."
         )
     name = f"robustness-{number}"
     return Picture(name, f"{dataset} · {noise}", caption, svg(figure, name, f"{dataset}, noise on {noise}. {caption}"))
@@ -182,18 +208,18 @@ def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame
 
 def pareto_picture(number: int, dataset: str, rows: pd.DataFrame, metric: str) -> Picture:
     """Validation metric against time: the Pareto front of these two, and what COPA chose by all objectives."""
-    figure, axes = panel(225, left=56, right=16, top=12, bottom=38)
+    figure, axes = panel(Margins(225, left=56, right=16, top=12, bottom=38))
     for row in rows.itertuples():
-        found = mark(row.layer)
-        face = found.color if found.filled else COLORS["paper"]
+        mark = PAGE.mark(row.layer)
+        face = PAGE.face(mark)
         axes.plot(
-            row.time, 100 * row.accuracy, found.shape, color=found.color, markerfacecolor=face, markersize=6, zorder=3
+            row.time, 100 * row.accuracy, mark.shape, color=mark.color, markerfacecolor=face, markersize=6, zorder=3
         )
         if row.chosen:
             axes.plot(row.time, 100 * row.accuracy, "o", markersize=14, markerfacecolor="none",
-                      color=COLORS["ink"], markeredgewidth=1.4, zorder=4)  # fmt: skip
+                      color=PAGE["ink"], markeredgewidth=1.4, zorder=4)  # fmt: skip
     front = _front(rows)
-    axes.step(front["time"], 100 * front["accuracy"], where="post", color=COLORS["muted"], linewidth=1, zorder=1)
+    axes.step(front["time"], 100 * front["accuracy"], where="post", color=PAGE["muted"], linewidth=1, zorder=1)
     axes.set_xscale("log")
     _log_ticks(axes, rows["time"].to_numpy(float))
     low, high = 100 * rows["accuracy"].min(), 100 * rows["accuracy"].max()
@@ -203,7 +229,7 @@ def pareto_picture(number: int, dataset: str, rows: pd.DataFrame, metric: str) -
     axes.set_xlabel("mean seconds of a run")
     axes.set_ylabel(f"validation {metric_name(metric)} in %")
     axes.locator_params(axis="y", nbins=5)
-    axes.grid(color=COLORS["rule"], linewidth=0.7)
+    axes.grid(color=PAGE["rule"], linewidth=0.7)
     axes.set_axisbelow(True)
     chosen = rows[rows["chosen"]].iloc[0]
     caption = (

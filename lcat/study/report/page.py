@@ -14,10 +14,11 @@ from markupsafe import Markup
 
 import lcat
 from lcat.study._folder import prepare_folder, write_file
-from lcat.study.analysis.selection import finished, is_generated
+from lcat.study.analysis.selection import is_generated
 from lcat.study.models.layers import LAYERS
-from lcat.study.report import words
-from lcat.study.report.figures_scores import accuracy_picture, ranking_picture, regret_picture
+from lcat.study.report import sentences
+from lcat.study.report.data import CURVES, ReportData
+from lcat.study.report.figures_scores import ranking_picture, regret_picture, scores_picture
 from lcat.study.report.figures_training import (
     curves_picture,
     pareto_picture,
@@ -25,8 +26,8 @@ from lcat.study.report.figures_training import (
     robustness_picture,
     triangle_picture,
 )
-from lcat.study.report.material import CURVES, Material
-from lcat.study.report.svg import Picture, depth_key, key, styled
+from lcat.study.report.palette import DARK, LIGHT
+from lcat.study.report.svg import Picture, depth_key, drawing_style, key
 from lcat.study.report.table import Table
 from lcat.study.report.tables import TABLES, all_tables
 from lcat.study.store.result import CellResult
@@ -90,43 +91,45 @@ class Report:
         return [write_file(folder / "report.html", self.html.encode()), *written]
 
 
-def make_report(material: Material) -> Report:
+def make_report(data: ReportData) -> Report:
     """The report of a study.
 
     Args:
-        material: see :class:`lcat.study.report.material.Material`.
+        data: see :class:`lcat.study.report.data.ReportData`.
 
     Example:
-        >>> from lcat.study import make_plan, run
-        >>> from lcat.study.report.material import Material
+        >>> from lcat.study import make_plan, run_study
+        >>> from lcat.study.report.data import ReportData
         >>> from lcat.study.report.page import make_report
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 3})
-        >>> report = make_report(Material.of_results(plan, list(run(plan))))
+        >>> report = make_report(ReportData.of(run_study(plan).study))
         >>> report.html.startswith("<!doctype html>"), "scores" in report.tables
         (True, True)
     """
-    tables = all_tables(material)
-    with styled():
-        galleries = _galleries(material)
-    names = material.facts["datasets"]
+    tables = all_tables(data)
+    with drawing_style():
+        galleries = _galleries(data)
+    names = data.facts["datasets"]
     title = "Comparison of attention layers on " + (", ".join(names) if len(names) <= 6 else f"{len(names)} data sets")
     html = _template().render(
         title=title,
-        tiles=words.tiles(material),
-        answers=words.regret_sentences(material),
-        ranking=words.ranking_sentence(material),
-        chosen=words.chosen_sentence(material),
-        generated=words.generated_note(material),
+        light=LIGHT,
+        dark=DARK,
+        tiles=sentences.tiles(data),
+        answers=sentences.regret_sentences(data),
+        ranking=sentences.ranking_sentence(data),
+        chosen=sentences.chosen_sentence(data),
+        generated=sentences.generated_note(data),
         tables={name.replace("-", "_"): Markup(tables[name].html()) if name in tables else "" for name in TABLES},
         sizes={name.replace("-", "_"): len(tables[name]) if name in tables else 0 for name in TABLES},
         galleries=galleries,
-        failures=material.failures[:_TRACEBACKS],
-        more_failures=max(len(material.failures) - _TRACEBACKS, 0),
-        plan=words.plan_toml(material.plan),
+        failures=data.failures[:_TRACEBACKS],
+        more_failures=max(len(data.failures) - _TRACEBACKS, 0),
+        plan=sentences.plan_toml(data.plan),
         version=lcat.__version__,
         curves=CURVES,
-        layers=[(name, LAYERS[name].summary) for name in material.facts["layers"] if name in LAYERS],
-        objectives=material.objectives,
+        layers=[(name, LAYERS[name].summary) for name in data.facts["layers"] if name in LAYERS],
+        objectives=data.objectives,
     )
     return Report(html, tables)
 
@@ -140,9 +143,9 @@ def _template() -> jinja2.Template:
     return environment.from_string(source)
 
 
-def _galleries(material: Material) -> dict[str, Gallery]:
-    layers = material.facts["layers"]
-    makers: dict[str, Callable[[Material, list[str]], list[Picture]]] = {
+def _galleries(data: ReportData) -> dict[str, Gallery]:
+    layers = data.facts["layers"]
+    makers: dict[str, Callable[[ReportData, list[str]], list[Picture]]] = {
         "accuracy": _accuracy,
         "triangles": _triangles,
         "paths": _paths,
@@ -151,25 +154,25 @@ def _galleries(material: Material) -> dict[str, Gallery]:
         "pareto": _pareto,
     }
     found = {}
-    shown = material.datasets[:_MOST]
+    shown = data.datasets[:_MOST]
     for name, make in makers.items():
-        pictures = tuple(make(material, shown))
-        left_out = len(material.datasets) - len(shown)
+        pictures = tuple(make(data, shown))
+        left_out = len(data.datasets) - len(shown)
         if name in ("triangles", "paths"):
-            depths = max((int(depth) for depth in material.lambdas["depth"]), default=1)
-            legend = depth_key(depths) + (key(_learned(material)) if name == "triangles" else "")
+            depths = max((int(depth) for depth in data.lambdas["depth"]), default=1)
+            legend = depth_key(depths) + (key(_learned(data)) if name == "triangles" else "")
         else:
             legend = key(layers, lines=name == "curves")
         found[name] = Gallery(pictures, legend, left_out)
-    ranking = material.comparison.ranking
+    ranking = data.comparison.ranking
     found["ranking"] = Gallery((ranking_picture(ranking),) if ranking is not None else ())
-    rows = material.regret[material.regret["dataset"].isin(shown)]
+    rows = data.regret[data.regret["dataset"].isin(shown)]
     found["regret"] = Gallery((regret_picture(rows),) if len(rows) else ())
     return found
 
 
-def _learned(material: Material) -> list[str]:
-    return list(dict.fromkeys(material.lambdas["layer"]))
+def _learned(data: ReportData) -> list[str]:
+    return list(dict.fromkeys(data.lambdas["layer"]))
 
 
 def _marked(pictures: Sequence[Picture], names: Sequence[str]) -> list[Picture]:
@@ -180,22 +183,22 @@ def _marked(pictures: Sequence[Picture], names: Sequence[str]) -> list[Picture]:
     ]
 
 
-def _accuracy(material: Material, datasets: list[str]) -> list[Picture]:
+def _accuracy(data: ReportData, datasets: list[str]) -> list[Picture]:
     pictures: list[Picture] = []
     names: list[str] = []
     for number, dataset in enumerate(datasets):
-        rows = material.comparison.summary[material.comparison.summary["dataset"] == dataset]
+        rows = data.comparison.summary[data.comparison.summary["dataset"] == dataset]
         if (rows["runs"] > 0).any():
-            runs = material.chosen[material.chosen["dataset"] == dataset]
-            pictures.append(accuracy_picture(number, rows, runs))
+            runs = data.selection.chosen[data.selection.chosen["dataset"] == dataset]
+            pictures.append(scores_picture(number, rows, runs))
             names.append(dataset)
     return _marked(pictures, names)
 
 
-def _of(material: Material, dataset: str, layers: Sequence[str] | None = None) -> list[CellResult]:
+def _of(data: ReportData, dataset: str, layers: Sequence[str] | None = None) -> list[CellResult]:
     return [
         result
-        for result in material.runs
+        for result in data.runs
         if result.cell.dataset == dataset
         and (layers is None or result.cell.layer in layers)
         and result.fit is not None
@@ -203,58 +206,59 @@ def _of(material: Material, dataset: str, layers: Sequence[str] | None = None) -
     ]
 
 
-def _triangles(material: Material, datasets: list[str]) -> list[Picture]:
+def _triangles(data: ReportData, datasets: list[str]) -> list[Picture]:
     pictures: list[Picture] = []
     names: list[str] = []
     for number, dataset in enumerate(datasets):
-        ends = material.lambdas[material.lambdas["dataset"] == dataset]
+        ends = data.lambdas[data.lambdas["dataset"] == dataset]
         if len(ends):
-            pictures.append(triangle_picture(number, dataset, ends, _of(material, dataset, _learned(material))))
+            pictures.append(triangle_picture(number, dataset, ends, _of(data, dataset, _learned(data))))
             names.append(dataset)
     return _marked(pictures, names)
 
 
-def _paths(material: Material, datasets: list[str]) -> list[Picture]:
+def _paths(data: ReportData, datasets: list[str]) -> list[Picture]:
     pictures: list[Picture] = []
     names: list[str] = []
     for dataset in datasets:
-        for layer in _learned(material):
-            runs = [run for run in _of(material, dataset, [layer]) if run.fit is not None and run.fit.history.lambdas]
+        for layer in _learned(data):
+            runs = [run for run in _of(data, dataset, [layer]) if run.fit is not None and run.fit.history.lambdas]
             if runs:
                 pictures.append(path_picture(len(pictures), dataset, layer, runs))
                 names.append(dataset)
     return _marked(pictures, names)
 
 
-def _curves(material: Material, datasets: list[str]) -> list[Picture]:
+def _curves(data: ReportData, datasets: list[str]) -> list[Picture]:
     pictures: list[Picture] = []
     names: list[str] = []
     for number, dataset in enumerate(datasets):
-        runs = _of(material, dataset)
+        runs = _of(data, dataset)
         if runs:
             pictures.append(curves_picture(number, dataset, runs))
             names.append(dataset)
     return _marked(pictures, names)
 
 
-def _robustness(material: Material, datasets: list[str]) -> list[Picture]:
+def _robustness(data: ReportData, datasets: list[str]) -> list[Picture]:
     pictures: list[Picture] = []
     names: list[str] = []
-    rows = material.robustness[material.robustness["dataset"].isin(datasets)]
+    rows = data.robustness[data.robustness["dataset"].isin(datasets)]
     for (dataset, noise), group in rows.groupby(["dataset", "noise"], sort=False):
-        metric = _metric(material, str(dataset))
+        metric = _metric(data, str(dataset))
         pictures.append(robustness_picture(len(pictures), str(dataset), str(noise), group, metric))
         names.append(str(dataset))
     return _marked(pictures, names)
 
 
-def _metric(material: Material, dataset: str) -> str:
+def _metric(data: ReportData, dataset: str) -> str:
     # The cells without noise, which are those chosen among, may all have failed.
-    return str(finished(material.frame[material.frame["dataset"] == dataset])["metric"].iloc[0])
+    finished = data.selection.finished
+    return str(finished.loc[finished["dataset"] == dataset, "metric"].iloc[0])
 
 
-def _pareto(material: Material, datasets: list[str]) -> list[Picture]:
-    choice: pd.DataFrame = material.choice
+def _pareto(data: ReportData, datasets: list[str]) -> list[Picture]:
+    choice: pd.DataFrame = data.choice
     if choice.empty or not {"accuracy", "time"} <= set(choice.columns):
         return []
     pictures: list[Picture] = []
@@ -263,6 +267,6 @@ def _pareto(material: Material, datasets: list[str]) -> list[Picture]:
         # A candidate may have finished under noise alone.
         rows = choice[choice["dataset"] == dataset].dropna(subset=["accuracy", "time"])
         if len(rows) > 1 and rows["chosen"].any():
-            pictures.append(pareto_picture(number, dataset, rows, _metric(material, dataset)))
+            pictures.append(pareto_picture(number, dataset, rows, _metric(data, dataset)))
             names.append(dataset)
     return _marked(pictures, names)

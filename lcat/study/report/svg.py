@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,27 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "DEPTHS", "Mark", "Picture", "color", "depth_color", "key", "mark", "panel", "svg"]
+from lcat.study.report.palette import PAGE, Palette
 
-# What matplotlib draws with; the page's variables take their place in the SVG. A layer has the color of its family in
-# every figure; the palette is that of Okabe and Ito, lightened for dark pages, and marks differ in shape as well.
-COLORS = {
-    "ink": "#010203",
-    "muted": "#040506",
-    "rule": "#070809",
-    "paper": "#0a0b0c",
-    "gcn": "#0d0e0f",
-    "gat": "#101112",
-    "cat": "#131415",
-    "lcat": "#161718",
-    "band": "#191a1b",
-}
-#: Layers of one model, first to last.
-DEPTHS = ("#1c1d1e", "#1f2021", "#222324", "#252627", "#28292a", "#2b2c2d")
-_VARIABLES = {
-    **{value: f"var(--{name})" for name, value in COLORS.items()},
-    **{value: f"var(--depth{number})" for number, value in enumerate(DEPTHS)},
-}
+__all__ = ["WIDTH", "Margins", "Picture", "add_axes", "depth_key", "drawing_style", "key", "panel", "svg"]
+
+_VARIABLES = {value: f"var(--{name})" for name, value in PAGE.colors.items()}
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names of data sets may hold dollars
@@ -44,18 +29,20 @@ _STYLE: dict[str, Any] = {
     "axes.labelsize": 10.5,
     "xtick.labelsize": 10,
     "ytick.labelsize": 10,
-    "axes.edgecolor": COLORS["muted"],
-    "axes.labelcolor": COLORS["ink"],
-    "axes.titlecolor": COLORS["ink"],
-    "text.color": COLORS["ink"],
-    "xtick.color": COLORS["muted"],
-    "ytick.color": COLORS["muted"],
-    "xtick.labelcolor": COLORS["ink"],
-    "ytick.labelcolor": COLORS["ink"],
     "axes.linewidth": 0.8,
     "lines.linewidth": 1.6,
     "path.simplify": True,
     "path.simplify_threshold": 0.3,
+}
+_COLORED = {
+    "axes.edgecolor": "muted",
+    "axes.labelcolor": "ink",
+    "axes.titlecolor": "ink",
+    "text.color": "ink",
+    "xtick.color": "muted",
+    "ytick.color": "muted",
+    "xtick.labelcolor": "ink",
+    "ytick.labelcolor": "ink",
 }
 #: Width of a panel in points; the page shows it at 340 to 560 pixels.
 WIDTH = 360.0
@@ -81,70 +68,62 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """How a layer is drawn: color by family, shape by version, open where its scores are not learned."""
+class Margins:
+    """Height of a panel and the room around its axes, all in points.
 
-    color: str
-    shape: str
-    filled: bool
-    line: str
+    Fixed margins save much time: laying out with measured text takes ten times as long.
+    """
 
-
-def mark(layer: str) -> Mark:
-    """The mark of a layer, the same in every figure."""
-    head, _, variant = layer.partition("-")
-    family = head.removesuffix("v2")
-    second = head.endswith("v2")
-    shape = "D" if variant == "theory" else "s" if second else "o"
-    line = ":" if variant else "--" if second else "-"
-    return Mark(COLORS.get(family, COLORS["muted"]), shape, not variant, line)
+    height: float
+    left: float = 50
+    right: float = 14
+    top: float = 10
+    bottom: float = 40
 
 
-def color(layer: str) -> str:
-    """The color of a layer's family."""
-    return mark(layer).color
-
-
-def depth_color(number: int) -> str:
-    """Of the layers of a model, from 0."""
-    return DEPTHS[number % len(DEPTHS)]
-
-
-def panel(
-    height: float, *, left: float = 50, right: float = 14, top: float = 10, bottom: float = 40, width: float = WIDTH
-) -> tuple[Figure, Axes]:
-    """A figure of fixed margins, all in points: laying out with measured text takes ten times as long."""
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+def panel(margins: Margins) -> tuple[Figure, Axes]:
+    """A figure of one panel, :data:`WIDTH` wide."""
+    figure = Figure(figsize=(WIDTH / 72, margins.height / 72), dpi=72)
     figure.patch.set_alpha(0)
-    inside = (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
-    axes = figure.add_axes(inside)
+    return figure, add_axes(figure, margins)
+
+
+def add_axes(figure: Figure, margins: Margins, x: float = 0, y: float = 0) -> Axes:
+    """Axes in a part of a figure.
+
+    Args:
+        figure: at 72 dots per inch.
+        margins: inside of the part, which is :data:`WIDTH` wide.
+        x: left end of the part, in points.
+        y: lower end of the part, in points.
+    """
+    width, height = 72 * figure.get_size_inches()
+    inner_width = WIDTH - margins.left - margins.right
+    inner_height = margins.height - margins.top - margins.bottom
+    position = ((x + margins.left) / width, (y + margins.bottom) / height, inner_width / width, inner_height / height)
+    axes = figure.add_axes(position)
     axes.patch.set_alpha(0)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=3, width=0.8)
-    return figure, axes
+    return axes
 
 
-class styled:
+@contextmanager
+def drawing_style(palette: Palette = PAGE) -> Iterator[None]:
     """Context in which figures are made: the look of the page, whatever the user's matplotlib says."""
-
-    def __enter__(self) -> styled:
-        self._context = matplotlib.rc_context()
-        self._context.__enter__()
+    with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        for name, value in _STYLE.items():
-            matplotlib.rcParams[name] = value  # type: ignore[index]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._context.__exit__(*exception)  # type: ignore[arg-type]
+        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update({name: palette[color] for name, color in _COLORED.items()})
+        yield
 
 
 def svg(figure: Figure, name: str, label: str) -> str:
     """The figure as an ``svg`` element without a fixed size, its ids unique to ``name``.
 
     Args:
-        figure: made by :func:`panel` inside of :class:`styled`.
+        figure: made by :func:`panel` inside of :func:`drawing_style`.
         name: unique on the page, letters, digits and hyphens.
         label: what a reader who sees no pictures should know.
     """
@@ -159,7 +138,7 @@ def svg(figure: Figure, name: str, label: str) -> str:
         content = content.replace(stand_in, variable)
     content = re.sub(r"font: ([^;\"]*?)(\d[\d.]*)px [^;\"]*", r"font: \1\2px system-ui, sans-serif", content)
     used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", content))
-    content = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", content)
+    content = re.sub(r' id="([^"]*)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", content)
     content = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", content)
     content = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", content, count=1)
     content = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", content, count=1)
@@ -180,24 +159,23 @@ def key(layers: Sequence[str], *, lines: bool = False) -> str:
     """The key of a gallery: mark and name of every layer, as a list."""
     items = []
     for layer in layers:
-        found = mark(layer)
-        ink = _VARIABLES[found.color]
-        fill = ink if found.filled else "var(--paper)"
-        dashes = {"-": "", "--": ' stroke-dasharray="5 2.5"', ":": ' stroke-dasharray="1.6 2.2"'}[found.line]
+        mark = PAGE.mark(layer)
+        ink, fill = _VARIABLES[mark.color], _VARIABLES[PAGE.face(mark)]
+        dashes = {"-": "", "--": ' stroke-dasharray="5 2.5"', ":": ' stroke-dasharray="1.6 2.2"'}[mark.line]
         drawing = (
             f'<line x1="0" y1="7" x2="24" y2="7" stroke="{ink}" stroke-width="2.4"{dashes}/>'
             if lines
-            else _SHAPES[found.shape].format(f'fill="{fill}" stroke="{ink}" stroke-width="1.6"')
+            else _SHAPES[mark.shape].format(f'fill="{fill}" stroke="{ink}" stroke-width="1.6"')
         )
         items.append(f'<li><svg viewBox="0 0 24 14" aria-hidden="true">{drawing}</svg>{html.escape(layer)}</li>')
     return f'<ul class="key">{"".join(items)}</ul>'
 
 
 def depth_key(count: int) -> str:
-    """The key of figures that tell the layers of one model apart."""
+    """The key of figures that distinguish the layers of one model."""
     items = [
         f'<li><svg viewBox="0 0 24 14" aria-hidden="true"><line x1="0" y1="7" x2="24" y2="7" '
-        f'stroke="{_VARIABLES[depth_color(number)]}" stroke-width="2.4"/></svg>layer {number + 1} of the model</li>'
+        f'stroke="{_VARIABLES[PAGE.depth(number)]}" stroke-width="2.4"/></svg>layer {number + 1} of the model</li>'
         for number in range(count)
     ]
     return f'<ul class="key">{"".join(items)}</ul>'

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lcat.study.analysis.objectives import OBJECTIVES
-from lcat.study.report.material import Material
+from lcat.study.report.data import ReportData
 from lcat.study.report.table import (
     Column,
     Table,
@@ -29,9 +29,9 @@ _RUNS = Column("runs", "runs", count_text, True)
 _SAMPLES = Column("samples", "samples", count_text, True)
 
 
-def all_tables(material: Material) -> dict[str, Table]:
+def all_tables(data: ReportData) -> dict[str, Table]:
     """Every table by name, in the order of the page; empty ones are left out."""
-    tables = (make(material) for make in _MAKERS.values())
+    tables = (make(data) for make in _MAKERS.values())
     return {table.name: table for table in tables if table is not None and len(table)}
 
 
@@ -54,35 +54,35 @@ def _fixed(digits: int) -> Callable[[Any], str]:
     return lambda value: f"{float(value):.{digits}f}"
 
 
-def _overview(material: Material) -> Table | None:
-    summary = material.comparison.summary
+def _overview(data: ReportData) -> Table | None:
+    summary = data.comparison.summary
     if summary.empty:
         return None
     layers = list(dict.fromkeys(summary["layer"]))
     frame = pd.DataFrame({"layer": layers})
     columns, bold = [_LAYER], set()
-    for dataset in material.datasets:
+    for dataset in data.datasets:
         rows = summary[summary["dataset"] == dataset].set_index("layer")
         name = f"data set {dataset}" if dataset in ("layer", "average rank") else dataset  # own ones have any name
         frame[name] = rows["test"].reindex(layers).to_numpy()
         frame[f"{name} std"] = rows["std"].reindex(layers).to_numpy()
         columns.append(Column(name, dataset, percent, True, spread=f"{name} std"))
         best = set(rows.index[rows["best"]])
-        bold |= {(place, name) for place, layer in enumerate(layers) if layer in best}
-    ranking = material.comparison.ranking
+        bold |= {(position, name) for position, layer in enumerate(layers) if layer in best}
+    ranking = data.comparison.ranking
     if ranking is not None:
         frame["average rank"] = ranking.average_ranks.reindex(layers).to_numpy()
         columns.append(Column("average rank", "average rank", _fixed(2), True))
         lowest = frame["average rank"].min()
-        bold |= {(place, "average rank") for place in frame.index[frame["average rank"] == lowest]}
+        bold |= {(position, "average rank") for position in frame.index[frame["average rank"] == lowest]}
     caption = "Test metric in %, mean ± standard deviation over runs; best mean of each data set in bold"
     if summary["failed"].any():
         caption += ", of layers that finished all their runs where there are any"
     return Table("overview", caption, columns, frame, frozenset(bold))
 
 
-def _scores(material: Material) -> Table | None:
-    frame = material.comparison.summary
+def _scores(data: ReportData) -> Table | None:
+    frame = data.comparison.summary
     if frame.empty:
         return None
     counts, note = _counts(frame)
@@ -97,18 +97,18 @@ def _scores(material: Material) -> Table | None:
         Column("failed", "failed", count_text, True),
         Column("models", "settings tried", count_text, True),
         Column("parameters", "parameters", count_text, True),
-        Column("seconds", "time a run", seconds_text, True),
+        Column("seconds", "time per run", seconds_text, True),
         Column("total_seconds", "time in all", seconds_text, True),
         Column("peak_memory", "peak memory", bytes_text, True),
     ]
-    level = round(100 * material.comparison.level)
+    level = round(100 * data.comparison.level)
     caption = f"Scores: mean ± standard deviation of the test metric, {level} % confidence interval{note}; and cost"
-    bold = frozenset((place, "test") for place, best in enumerate(frame["best"]) if best)
+    bold = frozenset((position, "test") for position, best in enumerate(frame["best"]) if best)
     return Table("scores", caption, columns, frame.drop(columns="best"), bold)
 
 
-def _regret(material: Material) -> Table | None:
-    counts, note = _counts(material.regret)
+def _regret(data: ReportData) -> Table | None:
+    counts, note = _counts(data.regret)
     columns = [
         _DATASET,
         Column("always", "always"),
@@ -126,11 +126,11 @@ def _regret(material: Material) -> Table | None:
         Column("compute_ratio", "times the compute", _fixed(2), True),
     ]
     caption = f"Regret of always taking L-CAT, in percentage points of the test metric; negative: L-CAT is better{note}"
-    return Table("regret", caption, columns, material.regret)
+    return Table("regret", caption, columns, data.regret)
 
 
-def _ranks(material: Material) -> Table | None:
-    ranking = material.comparison.ranking
+def _ranks(data: ReportData) -> Table | None:
+    ranking = data.comparison.ranking
     if ranking is None:
         return None
     ranks = ranking.average_ranks
@@ -144,9 +144,9 @@ def _ranks(material: Material) -> Table | None:
     return Table("ranks", f"Average ranks over {len(ranking.scores)} data sets; 1 is best", columns, frame)
 
 
-def _overall(material: Material) -> Table | None:
-    frame = material.comparison.overall
-    if len(material.datasets) < 2:
+def _overall(data: ReportData) -> Table | None:
+    frame = data.comparison.overall
+    if len(data.datasets) < 2:
         return None
     columns = [
         Column("first", "layer"),
@@ -163,8 +163,8 @@ def _overall(material: Material) -> Table | None:
     return Table("pairs-overall", caption, columns, frame)
 
 
-def _pairs(material: Material) -> Table | None:
-    counts, note = _counts(material.comparison.pairs)
+def _pairs(data: ReportData) -> Table | None:
+    counts, note = _counts(data.comparison.pairs)
     columns = [
         _DATASET,
         Column("first", "layer"),
@@ -180,11 +180,11 @@ def _pairs(material: Material) -> Table | None:
     ]
     tests = "corrected resampled t test, adjusted by Holm; Wilcoxon"
     caption = f"Pairs of layers on every data set, paired by run: {tests}{note}"
-    return Table("pairs", caption, columns, material.comparison.pairs)
+    return Table("pairs", caption, columns, data.comparison.pairs)
 
 
-def _nemenyi(material: Material) -> Table | None:
-    ranking = material.comparison.ranking
+def _nemenyi(data: ReportData) -> Table | None:
+    ranking = data.comparison.ranking
     if ranking is None:
         return None
     frame = ranking.nemenyi.rename_axis("layer").reset_index()
@@ -193,10 +193,10 @@ def _nemenyi(material: Material) -> Table | None:
     return Table("nemenyi", "p-values of Nemenyi's test for every pair of layers", columns, frame)
 
 
-def _lambdas(material: Material) -> Table | None:
-    if material.lambdas.empty:
+def _lambdas(data: ReportData) -> Table | None:
+    if data.lambdas.empty:
         return None
-    groups = material.lambdas.groupby(["dataset", "layer", "depth"], sort=False)
+    groups = data.lambdas.groupby(["dataset", "layer", "depth"], sort=False)
     frame = groups.agg(
         runs=("lambda1", "size"),
         lambda1=("lambda1", "mean"),
@@ -215,8 +215,8 @@ def _lambdas(material: Material) -> Table | None:
     return Table("lambdas", "Learned λ at the best epoch, mean ± standard deviation over runs", columns, frame)
 
 
-def _robustness(material: Material) -> Table | None:
-    counts, note = _counts(material.robustness)
+def _robustness(data: ReportData) -> Table | None:
+    counts, note = _counts(data.robustness)
     columns = [
         _DATASET,
         Column("noise", "noise on"),
@@ -227,7 +227,7 @@ def _robustness(material: Material) -> Table | None:
         Column("high", "to", percent, True),
         *counts,
     ]
-    return Table("robustness", f"Test metric under noise{note}", columns, material.robustness)
+    return Table("robustness", f"Test metric under noise{note}", columns, data.robustness)
 
 
 def _objective_columns(names: tuple[str, ...]) -> list[Column]:
@@ -239,37 +239,37 @@ def _objective_columns(names: tuple[str, ...]) -> list[Column]:
     ]
 
 
-def _choice(material: Material) -> Table | None:
-    frame = material.choice
+def _choice(data: ReportData) -> Table | None:
+    frame = data.choice
     if frame.empty:
         return None
     columns = [
         _DATASET,
         _LAYER,
         Column("model", "settings"),
-        *_objective_columns(material.objectives),
-        *(Column(f"rank.{name}", f"rank, {name}", _fixed(2), True) for name in material.objectives),
+        *_objective_columns(data.objectives),
+        *(Column(f"rank.{name}", f"rank, {name}", _fixed(2), True) for name in data.objectives),
         Column("score", "score", _fixed(3), True),
         Column("pareto", "Pareto front", _yes),
         Column("chosen", "chosen", _yes),
     ]
-    bold = frozenset((place, "layer") for place, chosen in enumerate(frame["chosen"]) if chosen)
-    words = "; ".join(f"{name}: {OBJECTIVES[name].summary}" for name in material.objectives)
+    bold = frozenset((position, "layer") for position, chosen in enumerate(frame["chosen"]) if chosen)
+    words = "; ".join(f"{name}: {OBJECTIVES[name].summary}" for name in data.objectives)
     return Table("choice", f"Choice by COPA on every data set, best first ({words})", columns, frame, bold)
 
 
-def _overall_choice(material: Material) -> Table | None:
-    frame = material.overall_choice
+def _overall_choice(data: ReportData) -> Table | None:
+    frame = data.overall_choice
     if frame.empty:
         return None
     columns = [
         _LAYER,
-        *(Column(f"rank.{name}", f"rank, {name}", _fixed(2), True) for name in material.objectives),
+        *(Column(f"rank.{name}", f"rank, {name}", _fixed(2), True) for name in data.objectives),
         Column("score", "score", _fixed(3), True),
         Column("pareto", "Pareto front", _yes),
         Column("chosen", "chosen", _yes),
     ]
-    bold = frozenset((place, "layer") for place, chosen in enumerate(frame["chosen"]) if chosen)
+    bold = frozenset((position, "layer") for position, chosen in enumerate(frame["chosen"]) if chosen)
     caption = "Choice by COPA of one layer for all data sets: mean relative ranks (less is better) and score"
     return Table("choice-overall", caption, columns, frame, bold)
 
@@ -278,13 +278,13 @@ def _yes(value: Any) -> str:
     return "yes" if value else ""
 
 
-def _settings(material: Material) -> Table | None:
-    frame = material.frame
+def _settings(data: ReportData) -> Table | None:
+    frame = data.selection.frame
     if frame.empty:
         return None
     hyper = [name for name in frame.columns if name.startswith("hyper.")]
     keys = ["dataset", "layer", "model"]
-    chosen = material.chosen.groupby(keys).size()
+    chosen = data.selection.chosen.groupby(keys).size()
     groups = frame.groupby(keys, sort=False)
     rows = groups[hyper].first()
     rows.insert(0, "cells", groups.size())
@@ -305,23 +305,23 @@ def _settings(material: Material) -> Table | None:
     return Table("settings", f"All settings that ran. The same everywhere: {same or 'nothing'}", columns, rows)
 
 
-def _failures(material: Material) -> Table | None:
+def _failures(data: ReportData) -> Table | None:
     rows = [
         {
             "cell": str(result.cell),
             "key": result.cell.key,
-            "error": (result.error or "").strip().splitlines()[-1] if (result.error or "").strip() else "",
+            "error": result.last_line,
         }
-        for result in material.failures
+        for result in data.failures
     ]
     columns = [Column("cell", "cell"), Column("error", "error"), Column("key", "key")]
     frame = pd.DataFrame(rows, columns=["cell", "key", "error"])
     return Table("failures", "Cells that failed", columns, frame, limit=100)
 
 
-def _splits(material: Material) -> Table | None:
+def _splits(data: ReportData) -> Table | None:
     names = ["dataset", "split", "split_hash", "test_set", "train_nodes", "validation_nodes", "test_nodes"]
-    frame = material.frame
+    frame = data.selection.frame
     frame = frame[frame["split_hash"].fillna("") != ""]
     if frame.empty:
         return None
@@ -343,14 +343,14 @@ def _splits(material: Material) -> Table | None:
         Column("split_hash", "hash of the split"),
         Column("test_set", "hash of graph and test nodes"),
     ]
-    return Table("splits", "Splits, by number of nodes, with what tells them apart", columns, rows, limit=100)
+    return Table("splits", "Splits, by number of nodes, with what distinguishes them", columns, rows, limit=100)
 
 
 def _numbers(values: pd.Series) -> str:
     """The distinct whole numbers, runs of them shortened."""
-    found = sorted({int(value) for value in values.dropna()})
+    numbers = sorted({int(value) for value in values.dropna()})
     parts: list[list[int]] = []
-    for number in found:
+    for number in numbers:
         if parts and number == parts[-1][-1] + 1:
             parts[-1].append(number)
         else:
@@ -358,18 +358,18 @@ def _numbers(values: pd.Series) -> str:
     return ", ".join(f"{part[0]}–{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
 
 
-def _versions(material: Material) -> Table | None:
-    names = sorted({name for facts in material.versions for name in facts})
+def _versions(data: ReportData) -> Table | None:
+    names = sorted({name for facts in data.versions for name in facts})
     rows = {"what": names}
     columns = [Column("what", "what")]
-    for number, facts in enumerate(material.versions, start=1):
-        title = "version" if len(material.versions) == 1 else f"machine {number}"
+    for number, facts in enumerate(data.versions, start=1):
+        title = "version" if len(data.versions) == 1 else f"machine {number}"
         rows[title] = [facts.get(name, "") for name in names]
         columns.append(Column(title, title, text))
     return Table("versions", "Versions and machines that the results were made with", columns, pd.DataFrame(rows))
 
 
-_MAKERS: dict[str, Callable[[Material], Table | None]] = {
+_MAKERS: dict[str, Callable[[ReportData], Table | None]] = {
     "overview": _overview,
     "scores": _scores,
     "regret": _regret,

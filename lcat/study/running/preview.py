@@ -6,24 +6,40 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.sources import Sources
-from lcat.study.running.engines import Setup
-from lcat.study.running.engines.base import cores, devices
+from lcat.study.running.engines import Setup, engine_class
 from lcat.study.running.estimate import Estimate, Kind, calibrate, kind_of
 from lcat.study.running.resume import holds_other_cells
 from lcat.study.store.store import STORE_NAME, Store
 
-__all__ = ["Preview", "preview"]
+__all__ = ["Preview", "PreviewRow", "preview"]
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """One layer on one data set.
+
+    Attributes:
+        dataset, layer: names.
+        settings: number of settings that it runs with.
+        cells: number of cells.
+        done: of these, cells with a result.
+        seconds: estimate for one cell, ``None`` if unknown.
+    """
+
+    dataset: str
+    layer: str
+    settings: int
+    cells: int
+    done: int
+    seconds: float | None
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What :func:`preview` found.
+    """Result of :func:`preview`.
 
     Attributes:
         cells: that are left, as far as they are known.
@@ -32,7 +48,7 @@ class Preview:
         slots: cells at a time.
         seconds: estimate for what is left, ``None`` if unknown.
         basis: what the estimate rests on.
-        kinds: for every data set and layer: settings, cells, cells done, seconds of a cell.
+        rows: one per data set and layer.
     """
 
     cells: list[Cell]
@@ -41,17 +57,7 @@ class Preview:
     slots: int
     seconds: float | None
     basis: str
-    kinds: list[tuple[str, str, int, int, int, float | None]]
-
-    def table(self) -> Table:
-        """One row a data set and layer."""
-        table = Table(title="Plan", title_style="", title_justify="left")
-        for name in ("data set", "layer", "settings", "cells", "done", "seconds a cell (estimate)"):
-            table.add_column(name, justify="left" if name in ("data set", "layer") else "right")
-        for dataset, layer, settings, cells, done, seconds in self.kinds:
-            estimate = "?" if seconds is None else f"{seconds:.1f}"
-            table.add_row(Text(dataset), layer, str(settings), str(cells), str(done), estimate)
-        return table
+    rows: list[PreviewRow]
 
 
 def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool = True) -> Preview:
@@ -68,7 +74,7 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
 
     Raises:
         PlanError: if the folder holds another study, which a run would refuse.
-        lcat.data.DataError: if a data set cannot be had.
+        lcat.data.DataError: if a data set is not available.
         StoreError: if the folder holds a store that cannot be read.
     """
     estimate, statuses, ran = Estimate(), {}, Counter[tuple[str, str]]()
@@ -93,20 +99,25 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
     Sources(root, {}, plan.metric).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)), plan.choices)
     setup = Setup(data=root, metric=plan.metric, threads=plan.run.threads, device=plan.run.device)
     measured = calibrate(left, setup, estimate, limit)
-    slots = _slots(plan)
+    slots = engine_class(plan.run.engine).expected_slots(plan.run)
     kinds_left: Counter[Kind] = Counter()
     for cell in left:
         kinds_left[kind_of(cell)] += counts[cell.key]
     seconds = estimate.left(kinds_left, slots)
     if searched and seconds is not None:
         seconds *= max(0, total - len(statuses)) / total
-    kinds = []
+    rows = []
     for dataset, layer in plan.pairs():
-        mine = [cell for cell in cells if (cell.dataset, cell.layer) == (dataset, layer)]
-        done = ran[dataset, layer] if searched else sum(cell.key in statuses for cell in mine)
-        settings = trials if searched else len(plan.hypers(dataset, layer))
-        mine_total = sum(counts[cell.key] for cell in mine)
-        kinds.append((dataset, layer, settings, mine_total, done, estimate.seconds(mine[0])))
+        group = [cell for cell in cells if (cell.dataset, cell.layer) == (dataset, layer)]
+        row = PreviewRow(
+            dataset=dataset,
+            layer=layer,
+            settings=trials if searched else len(plan.hypers(dataset, layer)),
+            cells=sum(counts[cell.key] for cell in group),
+            done=ran[dataset, layer] if searched else sum(cell.key in statuses for cell in group),
+            seconds=estimate.seconds(group[0]),
+        )
+        rows.append(row)
     return Preview(
         cells=left,
         total=total,
@@ -114,7 +125,7 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
         slots=slots,
         seconds=seconds,
         basis=_basis(known, len(measured), searched, bool(left)),
-        kinds=kinds,
+        rows=rows,
     )
 
 
@@ -127,12 +138,3 @@ def _basis(known: int, measured: int, searched: bool, left: bool) -> str:
     if searched:
         parts.append("with the settings that the search starts from")
     return ", ".join(parts) or ("the few epochs that were tried failed" if left else "nothing is left")
-
-
-def _slots(plan: StudyPlan) -> int:
-    if plan.run.engine == "inline":
-        return 1
-    gpus = devices(plan.run.device)
-    if plan.run.workers is not None:
-        return plan.run.workers
-    return len(gpus) if gpus[0].startswith("cuda") else max(1, cores() // plan.run.threads)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lcat.study._folder import OutputError
-from lcat.study.plan.explain import PlanError
+from lcat.study.plan.errors import PlanError
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.sources import is_own_file
 from lcat.study.plan.splits import SPLITS_NAME
@@ -26,30 +26,30 @@ _FREE = ("run", "budget", "objectives")
 _ALL = (f"{STORE_NAME}-wal", f"{STORE_NAME}-shm", STORE_NAME, JOURNAL_NAME, SPLITS_NAME)
 
 
-def open_study(plan: StudyPlan, folder: Path, *, resume: bool = True) -> Store:
+def open_study(plan: StudyPlan, folder: Path | None, *, resume: bool = True) -> Store:
     """The store of ``folder``, ready for the cells of ``plan``; the caller holds the lock of the study.
 
     Args:
         plan: to run.
-        folder: of the study.
+        folder: of the study; ``None`` for a new one in memory.
         resume: ``False`` sets an older study and its splits aside, under names with the time, and begins anew.
 
     Raises:
         PlanError: if the folder holds a study with cells that are not in the plan; it says what differs.
         StoreError, OutputError: if the store cannot be opened or written.
     """
-    if not resume:
+    if folder is not None and not resume:
         _fold_log(folder)
         _set_aside(folder, _ALL)
     store = Store(folder, write=True)
     try:
-        kept = store.get("plan")
-        given = plan.model_dump(mode="json")
-        if holds_other_cells(plan, store):
+        stored = store.get("plan")
+        planned = plan.model_dump(mode="json")
+        if holds_other_cells(plan, store) and folder is not None:
             _set_aside(folder, (SPLITS_NAME,))
             store.forget_cells()
-        if kept != given:
-            store.put("plan", given)
+        if stored != planned:
+            store.put("plan", planned)
         store.add_cells(plan.cells())
     except BaseException:
         store.close()
@@ -65,41 +65,41 @@ def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
     Raises:
         PlanError: if it holds results of another study.
     """
-    kept, given = store.get("plan"), plan.model_dump(mode="json")
-    if kept is None or _extends(plan, given, kept, store):
+    stored, planned = store.get("plan"), plan.model_dump(mode="json")
+    if stored is None or _extends(plan, planned, stored, store):
         return False
     if store.statuses():
         raise PlanError(
-            f"{store.path.parent} holds another study ({_difference(kept, given)}); choose another folder with --out, "
-            "take the plan that belongs to it, or set it aside with --no-resume"
+            f"{store.path.parent} holds another study ({_difference(stored, planned)}); choose another folder with "
+            "--out, take the plan that belongs to it, or set it aside with --no-resume"
         )
     return True
 
 
-def _extends(plan: StudyPlan, given: dict[str, Any], kept: dict[str, Any], store: Store) -> bool:
+def _extends(plan: StudyPlan, planned: dict[str, Any], stored: dict[str, Any], store: Store) -> bool:
     """Every cell of the study is one of the plan, or the search is the same and no shorter."""
     # Keys of cells do not say what files are judged by; other data sets bring their metric along.
-    files = any(is_own_file(name) and name not in plan.own for name in kept["datasets"])
-    if files and given["metric"] != kept.get("metric"):
+    files = any(is_own_file(name) and name not in plan.own for name in stored["datasets"])
+    if files and planned["metric"] != stored.get("metric"):
         return False
-    if plan.search is None and kept.get("search") is None:
-        planned = {cell.key for cell in plan.cells()}
-        return all(cell.key in planned for cell in store.cells())
-    for name in set(given) - {*_FREE, "datasets", "layers", "search", "metric"}:
-        if given[name] != kept.get(name):
+    if plan.search is None and stored.get("search") is None:
+        keys = {cell.key for cell in plan.cells()}
+        return all(cell.key in keys for cell in store.cells())
+    for name in set(planned) - {*_FREE, "datasets", "layers", "search", "metric"}:
+        if planned[name] != stored.get(name):
             return False
-    old, new = dict(kept.get("search") or {}), dict(given["search"] or {})
+    old, new = dict(stored.get("search") or {}), dict(planned["search"] or {})
     longer = new.pop("trials", 0) >= old.pop("trials", 0)
-    more = all(set(kept[name]) <= set(given[name]) for name in ("datasets", "layers"))
+    more = all(set(stored[name]) <= set(planned[name]) for name in ("datasets", "layers"))
     return old == new and longer and more
 
 
-def _difference(kept: dict[str, Any], given: dict[str, Any]) -> str:
+def _difference(stored: dict[str, Any], planned: dict[str, Any]) -> str:
     """The keys of two plans that differ, with both values, in one line."""
-    flat_kept, flat_given = _flat(kept), _flat(given)
-    names = [name for name in {**flat_kept, **flat_given} if flat_kept.get(name) != flat_given.get(name)]
+    old, new = _flat(stored), _flat(planned)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     names = [name for name in names if name.split(".")[0] not in _FREE]
-    parts = [f"{name}: {_short(flat_kept.get(name))} there, {_short(flat_given.get(name))} here" for name in names]
+    parts = [f"{name}: {_short(old.get(name))} there, {_short(new.get(name))} here" for name in names]
     return "; ".join(parts[:4]) + (f"; and {len(parts) - 4} more" if len(parts) > 4 else "") or "with other defaults"
 
 
@@ -127,7 +127,7 @@ def _set_aside(folder: Path, names: tuple[str, ...]) -> None:
         path = folder / name
         if path.exists():
             try:
-                os.replace(path, folder / _stamped(name, stamp))
+                os.replace(path, folder / _stamped(name, stamp))  # noqa: PTH105 - tests cut it off
             except OSError as error:
                 raise OutputError(f"cannot set {path} aside: {error.strerror or error}") from error
 

@@ -44,7 +44,7 @@ class FixedSchedule(Schedule):
 
     Args:
         cells: all of them.
-        statuses: of those that ran, see :meth:`lcat.study.Store.statuses`.
+        statuses: of those that ran, as the store has them.
         retry_failed: also run failed cells again.
     """
 

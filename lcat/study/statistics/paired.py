@@ -65,7 +65,8 @@ def corrected_t_test(
     Source: Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52, 2003.
 
     Args:
-        first, second: one score per run, ``[J]``, run j of both on the same split.
+        first: scores of one method, one per run, ``[J]``.
+        second: of the other, run j on the same split.
         test_train_ratio: see above; at least 0.
         level: of the confidence interval, in (0, 1).
         resolution: smallest step between two scores, at least 0: 1/m for an accuracy on m test nodes.
@@ -131,7 +132,8 @@ def wilcoxon_test(first: ArrayLike, second: ArrayLike) -> PairedTest:
     data sets Demsar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7, 2006.
 
     Args:
-        first, second: a score a data set (or run), ``[J]``.
+        first: scores of one method, one per data set (or run), ``[J]``.
+        second: of the other.
 
     Raises:
         ValueError: for different lengths, or values that are not finite.

@@ -1,4 +1,4 @@
-"""Results of cells as pandas frames: one row a cell, one row an epoch, one row a learned pair of lambdas."""
+"""Results of cells as pandas frames: one row per cell, per epoch, or per learned pair of lambdas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lcat.study.store.result import CellResult
 
 __all__ = ["COLUMNS", "history_frame", "lambda_frame", "results_frame"]
 
-#: The columns of :func:`results_frame` before those of the settings (``hyper.*``), and what they hold.
+#: The columns of :meth:`lcat.study.Study.results` before those of the settings (``hyper.*``), and what they hold.
 COLUMNS: dict[str, str] = {
     "key": "the cell",
     "config": "everything but seed, repetition and folds (Cell.config_key): rows to average",
@@ -35,7 +35,7 @@ COLUMNS: dict[str, str] = {
     "status": "done or failed",
     "metric": "accuracy or roc-auc, a share in [0, 1]",
     "train": "metric on the training nodes, at the epoch that validates best",
-    "validation": "metric on the validation nodes there: what any choice goes by",
+    "validation": "metric on the validation nodes there: what any choice is made by",
     "test": "metric on the test nodes there: for reports only",
     "best_epoch": "that epoch, from 0",
     "epochs": "epochs run",
@@ -64,7 +64,7 @@ _WHOLE = (
 
 
 def results_frame(results: Iterable[CellResult]) -> pd.DataFrame:
-    """One row a cell, in the given order; figures of failed cells are missing.
+    """One row per cell, in the given order; figures of failed cells are missing.
 
     Args:
         results: of cells, with or without histories.
@@ -73,9 +73,10 @@ def results_frame(results: Iterable[CellResult]) -> pd.DataFrame:
         The columns of :data:`COLUMNS`, then ``hyper.*`` for every setting.
 
     Example:
-        >>> from lcat.study import make_plan, results_frame, run
+        >>> from lcat.study import make_plan, run_study
+        >>> from lcat.study.store.frame import results_frame
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 5})
-        >>> results_frame(run(plan))[["layer", "seed", "status", "epochs"]].values.tolist()
+        >>> results_frame(run_study(plan).study.cell_results())[["layer", "seed", "status", "epochs"]].values.tolist()
         [['gcn', 0, 'done', 5], ['gcn', 1, 'done', 5]]
     """
     rows = [_row(result) for result in results]
@@ -88,21 +89,18 @@ def results_frame(results: Iterable[CellResult]) -> pd.DataFrame:
 
 
 def history_frame(results: Iterable[CellResult]) -> pd.DataFrame:
-    """One row a cell and epoch of the finished cells.
+    """One row per cell and epoch of the finished cells; see :meth:`lcat.study.Study.histories`.
 
     Args:
         results: of cells, with histories.
 
     Returns:
-        ``key``, ``epoch`` (from 0), ``lr``, ``loss`` (training loss with dropout, before the step), ``train``,
-        ``validation``, ``test`` (the metric after the step), ``validation_loss``, and for the layers of the model
-        that have lambdas ``lambda1.1``, ``lambda2.1``, ``lambda1.2``, ... (after the step; missing elsewhere).
-        The values before the first step are in :func:`lambda_frame`.
+        Its columns.
 
     Example:
-        >>> from lcat.study import history_frame, make_plan, run
+        >>> from lcat.study import make_plan, run_study
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["lcat"], seeds=[0], overrides={"epochs": 3})
-        >>> history_frame(run(plan))[["epoch", "lambda1.1"]].shape
+        >>> run_study(plan).study.histories()[["epoch", "lambda1.1"]].shape
         (3, 2)
     """
     parts: list[pd.DataFrame] = []
@@ -129,20 +127,18 @@ def history_frame(results: Iterable[CellResult]) -> pd.DataFrame:
 
 
 def lambda_frame(results: Iterable[CellResult]) -> pd.DataFrame:
-    """One row a finished cell and layer of its model whose lambdas are learned.
+    """One row per finished cell and layer of its model whose lambdas are learned; see :meth:`lcat.study.Study.lambdas`.
 
     Args:
         results: of cells; the start is known where they carry their histories.
 
     Returns:
-        ``key``, ``dataset``, ``layer``, ``seed``, ``depth`` (number of the layer in the model, from 1), ``name`` (of
-        the module), ``lambda1_start``, ``lambda2_start`` (before the first step), ``lambda1``, ``lambda2`` (at the
-        epoch that validates best).
+        Its columns.
 
     Example:
-        >>> from lcat.study import lambda_frame, make_plan, run
+        >>> from lcat.study import make_plan, run_study
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn", "lcat"], seeds=[0], overrides={"epochs": 3})
-        >>> lambda_frame(run(plan))[["layer", "depth"]].values.tolist()
+        >>> run_study(plan).study.lambdas()[["layer", "depth"]].values.tolist()
         [['lcat', 1]]
     """
     rows = []
@@ -192,6 +188,6 @@ def _row(result: CellResult) -> dict[str, Any]:
     row.update(zip(("train_nodes", "validation_nodes", "test_nodes"), result.split_sizes, strict=True))
     for name in ("started", "finished", "worker", "device"):
         row[name] = getattr(result, name)
-    row["error"] = result.error.strip().splitlines()[-1] if result.error and result.error.strip() else None
+    row["error"] = result.last_line or None
     row.update({f"hyper.{name}": value for name, value in cell.hyper})
     return row

@@ -1,4 +1,4 @@
-"""What happened in a study, one JSON object a line: for people who ask later, and for tests that count."""
+"""What happened in a study, one JSON object per line: for people who ask later, and for tests that count."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Journal:
     lines before a crash.
 
     Args:
-        folder: of the study.
+        folder: of the study; ``None`` keeps no journal.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / JOURNAL_NAME
-        self._file = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by close()
+    def __init__(self, folder: Path | None) -> None:
+        self.path = (folder or Path()) / JOURNAL_NAME
+        self._file = self.path.open("a", encoding="utf-8", buffering=1) if folder is not None else None
 
     def write(self, event: str, **facts: object) -> None:
         """Append one line.
@@ -35,6 +35,8 @@ class Journal:
         Raises:
             lcat.study.OutputError: if it cannot be written.
         """
+        if self._file is None:
+            return
         line = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **facts}
         try:
             self._file.write(strict_json(line) + "\n")
@@ -43,9 +45,11 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; what a full disk did not take is dropped."""
+        if self._file is None:
+            return
         try:
             self._file.close()
         except OSError:
             # The buffer holds a line that could not be written, which `write` has told already.
-            self._file = open(self.path, "rb")  # type: ignore[assignment]  # noqa: SIM115
+            self._file = self.path.open("r", encoding="utf-8")
             self._file.close()

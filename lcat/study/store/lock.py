@@ -1,4 +1,4 @@
-"""One driver a study: a lock that the system takes back when its holder ends, however it ends."""
+"""One driver per study: a lock that the system takes back when its holder ends, however it ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["LOCK_NAME", "StudyBusy", "StudyLock"]
 LOCK_NAME = "study.lock"
 
 
-class StudyBusy(OSError):
+class StudyBusy(OSError):  # noqa: N818 - says what is the case, as BlockingIOError of Python does
     """Another process runs the study; the message says which."""
 
 
@@ -53,7 +53,7 @@ class StudyLock:
     def __enter__(self) -> StudyLock:
         try:
             # Without a buffer, which a full disk would keep from closing.
-            file = open(self.path, "a+b", buffering=0)
+            file = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise self._failure(error) from error
         try:

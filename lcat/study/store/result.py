@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from lcat._json import without_nan
 from lcat.study.plan.cell import Cell
 from lcat.train import FitResult
 
-__all__ = ["CellResult"]
+__all__ = ["CellResult", "Status"]
+
+#: What became of a cell.
+Status = Literal["done", "failed"]
 
 
 @dataclass
@@ -33,7 +36,7 @@ class CellResult:
         started, finished: UTC, ISO 8601.
         worker: process that ran the cell, ``host:pid``.
         device: where it trained.
-        versions: of packages, machine and threads, see :func:`lcat.study.versions`.
+        versions: of packages, machine and threads.
     """
 
     cell: Cell
@@ -59,9 +62,15 @@ class CellResult:
         return self.fit is not None
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """``"done"`` or ``"failed"``."""
         return "done" if self.fit is not None else "failed"
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the traceback of a failed cell; empty if it finished."""
+        lines = (self.error or "").strip().splitlines()
+        return lines[-1] if lines else ""
 
     @property
     def epoch_seconds(self) -> float | None:
@@ -72,7 +81,7 @@ class CellResult:
         """Nested plain Python values, ready for ``json.dumps``: ``None`` for what is no finite number."""
         values = {key: value for key, value in asdict(self).items() if key not in ("cell", "fit")}
         values["split_sizes"] = list(self.split_sizes)
-        found: dict[str, Any] = without_nan(
+        plain: dict[str, Any] = without_nan(
             {
                 "key": self.cell.key,
                 "cell": self.cell.model_dump(),
@@ -80,7 +89,7 @@ class CellResult:
                 **values,
             }
         )
-        return found
+        return plain
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CellResult:

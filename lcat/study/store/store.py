@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from lcat._json import strict_json, with_nan
 from lcat.study.plan.cell import Cell
 from lcat.study.store.codec import pack_history, unpack_history
-from lcat.study.store.result import CellResult
+from lcat.study.store.result import CellResult, Status
 from lcat.study.store.schema import SCHEMA_VERSION, migrate
 from lcat.train import FitResult, History
 
@@ -79,36 +80,38 @@ class StoreError(OSError):
 
 
 class Store:
-    """Cells and results of one study in ``DIR/study.sqlite``.
+    """Cells and results of one study in ``DIR/study.sqlite``, or in memory.
 
     The file is in WAL mode with full synchronization: :meth:`finish` returns after the result has reached the disk,
     and a process killed at any moment leaves whole transactions only. Readers never wait for the writer. That there is
     one writer is seen to by :class:`lcat.study.store.lock.StudyLock`.
 
     Args:
-        folder: of the study; it must exist.
-        write: open for writing and make the file if need be; else only read, also from folders that are read-only.
+        folder: of the study; it must exist. ``None`` keeps everything in memory, until the store is closed.
+        write: open for writing and make the file if necessary; else only read, also from folders that are read-only.
 
     Raises:
         StoreError: one line.
 
     Example:
         >>> import tempfile
-        >>> from lcat.study import make_plan, run
+        >>> from lcat.study import make_plan, run_study
         >>> from lcat.study.store.store import Store
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0], overrides={"epochs": 3})
         >>> with tempfile.TemporaryDirectory() as folder, Store(folder, write=True) as store:
         ...     store.add_cells(plan.cells())
-        ...     for result in run(plan):
-        ...         store.finish(result)
+        ...     store.finish_many(run_study(plan).study.cell_results(history=True))
         ...     store.statuses() == {plan.cells()[0].key: "done"}
         True
     """
 
-    def __init__(self, folder: str | Path, *, write: bool = False) -> None:
-        self.path = Path(folder) / STORE_NAME
+    def __init__(self, folder: str | Path | None, *, write: bool = False) -> None:
         self._copy: tempfile.TemporaryDirectory[str] | None = None
-        self._versions: dict[str, int] = {}
+        if folder is None:
+            self.path = Path("a study in memory")  # for messages
+            self._connection = self._open_in_memory()
+            return
+        self.path = Path(folder) / STORE_NAME
         if not write and not self.path.is_file():
             raise StoreError(f"there is no study in {folder}: {self.path.name} is missing")
         try:
@@ -126,6 +129,13 @@ class Store:
         except BaseException:
             connection.close()
             raise
+        return connection
+
+    def _open_in_memory(self) -> sqlite3.Connection:
+        # A record in memory may be read from any thread of a notebook.
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, connection.close)
+        migrate(connection)
         return connection
 
     def _open_to_read(self) -> sqlite3.Connection:
@@ -167,8 +177,6 @@ class Store:
         if self._copy is not None:
             self._copy.cleanup()
 
-    # meta
-
     def get(self, name: str) -> Any:
         """A value kept by :meth:`put`, ``None`` if there is none."""
         row = self._read("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -179,10 +187,8 @@ class Store:
         with self._transaction() as cursor:
             cursor.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, strict_json(value)))
 
-    # cells
-
     def add_cells(self, cells: Iterable[Cell]) -> None:
-        """Add cells to the plan, in order; those that are there already stay as they are."""
+        """Add cells to the plan, in order; those that it has already stay as they are."""
         rows = [(cell.key, cell.model_dump_json()) for cell in cells]
         with self._transaction() as cursor:
             cursor.executemany("INSERT OR IGNORE INTO cells (key, cell) VALUES (?, ?)", rows)
@@ -198,7 +204,9 @@ class Store:
         rows = self._read("SELECT cell FROM cells ORDER BY position")
         return [Cell.model_validate_json(row[0]) for row in rows]
 
-    # trials of searches
+    def cell_count(self) -> int:
+        """Number of cells."""
+        return int(self._read("SELECT count(*) FROM cells").fetchone()[0])
 
     def add_trial(self, trial: Trial, cells: Iterable[Cell]) -> None:
         """Keep what a search tries next, and its cells, before any of them runs."""
@@ -213,8 +221,6 @@ class Store:
         """All trials, by search and number."""
         rows = self._read("SELECT unit, number, dataset, layer, test_set, params, keys FROM trials ORDER BY 1, 2")
         return [Trial(a, b, c, d, e, json.loads(params), json.loads(keys)) for a, b, c, d, e, params, keys in rows]
-
-    # results
 
     def finish(self, result: CellResult) -> None:
         """Keep the result of a cell in one transaction; it is on the disk when this returns.
@@ -265,9 +271,17 @@ class Store:
         cursor.execute("INSERT OR IGNORE INTO versions (facts) VALUES (?)", (text,))
         return int(cursor.execute("SELECT id FROM versions WHERE facts = ?", (text,)).fetchone()[0])
 
-    def statuses(self) -> dict[str, str]:
+    def statuses(self) -> dict[str, Status]:
         """``"done"`` or ``"failed"`` of every cell with a result, by its key."""
         return dict(self._read("SELECT key, status FROM results").fetchall())
+
+    def versions(self) -> list[dict[str, str]]:
+        """Versions and machines of the results, each once, in the order of their first cells."""
+        rows = self._read(
+            "SELECT v.facts FROM results r JOIN cells c ON c.key = r.key JOIN versions v ON v.id = r.versions "
+            "GROUP BY v.id ORDER BY min(c.position)"
+        )
+        return [json.loads(row[0]) for row in rows]
 
     def results(self, *, history: bool = False, keys: Iterable[str] | None = None) -> Iterator[CellResult]:
         """Results in the order of the cells.
@@ -308,8 +322,6 @@ class Store:
         sizes = (row["train_nodes"], row["val_nodes"], row["test_nodes"])
         rest = {name: row[name] for name in others.split()}
         return CellResult(cell=cell, fit=fit, split_sizes=sizes, versions=versions, **rest)
-
-    # access
 
     def _read(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         try:

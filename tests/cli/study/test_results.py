@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import torch
 
 import lcat.study as study_package
 from lcat.data import csbm
+from lcat.study.running import training
 
 
 def test_scores_under_noise_never_stand_for_clean_ones(call, monkeypatch):
     """Where all cells on the graph as it is failed, the table says so."""
-    run_module = sys.modules["lcat.study.running.run"]  # the package exports a function of the same name
-    real, calls = run_module.fit, []
+    real, calls = training.fit, []
 
     def fit(*arguments, **options):
         calls.append(1)
@@ -23,7 +22,7 @@ def test_scores_under_noise_never_stand_for_clean_ones(call, monkeypatch):
             raise ArithmeticError("boom")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(run_module, "fit", fit)
+    monkeypatch.setattr(training, "fit", fit)
     monkeypatch.setattr(study_package, "write_study", lambda *_: [])
     arguments = ["-d", "csbm:easy,n=60", "-l", "gcn", "--seeds", 1, "--epochs", 2, "--noise-edges", 0.5]
     code, out, _ = call("study", *arguments, "--engine", "inline", "--quiet")

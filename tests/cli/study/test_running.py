@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lcat.study import Study, StudyBusy
+from lcat.study.running import training
 from lcat.study.store.lock import StudyLock
 from tests.cli.study.support import FAST, PLAN
 
@@ -108,8 +109,7 @@ def test_failed_cells_are_told_and_exit_with_one(call, tmp_path):
 
 
 def test_ctrl_c_reports_what_there_is(call, tmp_path, monkeypatch):
-    run_module = sys.modules["lcat.study.running.run"]  # the package exports a function of the same name
-    real, calls = run_module.fit, []
+    real, calls = training.fit, []
 
     def fit(*args, **kwargs):
         calls.append(1)
@@ -117,7 +117,7 @@ def test_ctrl_c_reports_what_there_is(call, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(run_module, "fit", fit)
+    monkeypatch.setattr(training, "fit", fit)
     code, out, err = call("study", "-d", "csbm:easy,n=60", "-l", "gcn", *FAST, "--seeds", "5")
     assert code == 130
     assert "interrupted: 2 of 5 cells had finished" in err

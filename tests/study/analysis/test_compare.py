@@ -11,7 +11,7 @@ from scipy import stats
 
 from lcat.study.analysis.compare import compare, robustness
 from lcat.study.analysis.samples import with_samples
-from lcat.study.analysis.selection import choose_models, finished, one_row_a_run, without_noise
+from lcat.study.analysis.selection import choose_models, finished, one_row_per_run, without_noise
 from tests.study.frames import cells, runs_of
 
 
@@ -204,7 +204,7 @@ def test_nested_folds_are_averaged_and_paired_by_outer_fold():
         for fold, test in enumerate(tests)
         for inner in range(2)
     ]  # fmt: skip
-    runs = one_row_a_run(choose_models(finished(cells(*rows))))
+    runs = one_row_per_run(choose_models(finished(cells(*rows))))
     assert runs[["layer", "fold", "seconds"]].values.tolist() == [
         ["gcn", 0, 2],
         ["gcn", 1, 2],

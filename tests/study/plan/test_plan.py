@@ -17,10 +17,10 @@ from lcat.study import (
     PlanError,
     SplitChoice,
     default_hyper_parameters,
-    demo_plan,
     load_plan,
     make_plan,
 )
+from lcat.study.plan.plan import demo_plan
 
 
 def test_cells_are_the_product_with_layers_innermost():
@@ -195,7 +195,7 @@ def test_plans_are_frozen():
             ["overrides.hiden_channels", "did you mean hidden_channels", "weight_decay"],
         ),
         ({"sedes": 3}, ["sedes", "did you mean seeds", "3"]),
-        ({"seeds": 0}, ["seeds", "1 at least", "got 0"]),
+        ({"seeds": 0}, ["seeds", "at least 1", "got 0"]),
         ({"seeds": "five"}, ["seeds", "'five'"]),
         ({"split_seed": -1}, ["split_seed", "-1"]),
         ({"noise": {"edges": [-0.1]}}, ["noise.edges", "0 or more", "-0.1"]),

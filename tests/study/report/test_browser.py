@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lcat.study.report.material import Material
+from lcat.study import StudyRecord
+from lcat.study.report.data import ReportData
 from lcat.study.report.page import make_report
 from tests.study.report.studies import made_up_study
 from tests.support.browser import Browser, find_browser
@@ -39,7 +40,7 @@ _WIDE = """
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    return make_report(Material.of_results(*made_up_study())).write(folder)[0]
+    return make_report(ReportData.of(StudyRecord.in_memory(*made_up_study()))).write(folder)[0]
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,14 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from lcat.study import Store, Study, make_plan, run, write_report
-from lcat.study.report.material import Material
+from lcat.study import Study, StudyRecord, make_plan, write_study
+from lcat.study.report.data import ReportData
 from lcat.study.report.page import make_report
+from lcat.study.report.sentences import chosen_sentence, plan_toml
 from lcat.study.report.tables import TABLES
-from lcat.study.report.words import chosen_sentence, plan_toml
+from lcat.study.store.store import Store
 from tests.study.report.studies import made_up_study
+from tests.study.study_support import trained
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -71,9 +73,13 @@ class Page(HTMLParser):
             self._cell.append(data)
 
 
+def data_of(plan, results):
+    return ReportData.of(StudyRecord.in_memory(plan, results))
+
+
 @pytest.fixture(scope="module")
 def report():
-    return make_report(Material.of_results(*made_up_study()))
+    return make_report(data_of(*made_up_study()))
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +231,7 @@ def test_from_the_store_alone_it_is_the_same(tmp_path):
         store.finish_many(results)
     written = Study.load(tmp_path / "study").report(tmp_path / "again")
     assert tmp_path / "again" / "report.html" in written
-    write_report(plan, results, tmp_path / "memory")
+    write_study(StudyRecord.in_memory(plan, results), tmp_path / "memory")
     ours, theirs = ((tmp_path / name / "report.html").read_text() for name in ("again", "memory"))
     assert ours == theirs
     for path in (tmp_path / "memory" / "tables").iterdir():
@@ -246,7 +252,7 @@ def test_from_the_store_alone_it_is_the_same(tmp_path):
     ids=lambda change: ", ".join(change),
 )
 def test_smaller_studies(change):
-    report = make_report(Material.of_results(*made_up_study(**change)))
+    report = make_report(data_of(*made_up_study(**change)))
     page = Page(report.html)
     assert len(page.ids) == len(set(page.ids))
     assert "nan" not in re.sub(r"<svg role=.*?</svg>", "", report.html).lower().replace("nanc", "")
@@ -254,10 +260,10 @@ def test_smaller_studies(change):
 
 def test_tables_of_an_earlier_report_do_not_stay(tmp_path):
     plan, results = made_up_study(datasets=("cora", "photo"), layers=("gcn", "lcat"), seeds=2)
-    make_report(Material.of_results(plan, results)).write(tmp_path)
+    make_report(data_of(plan, results)).write(tmp_path)
     assert (tmp_path / "tables/failures.csv").is_file()
     (tmp_path / "tables/mine.csv").write_text("")
-    make_report(Material.of_results(plan, [result for result in results if result.ok])).write(tmp_path)
+    make_report(data_of(plan, [result for result in results if result.ok])).write(tmp_path)
     left = {path.stem for path in (tmp_path / "tables").iterdir()}
     assert "failures" not in left
     assert {"mine", "overview", "scores"} <= left
@@ -269,7 +275,7 @@ def test_the_plan_on_the_page_gives_the_same_numbers(tmp_path):
     plan = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn", "lcat"], seeds=2, overrides={"epochs": 3})
     study = Study.create(plan, tmp_path / "first")
     with Store(tmp_path / "first", write=True) as store:
-        store.finish_many(run(plan))
+        store.finish_many(trained(plan))
     text = study.report()[0].parent.joinpath("report.html").read_text()
     shown = html.unescape(re.search(r'<pre id="plan"><code>(.*?)</code>', text, flags=re.DOTALL)[1])
     command = re.search(r"<pre><code>(lcat study [^\n]*)", text)[1].replace("DIR", "second").split()
@@ -283,10 +289,10 @@ def test_the_plan_on_the_page_gives_the_same_numbers(tmp_path):
 def test_all_failed_or_nothing_yet():
     plan, results = made_up_study(datasets=("cora",), layers=("gcn", "lcat"), seeds=1, levels=(0.0,))
     failed = [result for result in results if not result.ok]
-    assert "No cell has finished yet" not in Page(make_report(Material.of_results(plan, results)).html).texts
-    page = Page(make_report(Material.of_results(plan, failed)).html)
+    assert "No cell has finished yet" not in Page(make_report(data_of(plan, results)).html).texts
+    page = Page(make_report(data_of(plan, failed)).html)
     assert "failures" in page.tables
-    empty = Page(make_report(Material.of_results(plan, [])).html)
+    empty = Page(make_report(data_of(plan, [])).html)
     assert any("No cell has finished yet" in text for text in empty.texts)
 
 
@@ -294,7 +300,7 @@ def test_the_page_does_not_depend_on_the_users_matplotlib(report):
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
-        assert make_report(Material.of_results(*made_up_study())).html == report.html
+        assert make_report(data_of(*made_up_study())).html == report.html
 
 
 def test_names_of_data_sets_are_names():
@@ -306,7 +312,7 @@ def test_names_of_data_sets_are_names():
             else result
             for result in results
         ]
-    report = make_report(Material.of_results(plan, results))
+    report = make_report(data_of(plan, results))
     assert sorted(report.tables["overview"].frame["layer"]) == ["cat", "gat", "gcn", "lcat"]
     assert [column.title for column in report.tables["overview"].columns][1:3] == [r"price_$1_$2.pt", "layer"]
     assert r"price_$1_$2.pt · lcat" in "".join(Page(report.html).texts)  # in the picture of regret
@@ -318,15 +324,15 @@ def test_only_noisy_cells_finished():
         replace(result, fit=None, error="ValueError: not yet") if result.cell.noise.kind == "none" else result
         for result in results
     ]
-    assert "robustness" in Page(make_report(Material.of_results(plan, results)).html).tables
+    assert "robustness" in Page(make_report(data_of(plan, results)).html).tables
 
 
 def test_the_choice_weighs_what_was_asked_for_and_says_what_it_could_not():
     def chosen(objectives, levels):
         plan, results = made_up_study(datasets=("cora",), layers=("gcn", "lcat"), seeds=2, levels=levels)
-        material = Material.of_results(plan.model_copy(update={"objectives": objectives}), results)
-        make_report(material)
-        return material.objectives, chosen_sentence(material)
+        data = data_of(plan.model_copy(update={"objectives": objectives}), results)
+        make_report(data)
+        return data.objectives, chosen_sentence(data)
 
     assert "robustness-slope" not in chosen({}, (0.0, 0.3))[0]
     objectives, sentence = chosen({"robustness-slope": 1.0}, (0.0, 0.3))
@@ -348,11 +354,11 @@ def test_tables_count_samples_where_they_are_fewer_than_runs(report):
     halves = [
         replace(result, split_hash=str(result.cell.seed % 2), test_set=str(result.cell.seed % 2)) for result in results
     ]
-    tables = make_report(Material.of_results(plan, halves)).tables
+    tables = make_report(data_of(plan, halves)).tables
     for name in ("scores", "pairs"):
         assert "samples" in [column.name for column in tables[name].columns]
         assert "are averaged first" in tables[name].caption
         assert (tables[name].frame["runs"] == 4).all()
         assert (tables[name].frame["samples"] == 2).all()
-    assert "It pools splits" in chosen_sentence(Material.of_results(plan, halves))
-    assert "It pools splits" not in chosen_sentence(Material.of_results(*made_up_study(datasets=("cora",))))
+    assert "It pools splits" in chosen_sentence(data_of(plan, halves))
+    assert "It pools splits" not in chosen_sentence(data_of(*made_up_study(datasets=("cora",))))

@@ -20,12 +20,15 @@ from lcat.study import (
     CellResult,
     HyperParameters,
     OutputError,
+    StudyRecord,
     make_plan,
-    prepare_folder,
-    read_results,
-    summarize,
-    write_report,
+    write_study,
 )
+from lcat.study._folder import prepare_folder
+from lcat.study.analysis.summary import summary_frame
+from lcat.study.report.data import ReportData
+from lcat.study.report.tables import all_tables
+from lcat.study.store.frame import lambda_frame, results_frame
 from lcat.train import FitResult, History
 
 PLAN = make_plan(datasets=["cora"], layers=["gcn", "lcat"], seeds=[0, 1, 2])
@@ -51,27 +54,40 @@ RESULTS = [
 ]
 
 
+def summarize(results):
+    return list(summary_frame(results_frame(results)).itertuples())
+
+
+def write(results, folder, **options):
+    return write_study(StudyRecord.in_memory(PLAN, results), folder, **options)
+
+
+def read_results(folder):
+    return [CellResult.from_dict(values) for values in json.loads((folder / "study.json").read_text())["cells"]]
+
+
 def test_mean_and_unbiased_deviation_by_hand():
     gcn, lcat = summarize(RESULTS)
     assert gcn.test == pytest.approx(0.81)
-    assert gcn.test_std == pytest.approx(statistics.stdev([0.80, 0.82, 0.81])) == pytest.approx(0.01)
+    assert gcn.std == pytest.approx(statistics.stdev([0.80, 0.82, 0.81])) == pytest.approx(0.01)
     assert (gcn.runs, gcn.failed, gcn.seconds, gcn.parameters) == (3, 0, 3.0, 10)
     assert (lcat.runs, lcat.failed) == (2, 1)
     assert lcat.test == pytest.approx(0.82)
-    assert lcat.test_std == pytest.approx(0.04 / math.sqrt(2))
+    assert lcat.std == pytest.approx(0.04 / math.sqrt(2))
     # The mean of lcat is higher, over the runs that did not fail.
     assert (gcn.best, lcat.best) == (True, False)
     assert summarize(RESULTS[3:])[0].best  # nothing else to compare with
-    assert gcn.lambdas == []
-    assert lcat.lambdas == [[pytest.approx(0.3), pytest.approx(0.6)], [1.0, 0.0]]
-    assert lcat.lambdas_std[0][1] == pytest.approx(0.4 / math.sqrt(2))
+    record = StudyRecord.in_memory(PLAN, RESULTS)
+    table = all_tables(ReportData.of(record))["lambdas"].frame
+    assert table["layer"].tolist() == ["lcat", "lcat"]
+    assert table[["lambda1", "lambda2"]].values.tolist() == [[pytest.approx(0.3), pytest.approx(0.6)], [1.0, 0.0]]
+    assert table["lambda2_std"][0] == pytest.approx(0.4 / math.sqrt(2))
 
 
 def test_one_run_has_no_deviation_and_equal_means_are_both_best():
     rows = summarize([result_of("gcn", 0, 0.80001), result_of("lcat", 0, 0.80002)])
-    assert all(math.isnan(row.test_std) for row in rows)
+    assert all(math.isnan(row.std) for row in rows)
     assert [row.best for row in rows] == [True, True]  # 80.0 both, as tables show them
-    assert rows[0].to_dict()["test_std"] is None
 
 
 def test_a_layer_that_always_failed_is_a_row_without_numbers():
@@ -81,7 +97,7 @@ def test_a_layer_that_always_failed_is_a_row_without_numbers():
 
 
 def test_report_files(tmp_path):
-    written = write_report(PLAN, RESULTS, tmp_path / "out")
+    written = write(RESULTS, tmp_path / "out")
     assert [path.name for path in written][:5] == [
         "cells.csv",
         "summary.csv",
@@ -91,12 +107,12 @@ def test_report_files(tmp_path):
     ]
     assert written[5] == tmp_path / "out/report.html"
     assert {path.suffix for path in written[6:]} == {".csv", ".md", ".tex"}
-    cells = list(csv.DictReader((tmp_path / "out/cells.csv").open()))
+    cells = list(csv.DictReader((tmp_path / "out/cells.csv").read_text().splitlines()))
     assert [line["status"] for line in cells] == ["done"] * 5 + ["failed"]
     assert [float(line["test"]) for line in cells[:5]] == [0.80, 0.82, 0.81, 0.84, 0.80]
     assert cells[5]["error"] == "ValueError: boom"
     assert cells[0]["hyper.lr"] == "0.01"
-    summary = list(csv.DictReader((tmp_path / "out/summary.csv").open()))
+    summary = list(csv.DictReader((tmp_path / "out/summary.csv").read_text().splitlines()))
     assert [(line["layer"], line["runs"], line["best"]) for line in summary] == [
         ("gcn", "3", "True"),
         ("lcat", "2", "False"),
@@ -116,7 +132,7 @@ def test_files_are_strict_json_whatever_was_measured(tmp_path):
     results = copy.deepcopy(RESULTS)
     results[0].fit.train = math.nan
     results[0].fit.history.val_loss = [math.nan, math.inf]
-    write_report(PLAN, results, tmp_path, figures=False)
+    write(results, tmp_path, figures=False)
     text = (tmp_path / "study.json").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
@@ -128,19 +144,19 @@ def test_files_are_strict_json_whatever_was_measured(tmp_path):
 
 
 def test_no_lambda_figure_where_nothing_learns_one(tmp_path):
-    names = [path.name for path in write_report(PLAN, RESULTS[:3], tmp_path)]
+    names = [path.name for path in write(RESULTS[:3], tmp_path)]
     assert "lambda.png" not in names
     assert "accuracy.png" in names
 
 
 def test_all_failed_still_reports(tmp_path):
-    names = [path.name for path in write_report(PLAN, RESULTS[5:], tmp_path)]
+    names = [path.name for path in write(RESULTS[5:], tmp_path)]
     assert names[:4] == ["cells.csv", "summary.csv", "study.json", "report.html"]
     assert not [name for name in names if name.endswith(".png")]
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
-    write_report(PLAN, RESULTS[:1], tmp_path, figures=False)
+    write(RESULTS[:1], tmp_path, figures=False)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def full(source, target):
@@ -148,7 +164,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OutputError, match=r"cannot write .*cells\.csv: No space left"):
-        write_report(PLAN, RESULTS, tmp_path, figures=False)
+        write(RESULTS, tmp_path, figures=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -162,12 +178,9 @@ def test_folders_that_cannot_be_written(tmp_path):
             prepare_folder(tmp_path / "locked")
 
 
-def test_reading_what_is_not_a_study(tmp_path):
-    with pytest.raises(OutputError, match=r"study\.json cannot be read"):
-        read_results(tmp_path)
-    (tmp_path / "study.json").write_text('{"cells": [{"cell": 1}]}')
-    with pytest.raises(OutputError, match=r"study\.json cannot be read"):
-        read_results(tmp_path)
+def test_a_study_in_memory_has_no_folder_of_its_own(tmp_path):
+    with pytest.raises(ValueError, match="in memory has no folder of its own; expected folder, got None"):
+        write_study(StudyRecord.in_memory(PLAN, RESULTS))
 
 
 def rendered(renderable):
@@ -177,8 +190,8 @@ def rendered(renderable):
 
 
 def test_tables_show_the_numbers_and_the_best_in_bold():
-    rows = summarize(RESULTS)
-    text = rendered(dataset_table("cora", rows))
+    summary, lambdas = summary_frame(results_frame(RESULTS)), lambda_frame(RESULTS)
+    text = rendered(dataset_table("cora", summary, lambdas, "public"))
     assert "81.0 ± 1.0" in text
     # Bold is written for the best row alone.
     best = next(line for line in text.splitlines() if "81.0 ± 1.0" in line)
@@ -188,7 +201,7 @@ def test_tables_show_the_numbers_and_the_best_in_bold():
     assert "0.30, 0.60" in text
     assert "2 (1 failed)" in text
     assert "public" in text
-    overview = rendered(overview_table(rows))
+    overview = rendered(overview_table(summary))
     assert "81.0 ± 1.0" in overview
     assert "cora" in overview
     assert "ValueError: boom" in rendered(failures_text([("cora lcat seed 2", RESULTS[5].error)]))

@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lcat.study import CellResult, Store, StudyPlan, make_plan
+from lcat.study import CellResult, StudyPlan, make_plan
 from lcat.study.store.journal import JOURNAL_NAME
-from lcat.study.store.store import STORE_NAME
+from lcat.study.store.store import STORE_NAME, Store
 
 #: Seconds in which a worker must be gone after its driver.
 _GONE = 10.0
@@ -71,7 +71,7 @@ class Victim:
         """Start the driver, which goes on where the last one was killed."""
         command = [sys.executable, "-m", "lcat.cli", "study", "plan.toml", "--out", "out", "--quiet"]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-        with open(self.folder / "stderr.txt", "ab") as errors:
+        with (self.folder / "stderr.txt").open("ab") as errors:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=errors, env=environment
             )

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from lcat.study import Study, run
+from lcat.study import Study
 from tests.study.running.killing import CELLS, Tally, Victim, quick_plan
+from tests.study.study_support import trained
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc")
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
 @pytest.fixture(scope="module")
 def expected():
     """The numbers of an undisturbed run in this process."""
-    return {result.cell.key: result.fit.history for result in run(quick_plan())}
+    return {result.cell.key: result.fit.history for result in trained(quick_plan())}
 
 
 def check_complete(victim, expected):

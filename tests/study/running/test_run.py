@@ -6,15 +6,10 @@ import pytest
 import torch
 
 from lcat.data import DataError, NodeDataset, Split, csbm, random_splits
-from lcat.study import CellResult, make_plan, run
+from lcat.study import CellResult, run_study
 from lcat.study.plan.sources import Sources
-
-FAST = {"epochs": 3}
-
-
-def plan_of(**change):
-    settings = {"datasets": ["csbm:easy,n=60"], "layers": ["gcn"], "seeds": [0], "overrides": FAST, **change}
-    return make_plan(**settings)
+from lcat.study.running.engines import Progress
+from tests.study.study_support import FAST, plan_of, trained
 
 
 def test_every_layer_trains_on_every_kind_of_source(tmp_path):
@@ -23,7 +18,7 @@ def test_every_layer_trains_on_every_kind_of_source(tmp_path):
     layers = ["gcn", "gcn-mean", "gat", "gatv2", "cat", "catv2", "lcat", "lcatv2", "lcat-theory"]
     names = ["csbm:easy,n=60", str(tmp_path / "mine.pt"), "ours"]
     plan = plan_of(datasets=names, layers=layers, own=["ours"], overrides={**FAST, "hidden_channels": 16, "heads": 2})
-    results = list(run(plan, own=own))
+    results = trained(plan, own=own)
     assert [result.error for result in results] == [None] * (9 + 8 + 8)
     assert [result.cell for result in results] == plan.cells()
     assert all(result.parameters > 0 and result.split_sizes == (36, 12, 12) for result in results)
@@ -31,20 +26,20 @@ def test_every_layer_trains_on_every_kind_of_source(tmp_path):
 
 def test_files_are_judged_by_the_metric_of_the_plan(tmp_path):
     torch.save(csbm(n=60, seed=1), tmp_path / "mine.pt")
-    plan = plan_of(datasets=[str(tmp_path / "mine.pt")], metric="roc-auc")
-    assert [result.metric for result in run(plan)] == ["roc-auc"]
-    assert [result.metric for result in run(plan, metric="accuracy")] == ["accuracy"]
+    for metric in ("roc-auc", "accuracy"):
+        plan = plan_of(datasets=[str(tmp_path / "mine.pt")], metric=metric)
+        assert [result.metric for result in trained(plan)] == [metric]
 
 
 def test_the_same_plan_gives_the_same_numbers():
     plan = plan_of(layers=["gat", "lcat"], overrides={**FAST, "dropout": 0.5})
-    one, two = ([result.fit.history for result in run(plan)] for _ in range(2))
+    one, two = ([result.fit.history for result in trained(plan)] for _ in range(2))
     assert one == two
 
 
 def test_the_order_of_cells_does_not_matter():
-    forward = {r.cell.key: r.fit.history for r in run(plan_of(layers=["gcn", "lcat"], seeds=[0, 1]))}
-    backward = {r.cell.key: r.fit.history for r in run(plan_of(layers=["lcat", "gcn"], seeds=[1, 0]))}
+    forward = {r.cell.key: r.fit.history for r in trained(plan_of(layers=["gcn", "lcat"], seeds=[0, 1]))}
+    backward = {r.cell.key: r.fit.history for r in trained(plan_of(layers=["lcat", "gcn"], seeds=[1, 0]))}
     assert forward == backward
 
 
@@ -58,7 +53,7 @@ def test_a_failing_cell_keeps_its_traceback_and_the_rest_goes_on():
         return good(seed)
 
     own = {"flaky": NodeDataset("flaky", data, rule)}
-    results = list(run(plan_of(datasets=["flaky"], own=["flaky"], seeds=[0, 1, 2]), own=own))
+    results = trained(plan_of(datasets=["flaky"], own=["flaky"], seeds=[0, 1, 2]), own=own)
     assert [result.ok for result in results] == [True, False, True]
     assert "Traceback" in results[1].error
     assert "no split for seed 1" in results[1].error
@@ -66,17 +61,18 @@ def test_a_failing_cell_keeps_its_traceback_and_the_rest_goes_on():
 
 
 def test_divergence_is_a_failed_cell():
-    [result] = run(plan_of(overrides={"epochs": 30, "optimizer": "sgd", "lr": 1e38, "num_layers": 2}))
+    [result] = trained(plan_of(overrides={"epochs": 30, "optimizer": "sgd", "lr": 1e38, "num_layers": 2}))
     assert not result.ok
     assert "NonFiniteLoss" in result.error
 
 
 def test_ctrl_c_passes():
-    def stop(cell, epoch, history):
-        raise KeyboardInterrupt
+    def stop(status):
+        if isinstance(status.event, Progress):
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(run(plan_of(), on_epoch=stop))
+        run_study(plan_of(), on_status=stop)
 
 
 def test_missing_data_stops_before_anything_is_trained(tmp_path, monkeypatch):
@@ -88,7 +84,7 @@ def test_missing_data_stops_before_anything_is_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "load", offline)
     # The first cell would be a synthetic one, which needs no file; the error comes before it.
     with pytest.raises(DataError, match="cora"):
-        next(run(plan_of(datasets=["csbm:easy,n=60", "cora"]), data_root=tmp_path))
+        run_study(plan_of(datasets=["csbm:easy,n=60", "cora"]), data=str(tmp_path))
 
 
 def test_synthetic_graphs_change_with_the_seed_and_own_ones_do_not():
@@ -103,7 +99,7 @@ def test_synthetic_graphs_change_with_the_seed_and_own_ones_do_not():
 
 def test_bad_numbers_in_a_synthetic_name_are_told_before_training():
     with pytest.raises(DataError, match=r"csbm:easy,q=2.*q is a probability.*got 2\.0"):
-        list(run(plan_of(datasets=["csbm:easy,q=2"])))
+        run_study(plan_of(datasets=["csbm:easy,q=2"]))
 
 
 def test_splits_of_another_graph_are_refused():
@@ -111,4 +107,4 @@ def test_splits_of_another_graph_are_refused():
     part = torch.arange(50) % 3
     own = {"odd": NodeDataset("odd", data, lambda seed: Split(part == 0, part == 1, part == 2))}
     with pytest.raises(DataError, match="has 50 nodes and the graph 60"):
-        list(run(plan_of(datasets=["odd"], own=["odd"]), own=own))
+        run_study(plan_of(datasets=["odd"], own=["odd"]), own=own)

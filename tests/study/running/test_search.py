@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from lcat.data import csbm
-from lcat.study import EngineError, PlanError, Store, Study, run_study
+from lcat.study import EngineError, PlanError, Study, run_study
 from lcat.study.plan.sources import Sources
 from lcat.study.plan.splits import make_split
 from lcat.study.running.engines.base import CellRunner
 from lcat.study.store.result import CellResult
+from lcat.study.store.store import Store
 from lcat.train import FitResult, History
 from tests.study.study_support import plan_of
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from lcat.study import Noise, SplitChoice, Store, Study, history_frame, lambda_frame, results_frame, run
-from lcat.study.store.frame import COLUMNS
-from tests.study.study_support import made_up, plan_of
+from lcat.study import COLUMNS, Noise, SplitChoice, Study
+from lcat.study.store.frame import history_frame, lambda_frame, results_frame
+from lcat.study.store.store import Store
+from tests.study.study_support import made_up, plan_of, trained
 
 RESULTS = [
     made_up("lcatv2", 0, 0.8, lambdas={"a": [0.1, 0.2], "b": [1.0, 0.0]}),
@@ -67,7 +68,7 @@ def test_a_study_read_from_its_folder(tmp_path):
     assert study.cells() == plan.cells()
     assert Study.load(tmp_path).plan == plan
     assert study.results().empty
-    results = list(run(plan))
+    results = trained(plan)
     with Store(tmp_path, write=True) as store:
         store.finish_many(results)
     pd.testing.assert_frame_equal(study.results(), results_frame(results))

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from lcat.study import Store, StoreError, run
+from lcat.study import StoreError
 from lcat.study.store import schema
 from lcat.study.store.codec import pack_history, unpack_history
-from lcat.study.store.store import STORE_NAME, Trial
-from tests.study.study_support import made_up, plan_of
+from lcat.study.store.store import STORE_NAME, Store, Trial
+from tests.study.study_support import made_up, plan_of, trained
 
 
 def filled(folder, results):
@@ -33,7 +33,7 @@ RESULTS = [
 
 
 def test_everything_comes_back_bit_for_bit(tmp_path):
-    real = list(run(plan_of(layers=["lcat"], overrides={"epochs": 5})))
+    real = trained(plan_of(layers=["lcat"], overrides={"epochs": 5}))
     with filled(tmp_path, RESULTS + real) as store:
         assert list(store.results(history=True)) == RESULTS + real
         assert store.cells() == [result.cell for result in RESULTS + real]

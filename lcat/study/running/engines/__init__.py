@@ -6,11 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lcat.data import NodeDataset
-from lcat.study.plan.settings import RunSettings
+from lcat.study.plan.settings import EngineName, RunSettings
 from lcat.study.running.engines.base import Engine, EngineError, Finished, Note, Progress, Setup
-from lcat.study.running.engines.inline import InlineEngine
 
-__all__ = ["Engine", "EngineError", "Finished", "Note", "Progress", "Setup", "make_engine"]
+__all__ = ["Engine", "EngineError", "Finished", "Note", "Progress", "Setup", "engine_class", "make_engine"]
+
+
+def engine_class(name: EngineName) -> type[Engine]:
+    """The class of an engine; what it needs is imported when one is made."""
+    if name == "inline":
+        from lcat.study.running.engines.inline import InlineEngine
+
+        return InlineEngine
+    if name == "processes":
+        from lcat.study.running.engines.processes import ProcessEngine
+
+        return ProcessEngine
+    from lcat.study.running.engines.ray import RayEngine
+
+    return RayEngine
 
 
 def make_engine(
@@ -24,12 +38,12 @@ def make_engine(
 
     Args:
         settings: which engine, and how many workers with how many threads on which device.
-        own: own data sets by name.
+        own: your own data sets by name.
         metric: of data sets read from a file, before what the file names.
         splits: folder that keeps splits.
 
     Raises:
-        EngineError: if the engine cannot be had here.
+        EngineError: if the engine is not available here.
     """
     setup = Setup(
         data=Path(settings.data) if settings.data is not None else None,
@@ -39,12 +53,4 @@ def make_engine(
         threads=settings.threads,
         device=settings.device,
     )
-    if settings.engine == "inline":
-        return InlineEngine(setup)
-    if settings.engine == "processes":
-        from lcat.study.running.engines.processes import ProcessEngine
-
-        return ProcessEngine(setup, workers=settings.workers, retries=settings.retries)
-    from lcat.study.running.engines.ray import RayEngine
-
-    return RayEngine(setup, workers=settings.workers, retries=settings.retries, address=settings.address)
+    return engine_class(settings.engine).of(setup, settings)

@@ -12,13 +12,25 @@ import torch
 
 from lcat.data import NodeDataset
 from lcat.study.plan.cell import Cell
+from lcat.study.plan.settings import RunSettings
 from lcat.study.plan.sources import Sources
 from lcat.study.plan.splits import SplitFolder
-from lcat.study.running.run import run_cell
+from lcat.study.running.training import run_cell
 from lcat.study.store.result import CellResult
 from lcat.train import History
 
-__all__ = ["CellRunner", "Engine", "EngineError", "Finished", "Note", "Progress", "Setup", "cores", "devices"]
+__all__ = [
+    "CellRunner",
+    "Engine",
+    "EngineError",
+    "Finished",
+    "Note",
+    "Progress",
+    "Setup",
+    "cores",
+    "devices",
+    "local_slots",
+]
 
 
 class EngineError(RuntimeError):
@@ -31,7 +43,7 @@ class Setup:
 
     Attributes:
         data: folder of public data sets.
-        own: own data sets by name.
+        own: your own data sets by name.
         metric: of data sets read from a file, before what the file names.
         splits: folder that keeps splits.
         threads: of torch, for each cell.
@@ -79,7 +91,30 @@ class Engine(ABC):
 
     ``submit`` while fewer than ``slots`` cells are under way, ``wait`` for what happens to them, ``close`` at the end.
     Every submitted cell ends in exactly one :class:`Finished`, unless the engine is closed before.
+
+    Attributes:
+        on_progress: called during a cell by an engine whose :meth:`wait` does not return before its end; other engines
+            leave it unused. ``None`` calls nothing.
     """
+
+    on_progress: Callable[[Progress], None] | None = None
+
+    @classmethod
+    def expected_slots(cls, settings: RunSettings) -> int:
+        """How many cells would run at a time with these settings; starts nothing.
+
+        By default the workers that are asked for, else one per GPU, or as many as the cores serve.
+        """
+        return local_slots(settings.workers, settings.threads, settings.device)
+
+    @classmethod
+    @abstractmethod
+    def of(cls, setup: Setup, settings: RunSettings) -> Engine:
+        """The engine that ``settings`` describe.
+
+        Raises:
+            EngineError: if it is not available here.
+        """
 
     @property
     @abstractmethod
@@ -96,7 +131,7 @@ class Engine(ABC):
 
     @abstractmethod
     def wait(self, timeout: float) -> list[Event]:
-        """What happened since the last call; returns after ``timeout`` seconds at the latest, or with an event.
+        """What happened since the last call; returns with an event, or after at most ``timeout`` seconds.
 
         Raises:
             EngineError: if nothing can be run any more.
@@ -113,10 +148,9 @@ class CellRunner:
 
     def __init__(self, setup: Setup, device: str | None = None) -> None:
         self._setup = setup
-        # On another machine the folder of the study may not be there: then splits are made anew, which gives the same.
+        # Another machine may not have the folder of the study: then splits are made anew, which gives the same.
         splits = setup.splits
-        keep = splits is not None and splits.parent.is_dir()
-        folder = SplitFolder(splits) if keep and splits is not None else None
+        folder = SplitFolder(splits) if splits is not None and splits.parent.is_dir() else None
         self._sources = Sources(setup.data, setup.own, setup.metric, folder)
         self._device = torch.device(device or setup.device)
 
@@ -130,6 +164,19 @@ class CellRunner:
         finally:
             if before != self._setup.threads:
                 torch.set_num_threads(before)
+
+
+def local_slots(workers: int | None, threads: int, device: str) -> int:
+    """Cells at a time on this machine.
+
+    Args:
+        workers: that are asked for, if any.
+        threads: of each.
+        device: of the cells; one worker per GPU on ``"cuda"``.
+    """
+    available = devices(device)
+    gpus = len(available) if available[0].startswith("cuda") else 0
+    return workers or gpus or max(1, cores() // threads)
 
 
 def cores() -> int:

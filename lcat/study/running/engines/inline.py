@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
 
 from lcat.study.plan.cell import Cell
+from lcat.study.plan.settings import RunSettings
 from lcat.study.running.engines.base import CellRunner, Engine, Event, Finished, Progress, Setup
 from lcat.train import History
 
@@ -21,18 +21,28 @@ class InlineEngine(Engine):
 
     Args:
         setup: data, threads and device.
-        on_progress: called during a cell, as :meth:`wait` does not return before its end.
     """
 
     def __init__(self, setup: Setup) -> None:
         self._runner = CellRunner(setup)
         self._queue: deque[Cell] = deque()
-        self.on_progress: Callable[[Progress], None] = lambda progress: None
         self._next = 0.0
+
+    @classmethod
+    def of(cls, setup: Setup, settings: RunSettings) -> InlineEngine:
+        """The engine; of the settings it needs none."""
+        del settings
+        return cls(setup)
 
     @property
     def slots(self) -> int:
         """1."""
+        return 1
+
+    @classmethod
+    def expected_slots(cls, settings: RunSettings) -> int:
+        """1, whatever the settings."""
+        del settings
         return 1
 
     def submit(self, cell: Cell) -> None:
@@ -52,6 +62,6 @@ class InlineEngine(Engine):
     def _report(self, cell: Cell, epoch: int, history: History) -> None:
         # Drawing a bar takes longer than an epoch on a small graph.
         now = time.monotonic()
-        if now >= self._next:
+        if self.on_progress is not None and now >= self._next:
             self._next = now + _INTERVAL
             self.on_progress(Progress(cell, epoch, cell.hyper.epochs, history.val[-1]))

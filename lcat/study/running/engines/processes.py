@@ -17,7 +17,18 @@ from typing import Any
 
 from lcat.study._folder import OutputError
 from lcat.study.plan.cell import Cell
-from lcat.study.running.engines.base import Engine, EngineError, Event, Finished, Note, Progress, Setup, cores, devices
+from lcat.study.plan.settings import RunSettings
+from lcat.study.running.engines.base import (
+    Engine,
+    EngineError,
+    Event,
+    Finished,
+    Note,
+    Progress,
+    Setup,
+    devices,
+    local_slots,
+)
 from lcat.study.running.engines.worker import READY, serve
 from lcat.study.store.result import CellResult
 
@@ -40,13 +51,13 @@ class _Worker:
 class ProcessEngine(Engine):
     """Starts fresh processes (``spawn``), each with a pipe of its own and a fixed number of threads.
 
-    A worker that dies, by a signal or for want of memory, is replaced, and its cell runs again up to ``retries``
+    A worker that dies, by a signal or because memory is missing, is replaced, and its cell runs again up to ``retries``
     times; then the cell has failed. Workers end when this process does, however it ends. Pipes are not shared, so that
     a worker killed while it sends harms nobody else.
 
     Args:
         setup: data, threads, device.
-        workers: cells at a time; by default one a GPU, or as many as the cores serve.
+        workers: cells at a time; by default one per GPU, or as many as the cores serve.
         retries: how often a cell runs again whose worker died.
 
     Raises:
@@ -56,8 +67,7 @@ class ProcessEngine(Engine):
     def __init__(self, setup: Setup, workers: int | None = None, retries: int = 2) -> None:
         self._setup = setup
         self._devices = devices(setup.device)
-        gpus = len(self._devices) if self._devices[0].startswith("cuda") else 0
-        self._slots = workers or gpus or max(1, cores() // setup.threads)
+        self._slots = local_slots(workers, setup.threads, setup.device)
         self._retries = retries
         self._workers: list[_Worker] = []
         self._queue: deque[Cell] = deque()
@@ -71,6 +81,11 @@ class ProcessEngine(Engine):
                 f"own data sets cannot be sent to other processes ({error}); run with engine inline, or make their "
                 "splits with functions that a module names"
             ) from None
+
+    @classmethod
+    def of(cls, setup: Setup, settings: RunSettings) -> ProcessEngine:
+        """The engine with the workers and retries of the settings."""
+        return cls(setup, workers=settings.workers, retries=settings.retries)
 
     @property
     def slots(self) -> int:
@@ -161,9 +176,9 @@ class ProcessEngine(Engine):
                 worker.process.kill()
                 worker.process.join()
         if not worker.process.is_alive():
-            self._events.append(self._bury(worker))
+            self._events.append(self._worker_ended(worker))
 
-    def _bury(self, worker: _Worker) -> Event:
+    def _worker_ended(self, worker: _Worker) -> Event:
         self._workers.remove(worker)
         code, cell = worker.process.exitcode or 0, worker.cell
         how = _how_it_ended(code)

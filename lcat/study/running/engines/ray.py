@@ -1,4 +1,4 @@
-"""Cells as tasks of a Ray cluster: one that is there, or a local one."""
+"""Cells as tasks of a Ray cluster: a running one, or a local one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from lcat.study._folder import OutputError
 from lcat.study.plan.cell import Cell
+from lcat.study.plan.settings import RunSettings
 from lcat.study.running.engines.base import CellRunner, Engine, EngineError, Event, Finished, Setup, cores
 from lcat.study.store.result import CellResult
 
@@ -59,6 +60,11 @@ class RayEngine(Engine):
         self._events: list[Event] = []  # not handed out yet, so that Ctrl-C while they come in loses none
         self._error: OutputError | None = None
 
+    @classmethod
+    def of(cls, setup: Setup, settings: RunSettings) -> RayEngine:
+        """The engine with the workers, retries and address of the settings."""
+        return cls(setup, workers=settings.workers, retries=settings.retries, address=settings.address)
+
     @property
     def slots(self) -> int:
         """Cells that the cluster has room for now; nodes may come and go."""
@@ -74,7 +80,7 @@ class RayEngine(Engine):
         self._running[self._task.remote(self._token, self._setup, cell)] = cell
 
     def wait(self, timeout: float) -> list[Event]:
-        """Results that are there."""
+        """Results that have come in."""
         if self._error is not None:  # results that came with it have been handed out
             raise self._error
         if self._running:
@@ -110,13 +116,13 @@ class RayEngine(Engine):
     def _connect(self, address: str | None, cpus: int) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         if address is None:
-            # A cluster of one's own even where the environment names one, and nothing that listens to others.
+            # A new cluster even where the environment names one, and nothing that listens to others.
             options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
             options |= {"_node_ip_address": "127.0.0.1"}
         else:
             options["address"] = address
         try:
-            _knock(address)
+            _check_reachable(address)
             self._ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -124,8 +130,8 @@ class RayEngine(Engine):
             raise EngineError(f"{where}: {reason}") from error
 
 
-def _knock(address: str | None) -> None:
-    """Open and close a connection: Ray itself tries for minutes before it says that nobody is there.
+def _check_reachable(address: str | None) -> None:
+    """Open and close a connection: Ray itself tries for minutes before it says that nobody answers.
 
     Raises:
         OSError: if nobody answers.
@@ -135,7 +141,7 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
 
 
-# One runner a worker process: the data set stays loaded from one cell to the next.
+# One runner per worker process: the data set stays loaded from one cell to the next.
 _RUNNERS: dict[str, CellRunner] = {}
 
 

@@ -6,17 +6,17 @@ import json
 import math
 from typing import Any
 
-from lcat.study.analysis.selection import finished, is_generated
+from lcat.study.analysis.selection import is_generated
 from lcat.study.plan.plan import StudyPlan
-from lcat.study.report.material import Material
+from lcat.study.report.data import ReportData
 from lcat.study.report.table import p_text, percent_points, seconds_text
 
 __all__ = ["chosen_sentence", "generated_note", "plan_toml", "ranking_sentence", "regret_sentences", "tiles"]
 
 
-def tiles(material: Material) -> list[tuple[str, str]]:
+def tiles(data: ReportData) -> list[tuple[str, str]]:
     """Counts for the head of the page: figure and what it counts."""
-    facts = material.facts
+    facts = data.facts
     left = facts["planned"] - facts["done"] - facts["failed"]
     found = [
         (f"{facts['done']:,}", "cells done" if left <= 0 else f"of {facts['planned']:,} cells done"),
@@ -30,10 +30,10 @@ def tiles(material: Material) -> list[tuple[str, str]]:
     return found
 
 
-def regret_sentences(material: Material) -> list[str]:
+def regret_sentences(data: ReportData) -> list[str]:
     """The answer to the question of L-CAT, one sentence a version."""
     sentences = []
-    for question, rows in material.regret.groupby("question", sort=False):
+    for question, rows in data.regret.groupby("question", sort=False):
         always, candidates = rows["always"].iloc[0], rows["candidates"].iloc[0]
         count = len(rows)
         better = int((rows["high"] < 0).sum())
@@ -59,9 +59,9 @@ def regret_sentences(material: Material) -> list[str]:
     return sentences
 
 
-def ranking_sentence(material: Material) -> str:
+def ranking_sentence(data: ReportData) -> str:
     """Friedman's test and the best ranks."""
-    ranking = material.comparison.ranking
+    ranking = data.comparison.ranking
     if ranking is None:
         return ""
     found, ranks = ranking.friedman, ranking.average_ranks
@@ -80,19 +80,19 @@ def ranking_sentence(material: Material) -> str:
     return text
 
 
-def chosen_sentence(material: Material) -> str:
+def chosen_sentence(data: ReportData) -> str:
     """What COPA chose."""
-    missing = ", ".join(material.unmeasured)
-    if not len(material.choice):
+    missing = ", ".join(data.unmeasured)
+    if not len(data.choice):
         return f"Nothing was chosen, for no cell has a value for {missing}." if missing else ""
-    goals = ", ".join(material.objectives)
-    if len(material.overall_choice):
-        chosen = material.overall_choice.loc[material.overall_choice["chosen"], "layer"].iloc[0]
+    goals = ", ".join(data.objectives)
+    if len(data.overall_choice):
+        chosen = data.overall_choice.loc[data.overall_choice["chosen"], "layer"].iloc[0]
         text = f"Weighing {goals} by COPA, without the test metric, the layer for all data sets is {chosen}."
     else:
-        chosen = material.choice.loc[material.choice["chosen"], "layer"].iloc[0]
+        chosen = data.choice.loc[data.choice["chosen"], "layer"].iloc[0]
         text = f"Weighing {goals} by COPA, without the test metric, the choice is {chosen}."
-    measured = finished(material.frame)
+    measured = data.selection.finished
     measured = measured[~measured["dataset"].map(is_generated)]
     if (measured.groupby("dataset")["test_set"].nunique() > 1).any():
         text += (
@@ -102,12 +102,12 @@ def chosen_sentence(material: Material) -> str:
     return text + (f" Not weighed, for no cell has a value: {missing}." if missing else "")
 
 
-def generated_note(material: Material) -> str:
+def generated_note(data: ReportData) -> str:
     """Which data sets nobody measured."""
-    names = [name for name in material.datasets if is_generated(name)]
+    names = [name for name in data.datasets if is_generated(name)]
     if not names:
         return ""
-    which = "All data sets here are" if len(names) == len(material.datasets) else f"{', '.join(names)}:"
+    which = "All data sets here are" if len(names) == len(data.datasets) else f"{', '.join(names)}:"
     return (
         f"{which} generated from a model. They show what happens when the model's assumptions hold, "
         "and are no evidence about data that anybody measured."

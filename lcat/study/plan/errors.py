@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from lcat._text import hint
 
-__all__ = ["PlanError", "PlanProblem", "explain", "find_problems"]
+__all__ = ["PlanError", "PlanProblem", "describe_errors", "find_problems"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PlanError(ValueError):
         self.problems = tuple(problems)
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
+def describe_errors(error: ValidationError, model: type[BaseModel]) -> str:
     """The report in one line.
 
     Args:

@@ -1,0 +1,127 @@
+"""Everything that a report is made of, gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from lcat.study.analysis.choose import available_objectives, choose
+from lcat.study.analysis.compare import Comparison, compare, robustness
+from lcat.study.analysis.objectives import OBJECTIVES
+from lcat.study.analysis.regret import regret
+from lcat.study.analysis.selection import Selection
+from lcat.study.plan.plan import StudyPlan
+from lcat.study.store.frame import lambda_frame, results_frame
+from lcat.study.store.record import StudyRecord
+from lcat.study.store.result import CellResult
+
+__all__ = ["CURVES", "ReportData"]
+
+#: Curves of so many runs of a layer on a data set are read and drawn; the tables hold all runs.
+CURVES = 5
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A study as its report sees it.
+
+    Attributes:
+        plan: what was planned.
+        selection: all cells with a result, and which of them count.
+        lambdas: one row per layer of a model that learned lambdas, of the chosen cells, at the best epoch.
+        runs: results with curves, at most :data:`CURVES` runs per layer and data set.
+        planned: number of cells planned.
+        failures: failed results, with tracebacks.
+        versions: of packages and machines, each once.
+        comparison, regret, robustness, choice, overall_choice: the statistics.
+        objectives: what the choice weighs.
+        unmeasured: what it was asked to weigh, and no candidate has a value for.
+    """
+
+    plan: StudyPlan
+    selection: Selection
+    lambdas: pd.DataFrame
+    runs: tuple[CellResult, ...]
+    planned: int
+    failures: tuple[CellResult, ...]
+    versions: tuple[dict[str, str], ...]
+    comparison: Comparison
+    regret: pd.DataFrame
+    robustness: pd.DataFrame
+    choice: pd.DataFrame
+    overall_choice: pd.DataFrame
+    objectives: tuple[str, ...]
+    unmeasured: tuple[str, ...]
+
+    @classmethod
+    def of(cls, record: StudyRecord, results: Sequence[CellResult] | None = None) -> ReportData:
+        """From a study.
+
+        Args:
+            record: the study; curves are read for the runs that the page draws.
+            results: of all its cells, to save time where they have been read already.
+        """
+        results = record.cell_results() if results is None else results
+        plan = record.plan
+        selection = Selection(results_frame(results))
+        chosen = selection.chosen
+        keys = set(chosen["key"])
+        shown = chosen.groupby(["dataset", "layer"], sort=False).head(CURVES)["key"]
+        asked = [name for name, weight in plan.objectives.items() if weight > 0] or [
+            name
+            for name in OBJECTIVES
+            if name != "robustness-slope"  # robustness, said once more
+        ]
+        measured = available_objectives(selection)
+        objectives = [name for name in measured if name in asked]
+        weights = {name: weight for name, weight in plan.objectives.items() if name in objectives}
+        return cls(
+            plan=plan,
+            selection=selection,
+            lambdas=lambda_frame(result for result in results if result.cell.key in keys),
+            runs=tuple(record.cell_results(history=True, keys=shown)),
+            planned=len(record.cells()),
+            failures=tuple(result for result in results if not result.ok),
+            versions=tuple(facts for facts in record.versions() if facts),
+            comparison=compare(selection),
+            regret=regret(selection),
+            robustness=robustness(selection),
+            choice=choose(selection, objectives, weights) if objectives and len(chosen) else pd.DataFrame(),
+            overall_choice=_overall_choice(selection, objectives, weights),
+            objectives=tuple(objectives),
+            unmeasured=tuple(name for name in plan.objectives if name in asked and name not in measured),
+        )
+
+    @property
+    def datasets(self) -> list[str]:
+        """In the order of the plan, those with results."""
+        with_results = list(dict.fromkeys(self.selection.frame["dataset"]))
+        planned = [name for name in self.plan.datasets if name in with_results]
+        return [*planned, *(name for name in with_results if name not in planned)]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Counts for the head of the report."""
+        frame = self.selection.frame
+        return {
+            "planned": self.planned,
+            "done": int((frame["status"] == "done").sum()),
+            "failed": int((frame["status"] == "failed").sum()),
+            "datasets": self.datasets,
+            "layers": list(dict.fromkeys(self.comparison.summary["layer"])) if len(frame) else [],
+            "seeds": sorted({int(seed) for seed in frame["seed"]}),
+            "seconds": float(frame["seconds"].sum()),
+        }
+
+
+def _overall_choice(selection: Selection, objectives: list[str], weights: dict[str, float]) -> pd.DataFrame:
+    """One layer for all data sets; empty with fewer than two of them."""
+    if not objectives or selection.finished["dataset"].nunique() < 2:
+        return pd.DataFrame()
+    try:
+        return choose(selection, objectives, weights, over_datasets=True)
+    except ValueError:  # no layer finished everywhere: nothing to choose among
+        return pd.DataFrame()

@@ -1,0 +1,159 @@
+"""What a study holds, as a report reads it: plan, cells, results and failures, from a folder or from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from lcat.study.plan.cell import Cell
+from lcat.study.plan.plan import StudyPlan
+from lcat.study.store.frame import history_frame, lambda_frame, results_frame
+from lcat.study.store.result import CellResult
+from lcat.study.store.store import Store
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["StudyRecord"]
+
+
+class StudyRecord:
+    """What a study holds.
+
+    Made by :meth:`load` or :meth:`in_memory`. A record of a folder keeps nothing itself: every method reads
+    ``DIR/study.sqlite`` when it is called, also while the study runs in another process.
+
+    Args:
+        source: folder of the study, or an open store in memory.
+
+    Attributes:
+        folder: of the study; ``None`` for one in memory.
+    """
+
+    def __init__(self, source: str | Path | Store) -> None:
+        self._memory = source if isinstance(source, Store) else None
+        self.folder = None if isinstance(source, Store) else Path(source)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The study in a folder.
+
+        Raises:
+            lcat.study.StoreError: if there is none, or it cannot be read.
+        """
+        record = cls(folder)
+        with record._reading():
+            return record
+
+    @classmethod
+    def in_memory(cls, plan: StudyPlan, results: Iterable[CellResult] = ()) -> Self:
+        """A study without a folder, with these results.
+
+        Args:
+            plan: the study.
+            results: of cells of the plan, or of others, which are added to it.
+        """
+        results = list(results)
+        store = Store(None, write=True)
+        store.put("plan", plan.model_dump(mode="json"))
+        store.add_cells([*(result.cell for result in results), *plan.cells()])
+        store.finish_many(results)
+        return cls(store)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Store]:
+        if self._memory is not None:
+            yield self._memory
+        else:
+            with Store(self.folder) as store:
+                yield store
+
+    @property
+    def plan(self) -> StudyPlan:
+        """What was planned."""
+        with self._reading() as store:
+            # Your own files may be gone when a study is read.
+            return StudyPlan.model_validate(store.get("plan"), context={"files": False})
+
+    def cells(self) -> list[Cell]:
+        """All cells, finished or not, in the order of the plan; with a search, those that it has come to."""
+        with self._reading() as store:
+            return store.cells()
+
+    def cell_results(self, *, history: bool = False, keys: Iterable[str] | None = None) -> list[CellResult]:
+        """Results of the cells that have one, in the order of the plan.
+
+        Args:
+            history: with the curves of every epoch.
+            keys: of the cells wanted; all by default.
+        """
+        with self._reading() as store:
+            return list(store.results(history=history, keys=keys))
+
+    def results(self) -> pd.DataFrame:
+        """One row per cell with a result; :data:`lcat.study.COLUMNS` says what the columns are."""
+        return results_frame(self.cell_results())
+
+    def histories(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
+        """One row per finished cell and epoch.
+
+        Args:
+            keys: of the cells wanted; all by default.
+
+        Returns:
+            ``key``, ``epoch`` (from 0), ``lr``, ``loss`` (training loss with dropout, before the step), ``train``,
+            ``validation``, ``test`` (the metric after the step), ``validation_loss``, and for the layers of the model
+            that have lambdas ``lambda1.1``, ``lambda2.1``, ``lambda1.2``, ... (after the step; missing elsewhere).
+            The values before the first step are in :meth:`lambdas`.
+        """
+        return history_frame(self.cell_results(history=True, keys=keys))
+
+    def lambdas(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
+        """One row per finished cell and layer of its model whose lambdas are learned.
+
+        Args:
+            keys: of the cells wanted; all by default.
+
+        Returns:
+            ``key``, ``dataset``, ``layer``, ``seed``, ``depth`` (number of the layer in the model, from 1), ``name``
+            (of the module), ``lambda1_start``, ``lambda2_start`` (before the first step), ``lambda1``, ``lambda2`` (at
+            the epoch that validates best).
+        """
+        return lambda_frame(self.cell_results(history=True, keys=keys))
+
+    def trials(self) -> pd.DataFrame:
+        """One row per trial of a search.
+
+        Returns:
+            ``unit``, ``number``, ``dataset``, ``layer``, ``test_set``, ``validation`` (mean over its cells, missing
+            unless all of them are done), ``params.*``.
+        """
+        with self._reading() as store:
+            validation = {result.cell.key: result.fit.val for result in store.results() if result.fit is not None}
+            trials = store.trials()
+        rows = []
+        for trial in trials:
+            values = [validation[key] for key in trial.keys if key in validation]
+            row = {name: getattr(trial, name) for name in ("unit", "number", "dataset", "layer", "test_set")}
+            row["validation"] = sum(values) / len(values) if values and len(values) == len(trial.keys) else None
+            rows.append({**row, **{f"params.{name}": value for name, value in trial.params.items()}})
+        columns = ["unit", "number", "dataset", "layer", "test_set", "validation"]
+        return pd.DataFrame(rows, columns=None if rows else columns)
+
+    def failures(self) -> pd.DataFrame:
+        """One row per failed cell: ``key``, ``cell`` in words, ``error`` (last line), ``traceback``."""
+        rows = [
+            (result.cell.key, str(result.cell), result.last_line, result.error)
+            for result in self.cell_results()
+            if not result.ok
+        ]
+        return pd.DataFrame(rows, columns=["key", "cell", "error", "traceback"])
+
+    def versions(self) -> list[dict[str, str]]:
+        """Versions and machines that the results were made with, each once."""
+        with self._reading() as store:
+            return store.versions()
