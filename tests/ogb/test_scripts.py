@@ -164,7 +164,7 @@ def test_a_run_broken_off_goes_on_bit_for_bit(batching, run, tmp_path, monkeypat
         with pytest.raises(SystemExit) as caught:
             run("arxiv", *options)
         assert caught.value.code == 130
-        assert "the same command goes on from the last checkpoint" in capsys.readouterr().err
+        assert "the same command continues from the last checkpoint" in capsys.readouterr().err
     resumed = run("arxiv", *options)
     assert len(calls) == 2 * 5 + 2  # the two measurements that were broken off, and no epoch twice
     assert figures(resumed) == figures(unbroken)

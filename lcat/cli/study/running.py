@@ -32,10 +32,10 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
         )
     if outcome is None:
         total = len(study.cells())
-        stop(f"interrupted: {len(results)} of {total} cells had finished; the same command goes on from there", 130)
+        stop(f"interrupted: {len(results)} of {total} cells had finished; the same command continues from there", 130)
     if outcome.reason == "budget":
         left = "1 cell is" if outcome.left == 1 else f"{outcome.left} cells are"
-        print(f"{outcome.detail}: {left} left; raise it and run again to go on", file=sys.stderr)
+        print(f"{outcome.detail}: {left} left; raise it and run again to continue", file=sys.stderr)
     sys.exit(1 if failed else 0)
 
 

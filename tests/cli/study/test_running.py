@@ -21,7 +21,7 @@ from tests.cli.study.support import FAST, PLAN
 def test_a_budget_says_how_to_go_on(call, plan_file, tmp_path):
     code, _, err = call("study", "plan.toml", "--quiet", "--max-cells", 3)
     assert code == 0
-    assert err == "budget.cells = 3 (--max-cells) is used up: 1 cell is left; raise it and run again to go on\n"
+    assert err == "budget.cells = 3 (--max-cells) is used up: 1 cell is left; raise it and run again to continue\n"
     assert call("study", "plan.toml", "--quiet")[0] == 0
     assert len(Study.load(tmp_path / "plan-study").results()) == 4
 
@@ -63,7 +63,7 @@ def test_sigterm_and_ctrl_c_end_cleanly_and_say_how_to_go_on(tmp_path):
         PLAN.replace("epochs = 3", "epochs = 400\npatience = 0").replace("2\n[", "9\n[")
     )
     command = [sys.executable, "-m", "lcat.cli", "study", "plan.toml", "--engine", "processes", "--workers", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     for number in (signal.SIGTERM, signal.SIGINT):
         process = subprocess.Popen(
             [*command, "--quiet"],
@@ -85,7 +85,7 @@ def test_sigterm_and_ctrl_c_end_cleanly_and_say_how_to_go_on(tmp_path):
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130
         assert "Written to plan-study" in out
-        assert "of 18 cells had finished; the same command goes on from there" in err
+        assert "of 18 cells had finished; the same command continues from there" in err
         assert "Traceback" not in err
         assert json.loads(log.read_text().splitlines()[-1])["reason"] == "interrupted"
 
