@@ -95,8 +95,8 @@ class GraphClauses(LayerTools):
         """The second copy of an edge counts like an edge from a second node with the same features and in-edges."""
         x = self.random(5, self.in_channels)
         layer = self.make()
-        edges = torch.tensor([[0, 1, 2, 1, 3], [1, 2, 3, 2, 0]])  # 1 -> 2 twice
-        twin = torch.tensor([[0, 1, 2, 5, 3, 0], [1, 2, 3, 2, 0, 5]])  # node 5 is node 1 again, fed by 0 as well
+        edges = torch.tensor([[0, 1, 2, 1, 3, 4], [1, 2, 3, 2, 0, 2]])  # 1 -> 2 twice
+        twin = torch.tensor([[0, 1, 2, 5, 3, 4, 0], [1, 2, 3, 2, 0, 2, 5]])  # 5 is 1 again, with its in-edge from 0
         expected = self.call(layer, torch.cat([x, x[1:2]]), twin)[:5]
         self.assert_close(self.call(layer, x, edges), expected, "an edge that occurs twice")
 
