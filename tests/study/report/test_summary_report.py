@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import io
 import json
 import math
 import os
@@ -12,9 +11,7 @@ import statistics
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from lcat.cli.tables import dataset_table, failures_text, overview_table
 from lcat.study import (
     Cell,
     CellResult,
@@ -28,7 +25,7 @@ from lcat.study._folder import prepare_folder
 from lcat.study.analysis.summary import summary_frame
 from lcat.study.report.data import ReportData
 from lcat.study.report.tables import all_tables
-from lcat.study.store.frame import lambda_frame, results_frame
+from lcat.study.store.frame import results_frame
 from lcat.train import FitResult, History
 
 PLAN = make_plan(datasets=["cora"], layers=["gcn", "lcat"], seeds=[0, 1, 2])
@@ -181,30 +178,3 @@ def test_folders_that_cannot_be_written(tmp_path):
 def test_a_study_in_memory_has_no_folder_of_its_own(tmp_path):
     with pytest.raises(ValueError, match="in memory has no folder of its own; expected folder, got None"):
         write_study(StudyRecord.in_memory(PLAN, RESULTS))
-
-
-def rendered(renderable):
-    console = Console(width=120, record=True, file=io.StringIO(), force_terminal=True, color_system="standard")
-    console.print(renderable)
-    return console.export_text(styles=True)
-
-
-def test_tables_show_the_numbers_and_the_best_in_bold():
-    summary, lambdas = summary_frame(results_frame(RESULTS)), lambda_frame(RESULTS)
-    text = rendered(dataset_table("cora", summary, lambdas, "public"))
-    assert "81.0 ± 1.0" in text
-    # Bold is written for the best row alone.
-    best = next(line for line in text.splitlines() if "81.0 ± 1.0" in line)
-    other = next(line for line in text.splitlines() if "82.0 ± 2.8" in line)
-    assert "\x1b[1m" in best
-    assert "\x1b[1m" not in other
-    assert "0.30, 0.60" in text
-    assert "2 (1 failed)" in text
-    assert "public" in text
-    overview = rendered(overview_table(summary))
-    assert "81.0 ± 1.0" in overview
-    assert "cora" in overview
-    assert "ValueError: boom" in rendered(failures_text([("cora lcat seed 2", RESULTS[5].error)]))
-    many = rendered(failures_text([(f"seed {i}", "ValueError: boom") for i in range(500)]))
-    assert many.count("boom") == 1
-    assert "failed: seed 0, seed 1, seed 2 and 497 more: ValueError: boom" in many
