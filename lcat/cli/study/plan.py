@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lcat.cli.stop import stop
-from lcat.cli.study.options import PLAN_KEYS, explain_plan_error, option_of
+from lcat.cli.study.options import PLAN_KEYS, explain_plan_error
 from lcat.cli.study.values import read_grid, read_space, read_weights
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def plan_of(file: Path | None, options: Mapping[str, Any]) -> StudyPlan:
     settings = _nested(values)
     try:
         plan = make_plan(**_with_defaults(settings)) if file is None else load_plan(file, settings)
+        _check_machine(plan)
     except PlanError as error:
         stop(explain_plan_error(error, file, values), 2)
-    _check_machine(plan)
     return plan
 
 
@@ -69,12 +69,24 @@ def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_machine(plan: StudyPlan) -> None:
-    """Stop before anything is loaded if this machine lacks the folder of data sets or the device."""
+    """Refuse a plan before anything is loaded if this machine lacks its folder of data sets or its device.
+
+    Raises:
+        PlanError: with the path of the key.
+    """
     import torch
 
-    if plan.run.data is not None and not Path(plan.run.data).is_dir():
-        stop(f"{option_of(('run', 'data'))}: there is no folder {plan.run.data}", 2)
+    from lcat.study import PlanError
+    from lcat.study.plan.errors import PlanProblem
+
+    data, device = plan.run.data, plan.run.device
+    problems = []
+    if data is not None and not Path(data).is_dir():
+        problems.append(PlanProblem(path=("run", "data"), message=f"there is no folder {data}", value=data))
     try:
-        torch.empty(1, device=plan.run.device)
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        stop(f"{option_of(('run', 'device'))} {plan.run.device}: {str(error).splitlines()[0]}", 2)
+        message = f"{device} cannot be used: {str(error).splitlines()[0]}"
+        problems.append(PlanProblem(path=("run", "device"), message=message, value=device))
+    if problems:
+        raise PlanError(problems=problems)

@@ -40,7 +40,7 @@ from lcat.study import PlanError, StudyPlan, load_plan, make_plan
         (["--schedule", "cos"], 2, ["--schedule", "cosine"]),
         (["--norm", "group"], 2, ["--norm", "'batch'"]),
         (["--metric", "f1"], 2, ["--metric", "roc-auc", "'f1'"]),
-        (["--device", "warp"], 2, ["--device warp"]),
+        (["--device", "warp"], 2, ["--device: warp cannot be used: "]),
         (["--out", "file/sub"], 2, ["--out", "file/sub"]),
         (["--color", "red"], 2, ["--color"]),
     ],
