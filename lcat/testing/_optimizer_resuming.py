@@ -13,13 +13,15 @@ import torch
 from lcat.testing._contract import same
 from lcat.testing._optimizer_tools import OptimizerTools
 
+__all__ = ["ResumingClauses"]
+
 
 class ResumingClauses(OptimizerTools):
     """A run that was interrupted equals the one that was not, bit for bit."""
 
     def resumed(self, transport: Callable[[Any], Any], **options: Any) -> None:
-        """Assert that a run resumed from a transported state equals the unbroken one bit for bit."""
-        _, unbroken = self.started(8, **options)
+        """Assert that a run resumed from a transported state equals the uninterrupted one bit for bit."""
+        _, uninterrupted = self.started(8, **options)
         optimizer, params = self.started(4, **options)
         saved = transport({"weights": self.values(params), "optimizer": optimizer.state_dict()})
         again = self.parameters()
@@ -29,7 +31,7 @@ class ResumingClauses(OptimizerTools):
             for p, value in zip(again, saved["weights"], strict=True):
                 p.copy_(value)
         self.run(resumed, again, range(4, 8))
-        assert same(self.values(unbroken), self.values(again))
+        assert same(self.values(uninterrupted), self.values(again))
 
     def test_resumes_bit_for_bit_through_a_file(self) -> None:
         """With torch.load's default, ``weights_only=True``: the state is plain data."""
@@ -43,9 +45,11 @@ class ResumingClauses(OptimizerTools):
         self.resumed(through_file)
 
     def test_resumes_bit_for_bit_in_memory(self) -> None:
+        """A copy of the state resumes bit for bit."""
         self.resumed(copy.deepcopy)
 
     def test_pickles(self) -> None:
+        """A pickled optimizer continues bit for bit."""
         optimizer, params = self.started(3)
         again, twins = pickle.loads(pickle.dumps((optimizer, params)))
         self.run(optimizer, params, range(3, 6))
@@ -53,6 +57,7 @@ class ResumingClauses(OptimizerTools):
         assert same(self.values(params), self.values(twins))
 
     def test_deepcopies_apart(self) -> None:
+        """A deep copy is independent of the original and continues bit for bit."""
         optimizer, params = self.started(3)
         twin, twins = copy.deepcopy((optimizer, params))
         before = self.values(twins)
@@ -71,6 +76,7 @@ class ResumingClauses(OptimizerTools):
         self.run(optimizer, params, range(1))
 
     def test_refuses_a_foreign_state(self) -> None:
+        """The state of other groups raises a ValueError."""
         optimizer, _ = self.started()
         state = copy.deepcopy(optimizer.state_dict())
         state["param_groups"][0]["params"] = state["param_groups"][0]["params"][:-1]

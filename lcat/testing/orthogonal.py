@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lcat.optim.measure import orthogonality_error, orthogonalize_
+from lcat.optim import orthogonality_error, orthogonalize_
 from lcat.testing._contract import same
 from lcat.testing.optimizers import OptimizerContract
+
+__all__ = ["OrthogonalContract"]
 
 
 class OrthogonalContract(OptimizerContract):
@@ -20,17 +22,26 @@ class OrthogonalContract(OptimizerContract):
     last two dimensions whose smaller side is orthonormal, as those of :mod:`lcat.optim` do.
 
     Attributes:
-        error: largest ``|| X X^H - I ||_F`` after a float32 run at the learning rate ``lr`` (stated, then held).
-        guarded: the same at any learning rate at all.
-        lr: of the runs that look at the error.
+        error: largest ``|| X X^H - I ||_F`` after a float32 run at the learning rate ``lr``.
+        guarded: the same at any learning rate.
+        lr: learning rate of the runs whose error is measured.
+
+    Example:
+        >>> from lcat.optim import POGO
+        >>> from lcat.testing import OrthogonalContract
+        >>> class TestPOGO(OrthogonalContract):
+        ...     def optimizer(self, params, **options):
+        ...         return POGO(params, **options)
+        >>> TestPOGO().test_tall_is_wide_transposed()
     """
 
     error = 1e-5
     guarded = 0.75
     lr = 1e-2
-    rest = 1e-4  # a step of learning rate zero still removes what the last one left of error
+    rest = 1e-4  # a step of learning rate zero still removes the error that the last one left
 
     def parameters(self, dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:
+        """Fresh orthonormal parameters, the same in every call."""
         params = super().parameters(dtype)
         orthogonalize_(params)
         return params
@@ -42,8 +53,6 @@ class OrthogonalContract(OptimizerContract):
         orthogonalize_(params)
         return params
 
-    # -- the constraint ---------------------------------------------------------------------------------
-
     def test_orthogonality_survives_noise(self) -> None:
         """500 steps of pure noise in float32; errors do not add up."""
         params = self.shaped((4, 6), (6, 4), (5, 5), (3, 8, 16), dtype=torch.float32)
@@ -52,6 +61,7 @@ class OrthogonalContract(OptimizerContract):
         assert orthogonality_error(params) <= self.error
 
     def test_any_learning_rate_stays_finite(self) -> None:
+        """At any learning rate the error stays within ``guarded``."""
         for lr in (1.0, 1e2, 1e6, 1e30):
             params = self.shaped((4, 6), (6, 4), (5, 5), (1, 3), dtype=torch.float32)
             optimizer = self.make(params, lr=lr)
@@ -60,6 +70,7 @@ class OrthogonalContract(OptimizerContract):
                 assert orthogonality_error(params) <= self.guarded, f"at lr={lr}"
 
     def test_any_gradient_stays_finite(self) -> None:
+        """With gradients of any size the error stays within ``guarded``."""
         params = self.shaped((4, 6), (6, 4), (5, 5), dtype=torch.float32)
         optimizer = self.make(params, lr=1.0)
         for size in (1e10, 1e15, 1e18, 1e25, 1e36, 1e-30, 1.0):
@@ -69,6 +80,7 @@ class OrthogonalContract(OptimizerContract):
             assert orthogonality_error(params) <= self.guarded, f"at gradients of {size}"
 
     def test_complex(self) -> None:
+        """Complex matrices descend and stay orthonormal."""
         for dtype, tolerance in ((torch.complex64, self.error), (torch.complex128, self.error)):
             params = self.shaped((4, 6), (6, 4), (5, 5), (2, 3, 5), dtype=dtype)
             targets = [t.detach() for t in self.shaped((4, 6), (6, 4), (5, 5), (2, 3, 5), dtype=dtype)]
@@ -99,9 +111,8 @@ class OrthogonalContract(OptimizerContract):
             assert all(p.dtype == dtype for p in params)
             assert orthogonality_error(params) <= max(tolerance, 2 * self.error)
 
-    # -- shapes -----------------------------------------------------------------------------------------
-
     def test_tall_is_wide_transposed(self) -> None:
+        """A tall matrix moves as its transpose."""
         wide = self.shaped((3, 7))
         tall = [nn.Parameter(wide[0].detach().mT.contiguous())]
         a, b = self.make(wide), self.make(tall)
@@ -113,6 +124,7 @@ class OrthogonalContract(OptimizerContract):
         self.assert_close(wide, [tall[0].mT])
 
     def test_batch_is_a_loop(self) -> None:
+        """The matrices of a batch move as each one alone."""
         for shape in ((3, 7), (7, 3), (4, 4)):
             batch = self.shaped((5, *shape))
             loop = [nn.Parameter(x.clone()) for x in batch[0].detach()]
@@ -138,8 +150,6 @@ class OrthogonalContract(OptimizerContract):
             b.step()
         self.assert_close([batch[0][:2]], part)
 
-    # -- mixed groups -----------------------------------------------------------------------------------
-
     def test_mixed_groups(self) -> None:
         """Euclidean groups move as under torch's AdamW, orthogonal ones as without them."""
         weights, alone = self.parameters(), self.parameters()
@@ -157,9 +167,8 @@ class OrthogonalContract(OptimizerContract):
         torch.testing.assert_close(bias, twin, rtol=1e-12, atol=1e-12)
         assert same(self.values(weights), self.values(alone))
 
-    # -- refusals ---------------------------------------------------------------------------------------
-
     def test_refuses_what_cannot_be_constrained(self) -> None:
+        """Vectors, scalars, integers, lazy and non-orthonormal parameters raise a ValueError."""
         weight = self.shaped((3, 5))
         bad: list[Any] = [
             nn.Parameter(torch.ones(3)),
@@ -176,6 +185,7 @@ class OrthogonalContract(OptimizerContract):
         assert len(optimizer.param_groups) == 1
 
     def test_refuses_sparse_gradients(self) -> None:
+        """A sparse gradient raises a RuntimeError before any parameter moves."""
         params = self.parameters()
         optimizer = self.make([{"params": params[1:]}, {"params": params[:1]}])
         before = self.values(params)
@@ -186,14 +196,13 @@ class OrthogonalContract(OptimizerContract):
         assert same(before, self.values(params)), "the groups before the refused one have moved"
 
     def test_names_the_parameter_it_refuses(self) -> None:
+        """The error has the name of the parameter."""
         message = ""
         try:
             self.make([("encoder.bias", nn.Parameter(torch.ones(3)))])
         except ValueError as error:
             message = str(error)
         assert "encoder.bias" in message
-
-    # -- compiled ---------------------------------------------------------------------------------------
 
     def test_step_is_one_graph(self) -> None:
         """``torch.compile(fullgraph=True)`` takes the step, and it computes the same."""
