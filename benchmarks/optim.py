@@ -194,8 +194,8 @@ def time_steps(sizes: dict[str, Any], names: list[str], seconds: float, device: 
         for part, members in in_parts(runs, reference).items():
             once = sum(times[0] for times in interleaved(members, 1, device).values())
             rounds[part] = max(9, min(400, int(seconds / max(once, 1e-6))))
-            found = summary(interleaved(members, rounds[part], device), reference)
-            measured.update({name: m for name, m in found.items() if part == "main" or name != reference})
+            methods = summary(interleaved(members, rounds[part], device), reference)
+            measured.update({name: m for name, m in methods.items() if part == "main" or name != reference})
         if "products of the default" in measured:
             for name, floor in ((DEFAULT, "products of the default"), (FOUR, "products of the 4-product form")):
                 measured[name]["to_products"] = measured[name]["ratio"] / measured[floor]["ratio"]
@@ -236,16 +236,25 @@ def verdicts(modes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Every target with the worst measured ratio over the allocator modes."""
     rows: list[dict[str, Any]] = []
     for label, (four, default) in TARGETS.items():
-        for name, most in ((FOUR, four), (DEFAULT, default)):
-            found = [mode[label]["steps"][name]["ratio"] for mode in modes.values() if label in mode]
+        for name, max_ratio in ((FOUR, four), (DEFAULT, default)):
+            ratios = [mode[label]["steps"][name]["ratio"] for mode in modes.values() if label in mode]
             usable = all(mode.get(label, {}).get("reference") == REFERENCE for mode in modes.values())
-            if most is not None and found and usable:
-                rows.append({"size": label, "form": name, "most": most, "worst": max(found), "met": max(found) <= most})
+            if max_ratio is not None and ratios and usable:
+                rows.append(
+                    {
+                        "size": label,
+                        "form": name,
+                        "most": max_ratio,
+                        "worst": max(ratios),
+                        "met": max(ratios) <= max_ratio,
+                    }
+                )
     for name in (FOUR, DEFAULT):
-        found = [mode["500x700"]["steps"][name]["to_products"] for mode in modes.values() if "500x700" in mode]
-        if found:
-            rows.append({"size": "500x700, to its products", "form": name, "most": PRODUCTS_TARGET, "worst": max(found),
-                         "met": max(found) <= PRODUCTS_TARGET})  # fmt: skip
+        ratios = [mode["500x700"]["steps"][name]["to_products"] for mode in modes.values() if "500x700" in mode]
+        if ratios:
+            worst = max(ratios)
+            rows.append({"size": "500x700, to its products", "form": name, "most": PRODUCTS_TARGET, "worst": worst,
+                         "met": worst <= PRODUCTS_TARGET})  # fmt: skip
     return rows
 
 
@@ -269,7 +278,7 @@ def with_kept_memory(arguments: list[str]) -> dict[str, Any] | None:
     """The same timings in a process whose allocator gives nothing back to the system (glibc only)."""
     if platform.libc_ver()[0] != "glibc":
         return None
-    kept = {
+    keeps_memory = {
         "MALLOC_TRIM_THRESHOLD_": "4000000000",
         "MALLOC_MMAP_THRESHOLD_": "4000000000",
         "MALLOC_TOP_PAD_": "268435456",
@@ -278,7 +287,9 @@ def with_kept_memory(arguments: list[str]) -> dict[str, Any] | None:
     print("\n== the same with an allocator that keeps freed memory ==")
     try:
         subprocess.run(
-            [sys.executable, __file__, *arguments, "--steps-only", str(path)], env={**os.environ, **kept}, check=True
+            [sys.executable, __file__, *arguments, "--steps-only", str(path)],
+            env={**os.environ, **keeps_memory},
+            check=True,
         )
         return dict(json.loads(path.read_text()))
     finally:
@@ -318,9 +329,9 @@ def main() -> None:
         modes = {"as it is": time_steps(sizes, names, options.seconds, options.device)}
         if "kept" not in options.skip and options.device == "cpu":
             again = [a for i, a in enumerate(sys.argv[1:], 1) if a != "--output" and sys.argv[i - 1] != "--output"]
-            kept = with_kept_memory(again)
-            if kept is not None:
-                modes["kept memory"] = kept
+            with_memory = with_kept_memory(again)
+            if with_memory is not None:
+                modes["kept memory"] = with_memory
         report["steps"] = modes
         report["targets"] = verdicts(modes)
         print("\ntargets (worst of the allocator modes)")

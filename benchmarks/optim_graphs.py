@@ -181,12 +181,12 @@ def row_of(cell: dict[str, Any], graph_of: Callable[[int], dict[str, Any]], opti
     choice = {name: value for name, value in cell.items() if name != "dataset"}
 
     def runs(rate: float, decay: float, seeds: Iterable[int]) -> dict[str, list[float]]:
-        found = []
+        scores = []
         for seed in seeds:
             graph = graph_of(seed)
-            found.append(train_one(graph, seed=seed, rate=rate, decay=decay, options=options, **choice))
+            scores.append(train_one(graph, seed=seed, rate=rate, decay=decay, options=options, **choice))
             progress.update()
-        return {"val": [val for val, _ in found], "test": [test for _, test in found]}
+        return {"val": [val for val, _ in scores], "test": [test for _, test in scores]}
 
     for rate, decay in product(RATES[cell["optimizer"]], options.decays):
         tuning = runs(rate, decay, range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + options.tuning_seeds))

@@ -186,12 +186,12 @@ def search(
     while True:
         ends = (min(runs), max(runs))
         best = min(sorted(runs), key=lambda rate: (height(rate), rate in ends))
-        found = math.isfinite(height(best))
-        if not found:
+        is_finite = math.isfinite(height(best))
+        if not is_finite:
             best = ends[0]
         beyond = best / factor if best == ends[0] else best * factor
         if best not in ends or not FARTHEST[0] <= beyond <= FARTHEST[1]:
-            return list(runs.values()), runs[best] | {"at_end": best in ends} if found else None
+            return list(runs.values()), runs[best] | {"at_end": best in ends} if is_finite else None
         runs[beyond] = run(beyond)
 
 
@@ -239,7 +239,7 @@ SAME_CURVE = 1e-9  # largest relative difference of two losses that count as equ
 def compare_curves(label: str, problem: Problem, steps: int) -> dict[str, float]:
     """The largest relative difference of our loss curve to pogo-torch's, in double precision, by method and rate."""
     wide = Problem(problem.start.to(double(problem.start.dtype)), problem.value, problem.gradient, problem.best)
-    found = {}
+    differences = {}
     for theirs in filter(CONTENDERS.__contains__, SAME):
         for lr in (0.025, 0.1, 0.4):
             curves = []
@@ -251,11 +251,11 @@ def compare_curves(label: str, problem: Problem, steps: int) -> dict[str, float]
                     curve.append(float(wide.value(X)))
                     run.advance([wide.gradient(X)])
                 curves.append(torch.tensor(curve, dtype=torch.float64))
-            found[f"{theirs}, lr {lr:g}"] = float(((curves[0] - curves[1]) / curves[1]).abs().max())
-    if found:
+            differences[f"{theirs}, lr {lr:g}"] = float(((curves[0] - curves[1]) / curves[1]).abs().max())
+    if differences:
         print(f"{label}: loss curves to pogo-torch's, largest relative difference of {steps} steps "
-              + ", ".join(f"{difference:.1e}" for difference in found.values()), flush=True)  # fmt: skip
-    return found
+              + ", ".join(f"{difference:.1e}" for difference in differences.values()), flush=True)  # fmt: skip
+    return differences
 
 
 class DigitsCNN(nn.Module):
@@ -320,7 +320,7 @@ def digits(epochs: int = 10, seeds: int = 5) -> dict[str, Any]:
     x, y = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8) / 16, torch.tensor(labels)
     results: dict[str, Any] = {}
     for name, (rates, build) in DIGITS.items():
-        tests, chosen, errors, times = [], [], [], []
+        tests, rates_won, errors, times = [], [], [], []
         for seed in range(seeds):
             train, held = train_test_split(range(len(y)), test_size=0.4, random_state=seed, stratify=labels)
             valid, test = train_test_split(held, test_size=0.5, random_state=seed, stratify=labels[held])
@@ -340,12 +340,12 @@ def digits(epochs: int = 10, seeds: int = 5) -> dict[str, Any]:
             if best is None:
                 raise SystemExit(f"digits, {name}: no accuracy is a number")
             tests.append(best["test"])
-            chosen.append(best["lr"])
+            rates_won.append(best["lr"])
             errors.append(best["error"])
             times += [outcome["seconds"] for outcome in runs]
         results[name] = {"accuracy": tests, "mean": statistics.mean(tests), "std": statistics.stdev(tests),
-                         "chosen_lr": chosen, "error": max(errors), "seconds": statistics.median(times)}  # fmt: skip
-        rates_chosen = ", ".join(f"{lr:.2g}" for lr in chosen)
+                         "chosen_lr": rates_won, "error": max(errors), "seconds": statistics.median(times)}  # fmt: skip
+        rates_chosen = ", ".join(f"{lr:.2g}" for lr in rates_won)
         print(f"  {name:<38} accuracy {100 * statistics.mean(tests):.2f} +- {100 * statistics.stdev(tests):.2f} %  "
               f"error {max(errors):.1e}  {statistics.median(times):.1f} s  lr {rates_chosen}", flush=True)  # fmt: skip
     return results
@@ -434,15 +434,15 @@ def born_machine(steps: int = 200, bond: int = 20) -> dict[str, Any]:
             return {"lr": optimizer.defaults["lr"], "loss": loss, "above_bound": loss - best, "error": error,
                     "ms_per_step": 1e3 * statistics.median(seconds), "cores": cores.detach()}  # fmt: skip
 
-        _, chosen = search(run, (0.1, 0.3, 1.0), 3.0, lambda outcome: outcome["loss"])
-        if chosen is None:
+        _, winner = search(run, (0.1, 0.3, 1.0), 3.0, lambda outcome: outcome["loss"])
+        if winner is None:
             raise SystemExit(f"Born machine, {name}: no learning rate ended with a finite loss")
-        total = sum(float(torch.exp(-_each(chosen["cores"], part)).sum()) for part in everything.split(8192))
+        total = sum(float(torch.exp(-_each(winner["cores"], part)).sum()) for part in everything.split(8192))
         if abs(total - 1) > 1e-2:
             raise SystemExit(f"Born machine, {name}: the probabilities add up to {total}, not to one")
-        results[name] = {k: v for k, v in chosen.items() if k != "cores"} | {"total_probability": total}
-        print(f"  {name:<38} -log p {chosen['loss']:.4f} (bound {best:.4f})  error {chosen['error']:.1e}  "
-              f"sum of p {total:.6f}  lr {chosen['lr']:g}{'*' if chosen['at_end'] else ''}", flush=True)  # fmt: skip
+        results[name] = {k: v for k, v in winner.items() if k != "cores"} | {"total_probability": total}
+        print(f"  {name:<38} -log p {winner['loss']:.4f} (bound {best:.4f})  error {winner['error']:.1e}  "
+              f"sum of p {total:.6f}  lr {winner['lr']:g}{'*' if winner['at_end'] else ''}", flush=True)  # fmt: skip
     return results
 
 

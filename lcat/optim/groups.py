@@ -211,7 +211,7 @@ def orthogonal_groups(
     return OrthogonalGroups(result, table)
 
 
-def _check_names(given: Iterable[str], more: Iterable[str] = ()) -> None:
+def _check_names(names: Iterable[str], arguments: Iterable[str] = ()) -> None:
     """Raise a TypeError for an option that neither the package's optimizers nor subclasses of them have."""
     known = {"lr", *COMMON}
     classes = [OrthogonalOptimizer]
@@ -219,9 +219,9 @@ def _check_names(given: Iterable[str], more: Iterable[str] = ()) -> None:
         cls = classes.pop()
         known |= set(inspect.signature(cls).parameters)
         classes += cls.__subclasses__()
-    known -= {"params", "defaults", "orthogonal"}  # what the groups are made of is not for an option to replace
-    for name in set(given) - known:
-        meant = hint(name, [*known, *more], show=repr) or "; the optimizers of lcat.optim have no such option"
+    known -= {"params", "defaults", "orthogonal"}  # options cannot replace what makes a group
+    for name in set(names) - known:
+        meant = hint(name, [*known, *arguments], show=repr) or "; the optimizers of lcat.optim have no such option"
         raise TypeError(f"orthogonal_groups() got an unexpected option {name!r}{meant}")
 
 

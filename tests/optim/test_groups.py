@@ -13,7 +13,7 @@ from torch import nn
 from lcat.optim import POGO, Landing, orthogonal_groups, orthogonality_error
 
 
-def chosen(groups):
+def constrained(groups):
     return {row.name: row.matrices for row in groups.table if row.orthogonal}
 
 
@@ -27,7 +27,7 @@ def mlp(*widths):
 def test_hidden_linear_layers():
     model = mlp(8, 16, 16, 12, 3)
     groups = orthogonal_groups(model, lr=1e-3, weight_decay=0.1, orthogonal_options={"lr": 0.2})
-    assert chosen(groups) == {"2.weight": "(16x16), rows", "4.weight": "(12x16), rows"}
+    assert constrained(groups) == {"2.weight": "(16x16), rows", "4.weight": "(12x16), rows"}
     assert [g["orthogonal"] for g in groups] == [True, False]
     assert (groups[0]["lr"], groups[1]["lr"], groups[1]["weight_decay"]) == (0.2, 1e-3, 0.1)
     optimizer = POGO(groups, lr=0.1)
@@ -40,15 +40,15 @@ def test_hidden_linear_layers():
 
 
 def test_first_and_last():
-    assert len(chosen(orthogonal_groups(mlp(8, 16, 3), first=True, last=True))) == 2
+    assert len(constrained(orthogonal_groups(mlp(8, 16, 3), first=True, last=True))) == 2
     with pytest.raises(ValueError, match=r"no weight is left.*first layer.*last layer.*first=True"):
         orthogonal_groups(mlp(8, 16, 3))
 
 
 def test_include_and_exclude():
     model = mlp(8, 16, 16, 16, 3)
-    assert set(chosen(orthogonal_groups(model, include="0.*ght"))) == {"0.weight"}
-    assert set(chosen(orthogonal_groups(model, exclude=["2.weight"]))) == {"4.weight"}
+    assert set(constrained(orthogonal_groups(model, include="0.*ght"))) == {"0.weight"}
+    assert set(constrained(orthogonal_groups(model, exclude=["2.weight"]))) == {"4.weight"}
     with pytest.raises(ValueError, match=r"no parameter is called 'nothing'.*0.weight"):
         orthogonal_groups(model, exclude="nothing")
     with pytest.raises(ValueError, match=r"'2.bias'.*no matrix"):
@@ -88,7 +88,7 @@ def test_torch_modules():
             "last": nn.Linear(8, 4),
         }
     )
-    got = chosen(orthogonal_groups(model))
+    got = constrained(orthogonal_groups(model))
     assert got == {
         "conv.weight": "(6x36), rows",
         "attention.in_proj_weight": "3 x (8x8), rows",
@@ -118,7 +118,7 @@ def test_pyg_layers():
         GINConv(mlp(32, 32, 32)),
         GATConv(32, 5),
     )
-    assert chosen(orthogonal_groups(model)) == {
+    assert constrained(orthogonal_groups(model)) == {
         "convs.1.lin.weight": "(32x32), rows",
         "convs.2.lin.weight": "4 x (8x32), rows",
         "convs.3.lin_l.weight": "4 x (8x32), rows",
@@ -128,7 +128,7 @@ def test_pyg_layers():
         "convs.5.nn.0.weight": "(32x32), rows",
         "convs.5.nn.2.weight": "(32x32), rows",
     }
-    joint = chosen(orthogonal_groups(model, heads="joint"))
+    joint = constrained(orthogonal_groups(model, heads="joint"))
     assert joint["convs.2.lin.weight"] == "(32x32), rows"
     with pytest.raises(ValueError, match="heads must be 'split' or 'joint'"):
         orthogonal_groups(model, heads="both")
@@ -158,7 +158,7 @@ def test_hetero_linear_is_a_batch():
     from torch_geometric.nn import HeteroLinear
 
     model = Stack(nn.Linear(4, 6), HeteroLinear(6, 6, num_types=3), nn.Linear(6, 4))
-    assert chosen(orthogonal_groups(model)) == {"convs.1.weight": "3 x (6x6), rows"}
+    assert constrained(orthogonal_groups(model)) == {"convs.1.weight": "3 x (6x6), rows"}
 
 
 def test_lcat_layers():
@@ -169,7 +169,7 @@ def test_lcat_layers():
         convs.append(layer(32, 32) if name == "GCNConv" else layer(32, 8, heads=4))
     convs.append(lcat_nn.GATConv(32, 5))
     model = Stack(*convs)
-    got = chosen(orthogonal_groups(model))
+    got = constrained(orthogonal_groups(model))
     assert {name.split(".")[1] for name in got} == {"1", "2", "3", "4", "5", "6"}
     assert all(".lin" in name and name.endswith("weight") for name in got)
     assert got["convs.1.lin.weight"] == "(32x32), rows"
@@ -186,8 +186,8 @@ def test_edge_types_side_by_side_are_one_layer():
     model = Stack(*(
         HeteroConv({edge: SAGEConv((a, a), b) for edge in HETERO[1]}) for a, b in ((8, 6), (6, 6), (6, 3))
     ))  # fmt: skip
-    assert {name.split(".")[1] for name in chosen(orthogonal_groups(model))} == {"1"}
-    assert len(chosen(orthogonal_groups(model))) == 6  # three edge types, neighbors and self
+    assert {name.split(".")[1] for name in constrained(orthogonal_groups(model))} == {"1"}
+    assert len(constrained(orthogonal_groups(model))) == 6  # three edge types, neighbors and self
 
     class GAT(nn.Module):
         def __init__(self):
@@ -199,7 +199,7 @@ def test_edge_types_side_by_side_are_one_layer():
         def forward(self, x, edge_index):
             return self.c2(self.c1(self.start(x).relu(), edge_index).relu(), edge_index)
 
-    got = chosen(orthogonal_groups(to_hetero(GAT(), HETERO)))
+    got = constrained(orthogonal_groups(to_hetero(GAT(), HETERO)))
     assert {name.split(".")[0] for name in got} == {"c1"}
     assert len(got) == 6  # three edge types, source and target
 
@@ -208,10 +208,10 @@ def test_layers_stand_in_the_order_of_the_model_whatever_is_frozen_or_shared():
     model = mlp(8, 16, 16, 16, 3)
     model[0].weight.requires_grad_(False)
     model[6].weight.requires_grad_(False)
-    assert set(chosen(orthogonal_groups(model))) == {"2.weight", "4.weight"}
+    assert set(constrained(orthogonal_groups(model))) == {"2.weight", "4.weight"}
     tied = nn.ModuleList([nn.Embedding(5, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 5)])
     tied[3].weight = tied[0].weight
-    assert set(chosen(orthogonal_groups(tied))) == {"2.weight"}
+    assert set(constrained(orthogonal_groups(tied))) == {"2.weight"}
 
 
 def test_weights_that_pyg_layers_hold_themselves():
@@ -228,7 +228,7 @@ def test_weights_that_pyg_layers_hold_themselves():
         nn.Linear(8, 4),
     )
     groups = orthogonal_groups(model)
-    got = chosen(groups)
+    got = constrained(groups)
     expected = {
         "convs.1.weight1": "(8x8), rows",
         "convs.1.weight2": "(8x8), rows",
@@ -241,7 +241,7 @@ def test_weights_that_pyg_layers_hold_themselves():
     assert expected.items() <= got.items()
     assert not any(name.startswith("convs.3.") for name in got)  # bases of weights are no weights
     assert {row.name: row.why for row in groups.table}["convs.3.weight"] == "not known as a feature map"
-    joint = chosen(orthogonal_groups(model, heads="joint"))
+    joint = constrained(orthogonal_groups(model, heads="joint"))
     assert joint["convs.5.kqv_lin.lins.a.weight"] == "3 x (8x8), rows"
 
 
@@ -249,7 +249,7 @@ def test_side_projections_stay_free():
     from torch_geometric.nn import FAConv, FiLMConv
 
     model = Stack(nn.Linear(4, 8), FiLMConv(8, 8), FAConv(8), nn.Linear(8, 4))
-    assert set(chosen(orthogonal_groups(model))) == {"convs.1.lins.0.weight"}
+    assert set(constrained(orthogonal_groups(model))) == {"convs.1.lins.0.weight"}
 
 
 def test_grouped_and_transposed_kernels():
@@ -257,7 +257,7 @@ def test_grouped_and_transposed_kernels():
         nn.Linear(1, 1), nn.Conv2d(8, 8, 3, groups=4), nn.Conv1d(6, 6, 3, groups=6), nn.ConvTranspose2d(4, 6, 2),
         nn.Linear(1, 1),
     )  # fmt: skip
-    assert chosen(orthogonal_groups(model)) == {
+    assert constrained(orthogonal_groups(model)) == {
         "1.weight": "4 x (2x18), rows",
         "2.weight": "6 x (1x3), rows",
         "3.weight": "(4x24), rows",
@@ -280,11 +280,11 @@ def test_mistyped_options_are_refused_and_nothing_changes():
         orthogonal_groups(model, orthogonalize="svd")
     broken = mlp(8, 16, 16, 16, 3)
     nn.init.zeros_(broken[4].weight)
-    kept = broken[2].weight.detach().clone()
+    untouched = broken[2].weight.detach().clone()
     with pytest.raises(ValueError, match=r"'4.weight'"):
         orthogonal_groups(broken)
     assert torch.equal(before, model[2].weight)
-    assert torch.equal(kept, broken[2].weight)
+    assert torch.equal(untouched, broken[2].weight)
 
 
 def test_groups_serve_several_optimizers():
@@ -305,7 +305,7 @@ def test_lazy_layers_are_told_to_run():
 def test_shared_and_frozen_weights():
     model = mlp(8, 8, 8, 8, 8)
     model[4].weight = model[2].weight
-    assert set(chosen(orthogonal_groups(model))) == {"2.weight"}
+    assert set(constrained(orthogonal_groups(model))) == {"2.weight"}
     model = mlp(8, 8, 8, 8)
     model[2].weight.requires_grad_(False)
     with pytest.raises(ValueError, match="no weight is left"):

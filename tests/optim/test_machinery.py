@@ -223,10 +223,10 @@ def test_the_contract_notices_what_becomes_no_number():
 
 def test_orthogonalize_changes_all_or_nothing():
     good, bad = torch.randn(3, 5), torch.zeros(3, 5)
-    kept = good.clone()
+    before = good.clone()
     with pytest.raises(ValueError, match="cannot be made orthonormal"):
         orthogonalize_([good, bad])
-    assert torch.equal(good, kept)
+    assert torch.equal(good, before)
 
 
 def test_lazy_modules_are_told_to_run():

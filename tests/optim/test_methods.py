@@ -270,7 +270,7 @@ def test_slpg_solves_its_subproblem(regularizer):
             import lcat.optim.slpg as module
 
             inner = module.shorten_tangent
-            module.shorten_tangent = lambda algebra, T, most: caught.append(T.clone()) or T
+            module.shorten_tangent = lambda algebra, T, max_step: caught.append(T.clone()) or T
             try:
                 return super().update(X, D, scale, group, bucket)
             finally:

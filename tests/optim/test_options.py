@@ -68,13 +68,13 @@ def test_only_params_and_lr_are_positional(cls):
 
 @pytest.mark.parametrize("cls", OPTIMIZERS)
 def test_what_the_constructor_is_given_is_in_the_group(cls):
-    given = {"lr": 0.125, "check": "off", "euclidean": "sgd", "weight_decay": 0.0, "foreach": False, "maximize": True}
-    given |= {"orientation": "rows", "matrix": (3, 5), "euclidean_lr": 0.25, "betas": (0.5, 0.75), "eps": 0.5}
+    passed = {"lr": 0.125, "check": "off", "euclidean": "sgd", "weight_decay": 0.0, "foreach": False, "maximize": True}
+    passed |= {"orientation": "rows", "matrix": (3, 5), "euclidean_lr": 0.25, "betas": (0.5, 0.75), "eps": 0.5}
     own = {"normal_step": "best", "gram_mode": "identity", "safe": 0.25, "rank": 2, "retraction": "polar", "inner": 3}
     own |= {"sampling": "orthogonal", "regularizer": "l1", "gamma": 0.1, "stabilize": 7, "max_step": 0.5}
-    given |= {name: value for name, value in own.items() if name in options_of(cls)}
-    group = cls([parameter(orthonormal(3, 5))], **given).param_groups[0]
-    assert {name: group[name] for name in given} == given
+    passed |= {name: value for name, value in own.items() if name in options_of(cls)}
+    group = cls([parameter(orthonormal(3, 5))], **passed).param_groups[0]
+    assert {name: group[name] for name in passed} == passed
     extra = set(group) - set(options_of(cls)) - set(COMMON) - {"params", "updates"}
     assert not extra
 

@@ -271,7 +271,7 @@ def test_guard_keeps_singular_values_between_the_root_of_a_half_and_one(seed, lr
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(3, 3), (20, 20), (3, 7)])
 @pytest.mark.parametrize(
-    ("options", "least", "most"),
+    ("options", "min_value", "max_value"),
     [
         ({}, 0.7, 1.0),
         ({"normal_step": "order2"}, 0.9, 1.05),
@@ -279,7 +279,7 @@ def test_guard_keeps_singular_values_between_the_root_of_a_half_and_one(seed, lr
         ({"normal_every": 4}, 0.7, 1.5),
     ],
 )
-def test_guard_holds_against_steps_that_all_push_in_one_direction(options, least, most, shape, dtype):
+def test_guard_holds_against_steps_that_all_push_in_one_direction(options, min_value, max_value, shape, dtype):
     """The worst case: all of the step on the same left singular vector, every time."""
     X = orthonormal(*shape, dtype=dtype)
     A = torch.zeros(shape[1], shape[1], dtype=dtype)
@@ -293,8 +293,8 @@ def test_guard_holds_against_steps_that_all_push_in_one_direction(options, least
         p.grad = p.detach() @ A
         optimizer.step()
         S = torch.linalg.svdvals(p.detach())
-        assert least < S.min()
-        assert S.max() < most + 1e-9
+        assert min_value < S.min()
+        assert S.max() < max_value + 1e-9
 
 
 def test_guard_leaves_short_steps_alone():
