@@ -36,7 +36,5 @@ def main() -> None:
         # Errors of the command line itself; typer brings its own copy of click, or uses click's, by version.
         if not hasattr(error, "format_message"):
             raise
-        code = getattr(error, "exit_code", 2)
-        if error.format_message():  # the help alone, where no command was given, has none
-            stop(error.format_message(), code)
+        stop(error.format_message(), getattr(error, "exit_code", 2))
     sys.exit(code or 0)

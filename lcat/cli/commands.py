@@ -30,7 +30,7 @@ def lcat_app() -> typer.Typer:
         cls=_LcatGroup,
         help="Attention in graph neural networks: compare GCN, GAT, CAT and L-CAT, and see what runs here.",
         add_completion=False,
-        no_args_is_help=True,
+        invoke_without_command=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
@@ -48,11 +48,15 @@ def _print_version(wanted: bool) -> None:
 
 
 def _lcat(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", metavar="", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     del version  # its callback has done it all
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
 
 
 def _doctor() -> None:
