@@ -186,7 +186,7 @@ def ranking_picture(ranking: Ranking) -> Picture:
 
 
 def regret_picture(table: pd.DataFrame) -> Picture:
-    """The regret of always taking L-CAT on every data set, with its confidence interval."""
+    """The regret of always using L-CAT on every data set, with its confidence interval."""
     rows = list(table.itertuples())
     names = [f"{row.dataset} · {row.always}" for row in rows]
     left = min(14 + 5.7 * max(len(name) for name in names), 190)
@@ -218,9 +218,9 @@ def regret_picture(table: pd.DataFrame) -> Picture:
     caption = (
         f"Mean {percent_points(np.mean([row.regret for row in rows]))} points over {len(rows)} rows; largest "
         f"{percent_points(worst.regret)} on {worst.dataset} ({worst.always}). Bar: 95 % confidence interval"
-        + ("; arrows: it goes on." if any(abs(end) > reach for end in ends) else ".")
+        + ("; arrows: it continues." if any(abs(end) > reach for end in ends) else ".")
     )
-    title = "Test metric lost by always taking L-CAT"
+    title = "Test metric lost by always using L-CAT"
     return Picture("regret", title, caption, svg(figure, "regret", caption))
 
 

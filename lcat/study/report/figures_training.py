@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _CORNERS = ((0.0, 0.0, "GCN", "λ₁ = 0"), (1.0, -1.0, "GAT", "λ₂ = 0"), (1.0, 1.0, "CAT", "λ₂ = 1"))
-_NOISE = {"edges": "share of random edges added", "features": "noise on features, in their deviations"}
+_NOISE = {"edges": "share of random edges added", "features": "noise on features, in standard deviations"}
 #: Points of a curve on the page; more cannot be seen.
 _POINTS = 120
 
@@ -70,7 +70,7 @@ def draw_triangle(axes: Axes, ends: pd.DataFrame, runs: Sequence[CellResult], pa
     for corner in _CORNERS:
         _name_corner(axes, *corner, color=palette["muted"])
     style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9.5, "color": palette["muted"]}
-    axes.text(0.5, -1.1, "λ₁: how strongly scores count →", **style)
+    axes.text(0.5, -1.1, "λ₁: strength of the scores →", **style)
 
 
 def triangle_picture(number: int, dataset: str, ends: pd.DataFrame, runs: Sequence[CellResult]) -> Picture:
@@ -88,7 +88,7 @@ def triangle_picture(number: int, dataset: str, ends: pd.DataFrame, runs: Sequen
         f"{layer} layer {depth}: λ₁ {rows['lambda1'].mean():.2f}, λ₂ {rows['lambda2'].mean():.2f}"
         for (layer, depth), rows in ends.groupby(["layer", "depth"], sort=False)
     ]
-    caption = f"Mean ends: {'; '.join(means)}."
+    caption = f"Mean final positions: {'; '.join(means)}."
     name = f"triangle-{number}"
     return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))
 
@@ -199,8 +199,8 @@ def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame
     if losses:
         lowest, highest = min(losses, key=lambda k: losses[k]), max(losses, key=lambda k: losses[k])
         caption = (
-            f"From the lowest to the highest level {lowest} loses least, {100 * losses[lowest]:.1f} points, "
-            f"and {highest} most, {100 * losses[highest]:.1f}."
+            f"From the lowest to the highest level {lowest} loses the least, {100 * losses[lowest]:.1f} points, "
+            f"and {highest} the most, {100 * losses[highest]:.1f}."
         )
     name = f"robustness-{number}"
     return Picture(name, f"{dataset} · {noise}", caption, svg(figure, name, f"{dataset}, noise on {noise}. {caption}"))
@@ -226,7 +226,7 @@ def pareto_picture(number: int, dataset: str, rows: pd.DataFrame, metric: str) -
     pad = max(0.12 * (high - low), 0.5 * (1.0 - (high - low)))
     axes.set_ylim(low - pad, high + pad)
     axes.ticklabel_format(axis="y", useOffset=False)
-    axes.set_xlabel("mean seconds of a run")
+    axes.set_xlabel("mean seconds per run")
     axes.set_ylabel(f"validation {metric_name(metric)} in %")
     axes.locator_params(axis="y", nbins=5)
     axes.grid(color=PAGE["rule"], linewidth=0.7)
@@ -234,7 +234,7 @@ def pareto_picture(number: int, dataset: str, rows: pd.DataFrame, metric: str) -
     chosen = rows[rows["chosen"]].iloc[0]
     caption = (
         f"Chosen (ring): {chosen['layer']}, {percent(chosen['accuracy'])} % in {seconds_text(chosen['time'])}. "
-        f"The stairs join what no other beats in both: {', '.join(dict.fromkeys(front['layer']))}."
+        f"The line is the Pareto front (not beaten in both): {', '.join(dict.fromkeys(front['layer']))}."
     )
     name = f"pareto-{number}"
     return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))

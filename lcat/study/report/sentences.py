@@ -1,4 +1,4 @@
-"""What the figures say, in sentences: the first thing on the page."""
+"""The results in sentences: the first part of the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["chosen_sentence", "generated_note", "plan_toml", "ranking_sentence",
 
 
 def tiles(data: ReportData) -> list[tuple[str, str]]:
-    """Counts for the head of the page: figure and what it counts."""
+    """Counts for the head of the page: a number, and what it counts."""
     facts = data.facts
     left = facts["planned"] - facts["done"] - facts["failed"]
     found = [
@@ -31,7 +31,7 @@ def tiles(data: ReportData) -> list[tuple[str, str]]:
 
 
 def regret_sentences(data: ReportData) -> list[str]:
-    """The answer to the question of L-CAT, one sentence a version."""
+    """The regret of always using L-CAT, one text per version."""
     sentences = []
     for question, rows in data.regret.groupby("question", sort=False):
         always, candidates = rows["always"].iloc[0], rows["candidates"].iloc[0]
@@ -43,16 +43,17 @@ def regret_sentences(data: ReportData) -> list[str]:
         mean = rows["regret"].mean()
         verb, points = "costs" if mean >= 0 else "gains", percent_points(abs(mean)).lstrip("+")
         sentence = (
-            f"Always taking {always} instead of cross-validating {candidates} ({question}) {verb} {points} percentage "
+            f"Always using {always} instead of cross-validating {candidates} ({question}) {verb} {points} percentage "
             f"points of the test metric {where}"
         )
         if count > 1:
             worst = rows.loc[rows["regret"].idxmax()]
-            sentence += f"; the largest regret is {percent_points(worst['regret'])} on {worst['dataset']}"
+            sentence += f". The largest regret is {percent_points(worst['regret'])} on {worst['dataset']}"
         known = int(rows["low"].notna().sum())
         if known:
             sentence += (
-                f". At 95 % for each data set by itself the difference is beyond chance on {better + worse} of {known}"
+                f". The 95 % confidence interval of the regret excludes zero on {better + worse} of {known} "
+                f"data set{'' if known == 1 else 's'}"
             )
             sentence += f" ({better} for {always}, {worse} against)" if better + worse else ""
         sentences.append(f"{sentence}. Cross-validation took {ratio:.1f} times the compute.")
@@ -81,41 +82,41 @@ def ranking_sentence(data: ReportData) -> str:
 
 
 def chosen_sentence(data: ReportData) -> str:
-    """What COPA chose."""
+    """The choice of COPA."""
     missing = ", ".join(data.unmeasured)
     if not len(data.choice):
-        return f"Nothing was chosen, for no cell has a value for {missing}." if missing else ""
+        return f"Nothing was chosen, because no cell has a value for {missing}." if missing else ""
     goals = ", ".join(data.objectives)
     if len(data.overall_choice):
         chosen = data.overall_choice.loc[data.overall_choice["chosen"], "layer"].iloc[0]
-        text = f"Weighing {goals} by COPA, without the test metric, the layer for all data sets is {chosen}."
+        text = f"COPA over {goals} chooses {chosen} for all data sets. It does not use the test metric."
     else:
         chosen = data.choice.loc[data.choice["chosen"], "layer"].iloc[0]
-        text = f"Weighing {goals} by COPA, without the test metric, the choice is {chosen}."
+        text = f"COPA over {goals} chooses {chosen}. It does not use the test metric."
     measured = data.selection.finished
     measured = measured[~measured["dataset"].map(is_generated)]
     if (measured.groupby("dataset")["test_set"].nunique() > 1).any():
         text += (
-            " It pools splits, where one's validation nodes are another's test nodes: take the scores for an estimate"
-            " of what a layer is worth, not those of the choice."
+            " The choice uses several splits, and validation nodes of one split are test nodes of another. To judge"
+            " how good a layer is, use the scores, not the values behind the choice."
         )
-    return text + (f" Not weighed, for no cell has a value: {missing}." if missing else "")
+    return text + (f" Not used, because no cell has a value: {missing}." if missing else "")
 
 
 def generated_note(data: ReportData) -> str:
-    """Which data sets nobody measured."""
+    """Which data sets are generated."""
     names = [name for name in data.datasets if is_generated(name)]
     if not names:
         return ""
     which = "All data sets here are" if len(names) == len(data.datasets) else f"{', '.join(names)}:"
     return (
-        f"{which} generated from a model. They show what happens when the model's assumptions hold, "
-        "and are no evidence about data that anybody measured."
+        f"{which} generated from a model. The results show what happens if the assumptions of the model hold. "
+        "They are no evidence about measured data."
     )
 
 
 def plan_toml(plan: StudyPlan) -> str:
-    """The plan as a TOML file, without what is left at its default."""
+    """The plan as a TOML file, without the keys that have their default."""
     values = plan.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     lines = [f"{name} = {_toml(value)}" for name, value in values.items() if not isinstance(value, dict)]
     for name, value in values.items():

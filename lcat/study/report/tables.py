@@ -77,7 +77,7 @@ def _overview(data: ReportData) -> Table | None:
         bold |= {(position, "average rank") for position in frame.index[frame["average rank"] == lowest]}
     caption = "Test metric in %, mean ± standard deviation over runs; best mean of each data set in bold"
     if summary["failed"].any():
-        caption += ", of layers that finished all their runs where there are any"
+        caption += " (among layers that finished all their runs, if there are any)"
     return Table("overview", caption, columns, frame, frozenset(bold))
 
 
@@ -98,7 +98,7 @@ def _scores(data: ReportData) -> Table | None:
         Column("models", "settings tried", count_text, True),
         Column("parameters", "parameters", count_text, True),
         Column("seconds", "time per run", seconds_text, True),
-        Column("total_seconds", "time in all", seconds_text, True),
+        Column("total_seconds", "total time", seconds_text, True),
         Column("peak_memory", "peak memory", bytes_text, True),
     ]
     level = round(100 * data.comparison.level)
@@ -119,13 +119,13 @@ def _regret(data: ReportData) -> Table | None:
         Column("p_value", "p", p_text, True),
         Column("cross_validated", "cross-validated test %", percent, True),
         Column("always_test", "L-CAT test %", percent, True),
-        Column("picked", "picked in runs"),
+        Column("picked", "selected in runs"),
         *counts,
         Column("cross_validated_seconds", "time, cross-validated", seconds_text, True),
         Column("always_seconds", "time, L-CAT", seconds_text, True),
         Column("compute_ratio", "times the compute", _fixed(2), True),
     ]
-    caption = f"Regret of always taking L-CAT, in percentage points of the test metric; negative: L-CAT is better{note}"
+    caption = f"Regret of always using L-CAT, in percentage points of the test metric; negative: L-CAT is better{note}"
     return Table("regret", caption, columns, data.regret)
 
 
@@ -270,7 +270,7 @@ def _overall_choice(data: ReportData) -> Table | None:
         Column("chosen", "chosen", _yes),
     ]
     bold = frozenset((position, "layer") for position, chosen in enumerate(frame["chosen"]) if chosen)
-    caption = "Choice by COPA of one layer for all data sets: mean relative ranks (less is better) and score"
+    caption = "Choice by COPA of one layer for all data sets: mean relative ranks (lower is better) and score"
     return Table("choice-overall", caption, columns, frame, bold)
 
 
@@ -302,7 +302,7 @@ def _settings(data: ReportData) -> Table | None:
         *(Column(name, name.removeprefix("hyper."), _plain, True) for name in varied),
     ]
     same = ", ".join(f"{n.removeprefix('hyper.')} {_plain(frame[n].iloc[0])}" for n in hyper if n not in varied)
-    return Table("settings", f"All settings that ran. The same everywhere: {same or 'nothing'}", columns, rows)
+    return Table("settings", f"All settings that ran. The same in all cells: {same or 'nothing'}", columns, rows)
 
 
 def _failures(data: ReportData) -> Table | None:

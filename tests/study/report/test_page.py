@@ -177,10 +177,10 @@ def test_generated_data_are_marked(page):
 
 def test_summary_answers_the_question(page):
     text = " ".join(" ".join(page.texts).split())
-    assert re.search(r"Always taking lcat instead of cross-validating gcn, gat, cat \(v1\) (costs|gains) \d", text)
-    assert re.search(r"Always taking lcatv2 instead of cross-validating gcn, gatv2, catv2 \(v2\)", text)
+    assert re.search(r"Always using lcat instead of cross-validating gcn, gat, cat \(v1\) (costs|gains) \d", text)
+    assert re.search(r"Always using lcatv2 instead of cross-validating gcn, gatv2, catv2 \(v2\)", text)
     assert "has the best average rank" in text
-    assert "without the test metric" in text
+    assert "does not use the test metric" in text
 
 
 def test_plan_can_be_run_again():
@@ -337,13 +337,13 @@ def test_the_choice_weighs_what_was_asked_for_and_says_what_it_could_not():
     assert "robustness-slope" not in chosen({}, (0.0, 0.3))[0]
     objectives, sentence = chosen({"robustness-slope": 1.0}, (0.0, 0.3))
     assert objectives == ("robustness-slope",)
-    assert sentence.startswith("Weighing robustness-slope by COPA")
+    assert sentence.startswith("COPA over robustness-slope chooses ")
     objectives, sentence = chosen({"accuracy": 1.0, "robustness": 2.0}, (0.0,))
     assert objectives == ("accuracy",)
-    assert sentence.endswith("Not weighed, for no cell has a value: robustness.")
+    assert sentence.endswith("Not used, because no cell has a value: robustness.")
     assert chosen({"robustness": 1.0}, (0.0,)) == (
         (),
-        "Nothing was chosen, for no cell has a value for robustness.",
+        "Nothing was chosen, because no cell has a value for robustness.",
     )
 
 
@@ -360,5 +360,5 @@ def test_tables_count_samples_where_they_are_fewer_than_runs(report):
         assert "are averaged first" in tables[name].caption
         assert (tables[name].frame["runs"] == 4).all()
         assert (tables[name].frame["samples"] == 2).all()
-    assert "It pools splits" in chosen_sentence(data_of(plan, halves))
-    assert "It pools splits" not in chosen_sentence(data_of(*made_up_study(datasets=("cora",))))
+    assert "uses several splits" in chosen_sentence(data_of(plan, halves))
+    assert "uses several splits" not in chosen_sentence(data_of(*made_up_study(datasets=("cora",))))
