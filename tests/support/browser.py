@@ -39,6 +39,7 @@ class Browser:
              f"--user-data-dir={self._profile.name}", "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        self._socket: Any = None
         try:
             port = self._port()
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=30) as answer:
@@ -111,6 +112,8 @@ class Browser:
 
     def close(self) -> None:
         """End the browser that was started here."""
+        if self._socket is not None:
+            self._socket.close()
         self._process.terminate()
         try:
             self._process.wait(timeout=20)
