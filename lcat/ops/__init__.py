@@ -1,7 +1,7 @@
-"""The primitives that every layer is made of, as functions on tensors.
+r"""The primitives that every layer is made of, as functions on tensors.
 
 =======================  =====================================================================
-:func:`aggregate`        :math:`y_i = \\sum_{j \\to i} w_{ij} x_j`
+:func:`aggregate`        :math:`y_i = \sum_{j \to i} w_{ij} x_j`
 :func:`gat_attention`    attention with the score LeakyReLU(source_score_j + target_score_i) of GAT
 :func:`gatv2_attention`  attention with the score att . LeakyReLU(key_j + query_i) of GATv2
 =======================  =====================================================================
@@ -20,10 +20,11 @@ from lcat.ops._gat_attention import gat_attention
 from lcat.ops._gatv2_attention import gatv2_attention
 from lcat.ops._native import NativeStatus, native_status
 from lcat.ops._transforms import is_transformed
-from lcat.ops.dispatch import Choice, explain, use_implementation
+from lcat.ops.dispatch import Choice, Feature, explain, use_implementation
 
 __all__ = [
     "Choice",
+    "Feature",
     "NativeStatus",
     "aggregate",
     "dropout",

@@ -1,4 +1,4 @@
-"""Checks that every primitive makes of its arguments, whatever the implementation: kernels read what shapes promise."""
+"""The checks of arguments that all implementations of a primitive share: kernels trust the shapes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Shapes:
         self.sizes = {"N_source": graph.num_sources, "N_target": graph.num_targets, "E": graph.num_edges}
 
     def check(self, name: str, tensor: Tensor | None, *letters: str) -> None:
-        """``tensor`` has one dimension a letter; a letter that is new takes its size from it.
+        """``tensor`` has one dimension per letter; a new letter takes its size from it.
 
         Raises:
             ValueError: another number of dimensions, or another size.
@@ -32,14 +32,16 @@ class Shapes:
                     break
             else:
                 return
+        here = ", ".join(str(sizes.get(letter, letter)) for letter in letters)
         raise ValueError(
-            f"'{name}' has shape {list(tensor.shape)}; it takes [{', '.join(letters)}], here "
-            f"[{', '.join(str(sizes.get(letter, letter)) for letter in letters)}]: the graph has {sizes['N_source']} "
-            f"source nodes, {sizes['N_target']} target nodes and {sizes['E']} edges"
+            f"expected '{name}' of shape [{', '.join(letters)}], here [{here}], got {list(tensor.shape)}: the graph "
+            f"has {sizes['N_source']} source nodes, {sizes['N_target']} target nodes and {sizes['E']} edges"
         )
 
 
 def check_rows(name: str, x: Tensor, rows: int, side: str) -> None:
     """The first dimension of ``x`` counts the graph's nodes on one side."""
     if x.dim() == 0 or x.shape[0] != rows:
-        raise ValueError(f"'{name}' has shape {list(x.shape)}; the graph has {rows} {side} nodes, so [{rows}, ...]")
+        raise ValueError(
+            f"expected '{name}' of shape [{rows}, ...], because the graph has {rows} {side} nodes, got {list(x.shape)}"
+        )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lcat.ops import _fused, _native
-from lcat.ops._operators import define
+from lcat.ops._operators import Operator
 from lcat.ops._transforms import is_transformed
 
 __all__ = ["dropout"]
@@ -18,11 +18,11 @@ _TYPES = (torch.float32, torch.float64)
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
-    r"""Zero each entry with probability ``p`` and scale the others, as :func:`torch.nn.functional.dropout`:
+    r"""Zero each entry with probability ``p`` and scale the others, as :func:`torch.nn.functional.dropout`.
 
     .. math:: y_i = \frac{b_i\, x_i}{1 - p}, \qquad b_i \sim \mathrm{Bernoulli}(1 - p).
 
-    On CPUs torch draws one entry after the other, on one thread, and keeps a number an entry for the backward pass.
+    On CPUs torch draws one entry after the other, on one thread, and keeps one number per entry for the backward pass.
     This draws by counter (Philox, as attention dropout here), on all threads, and keeps a seed of eight bytes:
     the mask is drawn again in the backward pass. On other devices, for other types than float32 and float64, under
     functorch transforms and without the compiled kernels it is torch's function.
@@ -48,38 +48,58 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         tensor([0.0000, 1.3333])
     """
     if not 0 <= p <= 1:
-        raise ValueError(f"p must be a probability in [0, 1], got {p}")
+        raise ValueError(f"expected a probability 'p' in [0, 1], got {p}")
     if not training or p == 0:
         return x
     compiled = x.device.type == "cpu" and x.dtype in _TYPES and _native.STATUS.instruction_set is not None
     if not compiled or x.layout != torch.strided or is_transformed(x):
         return F.dropout(x, p)
     seed = _fused.draw_seed(p, x.device)
-    result: Tensor = _DROPOUT(x, seed, p)
+    assert seed is not None  # p > 0
+    result: Tensor = _DROPOUT(_Arguments(x, seed, p))
     return result
 
 
-def _run(x: Tensor, seed: Tensor, p: float) -> Tensor:
-    x = x.contiguous()
+class _Arguments(NamedTuple):
+    """The arguments of ``lcat::dropout``."""
+
+    x: Tensor
+    seed: Tensor
+    p: float
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return tuple(self)
+
+
+def _run(arguments: _Arguments) -> Tensor:
+    x = arguments.x.contiguous()
     out = torch.empty_like(x)
-    _native.call("dropout", x.dtype, x, out, x.numel(), p, _native.seed_value(seed))
+    _native.call("dropout", x.dtype, x, out, x.numel(), arguments.p, _native.seed_value(arguments.seed))
     return out
 
 
-def _fake(x: Tensor, seed: Tensor, p: float) -> Tensor:
-    return x.new_empty(x.shape)
+def _fake(arguments: _Arguments) -> Tensor:
+    return arguments.x.new_empty(arguments.x.shape)
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, seed, ctx.p = inputs
-    ctx.save_for_backward(seed)
+def _setup_context(ctx: Any, arguments: _Arguments, output: Tensor) -> None:
+    del output
+    ctx.save_for_backward(arguments.seed)
+    ctx.p = arguments.p
 
 
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (seed,) = ctx.saved_tensors
-    return _DROPOUT(grad, seed, ctx.p), None, None
+    return _DROPOUT.gradients([_DROPOUT(_Arguments(grad, seed, ctx.p))])
 
 
-_DROPOUT = define(
-    "dropout", "(Tensor x, Tensor seed, float p) -> Tensor", {"cpu": _run}, _fake, _remember, _differentiate
+_DROPOUT = Operator(
+    "dropout",
+    _Arguments,
+    results=1,
+    kernels={"cpu": _run},
+    fake=_fake,
+    setup_context=_setup_context,
+    backward=_backward,
 )

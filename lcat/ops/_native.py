@@ -16,7 +16,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["NativeStatus", "call", "chunks", "group_edges", "native_status"]
+from lcat.graph import SortedEdges
+
+__all__ = [
+    "NativeStatus",
+    "as_dense",
+    "call",
+    "changed_unseen",
+    "chunks",
+    "edge_arguments",
+    "group_edges",
+    "insert_loops",
+    "loaded_library",
+    "native_status",
+    "seed_value",
+    "transpose_groups",
+]
 
 # What a processor that torch describes by the first word can run, best first.
 _RUNNABLE = {"AVX512": ("avx512", "avx2", "baseline"), "AVX2": ("avx2", "baseline")}
@@ -55,68 +70,81 @@ _SIGNATURES = {
 _C_TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
 
 
-def group_edges(row: Tensor, other: Tensor, rows: int, others: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges grouped by ``row`` and ordered inside by ``other``, then by position: ``pointer, other, edge``.
+def loaded_library() -> ctypes.CDLL:
+    """The library that is loaded.
+
+    Raises:
+        RuntimeError: none is; the message says why.
+    """
+    if _LIBRARY is None:
+        raise RuntimeError(f"the compiled kernels are missing: {STATUS.problem}")
+    return _LIBRARY
+
+
+def group_edges(row: Tensor, other: Tensor, num_rows: int, num_others: int) -> SortedEdges:
+    """Edges grouped by ``row`` and ordered inside by ``other``, then by position.
 
     Args:
-        row: ``[E]`` int64 on the CPU, in ``[0, rows]``; edges with ``row == rows`` are dead and come last.
-        other: ``[E]`` int64 in ``[0, others)``.
-        rows: number of groups; fewer than 2**31 nodes and edges.
-        others: number of nodes at the other side.
+        row: ``[E]`` int64 on the CPU, in ``[0, num_rows]``; edges with ``row == num_rows`` are dead and come last.
+        other: ``[E]`` int64 in ``[0, num_others)``.
+        num_rows: number of groups; fewer than 2**31 nodes and edges.
+        num_others: number of nodes at the other side.
 
     Raises:
         IndexError: an index is out of its range: a graph made by hand, or changed after it was checked.
     """
-    assert _LIBRARY is not None
     count = row.shape[0]
-    pointer = row.new_empty(rows + 2)
-    far, edge = (row.new_empty(count, dtype=torch.int32) for _ in range(2))
+    indptr = row.new_empty(num_rows + 2)
+    indices, edge_ids = (row.new_empty(count, dtype=torch.int32) for _ in range(2))
     row, other = row.contiguous(), other.contiguous()
-    arguments = [row.data_ptr(), other.data_ptr(), count, rows + 1, others]
-    arguments += [pointer.data_ptr(), far.data_ptr(), edge.data_ptr()]
-    status = _LIBRARY.lcat_group_edges(*arguments)
+    sizes = (count, num_rows + 1, num_others)
+    status = loaded_library().lcat_group_edges(*_addresses(row, other), *sizes, *_addresses(indptr, indices, edge_ids))
     if status == 2:
-        raise changed_unseen(others, rows)
+        raise changed_unseen(num_others, num_rows)
     if status:
         raise MemoryError(f"no memory to sort {count} edges")
-    return pointer[: rows + 1], far, edge
+    return SortedEdges(indptr[: num_rows + 1], indices, edge_ids)
 
 
-def changed_unseen(sources: int, targets: int) -> IndexError:
+def changed_unseen(num_sources: int, num_targets: int) -> IndexError:
     """The error for an index out of range in a graph that was checked when it was made."""
     return IndexError(
-        f"an edge leaves the graph of {sources} source and {targets} target nodes: if its indices were right at first, "
-        f"a write that torch cannot see (numpy, .data) has changed them: pass edge_index.clone() after such a write"
+        f"an edge leaves the graph of {num_sources} source and {num_targets} target nodes: if its indices were right "
+        f"at first, a write that torch cannot see (numpy, .data) has changed them: pass edge_index.clone() after such "
+        f"a write"
     )
 
 
-def transpose_groups(pointer: Tensor, other: Tensor, edge: Tensor, others: int) -> tuple[Tensor, Tensor, Tensor]:
+def transpose_groups(groups: SortedEdges, num_others: int) -> SortedEdges:
     """The edges of :func:`group_edges` grouped by the node at the other side, in the same order inside."""
-    assert _LIBRARY is not None
-    count, rows = edge.shape[0], pointer.shape[0] - 1
-    result = (pointer.new_empty(others + 1), torch.empty_like(other), torch.empty_like(edge))
-    arguments = [pointer.data_ptr(), other.data_ptr(), edge.data_ptr(), count, rows, others]
-    if _LIBRARY.lcat_transpose_groups(*arguments, *(t.data_ptr() for t in result)):
+    indptr, indices, edge_ids = groups
+    count, num_rows = edge_ids.shape[0], indptr.shape[0] - 1
+    result = SortedEdges(indptr.new_empty(num_others + 1), torch.empty_like(indices), torch.empty_like(edge_ids))
+    sizes = (count, num_rows, num_others)
+    if loaded_library().lcat_transpose_groups(*_addresses(*groups), *sizes, *_addresses(*result)):
         raise MemoryError(f"no memory to sort {count} edges")
     return result
 
 
-def insert_loops(pointer: Tensor, other: Tensor, edge: Tensor, loops: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The edges of :func:`group_edges`, none of them a loop, and a loop in each of the first ``loops`` groups."""
-    assert _LIBRARY is not None
-    count, rows = edge.shape[0], pointer.shape[0] - 1
-    far, positions = (edge.new_empty(count + loops) for _ in range(2))
-    result = (torch.empty_like(pointer), far, positions)
-    arguments = [pointer.data_ptr(), other.data_ptr(), edge.data_ptr(), count, rows, loops]
-    _LIBRARY.lcat_insert_loops(*arguments, *(t.data_ptr() for t in result))
+def insert_loops(groups: SortedEdges, num_loops: int) -> SortedEdges:
+    """The edges of :func:`group_edges`, none of them a loop, and a loop in each of the first ``num_loops`` groups."""
+    indptr, _, edge_ids = groups
+    count, num_rows = edge_ids.shape[0], indptr.shape[0] - 1
+    indices, positions = (edge_ids.new_empty(count + num_loops) for _ in range(2))
+    result = SortedEdges(torch.empty_like(indptr), indices, positions)
+    loaded_library().lcat_insert_loops(*_addresses(*groups), count, num_rows, num_loops, *_addresses(*result))
     return result
+
+
+def _addresses(*tensors: Tensor) -> list[int]:
+    return [t.data_ptr() for t in tensors]
 
 
 def _declare(library: ctypes.CDLL) -> None:
     library.lcat_interface.restype = ctypes.c_int64
-    found = library.lcat_interface()
-    if found != _INTERFACE:
-        raise AttributeError(f"interface {found}, not {_INTERFACE}")
+    interface = library.lcat_interface()
+    if interface != _INTERFACE:
+        raise AttributeError(f"interface {interface}, not {_INTERFACE}")
     for name, letters in _SIGNATURES.items():
         for suffix in _TYPES.values():
             function = getattr(library, f"lcat_{name}_{suffix}")
@@ -169,7 +197,7 @@ _LIBRARY, STATUS = _load()
 
 
 def native_status() -> NativeStatus:
-    """Whether the compiled CPU kernels are there, for which instruction set, and what is missing.
+    """Whether the compiled CPU kernels are available, for which instruction set, and what is missing.
 
     Example:
         >>> import lcat.ops
@@ -182,8 +210,7 @@ def native_status() -> NativeStatus:
 
 def chunks() -> int:
     """Into how many chunks the kernels cut their work: the first dimension of per-chunk sums."""
-    assert _LIBRARY is not None
-    return int(_LIBRARY.lcat_chunks())
+    return int(loaded_library().lcat_chunks())
 
 
 def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> None:
@@ -192,15 +219,14 @@ def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | N
     Raises:
         MemoryError: a kernel found no memory for its buffers.
     """
-    assert _LIBRARY is not None
     converted = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
-    if getattr(_LIBRARY, f"lcat_{function}_{_TYPES[dtype]}")(*converted, torch.get_num_threads()):
+    if getattr(loaded_library(), f"lcat_{function}_{_TYPES[dtype]}")(*converted, torch.get_num_threads()):
         raise MemoryError(f"the compiled kernel '{function}' found no memory for its buffers")
 
 
-def index32(indices: Tensor) -> Tensor:
-    """Indices as the kernels read them; a copy only for the int64 indices of a traced graph."""
-    return indices.to(torch.int32)
+def edge_arguments(edges: SortedEdges) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges as the kernels read them, with 32-bit indices; copies only for the int64 indices of a traced graph."""
+    return edges.indptr, edges.indices.to(torch.int32), edges.edge_ids.to(torch.int32)
 
 
 def as_dense(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:

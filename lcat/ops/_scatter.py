@@ -42,7 +42,7 @@ class Segments:
         self.indptr = edges.indptr
         self.source = edges.indices[:live]
         self.edge_ids = edges.edge_ids[:live]
-        self.library: Any = __import__("torch_scatter")
+        self.library = _torch_scatter()
 
     def per_edge(self, values: Tensor) -> Tensor:
         """A per-edge tensor in the order of the segments."""
@@ -69,6 +69,12 @@ class Segments:
         highest = self.library.segment_csr(score.detach().contiguous(), self.indptr, reduce="max")
         weight = (score - self.from_target(highest)).exp()
         return weight / self.from_target(self.sum(weight))
+
+
+def _torch_scatter() -> Any:
+    import torch_scatter
+
+    return torch_scatter
 
 
 _SEGMENTS: CacheKey[Segments] = CacheKey("segments of torch-scatter")

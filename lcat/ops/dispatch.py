@@ -10,26 +10,62 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from enum import Flag, auto
+from typing import Any, Literal
 
 import torch
 
-__all__ = ["Call", "Choice", "Implementation", "Primitive", "explain", "use_implementation"]
+__all__ = ["Call", "Choice", "Feature", "Implementation", "Primitive", "explain", "use_implementation"]
+
+Name = Literal["triton", "native", "scatter", "naive"]
 
 _ENVIRONMENT = "LCAT_IMPLEMENTATION"
-# A plain global, for torch.compile cannot trace a context variable.
-_forced: str | None = None
+# A plain global, because torch.compile cannot trace a context variable.
+_forced: Name | None = None
 _primitives: dict[str, Primitive] = {}
+
+
+class Feature(Flag):
+    """What a call may need that not every implementation can do. Members are combined with ``|``.
+
+    Attributes:
+        NONE: nothing special.
+        EDGE_KEY: ``edge_key`` of :func:`~lcat.ops.gatv2_attention`.
+        WIDE_EDGE_ATTR: an ``edge_attr`` with more than 16 features.
+        OTHER_VALUE_WIDTH: values of another shape than the keys.
+        STEEP_SLOPE: a ``negative_slope`` above 1.
+        LARGE_GRAPH: at least 2**31 nodes or edges.
+        TRANSFORM: a functorch transform, forward-mode differentiation or ``torch.jit.trace``
+            (:func:`~lcat.ops.is_transformed`).
+
+    Example:
+        >>> from lcat.ops import Feature, explain
+        >>> [choice.implementation for choice in explain(features=Feature.TRANSFORM | Feature.EDGE_KEY)]
+        ['naive', 'naive', 'naive']
+    """
+
+    NONE = 0
+    EDGE_KEY = auto()
+    WIDE_EDGE_ATTR = auto()
+    OTHER_VALUE_WIDTH = auto()
+    STEEP_SLOPE = auto()
+    LARGE_GRAPH = auto()
+    TRANSFORM = auto()
 
 
 @dataclass(frozen=True)
 class Call:
-    """What an implementation may object to: where the data is, its type, and what the call asks for."""
+    """What an implementation may object to: where the data is, its type, and what the call needs."""
 
     device: torch.device
     dtype: torch.dtype
-    features: frozenset[str] = frozenset()
+    features: Feature = Feature.NONE
+
+
+def _no_objection(call: Call) -> str | None:
+    del call
+    return None
 
 
 @dataclass(frozen=True)
@@ -37,14 +73,14 @@ class Implementation:
     """One way to compute a primitive.
 
     Args:
-        name: short name, the same for every primitive ("naive", ...).
+        name: short name, the same for every primitive.
         function: takes the primitive's arguments.
         objection: given a call, ``None`` if the implementation can serve it, or the reason why not.
     """
 
-    name: str
+    name: Name
     function: Callable[..., Any]
-    objection: Callable[[Call], str | None] = field(default=lambda call: None)
+    objection: Callable[[Call], str | None] = _no_objection
 
 
 @dataclass(frozen=True)
@@ -78,21 +114,23 @@ class Primitive:
         """The implementation that serves this call.
 
         Raises:
-            ValueError: an implementation was asked for by name that does not exist.
-            RuntimeError: the one asked for by name cannot serve this call.
+            ValueError: an implementation was requested by a name that does not exist.
+            RuntimeError: the one requested by name cannot serve this call.
         """
-        if "transform" in call.features:  # vmap, jvp and the like work on plain torch only, whatever was asked for
+        if (
+            call.features and Feature.TRANSFORM in call.features
+        ):  # vmap, jvp and the like work on plain torch only, whatever was requested
             return self._named("naive")
         forced = _forced or os.environ.get(_ENVIRONMENT) or None
         if forced is not None:
-            chosen = self._named(forced)
-            objection = chosen.objection(call)
+            implementation = self._named(forced)
+            objection = implementation.objection(call)
             if objection is not None:
                 raise RuntimeError(
-                    f"implementation '{forced}' was asked for, but cannot run '{self.name}': {objection}; unset "
+                    f"implementation '{forced}' was requested, but cannot run '{self.name}': {objection}; unset "
                     f"{_ENVIRONMENT} (or leave use_implementation) to let lcat choose"
                 )
-            return chosen
+            return implementation
         return next(i for i in self.implementations if i.objection(call) is None)
 
     def _named(self, name: str) -> Implementation:
@@ -100,15 +138,15 @@ class Primitive:
             if implementation.name == name:
                 return implementation
         known = ", ".join(i.name for i in self.implementations)
-        raise ValueError(f"there is no implementation '{name}' of '{self.name}'; there are: {known}")
+        raise ValueError(f"expected an implementation of '{self.name}' ({known}), got '{name}'")
 
     def explain(self, call: Call) -> Choice:
         """What :meth:`choose` would answer, with the objections of the others."""
-        chosen = self.choose(call)
-        objections = {i.name: i.objection(call) for i in self.implementations if i is not chosen}
+        choice = self.choose(call)
+        objections = {i.name: i.objection(call) for i in self.implementations if i is not choice}
         forced = _forced or os.environ.get(_ENVIRONMENT)
         if forced:
-            reason = f"asked for by name ({forced})"
+            reason = f"requested by name ({forced})"
         elif len(self.implementations) == 1:
             reason = "the only implementation"
         else:
@@ -116,14 +154,14 @@ class Primitive:
         return Choice(
             self.name,
             call.device.type,
-            chosen.name,
+            choice.name,
             reason,
-            {name: why or "slower than the one chosen" for name, why in objections.items()},
+            {name: why or "slower than the one that is used" for name, why in objections.items()},
         )
 
 
 @contextmanager
-def use_implementation(name: str) -> Iterator[None]:
+def use_implementation(name: Name) -> Iterator[None]:
     """Use one implementation by name for every primitive called inside the block (in the whole process).
 
     Raises:
@@ -137,7 +175,7 @@ def use_implementation(name: str) -> Iterator[None]:
     """
     known = sorted({i.name for p in _primitives.values() for i in p.implementations})
     if name not in known:
-        raise ValueError(f"there is no implementation '{name}'; there are: {', '.join(known)}")
+        raise ValueError(f"expected an implementation ({', '.join(known)}), got '{name}'")
     global _forced
     before, _forced = _forced, name
     try:
@@ -147,16 +185,14 @@ def use_implementation(name: str) -> Iterator[None]:
 
 
 def explain(
-    device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, features: frozenset[str] = frozenset()
+    device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, features: Feature = Feature.NONE
 ) -> list[Choice]:
     """Which implementation each primitive would use for a call on ``device`` in ``dtype``, and why.
 
     Args:
         device: where the tensors are.
         dtype: their floating point type.
-        features: what else the call asks for, of: "edge_weight", "edge_score", "edge_attr", "dropout", and what
-            sends a call to the naive path: "edge_key", "wide edge_attr", "other value width", "slope above 1",
-            "large graph", "transform".
+        features: what else the call needs, such as ``Feature.EDGE_KEY``.
 
     Example:
         >>> import lcat.ops

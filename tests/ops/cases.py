@@ -62,9 +62,12 @@ def gat_attention_call(
 ) -> Call:
     """gat_attention with the options in the text: target, score, weight, dropout."""
     draw = _Draw(dtype, seed)
-    tensors = {"s": draw(graph.num_sources, heads), "v": draw(graph.num_sources, heads, width)}
+    tensors = {
+        "source_score": draw(graph.num_sources, heads),
+        "value": draw(graph.num_sources, heads, width),
+    }
     if "target" in options:
-        tensors["t"] = draw(graph.num_targets, heads)
+        tensors["target_score"] = draw(graph.num_targets, heads)
     if "score" in options:
         tensors["edge_score"] = draw(graph.num_edges, heads)
     if "weight" in options:
@@ -72,7 +75,7 @@ def gat_attention_call(
 
     def function(**t: Tensor) -> Tensor:
         return gat_attention(
-            *(t["s"], t.get("t"), t["v"], graph),
+            *(t["source_score"], t.get("target_score"), t["value"], graph),
             negative_slope=slope,
             edge_score=t.get("edge_score"),
             edge_weight=t.get("edge_weight"),
@@ -88,12 +91,12 @@ def gatv2_attention_call(
     """gatv2_attention with the options in the text: values, attr, weight, dropout."""
     draw = _Draw(dtype, seed)
     tensors = {
-        "k": draw(graph.num_sources, heads, width),
-        "q": draw(graph.num_targets, heads, width),
+        "key": draw(graph.num_sources, heads, width),
+        "query": draw(graph.num_targets, heads, width),
         "att": draw(heads, width),
     }
     if "values" in options:
-        tensors["v"] = draw(graph.num_sources, heads, width)
+        tensors["value"] = draw(graph.num_sources, heads, width)
     if "attr" in options:
         tensors["edge_attr"] = draw(graph.num_edges, 3)
         tensors["edge_matrix"] = draw(heads * width, 3)
@@ -102,7 +105,7 @@ def gatv2_attention_call(
 
     def function(**t: Tensor) -> Tensor:
         return gatv2_attention(
-            *(t["k"], t["q"], t.get("v", t["k"]), t["att"], graph),
+            *(t["key"], t["query"], t.get("value", t["key"]), t["att"], graph),
             negative_slope=slope,
             edge_attr=t.get("edge_attr"),
             edge_matrix=t.get("edge_matrix"),

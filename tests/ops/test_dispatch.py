@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from lcat.ops import _native, aggregate, explain, gat_attention, gatv2_attention, use_implementation
+from lcat.ops import Feature, _native, aggregate, explain, gat_attention, gatv2_attention, use_implementation
 from lcat.ops._fused import native_objection
 from lcat.ops.dispatch import Call
 from tests.ops.cases import distance, gatv2_attention_call, make_graph
@@ -31,16 +31,16 @@ def test_native_serves_the_cpu() -> None:
 @pytest.mark.parametrize(
     ("feature", "reason"),
     [
-        ("edge_key", "edge_attr and edge_matrix"),
-        ("wide edge_attr", "at most 16"),
-        ("other value width", "one shape"),
-        ("slope above 1", "slopes up to 1"),
-        ("large graph", "31 bits"),
-        ("transform", "naive path"),
+        (Feature.EDGE_KEY, "edge_attr and edge_matrix"),
+        (Feature.WIDE_EDGE_ATTR, "at most 16"),
+        (Feature.OTHER_VALUE_WIDTH, "one shape"),
+        (Feature.STEEP_SLOPE, "slopes up to 1"),
+        (Feature.LARGE_GRAPH, "31 bits"),
+        (Feature.TRANSFORM, "naive path"),
     ],
 )
-def test_what_falls_back_is_said(feature: str, reason: str) -> None:
-    for choice in explain(features=frozenset({feature})):
+def test_what_falls_back_is_said(feature: Feature, reason: str) -> None:
+    for choice in explain(features=feature):
         assert choice.implementation == "naive"
         assert reason in choice.unavailable["native"]
 
@@ -64,11 +64,14 @@ def test_calls_that_fall_back_compute_the_same() -> None:
     assert distance(calls[0](), calls[1]()) < 1e-5
 
 
-def test_asking_by_name_for_what_cannot_serve_is_refused() -> None:
+def test_a_request_by_name_that_cannot_be_served_is_refused() -> None:
     graph = make_graph("random")
-    with use_implementation("triton"), pytest.raises(RuntimeError, match=r"'triton' was asked for.*it runs on GPUs"):
+    with use_implementation("triton"), pytest.raises(RuntimeError, match=r"'triton' was requested.*it runs on GPUs"):
         aggregate(torch.randn(graph.num_sources, 2), graph)
-    with pytest.raises(ValueError, match=r"there is no implementation 'fast'"), use_implementation("fast"):
+    with (
+        pytest.raises(ValueError, match=r"expected an implementation \(.*naive.*\), got 'fast'"),
+        use_implementation("fast"),
+    ):
         pass
 
 
@@ -87,10 +90,10 @@ def test_objections_of_types_and_devices() -> None:
 def test_edge_attr_and_edge_matrix_come_together() -> None:
     graph = make_graph("random")
     call = gatv2_attention_call(graph, 2, 3, torch.float32, "attr")
-    k, q, att, attr = (call.tensors[name] for name in ("k", "q", "att", "edge_attr"))
+    k, q, att, attr = (call.tensors[name] for name in ("key", "query", "att", "edge_attr"))
     with pytest.raises(ValueError, match="'edge_matrix' is missing"):
         gatv2_attention(k, q, k, att, graph, edge_attr=attr)
     with pytest.raises(ValueError, match=r"\[H \* F, D\], here H \* F = 6"):
         gatv2_attention(k, q, k, att, graph, edge_attr=attr, edge_matrix=torch.randn(5, 3))
-    with pytest.raises(ValueError, match="'edge_score' has shape"):
+    with pytest.raises(ValueError, match="expected 'edge_score' of shape"):
         gat_attention(torch.randn(graph.num_sources, 2), None, k, graph, edge_score=torch.randn(3, 2))

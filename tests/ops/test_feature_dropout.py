@@ -90,7 +90,7 @@ def test_bounds(dtype) -> None:
     assert dropout(x, 0.5, training=False) is x
     assert not dropout(x[:1], 1.0).any()
     for p in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=r"p must be a probability in \[0, 1\], got"):
+        with pytest.raises(ValueError, match=r"expected a probability 'p' in \[0, 1\], got"):
             dropout(x, p)
 
 

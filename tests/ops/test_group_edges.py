@@ -7,7 +7,8 @@ import torch
 from torch_geometric import EdgeIndex
 
 from lcat.graph import graph_view
-from lcat.ops import _fused, _native
+from lcat.ops import _native
+from lcat.ops._sorted import sorted_edges
 from tests.ops.cases import GRAPHS, make_graph
 
 pytestmark = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
@@ -18,7 +19,7 @@ def test_same_order_as_the_graph(kind: str) -> None:
     for edges in (1, 90, 3_000):
         graph = make_graph(kind, edges=edges)
         for side in ("by_target", "by_source"):
-            ours, theirs = _fused._sorted(graph, side), getattr(graph, side)
+            ours, theirs = sorted_edges(graph, side), getattr(graph, side)
             assert torch.equal(ours.indptr, theirs.indptr)
             live = int(theirs.indptr[-1])
             assert torch.equal(ours.indices[:live].long(), theirs.indices[:live])
@@ -29,7 +30,7 @@ def test_same_order_as_the_graph(kind: str) -> None:
 
 def test_sorted_once() -> None:
     graph = make_graph("random")
-    assert _fused._sorted(graph, "by_target") is _fused._sorted(graph, "by_target")
+    assert sorted_edges(graph, "by_target") is sorted_edges(graph, "by_target")
 
 
 def test_strided_indices() -> None:
@@ -37,7 +38,7 @@ def test_strided_indices() -> None:
     pairs = torch.stack([graph.source, graph.target], dim=1)
     strided = type(graph)(pairs[:, 0], pairs[:, 1], graph.num_sources, graph.num_targets)
     assert not strided.source.is_contiguous()
-    assert torch.equal(_fused._sorted(strided, "by_source").edge_ids, _fused._sorted(graph, "by_source").edge_ids)
+    assert torch.equal(sorted_edges(strided, "by_source").edge_ids, sorted_edges(graph, "by_source").edge_ids)
 
 
 @pytest.mark.parametrize("order", ["by_target", "by_source", "by_target alone", "none"])
@@ -51,7 +52,7 @@ def test_input_that_is_sorted_already(order: str) -> None:
         permutation = permutation[torch.argsort(key[permutation], stable=True)]
     again = type(graph)(graph.source[permutation], graph.target[permutation], graph.num_sources, graph.num_targets)
     for side in ("by_target", "by_source"):
-        ours, theirs = _fused._sorted(again, side), getattr(again, side)
+        ours, theirs = sorted_edges(again, side), getattr(again, side)
         for name in ("indptr", "indices", "edge_ids"):
             assert torch.equal(getattr(ours, name).long(), getattr(theirs, name))
 
@@ -68,7 +69,7 @@ def test_an_index_changed_unseen_is_an_error_and_no_wild_read(row: int, index: i
     plain.numpy()[row, 7] = index
     assert graph_view(given, 9, 9)[0] is graph
     with pytest.raises(IndexError, match=r"9 source and 9 target nodes.*numpy.*edge_index\.clone\(\)"):
-        _fused._sorted(graph, "by_source" if graph.input_groups("by_source") is not None else "by_target")
+        sorted_edges(graph, "by_source" if graph.input_groups("by_source") is not None else "by_target")
 
 
 @pytest.mark.parametrize("loops", [0, 4, 19])
@@ -77,7 +78,7 @@ def test_self_loops_are_put_into_the_groups(kind: str, loops: int) -> None:
     graph = make_graph(kind, edges=300)
     with_loops = graph.with_self_loops(loops)
     for side in ("by_source", "by_target"):
-        ours, theirs = _fused._sorted(with_loops, side), getattr(with_loops, side)
+        ours, theirs = sorted_edges(with_loops, side), getattr(with_loops, side)
         for name in ("indptr", "indices", "edge_ids"):
             assert torch.equal(getattr(ours, name).long(), getattr(theirs, name))
 
@@ -99,7 +100,7 @@ def test_groups_that_an_edge_index_brings(sort_order: str, flow: str, monkeypatc
     graph, _ = graph_view(edge_index, 9, 9, flow=flow)
     for view in (graph, graph.with_self_loops(9)):
         for side in ("by_target", "by_source"):
-            ours, theirs = _fused._sorted(view, side), getattr(view, side)
+            ours, theirs = sorted_edges(view, side), getattr(view, side)
             assert torch.equal(ours.indptr, theirs.indptr)
             row = torch.repeat_interleave(torch.arange(9), ours.indptr.diff())
             ends = (ours.indices.long(), row) if side == "by_target" else (row, ours.indices.long())

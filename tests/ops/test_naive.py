@@ -112,20 +112,20 @@ def test_dropout_scales_and_is_seeded():
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda g: ops.aggregate(torch.randn(4, 2), g), r"'x' has shape \[4, 2\].*3 source nodes"),
-        (lambda g: ops.aggregate(torch.tensor(1.0), g), r"'x' has shape \[\]"),
-        (lambda g: ops.aggregate(torch.randn(3, 2), g, torch.ones(5)), r"'edge_weight' has shape \[5\].*2 edges"),
-        (lambda g: ops.aggregate(torch.randn(3, 2), g, source_scale=torch.ones(2)), r"'source_scale'.*\[2\].*\[3\]"),
+        (lambda g: ops.aggregate(torch.randn(4, 2), g), r"'x' of shape \[3, .*3 source nodes, got \[4, 2\]"),
+        (lambda g: ops.aggregate(torch.tensor(1.0), g), r"'x'.*got \[\]"),
+        (lambda g: ops.aggregate(torch.randn(3, 2), g, torch.ones(5)), r"'edge_weight'.*\[5\].*2 edges"),
+        (lambda g: ops.aggregate(torch.randn(3, 2), g, source_scale=torch.ones(2)), r"'source_scale'.*\[3\].*\[2\]"),
         (lambda g: ops.aggregate(torch.randn(3, 2), g, target_scale=torch.ones(2, 1)), r"'target_scale'.*2, 1"),
-        (lambda g: ops.gat_attention(torch.randn(2, 1), None, torch.randn(3, 1, 1), g), r"'s' has shape \[2, 1\]"),
-        (lambda g: ops.gat_attention(torch.randn(3, 1), torch.ones(3, 1), torch.ones(3, 1, 1), g), "'t'.*2 target"),
-        (lambda g: ops.gatv2_attention(*[torch.ones(3, 1, 1)] * 3, torch.ones(1, 1), g), r"'q' has.*2 target nodes"),
+        (lambda g: ops.gat_attention(torch.ones(2, 1), None, torch.ones(3, 1, 1), g), r"'source_score'.*\[2, 1"),
+        (lambda g: ops.gat_attention(*[torch.ones(3, 1)] * 2, torch.ones(3, 1, 1), g), "'target_score'.*2 target"),
+        (lambda g: ops.gatv2_attention(*[torch.ones(3, 1, 1)] * 3, torch.ones(1, 1), g), r"'query' of.*2 target"),
         (
             lambda g: ops.gatv2_attention(
                 torch.randn(3, 1, 1), torch.randn(2, 1, 1), torch.randn(3, 1, 1), torch.ones(1, 1), g,
                 edge_key=torch.ones(1, 1, 1),
             ),
-            r"'edge_key' has shape \[1, 1, 1\].*2 edges",
+            r"'edge_key'.*got \[1, 1, 1\].*2 edges",
         ),
     ],
 )  # fmt: skip
@@ -137,10 +137,12 @@ def test_wrong_shapes_are_named(call, match):
 # Three sources, two targets, five edges, two heads of four features.
 RIGHT = {
     "aggregate": {"x": (3, 2, 4), "edge_weight": (5, 2)},
-    "gat_attention": {"s": (3, 2), "t": (2, 2), "v": (3, 2, 4), "edge_score": (5, 2), "edge_weight": (5,)},
+    "gat_attention": {
+        "source_score": (3, 2), "target_score": (2, 2), "value": (3, 2, 4), "edge_score": (5, 2), "edge_weight": (5,),
+    },
     "gatv2_attention": {
-        "k": (3, 2, 4), "q": (2, 2, 4), "v": (3, 2, 7), "att": (2, 4), "edge_key": (5, 2, 4), "edge_weight": (5,),
-        "edge_attr": (5, 6), "edge_matrix": (8, 6),
+        "key": (3, 2, 4), "query": (2, 2, 4), "value": (3, 2, 7), "att": (2, 4), "edge_key": (5, 2, 4),
+        "edge_weight": (5,), "edge_attr": (5, 6), "edge_matrix": (8, 6),
     },
 }  # fmt: skip
 ALSO_RIGHT = {("aggregate", "edge_weight"): [(5,)]}
@@ -151,7 +153,7 @@ def _wrong_shapes():
     for primitive, shapes in RIGHT.items():
         for name, shape in shapes.items():
             others = [shape[:-1], (*shape, 1), *((*shape[:i], 1, *shape[i + 1 :]) for i in range(len(shape)))]
-            free = {"x": len(others), "v": 1}.get(name, 0)  # the last dimension of v is nobody else's
+            free = {"x": len(others), "value": 1}.get(name, 0)  # the last dimension of values is nobody else's
             for other in others[: len(others) - free]:
                 if other not in ALSO_RIGHT.get((primitive, name), []):
                     yield primitive, name, other
@@ -164,5 +166,5 @@ def test_every_dimension_is_checked(primitive, name, shape):
     tensors = {argument: torch.ones(size) for argument, size in RIGHT[primitive].items()}
     call = getattr(ops, primitive)
     assert call(graph=graph, **tensors).shape[:2] == (2, 2)
-    with pytest.raises(ValueError, match=r"' has shape \["):
+    with pytest.raises(ValueError, match=r"expected '\w+' of shape \["):
         call(graph=graph, **{**tensors, name: torch.ones(shape)})

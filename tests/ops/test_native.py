@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
 from lcat.ops import _native
+from lcat.ops._gat_attention import fused as gat_fused
 from tests.ops.cases import (
     GRAPHS,
     WIDTHS,
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.skipif(
 
 HEADS = (1, 2, 3, 8)
 FLOATS = (torch.float32, torch.float64)
-V1_OPTIONS = ("", "target", "target score", "target weight", "score weight", "target score weight")
-V2_OPTIONS = ("", "values", "attr", "weight", "values weight", "values attr weight")
+GAT_OPTIONS = ("", "target", "target score", "target weight", "score weight", "target score weight")
+GATV2_OPTIONS = ("", "values", "attr", "weight", "values weight", "values attr weight")
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
@@ -56,11 +56,11 @@ class TestGraphs:
     def test_aggregate(self, kind: str, weight: str, dtype: torch.dtype) -> None:
         aggregate_call(make_graph(kind), 3, 7, dtype, weight).check()
 
-    @pytest.mark.parametrize("options", V1_OPTIONS)
+    @pytest.mark.parametrize("options", GAT_OPTIONS)
     def test_gat_attention(self, kind: str, options: str, dtype: torch.dtype) -> None:
         gat_attention_call(make_graph(kind), 3, 7, dtype, options).check()
 
-    @pytest.mark.parametrize("options", V2_OPTIONS)
+    @pytest.mark.parametrize("options", GATV2_OPTIONS)
     def test_gatv2_attention(self, kind: str, options: str, dtype: torch.dtype) -> None:
         gatv2_attention_call(make_graph(kind), 3, 7, dtype, options).check()
 
@@ -69,14 +69,14 @@ class TestGraphs:
 @pytest.mark.parametrize("kind", GRAPHS)
 def test_both_ways_to_the_gradient_of_targets(kind: str, few: bool, monkeypatch) -> None:
     """From what the forward pass keeps, and from a sum over the edges of the backward pass."""
-    monkeypatch.setattr(import_module("lcat.ops._gat_attention.fused"), "_few_edges", lambda graph, v: few)
-    for options in V1_OPTIONS:
+    monkeypatch.setattr(gat_fused, "_few_edges", lambda graph, value: few)
+    for options in GAT_OPTIONS:
         if "target" in options:
             gat_attention_call(make_graph(kind), 3, 7, torch.float64, options).check()
 
 
 def test_gradient_of_targets_from_edges_that_were_dropped(monkeypatch) -> None:
-    monkeypatch.setattr(import_module("lcat.ops._gat_attention.fused"), "_few_edges", lambda graph, v: True)
+    monkeypatch.setattr(gat_fused, "_few_edges", lambda graph, value: True)
     graph = make_graph("padded", sources=6, targets=5, edges=14)
     call = gat_attention_call(graph, 2, 3, torch.float64, "target score weight dropout")
 
@@ -87,7 +87,7 @@ def test_gradient_of_targets_from_edges_that_were_dropped(monkeypatch) -> None:
     assert torch.autograd.gradcheck(function, tuple(t.requires_grad_() for t in call.tensors.values()))
 
 
-def test_graphs_with_few_edges_keep_no_second_row_a_node() -> None:
+def test_graphs_with_few_edges_keep_no_second_row_per_node() -> None:
     def rows_kept(edges: int) -> int:
         call = gat_attention_call(make_graph("random", edges=edges), 2, 40, torch.float32, "target")
         kept: list[tuple[int, ...]] = []
@@ -123,34 +123,34 @@ def test_scores_that_grow_along_a_hub_rescale_earlier_blocks() -> None:
     graph = make_graph("hub", sources=400, targets=30, edges=2_000)
     call = gat_attention_call(graph, 2, 8, torch.float64, "target")
     # Slots are ordered by source, so scores rise along the row and every block brings a new maximum.
-    call.tensors["s"] = torch.linspace(-300, 300, 400, dtype=torch.float64).unsqueeze(1).repeat(1, 2)
+    call.tensors["source_score"] = torch.linspace(-300, 300, 400, dtype=torch.float64).unsqueeze(1).repeat(1, 2)
     call.check(tolerance=1e-9)
 
 
 def test_extreme_scores_stay_finite() -> None:
     graph = make_graph("random")
     for call, scale in ((gat_attention_call(graph, 2, 8, torch.float32, "target"), 1e4),):
-        call.tensors = {name: t * (scale if name in "st" else 1) for name, t in call.tensors.items()}
+        call.tensors = {name: t * (scale if name.endswith("score") else 1) for name, t in call.tensors.items()}
         assert all(bool(torch.isfinite(t).all()) for t in call.run("native").values())
     call = gatv2_attention_call(graph, 2, 8, torch.float32, "values")
-    call.tensors["k"] = call.tensors["k"] * 1e4
+    call.tensors["key"] = call.tensors["key"] * 1e4
     assert all(bool(torch.isfinite(t).all()) for t in call.run("native").values())
 
 
 @pytest.mark.parametrize("masked", [200, 390, 400])
-@pytest.mark.parametrize("version", [1, 2])
-def test_edges_masked_by_scores_of_minus_infinity(version: int, masked: int) -> None:
+@pytest.mark.parametrize("make", [gat_attention_call, gatv2_attention_call])
+def test_edges_masked_by_scores_of_minus_infinity(make, masked: int) -> None:
     """Whole blocks of a row, all edges but one, or all: NaN then, as no coefficients sum to 1."""
     graph = make_graph("random", sources=400, targets=2, edges=900)
-    if version == 1:
+    if make is gat_attention_call:
         call = gat_attention_call(graph, 2, 3, torch.float64, "target score weight")
         call.tensors["edge_score"][graph.source < masked] = -torch.inf
     else:
         call = gatv2_attention_call(graph, 2, 3, torch.float64, "values weight")
-        call.tensors["k"][:masked], call.tensors["att"] = -1e308, torch.full((2, 3), 10.0, dtype=torch.float64)
+        call.tensors["key"][:masked], call.tensors["att"] = -1e308, torch.full((2, 3), 10.0, dtype=torch.float64)
     ours, theirs = call.run("native"), call.run("naive")
     assert bool(theirs["out"].isnan().any()) == (masked == 400)
-    for name in ("out", "v") if masked == 400 else theirs:
+    for name in ("out", "value") if masked == 400 else theirs:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
@@ -158,7 +158,7 @@ def test_edges_masked_by_scores_of_minus_infinity(version: int, masked: int) -> 
 def test_nan_stays_in_its_neighborhood(make) -> None:
     graph = make_graph("random", edges=40)
     call: Call = make(graph, 2, 7, torch.float32, "values")
-    name = "v" if "v" in call.tensors else "k"
+    name = "value" if "value" in call.tensors else "key"
     call.tensors[name][4] = float("nan")
     out = call.run("native")["out"]
     reached = torch.zeros(graph.num_targets, dtype=torch.bool)
@@ -277,5 +277,5 @@ def test_fuzz(seed: int) -> None:
         aggregate_call(
             graph, heads, width, dtype, ("none", "edge", "head", "none scaled", "head scaled")[number(0, 5)]
         ).check(tolerance=limit)
-        gat_attention_call(graph, heads, width, dtype, V1_OPTIONS[number(0, 6)]).check(tolerance=limit)
-        gatv2_attention_call(graph, heads, width, dtype, V2_OPTIONS[number(0, 6)]).check(tolerance=limit)
+        gat_attention_call(graph, heads, width, dtype, GAT_OPTIONS[number(0, 6)]).check(tolerance=limit)
+        gatv2_attention_call(graph, heads, width, dtype, GATV2_OPTIONS[number(0, 6)]).check(tolerance=limit)

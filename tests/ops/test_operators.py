@@ -7,11 +7,16 @@ import torch
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops import _fused, aggregate, gat_attention, gatv2_attention, use_implementation
+from lcat.ops import aggregate, gat_attention, gatv2_attention, native_status, use_implementation
+from lcat.ops._aggregate import fused as aggregate_fused
+from lcat.ops._gat_attention import fused as gat_fused
+from lcat.ops._gatv2_attention import fused as gatv2_fused
+from lcat.ops._operators import Arguments, unpacker
+from lcat.ops._sorted import SORTED, sorted_edges
 from tests.ops.cases import Call, aggregate_call, distance, gat_attention_call, gatv2_attention_call, make_graph
 
 pytestmark = pytest.mark.skipif(
-    _fused._native.STATUS.instruction_set is None, reason="the operators need the compiled kernels"
+    native_status().instruction_set is None, reason="the operators need the compiled kernels"
 )
 
 F64 = torch.float64
@@ -20,11 +25,11 @@ CALLS = {
     "aggregate edge": lambda graph: aggregate_call(graph, 2, 3, F64, "edge"),
     "aggregate head": lambda graph: aggregate_call(graph, 2, 3, F64, "head"),
     "aggregate scaled": lambda graph: aggregate_call(graph, 2, 3, F64, "edge scaled"),
-    "v1": lambda graph: gat_attention_call(graph, 2, 3, F64, "target"),
-    "v1 no target": lambda graph: gat_attention_call(graph, 2, 3, F64, "weight"),
-    "v1 all": lambda graph: gat_attention_call(graph, 2, 3, F64, "target score weight"),
-    "v2": lambda graph: gatv2_attention_call(graph, 2, 3, F64, ""),
-    "v2 all": lambda graph: gatv2_attention_call(graph, 2, 3, F64, "values attr weight"),
+    "gat": lambda graph: gat_attention_call(graph, 2, 3, F64, "target"),
+    "gat no target": lambda graph: gat_attention_call(graph, 2, 3, F64, "weight"),
+    "gat all": lambda graph: gat_attention_call(graph, 2, 3, F64, "target score weight"),
+    "gatv2": lambda graph: gatv2_attention_call(graph, 2, 3, F64, ""),
+    "gatv2 all": lambda graph: gatv2_attention_call(graph, 2, 3, F64, "values attr weight"),
 }
 
 
@@ -40,7 +45,7 @@ def test_gradcheck_and_gradgradcheck(name: str, kind: str, dropout: bool) -> Non
     if dropout:
         if name.startswith("aggregate"):
             pytest.skip("aggregate has no dropout")
-        make = gat_attention_call if name.startswith("v1") else gatv2_attention_call
+        make = gat_attention_call if name.startswith("gat ") or name == "gat" else gatv2_attention_call
         call = make(small(kind), 3, 2, F64, name + " dropout target")
     inputs = tuple(t.requires_grad_() for t in call.tensors.values())
 
@@ -62,23 +67,23 @@ def test_scales_have_gradients_too() -> None:
 
 
 def test_third_derivative() -> None:
-    call = CALLS["v1"](small())
+    call = CALLS["gat"](small())
     results = []
     for implementation in ("native", "naive"):
         inputs = {name: t.detach().requires_grad_() for name, t in call.tensors.items()}
         with use_implementation(implementation):
             out = call.function(**inputs).square().sum()
         for _ in range(3):
-            (grad,) = torch.autograd.grad(out, inputs["s"], create_graph=True)
+            (grad,) = torch.autograd.grad(out, inputs["source_score"], create_graph=True)
             out = grad.square().sum()
         results.append(grad.detach())
     torch.testing.assert_close(*results)
 
 
-def operator_arguments(name: str, kind: str) -> tuple:
+def operator_arguments(name: str, kind: str) -> tuple[Arguments, Arguments]:
     """Arguments for the operator of a primitive and those for its backward pass."""
     graph = small(kind)
-    edges = _fused.sorted_edges(graph, backward=True)
+    by_target, by_source = sorted_edges(graph, "by_target"), sorted_edges(graph, "by_source")
     draw = torch.Generator().manual_seed(0)
 
     def tensor(*shape: int) -> Tensor:
@@ -88,32 +93,49 @@ def operator_arguments(name: str, kind: str) -> tuple:
     sources, targets, count = graph.num_sources, graph.num_targets, graph.num_edges
     grad = tensor(targets, 2, 3)
     if name == "aggregate":
-        inputs = (tensor(sources, 2, 3), tensor(count))
-        scales = (tensor(sources).detach(), tensor(targets).detach())
-        return (*inputs, *edges, targets, *scales), (grad, *inputs, *edges, *scales, [True, True])
+        inputs = aggregate_fused.Inputs(tensor(sources, 2, 3), tensor(count))
+        scales = aggregate_fused.Scales(tensor(sources).detach(), tensor(targets).detach())
+        forward = aggregate_fused.Forward(inputs, by_target, by_source, scales, targets)
+        saved = aggregate_fused.Saved(inputs, by_target, by_source, scales)
+        return forward, aggregate_fused.Backward(grad, saved, [True] * 2)
     if name == "gat_attention":
-        inputs = (tensor(sources, 2), tensor(targets, 2), tensor(sources, 2, 3), tensor(count, 2), tensor(count))
-        forward = (*inputs, *edges, 0.2, 0.3, seed, True)
-        saved = [t.detach() for t in torch.ops.lcat.gat_attention(*forward)]
-        return forward, (grad, *inputs, *saved, *edges, 0.2, 0.3, seed, True, [True] * 5)
-    inputs = (
-        *(tensor(sources, 2, 3), tensor(targets, 2, 3), tensor(sources, 2, 3), tensor(2, 3)),
-        *(tensor(count, 2), tensor(6, 2), tensor(count)),
-    )
-    forward = (*inputs, *edges, 0.2, 0.3, seed)
-    saved = [t.detach() for t in torch.ops.lcat.gatv2_attention(*forward)]
-    return forward, (grad, *inputs, *saved, *edges, 0.2, 0.3, seed, [True] * 7)
+        fused, options = gat_fused, gat_fused.Options(0.2, 0.3, True)
+        inputs = fused.Inputs(
+            tensor(sources, 2), tensor(targets, 2), tensor(sources, 2, 3), tensor(count, 2), tensor(count)
+        )
+    else:
+        fused, options = gatv2_fused, gatv2_fused.Options(0.2, 0.3)
+        inputs = fused.Inputs(
+            *(tensor(sources, 2, 3), tensor(targets, 2, 3), tensor(sources, 2, 3), tensor(2, 3)),
+            *(tensor(count, 2), tensor(6, 2), tensor(count)),
+        )
+    forward = fused.Forward(inputs, by_target, by_source, seed, options)
+    results = fused.Results(*(t.detach() for t in getattr(torch.ops.lcat, name)(*forward.pack())))
+    saved = fused.Saved(inputs, results, by_target, by_source, seed)
+    return forward, fused.Backward(grad, saved, options, [True] * len(inputs))
+
+
+@pytest.mark.parametrize("name", ["aggregate", "gat_attention", "gatv2_attention"])
+def test_arguments_are_unpacked_as_they_were_packed(name: str) -> None:
+    forward, backward = operator_arguments(name, "random")
+    for arguments in (forward, forward._replace(by_source=None), backward, backward.saved):
+        schema_size = len(arguments.pack())
+        assert unpacker(type(arguments))(arguments.pack()) == arguments
+        if arguments is forward:
+            schema = getattr(torch.ops.lcat, name).default._schema
+            assert [argument.name for argument in schema.arguments][:2] == list(arguments.inputs._fields[:2])
+            assert schema_size == len(schema.arguments)
 
 
 @pytest.mark.parametrize("kind", ["random", "padded", "no_edges"])
 @pytest.mark.parametrize("name", ["aggregate", "gat_attention", "gatv2_attention"])
 def test_opcheck(name: str, kind: str) -> None:
     forward, backward = operator_arguments(name, kind)
-    torch.library.opcheck(getattr(torch.ops.lcat, name).default, forward)
-    torch.library.opcheck(getattr(torch.ops.lcat, f"{name}_backward").default, backward)
+    torch.library.opcheck(getattr(torch.ops.lcat, name).default, forward.pack())
+    torch.library.opcheck(getattr(torch.ops.lcat, f"{name}_backward").default, backward.pack())
 
 
-@pytest.mark.parametrize("name", ["aggregate edge", "v1 all", "v2 all"])
+@pytest.mark.parametrize("name", ["aggregate edge", "gat all", "gatv2 all"])
 def test_compiles_whole_with_dynamic_sizes(name: str) -> None:
     torch._dynamo.reset()
     compiled = {}
@@ -123,15 +145,15 @@ def test_compiles_whole_with_dynamic_sizes(name: str) -> None:
 
         def run(source: Tensor, target: Tensor, tensors: dict[str, Tensor], call: Call, sizes: Tensor) -> Tensor:
             made = Graph(source, target, sizes.shape[0], sizes.shape[1])
-            kind = "aggregate" if name.startswith("aggregate") else name[:2]
+            kind = "aggregate" if name.startswith("aggregate") else name.split()[0]
             if kind == "aggregate":
                 return aggregate(tensors["x"], made, tensors["edge_weight"])
-            if kind == "v1":
+            if kind == "gat":
                 names = ("edge_score", "edge_weight")
                 picked = {key: tensors[key] for key in names}
-                return gat_attention(tensors["s"], tensors["t"], tensors["v"], made, **picked)
+                return gat_attention(tensors["source_score"], tensors["target_score"], tensors["value"], made, **picked)
             picked = {key: tensors[key] for key in ("edge_attr", "edge_matrix", "edge_weight")}
-            return gatv2_attention(tensors["k"], tensors["q"], tensors["v"], tensors["att"], made, **picked)
+            return gatv2_attention(tensors["key"], tensors["query"], tensors["value"], tensors["att"], made, **picked)
 
         if not compiled:
             compiled[name] = torch.compile(run, fullgraph=True, dynamic=True, backend="aot_eager")
@@ -145,7 +167,7 @@ def test_compiles_whole_with_dynamic_sizes(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", ["aggregate edge", "v1 all", "v2", "v2 all"])
+@pytest.mark.parametrize("name", ["aggregate edge", "gat all", "gatv2", "gatv2 all"])
 def test_half_precision_is_as_exact_as_the_naive_path(name: str, dtype: torch.dtype) -> None:
     call = CALLS[name](make_graph("random", edges=300))
     rounded = Call(call.function, {key: t.to(dtype) for key, t in call.tensors.items()})
@@ -170,11 +192,11 @@ def test_equal_messages_have_no_gradient_in_low_precision() -> None:
     assert float(dt.abs().max()) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["aggregate edge", "v1 all", "v2 all"])
+@pytest.mark.parametrize("name", ["aggregate edge", "gat all", "gatv2 all"])
 def test_autocast_leaves_types_as_plain_torch_does(name: str) -> None:
     call = CALLS[name](make_graph("random"))
     floats = {key: t.float() for key, t in call.tensors.items()}
-    for key in ("x", "v", "k"):
+    for key in ("x", "value", "key"):
         if key in floats:
             floats[key] = floats[key].bfloat16()  # as a linear map under autocast makes them
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -186,13 +208,14 @@ def test_autocast_leaves_types_as_plain_torch_does(name: str) -> None:
 
 
 class TestTransforms:
-    """They take the naive path by themselves, even where another was asked for."""
+    """They take the naive path by themselves, even where another was requested."""
 
     def test_vmap(self) -> None:
         graph = small()
-        call = CALLS["v1"](graph)
-        stack = torch.stack([call.tensors["v"], 2 * call.tensors["v"]])
-        batched = torch.vmap(lambda v: gat_attention(call.tensors["s"], call.tensors["t"], v, graph))(stack)
+        call = CALLS["gat"](graph)
+        stack = torch.stack([call.tensors["value"], 2 * call.tensors["value"]])
+        scores = call.tensors["source_score"], call.tensors["target_score"]
+        batched = torch.vmap(lambda value: gat_attention(*scores, value, graph))(stack)
         torch.testing.assert_close(batched[0], call.function(**call.tensors))
         torch.testing.assert_close(batched[1], 2 * batched[0])
 
@@ -209,17 +232,17 @@ class TestTransforms:
 
     def test_func_grad(self) -> None:
         graph = small()
-        call = CALLS["v2"](graph)
-        k, q, att = call.tensors["k"], call.tensors["q"], call.tensors["att"]
-        by_transform = torch.func.grad(lambda q: gatv2_attention(k, q, k, att, graph).square().sum())(q)
-        q = q.detach().requires_grad_()
-        (by_autograd,) = torch.autograd.grad(gatv2_attention(k, q, k, att, graph).square().sum(), q)
+        call = CALLS["gatv2"](graph)
+        key, query, att = call.tensors["key"], call.tensors["query"], call.tensors["att"]
+        by_transform = torch.func.grad(lambda query: gatv2_attention(key, query, key, att, graph).square().sum())(query)
+        query = query.detach().requires_grad_()
+        (by_autograd,) = torch.autograd.grad(gatv2_attention(key, query, key, att, graph).square().sum(), query)
         torch.testing.assert_close(by_transform, by_autograd)
 
 
 def test_gradients_only_where_asked() -> None:
     graph = small()
-    call = CALLS["v1 all"](graph)
+    call = CALLS["gat all"](graph)
     full = call.run("native")
     for name in call.tensors:
         leaves = {key: t.detach().requires_grad_(key == name) for key, t in call.tensors.items()}
@@ -233,4 +256,5 @@ def test_no_sorting_by_source_without_gradients() -> None:
     graph = small()
     with torch.no_grad():
         gat_attention(torch.randn(6, 1), None, torch.randn(6, 1, 2), graph)
-    assert not any("by_source" in str(key) for key in graph._derived)
+    assert graph.is_cached(SORTED, "by_target")
+    assert not graph.is_cached(SORTED, "by_source")

@@ -54,7 +54,7 @@ def test_same_bits_at_every_run() -> None:
 def test_dropout_keeps_the_mean() -> None:
     graph = make_graph("random", edges=4_000)
     call = gat_attention_call(graph, 2, 1, torch.float64, "target dropout")
-    call.tensors["v"] = torch.ones_like(call.tensors["v"])
+    call.tensors["value"] = torch.ones_like(call.tensors["value"])
     mean = torch.stack([call.run("scatter")["out"] for _ in range(50)]).mean()
     assert abs(float(mean) - 1) < 0.05
 

@@ -86,8 +86,10 @@ def test_int32_indices_give_the_same_bits():
     edges = graph()
     x = random(edges.num_sources, 2, 5, dtype=torch.float32)
     wide = kernels.forward(x, None, edges.by_target, edges.num_targets)
-    csr = type(edges.by_target)(edges.by_target.indptr, edges.by_target.indices.int(), edges.by_target.edge_ids.int())
-    assert torch.equal(kernels.forward(x, None, csr, edges.num_targets), wide)
+    by_target = type(edges.by_target)(
+        edges.by_target.indptr, edges.by_target.indices.int(), edges.by_target.edge_ids.int()
+    )
+    assert torch.equal(kernels.forward(x, None, by_target, edges.num_targets), wide)
 
 
 def test_repeats_bit_for_bit():

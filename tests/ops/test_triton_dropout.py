@@ -53,9 +53,9 @@ def test_mask(heads, dropout, seed):
 
 
 @triton.jit
-def far_kernel(OUT, SEED, EDGE, threshold, scale, scale_rest, H: tl.constexpr):
-    edge = tl.load(EDGE + tl.arange(0, 8))
-    factor = keep_factor(tl.load(SEED), edge, 1, threshold, scale, scale_rest, H, tl.float64)
+def far_kernel(OUT, SEED, EDGE_IDS, keep_threshold, keep_scale, keep_scale_rest, H: tl.constexpr):
+    edge_id = tl.load(EDGE_IDS + tl.arange(0, 8))
+    factor = keep_factor(tl.load(SEED), edge_id, 1, keep_threshold, keep_scale, keep_scale_rest, H, tl.float64)
     tl.store(OUT + tl.arange(0, 8), factor)
 
 
@@ -63,7 +63,7 @@ def test_edges_beyond_32_bits_and_factors_in_double():
     edges = torch.tensor([0, 2**31 - 1, 2**31, 2**32 // 3, 2**32, 2**33 + 1, 2**40, 2**55], device=DEVICE)
     out = torch.empty(8, dtype=torch.float64, device=DEVICE)
     seed = torch.tensor([99], device=DEVICE)
-    launch(far_kernel, (1,), 1, OUT=out, EDGE=edges, H=3, **dropout_arguments(0.3, seed))
+    launch(far_kernel, (1,), 1, OUT=out, EDGE_IDS=edges, H=3, **dropout_arguments(0.3, seed))
     expected = [kept(e, 1, 3, 0.3, 99) / 0.7 for e in edges.tolist()]
     assert torch.allclose(out.cpu(), torch.tensor(expected, dtype=torch.float64), rtol=1e-14)
 

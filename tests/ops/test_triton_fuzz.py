@@ -48,10 +48,10 @@ def check_v1(
         [None if x is None else x.double() for x in inputs],
         grad.double(),
     )
-    csr, csc, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
-    kept = gat_attention.forward(*inputs, csr, *settled, other)
+    by_target, by_source, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
+    kept = gat_attention.forward(*inputs, by_target, *settled, other)
     same("out", kept[0], out, TOLERANCE[dtype])
-    found = gat_attention.backward(grad, *inputs, *kept, csr, csc, *settled, (True,) * 5)
+    found = gat_attention.backward(grad, *inputs, *kept, by_target, by_source, *settled, (True,) * 5)
     for index, (value, reference) in enumerate(zip(found, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])
 
@@ -75,10 +75,10 @@ def check_v2(
         return naive_v2.gatv2_attention(k, q, values, att, edges, 0.2, None, weight, 0.0, attr, matrix, keep)
 
     out, expected = gradients(call, [None if x is None else x.double() for x in inputs], grad.double())
-    csr, csc, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
-    kept = gatv2_attention.forward(*inputs, csr, *settled)
+    by_target, by_source, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
+    kept = gatv2_attention.forward(*inputs, by_target, *settled)
     same("out", kept[0], out, TOLERANCE[dtype])
-    found = gatv2_attention.backward(grad, *inputs, *kept, csr, csc, *settled, (True,) * 7)
+    found = gatv2_attention.backward(grad, *inputs, *kept, by_target, by_source, *settled, (True,) * 7)
     for index, (value, reference) in enumerate(zip(found, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])
 

@@ -30,7 +30,7 @@ from lcat.graph import Graph
 from lcat.ops._gat_attention import naive
 from lcat.ops._gat_attention import triton as kernels
 
-NAMES = ("s", "t", "v", "edge_score", "edge_weight")
+NAMES = ("source_score", "target_score", "value", "edge_score", "edge_weight")
 
 
 class Options(NamedTuple):
@@ -70,9 +70,9 @@ def by_kernels(
     edges: Graph, inputs: list[Tensor | None], options: Options, grad: Tensor, needs: tuple[bool, ...] = (True,) * 5
 ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
     settings = (options.slope, options.dropout, seed_tensor(options.dropout))
-    csr, csc = edges.by_target, edges.by_source
-    kept = kernels.forward(*inputs, csr, *settings, inputs[1] is not None and needs[1])
-    found = kernels.backward(grad, *inputs, *kept, csr, csc, *settings, needs)
+    by_target, by_source = edges.by_target, edges.by_source
+    kept = kernels.forward(*inputs, by_target, *settings, inputs[1] is not None and needs[1])
+    found = kernels.backward(grad, *inputs, *kept, by_target, by_source, *settings, needs)
     return kept[0], kept[1], found
 
 
@@ -137,7 +137,7 @@ def test_only_what_is_needed():
             same(name, value, reference if need else None, 1e-11)
 
 
-def test_the_gradient_of_t_without_its_sums_is_refused():
+def test_the_gradient_of_target_scores_without_its_sums_is_refused():
     edges = graph()
     inputs = make_inputs(edges, 1, 2, Options(), torch.float64)
     kept = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, False)

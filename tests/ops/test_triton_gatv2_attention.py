@@ -30,7 +30,7 @@ from lcat.graph import Graph
 from lcat.ops._gatv2_attention import naive
 from lcat.ops._gatv2_attention import triton as kernels
 
-NAMES = ("k", "q", "v", "att", "edge_attr", "edge_matrix", "edge_weight")
+NAMES = ("key", "query", "value", "att", "edge_attr", "edge_matrix", "edge_weight")
 
 
 class Options(NamedTuple):
@@ -74,9 +74,9 @@ def by_kernels(
     edges: Graph, inputs: list[Tensor | None], options: Options, grad: Tensor, needs: tuple[bool, ...] = (True,) * 7
 ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
     settings = (options.slope, options.dropout, seed_tensor(options.dropout))
-    csr, csc = edges.by_target, edges.by_source
-    out, lse = kernels.forward(*inputs, csr, *settings)
-    return out, lse, kernels.backward(grad, *inputs, out, lse, csr, csc, *settings, needs)
+    by_target, by_source = edges.by_target, edges.by_source
+    out, lse = kernels.forward(*inputs, by_target, *settings)
+    return out, lse, kernels.backward(grad, *inputs, out, lse, by_target, by_source, *settings, needs)
 
 
 def by_formula(

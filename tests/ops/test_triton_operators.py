@@ -5,7 +5,7 @@ Without a GPU the interpreted kernels stand in for the compiled CPU ones, under 
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from importlib import import_module
 from unittest import mock
 
@@ -18,12 +18,17 @@ from tests.ops.triton_support import DEVICE, gradients, graph, random_tensor, sa
 # isort: split
 import lcat.nn
 import lcat.ops
-from lcat.ops import _operators, use_implementation
+from lcat.ops import use_implementation
 from lcat.ops._fused import native_objection
 from lcat.ops._triton import schedule as _triton_schedule
 from lcat.ops.dispatch import Call
 
 NAME = "native" if DEVICE == "cpu" else "triton"
+FUNCTIONS = {
+    "aggregate": ("forward", "weight_grad"),
+    "gat_attention": ("forward", "backward"),
+    "gatv2_attention": ("forward", "backward"),
+}
 
 if DEVICE == "cpu":
     pytestmark = pytest.mark.skipif(
@@ -36,10 +41,13 @@ if DEVICE == "cpu":
 def standing_in():
     """On the CPU the operators call the interpreted kernels."""
 
-    def chosen(name: str):
-        return import_module(name.removesuffix(".native") + ".triton" if name.endswith(".native") else name)
-
-    with mock.patch.object(_operators, "import_module", chosen) if DEVICE == "cpu" else nullcontext(), tiles_of(4):
+    with ExitStack() as stack:
+        stack.enter_context(tiles_of(4))
+        if DEVICE == "cpu":
+            for name, functions in FUNCTIONS.items():
+                native, kernels = (import_module(f"lcat.ops._{name}.{module}") for module in ("native", "triton"))
+                for function in functions:
+                    stack.enter_context(mock.patch.object(native, function, getattr(kernels, function)))
         yield
 
 

@@ -87,17 +87,17 @@ def test_parts_stay_small(rows, edges):
 
 
 def test_kept_while_the_graph_lives(monkeypatch):
-    monkeypatch.setattr(_triton_schedule, "_kept", type(_triton_schedule._kept)())
+    monkeypatch.setattr(_triton_schedule, "_schedules", type(_triton_schedule._schedules)())
     edges = rows_of([3, 500, 2])
     schedule = schedule_of(edges)
     assert schedule_of(edges) is schedule
     assert schedule_of(SortedEdges(edges.indptr, edges.indices.int(), edges.edge_ids.int())) is schedule
     edges.indptr[0] = 0  # even a write that changes nothing: the tensor says that it was written
     assert schedule_of(edges) is not schedule
-    assert len(_triton_schedule._kept) == 1
+    assert len(_triton_schedule._schedules) == 1
     del edges
     gc.collect()
-    assert len(_triton_schedule._kept) == 0
+    assert len(_triton_schedule._schedules) == 0
 
 
 def test_works_with_inference_tensors():

@@ -3,7 +3,7 @@
 The interpreter checks numbers but not the compiler: whether a kernel is in the compiled dialect at all, how many
 registers it takes, whether it spills, how wide its addresses are. ``recorded`` runs the library's own functions
 with the launches written down instead of executed, so that what is compiled is exactly what would be launched.
-Run as a script (without TRITON_INTERPRET) it prints what came out, a line of JSON for each kernel.
+Run as a script (without TRITON_INTERPRET) it prints what came out, one line of JSON per kernel.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ LAUNCHING = [
     "lcat.ops._gat_attention.triton",
     "lcat.ops._gatv2_attention.triton",
 ]
+BLOCKS = ("BLOCK_ROWS", "BLOCK_EDGES", "BLOCK_HEADS", "BLOCK_FEATURES")
 _POINTERS = {
     torch.float16: "*fp16",
     torch.bfloat16: "*bf16",
@@ -136,7 +137,7 @@ def compile_launch(launch: Launch, target: GPUTarget) -> Compiled:
 def _cuobjdump() -> str:
     found = sorted(Path(triton.__file__).parent.rglob("cuobjdump"))
     if not found:
-        raise RuntimeError("this build of triton has no cuobjdump: it cannot tell registers")
+        raise RuntimeError("this build of triton has no cuobjdump: it cannot show registers")
     return str(found[0])
 
 
@@ -216,7 +217,7 @@ class Case:
         rows, edges = 40, 2000  # enough edges for rows to be cut
         ends = torch.arange(edges) % rows
         graph = Graph(ends, ends, rows, rows)
-        csr, csc = graph.by_target, graph.by_source
+        by_target, by_source = graph.by_target, graph.by_source
         x, s = torch.empty(rows, self.heads, self.features, dtype=self.dtype), torch.empty(rows, self.heads)
         att = torch.empty(self.heads, self.features)
         dropout, seed = (0.3, torch.ones(1, dtype=torch.int64)) if self.options else (0.0, None)
@@ -227,15 +228,15 @@ class Case:
             attr, matrix = torch.empty(edges, 5), torch.empty(self.heads * self.features, 5)
         with recorded() as launches:
             scale = torch.empty(rows) if self.options else None
-            aggregate.forward(x, score, csr, rows, scale, scale)
+            aggregate.forward(x, score, by_target, rows, scale, scale)
             if score is not None:
-                aggregate.weight_grad(x, x, csr, True)
+                aggregate.weight_grad(x, x, by_target, True)
             inputs = (s, s, x, score, weight)
-            kept = gat_attention.forward(*inputs, csr, 0.2, dropout, seed, True)
-            gat_attention.backward(x, *inputs, *kept, csr, csc, 0.2, dropout, seed, [True] * 5)
+            kept = gat_attention.forward(*inputs, by_target, 0.2, dropout, seed, True)
+            gat_attention.backward(x, *inputs, *kept, by_target, by_source, 0.2, dropout, seed, [True] * 5)
             inputs = (x, x, x if self.options else None, att, attr, matrix, weight)
-            out = gatv2_attention.forward(*inputs, csr, 0.2, dropout, seed)
-            gatv2_attention.backward(x, *inputs, *out, csr, csc, 0.2, dropout, seed, [True] * 7)
+            out = gatv2_attention.forward(*inputs, by_target, 0.2, dropout, seed)
+            gatv2_attention.backward(x, *inputs, *out, by_target, by_source, 0.2, dropout, seed, [True] * 7)
         return list({launch.key(): launch for launch in launches}.values())
 
 
@@ -255,7 +256,7 @@ USUAL = [
 
 
 def report(cases: list[Case], targets: list[str]) -> Iterator[dict[str, Any]]:
-    """Compile everything that ``cases`` would launch, and say what came out, one kernel at a time."""
+    """Compile everything that ``cases`` would launch, and yield what came out, one kernel at a time."""
     done = set()
     for case in cases:
         for launch in case.launches():
@@ -272,7 +273,7 @@ def report(cases: list[Case], targets: list[str]) -> Iterator[dict[str, Any]]:
                     "features": case.features,
                     "dtype": str(case.dtype).removeprefix("torch."),
                     "options": case.options,
-                    "tile": {k: launch.arguments[k] for k in ("R", "B", "HB", "FB") if k in launch.arguments},
+                    "tile": {k: launch.arguments[k] for k in BLOCKS if k in launch.arguments},
                     "warps": launch.warps,
                     "registers": made.registers,
                     "stack": made.stack,
@@ -284,7 +285,7 @@ def report(cases: list[Case], targets: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
-    """One JSON object a kernel, on standard output."""
+    """One JSON object per kernel, on standard output."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", nargs="+", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--everything", action="store_true", help="all shipped configurations instead of the usual")

@@ -11,7 +11,7 @@ from lcat.ops._fused import native_objection, needs_gradient, too_large, triton_
 from lcat.ops._scatter import scatter_objection
 from lcat.ops._segment import scale_rows
 from lcat.ops._transforms import is_transformed
-from lcat.ops.dispatch import Call, Implementation, Primitive
+from lcat.ops.dispatch import Call, Feature, Implementation, Primitive
 
 __all__ = ["aggregate"]
 
@@ -35,7 +35,7 @@ def aggregate(
 ) -> Tensor:
     r"""Weighted sum over in-edges, :math:`y_i = t_i \sum_{j \to i} w_{ij} s_j x_j`.
 
-    The scales say what a normalization by degrees says, without a number for every edge.
+    The scales express a normalization by degrees without one number per edge.
 
     Args:
         x: ``[N_source, ...]`` rows of the sources, any number of trailing dimensions.
@@ -74,12 +74,9 @@ def aggregate(
         x = x if source_scale is None else scale_rows(x, source_scale)
         out = aggregate(x, graph, edge_weight)
         return out if target_scale is None else scale_rows(out, target_scale)
-    asked = {
-        "edge_weight": edge_weight is not None,
-        "large graph": too_large(graph),
-        "transform": is_transformed(x, edge_weight, graph.source, source_scale, target_scale),
-    }
-    call = Call(x.device, x.dtype, frozenset(name for name, used in asked.items() if used))
-    chosen = _PRIMITIVE.choose(call)
-    result: Tensor = chosen.function(x, graph, edge_weight, source_scale, target_scale)
+    features = Feature.LARGE_GRAPH if too_large(graph) else Feature.NONE
+    if is_transformed(x, edge_weight, graph.source, source_scale, target_scale):
+        features |= Feature.TRANSFORM
+    implementation = _PRIMITIVE.choose(Call(x.device, x.dtype, features))
+    result: Tensor = implementation.function(x, graph, edge_weight, source_scale, target_scale)
     return result

@@ -6,15 +6,90 @@ for autocast.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
-from lcat.ops._aggregate import naive
-from lcat.ops._operators import EDGES_ARGUMENTS, contiguous, define, kernels
+from lcat.ops._aggregate import naive, native
+from lcat.ops._double_backward import double_backward, graph_of
+from lcat.ops._dtypes import result_dtype
+from lcat.ops._operators import NO_EDGES, Operator, contiguous, unpacker
 from lcat.ops._segment import scale_rows
+from lcat.ops._sorted import sorted_edges
+
+__all__ = ["Backward", "Forward", "Inputs", "Saved", "Scales", "aggregate"]
+
+
+class Inputs(NamedTuple):
+    """The differentiable arguments."""
+
+    x: Tensor
+    weight: Tensor | None
+
+
+class Scales(NamedTuple):
+    """Constant factors of the rows of both sides."""
+
+    source_scale: Tensor | None
+    target_scale: Tensor | None
+
+
+class Forward(NamedTuple):
+    """The arguments of ``lcat::aggregate``; ``by_source`` is missing where no gradient is needed."""
+
+    inputs: Inputs
+    by_target: SortedEdges
+    by_source: SortedEdges | None
+    scales: Scales
+    num_targets: int
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return *self.inputs, *self.by_target, *(self.by_source or NO_EDGES), *self.scales, self.num_targets
+
+
+class Saved(NamedTuple):
+    """The tensors that the backward pass gets from the forward pass."""
+
+    inputs: Inputs
+    by_target: SortedEdges
+    by_source: SortedEdges | None
+    scales: Scales
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return *self.inputs, *self.by_target, *(self.by_source or NO_EDGES), *self.scales
+
+
+class Backward(NamedTuple):
+    """The arguments of ``lcat::aggregate_backward``; ``needs`` says which of the inputs' gradients are needed."""
+
+    grad: Tensor
+    saved: Saved
+    needs: list[bool]
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return self.grad, *self.saved.pack(), self.needs
+
+
+class SavedAgain(NamedTuple):
+    """The tensors that the double backward pass gets from the backward pass."""
+
+    grad: Tensor
+    inputs: Inputs
+    by_target: SortedEdges
+    scales: Scales
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return self.grad, *self.inputs, *self.by_target, *self.scales
+
+
+_unpack_saved_again = unpacker(SavedAgain)
+_NUM_INPUTS = len(Inputs._fields)
 
 
 def aggregate(
@@ -28,85 +103,127 @@ def aggregate(
     trailing = x.shape[1:]
     heads = 1 if edge_weight is None or edge_weight.dim() == 1 else edge_weight.shape[1]
     rows = x.reshape(x.shape[0], heads, trailing.numel() // max(heads, 1))
-    edges = _fused.sorted_edges(graph, _fused.needs_gradient(x, edge_weight))
-    dtype = _fused.result_type(x, edge_weight, source_scale, target_scale)
-    out: Tensor = _FORWARD(rows.to(dtype), edge_weight, *edges, graph.num_targets, source_scale, target_scale)
+    dtype = result_dtype(x, edge_weight, source_scale, target_scale)
+    arguments = Forward(
+        Inputs(rows.to(dtype), edge_weight),
+        by_target=sorted_edges(graph, "by_target"),
+        by_source=sorted_edges(graph, "by_source") if _fused.needs_gradient(x, edge_weight) else None,
+        scales=Scales(source_scale, target_scale),
+        num_targets=graph.num_targets,
+    )
+    out: Tensor = _FORWARD(arguments)
     return out.view(graph.num_targets, *trailing)
 
 
-def _run_forward(backend: Any, x: Tensor, weight: Tensor | None, *rest: Any) -> Tensor:
-    csr, num_targets, scales = SortedEdges(*rest[:3]), rest[6], rest[7:]
-    out: Tensor = backend.forward(*contiguous((x, weight)), csr, num_targets, *contiguous(scales))
+def _triton() -> Any:
+    from lcat.ops._aggregate import triton
+
+    return triton
+
+
+def _run_forward(backend: Any, arguments: Forward) -> Tensor:
+    x, weight = contiguous(arguments.inputs)
+    source_scale, target_scale = contiguous(arguments.scales)
+    out: Tensor = backend.forward(
+        x,
+        weight,
+        arguments.by_target,
+        num_targets=arguments.num_targets,
+        source_scale=source_scale,
+        target_scale=target_scale,
+    )
     return out
 
 
-def _run_backward(backend: Any, grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
-    csr, csc, (source_scale, target_scale), needs = SortedEdges(*rest[:3]), SortedEdges(*rest[3:6]), rest[6:8], rest[8]
-    grad, dx, d_weight = grad.contiguous(), _fused.absent(x), _fused.absent(x)
-    if needs[0]:
-        scales = contiguous((target_scale, source_scale))
-        dx = backend.forward(*contiguous((grad, weight)), csc, x.shape[0], *scales)
-    if needs[1] and weight is not None:
+def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, Tensor]:
+    grad, saved = arguments.grad.contiguous(), arguments.saved
+    (x, weight), (source_scale, target_scale) = saved.inputs, saved.scales
+    need_x, need_weight = arguments.needs
+    d_x, d_weight = _fused.absent(x), _fused.absent(x)
+    if need_x:
+        scale_of_targets, scale_of_sources = contiguous((target_scale, source_scale))
+        d_x = backend.forward(
+            grad,
+            None if weight is None else weight.contiguous(),
+            saved.by_source,
+            num_targets=x.shape[0],
+            source_scale=scale_of_targets,  # the edges are turned round
+            target_scale=scale_of_sources,
+        )
+    if need_weight and weight is not None:
         grad = grad if target_scale is None else scale_rows(grad, target_scale)
         x = x if source_scale is None else scale_rows(x, source_scale)
-        d_weight = backend.weight_grad(grad, x.contiguous(), csr, weight.dim() == 2).to(weight.dtype)
-    return dx, d_weight
+        d_weight = backend.weight_grad(grad, x.contiguous(), saved.by_target, heads_in_weight=weight.dim() == 2)
+        d_weight = d_weight.to(weight.dtype)
+    return d_x, d_weight
 
 
-def _fake_forward(x: Tensor, weight: Tensor | None, *rest: Any) -> Tensor:
-    return x.new_empty(rest[6], *x.shape[1:])
+def _fake_forward(arguments: Forward) -> Tensor:
+    x = arguments.inputs.x
+    return x.new_empty(arguments.num_targets, *x.shape[1:])
 
 
-def _fake_backward(grad: Tensor, x: Tensor, weight: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
-    needs = rest[-1]
-    dx = x.new_empty(x.shape) if needs[0] else _fused.absent(x)
-    d_weight = weight.new_empty(weight.shape) if needs[1] and weight is not None else _fused.absent(x)
-    return dx, d_weight
+def _fake_backward(arguments: Backward) -> tuple[Tensor, Tensor]:
+    x, weight = arguments.saved.inputs
+    need_x, need_weight = arguments.needs
+    d_x = x.new_empty(x.shape) if need_x else _fused.absent(x)
+    d_weight = weight.new_empty(weight.shape) if need_weight and weight is not None else _fused.absent(x)
+    return d_x, d_weight
 
 
-def _remember_forward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.save_for_backward(*inputs[:8], *inputs[9:11])
+def _setup_context(ctx: Any, arguments: Forward, output: Any) -> None:
+    del output
+    saved = Saved(arguments.inputs, arguments.by_target, arguments.by_source, arguments.scales)
+    ctx.save_for_backward(*saved.pack())
 
 
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    needs = list(ctx.needs_input_grad[:2])
-    gradients = _BACKWARD(grad, *ctx.saved_tensors, needs)
-    return (*(g if need else None for g, need in zip(gradients, needs, strict=True)), *[None] * 9)
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    needs = list(ctx.needs_input_grad[:_NUM_INPUTS])
+    gradients = _BACKWARD.overload(grad, *ctx.saved_tensors, needs)  # Backward, packed
+    return _FORWARD.gradients(g if need else None for g, need in zip(gradients, needs, strict=True))
 
 
-def _remember_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+def _setup_context_again(ctx: Any, arguments: Backward, output: Any) -> None:
+    del output
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:6], *inputs[9:11])
-    ctx.needs = inputs[11]
+    saved = arguments.saved
+    ctx.save_for_backward(*SavedAgain(arguments.grad, saved.inputs, saved.by_target, saved.scales).pack())
+    ctx.needs = arguments.needs
 
 
-def _differentiate_again(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-    grad, x, weight, *csr, source_scale, target_scale = ctx.saved_tensors
-    graph = _fused.graph_of(SortedEdges(*csr), x.shape[0])
-    seconds = _fused.second_order(
-        lambda x, weight: naive.aggregate(x, graph, weight, source_scale, target_scale),
-        (x, weight),
-        grad,
-        [c if need else None for c, need in zip(cotangents, ctx.needs, strict=True)],
-        ctx.needs_input_grad[:3],
+def _double_backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+    saved: SavedAgain = _unpack_saved_again(ctx.saved_tensors)
+    graph = graph_of(saved.by_target, saved.inputs.x.shape[0])
+
+    def function(x: Tensor, weight: Tensor | None) -> Tensor:
+        return naive.aggregate(x, graph, weight, *saved.scales)
+
+    return _BACKWARD.gradients(
+        double_backward(
+            function,
+            saved.inputs,
+            saved.grad,
+            cotangents=[c if need else None for c, need in zip(cotangents, ctx.needs, strict=True)],
+            needs=ctx.needs_input_grad[: 1 + _NUM_INPUTS],
+        )
     )
-    return (*seconds, *[None] * 9)
 
 
-_SCALES = "Tensor? source_scale, Tensor? target_scale"
-_FORWARD = define(
+_FORWARD = Operator(
     "aggregate",
-    f"(Tensor x, Tensor? weight, {EDGES_ARGUMENTS}, SymInt num_targets, {_SCALES}) -> Tensor",
-    kernels("aggregate", _run_forward),
-    _fake_forward,
-    _remember_forward,
-    _differentiate,
+    Forward,
+    results=1,
+    kernels={"cpu": lambda a: _run_forward(native, a), "cuda": lambda a: _run_forward(_triton(), a)},
+    fake=_fake_forward,
+    setup_context=_setup_context,
+    backward=_backward,
 )
-_BACKWARD = define(
+_BACKWARD = Operator(
     "aggregate_backward",
-    f"(Tensor grad, Tensor x, Tensor? weight, {EDGES_ARGUMENTS}, {_SCALES}, bool[] needs) -> (Tensor, Tensor)",
-    kernels("aggregate", _run_backward),
-    _fake_backward,
-    _remember_backward,
-    _differentiate_again,
+    Backward,
+    results=_NUM_INPUTS,
+    kernels={"cpu": lambda a: _run_backward(native, a), "cuda": lambda a: _run_backward(_triton(), a)},
+    fake=_fake_backward,
+    setup_context=_setup_context_again,
+    backward=_double_backward,
 )

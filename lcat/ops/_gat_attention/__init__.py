@@ -10,7 +10,7 @@ from lcat.ops._fused import native_objection, too_large, triton_objection
 from lcat.ops._gat_attention import fused, naive, scatter
 from lcat.ops._scatter import scatter_objection
 from lcat.ops._transforms import is_transformed
-from lcat.ops.dispatch import Call, Implementation, Primitive
+from lcat.ops.dispatch import Call, Feature, Implementation, Primitive
 
 __all__ = ["gat_attention"]
 
@@ -26,9 +26,9 @@ _PRIMITIVE = Primitive(
 
 
 def gat_attention(
-    s: Tensor,
-    t: Tensor | None,
-    v: Tensor,
+    source_score: Tensor,
+    target_score: Tensor | None,
+    value: Tensor,
     graph: Graph,
     *,
     negative_slope: float = 0.2,
@@ -36,19 +36,19 @@ def gat_attention(
     edge_weight: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    r"""Attention with the score of GAT (`arXiv 1710.10903 <https://arxiv.org/abs/1710.10903>`_):
+    r"""Attention with the score of GAT (`arXiv 1710.10903 <https://arxiv.org/abs/1710.10903>`_).
 
     .. math:: y_i = \sum_{j \to i} w_{ij} \, \mathrm{softmax}_j\!\left(
         \mathrm{LeakyReLU}(s_j + t_i + e_{ij})\right) v_j .
 
     Args:
-        s: ``[N_source, H]`` score of a source, one a head.
-        t: ``[N_target, H]`` score of a target; ``None`` means 0.
-        v: ``[N_source, H, F]`` values.
+        source_score: :math:`s`, ``[N_source, H]``: one score per source and head.
+        target_score: :math:`t`, ``[N_target, H]``; ``None`` means 0.
+        value: :math:`v`, ``[N_source, H, F]``.
         graph: the edges.
         negative_slope: LeakyReLU's slope below zero.
-        edge_score: ``[E, H]``, added inside the LeakyReLU; ``None`` means 0.
-        edge_weight: ``[E]``, multiplies after the softmax; ``None`` means 1.
+        edge_score: :math:`e`, ``[E, H]``, added inside the LeakyReLU; ``None`` means 0.
+        edge_weight: :math:`w`, ``[E]``, multiplies after the softmax; ``None`` means 1.
         dropout: probability of dropping an attention coefficient, in [0, 1]; 0 outside training.
 
     Returns:
@@ -64,25 +64,30 @@ def gat_attention(
         >>> import torch
         >>> from lcat.graph import graph_view
         >>> graph, _ = graph_view(torch.tensor([[0, 1], [2, 2]]), 3, 3)
-        >>> s, v = torch.zeros(3, 1), torch.tensor([1.0, 3.0, 9.0]).view(3, 1, 1)
-        >>> gat_attention(s, None, v, graph).flatten()  # equal scores: the mean of the in-neighbors
+        >>> score, value = torch.zeros(3, 1), torch.tensor([1.0, 3.0, 9.0]).view(3, 1, 1)
+        >>> gat_attention(score, None, value, graph).flatten()  # equal scores: the mean of the in-neighbors
         tensor([0., 0., 2.])
     """
     shapes = Shapes(graph)
-    shapes.check("v", v, "N_source", "H", "F")
-    shapes.check("s", s, "N_source", "H")
-    shapes.check("t", t, "N_target", "H")
+    shapes.check("value", value, "N_source", "H", "F")
+    shapes.check("source_score", source_score, "N_source", "H")
+    shapes.check("target_score", target_score, "N_target", "H")
     shapes.check("edge_score", edge_score, "E", "H")
     shapes.check("edge_weight", edge_weight, "E")
-    asked = {
-        "edge_score": edge_score is not None,
-        "edge_weight": edge_weight is not None,
-        "dropout": dropout > 0,
-        "slope above 1": negative_slope > 1,
-        "large graph": too_large(graph),
-        "transform": is_transformed(s, t, v, edge_score, edge_weight, graph.source),
-    }
-    call = Call(v.device, v.dtype, frozenset(name for name, used in asked.items() if used))
-    chosen = _PRIMITIVE.choose(call)
-    result: Tensor = chosen.function(s, t, v, graph, negative_slope, edge_score, edge_weight, dropout)
+    features = Feature.LARGE_GRAPH if too_large(graph) else Feature.NONE
+    if negative_slope > 1:
+        features |= Feature.STEEP_SLOPE
+    if is_transformed(source_score, target_score, value, edge_score, edge_weight, graph.source):
+        features |= Feature.TRANSFORM
+    implementation = _PRIMITIVE.choose(Call(value.device, value.dtype, features))
+    result: Tensor = implementation.function(
+        source_score,
+        target_score,
+        value,
+        graph,
+        negative_slope=negative_slope,
+        edge_score=edge_score,
+        edge_weight=edge_weight,
+        dropout=dropout,
+    )
     return result

@@ -6,7 +6,7 @@ for autocast.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,16 +14,104 @@ from torch import Tensor
 from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._attention_dropout import dropout_factors
-from lcat.ops._gat_attention import naive
-from lcat.ops._operators import EDGES_ARGUMENTS, contiguous, define, kernels
+from lcat.ops._double_backward import double_backward, graph_of
+from lcat.ops._dtypes import compute_dtype, result_dtype
+from lcat.ops._gat_attention import naive, native
+from lcat.ops._operators import NO_EDGES, Operator, contiguous, unpacker
+from lcat.ops._sorted import sorted_edges
 
-_TENSORS = 5  # s, t, v, edge_score, edge_weight: the differentiable arguments
+__all__ = ["Backward", "Forward", "Inputs", "Options", "Results", "Saved", "gat_attention"]
+
+
+class Inputs(NamedTuple):
+    """The differentiable arguments."""
+
+    source_score: Tensor
+    target_score: Tensor | None
+    value: Tensor
+    edge_score: Tensor | None
+    edge_weight: Tensor | None
+
+
+class Options(NamedTuple):
+    """Numbers that both passes need."""
+
+    slope: float
+    dropout: float
+    keep_positive: bool
+
+
+class Forward(NamedTuple):
+    """The arguments of ``lcat::gat_attention``; ``by_source`` is missing where no gradient is needed."""
+
+    inputs: Inputs
+    by_target: SortedEdges
+    by_source: SortedEdges | None
+    seed: Tensor | None
+    options: Options
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return *self.inputs, *self.by_target, *(self.by_source or NO_EDGES), self.seed, *self.options
+
+
+class Results(NamedTuple):
+    """What the forward pass returns; the last two are empty without ``keep_positive``."""
+
+    out: Tensor
+    lse: Tensor
+    positive: Tensor
+    positive_mass: Tensor
+
+
+class Saved(NamedTuple):
+    """The tensors that the backward pass gets from the forward pass."""
+
+    inputs: Inputs
+    results: Results
+    by_target: SortedEdges
+    by_source: SortedEdges | None
+    seed: Tensor | None
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return *self.inputs, *self.results, *self.by_target, *(self.by_source or NO_EDGES), self.seed
+
+
+class Backward(NamedTuple):
+    """The arguments of ``lcat::gat_attention_backward``; ``needs`` is as in :mod:`lcat.ops._fused`."""
+
+    grad: Tensor
+    saved: Saved
+    options: Options
+    needs: list[bool]
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return self.grad, *self.saved.pack(), *self.options, self.needs
+
+
+class SavedAgain(NamedTuple):
+    """The tensors that the double backward pass gets from the backward pass."""
+
+    grad: Tensor
+    inputs: Inputs
+    by_target: SortedEdges
+    seed: Tensor | None
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return self.grad, *self.inputs, *self.by_target, self.seed
+
+
+_unpack_saved_again = unpacker(SavedAgain)
+_NUM_INPUTS = len(Inputs._fields)
 
 
 def gat_attention(
-    s: Tensor,
-    t: Tensor | None,
-    v: Tensor,
+    source_score: Tensor,
+    target_score: Tensor | None,
+    value: Tensor,
     graph: Graph,
     negative_slope: float,
     edge_score: Tensor | None,
@@ -31,124 +119,163 @@ def gat_attention(
     dropout: float,
 ) -> Tensor:
     """GAT's attention without messages, forward and backward."""
-    backward = _fused.needs_gradient(s, t, v, edge_score, edge_weight)
-    keep_positive = backward and _fused.needs_gradient(t) and not _few_edges(graph, v)
-    edges = _fused.sorted_edges(graph, backward)
-    seed = _fused.draw_seed(dropout, v.device)
-    out, *_ = _FORWARD(s, t, v, edge_score, edge_weight, *edges, negative_slope, dropout, seed, keep_positive)
-    result: Tensor = out.to(_fused.result_type(s, t, v, edge_score, edge_weight))
+    inputs = Inputs(source_score, target_score, value, edge_score, edge_weight)
+    backward = _fused.needs_gradient(*inputs)
+    keep_positive = backward and _fused.needs_gradient(target_score) and not _few_edges(graph, value)
+    arguments = Forward(
+        inputs,
+        by_target=sorted_edges(graph, "by_target"),
+        by_source=sorted_edges(graph, "by_source") if backward else None,
+        seed=_fused.draw_seed(dropout, value.device),
+        options=Options(negative_slope, dropout, keep_positive),
+    )
+    out, *_ = _FORWARD(arguments)
+    result: Tensor = out.to(result_dtype(*inputs))
     return result
 
 
-def _few_edges(graph: Graph, v: Tensor) -> bool:
-    """Whether the gradient of ``t`` is cheaper from a number an edge and head than from a row of ``v`` a node.
+def _few_edges(graph: Graph, value: Tensor) -> bool:
+    """Whether ``d_target_score`` is cheaper from one number per edge and head than from a row of ``value`` per node.
 
     Measured: a sum over edges costs about four times what an entry of such a row does. On CPUs alone, whose kernels can
     do both; not where sizes may be symbols.
     """
-    if torch.compiler.is_compiling() or v.device.type != "cpu":
+    if torch.compiler.is_compiling() or value.device.type != "cpu":
         return False
-    return 4 * graph.num_edges < graph.num_targets * v.shape[2]
+    return 4 * graph.num_edges < graph.num_targets * value.shape[2]
 
 
-def _run_forward(backend: Any, *arguments: Any) -> tuple[Tensor, ...]:
-    tensors, csr, (slope, dropout, seed, keep_positive) = arguments[:5], arguments[5:8], arguments[11:]
-    v = tensors[2]
-    out, lse, positive, mass = backend.forward(
-        *contiguous(tensors), SortedEdges(*csr), slope, dropout, seed, keep_positive
+def _triton() -> Any:
+    from lcat.ops._gat_attention import triton
+
+    return triton
+
+
+def _run_forward(backend: Any, arguments: Forward) -> tuple[Tensor, ...]:
+    inputs, options = arguments.inputs, arguments.options
+    out, lse, positive, positive_mass = backend.forward(
+        *contiguous(inputs),
+        arguments.by_target,
+        slope=options.slope,
+        dropout=options.dropout,
+        seed=arguments.seed,
+        keep_positive=options.keep_positive,
     )
-    return out, lse, _fused.absent(v) if positive is None else positive, _fused.absent(v) if mass is None else mass
+    if not options.keep_positive:
+        return out, lse, _fused.absent(inputs.value), _fused.absent(inputs.value)
+    return out, lse, positive, positive_mass
 
 
-def _run_backward(backend: Any, *arguments: Any) -> tuple[Tensor, ...]:
-    grad, tensors = arguments[0].contiguous(), contiguous(arguments[1:6])
-    out, lse, positive, mass = arguments[6:10]
-    csr, csc, (slope, dropout, seed, keep_positive, needs) = arguments[10:13], arguments[13:16], arguments[16:]
-    saved = (out, lse, positive if keep_positive else None, mass if keep_positive else None)
+def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, ...]:
+    saved, options = arguments.saved, arguments.options
+    results = saved.results
     gradients = backend.backward(
-        grad, *tensors, *saved, SortedEdges(*csr), SortedEdges(*csc), slope, dropout, seed, needs
+        arguments.grad.contiguous(),
+        *contiguous(saved.inputs),
+        out=results.out,
+        lse=results.lse,
+        positive=results.positive if options.keep_positive else None,
+        positive_mass=results.positive_mass if options.keep_positive else None,
+        by_target=saved.by_target,
+        by_source=saved.by_source,
+        slope=options.slope,
+        dropout=options.dropout,
+        seed=saved.seed,
+        needs=arguments.needs,
     )
-    return tuple(_fused.absent(grad) if g is None else g for g in gradients)
+    return tuple(_fused.absent(arguments.grad) if g is None else g for g in gradients)
 
 
-def _fake_forward(*arguments: Any) -> tuple[Tensor, ...]:
-    v, pointer, keep_positive = arguments[2], arguments[5], arguments[14]
-    dtype = _fused.compute_type(*arguments[:_TENSORS])
-    rows, (heads, width) = pointer.shape[0] - 1, v.shape[1:]
-    out, lse = v.new_empty(rows, heads, width, dtype=dtype), v.new_empty(rows, heads, dtype=dtype)
-    if not keep_positive:
-        return out, lse, _fused.absent(v), _fused.absent(v)
+def _fake_forward(arguments: Forward) -> tuple[Tensor, ...]:
+    inputs, value = arguments.inputs, arguments.inputs.value
+    dtype = compute_dtype(*inputs)
+    num_targets, (heads, width) = arguments.by_target.indptr.shape[0] - 1, value.shape[1:]
+    out = value.new_empty(num_targets, heads, width, dtype=dtype)
+    lse = value.new_empty(num_targets, heads, dtype=dtype)
+    if not arguments.options.keep_positive:
+        return out, lse, _fused.absent(value), _fused.absent(value)
     return out, lse, torch.empty_like(out), torch.empty_like(lse)
 
 
-def _fake_backward(*arguments: Any) -> tuple[Tensor, ...]:
-    grad, tensors, needs = arguments[0], arguments[1:6], arguments[20]
+def _fake_backward(arguments: Backward) -> tuple[Tensor, ...]:
     return tuple(
-        _fused.absent(grad) if x is None or not need else x.new_empty(x.shape)
-        for x, need in zip(tensors, needs, strict=True)
+        _fused.absent(arguments.grad) if x is None or not need else x.new_empty(x.shape)
+        for x, need in zip(arguments.saved.inputs, arguments.needs, strict=True)
     )
 
 
-def _remember_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _setup_context(ctx: Any, arguments: Forward, output: tuple[Tensor, ...]) -> None:
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:5], *output, *inputs[5:11], inputs[13])
-    ctx.slope, ctx.dropout, ctx.keep_positive = inputs[11], inputs[12], inputs[14]
-
-
-def _differentiate(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Any, ...]:
-    if grad is None:
-        return (None,) * 15
-    *tensors, seed = ctx.saved_tensors
-    needs = list(ctx.needs_input_grad[:_TENSORS])
-    gradients = _BACKWARD(grad, *tensors, ctx.slope, ctx.dropout, seed, ctx.keep_positive, needs)
-    return (*(g if need else None for g, need in zip(gradients, needs, strict=True)), *[None] * 10)
-
-
-def _remember_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:6], *inputs[10:13], inputs[18])
-    ctx.slope, ctx.dropout, ctx.needs = inputs[16], inputs[17], inputs[20]
-
-
-def _differentiate_again(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-    grad, s, t, v, edge_score, edge_weight, *csr, seed = ctx.saved_tensors
-    graph = _fused.graph_of(SortedEdges(*csr), v.shape[0])
-    keep = None if seed is None else dropout_factors(seed, graph.num_edges, v.shape[1], ctx.dropout)
-
-    def function(*variables: Tensor | None) -> Tensor:
-        s, t, v, edge_score, edge_weight = variables
-        assert s is not None
-        assert v is not None
-        return naive.gat_attention(s, t, v, graph, ctx.slope, edge_score, edge_weight, 0.0, keep)
-
-    seconds = _fused.second_order(
-        function,
-        (s, t, v, edge_score, edge_weight),
-        grad,
-        [c if need else None for c, need in zip(cotangents, ctx.needs, strict=True)],
-        ctx.needs_input_grad[: _TENSORS + 1],
+    saved = Saved(
+        arguments.inputs, Results(*output), arguments.by_target, by_source=arguments.by_source, seed=arguments.seed
     )
-    return (*seconds, *[None] * 15)
+    ctx.save_for_backward(*saved.pack())
+    ctx.options = arguments.options
 
 
-_TENSOR_ARGUMENTS = "Tensor s, Tensor? t, Tensor v, Tensor? edge_score, Tensor? edge_weight"
-_FORWARD = define(
+def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return _FORWARD.gradients([])
+    needs = list(ctx.needs_input_grad[:_NUM_INPUTS])
+    gradients = _BACKWARD.overload(grad, *ctx.saved_tensors, *ctx.options, needs)  # Backward, packed
+    return _FORWARD.gradients(g if need else None for g, need in zip(gradients, needs, strict=True))
+
+
+def _setup_context_again(ctx: Any, arguments: Backward, output: Any) -> None:
+    del output
+    ctx.set_materialize_grads(False)
+    saved = arguments.saved
+    ctx.save_for_backward(*SavedAgain(arguments.grad, saved.inputs, saved.by_target, saved.seed).pack())
+    ctx.options, ctx.needs = arguments.options, arguments.needs
+
+
+def _double_backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+    saved: SavedAgain = _unpack_saved_again(ctx.saved_tensors)
+    num_sources, heads, _ = saved.inputs.value.shape
+    graph = graph_of(saved.by_target, num_sources)
+    keep = None if saved.seed is None else dropout_factors(saved.seed, graph.num_edges, heads, ctx.options.dropout)
+
+    def function(*variables: Any) -> Tensor:
+        inputs = Inputs(*variables)
+        return naive.gat_attention(
+            inputs.source_score,
+            inputs.target_score,
+            inputs.value,
+            graph,
+            negative_slope=ctx.options.slope,
+            edge_score=inputs.edge_score,
+            edge_weight=inputs.edge_weight,
+            dropout=0.0,
+            keep=keep,
+        )
+
+    return _BACKWARD.gradients(
+        double_backward(
+            function,
+            saved.inputs,
+            saved.grad,
+            cotangents=[c if need else None for c, need in zip(cotangents, ctx.needs, strict=True)],
+            needs=ctx.needs_input_grad[: 1 + _NUM_INPUTS],
+        )
+    )
+
+
+_FORWARD = Operator(
     "gat_attention",
-    f"({_TENSOR_ARGUMENTS}, {EDGES_ARGUMENTS}, float slope, float dropout, Tensor? seed, bool keep_positive)"
-    " -> (Tensor, Tensor, Tensor, Tensor)",
-    kernels("gat_attention", _run_forward),
-    _fake_forward,
-    _remember_forward,
-    _differentiate,
+    Forward,
+    results=len(Results._fields),
+    kernels={"cpu": lambda a: _run_forward(native, a), "cuda": lambda a: _run_forward(_triton(), a)},
+    fake=_fake_forward,
+    setup_context=_setup_context,
+    backward=_backward,
 )
-_BACKWARD = define(
+_BACKWARD = Operator(
     "gat_attention_backward",
-    f"(Tensor grad, {_TENSOR_ARGUMENTS}, Tensor out, Tensor lse, Tensor positive, Tensor positive_mass, "
-    f"{EDGES_ARGUMENTS}, float slope, float dropout, Tensor? seed, bool keep_positive, bool[] needs)"
-    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-    kernels("gat_attention", _run_backward),
-    _fake_backward,
-    _remember_backward,
-    _differentiate_again,
+    Backward,
+    results=_NUM_INPUTS,
+    kernels={"cpu": lambda a: _run_backward(native, a), "cuda": lambda a: _run_backward(_triton(), a)},
+    fake=_fake_backward,
+    setup_context=_setup_context_again,
+    backward=_double_backward,
 )

@@ -10,9 +10,9 @@ from lcat.ops._segment import from_source, from_target, softmax_over_in_edges, s
 
 
 def gat_attention(
-    s: Tensor,
-    t: Tensor | None,
-    v: Tensor,
+    source_score: Tensor,
+    target_score: Tensor | None,
+    value: Tensor,
     graph: Graph,
     negative_slope: float,
     edge_score: Tensor | None,
@@ -22,11 +22,12 @@ def gat_attention(
 ) -> Tensor:
     """``y_i = sum_{j -> i} w_ij softmax_j(LeakyReLU(s_j + t_i + e_ij)) v_j``, messages written out.
 
-    ``keep`` is a dropout already drawn: ``[E, H]`` factors of the coefficients.
+    ``s``, ``t`` and ``e`` are the scores of sources, targets and edges. ``keep`` is a dropout already drawn:
+    ``[E, H]`` factors of the coefficients.
     """
-    score = from_source(s, graph)
-    if t is not None:
-        score = score + from_target(t, graph)
+    score = from_source(source_score, graph)
+    if target_score is not None:
+        score = score + from_target(target_score, graph)
     if edge_score is not None:
         score = score + edge_score
     alpha = softmax_over_in_edges(F.leaky_relu(score, negative_slope), graph)
@@ -36,4 +37,4 @@ def gat_attention(
         alpha = alpha * keep.to(alpha.dtype)
     if edge_weight is not None:
         alpha = alpha * edge_weight.unsqueeze(-1)
-    return sum_to_target(alpha.unsqueeze(-1) * from_source(v, graph), graph)
+    return sum_to_target(alpha.unsqueeze(-1) * from_source(value, graph), graph)

@@ -8,33 +8,33 @@ from torch import Tensor
 
 from lcat.graph import SortedEdges
 from lcat.ops._aggregate import native as aggregate
-from lcat.ops._fused import compute_type
-from lcat.ops._native import as_dense, call, index32, seed_value
+from lcat.ops._dtypes import compute_dtype
+from lcat.ops._native import as_dense, call, edge_arguments, seed_value
 
 
 def forward(
-    s: Tensor,
-    t: Tensor | None,
-    v: Tensor,
+    source_score: Tensor,
+    target_score: Tensor | None,
+    value: Tensor,
     edge_score: Tensor | None,
     edge_weight: Tensor | None,
-    csr: SortedEdges,
+    by_target: SortedEdges,
     slope: float,
     dropout: float,
     seed: Tensor | None,
     keep_positive: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """One pass over the edges by target: ``(out, lse, positive, positive_mass)``."""
-    dtype = compute_type(s, t, v, edge_score, edge_weight)
-    num_targets, (heads, width) = csr.indptr.shape[0] - 1, v.shape[1:]
-    values = v.to(dtype).contiguous()
+    dtype = compute_dtype(source_score, target_score, value, edge_score, edge_weight)
+    num_targets, (heads, width) = by_target.indptr.shape[0] - 1, value.shape[1:]
+    values = value.to(dtype).contiguous()
     out, lse = values.new_empty(num_targets, heads, width), values.new_empty(num_targets, heads)
     positive = values.new_empty(num_targets, heads, width) if keep_positive else None
     positive_mass = values.new_empty(num_targets, heads) if keep_positive else None
     call(
-        *("gat_attention_forward", dtype, as_dense(s, dtype), as_dense(t, dtype), values),
+        *("gat_attention_forward", dtype, as_dense(source_score, dtype), as_dense(target_score, dtype), values),
         *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype)),
-        *(csr.indptr, index32(csr.indices), index32(csr.edge_ids)),
+        *edge_arguments(by_target),
         *(out, lse, positive, positive_mass, num_targets, heads, width, slope, dropout, seed_value(seed)),
     )
     return out, lse, positive, positive_mass
@@ -42,55 +42,56 @@ def forward(
 
 def backward(
     grad: Tensor,
-    s: Tensor,
-    t: Tensor | None,
-    v: Tensor,
+    source_score: Tensor,
+    target_score: Tensor | None,
+    value: Tensor,
     edge_score: Tensor | None,
     edge_weight: Tensor | None,
     out: Tensor,
     lse: Tensor,
     positive: Tensor | None,
     positive_mass: Tensor | None,
-    csr: SortedEdges,
-    csc: SortedEdges,
+    by_target: SortedEdges,
+    by_source: SortedEdges,
     slope: float,
     dropout: float,
     seed: Tensor | None,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """One pass over the nodes, and one over the edges by source: the gradients of s, t, v, scores and weights.
+    """One pass over the nodes, and one over the edges by source: the gradients of all inputs.
 
-    Without ``positive`` the gradient of ``t`` takes a third pass: it sums the gradients of the scores, edge by edge.
+    Without ``positive`` the gradient of ``target_score`` takes a third pass: a sum over the gradients of the scores.
     """
     dtype = out.dtype
-    (num_sources, heads, width), num_targets = v.shape, out.shape[0]
-    need_s, need_t, need_v, need_score, need_weight = needs
+    (num_sources, heads, width), num_targets = value.shape, out.shape[0]
+    need_source_score, need_target_score, need_value, need_edge_score, need_edge_weight = needs
     gradient = grad.to(dtype).contiguous()
     packed = out.new_empty(num_targets, 3, heads)
-    sum_scores = need_t and positive is None
-    dt = out.new_empty(num_targets, heads) if need_t and not sum_scores else None
+    sum_scores = need_target_score and positive is None
+    d_target_score = out.new_empty(num_targets, heads) if need_target_score and not sum_scores else None
     call(
-        *("gat_attention_targets", dtype, gradient, as_dense(t, dtype), out, lse, positive, positive_mass),
-        *(packed, dt, num_targets, heads, width, slope),
+        *("gat_attention_targets", dtype, gradient, as_dense(target_score, dtype), out, lse, positive, positive_mass),
+        *(packed, d_target_score, num_targets, heads, width, slope),
     )
-    # Edges beyond pointer[-1] are dead: no kernel visits them.
-    num_edges = csc.edge_ids.shape[0]
-    ds = out.new_empty(num_sources, heads) if need_s else None
-    dv = out.new_empty(num_sources, heads, width) if need_v else None
-    d_score = out.new_zeros(num_edges, heads) if need_score or sum_scores else None
-    d_weight = out.new_zeros(num_edges) if need_weight else None
-    if need_s or need_v or need_weight or d_score is not None:
+    # Edges beyond indptr[-1] are dead: no kernel visits them.
+    num_edges = by_source.edge_ids.shape[0]
+    d_source_score = out.new_empty(num_sources, heads) if need_source_score else None
+    d_value = out.new_empty(num_sources, heads, width) if need_value else None
+    d_edge_score = out.new_zeros(num_edges, heads) if need_edge_score or sum_scores else None
+    d_edge_weight = out.new_zeros(num_edges) if need_edge_weight else None
+    if need_source_score or need_value or need_edge_weight or d_edge_score is not None:
         call(
-            *("gat_attention_backward", dtype, gradient, as_dense(s, dtype), as_dense(v, dtype)),
+            *("gat_attention_backward", dtype, gradient, as_dense(source_score, dtype), as_dense(value, dtype)),
             *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype), packed),
-            *(csc.indptr, index32(csc.indices), index32(csc.edge_ids), ds, dv, d_score, d_weight),
+            *(*edge_arguments(by_source), d_source_score, d_value, d_edge_score, d_edge_weight),
             *(num_sources, heads, width, slope, dropout, seed_value(seed)),
         )
-    if sum_scores and d_score is not None:
-        per_edge = SortedEdges(csr.indptr, csr.edge_ids, csr.edge_ids)
-        dt = aggregate.forward(d_score.unsqueeze(1), None, per_edge, num_targets).squeeze(1)
-    arguments = (s, t, v, edge_score, edge_weight)
-    gradients = (ds, dt, dv, d_score, d_weight)
+    if sum_scores and d_edge_score is not None:
+        per_edge = SortedEdges(by_target.indptr, by_target.edge_ids, by_target.edge_ids)
+        sums = aggregate.forward(d_edge_score.unsqueeze(1), None, per_edge, num_targets=num_targets)
+        d_target_score = sums.squeeze(1)
+    arguments = (source_score, target_score, value, edge_score, edge_weight)
+    gradients = (d_source_score, d_target_score, d_value, d_edge_score, d_edge_weight)
     return tuple(
         g.to(a.dtype) if g is not None and a is not None else None for a, g in zip(arguments, gradients, strict=True)
     )

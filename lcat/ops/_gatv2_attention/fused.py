@@ -6,23 +6,110 @@ for autocast.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._attention_dropout import dropout_factors
-from lcat.ops._gatv2_attention import naive
-from lcat.ops._operators import EDGES_ARGUMENTS, contiguous, define, kernels
+from lcat.ops._double_backward import double_backward, graph_of
+from lcat.ops._dtypes import compute_dtype, result_dtype
+from lcat.ops._gatv2_attention import naive, native
+from lcat.ops._operators import NO_EDGES, Operator, contiguous, unpacker
+from lcat.ops._sorted import sorted_edges
 
-_TENSORS = 7  # k, q, v, att, edge_attr, edge_matrix, edge_weight: the differentiable arguments
+__all__ = ["Backward", "Forward", "Inputs", "Options", "Results", "Saved", "gatv2_attention"]
+
+
+class Inputs(NamedTuple):
+    """The differentiable arguments; ``value`` is ``None`` where the keys are the values."""
+
+    key: Tensor
+    query: Tensor
+    value: Tensor | None
+    att: Tensor
+    edge_attr: Tensor | None
+    edge_matrix: Tensor | None
+    edge_weight: Tensor | None
+
+
+class Options(NamedTuple):
+    """Numbers that both passes need."""
+
+    slope: float
+    dropout: float
+
+
+class Forward(NamedTuple):
+    """The arguments of ``lcat::gatv2_attention``; ``by_source`` is missing where no gradient is needed."""
+
+    inputs: Inputs
+    by_target: SortedEdges
+    by_source: SortedEdges | None
+    seed: Tensor | None
+    options: Options
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return *self.inputs, *self.by_target, *(self.by_source or NO_EDGES), self.seed, *self.options
+
+
+class Results(NamedTuple):
+    """What the forward pass returns."""
+
+    out: Tensor
+    lse: Tensor
+
+
+class Saved(NamedTuple):
+    """The tensors that the backward pass gets from the forward pass."""
+
+    inputs: Inputs
+    results: Results
+    by_target: SortedEdges
+    by_source: SortedEdges | None
+    seed: Tensor | None
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return *self.inputs, *self.results, *self.by_target, *(self.by_source or NO_EDGES), self.seed
+
+
+class Backward(NamedTuple):
+    """The arguments of ``lcat::gatv2_attention_backward``; ``needs`` is as in :mod:`lcat.ops._fused`."""
+
+    grad: Tensor
+    saved: Saved
+    options: Options
+    needs: list[bool]
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return self.grad, *self.saved.pack(), *self.options, self.needs
+
+
+class SavedAgain(NamedTuple):
+    """The tensors that the double backward pass gets from the backward pass."""
+
+    grad: Tensor
+    inputs: Inputs
+    by_target: SortedEdges
+    seed: Tensor | None
+
+    def pack(self) -> tuple[Any, ...]:
+        """One after the other."""
+        return self.grad, *self.inputs, *self.by_target, self.seed
+
+
+_unpack_saved_again = unpacker(SavedAgain)
+_NUM_INPUTS = len(Inputs._fields)
 
 
 def gatv2_attention(
-    k: Tensor,
-    q: Tensor,
-    v: Tensor,
+    key: Tensor,
+    query: Tensor,
+    value: Tensor,
     att: Tensor,
     graph: Graph,
     negative_slope: float,
@@ -33,112 +120,150 @@ def gatv2_attention(
     edge_matrix: Tensor | None,
 ) -> Tensor:
     """GATv2's attention without messages, forward and backward."""
-    values = None if v is k else v
-    tensors = (k, q, values, att, edge_attr, edge_matrix, edge_weight)
-    edges = _fused.sorted_edges(graph, _fused.needs_gradient(*tensors))
-    seed = _fused.draw_seed(dropout, k.device)
-    out, _ = _FORWARD(*tensors, *edges, negative_slope, dropout, seed)
-    result: Tensor = out.to(_fused.result_type(*tensors))
+    del edge_key  # a call with one is served by other implementations
+    inputs = Inputs(
+        key,
+        query,
+        value=None if value is key else value,
+        att=att,
+        edge_attr=edge_attr,
+        edge_matrix=edge_matrix,
+        edge_weight=edge_weight,
+    )
+    arguments = Forward(
+        inputs,
+        by_target=sorted_edges(graph, "by_target"),
+        by_source=sorted_edges(graph, "by_source") if _fused.needs_gradient(*inputs) else None,
+        seed=_fused.draw_seed(dropout, key.device),
+        options=Options(negative_slope, dropout),
+    )
+    out, _ = _FORWARD(arguments)
+    result: Tensor = out.to(result_dtype(*inputs))
     return result
 
 
-def _run_forward(backend: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-    tensors, csr, (slope, dropout, seed) = arguments[:7], arguments[7:10], arguments[13:]
-    out, lse = backend.forward(*contiguous(tensors), SortedEdges(*csr), slope, dropout, seed)
+def _triton() -> Any:
+    from lcat.ops._gatv2_attention import triton
+
+    return triton
+
+
+def _run_forward(backend: Any, arguments: Forward) -> tuple[Tensor, Tensor]:
+    options = arguments.options
+    out, lse = backend.forward(
+        *contiguous(arguments.inputs),
+        arguments.by_target,
+        slope=options.slope,
+        dropout=options.dropout,
+        seed=arguments.seed,
+    )
     return out, lse
 
 
-def _run_backward(backend: Any, *arguments: Any) -> tuple[Tensor, ...]:
-    grad, tensors = arguments[0].contiguous(), contiguous(arguments[1:8])
-    out, lse = arguments[8:10]
-    csr, csc, (slope, dropout, seed, needs) = arguments[10:13], arguments[13:16], arguments[16:]
+def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, ...]:
+    saved, options = arguments.saved, arguments.options
     gradients = backend.backward(
-        grad, *tensors, out, lse, SortedEdges(*csr), SortedEdges(*csc), slope, dropout, seed, needs
+        arguments.grad.contiguous(),
+        *contiguous(saved.inputs),
+        out=saved.results.out,
+        lse=saved.results.lse,
+        by_target=saved.by_target,
+        by_source=saved.by_source,
+        slope=options.slope,
+        dropout=options.dropout,
+        seed=saved.seed,
+        needs=arguments.needs,
     )
-    return tuple(_fused.absent(grad) if g is None else g for g in gradients)
+    return tuple(_fused.absent(arguments.grad) if g is None else g for g in gradients)
 
 
-def _fake_forward(*arguments: Any) -> tuple[Tensor, Tensor]:
-    k, pointer = arguments[0], arguments[7]
-    dtype = _fused.compute_type(*arguments[:_TENSORS])
-    rows, (heads, width) = pointer.shape[0] - 1, k.shape[1:]
-    return k.new_empty(rows, heads, width, dtype=dtype), k.new_empty(rows, heads, dtype=dtype)
+def _fake_forward(arguments: Forward) -> tuple[Tensor, Tensor]:
+    key, dtype = arguments.inputs.key, compute_dtype(*arguments.inputs)
+    num_targets, (heads, width) = arguments.by_target.indptr.shape[0] - 1, key.shape[1:]
+    return key.new_empty(num_targets, heads, width, dtype=dtype), key.new_empty(num_targets, heads, dtype=dtype)
 
 
-def _fake_backward(*arguments: Any) -> tuple[Tensor, ...]:
-    grad, tensors, needs = arguments[0], arguments[1:8], arguments[19]
+def _fake_backward(arguments: Backward) -> tuple[Tensor, ...]:
     return tuple(
-        _fused.absent(grad) if x is None or not need else x.new_empty(x.shape)
-        for x, need in zip(tensors, needs, strict=True)
+        _fused.absent(arguments.grad) if x is None or not need else x.new_empty(x.shape)
+        for x, need in zip(arguments.saved.inputs, arguments.needs, strict=True)
     )
 
 
-def _remember_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.mark_non_differentiable(output[1])
+def _setup_context(ctx: Any, arguments: Forward, output: tuple[Tensor, ...]) -> None:
+    results = Results(*output)
+    ctx.mark_non_differentiable(results.lse)
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:7], *output, *inputs[7:13], inputs[15])
-    ctx.slope, ctx.dropout = inputs[13], inputs[14]
+    saved = Saved(arguments.inputs, results, arguments.by_target, by_source=arguments.by_source, seed=arguments.seed)
+    ctx.save_for_backward(*saved.pack())
+    ctx.options = arguments.options
 
 
-def _differentiate(ctx: Any, grad: Tensor | None, _: Any) -> tuple[Any, ...]:
+def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     if grad is None:
-        return (None,) * 16
-    *tensors, seed = ctx.saved_tensors
-    needs = list(ctx.needs_input_grad[:_TENSORS])
-    gradients = _BACKWARD(grad, *tensors, ctx.slope, ctx.dropout, seed, needs)
-    return (*(g if need else None for g, need in zip(gradients, needs, strict=True)), *[None] * 9)
+        return _FORWARD.gradients([])
+    needs = list(ctx.needs_input_grad[:_NUM_INPUTS])
+    gradients = _BACKWARD.overload(grad, *ctx.saved_tensors, *ctx.options, needs)  # Backward, packed
+    return _FORWARD.gradients(g if need else None for g, need in zip(gradients, needs, strict=True))
 
 
-def _remember_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+def _setup_context_again(ctx: Any, arguments: Backward, output: Any) -> None:
+    del output
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:8], *inputs[10:13], inputs[18])
-    ctx.slope, ctx.dropout, ctx.needs = inputs[16], inputs[17], inputs[19]
+    saved = arguments.saved
+    ctx.save_for_backward(*SavedAgain(arguments.grad, saved.inputs, saved.by_target, saved.seed).pack())
+    ctx.options, ctx.needs = arguments.options, arguments.needs
 
 
-def _differentiate_again(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-    grad, *tensors = ctx.saved_tensors[:8]
-    *csr, seed = ctx.saved_tensors[8:]
-    sources, heads = tensors[0].shape[:2]
-    graph = _fused.graph_of(SortedEdges(*csr), sources)
-    keep = None if seed is None else dropout_factors(seed, graph.num_edges, heads, ctx.dropout)
+def _double_backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+    saved: SavedAgain = _unpack_saved_again(ctx.saved_tensors)
+    num_sources, heads, _ = saved.inputs.key.shape
+    graph = graph_of(saved.by_target, num_sources)
+    keep = None if saved.seed is None else dropout_factors(saved.seed, graph.num_edges, heads, ctx.options.dropout)
 
-    def function(*variables: Tensor | None) -> Tensor:
-        k, q, v, att, edge_attr, edge_matrix, edge_weight = variables
-        assert k is not None
-        assert q is not None
-        assert att is not None
-        values = k if v is None else v
+    def function(*variables: Any) -> Tensor:
+        inputs = Inputs(*variables)
         return naive.gatv2_attention(
-            k, q, values, att, graph, ctx.slope, None, edge_weight, 0.0, edge_attr, edge_matrix, keep
+            inputs.key,
+            inputs.query,
+            inputs.key if inputs.value is None else inputs.value,
+            inputs.att,
+            graph,
+            negative_slope=ctx.options.slope,
+            edge_key=None,
+            edge_weight=inputs.edge_weight,
+            dropout=0.0,
+            edge_attr=inputs.edge_attr,
+            edge_matrix=inputs.edge_matrix,
+            keep=keep,
         )
 
-    seconds = _fused.second_order(
-        function,
-        tensors,
-        grad,
-        [c if need else None for c, need in zip(cotangents, ctx.needs, strict=True)],
-        ctx.needs_input_grad[: _TENSORS + 1],
+    return _BACKWARD.gradients(
+        double_backward(
+            function,
+            saved.inputs,
+            saved.grad,
+            cotangents=[c if need else None for c, need in zip(cotangents, ctx.needs, strict=True)],
+            needs=ctx.needs_input_grad[: 1 + _NUM_INPUTS],
+        )
     )
-    return (*seconds, *[None] * 12)
 
 
-_TENSOR_ARGUMENTS = (
-    "Tensor k, Tensor q, Tensor? v, Tensor att, Tensor? edge_attr, Tensor? edge_matrix, Tensor? edge_weight"
-)
-_FORWARD = define(
+_FORWARD = Operator(
     "gatv2_attention",
-    f"({_TENSOR_ARGUMENTS}, {EDGES_ARGUMENTS}, float slope, float dropout, Tensor? seed) -> (Tensor, Tensor)",
-    kernels("gatv2_attention", _run_forward),
-    _fake_forward,
-    _remember_forward,
-    _differentiate,
+    Forward,
+    results=len(Results._fields),
+    kernels={"cpu": lambda a: _run_forward(native, a), "cuda": lambda a: _run_forward(_triton(), a)},
+    fake=_fake_forward,
+    setup_context=_setup_context,
+    backward=_backward,
 )
-_BACKWARD = define(
+_BACKWARD = Operator(
     "gatv2_attention_backward",
-    f"(Tensor grad, {_TENSOR_ARGUMENTS}, Tensor out, Tensor lse, {EDGES_ARGUMENTS}, float slope, float dropout, "
-    "Tensor? seed, bool[] needs) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    kernels("gatv2_attention", _run_backward),
-    _fake_backward,
-    _remember_backward,
-    _differentiate_again,
+    Backward,
+    results=_NUM_INPUTS,
+    kernels={"cpu": lambda a: _run_backward(native, a), "cuda": lambda a: _run_backward(_triton(), a)},
+    fake=_fake_backward,
+    setup_context=_setup_context_again,
+    backward=_double_backward,
 )

@@ -10,9 +10,9 @@ from lcat.ops._segment import from_source, from_target, softmax_over_in_edges, s
 
 
 def gatv2_attention(
-    k: Tensor,
-    q: Tensor,
-    v: Tensor,
+    key: Tensor,
+    query: Tensor,
+    value: Tensor,
     att: Tensor,
     graph: Graph,
     negative_slope: float,
@@ -28,7 +28,7 @@ def gatv2_attention(
     ``e_ij`` is ``edge_key`` plus ``edge_attr`` projected by ``edge_matrix``. ``keep`` is a dropout already drawn:
     ``[E, H]`` factors of the coefficients.
     """
-    hidden = from_source(k, graph) + from_target(q, graph)
+    hidden = from_source(key, graph) + from_target(query, graph)
     if edge_key is not None:
         hidden = hidden + edge_key
     if edge_attr is not None and edge_matrix is not None:
@@ -41,4 +41,4 @@ def gatv2_attention(
         alpha = alpha * keep.to(alpha.dtype)
     if edge_weight is not None:
         alpha = alpha * edge_weight.unsqueeze(-1)
-    return sum_to_target(alpha.unsqueeze(-1) * from_source(v, graph), graph)
+    return sum_to_target(alpha.unsqueeze(-1) * from_source(value, graph), graph)

@@ -10,9 +10,9 @@ from lcat.ops._scatter import segments
 
 
 def gatv2_attention(
-    k: Tensor,
-    q: Tensor,
-    v: Tensor,
+    key: Tensor,
+    query: Tensor,
+    value: Tensor,
     att: Tensor,
     graph: Graph,
     negative_slope: float,
@@ -24,7 +24,7 @@ def gatv2_attention(
 ) -> Tensor:
     """``y_i = sum_{j -> i} w_ij softmax_j(att . LeakyReLU(k_j + q_i + e_ij)) v_j``, segment by segment."""
     edges = segments(graph)
-    hidden = edges.from_source(k) + edges.from_target(q)
+    hidden = edges.from_source(key) + edges.from_target(query)
     if edge_key is not None:
         hidden = hidden + edges.per_edge(edge_key)
     if edge_attr is not None and edge_matrix is not None:
@@ -33,4 +33,4 @@ def gatv2_attention(
     alpha = F.dropout(alpha, dropout, training=dropout > 0)
     if edge_weight is not None:
         alpha = alpha * edges.per_edge(edge_weight).unsqueeze(-1)
-    return edges.sum(alpha.unsqueeze(-1) * edges.from_source(v))
+    return edges.sum(alpha.unsqueeze(-1) * edges.from_source(value))

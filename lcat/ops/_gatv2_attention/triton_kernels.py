@@ -1,8 +1,8 @@
 """The kernels of gatv2_attention; :mod:`lcat.ops._gatv2_attention.triton` calls them.
 
 In all of them ``z = k_j + q_i + (edge_attr @ edge_matrix.T)_e`` is computed where it is needed from gathered rows;
-nothing of size E H F exists. ``V`` is ``None`` where the keys are the values, which saves one gather a pass.
-``MATRIX`` is transposed, ``[D, H * F]``, so that its rows are read like all others.
+nothing of size E H F exists. ``V`` is ``None`` where the keys are the values, which saves one gather per pass.
+``EDGE_MATRIX`` is transposed, ``[D, H * F]``, so that its rows are read like all others.
 """
 
 # mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
@@ -17,24 +17,34 @@ from lcat.ops._triton.tiles import LOWEST, gather_heads, gather_rows, segments, 
 
 __all__ = ["forward_kernel", "matrix_kernel", "source_kernel", "target_kernel"]
 
-_NOT_SPECIALIZED = ["count", "components", "num_edges", "groups", "threshold"]
+_NOT_SPECIALIZED = ["count", "components", "num_edges", "groups", "keep_threshold"]
 
 
 @triton.jit
-def _matrix_row(MATRIX, d, inner, inside, HF: tl.constexpr, ACC: tl.constexpr):
-    """What component ``d`` of an edge's attributes adds to the key: ``[1, 1, HB, FB]``."""
-    return tl.load((MATRIX + d * HF) + inner, mask=inside, other=0.0).to(ACC)[None, None, :, :]
+def _matrix_row(EDGE_MATRIX, d, offset, valid, HF: tl.constexpr, ACC_DTYPE: tl.constexpr):
+    """What component ``d`` of an edge's attributes adds to the key: ``[1, 1, BLOCK_HEADS, BLOCK_FEATURES]``."""
+    return tl.load((EDGE_MATRIX + d * HF) + offset, mask=valid, other=0.0).to(ACC_DTYPE)[None, None, :, :]
 
 
 @triton.jit
-def _attribute(ATTR, edge, d, there, D: tl.constexpr, ACC: tl.constexpr):
-    """Component ``d`` of the attributes of each edge: ``[R, B]``."""
-    return tl.load((ATTR + edge.to(tl.int64) * D) + d, mask=there, other=0.0).to(ACC)
+def _attribute(EDGE_ATTR, edge_id, d, mask, D: tl.constexpr, ACC_DTYPE: tl.constexpr):
+    """Component ``d`` of the attributes of each edge: ``[BLOCK_ROWS, BLOCK_EDGES]``."""
+    return tl.load((EDGE_ATTR + edge_id.to(tl.int64) * D) + d, mask=mask, other=0.0).to(ACC_DTYPE)
 
 
 @triton.jit
 def _add_edge_key(
-    z, ATTR, MATRIX, edge, there, inner, inside, components, D: tl.constexpr, HF: tl.constexpr, ACC: tl.constexpr
+    z,
+    EDGE_ATTR,
+    EDGE_MATRIX,
+    edge_id,
+    mask,
+    offset,
+    valid,
+    components,
+    D: tl.constexpr,
+    HF: tl.constexpr,
+    ACC_DTYPE: tl.constexpr,
 ):
     """``z`` plus the projected attributes of each edge.
 
@@ -43,254 +53,287 @@ def _add_edge_key(
     """
     d = components * 0
     while d < components:
-        attribute = _attribute(ATTR, edge, d, there, D, ACC)
-        z += attribute[:, :, None, None] * _matrix_row(MATRIX, d, inner, inside, HF, ACC)
+        attribute = _attribute(EDGE_ATTR, edge_id, d, mask, D, ACC_DTYPE)
+        z += attribute[:, :, None, None] * _matrix_row(EDGE_MATRIX, d, offset, valid, HF, ACC_DTYPE)
         d += 1
     return z
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def forward_kernel(
-    K, Q, V, ATT, ATTR, MATRIX, WEIGHT, SEED, OUT, LSE, PART_OUT, PART_LSE, OTHER, EDGE, ROW, START, STOP, PART,
-    count, components, threshold, scale, scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr,
-    D: tl.constexpr, R: tl.constexpr, B: tl.constexpr, HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
+    K, Q, V, ATT, EDGE_ATTR, EDGE_MATRIX, EDGE_WEIGHT, SEED, OUT, LSE, PART_OUT, PART_LSE, INDICES, EDGE_IDS, ROW,
+    START, STOP, PART, count, components, keep_threshold, keep_scale, keep_scale_rest, SLOPE: tl.constexpr,
+    H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr,
+    BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     """One pass over the in-edges with an online softmax: ``OUT`` and ``LSE``."""
-    first = tl.program_id(0).to(tl.int64) * R
-    row, start, stop, part, live = segments(ROW, START, STOP, PART, first, count, R)
-    head = tl.program_id(1) * HB + tl.arange(0, HB)
-    feature = tl.arange(0, FB)
-    inner = head[:, None] * F + feature[None, :]
-    inside = (head < H)[:, None] & (feature < F)[None, :]
+    first = tl.program_id(0).to(tl.int64) * BLOCK_ROWS
+    row, start, stop, part, row_mask = segments(ROW, START, STOP, PART, first, count, BLOCK_ROWS)
+    head = tl.program_id(1) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
+    feature = tl.arange(0, BLOCK_FEATURES)
+    offset = head[:, None] * F + feature[None, :]
+    valid = (head < H)[:, None] & (feature < F)[None, :]
     if SEED is not None:
         seed = tl.load(SEED)
-    att = tl.load(ATT + inner, mask=inside, other=0.0).to(ACC)[None, None, :, :]
-    q = gather_rows(Q, row[:, None], live[:, None], inner, inside, H * F, ACC)
-    # Every place for an edge runs a softmax of its own, with its own maximum; they meet after the loop.
-    top = tl.full((R, B, HB), LOWEST, ACC)
-    mass = tl.zeros((R, B, HB), ACC)
-    total = tl.zeros((R, B, HB, FB), ACC)
+    att = tl.load(ATT + offset, mask=valid, other=0.0).to(ACC_DTYPE)[None, None, :, :]
+    q = gather_rows(Q, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
+    # Each of the BLOCK_EDGES lanes runs a softmax of its own, with its own maximum; they are merged after the loop.
+    m_i = tl.full((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS), LOWEST, ACC_DTYPE)
+    l_i = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS), ACC_DTYPE)
+    acc = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     length = tl.max(stop - start, axis=0)
     step = tl.zeros_like(length)
     while step < length:
-        slot = start[:, None] + step + tl.arange(0, B)[None, :]
-        there = slot < stop[:, None]
-        other = tl.load(OTHER + slot, mask=there, other=0)
-        if EDGE is not None:
-            edge = tl.load(EDGE + slot, mask=there, other=0)
-        k = gather_rows(K, other, there, inner, inside, H * F, ACC)
+        slot = start[:, None] + step + tl.arange(0, BLOCK_EDGES)[None, :]
+        mask = slot < stop[:, None]
+        neighbor = tl.load(INDICES + slot, mask=mask, other=0)
+        if EDGE_IDS is not None:
+            edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0)
+        k = gather_rows(K, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
         z = k + q
-        if ATTR is not None:
-            z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, components, D, H * F, ACC)
+        if EDGE_ATTR is not None:
+            z = _add_edge_key(z, EDGE_ATTR, EDGE_MATRIX, edge_id, mask, offset, valid, components, D, H * F, ACC_DTYPE)
         score = tl.sum(tl.where(z > 0, z, z * SLOPE) * att, axis=3)
-        score = tl.where(there[:, :, None], score, -float("inf"))
-        higher = tl.maximum(top, score)
-        shrink = tl.exp(top - higher)
-        p = tl.exp(score - higher)
-        mass = mass * shrink + p
+        score = tl.where(mask[:, :, None], score, -float("inf"))
+        m_new = tl.maximum(m_i, score)
+        scale = tl.exp(m_i - m_new)
+        p = tl.exp(score - m_new)
+        l_i = l_i * scale + p
         # Dropout and weights act on the normalized coefficients: after the sum.
         if SEED is not None:
-            p *= keep_factor(seed, edge[:, :, None], head[None, None, :], threshold, scale, scale_rest, H, ACC)
-        if WEIGHT is not None:
-            p *= tl.load(WEIGHT + edge, mask=there, other=0.0).to(ACC)[:, :, None]
-        v = k if V is None else gather_rows(V, other, there, inner, inside, H * F, ACC)
-        total = total * shrink[:, :, :, None] + p[:, :, :, None] * v
-        top = higher
-        step += B
+            p *= keep_factor(
+                seed,
+                edge_id[:, :, None],
+                head[None, None, :],
+                keep_threshold,
+                keep_scale,
+                keep_scale_rest,
+                H,
+                ACC_DTYPE,
+            )
+        if EDGE_WEIGHT is not None:
+            p *= tl.load(EDGE_WEIGHT + edge_id, mask=mask, other=0.0).to(ACC_DTYPE)[:, :, None]
+        v = k if V is None else gather_rows(V, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
+        acc = acc * scale[:, :, :, None] + p[:, :, :, None] * v
+        m_i = m_new
+        step += BLOCK_EDGES
 
-    peak = tl.max(top, axis=1)
-    shrink = tl.exp(top - peak[:, None, :])
-    mass = tl.sum(mass * shrink, axis=1)
+    m_row = tl.max(m_i, axis=1)
+    scale = tl.exp(m_i - m_row[:, None, :])
+    l_i = tl.sum(l_i * scale, axis=1)
     # A row without edges is 0 and has lse = 0; one whose scores are all -inf has no softmax, and divides by 0. Among
     # parts to be merged neither must count. Not "<= 0": a NaN must stay one.
-    empty = (mass == 0) & ((stop <= start) | (part >= 0))[:, None]
-    mass = tl.where(empty, 1.0, mass)
-    lse = tl.where(empty, tl.where((part < 0)[:, None], 0.0, -float("inf")), peak + tl.log(mass))
-    out = tl.sum(total * shrink[:, :, :, None], axis=1) / mass[:, :, None]
-    store_rows(OUT, PART_OUT, out, row, part, live, inner, inside, H * F)
-    store_heads(LSE, PART_LSE, lse, row, part, live, head, H)
+    empty = (l_i == 0) & ((stop <= start) | (part >= 0))[:, None]
+    l_i = tl.where(empty, 1.0, l_i)
+    lse = tl.where(empty, tl.where((part < 0)[:, None], 0.0, -float("inf")), m_row + tl.log(l_i))
+    out = tl.sum(acc * scale[:, :, :, None], axis=1) / l_i[:, :, None]
+    store_rows(OUT, PART_OUT, out, row, part, row_mask, offset, valid, H * F)
+    store_heads(LSE, PART_LSE, lse, row, part, row_mask, head, H)
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def target_kernel(
-    GRAD, K, Q, V, ATT, ATTR, MATRIX, WEIGHT, SEED, OUT, LSE, STATE, DQ, PART_DQ, DATT, DWEIGHT, DATTR, DSCORE,
-    OTHER, EDGE, ROW, START, STOP, PART, count, groups, num_edges, components, threshold, scale, scale_rest,
-    SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, B: tl.constexpr,
-    HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
+    GRAD, K, Q, V, ATT, EDGE_ATTR, EDGE_MATRIX, EDGE_WEIGHT, SEED, OUT, LSE, STATE, DQ, PART_DQ, D_ATT, D_EDGE_WEIGHT,
+    D_EDGE_ATTR, D_SCORE, INDICES, EDGE_IDS, ROW, START, STOP, PART, count, groups, num_edges, components,
+    keep_threshold, keep_scale, keep_scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr,
+    ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     """Backward along the in-edges: the gradients of q and of all per-edge tensors, and this program's part of att's.
 
-    A program takes the groups of R segments ``program, program + programs, ...``: few enough programs that one
-    ``[H, F]`` of ``DATT`` for each is small, and a fixed share, so that its sum has a fixed order. ``STATE`` gets
+    A program takes the groups of BLOCK_ROWS segments ``program, program + programs, ...``: few enough programs that one
+    ``[H, F]`` of ``D_ATT`` for each is small, and a fixed share, so that its sum has a fixed order. ``STATE`` gets
     (lse, <grad, out>) of each target side by side, for the pass along the out-edges.
     """
-    head = tl.program_id(1) * HB + tl.arange(0, HB)
-    feature = tl.arange(0, FB)
-    inner = head[:, None] * F + feature[None, :]
-    inside = (head < H)[:, None] & (feature < F)[None, :]
+    head = tl.program_id(1) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
+    feature = tl.arange(0, BLOCK_FEATURES)
+    offset = head[:, None] * F + feature[None, :]
+    valid = (head < H)[:, None] & (feature < F)[None, :]
     block = tl.program_id(1).to(tl.int64)
     if SEED is not None:
         seed = tl.load(SEED)
-    att = tl.load(ATT + inner, mask=inside, other=0.0).to(ACC)
-    datt = tl.zeros((R, B, HB, FB), ACC)
+    att = tl.load(ATT + offset, mask=valid, other=0.0).to(ACC_DTYPE)
+    d_att = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     group = tl.program_id(0).to(tl.int64)
     while group < groups:
-        row, start, stop, part, live = segments(ROW, START, STOP, PART, group * R, count, R)
-        q = gather_rows(Q, row[:, None], live[:, None], inner, inside, H * F, ACC)
-        grad = gather_rows(GRAD, row[:, None], live[:, None], inner, inside, H * F, ACC)
-        out = gather_rows(OUT, row[:, None], live[:, None], inner, inside, H * F, ACC)
-        lse = gather_heads(LSE, row[:, None], live[:, None], head, H, H, ACC)
+        row, start, stop, part, row_mask = segments(ROW, START, STOP, PART, group * BLOCK_ROWS, count, BLOCK_ROWS)
+        q = gather_rows(Q, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
+        grad = gather_rows(GRAD, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
+        out = gather_rows(OUT, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
+        lse = gather_heads(LSE, row[:, None], row_mask[:, None], head, H, H, ACC_DTYPE)
         delta = tl.sum(grad * out, axis=3)
-        known = live[:, None, None] & (head < H)[None, None, :]
+        head_mask = row_mask[:, None, None] & (head < H)[None, None, :]
         state = (STATE + row[:, None, None] * (2 * H)) + 2 * head[None, None, :]
-        tl.store(state, lse, mask=known)  # the segments of a cut row all write the same
-        tl.store(state + 1, delta, mask=known)
-        dq = tl.zeros((R, B, HB, FB), ACC)
+        tl.store(state, lse, mask=head_mask)  # the segments of a cut row all write the same
+        tl.store(state + 1, delta, mask=head_mask)
+        dq = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
         length = tl.max(stop - start, axis=0)
         step = tl.zeros_like(length)
         while step < length:
-            slot = start[:, None] + step + tl.arange(0, B)[None, :]
-            there = slot < stop[:, None]
-            other = tl.load(OTHER + slot, mask=there, other=0)
-            if EDGE is not None:
-                edge = tl.load(EDGE + slot, mask=there, other=0).to(tl.int64)
-            k = gather_rows(K, other, there, inner, inside, H * F, ACC)
-            v = k if V is None else gather_rows(V, other, there, inner, inside, H * F, ACC)
+            slot = start[:, None] + step + tl.arange(0, BLOCK_EDGES)[None, :]
+            mask = slot < stop[:, None]
+            neighbor = tl.load(INDICES + slot, mask=mask, other=0)
+            if EDGE_IDS is not None:
+                edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0).to(tl.int64)
+            k = gather_rows(K, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
+            v = k if V is None else gather_rows(V, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
             z = k + q
-            if ATTR is not None:
-                z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, components, D, H * F, ACC)
-            bent = tl.where(z > 0, z, z * SLOPE)
-            score = tl.sum(bent * att[None, None, :, :], axis=3) - lse
-            p = tl.exp(tl.where(there[:, :, None], score, -float("inf")))
-            along = tl.sum(grad * v, axis=3)
+            if EDGE_ATTR is not None:
+                z = _add_edge_key(
+                    z, EDGE_ATTR, EDGE_MATRIX, edge_id, mask, offset, valid, components, D, H * F, ACC_DTYPE
+                )
+            activated = tl.where(z > 0, z, z * SLOPE)
+            score = tl.sum(activated * att[None, None, :, :], axis=3) - lse
+            p = tl.exp(tl.where(mask[:, :, None], score, -float("inf")))
+            dp = tl.sum(grad * v, axis=3)
             if SEED is not None:
-                along *= keep_factor(seed, edge[:, :, None], head[None, None, :], threshold, scale, scale_rest, H, ACC)
-            if DWEIGHT is not None:
-                tl.store(DWEIGHT + block * num_edges + edge, tl.sum(p * along, axis=2), mask=there)
-            if WEIGHT is not None:
-                along *= tl.load(WEIGHT + edge, mask=there, other=0.0).to(ACC)[:, :, None]
-            dscore = p * (along - delta)
-            datt += dscore[:, :, :, None] * bent
-            slant = tl.where(z > 0, dscore[:, :, :, None], dscore[:, :, :, None] * SLOPE)
-            dq += slant
-            if DSCORE is not None:
-                heads_there = there[:, :, None] & (head < H)[None, None, :]
-                tl.store((DSCORE + edge[:, :, None] * H) + head[None, None, :], dscore, mask=heads_there)
-            if DATTR is not None:
-                dz = slant * att[None, None, :, :]
-                base = DATTR + (block * num_edges + edge) * D
+                dp *= keep_factor(
+                    seed,
+                    edge_id[:, :, None],
+                    head[None, None, :],
+                    keep_threshold,
+                    keep_scale,
+                    keep_scale_rest,
+                    H,
+                    ACC_DTYPE,
+                )
+            if D_EDGE_WEIGHT is not None:
+                tl.store(D_EDGE_WEIGHT + block * num_edges + edge_id, tl.sum(p * dp, axis=2), mask=mask)
+            if EDGE_WEIGHT is not None:
+                dp *= tl.load(EDGE_WEIGHT + edge_id, mask=mask, other=0.0).to(ACC_DTYPE)[:, :, None]
+            d_score = p * (dp - delta)
+            d_att += d_score[:, :, :, None] * activated
+            dz_per_att = tl.where(z > 0, d_score[:, :, :, None], d_score[:, :, :, None] * SLOPE)
+            dq += dz_per_att
+            if D_SCORE is not None:
+                tile_mask = mask[:, :, None] & (head < H)[None, None, :]
+                tl.store((D_SCORE + edge_id[:, :, None] * H) + head[None, None, :], d_score, mask=tile_mask)
+            if D_EDGE_ATTR is not None:
+                dz = dz_per_att * att[None, None, :, :]
+                base = D_EDGE_ATTR + (block * num_edges + edge_id) * D
                 d = components * 0
                 while d < components:
-                    projected = tl.sum(tl.sum(dz * _matrix_row(MATRIX, d, inner, inside, H * F, ACC), axis=3), axis=2)
-                    tl.store(base + d, projected, mask=there)
+                    projected = tl.sum(
+                        tl.sum(dz * _matrix_row(EDGE_MATRIX, d, offset, valid, H * F, ACC_DTYPE), axis=3), axis=2
+                    )
+                    tl.store(base + d, projected, mask=mask)
                     d += 1
-            step += B
+            step += BLOCK_EDGES
         dq_sum = tl.sum(dq, axis=1) * att[None, :, :]
-        store_rows(DQ, PART_DQ, dq_sum, row, part, live, inner, inside, H * F)
+        store_rows(DQ, PART_DQ, dq_sum, row, part, row_mask, offset, valid, H * F)
         group += tl.num_programs(0)
-    share = tl.sum(tl.sum(datt, axis=1), axis=0)
-    tl.store((DATT + tl.program_id(0).to(tl.int64) * (H * F)) + inner, share, mask=inside)
+    share = tl.sum(tl.sum(d_att, axis=1), axis=0)
+    tl.store((D_ATT + tl.program_id(0).to(tl.int64) * (H * F)) + offset, share, mask=valid)
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def source_kernel(
-    GRAD, K, Q, V, ATT, ATTR, MATRIX, WEIGHT, SEED, STATE, DK, DV, PART_DK, PART_DV, OTHER, EDGE, ROW, START, STOP,
-    PART, count, components, threshold, scale, scale_rest, SLOPE: tl.constexpr, H: tl.constexpr,
-    F: tl.constexpr, D: tl.constexpr, R: tl.constexpr, B: tl.constexpr, HB: tl.constexpr, FB: tl.constexpr,
-    ACC: tl.constexpr,
+    GRAD, K, Q, V, ATT, EDGE_ATTR, EDGE_MATRIX, EDGE_WEIGHT, SEED, STATE, DK, DV, PART_DK, PART_DV, INDICES, EDGE_IDS,
+    ROW, START, STOP, PART, count, components, keep_threshold, keep_scale, keep_scale_rest, SLOPE: tl.constexpr,
+    H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr,
+    BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     """Backward along the out-edges: the gradients of k and v (their sum where the keys are the values)."""
-    first = tl.program_id(0).to(tl.int64) * R
-    row, start, stop, part, live = segments(ROW, START, STOP, PART, first, count, R)
-    head = tl.program_id(1) * HB + tl.arange(0, HB)
-    feature = tl.arange(0, FB)
-    inner = head[:, None] * F + feature[None, :]
-    inside = (head < H)[:, None] & (feature < F)[None, :]
+    first = tl.program_id(0).to(tl.int64) * BLOCK_ROWS
+    row, start, stop, part, row_mask = segments(ROW, START, STOP, PART, first, count, BLOCK_ROWS)
+    head = tl.program_id(1) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
+    feature = tl.arange(0, BLOCK_FEATURES)
+    offset = head[:, None] * F + feature[None, :]
+    valid = (head < H)[:, None] & (feature < F)[None, :]
     if SEED is not None:
         seed = tl.load(SEED)
-    att = tl.load(ATT + inner, mask=inside, other=0.0).to(ACC)
-    k = gather_rows(K, row[:, None], live[:, None], inner, inside, H * F, ACC)
-    v = k if V is None else gather_rows(V, row[:, None], live[:, None], inner, inside, H * F, ACC)
-    dk = tl.zeros((R, B, HB, FB), ACC)
-    dv = tl.zeros((R, B, HB, FB), ACC)
+    att = tl.load(ATT + offset, mask=valid, other=0.0).to(ACC_DTYPE)
+    k = gather_rows(K, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
+    v = k if V is None else gather_rows(V, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
+    dk = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
+    dv = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     length = tl.max(stop - start, axis=0)
     step = tl.zeros_like(length)
     while step < length:
-        slot = start[:, None] + step + tl.arange(0, B)[None, :]
-        there = slot < stop[:, None]
-        other = tl.load(OTHER + slot, mask=there, other=0)
-        if EDGE is not None:
-            edge = tl.load(EDGE + slot, mask=there, other=0)
-        q = gather_rows(Q, other, there, inner, inside, H * F, ACC)
-        grad = gather_rows(GRAD, other, there, inner, inside, H * F, ACC)
-        lse = gather_heads(STATE, other, there, 2 * head, 2 * H, 2 * H, ACC)
-        delta = gather_heads(STATE + 1, other, there, 2 * head, 2 * H, 2 * H, ACC)
+        slot = start[:, None] + step + tl.arange(0, BLOCK_EDGES)[None, :]
+        mask = slot < stop[:, None]
+        neighbor = tl.load(INDICES + slot, mask=mask, other=0)
+        if EDGE_IDS is not None:
+            edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0)
+        q = gather_rows(Q, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
+        grad = gather_rows(GRAD, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
+        lse = gather_heads(STATE, neighbor, mask, 2 * head, 2 * H, 2 * H, ACC_DTYPE)
+        delta = gather_heads(STATE + 1, neighbor, mask, 2 * head, 2 * H, 2 * H, ACC_DTYPE)
         z = q + k
-        if ATTR is not None:
-            z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, components, D, H * F, ACC)
+        if EDGE_ATTR is not None:
+            z = _add_edge_key(z, EDGE_ATTR, EDGE_MATRIX, edge_id, mask, offset, valid, components, D, H * F, ACC_DTYPE)
         score = tl.sum(tl.where(z > 0, z, z * SLOPE) * att[None, None, :, :], axis=3) - lse
-        p = tl.exp(tl.where(there[:, :, None], score, -float("inf")))
-        along = tl.sum(grad * v, axis=3)
-        used = p
+        p = tl.exp(tl.where(mask[:, :, None], score, -float("inf")))
+        dp = tl.sum(grad * v, axis=3)
+        p_kept = p
         if SEED is not None:
-            factor = keep_factor(seed, edge[:, :, None], head[None, None, :], threshold, scale, scale_rest, H, ACC)
-            along *= factor
-            used *= factor
-        if WEIGHT is not None:
-            weight = tl.load(WEIGHT + edge, mask=there, other=0.0).to(ACC)[:, :, None]
-            along *= weight
-            used *= weight
-        dscore = p * (along - delta)
-        dk += tl.where(z > 0, dscore[:, :, :, None], dscore[:, :, :, None] * SLOPE)
-        dv += used[:, :, :, None] * grad
-        step += B
+            factor = keep_factor(
+                seed,
+                edge_id[:, :, None],
+                head[None, None, :],
+                keep_threshold,
+                keep_scale,
+                keep_scale_rest,
+                H,
+                ACC_DTYPE,
+            )
+            dp *= factor
+            p_kept *= factor
+        if EDGE_WEIGHT is not None:
+            weight = tl.load(EDGE_WEIGHT + edge_id, mask=mask, other=0.0).to(ACC_DTYPE)[:, :, None]
+            dp *= weight
+            p_kept *= weight
+        d_score = p * (dp - delta)
+        dk += tl.where(z > 0, d_score[:, :, :, None], d_score[:, :, :, None] * SLOPE)
+        dv += p_kept[:, :, :, None] * grad
+        step += BLOCK_EDGES
     dk_sum = tl.sum(dk, axis=1) * att[None, :, :]
     dv_sum = tl.sum(dv, axis=1)
     if V is None:
-        store_rows(DK, PART_DK, dk_sum + dv_sum, row, part, live, inner, inside, H * F)
+        store_rows(DK, PART_DK, dk_sum + dv_sum, row, part, row_mask, offset, valid, H * F)
     else:
-        store_rows(DK, PART_DK, dk_sum, row, part, live, inner, inside, H * F)
-        store_rows(DV, PART_DV, dv_sum, row, part, live, inner, inside, H * F)
+        store_rows(DK, PART_DK, dk_sum, row, part, row_mask, offset, valid, H * F)
+        store_rows(DV, PART_DV, dv_sum, row, part, row_mask, offset, valid, H * F)
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def matrix_kernel(
-    K, Q, ATT, ATTR, MATRIX, DSCORE, DMATRIX, OTHER, EDGE, ROW, START, STOP, PART, count, components,
-    SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, DB: tl.constexpr, B: tl.constexpr,
-    HB: tl.constexpr, FB: tl.constexpr, ACC: tl.constexpr,
+    K, Q, ATT, EDGE_ATTR, EDGE_MATRIX, D_SCORE, D_EDGE_MATRIX, INDICES, EDGE_IDS, ROW, START, STOP, PART, count,
+    components, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, BLOCK_COMPONENTS: tl.constexpr,
+    BLOCK_EDGES: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
-    """``d_edge_matrix``: this program's part of ``sum_e dz_e edge_attr_e^T``, for DB components at once.
+    """``d_edge_matrix``: this program's part of ``sum_e dz_e edge_attr_e^T``, for BLOCK_COMPONENTS components at once.
 
-    Segments are shared out as in ``target_kernel``, one at a time. ``DSCORE`` holds that kernel's score gradients.
+    Segments are shared out as in ``target_kernel``, one at a time. ``D_SCORE`` holds that kernel's score gradients.
     """
-    head = tl.program_id(1) * HB + tl.arange(0, HB)
-    feature = tl.arange(0, FB)
-    inner = head[:, None] * F + feature[None, :]
-    inside = (head < H)[:, None] & (feature < F)[None, :]
-    component = tl.program_id(2) * DB + tl.arange(0, DB)
-    total = tl.zeros((B, DB, HB, FB), ACC)
+    head = tl.program_id(1) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
+    feature = tl.arange(0, BLOCK_FEATURES)
+    offset = head[:, None] * F + feature[None, :]
+    valid = (head < H)[:, None] & (feature < F)[None, :]
+    component = tl.program_id(2) * BLOCK_COMPONENTS + tl.arange(0, BLOCK_COMPONENTS)
+    acc = tl.zeros((BLOCK_EDGES, BLOCK_COMPONENTS, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     segment = tl.program_id(0).to(tl.int64)
     while segment < count:
-        row, start, stop, _, live = segments(ROW, START, STOP, PART, segment, count, 1)
-        q = gather_rows(Q, row[:, None], live[:, None], inner, inside, H * F, ACC)
+        row, start, stop, _, row_mask = segments(ROW, START, STOP, PART, segment, count, 1)
+        q = gather_rows(Q, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
         length = tl.max(stop - start, axis=0)
         step = tl.zeros_like(length)
         while step < length:
-            slot = start[:, None] + step + tl.arange(0, B)[None, :]
-            there = slot < stop[:, None]
-            other = tl.load(OTHER + slot, mask=there, other=0)
-            edge = tl.load(EDGE + slot, mask=there, other=0).to(tl.int64)
-            z = gather_rows(K, other, there, inner, inside, H * F, ACC) + q
-            z = _add_edge_key(z, ATTR, MATRIX, edge, there, inner, inside, components, D, H * F, ACC)
-            dscore = gather_heads(DSCORE, edge, there, head, H, H, ACC)[:, :, :, None]
-            slant = tl.where(z > 0, dscore, dscore * SLOPE)
-            mask = tl.trans(there)[:, :, None, None] & (component < D)[None, :, None, None]
-            base = ATTR + tl.trans(edge)[:, :, None, None] * D
-            attribute = tl.load(base + component[None, :, None, None], mask=mask, other=0.0).to(ACC)
-            total += attribute * tl.reshape(slant, (B, 1, HB, FB))
-            step += B
+            slot = start[:, None] + step + tl.arange(0, BLOCK_EDGES)[None, :]
+            mask = slot < stop[:, None]
+            neighbor = tl.load(INDICES + slot, mask=mask, other=0)
+            edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0).to(tl.int64)
+            z = gather_rows(K, neighbor, mask, offset, valid, H * F, ACC_DTYPE) + q
+            z = _add_edge_key(z, EDGE_ATTR, EDGE_MATRIX, edge_id, mask, offset, valid, components, D, H * F, ACC_DTYPE)
+            d_score = gather_heads(D_SCORE, edge_id, mask, head, H, H, ACC_DTYPE)[:, :, :, None]
+            dz_per_att = tl.where(z > 0, d_score, d_score * SLOPE)
+            tile_mask = tl.trans(mask)[:, :, None, None] & (component < D)[None, :, None, None]
+            base = EDGE_ATTR + tl.trans(edge_id)[:, :, None, None] * D
+            attribute = tl.load(base + component[None, :, None, None], mask=tile_mask, other=0.0).to(ACC_DTYPE)
+            acc += attribute * tl.reshape(dz_per_att, (BLOCK_EDGES, 1, BLOCK_HEADS, BLOCK_FEATURES))
+            step += BLOCK_EDGES
         segment += tl.num_programs(0)
-    att = tl.load(ATT + inner, mask=inside, other=0.0).to(ACC)
-    share = tl.sum(total, axis=0) * att[None, :, :]
-    base = DMATRIX + (tl.program_id(0).to(tl.int64) * D + component[:, None, None]) * (H * F)
-    tl.store(base + inner[None, :, :], share, mask=(component < D)[:, None, None] & inside[None, :, :])
+    att = tl.load(ATT + offset, mask=valid, other=0.0).to(ACC_DTYPE)
+    share = tl.sum(acc, axis=0) * att[None, :, :]
+    base = D_EDGE_MATRIX + (tl.program_id(0).to(tl.int64) * D + component[:, None, None]) * (H * F)
+    tl.store(base + offset[None, :, :], share, mask=(component < D)[:, None, None] & valid[None, :, :])

@@ -1,7 +1,7 @@
 """Attention dropout by counter: the mask is computed where it is needed and never stored.
 
-The coefficient of edge ``e`` and head ``h`` belongs to ``i = e * H + h`` (``e`` is the edge's place in the graph's edge
-order, so every pass, whichever way it sorts the edges, finds the same mask). Word ``i % 4`` of Philox 4x32-10
+The coefficient of edge ``e`` and head ``h`` belongs to ``i = e * H + h`` (``e`` is the edge's position in the graph's
+edge order, so every pass, whichever way it sorts the edges, finds the same mask). Word ``i % 4`` of Philox 4x32-10
 with counter ``(lo32(i // 4), hi32(i // 4), 0, 0)`` and key ``(lo32(seed), hi32(seed))`` decides: the coefficient
 stays, times ``1 / (1 - p)``, if the word is at least ``floor(p * 2**32)``. The CPU kernels compute the same mask.
 """
@@ -25,13 +25,16 @@ _SIGN = tl.constexpr(0x80000000)
 
 
 @triton.jit
-def keep_factor(seed, edge, head, threshold, scale, scale_rest, H: tl.constexpr, ACC: tl.constexpr):
-    """``1 / (1 - p)`` where a coefficient is kept and 0 where it is dropped, of the shape of ``edge + head``.
+def keep_factor(
+    seed, edge_id, head, keep_threshold, keep_scale, keep_scale_rest, H: tl.constexpr, ACC_DTYPE: tl.constexpr
+):
+    """``1 / (1 - p)`` where a coefficient is kept and 0 where it is dropped, of the shape of ``edge_id + head``.
 
-    ``threshold`` is ``floor(p * 2**32) - 2**31``, so that it fits a signed 32-bit argument whatever ``p`` is, and
-    ``scale + scale_rest`` is ``1 / (1 - p)``: kernels take float arguments as float32, two of them carry a float64.
+    ``keep_threshold`` is ``floor(p * 2**32) - 2**31``, so that it fits a signed 32-bit argument whatever ``p`` is, and
+    ``keep_scale + keep_scale_rest`` is ``1 / (1 - p)``: kernels take float arguments as float32, two of them carry a
+    float64.
     """
-    index = edge.to(tl.int64) * H + head
+    index = edge_id.to(tl.int64) * H + head
     block = index >> 2
     low = (block & 0xFFFFFFFF).to(tl.uint32)
     high = (block >> 32).to(tl.uint32)
@@ -40,33 +43,48 @@ def keep_factor(seed, edge, head, threshold, scale, scale_rest, H: tl.constexpr,
     which = index & 3
     word = tl.where(which < 2, tl.where(which == 0, word0, word1), tl.where(which == 2, word2, word3))
     # Flipping the highest bit turns the unsigned order into the signed one.
-    kept = (word ^ _SIGN).to(tl.int32, bitcast=True) >= threshold
-    factor = tl.full(kept.shape, 0.0, ACC) + scale
-    if tl.float64 == ACC:
-        factor += scale_rest
-    return tl.where(kept, factor, 0.0)
+    keep = (word ^ _SIGN).to(tl.int32, bitcast=True) >= keep_threshold
+    factor = tl.full(keep.shape, 0.0, ACC_DTYPE) + keep_scale
+    if tl.float64 == ACC_DTYPE:
+        factor += keep_scale_rest
+    return tl.where(keep, factor, 0.0)
 
 
 def dropout_arguments(dropout: float, seed: Tensor | None) -> dict[str, Any]:
-    """The arguments by which a kernel knows its dropout; ``SEED`` is ``None`` where there is none."""
+    """The arguments that tell a kernel its dropout; ``SEED`` is ``None`` where there is none."""
     if dropout <= 0.0 or seed is None:
-        return {"SEED": None, "threshold": 0, "scale": 1.0, "scale_rest": 0.0}
+        return {"SEED": None, "keep_threshold": 0, "keep_scale": 1.0, "keep_scale_rest": 0.0}
     if dropout >= 1.0:  # the threshold would be 2**32, which no word reaches: a factor of 0 says the same
-        return {"SEED": seed, "threshold": 2**31 - 1, "scale": 0.0, "scale_rest": 0.0}
+        return {"SEED": seed, "keep_threshold": 2**31 - 1, "keep_scale": 0.0, "keep_scale_rest": 0.0}
     factor = 1.0 / (1.0 - dropout)
-    scale = float(torch.tensor(factor, dtype=torch.float32))
-    threshold = int(dropout * 2**32) - 2**31
-    return {"SEED": seed, "threshold": threshold, "scale": scale, "scale_rest": factor - scale}
+    keep_scale = float(torch.tensor(factor, dtype=torch.float32))
+    keep_threshold = int(dropout * 2**32) - 2**31
+    return {
+        "SEED": seed,
+        "keep_threshold": keep_threshold,
+        "keep_scale": keep_scale,
+        "keep_scale_rest": factor - keep_scale,
+    }
 
 
-@triton.jit(do_not_specialize=["count", "threshold"])
-def _mask_kernel(OUT, SEED, count, threshold, scale, scale_rest, H: tl.constexpr, HP: tl.constexpr, B: tl.constexpr):
-    edge = tl.program_id(0).to(tl.int64) * B + tl.arange(0, B)
-    head = tl.arange(0, HP)[None, :]
+@triton.jit(do_not_specialize=["count", "keep_threshold"])
+def _mask_kernel(
+    OUT,
+    SEED,
+    count,
+    keep_threshold,
+    keep_scale,
+    keep_scale_rest,
+    H: tl.constexpr,
+    BLOCK_HEADS: tl.constexpr,
+    BLOCK_EDGES: tl.constexpr,
+):
+    edge_id = tl.program_id(0).to(tl.int64) * BLOCK_EDGES + tl.arange(0, BLOCK_EDGES)
+    head = tl.arange(0, BLOCK_HEADS)[None, :]
     seed = tl.load(SEED)
-    factor = keep_factor(seed, edge[:, None], head, threshold, scale, scale_rest, H, tl.float32)
-    there = (edge < count)[:, None] & (head < H)
-    tl.store(OUT + edge[:, None] * H + head, factor, mask=there)
+    factor = keep_factor(seed, edge_id[:, None], head, keep_threshold, keep_scale, keep_scale_rest, H, tl.float32)
+    mask = (edge_id < count)[:, None] & (head < H)
+    tl.store(OUT + edge_id[:, None] * H + head, factor, mask=mask)
 
 
 def keep_mask(num_edges: int, heads: int, dropout: float, seed: Tensor) -> Tensor:
@@ -79,8 +97,8 @@ def keep_mask(num_edges: int, heads: int, dropout: float, seed: Tensor) -> Tenso
         OUT=out,
         count=num_edges,
         H=heads,
-        HP=padded(heads),
-        B=128,
+        BLOCK_HEADS=padded(heads),
+        BLOCK_EDGES=128,
         **dropout_arguments(dropout, seed),
     )
     return out

@@ -14,29 +14,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["TileShape", "accumulator", "launch", "padded", "tile_shape"]
+__all__ = ["TileShape", "accumulator", "blocks", "launch", "padded", "tile_shape"]
 
-# Numbers that one warp holds of each tile-sized array. 512 are 16 registers a thread: with the three or four such
+# Numbers that one warp holds of each tile-sized array. 512 are 16 registers per thread: with the three or four such
 # arrays of a backward pass, q, grad and the addresses, that stays near 128 registers, so that 16 warps fit on a
 # multiprocessor and keep 16 x 512 numbers (32 KiB in float32, the latency of HBM times a core's share of its
 # bandwidth) in flight. The passes with fewer arrays can hold more.
 _NUMBERS_PER_WARP = {
     "aggregate": 1024,
     "aggregate_weight": 1024,
-    "v1_forward": 512,
-    "v1_target": 512,
-    "v1_source": 512,
-    "v2_forward": 512,
-    "v2_target": 512,
-    "v2_source": 512,
-    "v2_matrix": 128,
+    "gat_forward": 512,
+    "gat_target": 512,
+    "gat_source": 512,
+    "gatv2_forward": 512,
+    "gatv2_target": 512,
+    "gatv2_source": 512,
+    "gatv2_matrix": 128,
 }
 _ROW_LIMIT = 1024  # numbers of a row that one program holds; heads beyond that go to the grid's second axis
-_MOST_WARPS = 8
+_MAX_WARPS = 8
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def padded(count: int) -> int:
 def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> TileShape:
     """The tile of ``kernel`` (a key of the table above) for rows of ``heads`` times ``features`` numbers.
 
-    One warp a program where it can: then sums over features and edges are shuffles, with no shared memory and
+    One warp per program where possible: then sums over features and edges are shuffles, with no shared memory and
     no barrier. What is left of a warp's share after one row goes to edges (up to 8, about the mean degree of
     the usual benchmark graphs, so that few lanes idle), then to rows while they have 32 edges times heads: then
     every thread has one, and what is kept for each (number, address, score) takes no more registers than the row.
@@ -79,10 +78,10 @@ def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> Ti
         held //= 2
     row = held * width
     share = _NUMBERS_PER_WARP[kernel] // (2 if dtype == torch.float64 else 1)
-    warps = min(max(row // share, 1), _MOST_WARPS)
-    places = max(share * warps // row, 1)
-    edges = min(places, 8)
-    rows = min(places // edges, max(32 // (edges * held), 1))
+    warps = min(max(row // share, 1), _MAX_WARPS)
+    row_tiles = max(share * warps // row, 1)
+    edges = min(row_tiles, 8)
+    rows = min(row_tiles // edges, max(32 // (edges * held), 1))
     return TileShape(rows, edges, held, width, -(-heads // held), warps)
 
 
@@ -97,15 +96,15 @@ def launch(kernel: Any, grid: tuple[int, ...], warps: int, *, registers: int | N
     Args:
         kernel: a ``triton.jit`` function.
         grid: the number of programs along each axis.
-        warps: warps a program.
+        warps: warps per program.
         registers: how many a thread may have, for kernels of which NVIDIA's assembler would otherwise put a few
             numbers into memory to fit in another warp.
         arguments: the kernel's arguments by name.
     """
     if 0 in grid:
         return
-    # No software pipelining (it serves dense loops; ours jump through memory), and fused multiply-add said
-    # aloud, because its default is not the same in all versions of Triton and it changes the last bit.
+    # No software pipelining (it serves dense loops; ours jump through memory), and fused multiply-add stated
+    # explicitly, because its default is not the same in all versions of Triton and it changes the last bit.
     options = {"num_warps": warps, "num_stages": 1, "enable_fp_fusion": True}
     if registers is not None and torch.version.hip is None:
         options["maxnreg"] = registers
@@ -121,4 +120,4 @@ def _device_of(arguments: dict[str, Any]) -> AbstractContextManager[Any]:
 
 def blocks(count: int, size: int) -> int:
     """How many blocks of ``size`` cover ``count``."""
-    return triton.cdiv(count, size)
+    return -(-count // size)

@@ -22,7 +22,7 @@ from lcat.graph import SortedEdges
 
 __all__ = ["Schedule", "build_schedule", "default_tile", "schedule_of"]
 
-_kept: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_schedules: WeakIdKeyDictionary = WeakIdKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -79,35 +79,35 @@ def build_schedule(edges: SortedEdges, tile: int | None = None) -> Schedule:
     Complexity:
         O(N + E / tile) time and memory; no synchronization with the device.
     """
-    pointer = edges.indptr
-    num_rows, num_edges = pointer.shape[0] - 1, edges.indices.shape[0]
+    indptr = edges.indptr
+    num_rows, num_edges = indptr.shape[0] - 1, edges.indices.shape[0]
     tile = default_tile(num_rows, num_edges) if tile is None else tile
-    degree = pointer[1:] - pointer[:-1]
+    degree = indptr[1:] - indptr[:-1]
     pieces = ((degree + tile - 1) // tile).clamp(min=1)
     past = pieces.cumsum(0)  # one past each row's last segment
     cut = pieces > 1
     parts_past = torch.where(cut, pieces, 0).cumsum(0)
 
     # ceil(d / tile) <= 1 + d / tile bounds the segments; a row that is cut has more than `tile` edges.
-    index = torch.arange(num_rows + num_edges // tile if num_rows else 0, device=pointer.device)
+    index = torch.arange(num_rows + num_edges // tile if num_rows else 0, device=indptr.device)
     row = torch.searchsorted(past, index, right=True)
-    live = row < num_rows
+    exists = row < num_rows
     row = row.clamp(max=max(num_rows - 1, 0))
-    place = index - (past[row] - pieces[row])
-    start = pointer[row] + place * tile
-    stop = torch.minimum(start + tile, pointer[row + 1])
-    part = torch.where(cut[row], parts_past[row] - pieces[row] + place, -1)
+    position = index - (past[row] - pieces[row])
+    start = indptr[row] + position * tile
+    stop = torch.minimum(start + tile, indptr[row + 1])
+    part = torch.where(cut[row], parts_past[row] - pieces[row] + position, -1)
 
-    index = torch.arange(num_edges // (tile + 1) if num_rows else 0, device=pointer.device)
+    index = torch.arange(num_edges // (tile + 1) if num_rows else 0, device=indptr.device)
     split = torch.searchsorted(cut.cumsum(0), index, right=True)
     used = split < num_rows
     split = split.clamp(max=max(num_rows - 1, 0))
     return Schedule(
         tile=tile,
-        row=torch.where(live, row, -1).int(),
-        start=torch.where(live, start, 0),
-        stop=torch.where(live, stop, 0),
-        part=torch.where(live, part, -1).int(),
+        row=torch.where(exists, row, -1).int(),
+        start=torch.where(exists, start, 0),
+        stop=torch.where(exists, stop, 0),
+        part=torch.where(exists, part, -1).int(),
         split_row=torch.where(used, split, -1).int(),
         split_first=torch.where(used, parts_past[split] - pieces[split], 0).int(),
         split_last=torch.where(used, parts_past[split], 0).int(),
@@ -120,16 +120,16 @@ def schedule_of(edges: SortedEdges) -> Schedule:
 
     It is not kept if it was made during CUDA graph capture: its memory then belongs to that graph.
     """
-    pointer = edges.indptr
+    indptr = edges.indptr
     # A graph view never changes its tensors, but a caller of the raw operators might.
-    version = -1 if pointer.is_inference() else pointer._version
+    version = -1 if indptr.is_inference() else indptr._version
     with _lock:
-        found = _kept.get(pointer)
-    if found is not None and found[0] == version and found[1] == edges.indices.shape[0]:
-        schedule: Schedule = found[2]
+        entry = _schedules.get(indptr)
+    if entry is not None and entry[0] == version and entry[1] == edges.indices.shape[0]:
+        schedule: Schedule = entry[2]
         return schedule
     schedule = build_schedule(edges)
-    if not (pointer.is_cuda and torch.cuda.is_current_stream_capturing()):
+    if not (indptr.is_cuda and torch.cuda.is_current_stream_capturing()):
         with _lock:
-            _kept[pointer] = (version, edges.indices.shape[0], schedule)
+            _schedules[indptr] = (version, edges.indices.shape[0], schedule)
     return schedule

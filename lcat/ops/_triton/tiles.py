@@ -1,7 +1,9 @@
 """What the kernels have in common: addresses of tiles, the end of an online softmax, and parts of cut rows.
 
-A tile is ``[R, B, HB, FP]``: ``R`` segments, ``B`` edges of each, ``HB`` heads, ``FP`` features. An index into rows is
-``[R, B]`` or ``[R, 1]``, an offset inside a row ``[HB, FP]``. Row numbers are widened to 64 bits before they are
+A tile is ``[BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES]``: segments, edges of each, heads, features. An index
+into rows is ``[BLOCK_ROWS, BLOCK_EDGES]`` or ``[BLOCK_ROWS, 1]``, an offset inside a row
+``[BLOCK_HEADS, BLOCK_FEATURES]``. ``mask`` says which edges exist, ``row_mask`` which segments, ``valid`` which heads
+and features. Row numbers are widened to 64 bits before they are
 multiplied; only the offset inside a row is 32 bits wide.
 """
 
@@ -40,8 +42,8 @@ LOWEST = tl.constexpr(-3.0e38)
 def schedule_arguments(edges: SortedEdges, schedule: Schedule, per_edge: bool) -> dict[str, Any]:
     """The arguments by which a kernel walks over ``edges``; ``per_edge`` if it reads or writes per-edge tensors."""
     return {
-        "OTHER": edges.indices,
-        "EDGE": edges.edge_ids if per_edge else None,
+        "INDICES": edges.indices,
+        "EDGE_IDS": edges.edge_ids if per_edge else None,
         "ROW": schedule.row,
         "START": schedule.start,
         "STOP": schedule.stop,
@@ -58,70 +60,76 @@ def parts_like(x: Tensor | None, schedule: Schedule, dtype: torch.dtype | None =
 
 
 @triton.jit
-def segments(ROW, START, STOP, PART, first, count, R: tl.constexpr):
-    """Segments ``first, ..., first + R - 1``: row, start, stop, part and whether each exists, all ``[R]``."""
-    index = first + tl.arange(0, R)
-    inside = index < count
-    row = tl.load(ROW + index, mask=inside, other=-1).to(tl.int64)
-    start = tl.load(START + index, mask=inside, other=0)
-    stop = tl.load(STOP + index, mask=inside, other=0)
-    part = tl.load(PART + index, mask=inside, other=-1).to(tl.int64)
+def segments(ROW, START, STOP, PART, first, count, BLOCK_ROWS: tl.constexpr):
+    """Segments ``first, ..., first + BLOCK_ROWS - 1``: row, start, stop, part and whether each exists."""
+    index = first + tl.arange(0, BLOCK_ROWS)
+    valid = index < count
+    row = tl.load(ROW + index, mask=valid, other=-1).to(tl.int64)
+    start = tl.load(START + index, mask=valid, other=0)
+    stop = tl.load(STOP + index, mask=valid, other=0)
+    part = tl.load(PART + index, mask=valid, other=-1).to(tl.int64)
     return row, start, stop, part, row >= 0
 
 
 @triton.jit
-def gather_rows(X, row, there, inner, inside, STRIDE: tl.constexpr, ACC: tl.constexpr):
-    """``X[row]`` as ``[R, B, HB, FP]``; zeros where ``there`` [R, B] or ``inside`` [HB, FP] is false."""
+def gather_rows(X, row, mask, offset, valid, STRIDE: tl.constexpr, ACC_DTYPE: tl.constexpr):
+    """``X[row]`` as a tile; zeros where ``mask`` or ``valid`` is false."""
     base = X + row.to(tl.int64)[:, :, None, None] * STRIDE
-    mask = there[:, :, None, None] & inside[None, None, :, :]
-    return tl.load(base + inner[None, None, :, :], mask=mask, other=0.0).to(ACC)
+    tile_mask = mask[:, :, None, None] & valid[None, None, :, :]
+    return tl.load(base + offset[None, None, :, :], mask=tile_mask, other=0.0).to(ACC_DTYPE)
 
 
 @triton.jit
-def gather_heads(X, row, there, head, STRIDE: tl.constexpr, H: tl.constexpr, ACC: tl.constexpr):
-    """``X[row, head]`` as ``[R, B, HB]``; zeros where there is no such row or head."""
+def gather_heads(X, row, mask, head, STRIDE: tl.constexpr, H: tl.constexpr, ACC_DTYPE: tl.constexpr):
+    """``X[row, head]``, a tile without features; zeros where there is no such row or head."""
     base = X + row.to(tl.int64)[:, :, None] * STRIDE
-    mask = there[:, :, None] & (head < H)[None, None, :]
-    return tl.load(base + head[None, None, :], mask=mask, other=0.0).to(ACC)
+    tile_mask = mask[:, :, None] & (head < H)[None, None, :]
+    return tl.load(base + head[None, None, :], mask=tile_mask, other=0.0).to(ACC_DTYPE)
 
 
 @triton.jit
-def store_rows(X, PARTS, value, row, part, live, inner, inside, STRIDE: tl.constexpr):
-    """Write ``value`` [R, HB, FP]: whole rows to ``X``, pieces of cut rows to ``PARTS``, whichever is there."""
-    mask = live[:, None, None] & inside[None, :, :]
+def store_rows(X, PARTS, value, row, part, row_mask, offset, valid, STRIDE: tl.constexpr):
+    """Write ``value``, a tile without edges: whole rows to ``X``, pieces of cut rows to ``PARTS``."""
+    tile_mask = row_mask[:, None, None] & valid[None, :, :]
     whole = (part < 0)[:, None, None]
-    tl.store((X + row[:, None, None] * STRIDE) + inner[None, :, :], value.to(X.dtype.element_ty), mask=mask & whole)
+    tl.store(
+        (X + row[:, None, None] * STRIDE) + offset[None, :, :], value.to(X.dtype.element_ty), mask=tile_mask & whole
+    )
     if PARTS is not None:
         base = PARTS + part[:, None, None] * STRIDE
-        tl.store(base + inner[None, :, :], value.to(PARTS.dtype.element_ty), mask=mask & (part >= 0)[:, None, None])
+        tl.store(
+            base + offset[None, :, :], value.to(PARTS.dtype.element_ty), mask=tile_mask & (part >= 0)[:, None, None]
+        )
 
 
 @triton.jit
-def store_heads(X, PARTS, value, row, part, live, head, H: tl.constexpr):
-    """:func:`store_rows` for one number a head, ``value`` [R, HB]."""
-    mask = live[:, None] & (head < H)[None, :]
+def store_heads(X, PARTS, value, row, part, row_mask, head, H: tl.constexpr):
+    """:func:`store_rows` for one number per head."""
+    tile_mask = row_mask[:, None] & (head < H)[None, :]
     whole = (part < 0)[:, None]
-    tl.store((X + row[:, None] * H) + head[None, :], value.to(X.dtype.element_ty), mask=mask & whole)
+    tl.store((X + row[:, None] * H) + head[None, :], value.to(X.dtype.element_ty), mask=tile_mask & whole)
     if PARTS is not None:
         base = PARTS + part[:, None] * H
-        tl.store(base + head[None, :], value.to(PARTS.dtype.element_ty), mask=mask & (part >= 0)[:, None])
+        tl.store(base + head[None, :], value.to(PARTS.dtype.element_ty), mask=tile_mask & (part >= 0)[:, None])
 
 
 @triton.jit
-def _sum_kernel(PARTS, OUT, ROW, FIRST, LAST, D: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
-    place = tl.program_id(0).to(tl.int64)
-    row = tl.load(ROW + place).to(tl.int64)
-    first = tl.load(FIRST + place).to(tl.int64)
-    last = tl.load(LAST + place).to(tl.int64)
-    column = tl.program_id(1) * C + tl.arange(0, C)
-    total = tl.zeros((P, C), PARTS.dtype.element_ty)
+def _sum_kernel(
+    PARTS, OUT, ROW, FIRST, LAST, WIDTH: tl.constexpr, BLOCK_PARTS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr
+):
+    entry = tl.program_id(0).to(tl.int64)
+    row = tl.load(ROW + entry).to(tl.int64)
+    first = tl.load(FIRST + entry).to(tl.int64)
+    last = tl.load(LAST + entry).to(tl.int64)
+    column = tl.program_id(1) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
+    acc = tl.zeros((BLOCK_PARTS, BLOCK_COLUMNS), PARTS.dtype.element_ty)
     while first < last:
-        part = first + tl.arange(0, P)
-        mask = (part < last)[:, None] & (column < D)[None, :]
-        total += tl.load((PARTS + part[:, None] * D) + column[None, :], mask=mask, other=0.0)
-        first += P
-    mask = column < tl.where(row < 0, 0, D)
-    tl.store((OUT + row * D) + column, tl.sum(total, axis=0).to(OUT.dtype.element_ty), mask=mask)
+        part = first + tl.arange(0, BLOCK_PARTS)
+        tile_mask = (part < last)[:, None] & (column < WIDTH)[None, :]
+        acc += tl.load((PARTS + part[:, None] * WIDTH) + column[None, :], mask=tile_mask, other=0.0)
+        first += BLOCK_PARTS
+    tile_mask = column < tl.where(row < 0, 0, WIDTH)
+    tl.store((OUT + row * WIDTH) + column, tl.sum(acc, axis=0).to(OUT.dtype.element_ty), mask=tile_mask)
 
 
 def sum_parts(parts: Tensor | None, out: Tensor, schedule: Schedule) -> None:
@@ -139,48 +147,48 @@ def sum_parts(parts: Tensor | None, out: Tensor, schedule: Schedule) -> None:
         ROW=schedule.split_row,
         FIRST=schedule.split_first,
         LAST=schedule.split_last,
-        D=width,
-        P=4,
-        C=columns,
+        WIDTH=width,
+        BLOCK_PARTS=4,
+        BLOCK_COLUMNS=columns,
     )
 
 
 @triton.jit
 def _softmax_kernel(
     PART_LSE, PART_X, LSE, X, ROW, FIRST, LAST, STORE_LSE: tl.constexpr, H: tl.constexpr, F: tl.constexpr,
-    P: tl.constexpr, C: tl.constexpr, ACC: tl.constexpr,
+    BLOCK_PARTS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
-    place = tl.program_id(0).to(tl.int64)
+    entry = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1).to(tl.int64)
-    row = tl.load(ROW + place).to(tl.int64)
-    first = tl.load(FIRST + place).to(tl.int64)
-    last = tl.load(LAST + place).to(tl.int64)
-    column = tl.program_id(2) * C + tl.arange(0, C)
-    top = tl.full((P,), LOWEST, ACC)
-    mass = tl.zeros((P,), ACC)
-    total = tl.zeros((P, C), ACC)
+    row = tl.load(ROW + entry).to(tl.int64)
+    first = tl.load(FIRST + entry).to(tl.int64)
+    last = tl.load(LAST + entry).to(tl.int64)
+    column = tl.program_id(2) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
+    m_i = tl.full((BLOCK_PARTS,), LOWEST, ACC_DTYPE)
+    l_i = tl.zeros((BLOCK_PARTS,), ACC_DTYPE)
+    acc = tl.zeros((BLOCK_PARTS, BLOCK_COLUMNS), ACC_DTYPE)
     at = first
     while at < last:
-        part = at + tl.arange(0, P)
+        part = at + tl.arange(0, BLOCK_PARTS)
         lse = tl.load(PART_LSE + part * H + head, mask=part < last, other=-float("inf"))
-        mask = (part < last)[:, None] & (column < F)[None, :]
-        x = tl.load((PART_X + (part * H + head)[:, None] * F) + column[None, :], mask=mask, other=0.0)
-        higher = tl.maximum(top, lse)
-        shrink = tl.exp(top - higher)
-        weight = tl.exp(lse - higher)
-        mass = mass * shrink + weight
-        total = total * shrink[:, None] + weight[:, None] * x
-        top = higher
-        at += P
-    peak = tl.max(top, axis=0)
-    shrink = tl.exp(top - peak)
-    mass = tl.sum(mass * shrink, axis=0)
-    mass = tl.where(row < 0, 1.0, mass)  # a place that no row uses: nothing is stored, and nothing is divided by 0
-    x = tl.sum(total * shrink[:, None], axis=0) / mass
+        tile_mask = (part < last)[:, None] & (column < F)[None, :]
+        x = tl.load((PART_X + (part * H + head)[:, None] * F) + column[None, :], mask=tile_mask, other=0.0)
+        m_new = tl.maximum(m_i, lse)
+        scale = tl.exp(m_i - m_new)
+        weight = tl.exp(lse - m_new)
+        l_i = l_i * scale + weight
+        acc = acc * scale[:, None] + weight[:, None] * x
+        m_i = m_new
+        at += BLOCK_PARTS
+    m_row = tl.max(m_i, axis=0)
+    scale = tl.exp(m_i - m_row)
+    l_i = tl.sum(l_i * scale, axis=0)
+    l_i = tl.where(row < 0, 1.0, l_i)  # an entry that no row uses: nothing is stored, and nothing is divided by 0
+    x = tl.sum(acc * scale[:, None], axis=0) / l_i
     width = tl.where(row < 0, 0, F)
     tl.store((X + (row * H + head) * F) + column, x.to(X.dtype.element_ty), mask=column < width)
     if STORE_LSE:  # by the thread of the row's first feature
-        lse = column * 0.0 + (peak + tl.log(mass))
+        lse = column * 0.0 + (m_row + tl.log(l_i))
         tl.store((LSE + (row * H + head)) + column * 0, lse, mask=(column < width) & (column == 0))
 
 
@@ -217,7 +225,7 @@ def merge_softmax_parts(
             STORE_LSE=i == 0,
             H=heads,
             F=width,
-            P=4,
-            C=columns,
-            ACC=accumulator(lse.dtype),
+            BLOCK_PARTS=4,
+            BLOCK_COLUMNS=columns,
+            ACC_DTYPE=accumulator(lse.dtype),
         )
