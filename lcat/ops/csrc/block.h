@@ -14,10 +14,24 @@
 
 #include "functions.h"
 #include "simd.h"
+#include "work.h"
 
 namespace lcat {
 
-constexpr int kMostEdges = 64;  // of a block
+constexpr int kMaxEdges = 64;  // of a block
+
+// Edges grouped by one endpoint, as lcat.graph.SortedEdges: row i owns the slots indptr[i] ... indptr[i + 1] - 1.
+struct SortedEdges {
+  const int64_t* indptr;
+  const int32_t *indices, *edge_ids;
+  int64_t rows;
+
+  int64_t slots() const { return indptr[rows]; }
+};
+
+inline Range rows_of_chunk(const SortedEdges& edges, int chunk) {
+  return rows_of_chunk(edges.indptr, edges.rows, chunk);
+}
 
 LCAT_INLINE int64_t quad_order(int b, int64_t h, int64_t heads) { return (int64_t(b) / 4 * heads + h) * 4 + b % 4; }
 
@@ -27,7 +41,7 @@ inline int whole_quads(int n) { return (n + 3) / 4; }
 template <class T>
 int block_length(int64_t width) {
   const int64_t fitting = 49152 / (int64_t(sizeof(T)) * std::max<int64_t>(width, 1));
-  return int(std::min<int64_t>(kMostEdges, std::max<int64_t>(8, fitting / 8 * 8)));
+  return int(std::min<int64_t>(kMaxEdges, std::max<int64_t>(8, fitting / 8 * 8)));
 }
 
 // How one head's F numbers are cut into vectors. Count == 0: as many as F needs, the last one partial if Ragged.
@@ -82,6 +96,16 @@ void with_head_shape(int64_t width, Body&& body) {
   return body(HeadShape<T, 4, 0, true>(width));
 }
 
+// Runs kernel.run(shape, chunk) for all chunks, with the shape of a head of kernel.width numbers; 1 if memory ran out.
+template <class T, class Kernel>
+int launch(const Kernel& kernel, int threads) {
+  int status = 0;
+  with_head_shape<T>(kernel.width, [&](auto shape) {
+    status = for_chunks(threads, [&](int chunk) { kernel.run(shape, chunk); });
+  });
+  return status;
+}
+
 // How many slots ahead of their use rows are asked for from memory: far enough to cover the latency of memory, near
 // enough for them to be still in the cache when their turn comes.
 template <class T>
@@ -95,7 +119,7 @@ template <class T>
 struct Upcoming {
   const T* base;
   int64_t width;  // of a row
-  const int32_t* other;
+  const int32_t* indices;
   int64_t last;  // one past the last slot
 
   // The rows of slots slot ... slot + 3.
@@ -110,9 +134,9 @@ struct Upcoming {
   };
 
   LCAT_INLINE Quad quad(int64_t slot) const {
-    Quad found;
-    for (int i = 0; i < 4; ++i) found.row[i] = base + other[std::min(slot + i, last - 1)] * width;
-    return found;
+    Quad rows;
+    for (int i = 0; i < 4; ++i) rows.row[i] = base + indices[std::min(slot + i, last - 1)] * width;
+    return rows;
   }
 };
 
@@ -134,10 +158,10 @@ std::unique_ptr<T[]> scratch(int64_t count) {
 // Pointers to the rows of a block, the last one repeated up to a multiple of four.
 template <class T>
 struct Rows {
-  const T* at[kMostEdges];
+  const T* at[kMaxEdges];
 
-  LCAT_INLINE void gather(const T* base, int64_t width, const int32_t* other, int n) {
-    for (int b = 0; b < n; ++b) at[b] = base + other[b] * width;
+  LCAT_INLINE void gather(const T* base, int64_t width, const int32_t* indices, int n) {
+    for (int b = 0; b < n; ++b) at[b] = base + indices[b] * width;
     for (int b = n; b < whole_quads(n) * 4; ++b) at[b] = at[n - 1];
   }
 };
@@ -169,9 +193,9 @@ LCAT_INLINE void dot_rows(const Shape& shape, const T* const* rows, int n, int64
   using V = typename Shape::V;
   for (int b = 0; b < n; b += 4) {
     const T *r0 = rows[b], *r1 = rows[b + 1], *r2 = rows[b + 2], *r3 = rows[b + 3];
-    const auto soon = upcoming.quad(next + b);
+    const auto next_rows = upcoming.quad(next + b);
     for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width, out += 4) {
-      soon.fetch(base, shape.width);
+      next_rows.fetch(base, shape.width);
       V s0{}, s1{}, s2{}, s3{};
       shape.each([&](auto load, auto, int64_t i) __attribute__((always_inline)) {
         const V mine = load(own + base + i);
@@ -203,9 +227,9 @@ LCAT_INLINE void add_weighted_rows(const Shape& shape, const T* const* rows, int
   int b = 0;
   for (; b + 4 <= n; b += 4, weight += heads * 4) {
     const T *r0 = rows[b], *r1 = rows[b + 1], *r2 = rows[b + 2], *r3 = rows[b + 3];
-    const auto soon = meanwhile(b);
+    const auto next_rows = meanwhile(b);
     for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width) {
-      soon.fetch(base, shape.width);
+      next_rows.fetch(base, shape.width);
       const T *w = weight + h * 4;
       const V w0 = splat<Shape::Lanes>(w[0]), w1 = splat<Shape::Lanes>(w[1]);
       const V w2 = splat<Shape::Lanes>(w[2]), w3 = splat<Shape::Lanes>(w[3]);
@@ -218,8 +242,8 @@ LCAT_INLINE void add_weighted_rows(const Shape& shape, const T* const* rows, int
     fresh = false;
   }
   for (int rest = b; rest < n; ++rest) {
-    const auto soon = meanwhile(b);
-    if (rest == b) soon.fetch(0, heads * shape.width);
+    const auto next_rows = meanwhile(b);
+    if (rest == b) next_rows.fetch(0, heads * shape.width);
     for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width) {
       const V w0 = splat<Shape::Lanes>(weight[h * 4 + rest - b]);
       shape.each([&](auto load, auto store, int64_t i) __attribute__((always_inline)) {
@@ -275,16 +299,16 @@ template <class T>
 struct Softmax {
   int64_t heads;
   std::unique_ptr<T[]> memory;
-  T *highest, *total, *shrink;
+  T *m_i, *l_i, *scale;
 
   explicit Softmax(int64_t heads) : heads(heads), memory(scratch<T>(heads * 12)) {
-    highest = memory.get();
-    total = highest + heads * 4;
-    shrink = total + heads * 4;
+    m_i = memory.get();
+    l_i = m_i + heads * 4;
+    scale = l_i + heads * 4;
   }
 
-  // scores (quad order, n edges) -> exp(score - highest). When a later block of the same node raises the
-  // maximum, what was summed before must be multiplied by `shrink`. The maximum is kept finite from below: a block
+  // scores (quad order, n edges) -> exp(score - m_i). When a later block of the same node raises the
+  // maximum, what was summed before must be multiplied by `scale`. The maximum is kept finite from below: a block
   // whose scores are all -infinity sums to 0, where -infinity minus itself would be NaN.
   LCAT_INLINE void block(T* scores, int n, bool first) {
     for (int b = n; b < whole_quads(n) * 4; ++b) {  // absent edges of the last four
@@ -300,40 +324,40 @@ struct Softmax {
     using V = Vector<T, L>;
     const int64_t stride = heads * 4, count = quads * stride;
     for (int64_t c = 0; c < stride; c += L) {
-      V most = splat<L>(std::numeric_limits<T>::lowest());
-      for (int64_t at = c; at < count; at += stride) most = larger(most, load<L>(scores + at));
-      most = over_quads(most, [](V a, V b) { return larger(a, b); });
+      V m_new = splat<L>(std::numeric_limits<T>::lowest());
+      for (int64_t at = c; at < count; at += stride) m_new = larger(m_new, load<L>(scores + at));
+      m_new = over_quads(m_new, [](V a, V b) { return larger(a, b); });
       if (!first) {
-        const V before = load<L>(highest + c);
-        most = larger(most, before);
-        store(shrink + c, exponential(before - most));
+        const V m_old = load<L>(m_i + c);
+        m_new = larger(m_new, m_old);
+        store(scale + c, exponential(m_old - m_new));
       }
-      store(highest + c, most);
-      for (int64_t at = c; at < count; at += stride) store(scores + at, load<L>(scores + at) - most);
+      store(m_i + c, m_new);
+      for (int64_t at = c; at < count; at += stride) store(scores + at, load<L>(scores + at) - m_new);
     }
     exponential_of_block(scores, count);
     for (int64_t c = 0; c < stride; c += L) {
       V sum = load<L>(scores + c);
       for (int64_t at = c + stride; at < count; at += stride) sum += load<L>(scores + at);
       sum = over_quads(sum, [](V a, V b) { return a + b; });
-      if (!first) sum += load<L>(total + c) * load<L>(shrink + c);
-      store(total + c, sum);
+      if (!first) sum += load<L>(l_i + c) * load<L>(scale + c);
+      store(l_i + c, sum);
     }
   }
 
-  // lse[h] = log sum exp of the scores, and `shrink` = 1 / total, which makes the coefficients sum to one. Where all
+  // lse[h] = log sum exp of the scores, and `scale` = 1 / total, which makes the coefficients sum to one. Where all
   // scores of the node are -infinity there is no softmax: the total is 0, and everything NaN.
   LCAT_INLINE void finish(T* lse) {
     for (int64_t h = 0; h < heads; h += 4) {
       const int here = int(std::min<int64_t>(4, heads - h));
-      Vector<T, 4> sum = splat<4>(T(1)), most{};
+      Vector<T, 4> sum = splat<4>(T(1)), m_new{};
       for (int i = 0; i < here; ++i) {
-        sum[i] = total[(h + i) * 4];
-        most[i] = sum[i] == 0 ? T(NAN) : highest[(h + i) * 4];
+        sum[i] = l_i[(h + i) * 4];
+        m_new[i] = sum[i] == 0 ? T(NAN) : m_i[(h + i) * 4];
       }
-      Partial<4, T>::store(lse + h, most + logarithm(sum), here);
+      Partial<4, T>::store(lse + h, m_new + logarithm(sum), here);
     }
-    for (int64_t c = 0; c < heads * 4; c += 4) store(shrink + c, T(1) / load<4>(total + c));
+    for (int64_t c = 0; c < heads * 4; c += 4) store(scale + c, T(1) / load<4>(l_i + c));
   }
 };
 

@@ -19,16 +19,16 @@ struct EdgeFeatures {
 template <class T>
 class ShiftedRows {
  public:
-  ShiftedRows(const EdgeFeatures<T>& features, int64_t width, int most)
-      : features_(features), width_(width), memory_(features ? scratch<T>(width * most) : nullptr) {}
+  ShiftedRows(const EdgeFeatures<T>& features, int64_t width, int block_size)
+      : features_(features), width_(width), memory_(features ? scratch<T>(width * block_size) : nullptr) {}
 
-  const T* const* gather(const T* base, const int32_t* other, const int32_t* edge, int n) {
-    rows_.gather(base, width_, other, n);
+  const T* const* gather(const T* base, const int32_t* indices, const int32_t* edge_ids, int n) {
+    rows_.gather(base, width_, indices, n);
     if (!features_) return rows_.at;
     for (int b = 0; b < n; ++b) {
       T* to = memory_.get() + b * width_;
       std::copy_n(rows_.at[b], width_, to);
-      const T* attr = features_.attr + edge[b] * features_.count;
+      const T* attr = features_.attr + edge_ids[b] * features_.count;
       for (int64_t d = 0; d < features_.count; ++d) {
         const T a = attr[d], *m = features_.matrix + d * width_;
         for (int64_t f = 0; f < width_; ++f) to[f] += a * m[f];

@@ -1,4 +1,5 @@
-// gatv2_attention: y_i = sum_{j -> i} w_ij softmax_j(att . LeakyReLU(z_ij)) v_j with z_ij = k_j + q_i + matrix . attr_ij.
+// gatv2_attention: y_i = sum_{j -> i} w_ij softmax_j(att . LeakyReLU(z_ij)) v_j with
+// z_ij = k_j + q_i + matrix . attr_ij.
 //
 // The backward pass visits the edges twice, by target for dq and by source for dk and dv, and computes the
 // softmax coefficients p_ij anew from lse. Two sums are saved by algebra:
@@ -17,17 +18,10 @@ namespace lcat {
 namespace {
 
 template <class T>
-struct Edges {
-  const int64_t* pointer;
-  const int32_t *other, *edge;
-  int64_t rows;
-};
-
-template <class T>
-struct V2Forward {
-  const T *k, *q, *v, *att, *edge_weight;  // edge_weight may be null; v may be k
+struct Gatv2Forward {
+  const T *key, *query, *value, *att, *edge_weight;  // edge_weight may be null; value may be key
   EdgeFeatures<T> features;
-  Edges<T> edges;
+  SortedEdges edges;
   T *out, *lse;
   int64_t heads, width;
   T slope;
@@ -35,52 +29,53 @@ struct V2Forward {
 
   template <class Shape>
   void run(const Shape& shape, int chunk) const {
-    const int64_t row_width = heads * width, last = edges.pointer[edges.rows];
-    const int most = block_length<T>(row_width);
-    const auto memory = scratch<T>(kMostEdges * heads * 2);
-    T *coefficients = memory.get(), *multiplier = coefficients + kMostEdges * heads;
+    const int64_t row_width = heads * width, last = edges.slots();
+    const int block_size = block_length<T>(row_width);
+    const auto memory = scratch<T>(kMaxEdges * heads * 2);
+    T *coefficients = memory.get(), *multiplier = coefficients + kMaxEdges * heads;
     Softmax<T> softmax(heads);
-    ShiftedRows<T> keys(features, row_width, most);
+    ShiftedRows<T> keys(features, row_width, block_size);
     Rows<T> values;
-    const Upcoming<T> soon{k, row_width, edges.other, last}, too{v, row_width, edges.other, last};
-    const int64_t ahead = prefetch_distance<T>(row_width * (v == k ? 1 : 2));
-    const Range range = rows_of_chunk(edges.pointer, edges.rows, chunk);
+    const Upcoming<T> upcoming{key, row_width, edges.indices, last};
+    const Upcoming<T> upcoming_values{value, row_width, edges.indices, last};
+    const int64_t ahead = prefetch_distance<T>(row_width * (value == key ? 1 : 2));
+    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
-      const int64_t begin = edges.pointer[i], end = edges.pointer[i + 1];
+      const int64_t begin = edges.indptr[i], end = edges.indptr[i + 1];
       T* sum = out + i * row_width;
       if (begin == end) {
         std::fill_n(sum, row_width, T(0));
         std::fill_n(lse + i * heads, heads, T(0));
         continue;
       }
-      const bool single = end - begin <= most;
-      for (int64_t slot = begin; slot < end; slot += most) {
-        const int n = int(std::min<int64_t>(most, end - slot));
-        const T* const* key_rows = keys.gather(k, edges.other + slot, edges.edge + slot, n);
-        values.gather(v, row_width, edges.other + slot, n);
-        score_rows(shape, key_rows, n, heads, q + i * row_width, att, slope, soon, slot + ahead, coefficients);
+      const bool single_block = end - begin <= block_size;
+      for (int64_t slot = begin; slot < end; slot += block_size) {
+        const int n = int(std::min<int64_t>(block_size, end - slot));
+        const T* const* key_rows = keys.gather(key, edges.indices + slot, edges.edge_ids + slot, n);
+        values.gather(value, row_width, edges.indices + slot, n);
+        score_rows(shape, key_rows, n, heads, query + i * row_width, att, slope, upcoming, slot + ahead, coefficients);
         softmax.block(coefficients, n, slot == begin);
-        if (slot > begin) scale_heads(shape, heads, softmax.shrink, sum);
-        if (single) {
+        if (slot > begin) scale_heads(shape, heads, softmax.scale, sum);
+        if (single_block) {
           softmax.finish(lse + i * heads);
-          scale_block(coefficients, n, heads, softmax.shrink);
+          scale_block(coefficients, n, heads, softmax.scale);
         }
         if (dropout.active || edge_weight) {
-          multipliers(dropout, edge_weight, edges.edge + slot, n, heads, multiplier);
+          multipliers(dropout, edge_weight, edges.edge_ids + slot, n, heads, multiplier);
           for (int64_t at = 0; at < whole_quads(n) * heads * 4; at += 4) {
             store(coefficients + at, load<4>(coefficients + at) * load<4>(multiplier + at));
           }
         }
-        if (v == k) {  // already asked for, as keys
+        if (value == key) {  // already asked for, as keys
           add_rows(shape, values, n, coefficients, sum, slot == begin, [](int) { return NothingToFetch{}; });
         } else {
-          const auto meanwhile = [&](int b) { return too.quad(slot + ahead + b); };
+          const auto meanwhile = [&](int b) { return upcoming_values.quad(slot + ahead + b); };
           add_rows(shape, values, n, coefficients, sum, slot == begin, meanwhile);
         }
       }
-      if (!single) {
+      if (!single_block) {
         softmax.finish(lse + i * heads);
-        scale_heads(shape, heads, softmax.shrink, sum);
+        scale_heads(shape, heads, softmax.scale, sum);
       }
     }
   }
@@ -134,11 +129,10 @@ LCAT_INLINE void differentiate(T* scores, T* dots, const T* lse, const T* delta,
 
 // <g, y> of each target and head, beside lse, for the pass by source: packed is [N, 2, H].
 template <class T>
-struct V2Targets {
+struct Gatv2Targets {
   const T *gradient, *out, *lse;
   T* packed;
   int64_t rows, heads, width;
-  T slope;
 
   template <class Shape>
   void run(const Shape& shape, int chunk) const {
@@ -154,11 +148,11 @@ struct V2Targets {
 };
 
 template <class T>
-struct V2ByTarget {
-  const T *gradient, *k, *q, *v, *att, *edge_weight, *packed;
+struct Gatv2ByTarget {
+  const T *gradient, *key, *query, *value, *att, *edge_weight, *packed;
   EdgeFeatures<T> features;
-  Edges<T> edges;
-  T *dq, *d_edge_weight, *d_edge_attr;  // each may be null
+  SortedEdges edges;
+  T *d_query, *d_edge_weight, *d_edge_attr;  // each may be null
   T *att_sums, *matrix_sums;            // [kChunks, H * F] and [kChunks, count, H * F], filled with 0; may be null
   int64_t heads, width;
   T slope;
@@ -166,41 +160,42 @@ struct V2ByTarget {
 
   template <class Shape>
   void run(const Shape& shape, int chunk) const {
-    const int64_t row_width = heads * width, last = edges.pointer[edges.rows], stride = heads * 4;
-    const int64_t size = kMostEdges * heads;
-    const int most = block_length<T>(row_width);
+    const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4;
+    const int64_t size = kMaxEdges * heads;
+    const int block_size = block_length<T>(row_width);
     const auto memory = scratch<T>(size * 4 + stride * 2 + row_width);
     T *scores = memory.get(), *dots = scores + size, *multiplier = dots + size, *kept = multiplier + size,
       *lse = kept + size, *delta = lse + stride, *sum = delta + stride;
     const bool multiplied = dropout.active || edge_weight;
-    ShiftedRows<T> keys(features, row_width, most);
+    ShiftedRows<T> keys(features, row_width, block_size);
     Rows<T> values;
-    const Upcoming<T> soon{k, row_width, edges.other, last}, too{v, row_width, edges.other, last};
-    const int64_t ahead = prefetch_distance<T>(row_width * (v == k ? 1 : 2));
-    const Range range = rows_of_chunk(edges.pointer, edges.rows, chunk);
+    const Upcoming<T> upcoming{key, row_width, edges.indices, last};
+    const Upcoming<T> upcoming_values{value, row_width, edges.indices, last};
+    const int64_t ahead = prefetch_distance<T>(row_width * (value == key ? 1 : 2));
+    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
-      const T *query = q + i * row_width, *pack = packed + i * heads * 2;
+      const T *query_row = query + i * row_width, *pack = packed + i * heads * 2;
       for (int64_t h = 0; h < heads; ++h) {
         store(lse + h * 4, splat<4>(pack[h]));
         store(delta + h * 4, splat<4>(pack[heads + h]));
       }
       std::fill_n(sum, row_width, T(0));
-      for (int64_t slot = edges.pointer[i]; slot < edges.pointer[i + 1]; slot += most) {
-        const int n = int(std::min<int64_t>(most, edges.pointer[i + 1] - slot));
-        const T* const* key_rows = keys.gather(k, edges.other + slot, edges.edge + slot, n);
-        values.gather(v, row_width, edges.other + slot, n);
-        score_and_dot_rows(shape, key_rows, values.at, n, heads, query, att, gradient + i * row_width, slope, soon, too,
-                           slot + ahead, scores, dots);
-        if (multiplied) multipliers(dropout, edge_weight, edges.edge + slot, n, heads, multiplier);
+      for (int64_t slot = edges.indptr[i]; slot < edges.indptr[i + 1]; slot += block_size) {
+        const int n = int(std::min<int64_t>(block_size, edges.indptr[i + 1] - slot));
+        const T* const* key_rows = keys.gather(key, edges.indices + slot, edges.edge_ids + slot, n);
+        values.gather(value, row_width, edges.indices + slot, n);
+        score_and_dot_rows(shape, key_rows, values.at, n, heads, query_row, att, gradient + i * row_width, slope,
+                           upcoming, upcoming_values, slot + ahead, scores, dots);
+        if (multiplied) multipliers(dropout, edge_weight, edges.edge_ids + slot, n, heads, multiplier);
         if (d_edge_weight) weight_gradient(slot, n, scores, dots, lse, kept);
         differentiate(scores, dots, lse, delta, 0, multiplied ? multiplier : nullptr, n, heads);
-        add_where_active(shape, key_rows, n, heads, query, dots, sum);
+        add_where_active(shape, key_rows, n, heads, query_row, dots, sum);
         if (features && matrix_sums) {
           for (int b = 0; b < n; ++b) {
-            const int64_t e = edges.edge[slot + b];
+            const int64_t e = edges.edge_ids[slot + b];
             T* d_attr = d_edge_attr ? d_edge_attr + e * features.count : nullptr;
-            feature_gradients(features, att, key_rows[b], query, dots + quad_order(b, 0, heads), heads, width, slope,
-                              features.attr + e * features.count, d_attr,
+            feature_gradients(features, att, key_rows[b], query_row, dots + quad_order(b, 0, heads), heads, width,
+                              slope, features.attr + e * features.count, d_attr,
                               matrix_sums + chunk * features.count * row_width);
           }
         }
@@ -208,85 +203,86 @@ struct V2ByTarget {
       for (int64_t f = 0; f < row_width; ++f) sum[f] *= 1 - slope;
       if (att_sums) {
         T* to = att_sums + chunk * row_width;
-        for (int64_t f = 0; f < row_width; ++f) to[f] += sum[f] * query[f];
+        for (int64_t f = 0; f < row_width; ++f) to[f] += sum[f] * query_row[f];
       }
-      if (dq) {
-        for (int64_t f = 0; f < row_width; ++f) dq[i * row_width + f] = sum[f] * att[f];
+      if (d_query) {
+        for (int64_t f = 0; f < row_width; ++f) d_query[i * row_width + f] = sum[f] * att[f];
       }
     }
   }
 
   void weight_gradient(int64_t slot, int n, const T* scores, const T* dots, const T* lse, T* kept) const {
-    multipliers<T>(dropout, nullptr, edges.edge + slot, n, heads, kept);
+    multipliers<T>(dropout, nullptr, edges.edge_ids + slot, n, heads, kept);
     for (int b = 0; b < n; ++b) {
       T sum = 0;
       for (int64_t h = 0; h < heads; ++h) {
         const int64_t at = quad_order(b, h, heads);
         sum += exponential(scores[at] - lse[h * 4]) * kept[at] * dots[at];
       }
-      d_edge_weight[edges.edge[slot + b]] = sum;
+      d_edge_weight[edges.edge_ids[slot + b]] = sum;
     }
   }
 };
 
 template <class T>
-struct V2BySource {
-  const T *gradient, *k, *q, *v, *att, *edge_weight, *packed;
+struct Gatv2BySource {
+  const T *gradient, *key, *query, *value, *att, *edge_weight, *packed;
   EdgeFeatures<T> features;
-  Edges<T> edges;
-  T *dk, *dv;   // where v is k, dk is the whole gradient and dv null
-  T* att_sums;  // as above
+  SortedEdges edges;
+  T *d_key, *d_value;  // where value is key, d_key is the whole gradient and d_value null
+  T* att_sums;         // as above
   int64_t heads, width;
   T slope;
   Dropout dropout;
 
   template <class Shape>
   void run(const Shape& shape, int chunk) const {
-    const int64_t row_width = heads * width, last = edges.pointer[edges.rows], stride = heads * 4;
-    const int64_t size = kMostEdges * heads;
-    const int most = block_length<T>(row_width);
+    const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4;
+    const int64_t size = kMaxEdges * heads;
+    const int block_size = block_length<T>(row_width);
     const auto memory = scratch<T>(size * 5 + stride + row_width * 2);
     T *scores = memory.get(), *dots = scores + size, *multiplier = dots + size, *lses = multiplier + size,
       *deltas = lses + size, *total = deltas + size, *sum = total + stride, *value_sum = sum + row_width;
     const bool multiplied = dropout.active || edge_weight;
-    ShiftedRows<T> queries(features, row_width, most);
+    ShiftedRows<T> queries(features, row_width, block_size);
     Rows<T> gradients, packs;
-    const Upcoming<T> soon{q, row_width, edges.other, last}, too{gradient, row_width, edges.other, last};
+    const Upcoming<T> upcoming{query, row_width, edges.indices, last};
+    const Upcoming<T> upcoming_gradients{gradient, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width * 2);
-    const Range range = rows_of_chunk(edges.pointer, edges.rows, chunk);
+    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t j = range.begin; j < range.end; ++j) {
-      const T *key = k + j * row_width, *value = v + j * row_width;
+      const T *key_row = key + j * row_width, *value_row = value + j * row_width;
       std::fill_n(sum, row_width, T(0));
       std::fill_n(value_sum, row_width, T(0));
       std::fill_n(total, stride, T(0));
-      for (int64_t slot = edges.pointer[j]; slot < edges.pointer[j + 1]; slot += most) {
-        const int n = int(std::min<int64_t>(most, edges.pointer[j + 1] - slot)), quads = whole_quads(n);
+      for (int64_t slot = edges.indptr[j]; slot < edges.indptr[j + 1]; slot += block_size) {
+        const int n = int(std::min<int64_t>(block_size, edges.indptr[j + 1] - slot)), quads = whole_quads(n);
         for (int b = 0; b < n; ++b) {
-          prefetch_row(packed + edges.other[std::min(slot + ahead + b, last - 1)] * heads * 2, heads * 2);
+          prefetch_row(packed + edges.indices[std::min(slot + ahead + b, last - 1)] * heads * 2, heads * 2);
         }
-        const T* const* query_rows = queries.gather(q, edges.other + slot, edges.edge + slot, n);
-        gradients.gather(gradient, row_width, edges.other + slot, n);
-        score_and_dot_rows(shape, query_rows, gradients.at, n, heads, key, att, value, slope, soon, too, slot + ahead,
-                           scores, dots);
-        packs.gather(packed, heads * 2, edges.other + slot, n);
+        const T* const* query_rows = queries.gather(query, edges.indices + slot, edges.edge_ids + slot, n);
+        gradients.gather(gradient, row_width, edges.indices + slot, n);
+        score_and_dot_rows(shape, query_rows, gradients.at, n, heads, key_row, att, value_row, slope, upcoming,
+                           upcoming_gradients, slot + ahead, scores, dots);
+        packs.gather(packed, heads * 2, edges.indices + slot, n);
         gather_heads(packs.at, n, heads, lses);
         for (int b = 0; b < quads * 4; ++b) packs.at[b] += heads;
         gather_heads(packs.at, n, heads, deltas);
-        if (multiplied) multipliers(dropout, edge_weight, edges.edge + slot, n, heads, multiplier);
+        if (multiplied) multipliers(dropout, edge_weight, edges.edge_ids + slot, n, heads, multiplier);
         differentiate(scores, dots, lses, deltas, stride, multiplied ? multiplier : nullptr, n, heads);
         for (int quad = 0; quad < quads; ++quad) {
           for (int64_t c = 0; c < stride; c += 4) {
             store(total + c, load<4>(total + c) + load<4>(dots + quad * stride + c));
           }
         }
-        add_where_active(shape, query_rows, n, heads, key, dots, sum);
+        add_where_active(shape, query_rows, n, heads, key_row, dots, sum);
         add_weighted_rows<false>(shape, gradients.at, n, heads, scores, value_sum);
       }
-      finish(chunk, j, key, total, sum, value_sum);
+      finish(chunk, j, key_row, total, sum, value_sum);
     }
   }
 
-  void finish(int chunk, int64_t j, const T* key, const T* total, T* sum, const T* value_sum) const {
+  void finish(int chunk, int64_t j, const T* key_row, const T* total, T* sum, const T* value_sum) const {
     const int64_t row_width = heads * width;
     for (int64_t h = 0; h < heads; ++h) {
       const T* four = total + h * 4;
@@ -295,11 +291,11 @@ struct V2BySource {
     }
     if (att_sums) {
       T* to = att_sums + chunk * row_width;
-      for (int64_t f = 0; f < row_width; ++f) to[f] += sum[f] * key[f];
+      for (int64_t f = 0; f < row_width; ++f) to[f] += sum[f] * key_row[f];
     }
-    T *to_key = dk ? dk + j * row_width : nullptr, *to_value = dv ? dv + j * row_width : nullptr;
+    T *to_key = d_key ? d_key + j * row_width : nullptr, *to_value = d_value ? d_value + j * row_width : nullptr;
     if (to_key) {
-      if (v == k) {
+      if (value == key) {
         for (int64_t f = 0; f < row_width; ++f) to_key[f] = sum[f] * att[f] + value_sum[f];
       } else {
         for (int64_t f = 0; f < row_width; ++f) to_key[f] = sum[f] * att[f];
@@ -309,58 +305,53 @@ struct V2BySource {
   }
 };
 
-template <class Kernel>
-int launch(const Kernel& kernel, int threads) {
-  int status = 0;
-  with_head_shape<std::remove_const_t<decltype(kernel.slope)>>(kernel.width, [&](auto shape) {
-    status = for_chunks(threads, [&](int chunk) { kernel.run(shape, chunk); });
-  });
-  return status;
-}
-
 }  // namespace
 }  // namespace lcat
 
-#define LCAT_ATTEND_V2(NAME, T)                                                                                \
-  LCAT_EXPORT int lcat_gatv2_attention_forward_##NAME(                                                               \
-      const T* k, const T* q, const T* v, const T* att, const T* edge_attr, const T* edge_matrix,              \
-      int64_t edge_width, const T* edge_weight, const int64_t* pointer, const int32_t* other,                  \
-      const int32_t* edge, T* out, T* lse, int64_t rows, int64_t heads, int64_t width, double slope,           \
-      double dropout, int64_t seed, int threads) {                                                             \
-    return lcat::launch(                                                                                       \
-        lcat::V2Forward<T>{k, q, v, att, edge_weight, {edge_attr, edge_matrix, edge_width},                    \
-                           {pointer, other, edge, rows}, out, lse, heads, width, T(slope),                     \
-                           lcat::Dropout(dropout, seed)},                                                      \
-        threads);                                                                                              \
-  }                                                                                                            \
-  LCAT_EXPORT int lcat_gatv2_attention_targets_##NAME(const T* gradient, const T* out, const T* lse, T* packed,      \
-                                                int64_t rows, int64_t heads, int64_t width, int threads) {     \
-    return lcat::launch(lcat::V2Targets<T>{gradient, out, lse, packed, rows, heads, width, T(0)}, threads);    \
-  }                                                                                                            \
-  LCAT_EXPORT int lcat_gatv2_attention_by_target_##NAME(                                                             \
-      const T* gradient, const T* k, const T* q, const T* v, const T* att, const T* edge_attr,                 \
-      const T* edge_matrix, int64_t edge_width, const T* edge_weight, const T* packed,                         \
-      const int64_t* pointer, const int32_t* other, const int32_t* edge, T* dq, T* d_edge_weight,              \
-      T* d_edge_attr, T* att_sums, T* matrix_sums, int64_t rows, int64_t heads, int64_t width, double slope,   \
-      double dropout, int64_t seed, int threads) {                                                             \
-    return lcat::launch(                                                                                       \
-        lcat::V2ByTarget<T>{gradient, k, q, v, att, edge_weight, packed, {edge_attr, edge_matrix, edge_width}, \
-                            {pointer, other, edge, rows}, dq, d_edge_weight, d_edge_attr, att_sums,            \
-                            matrix_sums, heads, width, T(slope), lcat::Dropout(dropout, seed)},                \
-        threads);                                                                                              \
-  }                                                                                                            \
-  LCAT_EXPORT int lcat_gatv2_attention_by_source_##NAME(                                                             \
-      const T* gradient, const T* k, const T* q, const T* v, const T* att, const T* edge_attr,                 \
-      const T* edge_matrix, int64_t edge_width, const T* edge_weight, const T* packed,                         \
-      const int64_t* pointer, const int32_t* other, const int32_t* edge, T* dk, T* dv, T* att_sums,            \
-      int64_t rows, int64_t heads, int64_t width, double slope, double dropout, int64_t seed, int threads) {   \
-    return lcat::launch(                                                                                       \
-        lcat::V2BySource<T>{gradient, k, q, v, att, edge_weight, packed, {edge_attr, edge_matrix, edge_width}, \
-                            {pointer, other, edge, rows}, dk, dv, att_sums, heads, width, T(slope),            \
-                            lcat::Dropout(dropout, seed)},                                                     \
-        threads);                                                                                              \
+#define LCAT_GATV2_ATTENTION(NAME, T)                                                                                  \
+  LCAT_EXPORT int lcat_gatv2_attention_forward_##NAME(                                                                 \
+      const T* key, const T* query, const T* value, const T* att, const T* edge_attr, const T* edge_matrix,            \
+      int64_t edge_width, const T* edge_weight, const int64_t* indptr, const int32_t* indices,                         \
+      const int32_t* edge_ids, T* out, T* lse, int64_t rows, int64_t heads, int64_t width, double slope,               \
+      double dropout, int64_t seed, int threads) {                                                                     \
+    const lcat::EdgeFeatures<T> features{edge_attr, edge_matrix, edge_width};                                          \
+    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows};                                                    \
+    return lcat::launch<T>(                                                                                            \
+        lcat::Gatv2Forward<T>{key, query, value, att, edge_weight, features, edges, out, lse, heads, width, T(slope),  \
+                              lcat::Dropout(dropout, seed)},                                                           \
+        threads);                                                                                                      \
+  }                                                                                                                    \
+  LCAT_EXPORT int lcat_gatv2_attention_targets_##NAME(const T* gradient, const T* out, const T* lse, T* packed,        \
+                                                      int64_t rows, int64_t heads, int64_t width, int threads) {       \
+    return lcat::launch<T>(lcat::Gatv2Targets<T>{gradient, out, lse, packed, rows, heads, width}, threads);            \
+  }                                                                                                                    \
+  LCAT_EXPORT int lcat_gatv2_attention_by_target_##NAME(                                                               \
+      const T* gradient, const T* key, const T* query, const T* value, const T* att, const T* edge_attr,               \
+      const T* edge_matrix, int64_t edge_width, const T* edge_weight, const T* packed, const int64_t* indptr,          \
+      const int32_t* indices, const int32_t* edge_ids, T* d_query, T* d_edge_weight, T* d_edge_attr, T* att_sums,      \
+      T* matrix_sums, int64_t rows, int64_t heads, int64_t width, double slope, double dropout, int64_t seed,          \
+      int threads) {                                                                                                   \
+    const lcat::EdgeFeatures<T> features{edge_attr, edge_matrix, edge_width};                                          \
+    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows};                                                    \
+    return lcat::launch<T>(                                                                                            \
+        lcat::Gatv2ByTarget<T>{gradient, key, query, value, att, edge_weight, packed, features, edges, d_query,        \
+                               d_edge_weight, d_edge_attr, att_sums, matrix_sums, heads, width, T(slope),              \
+                               lcat::Dropout(dropout, seed)},                                                          \
+        threads);                                                                                                      \
+  }                                                                                                                    \
+  LCAT_EXPORT int lcat_gatv2_attention_by_source_##NAME(                                                               \
+      const T* gradient, const T* key, const T* query, const T* value, const T* att, const T* edge_attr,               \
+      const T* edge_matrix, int64_t edge_width, const T* edge_weight, const T* packed, const int64_t* indptr,          \
+      const int32_t* indices, const int32_t* edge_ids, T* d_key, T* d_value, T* att_sums, int64_t rows,                \
+      int64_t heads, int64_t width, double slope, double dropout, int64_t seed, int threads) {                         \
+    const lcat::EdgeFeatures<T> features{edge_attr, edge_matrix, edge_width};                                          \
+    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows};                                                    \
+    return lcat::launch<T>(                                                                                            \
+        lcat::Gatv2BySource<T>{gradient, key, query, value, att, edge_weight, packed, features, edges, d_key, d_value, \
+                               att_sums, heads, width, T(slope), lcat::Dropout(dropout, seed)},                        \
+        threads);                                                                                                      \
   }
-LCAT_ATTEND_V2(f32, float)
-LCAT_ATTEND_V2(f64, double)
+LCAT_GATV2_ATTENTION(f32, float)
+LCAT_GATV2_ATTENTION(f64, double)
 
 LCAT_EXPORT int64_t lcat_chunks() { return lcat::kChunks; }

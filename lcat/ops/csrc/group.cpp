@@ -11,8 +11,8 @@
 namespace lcat {
 namespace {
 
-// order[pointer[key[e]] ...] = e for e in `before`'s order (0, 1, 2, ... where it is null); stable.
-void place(const int64_t* key, const int32_t* before, int64_t count, int64_t* cursor, int32_t* order) {
+// order[indptr[key[e]] ...] = e for e in `before`'s order (0, 1, 2, ... where it is null); stable.
+void sort_by_key(const int64_t* key, const int32_t* before, int64_t count, int64_t* cursor, int32_t* order) {
   constexpr int64_t kAhead = 16;
   for (int64_t i = 0; i < count; ++i) {
     if (before != nullptr && i + kAhead < count) __builtin_prefetch(key + before[i + kAhead]);
@@ -22,7 +22,7 @@ void place(const int64_t* key, const int32_t* before, int64_t count, int64_t* cu
 }
 
 // Whether any key is outside [0, keys): without a branch in the loop, so that it costs next to nothing.
-bool leaves(const int64_t* key, int64_t count, int64_t keys) {
+bool any_outside(const int64_t* key, int64_t count, int64_t keys) {
   bool any = false;
   for (int64_t e = 0; e < count; ++e) any |= uint64_t(key[e]) >= uint64_t(keys);
   return any;
@@ -37,15 +37,15 @@ void count_below(const Key* key, int64_t count, int64_t keys, int64_t* cursor) {
 }
 
 // Rows that follow each other in memory are put in order one by one, most of them short.
-void sort_rows(const int64_t* other, int64_t rows, const int64_t* pointer, int32_t* grouped_other, int32_t* edge) {
+void sort_rows(const int64_t* other, int64_t rows, const int64_t* indptr, int32_t* indices, int32_t* edge_ids) {
   for (int64_t row = 0; row < rows; ++row) {
-    const int64_t begin = pointer[row], end = pointer[row + 1];
-    for (int64_t i = begin; i < end; ++i) edge[i] = int32_t(i);
+    const int64_t begin = indptr[row], end = indptr[row + 1];
+    for (int64_t i = begin; i < end; ++i) edge_ids[i] = int32_t(i);
     if (!std::is_sorted(other + begin, other + end)) {
-      std::sort(edge + begin, edge + end,
+      std::sort(edge_ids + begin, edge_ids + end,
                 [other](int32_t a, int32_t b) { return other[a] < other[b] || (other[a] == other[b] && a < b); });
     }
-    for (int64_t i = begin; i < end; ++i) grouped_other[i] = int32_t(other[edge[i]]);
+    for (int64_t i = begin; i < end; ++i) indices[i] = int32_t(other[edge_ids[i]]);
   }
 }
 
@@ -58,12 +58,12 @@ LCAT_EXPORT int64_t lcat_interface() { return 3; }
 
 // Keys of `row` must be in [0, rows), of `other` in [0, others). Returns 2 if one is not, 1 if memory runs out, else 0.
 LCAT_EXPORT int lcat_group_edges(const int64_t* row, const int64_t* other, int64_t count, int64_t rows, int64_t others,
-                                 int64_t* pointer, int32_t* grouped_other, int32_t* edge) {
-  if (lcat::leaves(row, count, rows) || lcat::leaves(other, count, others)) return 2;
+                                 int64_t* indptr, int32_t* indices, int32_t* edge_ids) {
+  if (lcat::any_outside(row, count, rows) || lcat::any_outside(other, count, others)) return 2;
   try {
-    lcat::count_below(row, count, rows, pointer);
+    lcat::count_below(row, count, rows, indptr);
     if (std::is_sorted(row, row + count)) {
-      lcat::sort_rows(other, rows, pointer, grouped_other, edge);
+      lcat::sort_rows(other, rows, indptr, indices, edge_ids);
       return 0;
     }
     const std::unique_ptr<int64_t[]> cursor(new int64_t[size_t((rows > others ? rows : others) + 1)]);
@@ -71,11 +71,11 @@ LCAT_EXPORT int lcat_group_edges(const int64_t* row, const int64_t* other, int64
     if (!std::is_sorted(other, other + count)) {
       by_other.reset(new int32_t[size_t(count)]);
       lcat::count_below(other, count, others, cursor.get());
-      lcat::place(other, nullptr, count, cursor.get(), by_other.get());
+      lcat::sort_by_key(other, nullptr, count, cursor.get(), by_other.get());
     }
-    std::copy_n(pointer, rows, cursor.get());
-    lcat::place(row, by_other.get(), count, cursor.get(), edge);
-    for (int64_t i = 0; i < count; ++i) grouped_other[i] = int32_t(other[edge[i]]);
+    std::copy_n(indptr, rows, cursor.get());
+    lcat::sort_by_key(row, by_other.get(), count, cursor.get(), edge_ids);
+    for (int64_t i = 0; i < count; ++i) indices[i] = int32_t(other[edge_ids[i]]);
   } catch (const std::bad_alloc&) {
     return 1;
   }
@@ -83,25 +83,25 @@ LCAT_EXPORT int lcat_group_edges(const int64_t* row, const int64_t* other, int64
 }
 
 // The same edges grouped by the other endpoint: slots that are read in the order of rows keep it inside each new group.
-// Slots from pointer[rows] on are dead and stay last, with `rows` for their other endpoint.
-LCAT_EXPORT int lcat_transpose_groups(const int64_t* pointer, const int32_t* other, const int32_t* edge, int64_t count,
-                                      int64_t rows, int64_t others, int64_t* to_pointer, int32_t* to_other,
-                                      int32_t* to_edge) {
+// Slots from indptr[rows] on are dead and stay last, with `rows` for their other endpoint.
+LCAT_EXPORT int lcat_transpose_groups(const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids,
+                                      int64_t count, int64_t rows, int64_t others, int64_t* to_indptr,
+                                      int32_t* to_indices, int32_t* to_edge_ids) {
   try {
-    const int64_t live = pointer[rows];
+    const int64_t num_live = indptr[rows];
     const std::unique_ptr<int64_t[]> cursor(new int64_t[size_t(others + 1)]);
-    lcat::count_below(other, live, others, to_pointer);
-    std::copy_n(to_pointer, others, cursor.get());
+    lcat::count_below(indices, num_live, others, to_indptr);
+    std::copy_n(to_indptr, others, cursor.get());
     for (int64_t row = 0; row < rows; ++row) {
-      for (int64_t slot = pointer[row]; slot < pointer[row + 1]; ++slot) {
-        const int64_t to = cursor[other[slot]]++;
-        to_other[to] = int32_t(row);
-        to_edge[to] = edge[slot];
+      for (int64_t slot = indptr[row]; slot < indptr[row + 1]; ++slot) {
+        const int64_t to = cursor[indices[slot]]++;
+        to_indices[to] = int32_t(row);
+        to_edge_ids[to] = edge_ids[slot];
       }
     }
-    for (int64_t slot = live; slot < count; ++slot) {
-      to_other[slot] = int32_t(rows);
-      to_edge[slot] = edge[slot];
+    for (int64_t slot = num_live; slot < count; ++slot) {
+      to_indices[slot] = int32_t(rows);
+      to_edge_ids[slot] = edge_ids[slot];
     }
   } catch (const std::bad_alloc&) {
     return 1;
@@ -110,18 +110,22 @@ LCAT_EXPORT int lcat_transpose_groups(const int64_t* pointer, const int32_t* oth
 }
 
 // The grouping of `count` edges without self-loops, and one loop more, edge count + r, in each row r < loops.
-LCAT_EXPORT int lcat_insert_loops(const int64_t* pointer, const int32_t* other, const int32_t* edge, int64_t count,
-                                  int64_t rows, int64_t loops, int64_t* to_pointer, int32_t* to_other,
-                                  int32_t* to_edge) {
+LCAT_EXPORT int lcat_insert_loops(const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids, int64_t count,
+                                  int64_t rows, int64_t loops, int64_t* to_indptr, int32_t* to_indices,
+                                  int32_t* to_edge_ids) {
   int64_t to = 0;
+  const auto copy = [&](int64_t slot) {
+    to_indices[to] = indices[slot];
+    to_edge_ids[to++] = edge_ids[slot];
+  };
   for (int64_t row = 0; row < rows; ++row) {
-    to_pointer[row] = to;
-    const int64_t begin = pointer[row], end = pointer[row + 1];
-    const int64_t split = row < loops ? std::lower_bound(other + begin, other + end, int32_t(row)) - other : end;
-    for (int64_t slot = begin; slot < split; ++slot, ++to) to_other[to] = other[slot], to_edge[to] = edge[slot];
-    if (row < loops) to_other[to] = int32_t(row), to_edge[to++] = int32_t(count + row);
-    for (int64_t slot = split; slot < end; ++slot, ++to) to_other[to] = other[slot], to_edge[to] = edge[slot];
+    to_indptr[row] = to;
+    const int64_t begin = indptr[row], end = indptr[row + 1];
+    const int64_t split = row < loops ? std::lower_bound(indices + begin, indices + end, int32_t(row)) - indices : end;
+    for (int64_t slot = begin; slot < split; ++slot) copy(slot);
+    if (row < loops) to_indices[to] = int32_t(row), to_edge_ids[to++] = int32_t(count + row);
+    for (int64_t slot = split; slot < end; ++slot) copy(slot);
   }
-  to_pointer[rows] = to;
+  to_indptr[rows] = to;
   return 0;
 }

@@ -83,7 +83,7 @@ inline void philox(const uint64_t* counter, uint64_t seed, uint32_t words[4][kPh
 
 // out (quad order) = 0 or dropout.scale for each edge and head of a block.
 template <class T>
-void dropout_block(const Dropout& dropout, const int32_t* edge, int n, int64_t heads, T* out) {
+void dropout_block(const Dropout& dropout, const int32_t* edge_ids, int n, int64_t heads, T* out) {
   const T scale = T(dropout.scale);
   uint64_t counter[kPhiloxLanes];
   uint32_t words[4][kPhiloxLanes];
@@ -98,7 +98,7 @@ void dropout_block(const Dropout& dropout, const int32_t* edge, int n, int64_t h
         const int64_t lane = std::min<int64_t>(first + i, lanes - 1);
         const int64_t quad = lane / 4 / groups, group = lane / 4 % groups;
         const int b = std::min(int(quad * 4 + lane % 4), n - 1);
-        counter[i] = uint64_t(edge[b]) * uint64_t(groups) + uint64_t(group);
+        counter[i] = uint64_t(edge_ids[b]) * uint64_t(groups) + uint64_t(group);
       }
       philox(counter, dropout.seed, words);
       for (int i = 0; i < kPhiloxLanes && first + i < lanes; ++i) {
@@ -114,7 +114,7 @@ void dropout_block(const Dropout& dropout, const int32_t* edge, int n, int64_t h
     for (int i = 0; i < kPhiloxLanes; ++i) {
       const int64_t lane = std::min<int64_t>(first + i, lanes - 1);
       const int b = std::min(int(lane / 4 / heads * 4 + lane % 4), n - 1);
-      index[i] = uint64_t(edge[b]) * uint64_t(heads) + uint64_t(lane / 4 % heads);
+      index[i] = uint64_t(edge_ids[b]) * uint64_t(heads) + uint64_t(lane / 4 % heads);
       counter[i] = index[i] / 4;
     }
     philox(counter, dropout.seed, words);
@@ -125,15 +125,15 @@ void dropout_block(const Dropout& dropout, const int32_t* edge, int n, int64_t h
 // out (quad order) = the factor that multiplies each coefficient of a block after the softmax: dropout times
 // edge weight.
 template <class T>
-void multipliers(const Dropout& dropout, const T* edge_weight, const int32_t* edge, int n, int64_t heads, T* out) {
+void multipliers(const Dropout& dropout, const T* edge_weight, const int32_t* edge_ids, int n, int64_t heads, T* out) {
   if (dropout.active) {
-    dropout_block(dropout, edge, n, heads, out);
+    dropout_block(dropout, edge_ids, n, heads, out);
   } else {
     std::fill_n(out, (n + 3) / 4 * heads * 4, T(1));
   }
   if (edge_weight == nullptr) return;
   for (int b = 0; b < n; ++b) {
-    for (int64_t h = 0; h < heads; ++h) out[(b / 4 * heads + h) * 4 + b % 4] *= edge_weight[edge[b]];
+    for (int64_t h = 0; h < heads; ++h) out[(b / 4 * heads + h) * 4 + b % 4] *= edge_weight[edge_ids[b]];
   }
 }
 

@@ -13,9 +13,9 @@ LCAT_INLINE void score_rows(const Shape& shape, const T* const* rows, int n, int
   using V = typename Shape::V;
   for (int b = 0; b < n; b += 4) {
     const T *r0 = rows[b], *r1 = rows[b + 1], *r2 = rows[b + 2], *r3 = rows[b + 3];
-    const auto soon = upcoming.quad(next + b);
+    const auto next_rows = upcoming.quad(next + b);
     for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width, scores += 4) {
-      soon.fetch(base, shape.width);
+      next_rows.fetch(base, shape.width);
       V s0{}, s1{}, s2{}, s3{};
       shape.each([&](auto load, auto, int64_t i) __attribute__((always_inline)) {
         const int64_t f = base + i;
@@ -40,10 +40,10 @@ LCAT_INLINE void score_and_dot_rows(const Shape& shape, const T* const* rows, co
   for (int b = 0; b < n; b += 4) {
     const T *r0 = rows[b], *r1 = rows[b + 1], *r2 = rows[b + 2], *r3 = rows[b + 3];
     const T *o0 = others[b], *o1 = others[b + 1], *o2 = others[b + 2], *o3 = others[b + 3];
-    const auto soon = upcoming.quad(next + b), too = more.quad(next + b);
+    const auto next_rows = upcoming.quad(next + b), next_others = more.quad(next + b);
     for (int64_t h = 0, base = 0; h < heads; ++h, base += shape.width, scores += 4, dots += 4) {
-      soon.fetch(base, shape.width);
-      if (more.base != upcoming.base) too.fetch(base, shape.width);
+      next_rows.fetch(base, shape.width);
+      if (more.base != upcoming.base) next_others.fetch(base, shape.width);
       V s0{}, s1{}, s2{}, s3{}, d0{}, d1{}, d2{}, d3{};
       shape.each([&](auto load, auto, int64_t i) __attribute__((always_inline)) {
         const int64_t f = base + i;

@@ -58,7 +58,7 @@ class Pool {
         try {
           std::thread([this, index = threads_] { serve(index); }).detach();
         } catch (const std::system_error&) {
-          break;  // no more threads to be had: fewer do the work
+          break;  // no more threads are available: fewer do the work
         }
         ++threads_;
       }
@@ -101,16 +101,16 @@ class Pool {
 std::atomic<Pool*> current{nullptr};
 
 Pool& pool() {
-  Pool* found = current.load();
-  if (found == nullptr || found->process != process_id()) {
+  Pool* existing = current.load();
+  if (existing == nullptr || existing->process != process_id()) {
     Pool* fresh = new Pool;
-    if (current.compare_exchange_strong(found, fresh)) {
-      found = fresh;
+    if (current.compare_exchange_strong(existing, fresh)) {
+      existing = fresh;
     } else {
       delete fresh;
     }
   }
-  return *found;
+  return *existing;
 }
 
 }  // namespace

@@ -17,14 +17,14 @@ struct Range {
 };
 
 // Rows of chunk `chunk`; a row costs one unit plus one for each of its slots.
-inline Range rows_of_chunk(const int64_t* pointer, int64_t rows, int chunk) {
+inline Range rows_of_chunk(const int64_t* indptr, int64_t rows, int chunk) {
   const auto cut = [&](int c) {
     if (c == kChunks) return rows;
-    const double goal = (double(pointer[rows] - pointer[0]) + double(rows)) * c / kChunks;
+    const double goal = (double(indptr[rows] - indptr[0]) + double(rows)) * c / kChunks;
     int64_t low = 0, high = rows;
     while (low < high) {
       const int64_t middle = (low + high) / 2;
-      if (double(pointer[middle] - pointer[0]) + double(middle) < goal) {
+      if (double(indptr[middle] - indptr[0]) + double(middle) < goal) {
         low = middle + 1;
       } else {
         high = middle;
