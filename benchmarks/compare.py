@@ -70,8 +70,10 @@ class Commit:
     def close(self) -> None:
         """End the process."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait(timeout=60)
+        self.process.stdout.close()
 
 
 def git(*arguments: str) -> str:
@@ -134,7 +136,7 @@ def measure(case: str, base: Commit, head: Commit, options: argparse.Namespace, 
             if number > 0:  # the first round is not measured
                 times[name].append(spent)
     ratios = [head / base for base, head in zip(times["base"], times["head"], strict=True)]
-    low, median, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    low, median, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     verdict = "slower" if low > 1 + options.noise else "faster" if high < 1 - options.noise else "equal"
     return {
         **result,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import runpy
@@ -77,3 +78,32 @@ def test_search_goes_down_from_rates_that_diverge_and_marks_its_limits(script):
     assert search(lambda lr: {"lr": lr}, (0.1, 0.4), 4.0, lambda run: float("nan"))[1] is None
     _, found = search(lambda lr: {"lr": lr}, (0.1, 0.4), 4.0, lambda run: -run["lr"])
     assert found["at_end"]
+
+
+def test_two_commits_take_turns_and_other_numbers_get_no_time(script, tmp_path):
+    """Two processes on this very tree: equal numbers; then a case whose numbers one of them has not."""
+    compare = script("compare")
+    root = FOLDER.parent
+    options = argparse.Namespace(size="tiny", limit=1e-5, rounds=3, noise=0.02)
+    commits = [compare["Commit"](name, "this tree", root, {"OMP_NUM_THREADS": "1"}) for name in ("base", "head")]
+    try:
+        result = compare["measure"]("kernels/small/LCATConv", *commits, options, tmp_path)
+        assert result["difference"] == 0
+        assert {name: len(times) for name, times in result["seconds"].items()} == {"base": 3, "head": 3}
+        low, high = result["ratio"]["quartiles"]
+        assert low <= result["ratio"]["median"] <= high
+        options.limit = -1.0
+        result = compare["measure"]("graph/view", *commits, options, tmp_path)
+        assert result["verdict"] == "other numbers"
+        assert "seconds" not in result
+    finally:
+        for commit in commits:
+            commit.close()
+
+
+def test_numbers_of_other_shapes_differ(script, tmp_path):
+    difference = script("compare")["difference"]
+    torch.save({"out": torch.ones(3)}, tmp_path / "base.pt")
+    for other, expected in ((torch.ones(3), 0.0), (torch.full((3,), 1.5), 0.5), (torch.ones(4), math.inf)):
+        torch.save({"out": other}, tmp_path / "head.pt")
+        assert difference(tmp_path / "base.pt", tmp_path / "head.pt") == pytest.approx(expected)
