@@ -143,8 +143,9 @@ def ranking_picture(ranking: Ranking) -> Picture:
     for tick in range(low, high + 1):
         axes.plot([x(tick)] * 2, [top - 5, top], color=PAGE["muted"], linewidth=1)
         axes.text(x(tick), top - 8, str(tick), ha="center", va="bottom", fontsize=10)
-    width = x(1 + ranking.critical_difference) - x(1)
-    start, note = x(low), f"critical difference {ranking.critical_difference:.2f}"
+    start, known = x(low), math.isfinite(ranking.critical_difference)
+    width = x(1 + ranking.critical_difference) - x(1) if known else x(high) - start
+    note = f"critical difference {ranking.critical_difference:.2f}" if known else "too few data sets: no ranks differ"
     shown = min(width, x(high) - start)
     axes.plot([start, start + shown], [24, 24], color=PAGE["ink"], linewidth=1.4)
     for end in (start, start + shown):

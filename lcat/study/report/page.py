@@ -118,6 +118,7 @@ def make_report(data: ReportData) -> Report:
         tiles=sentences.tiles(data),
         answers=sentences.regret_sentences(data),
         ranking=sentences.ranking_sentence(data),
+        few_samples=sentences.few_samples_sentence(data),
         chosen=sentences.chosen_sentence(data),
         generated=sentences.generated_note(data),
         tables={name.replace("-", "_"): Markup(tables[name].html()) if name in tables else "" for name in TABLES},

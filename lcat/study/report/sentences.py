@@ -9,9 +9,18 @@ from typing import Any
 from lcat.study.analysis.selection import is_generated
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report.data import ReportData
-from lcat.study.report.table import p_text, percent_points, seconds_text
+from lcat.study.report.table import p_phrase, percent_points, seconds_text
+from lcat.study.statistics import FEWEST_PAIRS, fewest_datasets, fewest_wilcoxon_pairs
 
-__all__ = ["chosen_sentence", "generated_note", "plan_toml", "ranking_sentence", "regret_sentences", "tiles"]
+__all__ = [
+    "chosen_sentence",
+    "few_samples_sentence",
+    "generated_note",
+    "plan_toml",
+    "ranking_sentence",
+    "regret_sentences",
+    "tiles",
+]
 
 
 def tiles(data: ReportData) -> list[tuple[str, str]]:
@@ -36,8 +45,9 @@ def regret_sentences(data: ReportData) -> list[str]:
     for question, rows in data.regret.groupby("question", sort=False):
         always, candidates = rows["always"].iloc[0], rows["candidates"].iloc[0]
         count = len(rows)
-        better = int((rows["high"] < 0).sum())
-        worse = int((rows["low"] > 0).sum())
+        tested = rows[rows["p_value"].notna()]
+        better = int((tested["high"] < 0).sum())
+        worse = int((tested["low"] > 0).sum())
         ratio = rows["cross_validated_seconds"].sum() / rows["always_seconds"].sum()
         where = f"on {rows['dataset'].iloc[0]}" if count == 1 else f"on average over {count} data sets"
         mean = rows["regret"].mean()
@@ -49,7 +59,7 @@ def regret_sentences(data: ReportData) -> list[str]:
         if count > 1:
             worst = rows.loc[rows["regret"].idxmax()]
             sentence += f". The largest regret is {percent_points(worst['regret'])} on {worst['dataset']}"
-        known = int(rows["low"].notna().sum())
+        known = len(tested)
         if known:
             sentence += (
                 f". The 95 % confidence interval of the regret excludes zero on {better + worse} of {known} "
@@ -65,20 +75,44 @@ def ranking_sentence(data: ReportData) -> str:
     ranking = data.comparison.ranking
     if ranking is None:
         return ""
-    found, ranks = ranking.friedman, ranking.average_ranks
-    differ = found.iman_davenport_p_value < ranking.alpha
-    statistic = "∞" if math.isinf(found.iman_davenport) else f"{found.iman_davenport:.2f}"
-    p_value = p_text(found.iman_davenport_p_value)
+    friedman, ranks = ranking.friedman, ranking.average_ranks
     text = (
-        f"Over {found.datasets} data sets {ranks.index[0]} has the best average rank, {ranks.iloc[0]:.2f} of "
-        f"{len(ranks)}, then {ranks.index[1]}, {ranks.iloc[1]:.2f}. Friedman's test "
-        f"{'says that layers differ' if differ else 'cannot tell the layers apart'} "
-        f"(χ² = {found.statistic:.2f}, p = {p_text(found.p_value)}; Iman and Davenport F = {statistic}, "
-        f"p {p_value if p_value.startswith('<') else '= ' + p_value})."
-    ).replace("p = <", "p <")
+        f"Over {friedman.datasets} data sets {ranks.index[0]} has the best average rank, {ranks.iloc[0]:.2f} of "
+        f"{len(ranks)}, then {ranks.index[1]}, {ranks.iloc[1]:.2f}. "
+    )
+    needed = fewest_datasets(len(ranks), ranking.alpha)
+    if friedman.datasets < needed:
+        text += (
+            f"{friedman.datasets} data sets are too few for a test of {len(ranks)} layers: even if all of them agree, "
+            f"chance does so too often. At least {needed} are necessary."
+        )
+    else:
+        differ = friedman.p_value <= ranking.alpha
+        how = "over all orders of the scores" if math.isfinite(friedman.permutation_p_value) else "Iman and Davenport"
+        text += (
+            f"Friedman's test {'says that layers differ' if differ else 'cannot distinguish the layers'} "
+            f"(χ² = {friedman.statistic:.2f}, {p_phrase(friedman.p_value)}, {how})."
+        )
     if ranking.left_out:
-        text += f" Left out, for failed runs or want of a score on a data set: {', '.join(ranking.left_out)}."
+        text += f" Left out, because of failed runs or because a score on a data set is missing: {', '.join(ranking.left_out)}."
     return text
+
+
+def few_samples_sentence(data: ReportData) -> str:
+    """On which data sets there are too few independent runs for any test, and how many it takes."""
+    pairs = data.comparison.pairs
+    if pairs.empty:
+        return ""
+    samples = pairs.groupby("dataset", sort=False)["samples"].max()
+    few = [f"{name} ({count})" for name, count in samples.items() if count < FEWEST_PAIRS]
+    if not few:
+        return ""
+    tests = int(pairs.groupby("dataset").size().max())
+    return (
+        f"Too few independent runs for a test of two layers on {', '.join(few)}. The corrected t test takes at least "
+        f"{FEWEST_PAIRS} seeds or splits per layer; 5 to 10 are usual. Wilcoxon's test can reach 0.05 from "
+        f"{fewest_wilcoxon_pairs()} on, and from {fewest_wilcoxon_pairs(tests=tests)} on for all pairs together."
+    )
 
 
 def chosen_sentence(data: ReportData) -> str:

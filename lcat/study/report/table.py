@@ -11,7 +11,18 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["Column", "Table", "bytes_text", "count_text", "p_text", "percent", "percent_points", "seconds_text", "text"]
+__all__ = [
+    "Column",
+    "Table",
+    "bytes_text",
+    "count_text",
+    "p_phrase",
+    "p_text",
+    "percent",
+    "percent_points",
+    "seconds_text",
+    "text",
+]
 
 _MISSING = "–"
 
@@ -33,8 +44,16 @@ def percent_points(value: Any) -> str:
 
 
 def p_text(value: Any) -> str:
-    """A p-value: three digits, and no zero where there is none."""
+    """A p-value: three digits, no zero where there is none, and a dash where there was no test."""
+    if math.isnan(float(value)):
+        return _MISSING
     return "< 0.001" if float(value) < 0.001 else f"{float(value):.3f}"
+
+
+def p_phrase(value: float) -> str:
+    """A p-value in a sentence: ``p = 0.012`` or ``p < 0.001``."""
+    text = p_text(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def seconds_text(value: Any) -> str:

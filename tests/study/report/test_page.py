@@ -17,7 +17,13 @@ import pytest
 from lcat.study import Study, StudyRecord, make_plan, write_study
 from lcat.study.report.data import ReportData
 from lcat.study.report.page import make_report
-from lcat.study.report.sentences import chosen_sentence, plan_toml
+from lcat.study.report.sentences import (
+    chosen_sentence,
+    few_samples_sentence,
+    plan_toml,
+    ranking_sentence,
+    regret_sentences,
+)
 from lcat.study.report.tables import TABLES
 from lcat.study.store.store import Store
 from tests.study.report.studies import made_up_study
@@ -362,3 +368,33 @@ def test_tables_count_samples_where_they_are_fewer_than_runs(report):
         assert (tables[name].frame["samples"] == 2).all()
     assert "uses several splits" in chosen_sentence(data_of(plan, halves))
     assert "uses several splits" not in chosen_sentence(data_of(*made_up_study(datasets=("cora",))))
+
+
+@pytest.mark.parametrize(
+    ("datasets", "layers", "tested", "words"),
+    [
+        (2, ("gcn", "lcat"), False, "2 data sets are too few for a test of 2 layers"),
+        (2, ("gcn", "gat", "lcat"), False, "At least 3 are necessary"),
+        (3, ("gcn", "gat", "lcat"), True, "over all orders of the scores"),
+    ],
+)
+def test_ranks_of_few_data_sets_claim_nothing(datasets, layers, tested, words):
+    names = ("cora", "photo", "citeseer")[:datasets]
+    sentence = ranking_sentence(data_of(*made_up_study(datasets=names, layers=layers, seeds=3, fail=False)))
+    assert words in sentence
+    assert ("Friedman's test" in sentence) == tested
+    assert "inf" not in sentence
+    assert "< 0.001" not in sentence
+
+
+def test_two_seeds_are_told_to_decide_nothing():
+    two = data_of(*made_up_study(datasets=("cora",), layers=("gcn", "gat", "cat", "lcat"), seeds=2, fail=False))
+    assert "on cora (2). The corrected t test takes at least 3 seeds" in few_samples_sentence(two)
+    assert "from 6 on, and from 8 on for all pairs" in few_samples_sentence(two)
+    assert all("confidence interval of the regret" not in sentence for sentence in regret_sentences(two))
+    report = make_report(two)
+    assert "Too few independent runs" in report.html
+    assert {row[-4] for row in Page(report.html).tables["pairs"][1:]} == {"–"}
+    three = data_of(*made_up_study(datasets=("cora",), layers=("gcn", "gat", "cat", "lcat"), seeds=3, fail=False))
+    assert few_samples_sentence(three) == ""
+    assert any("excludes zero on" in sentence for sentence in regret_sentences(three))
