@@ -205,7 +205,7 @@ def time_steps(sizes: dict[str, Any], names: list[str], seconds: float, device: 
 
 
 def in_parts(runs: dict[str, Callable[[], Any]], reference: str) -> dict[str, dict[str, Callable[[], Any]]]:
-    """The claims, the other contenders, and the slow ones: each in rounds of their own, with the reference.
+    """The claims, the other contenders, and the slow ones: each in separate rounds, with the reference.
 
     A contender that moves much memory or takes long changes what the next one finds in the caches; the claimed
     ratios are measured among those that they are about.

@@ -114,7 +114,7 @@ def pca(p: int, n: int, device: str) -> Problem:
 
 
 def procrustes(batch: int, n: int, dtype: torch.dtype, device: str) -> Problem:
-    """``min |X A - B|^2 / 2`` a matrix, ``X`` square, solved by the singular vectors of ``B A^H``."""
+    """``min |X A - B|^2 / 2`` for each matrix, ``X`` square, solved with the singular vectors of ``B A^H``."""
     A = torch.randn(batch, n, n, dtype=dtype, device=device) / n**0.5
     B = torch.randn(batch, n, n, dtype=dtype, device=device) / n**0.5
     A2, B2 = A.to(double(dtype)), B.to(double(dtype))

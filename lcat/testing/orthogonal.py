@@ -139,7 +139,7 @@ class OrthogonalContract(OptimizerContract):
             self.assert_close([batch[0]], [torch.stack(list(loop))])
 
     def test_many_small_matrices(self) -> None:
-        """Batches large enough for a memory layout of their own."""
+        """Batches that are large enough for another memory layout."""
         batch = self.shaped((600, 3, 3))
         part = [nn.Parameter(batch[0].detach()[:2].clone())]
         a, b = self.make(batch), self.make(part)

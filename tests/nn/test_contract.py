@@ -112,8 +112,8 @@ class TestPyGGATConv(LayerContract):
     pairs = {}
     without_self_loops = {"add_self_loops": False}
     unsupported = {
-        "test_edges_as_coo": "PyG merges parallel edges of a matrix",
-        "test_edges_as_csr": "PyG merges parallel edges of a matrix",
+        "test_edges_as_coo": "PyG's numbers are others for a matrix with parallel edges",
+        "test_edges_as_csr": "PyG's numbers are others for a matrix with parallel edges",
         "test_edges_as_csc": NO_CSC,
         "test_names_x_of_another_width": TORCH_ERROR,
         "test_names_edges_that_are_transposed": TORCH_ERROR,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from lcat.optim import naive
+
 SHAPES = [(3, 5), (5, 3), (4, 4), (2, 3, 7), (3, 6, 2), (1, 4), (2, 2, 2, 3)]
 DTYPES = [torch.float64, torch.complex128]
+NAIVE_RETRACTIONS = {"qr": naive.retract_qr, "polar": naive.retract_polar, "cayley": naive.retract_cayley}
 
 
 def random(*shape, dtype=torch.float64, seed=0):

@@ -294,7 +294,7 @@ def test_groups_serve_several_optimizers():
     assert [g["lr"] for g in second.param_groups] == [0.5, 1e-3]
 
 
-def test_lazy_layers_are_told_to_run():
+def test_lazy_layers_must_run_first():
     from torch_geometric.nn import GCNConv
 
     model = Stack(GCNConv(-1, 8), GCNConv(8, 8), GCNConv(8, 3))

@@ -1,4 +1,4 @@
-"""POGO against its formula, against an oracle through singular values, and what its error may be."""
+"""POGO's step against its formulas, in every layout and form."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lcat.optim import POGO, Landing, naive
-from lcat.optim.guard import shorten
+from lcat.optim import POGO, naive
 from lcat.optim.normal import NORMAL_STEPS, best_weight
 from lcat.optim.pogo_step import pogo_step
 from lcat.optim.products import BATCH_LAST, BATCHED, SINGLE, algebra_for
@@ -135,9 +134,6 @@ def test_normal_every_lets_the_error_grow_and_takes_it_back():
     torch.testing.assert_close(never, X - 0.05 * naive.relative_gradient(X, random(4, 6)))
 
 
-# -- layouts and forms of the same step --------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("shape", [(600, 3, 3), (600, 2, 5), (600, 4, 4)])
@@ -243,221 +239,6 @@ def test_identity_gram_deviates_as_stated(seed, size, dtype):
     cheap = step(POGO, X, [G], lr=0.1, check="off", normal_step="none", max_step=None, gram_mode="identity")
     stated = 0.05 * error(X) * torch.linalg.matrix_norm(G)
     assert torch.linalg.matrix_norm(exact - cheap) <= stated * (1 + 1e-9)
-
-
-# -- the guard ---------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 10_000),
-    lr=st.sampled_from([1e-2, 1.0, 1e4, 1e12, 1e30]),
-    shape=st.sampled_from([(1, 3), (4, 4), (3, 7), (6, 2), (600, 2, 3)]),
-    dtype=st.sampled_from([torch.float32, torch.float64, torch.complex64]),
-    rank_one=st.booleans(),
-)
-def test_guard_keeps_singular_values_between_the_root_of_a_half_and_one(seed, lr, shape, dtype, rank_one):
-    p = parameter(orthonormal(*shape, dtype=dtype, seed=seed))
-    optimizer = POGO([p], lr=lr)
-    for k in range(8):
-        G = random(*shape, dtype=dtype, seed=seed + k)
-        p.grad = G[..., :1].expand(shape).clone() if rank_one else G
-        optimizer.step()
-        S = torch.linalg.svdvals(p.detach().to(torch.complex128))
-        assert S.min() >= 0.5**0.5 - 5e-5
-        assert S.max() <= 1 + 5e-5
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(3, 3), (20, 20), (3, 7)])
-@pytest.mark.parametrize(
-    ("options", "min_value", "max_value"),
-    [
-        ({}, 0.7, 1.0),
-        ({"normal_step": "order2"}, 0.9, 1.05),
-        ({"normal_step": "best"}, 0.7, 1.3),
-        ({"normal_every": 4}, 0.7, 1.5),
-    ],
-)
-def test_guard_holds_against_steps_that_all_push_in_one_direction(options, min_value, max_value, shape, dtype):
-    """The worst case: all of the step on the same left singular vector, every time."""
-    X = orthonormal(*shape, dtype=dtype)
-    A = torch.zeros(shape[1], shape[1], dtype=dtype)
-    if dtype.is_complex:
-        A[0, 0] = 1j  # a phase: one singular value has the whole length
-    else:
-        A[0, 1], A[1, 0] = 1.0, -1.0
-    p = parameter(X)
-    optimizer = POGO([p], lr=1e3, **options)
-    for _ in range(300):
-        p.grad = p.detach() @ A
-        optimizer.step()
-        S = torch.linalg.svdvals(p.detach())
-        assert min_value < S.min()
-        assert S.max() < max_value + 1e-9
-
-
-def test_guard_leaves_short_steps_alone():
-    X, grads = orthonormal(4, 6), [0.3 * random(4, 6, seed=k) for k in range(5)]
-    assert torch.equal(step(POGO, X, grads, lr=0.2), step(POGO, X, grads, lr=0.2, max_step=1e3))
-    torch.testing.assert_close(
-        step(POGO, X, grads, lr=0.2), step(POGO, X, grads, lr=0.2, max_step=None), rtol=0, atol=1e-14
-    )
-
-
-def test_guard_is_per_matrix():
-    X = orthonormal(2, 3, 5)
-    G = random(2, 3, 5)
-    G[0] *= 1e6
-    both = step(POGO, X, [G], lr=0.1)
-    assert torch.equal(both[1], step(POGO, X, [random(2, 3, 5)], lr=0.1)[1])
-    assert error(both[0]) <= 0.75
-
-
-def test_guard_reaches_exactly_max_step():
-    T = random(1, 3, 5)
-    factor = shorten(BATCHED, T @ T.mH, 0.5)
-    S = torch.linalg.svdvals(factor * T)
-    torch.testing.assert_close((S**4).sum() ** 0.25, torch.tensor(0.5).double())
-
-
-def test_without_the_guard_a_large_step_diverges():
-    p = parameter(orthonormal(4, 6))
-    optimizer = POGO([p], lr=1e3, max_step=None)
-    for k in range(8):
-        p.grad = random(4, 6, seed=k)
-        optimizer.step()
-    assert not torch.isfinite(p).all() or error(p.detach()) > 1e3
-
-
-# -- base updates ------------------------------------------------------------------------------------------
-
-
-def test_momentum_is_that_of_torch():
-    """The buffer of every variant equals torch.optim.SGD's on the same gradients."""
-    for options in ({"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"momentum": 0.5, "dampening": 0.3}):
-        p, twin = parameter(orthonormal(3, 5)), torch.nn.Parameter(torch.zeros(3, 5).double())
-        a, b = POGO([p], lr=0.1, **options), torch.optim.SGD([twin], lr=0.1, **options)
-        for k in range(4):
-            p.grad = random(3, 5, seed=k)
-            twin.grad = random(3, 5, seed=k)
-            a.step()
-            b.step()
-        torch.testing.assert_close(a.state[p]["momentum_buffer"], b.state[twin]["momentum_buffer"], rtol=0, atol=1e-15)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [*SHAPES, (600, 3, 5)])
-def test_tangent_feeds_the_buffer_with_the_projected_gradient(shape, dtype):
-    """Three steps of momentum and of Landing by the formulas; (600, 3, 5) takes the layout for small matrices."""
-    X, grads = orthonormal(*shape, dtype=dtype), [0.2 * random(*shape, dtype=dtype, seed=k) for k in range(3)]
-    for cls, method in ((POGO, naive.pogo), (Landing, lambda X, D, eta: X - eta * naive.landing_field(X, D, 1.0))):
-        got = step(cls, X, grads, lr=0.05, momentum=0.9, tangent=True)
-        expected, buffer = wide(X), 0.0
-        for G in grads:
-            buffer = 0.9 * buffer + naive.euclidean_projection(expected, wide(G))
-            expected = method(expected, buffer, 0.05)
-        torch.testing.assert_close(wide(got), expected, rtol=0, atol=1e-14)
-
-
-def test_tangent_changes_nothing_where_there_is_no_buffer():
-    X, G = orthonormal(3, 5), random(3, 5, seed=1)
-    plain, tangent = (step(POGO, X, [G], lr=0.1, tangent=flag) for flag in (False, True))
-    expected = naive.pogo(X, naive.euclidean_projection(X, G), 0.1)
-    torch.testing.assert_close(tangent, expected, rtol=0, atol=1e-15)
-    # The relative gradient halves what leaves the row space of X, whether the rest was there or not.
-    torch.testing.assert_close(tangent, plain, rtol=0, atol=1e-15)
-
-
-@pytest.mark.parametrize("options", [{"momentum": 0.9, "lr": 0.5}, {"base": "vadam", "lr": 5.0}])
-def test_tangent_gradients_accelerate_where_the_residual_does_not_vanish(options):
-    """Procrustes: the optimum leaves a gradient across the manifold, which is a brake in the plain buffer."""
-    A, B, X = random(20, 20, seed=1) / 20**0.5, random(20, 20, seed=2) / 20**0.5, orthonormal(20, 20)
-    U, S, Vh = torch.linalg.svd(B @ A.mT)
-    if torch.linalg.det(X) * torch.linalg.det(U @ Vh) < 0:
-        X[0] *= -1
-    best = 0.5 * (A.square().sum() + B.square().sum()) - S.sum()
-    gaps = []
-    for tangent in (False, True):
-        p = parameter(X)
-        optimizer = POGO([p], tangent=tangent, **options)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 200)
-        for _ in range(200):
-            p.grad = (p.detach() @ A - B) @ A.mT
-            optimizer.step()
-            schedule.step()
-        gaps.append(((0.5 * (p.detach() @ A - B).square().sum() - best) / best).item())
-    assert gaps[1] < 1e-4 < 1e-2 < gaps[0], gaps
-
-
-def test_vadam_by_hand():
-    """First step: m = 0.1 G, v = 0.001 |G|^2, corrected direction G / (|G| + eps): the step has length lr."""
-    X, G = orthonormal(3, 5), random(3, 5, seed=1)
-    got = step(POGO, X, [G], lr=0.1, base="vadam")
-    expected = naive.pogo(X, G / (torch.linalg.matrix_norm(G) + 1e-8), 0.1)
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-14)
-
-
-def test_vadam_ignores_the_scale_of_the_gradient():
-    X, grads = orthonormal(2, 3, 5), [random(2, 3, 5, seed=k) for k in range(5)]
-    scaled = [G * torch.tensor([1e4, 1e-4]).double()[:, None, None] for G in grads]
-    a = step(POGO, X, grads, lr=0.1, base="vadam", eps=0.0)
-    torch.testing.assert_close(a, step(POGO, X, scaled, lr=0.1, base="vadam", eps=0.0), rtol=0, atol=1e-13)
-
-
-def test_steps_turn_with_the_coordinates():
-    """Replacing X by X Q and G by G Q turns the iterates: sgd and vadam keep the geometry."""
-    Q = orthonormal(5, 5, seed=9)
-    for base in ("sgd", "vadam"):
-        X, grads = orthonormal(3, 5), [random(3, 5, seed=k) for k in range(3)]
-        turned = step(POGO, X @ Q, [G @ Q for G in grads], lr=0.05, base=base)
-        torch.testing.assert_close(turned, step(POGO, X, grads, lr=0.05, base=base) @ Q, rtol=0, atol=1e-13)
-
-
-def test_muon_treats_every_matrix_by_itself():
-    """Two matrices in a batch move as alone, and the direction has singular values near one in each."""
-    from lcat.optim.base import quintic
-
-    X, G = orthonormal(2, 3, 5), random(2, 3, 5, seed=1)
-    G[0] *= 100
-    both = step(POGO, X, [G], lr=0.1, base="muon")
-    for i in range(2):
-        torch.testing.assert_close(both[i], step(POGO, X[i], [G[i]], lr=0.1, base="muon"), rtol=0, atol=1e-13)
-    S = torch.linalg.svdvals(quintic(random(50, 6, 9)))
-    assert S.min() > 0.5
-    assert S.max() < 1.3
-    assert torch.equal(quintic(torch.zeros(2, 3, 5)), torch.zeros(2, 3, 5))
-
-
-@pytest.mark.parametrize("size", [1e-44, 1e-30, 1e-8, 1e8, 1e30])
-def test_muon_has_its_direction_at_any_scale(size):
-    """In float32 the squares of small gradients vanish and those of large ones overflow."""
-    from lcat.optim.base import quintic
-
-    G = torch.ones(1, 3, 5)
-    G[0, 0] = -1
-    torch.testing.assert_close(quintic(G * size), quintic(G), rtol=1e-4, atol=1e-4)
-
-
-def test_vadam_goes_on_after_a_gradient_whose_square_overflows():
-    p = parameter(orthonormal(3, 5, dtype=torch.float32))
-    optimizer = POGO([p], lr=0.1, base="vadam")
-    for k in range(5):
-        p.grad = random(3, 5, dtype=torch.float32, seed=k) * 1e25
-        before = p.detach().clone()
-        optimizer.step()
-        assert error(p.detach().double()) < 0.75
-    assert not torch.equal(before, p)
-
-
-def test_weight_decay_has_no_effect_with_sgd():
-    X, G = orthonormal(3, 5), random(3, 5)
-    with pytest.warns(UserWarning, match="weight_decay in an orthogonal group"):
-        decayed = step(POGO, X, [G], lr=0.1, weight_decay=0.3)
-    torch.testing.assert_close(decayed, step(POGO, X, [G], lr=0.1), rtol=0, atol=1e-15)
-
-
-# -- long runs ---------------------------------------------------------------------------------------------
 
 
 LONG = pytest.mark.long

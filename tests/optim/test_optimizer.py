@@ -1,10 +1,9 @@
-"""Layouts, buckets, measures, options and errors: what all optimizers share."""
+"""What all optimizers share: options, errors, groups, state."""
 
 from __future__ import annotations
 
 import copy
 import io
-import math
 import warnings
 
 import pytest
@@ -18,232 +17,9 @@ from lcat.optim import (
     Landing,
     LandingPC,
     RiemannianSGD,
-    orthogonality_error,
     orthogonalize_,
-    project_,
 )
-from lcat.optim.bucket import STACK_ENTRIES, make_buckets
-from lcat.optim.layout import resolve
-from lcat.testing import OrthogonalContract
-from tests.optim.optim_support import error, orthonormal, parameter, polar_by_svd, random, step
-
-# -- layouts -----------------------------------------------------------------------------------------------
-
-
-def test_layouts_by_hand():
-    assert resolve((3, 5)) == resolve((3, 5), None, "rows")
-    assert (resolve((5, 3)).p, resolve((5, 3)).n, resolve((5, 3)).transposed) == (3, 5, True)
-    assert not resolve((4, 4)).transposed
-    assert resolve((4, 4), None, "cols").transposed
-    assert resolve((2, 7, 3, 5)).batch == (2, 7)
-    assert resolve((6, 4, 3, 3), "conv") == resolve((6, 36))
-    assert resolve((12, 5), (3, 4, -1)) == resolve((3, 4, 5))
-
-
-@pytest.mark.parametrize(
-    ("shape", "matrix", "orientation", "message"),
-    [
-        ((3,), None, "auto", "is no matrix"),
-        ((), None, "auto", "is no matrix"),
-        ((5, 3), None, "rows", r"cannot have orthonormal rows \(at most 3.*orientation='cols'"),
-        ((3, 5), None, "cols", "cannot have orthonormal columns"),
-        ((3, 5), None, "up", "orientation must be one of auto, rows, cols, got 'up'"),
-        ((3, 5), "kernel", "auto", "matrix must be None, 'conv' or a tuple"),
-        ((3,), "conv", "auto", "needs a kernel"),
-        ((12, 5), (5, -1, 7), "auto", "does not fit a tensor of shape"),
-        ((12, 5), (3, -1, -1), "auto", "does not fit"),
-        ((12, 5), (3, 0), "auto", "matrix must be None"),
-        ((0, 5), None, "auto", "no entries"),
-    ],
-)
-def test_layout_errors(shape, matrix, orientation, message):
-    with pytest.raises(ValueError, match=message):
-        resolve(shape, matrix, orientation)
-
-
-def test_matrix_option_is_a_view_of_the_weights():
-    X, G = orthonormal(3, 4, 6), random(3, 4, 6, seed=1)
-    got = step(POGO, X.reshape(12, 6), [G.reshape(12, 6)], lr=0.1, matrix=(3, 4, -1))
-    torch.testing.assert_close(got.view(3, 4, 6), step(POGO, X, [G], lr=0.1), rtol=0, atol=0)
-    kernel = step(POGO, X[0].view(4, 2, 3), [G[0].view(4, 2, 3)], lr=0.1, matrix="conv")
-    torch.testing.assert_close(kernel.view(4, 6), step(POGO, X[0], [G[0]], lr=0.1), rtol=0, atol=0)
-
-
-def test_square_rows_and_columns_agree_on_the_manifold():
-    X, G = orthonormal(4, 4), random(4, 4, seed=1)
-    a, b = (step(POGO, X, [G], lr=0.05, orientation=o) for o in ("rows", "cols"))
-    torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
-
-
-# -- buckets -----------------------------------------------------------------------------------------------
-
-
-def test_small_parameters_share_a_bucket_and_large_ones_do_not():
-    params = [torch.empty(4, 4) for _ in range(5)] + [torch.empty(4, 5), torch.empty(80, 80), torch.empty(80, 80)]
-    layouts = [resolve(tuple(p.shape)) for p in params]
-    assert STACK_ENTRIES < 80 * 80
-    assert [len(b.params) for b in make_buckets(params, layouts, [{} for _ in params], None)] == [5, 1, 1, 1]
-    assert [len(b.params) for b in make_buckets(params, layouts, [{} for _ in params], True)] == [5, 1, 2]
-    assert [len(b.params) for b in make_buckets(params, layouts, [{} for _ in params], False)] == [1] * 8
-
-
-@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"base": "vadam"}, {"gram_mode": "identity"}])
-def test_a_thousand_small_parameters_move_as_each_alone(options):
-    start = orthonormal(50, 3, 10, dtype=torch.float64)
-    together, alone = [parameter(x) for x in start], [parameter(x) for x in start]
-    a = POGO(together, lr=0.1, **options)
-    each = [POGO([p], lr=0.1, **options) for p in alone]
-    for k in range(6):
-        for i, (p, q) in enumerate(zip(together, alone, strict=True)):
-            late = i % 3 == 0 and k < 2  # a third of them gets its first gradient later
-            p.grad = None if late else random(3, 10, seed=100 * k + i)
-            q.grad = None if late else random(3, 10, seed=100 * k + i)
-        a.step()
-        for optimizer in each:
-            optimizer.step()
-    torch.testing.assert_close(torch.stack(together), torch.stack(alone), rtol=0, atol=1e-12)
-
-
-def test_state_of_a_bucket_is_ordinary_state():
-    params = [parameter(x) for x in orthonormal(3, 4, 6)]
-    optimizer = POGO(params, lr=0.1, base="vadam")
-    for p in params:
-        p.grad = random(4, 6)
-    optimizer.step()
-    for p in params:
-        state = optimizer.state[p]
-        assert state["step"] == 1
-        assert state["exp_avg"].shape == p.shape
-        assert state["exp_avg_sq"].shape == ()
-    batch = parameter(orthonormal(5, 4, 6))
-    batch.grad = random(5, 4, 6)
-    other = POGO([batch], lr=0.1, base="vadam")
-    other.step()
-    assert other.state[batch]["exp_avg_sq"].shape == (5,)
-
-
-def test_replaced_state_entries_are_used():
-    params = [parameter(x) for x in orthonormal(3, 4, 6)]
-    optimizer = POGO(params, lr=0.02, momentum=0.9)
-    for _ in range(2):
-        for p in params:
-            p.grad = random(4, 6)
-        optimizer.step()
-    optimizer.state[params[1]]["momentum_buffer"] = torch.zeros(4, 6).double()
-    before = params[1].detach().clone()
-    optimizer.step()
-    torch.testing.assert_close(params[1].detach(), step(POGO, before, [random(4, 6)], lr=0.02), rtol=0, atol=1e-13)
-
-
-def test_half_precision_state_survives_loading():
-    """State is float32 for a bfloat16 weight; torch would round it to bfloat16 on loading."""
-    p = nn.Parameter(orthonormal(4, 6, dtype=torch.float32).bfloat16())
-    with pytest.warns(UserWarning, match="rounded when stored"):
-        optimizer = POGO([p], lr=0.1, momentum=0.9)
-    p.grad = random(4, 6, dtype=torch.float32).bfloat16()
-    optimizer.step()
-    optimizer.step()
-    saved = copy.deepcopy(optimizer.state_dict())
-    optimizer.load_state_dict(saved)
-    buffer = optimizer.state[p]["momentum_buffer"]
-    assert buffer.dtype == torch.float32
-    assert torch.equal(buffer, saved["state"][0]["momentum_buffer"])
-
-
-# -- measures ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex128])
-def test_orthogonality_error_is_the_frobenius_norm(dtype):
-    X = orthonormal(2, 3, 5, dtype=dtype)
-    X[1] *= 1.1
-    expected = abs(1.21 - 1) * 3**0.5
-    assert orthogonality_error(X) == pytest.approx(expected, abs=1e-6)
-    assert orthogonality_error(X.mT) == pytest.approx(expected, abs=1e-6)
-    assert orthogonality_error([X[0], X[1]]) == pytest.approx(expected, abs=1e-6)
-    assert orthogonality_error(X.reshape(6, 5), matrix=(2, 3, 5)) == pytest.approx(expected, abs=1e-6)
-
-
-def test_orthogonalize():
-    X = random(4, 3, 5)
-    nearest, qr = X.clone(), X.clone()
-    project_(nearest)
-    torch.testing.assert_close(nearest, polar_by_svd(X), rtol=0, atol=1e-13)
-    orthogonalize_(qr, "qr")
-    assert error(qr) < 1e-14
-    L = X @ qr.mH  # the rows of X in the new basis: lower triangular with a positive diagonal
-    assert L.triu(1).abs().max() < 1e-13
-    assert L.diagonal(dim1=-2, dim2=-1).min() > 0
-    module = nn.Linear(6, 4).double()
-    orthogonalize_(module)
-    assert orthogonality_error(module) < 1e-14
-    tall = random(5, 3)
-    assert error(orthogonalize_(tall)[0]) < 1e-14
-
-
-@pytest.mark.parametrize("method", ["qr", "nearest"])
-def test_orthogonalize_refuses_what_has_no_answer(method):
-    for bad in (torch.zeros(3, 5), torch.ones(3, 5), torch.full((3, 5), float("inf"))):
-        with pytest.raises(ValueError, match="cannot be made orthonormal"):
-            orthogonalize_(bad, method)
-    with pytest.raises(ValueError, match="method must be one of qr, nearest, got 'svd'"):
-        orthogonalize_(torch.eye(3), "svd")
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_the_largest_error_is_no_number_where_one_is_none(order):
-    matrices = [torch.eye(3), torch.full((3, 3), torch.nan), torch.eye(3)][::order][1:]
-    assert math.isnan(orthogonality_error(matrices))
-    params = [parameter(orthonormal(3, 5)), parameter(orthonormal(5, 3))][::order]
-    optimizer = POGO(params, lr=0.1)
-    params[1].data.fill_(torch.nan)
-    assert math.isnan(optimizer.orthogonality_error())
-
-
-def test_the_contract_notices_what_becomes_no_number():
-    class Broken(POGO):
-        def update(self, X, D, scale, group, bucket):
-            result = super().update(X, D, scale, group, bucket)
-            return result._replace(weights=result.weights * torch.nan) if bucket.layout.transposed else result
-
-    class Suite(OrthogonalContract):
-        def optimizer(self, params, **options):
-            return Broken(params, **options)
-
-    suite = Suite()
-    for clause in (
-        suite.test_any_learning_rate_stays_finite,
-        suite.test_any_gradient_stays_finite,
-        suite.test_orthogonality_survives_noise,
-        suite.test_half_precision_stays_near,
-    ):
-        with pytest.raises(AssertionError):
-            clause()
-
-
-def test_orthogonalize_changes_all_or_nothing():
-    good, bad = torch.randn(3, 5), torch.zeros(3, 5)
-    before = good.clone()
-    with pytest.raises(ValueError, match="cannot be made orthonormal"):
-        orthogonalize_([good, bad])
-    assert torch.equal(good, before)
-
-
-def test_lazy_modules_are_told_to_run():
-    for function in (orthogonality_error, orthogonalize_):
-        with pytest.raises(ValueError, match="lazy parameter has no shape yet; run one forward"):
-            function(torch.nn.LazyLinear(3))
-
-
-def test_optimizer_projects_and_measures():
-    p = parameter(orthonormal(3, 5) * 1.0001)
-    optimizer = POGO([p], lr=0.1)
-    assert optimizer.orthogonality_error() > 1e-4
-    optimizer.project_()
-    assert optimizer.orthogonality_error() < 1e-14
-
-
-# -- options and errors ------------------------------------------------------------------------------------
+from tests.optim.optim_support import error, orthonormal, parameter, random, step
 
 
 @pytest.mark.parametrize(
@@ -448,7 +224,7 @@ def test_check_off_takes_anything_and_always_looks():
 
 
 def test_sharded_gradients_are_refused():
-    """A DTensor cannot be made without processes; the check goes by its attributes."""
+    """A DTensor cannot be made without processes; the check uses its attributes."""
     p = parameter(orthonormal(3, 5))
     optimizer = POGO([p], lr=0.1)
 
