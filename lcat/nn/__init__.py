@@ -1,8 +1,9 @@
-"""Graph layers and models as their users see them: PyG's signatures, one family, two scalars.
+"""Graph layers and models with PyG's signatures: one family, two scalars.
 
 Layers: :class:`GCNConv`, :class:`GATConv`, :class:`GATv2Conv`, :class:`CATConv`, :class:`CATv2Conv`,
 :class:`LCATConv`, :class:`LCATv2Conv`. Models on PyG's BasicGNN are in :mod:`lcat.nn.models`;
-:func:`from_published` reads checkpoints of the published L-CAT code.
+:func:`from_published` reads checkpoints of the published L-CAT code. :class:`NeighborhoodStatistic` describes layers
+that are computed block by block.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from lcat.nn.gatv2_conv import GATv2Conv
 from lcat.nn.gcn_conv import GCNConv
 from lcat.nn.lcat_conv import CATConv, LCATConv
 from lcat.nn.lcatv2_conv import CATv2Conv, LCATv2Conv
+from lcat.nn.neighborhood_statistic import NeighborhoodStatistic
 from lcat.nn.published import from_published
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "GCNConv",
     "LCATConv",
     "LCATv2Conv",
+    "NeighborhoodStatistic",
     "from_published",
     "models",
 ]

@@ -1,345 +1,280 @@
-"""What the attention layers share: reading inputs, self-loops, the two ways to compute, the output."""
+"""The attention layers, step by step: one formula for all of them."""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 from torch_geometric.nn.dense.linear import Linear
-from torch_geometric.utils import scatter
 
-from lcat._edge_formats import EdgeList, read_edges
-from lcat.graph import Graph, graph_view
+from lcat.graph import Graph
 from lcat.nn import _checks
-from lcat.nn._edge_order import input_order
-from lcat.nn._message_passing import DropInConv
+from lcat.nn._inputs import AttentionEdges, Nodes
+from lcat.nn._interpolation import Interpolation
+from lcat.nn._linear import is_plain
+from lcat.nn._messages import AttentionMessages
+from lcat.ops import aggregate
 
-_FILLS = ("add", "sum", "mean", "min", "max", "mul")
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """The node features of one call.
-
-    Args:
-        x: the features of sources and targets; the latter may be missing.
-        counts: number of sources and targets.
-        one_set: True if both are the same nodes (an ordinary graph, not a bipartite one).
-        batch: number of feature sets on one graph (a static graph, x of shape [B, N, F]), or None.
-    """
-
-    x: tuple[Tensor, Tensor | None]
-    counts: tuple[int, int]
-    one_set: bool
-    batch: int | None
+# Edges, beyond which a second sorted copy of them, 16 bytes per edge, costs more than one more rounding.
+_LARGE = 10_000_000
 
 
-@dataclass(frozen=True)
-class Edges:
-    """The edges of one call: as given, as the layer uses them, and their features in the latter order."""
-
-    given: EdgeList
-    bare: Graph
-    graph: Graph
-    attr: Tensor | None
-    weight: Tensor | None
-
-
-class AttentionConv(DropInConv):
+class AttentionConv(AttentionMessages):
     """Base of the attention layers; not public. Subclasses define the projections and the score."""
 
-    # What an `edge_attr` without `edge_dim` does: PyG's GATConv ignores it, which hides mistakes.
-    _ignores_unused_edge_attr = False
+    # What CAT and L-CAT add, see _lcat.py; ``None`` in GAT, that is lambda1 = 1 and lambda2 = 0.
+    interpolation: Interpolation | None = None
+    lin_value: Any
+    raw_lambda1: Tensor | None
+    raw_lambda2: Tensor | None
 
-    def __init__(
-        self,
-        in_channels: int | tuple[int, int],
-        out_channels: int,
-        heads: int,
-        concat: bool,
-        negative_slope: float,
-        dropout: float,
-        add_self_loops: bool,
-        edge_dim: int | None,
-        fill_value: float | Tensor | str,
-        residual: bool,
-        kwargs: dict[str, Any],
-    ) -> None:
-        name = type(self).__name__
-        _checks.check_channels(name, in_channels)
-        _checks.check_positive(name, out_channels=out_channels, heads=heads)
-        _checks.check_probability(name, "dropout", dropout)
-        if edge_dim is not None and edge_dim != -1:
-            _checks.check_positive(name, edge_dim=edge_dim)
-        if isinstance(fill_value, str) and fill_value not in _FILLS:
-            raise ValueError(
-                f"'fill_value' of {name} is {fill_value!r}; it takes a float, a tensor of shape [edge_dim], or one "
-                f"of {', '.join(map(repr, _FILLS))}"
-            )
-        if isinstance(fill_value, Tensor) and edge_dim not in (None, -1) and fill_value.numel() not in (1, edge_dim):
-            raise ValueError(
-                f"'fill_value' of {name} has shape {list(fill_value.shape)}; it takes one number, or as many as "
-                f"edge_dim={edge_dim} says"
-            )
-        kwargs.setdefault("aggr", "add")
-        super().__init__(node_dim=0, **kwargs)
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.heads = heads
-        self.concat = concat
-        self.negative_slope = negative_slope
-        self.dropout = dropout
-        self.add_self_loops = add_self_loops
-        self.edge_dim = edge_dim
-        self.fill_value = fill_value
-        self.residual = residual
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lin_value = None
 
     def _make_output(self, bias: bool) -> None:
         """Bias and residual; made last, so that parameters come in PyG's order."""
-        total = self.out_channels * (self.heads if self.concat else 1)
+        width = self.out_channels * (self.heads if self.concat else 1)
         if self.residual:
-            self.res = Linear(self._channels(1), total, bias=False, weight_initializer="glorot")
+            self.res = Linear(self._channels(1), width, bias=False, weight_initializer="glorot")
         else:
             self.register_parameter("res", None)
         if bias:
-            self.bias = Parameter(torch.empty(total))
+            self.bias = Parameter(torch.empty(width))
         else:
             self.register_parameter("bias", None)
 
-    def _one_kind(self) -> bool:
-        """Whether source and target nodes may have the same features."""
-        a, b = self._channels(0), self._channels(1)
-        return a == b or -1 in (a, b)
-
-    def _channels(self, position: int) -> int:
-        return self.in_channels if isinstance(self.in_channels, int) else self.in_channels[position]
-
     def _linear(self, position: int, bias: bool) -> Linear:
+        """A projection of sources (0) or targets (1) to all heads."""
         width = self.heads * self.out_channels
         return Linear(self._channels(position), width, bias=bias, weight_initializer="glorot")
 
-    # Reading the inputs ##############################################################################
-
-    def _read_nodes(self, x: Any, size: Any, edge_index: Any) -> Nodes:
-        name = type(self).__name__
-        pair = x if isinstance(x, (tuple, list)) else (x, x)
-        if len(pair) != 2:
-            raise ValueError(f"'x' of {name} is a tuple of {len(pair)}; it takes a tensor or (x_source, x_target)")
-        first, second = pair
-        bipartite = isinstance(x, (tuple, list))
-        weight = getattr(self._maps()[0], "weight", None)
-        dims = (2, 3)
-        _checks.check_features(name, "x[0]" if bipartite else "x", first, self._channels(0), weight, dims=dims)
-        if second is not None and bipartite:
-            _checks.check_features(name, "x[1]", second, self._channels(1), weight, dims=dims)
-        elif not bipartite and not self._one_kind():
-            raise ValueError(
-                f"'x' of {name} is one tensor, but the layer was made for two kinds of nodes, "
-                f"in_channels={self.in_channels}: pass (x_source, x_target)"
-            )
-        if second is not None and second.dim() != first.dim():
-            raise ValueError(f"'x' of {name} mixes shapes {list(first.shape)} and {list(second.shape)}")
-        batch = first.shape[0] if first.dim() == 3 else None
-        if batch is not None and second is not None and second.shape[0] != batch:
-            raise ValueError(
-                f"'x' of {name} has {batch} feature sets for sources and {second.shape[0]} for targets; the first "
-                f"dimensions must agree"
-            )
-        counts = _checks.check_size(name, size, (first.shape[-2], None if second is None else second.shape[-2]))
-        n0, n1 = counts
-        assert n0 is not None
-        if n1 is None:
-            stated = read_edges(edge_index, flow=self.flow, name="edge_index").num_targets
-            n1 = n0 if stated is None else stated
-        return Nodes((first, second), (n0, n1), second is first, batch)
-
-    def _read_edges(
-        self, edge_index: Any, nodes: Nodes, edge_attr: Any, edge_weight: Any, size: Any, messages: bool
-    ) -> Edges:
-        name = type(self).__name__
-        device = nodes.x[0].device
-        bare, given = graph_view(edge_index, *nodes.counts, flow=self.flow)
-        _checks.check_edge_device(name, given, device)
-
-        if edge_attr is None and self.edge_dim is not None:
-            # As in PyG: multi-dimensional entries of a matrix are edge features, single ones are left alone.
-            values = given.values
-            if values is not None and (given.layout == "SparseTensor" or values.dim() > 1):
-                edge_attr = values
-        if edge_attr is not None and self.edge_dim is None:
-            self._complain_of_unused(edge_attr)
-            edge_attr = None
-        if edge_attr is not None:
-            if given.layout == "SparseTensor" and self.add_self_loops:
-                raise NotImplementedError(
-                    f"{name} does not combine edge features, add_self_loops=True and a torch_sparse.SparseTensor: "
-                    f"pass edge_index and edge_attr, or add_self_loops=False"
-                )
-            _checks.check_edge_tensor(name, "edge_attr", edge_attr, given, device, (1, 2))
-            edge_attr = edge_attr.view(-1, 1) if edge_attr.dim() == 1 else edge_attr
-            if self.edge_dim != -1 and edge_attr.shape[1] != self.edge_dim:
-                raise ValueError(
-                    f"'edge_attr' of {name} has {edge_attr.shape[1]} features an edge (shape "
-                    f"{list(edge_attr.shape)}), but the layer was made with edge_dim={self.edge_dim}"
-                )
-            _checks.check_edge_features(name, "edge_attr", edge_attr, nodes.x[0])
-        if edge_weight is not None:
-            _checks.check_edge_tensor(name, "edge_weight", edge_weight, given, device, (1,))
-            edge_weight = _checks.weights_like(edge_weight, nodes.x[0])
-
-        if not self.add_self_loops:
-            return Edges(given, bare, bare, edge_attr, edge_weight)
-        num_loops = min([n for n in size or () if n is not None] or nodes.counts)
-        graph = bare.with_self_loops(num_loops)
-        if messages and graph.padded:  # PyG's steps know no dead edges
-            graph = bare.with_self_loops(num_loops, dynamic=True)
-        if edge_attr is not None:
-            kept = graph.select(edge_attr)
-            edge_attr = torch.cat([kept, self._loop_features(kept, graph, num_loops)])
-        if edge_weight is not None:
-            edge_weight = torch.cat([graph.select(edge_weight), edge_weight.new_ones(num_loops)])
-        return Edges(given, bare, graph, edge_attr, edge_weight)
-
-    def _complain_of_unused(self, edge_attr: Tensor) -> None:
-        message = (
-            f"{type(self).__name__} got 'edge_attr' of shape {list(edge_attr.shape)}, but was made with "
-            f"edge_dim=None: make it with edge_dim={edge_attr.shape[-1] if edge_attr.dim() > 1 else 1} to use edge "
-            f"features, or pass edge_weight= to scale messages"
-        )
-        if not self._ignores_unused_edge_attr:
-            raise ValueError(message)
-        if not torch.compiler.is_compiling():
-            warnings.warn(f"{message}. It is ignored here, as PyG does.", stacklevel=6)
-
-    def _loop_features(self, kept: Tensor, graph: Graph, num_loops: int) -> Tensor:
-        """The features of the added self-loops, [num_loops, D], from ``fill_value`` (PyG's rules)."""
-        fill = self.fill_value
-        shape = (num_loops, *kept.shape[1:])
-        if isinstance(fill, (int, float)):
-            return kept.new_full(shape, fill)
-        if isinstance(fill, Tensor):
-            return fill.to(kept.device, kept.dtype).expand(shape)
-        # PyG reduces over row 1 of edge_index, whatever the flow.
-        count = kept.shape[0]
-        rows = graph.target[:count] if self.flow == "source_to_target" else graph.source[:count]
-        num_rows = graph.num_targets if self.flow == "source_to_target" else graph.num_sources
-        if graph.padded:
-            rows = rows.masked_fill(graph.target[:count] == graph.num_targets, num_rows)
-        return scatter(kept, rows, 0, num_rows + int(graph.padded), fill)[:num_loops]
-
-    # The two ways to compute #########################################################################
-
-    def _edge_index(self, graph: Graph) -> Tensor:
-        rows = (graph.source, graph.target) if self.flow == "source_to_target" else (graph.target, graph.source)
-        return torch.stack(rows)
-
-    def _by_messages(
+    def _forward(
         self,
-        edges: Edges,
-        nodes: Nodes,
-        values: tuple[Tensor | None, ...],
-        updater_inputs: dict[str, Any],
-    ) -> tuple[Tensor, Tensor]:
-        """PyG's way: edge_updater() and propagate(), with every message formed. Returns (out, alpha)."""
-        self._check_messages_possible(nodes)
-        # Only who looks at messages needs that order; without, dropout draws in PyG's order, as PyG does.
-        order = input_order(edges.graph, edges.given) if self._wants_messages() else None
-        edge_index, attr, weight = self._edge_index(edges.graph), edges.attr, edges.weight
-        if order is not None:
-            edge_index = edge_index[:, order]
-            attr = None if attr is None else attr[order]
-            weight = None if weight is None else weight[order]
-        inputs = {name: self._in_pyg_order(pair, self.edge_updater) for name, pair in updater_inputs.items()}
-        alpha = self.edge_updater(edge_index, edge_attr=attr, size=nodes.counts, **inputs)
-        if weight is not None:
-            alpha = alpha * weight.unsqueeze(-1)
-        pair = self._in_pyg_order(values, self.propagate)
-        out = self.propagate(edge_index, x=pair, alpha=alpha, size=nodes.counts)
-        if order is not None:
-            alpha = alpha[torch.argsort(order)]
-        return out, alpha
-
-    def _in_pyg_order(self, pair: tuple[Any, ...], step: Any) -> tuple[Any, ...]:
-        """(source, target) as ``propagate`` or ``edge_updater`` wants it.
-
-        The code that PyG generates for a class takes pairs by role; the generic code, which runs with explainers and
-        where generating failed, takes them by row of ``edge_index``.
-        """
-        generated = step.__module__.endswith(("_propagate", "_edge_updater"))
-        return pair if generated or self.flow == "source_to_target" else pair[::-1]
-
-    def _check_messages_possible(self, nodes: Nodes) -> None:
-        name = type(self).__name__
-        if self.decomposed_layers > 1:
-            raise ValueError(
-                f"{name} has decomposed_layers={self.decomposed_layers}; attention cannot be split by features: use "
-                f"decomposed_layers=1"
-            )
-        if self.flow == "target_to_source" and nodes.counts[0] != nodes.counts[1]:
-            raise ValueError(
-                f"{name} has flow='target_to_source' on a bipartite graph of {nodes.counts} nodes, where PyG's message "
-                f"passing (needed for hooks, explainers, return_attention_weights and aggr) does not work: flip "
-                f"edge_index and use flow='source_to_target'"
-            )
-
-    def message(self, x_j: Tensor, alpha: Tensor) -> Tensor:
-        """``alpha_ij v_j``: [E, H, F] from the values [E, H, F] and the attention [E, H]."""
-        return alpha.unsqueeze(-1) * x_j
-
-    # The output ######################################################################################
-
-    def _finish(
-        self,
-        out: Tensor,
-        nodes: Nodes,
-        edges: Edges,
-        alpha: Tensor | None,
+        x: Any,
+        edge_index: Any,
+        *,
+        edge_attr: Any,
+        edge_weight: Any,
+        size: Any,
+        return_attention_weights: bool | None,
+        statistic: Tensor | None = None,
     ) -> Any:
-        """Heads together, residual, bias; with attention in PyG's form if ``alpha`` is given."""
-        heads, channels, batch = self.heads, self.out_channels, nodes.batch
-        if batch is not None:
-            out = out.view(nodes.counts[1], batch, heads, channels).transpose(0, 1)
+        r"""``forward`` of every attention layer.
+
+        The steps, in order, and which class defines them:
+
+        1. ``_read_nodes``, ``_read_edges`` (``_inputs.py``): ``x`` and the edges, checked; the edges that the layer
+           uses, with its self-loops.
+        2. ``_project`` (GATConv, GATv2Conv): :math:`h = \Theta x + b` for every head, of sources and of targets.
+        3. ``_values`` (here): what messages carry, :math:`h` of the sources; with ``share_values=False`` a
+           projection of its own.
+        4. ``_average`` (here): what the score sees of a node, averaged over its neighborhood,
+           :math:`\tilde h_i = (h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)`. In GAT, where
+           :math:`\lambda_2 = 0`, that is ``_score_inputs`` itself (GATConv: two scalars per node,
+           :math:`a_s^\top h` and :math:`a_t^\top h`; GATv2Conv: key and query).
+        5. ``_attend`` (GATConv, GATv2Conv): the score of each edge, times :math:`\lambda_1` (``_strength``, here; 1 in
+           GAT), its softmax over the in-edges of a target, and the sum of the values with these weights, by
+           :mod:`lcat.ops`. Where someone looks at messages, ``_attend_by_messages`` (``_messages.py``) takes its
+           place, with PyG's steps ``edge_update`` (GATConv, GATv2Conv) and ``message``.
+        6. ``_finish`` (here): heads together, residual, bias; the attention, if asked for.
+
+        A tensor for nodes has shape [N, ...], or [B, N, ...] for B feature sets on one graph; pairs are (sources,
+        targets). The arguments are those of :meth:`lcat.nn.GATConv.forward`; ``statistic`` replaces the averages of
+        step 4, see :class:`lcat.nn.NeighborhoodStatistic`.
+        """
+        nodes = self._read_nodes(x, size, edge_index)
+        messages = bool(return_attention_weights) or self._wants_messages()
+        edges = self._read_edges(
+            edge_index, nodes, edge_attr=edge_attr, edge_weight=edge_weight, size=size, messages=messages
+        )
+        projected = self._project(nodes)
+        values = self._values(nodes, projected)
+        score_inputs = self._average(nodes, edges, projected, statistic)
+        alpha = None
+        if messages:
+            out, alpha = self._attend_by_messages(nodes, edges, values, score_inputs)
         else:
-            out = out.view(-1, heads, channels)
+            out = self._attend(nodes, edges, values, score_inputs)
+        return self._finish(out, nodes, edges, alpha if return_attention_weights else None)
+
+    def _project(self, nodes: Nodes) -> tuple[Any, Any]:
+        """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
+        raise NotImplementedError
+
+    def _values(self, nodes: Nodes, projected: tuple[Any, Any]) -> tuple[Any, Any]:
+        """Step 3: what messages carry, at the source; at the target, what ``message(x_i=...)`` would see."""
+        if self.lin_value is None:
+            return projected
+        return self.lin_value(nodes.x[0]).unflatten(-1, (self.heads, self.out_channels)), projected[1]
+
+    def _score_inputs(self, nodes: Nodes, projected: tuple[Any, Any] | None) -> tuple[Any, Any]:
+        """Step 4: what the score sees of sources and targets, linear in ``x``, [.., N, H, ...].
+
+        ``projected`` is ``None`` where these nodes are not projected yet; it may not be needed.
+        """
+        raise NotImplementedError
+
+    def _average(
+        self, nodes: Nodes, edges: AttentionEdges, projected: tuple[Any, Any], statistic: Tensor | None
+    ) -> tuple[Any, Any]:
+        """Step 4: :meth:`_score_inputs`, averaged over neighborhoods where lambda2 is not 0."""
+        lambda2 = self._smoothing()
+        averages_nothing = isinstance(lambda2, float) and lambda2 == 0.0
+        if statistic is not None:
+            needed = nodes.one_set and not averages_nothing
+            _checks.check_statistic(type(self).__name__, statistic, nodes.counts[0] if needed else None)
+        if averages_nothing:
+            return self._score_inputs(nodes, projected)
+        if not nodes.one_set:
+            return self._average_targets(nodes, edges, projected, lambda2)
+        if self._averages_features(nodes):
+            averages = self._average_of_features(nodes, edges, lambda2) if statistic is None else statistic
+            averaged = nodes.swap_batch(averages)
+            return self._score_inputs(Nodes((averaged, averaged), nodes.counts, True, nodes.batch), None)
+        pair = self._score_inputs(nodes, projected)
+        averages = self._average_of_pair(pair, nodes, edges, lambda2) if statistic is None else statistic
+        both = nodes.swap_batch(averages)
+        if pair[0] is pair[1]:
+            return both, both
+        source, target = both.chunk(2, dim=-1)
+        return source, target
+
+    def _average_targets(
+        self, nodes: Nodes, edges: AttentionEdges, projected: tuple[Any, Any], lambda2: Tensor | float
+    ) -> tuple[Any, Any]:
+        """Step 4 in a bipartite graph: a source receives nothing in this relation, and is not averaged."""
+        source, target = self._score_inputs(nodes, projected)
+        sent = nodes.swap_batch(self._sent_score_inputs(nodes, projected))
+        # A target without features counts as zero.
+        own = sent.new_zeros(nodes.counts[1], *sent.shape[1:]) if target is None else nodes.swap_batch(target)
+        return source, nodes.swap_batch(self._averaged(own, sent, nodes=nodes, edges=edges, lambda2=lambda2))
+
+    def _sent_score_inputs(self, nodes: Nodes, projected: tuple[Any, Any]) -> Tensor:
+        """Step 4 in a bipartite graph: what sources contribute to the averages of targets."""
+        raise NotImplementedError
+
+    def _averages_features(self, nodes: Nodes) -> bool:
+        """Step 4: whether the average is taken of ``x``, before the linear maps (GATv2Conv: also if ``x`` is narrow).
+
+        Averaging and mapping can be exchanged only for weights that sum to 1: otherwise the bias would be scaled.
+        """
+        return self._caches_neighbor_sum(nodes)
+
+    def _caches_neighbor_sum(self, nodes: Nodes) -> bool:
+        """Step 4: whether the neighbor sum of ``x`` is the same in later calls, and is to be kept."""
+        interpolation = self.interpolation
+        assert interpolation is not None
+        if not interpolation.cache_neighbor_sum or interpolation.neighbor_aggr != "sum":
+            return False
+        if not nodes.one_set or self.explain:
+            return False
+        return interpolation.neighbor_sum.can_keep(nodes.x[0]) and self._has_plain_maps()
+
+    def _has_plain_maps(self) -> bool:
+        """Whether the average may be taken before the maps, which then do not see ``x``."""
+        return all(is_plain(linear) for linear in self._maps())
+
+    def _average_of_features(self, nodes: Nodes, edges: AttentionEdges, lambda2: Tensor | float) -> Tensor:
+        """Step 4: the averages of ``x``, [N, ...]."""
+        x = nodes.x[0]
+        rows, neighbor_sum = nodes.swap_batch(x), None
+        if self._caches_neighbor_sum(nodes):
+            assert self.interpolation is not None
+            neighbor_sum = self.interpolation.neighbor_sum.of(x, self._neighborhood(edges, nodes), node_dim=-2)
+        return self._averaged(rows, rows, nodes=nodes, edges=edges, lambda2=lambda2, neighbor_sum=neighbor_sum)
+
+    def _average_of_pair(
+        self, pair: tuple[Tensor, Tensor], nodes: Nodes, edges: AttentionEdges, lambda2: Tensor | float
+    ) -> Tensor:
+        """Step 4: the averages of the score inputs of sources and of targets, [N, ...], side by side if they differ."""
+        # A view of a shared one: its gradients add up before that of the values is added, here as in a pair.
+        both = pair[0].view_as(pair[0]) if pair[0] is pair[1] else torch.cat(pair, dim=-1)
+        both = nodes.swap_batch(both)
+        return self._averaged(both, both, nodes=nodes, edges=edges, lambda2=lambda2)
+
+    def _neighborhood(self, edges: AttentionEdges, nodes: Nodes) -> Graph:
+        """The edges j -> i with j in N(i): no self-loops.
+
+        In a bipartite graph where the layer adds no self-loops, equal indices are different nodes, and all edges count.
+        """
+        loops_are_edges = not nodes.one_set and not self.add_self_loops
+        return edges.input_graph if loops_are_edges else edges.input_graph.without_self_loops()
+
+    def _averaged(
+        self,
+        own: Tensor,
+        sent: Tensor,
+        *,
+        nodes: Nodes,
+        edges: AttentionEdges,
+        lambda2: Tensor | float,
+        neighbor_sum: Tensor | None = None,
+    ) -> Tensor:
+        r""":math:`(h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)`, [N_target, ...].
+
+        ``own`` [N_target, ...] are the :math:`h_i`, ``sent`` [N_source, ...] the :math:`h_j`; ``neighbor_sum`` is
+        their sum where it is known.
+        """
+        assert self.interpolation is not None
+        graph = self._neighborhood(edges, nodes)
+        if neighbor_sum is None:
+            mask = self._masked_edges() if self.explain else None
+            has_all_loops = nodes.one_set and self.add_self_loops and edges.graph.num_loops == nodes.counts[0]
+            large = edges.graph.num_edges > _LARGE and not torch.compiler.is_compiling()
+            if mask is None and has_all_loops and large:
+                # Over the edges of the attention, which are sorted anyway; its one loop per node is taken off again.
+                neighbor_sum = aggregate(sent, edges.graph) - own
+            else:
+                neighbor_sum = aggregate(sent, graph, None if mask is None else graph.select(mask))
+        degree = graph.in_degree.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
+        if self.interpolation.neighbor_aggr == "mean":
+            neighbor_sum = neighbor_sum / degree.clamp(min=1.0)
+        return (own + lambda2 * neighbor_sum) / (1.0 + lambda2 * degree)
+
+    def _smoothing(self) -> Tensor | float:
+        """Step 4: lambda2, the strength of the averaging."""
+        return 0.0 if self.interpolation is None else self.interpolation.lambda2.value(self.raw_lambda2)
+
+    def _strength(self) -> Tensor | float:
+        """Step 5: lambda1, the factor of the score."""
+        return 1.0 if self.interpolation is None else self.interpolation.lambda1.value(self.raw_lambda1)
+
+    def _attend(
+        self, nodes: Nodes, edges: AttentionEdges, values: tuple[Any, Any], score_inputs: tuple[Any, Any]
+    ) -> Tensor:
+        """Step 5: the sum of values, weighted by attention, [N, H', F], without forming messages."""
+        raise NotImplementedError
+
+    def _finish(self, out: Tensor, nodes: Nodes, edges: AttentionEdges, alpha: Tensor | None) -> Any:
+        """Step 6: heads together, residual, bias; with the attention in PyG's form if there is ``alpha``."""
+        if nodes.batch is None:
+            out = out.view(-1, self.heads, self.out_channels)
+        else:
+            out = out.view(nodes.counts[1], nodes.batch, self.heads, self.out_channels).transpose(0, 1)
         out = out.flatten(-2) if self.concat else out.mean(dim=-2)
-        if self.res is not None:
-            out = self._add_residual(out, nodes)
+        if self.res is not None and nodes.x[1] is not None:  # as in PyG: a target without features has no residual
+            out = out + self.res(nodes.x[1])
         if self.bias is not None:
             out = out + self.bias
         elif self.res is None and out.requires_grad:
             out = out.clone()  # kernels keep their output for the backward pass; an in-place activation must not hit it
-        if alpha is None:
-            return out
-        if batch is not None:
-            alpha = alpha.view(edges.graph.num_edges, batch, heads)
+        return out if alpha is None else self._with_attention(out, nodes, edges, alpha)
+
+    def _with_attention(self, out: Tensor, nodes: Nodes, edges: AttentionEdges, alpha: Tensor) -> Any:
+        """Step 6: ``(out, attention)`` as PyG returns it for this format of edges."""
+        if nodes.batch is not None:
+            alpha = alpha.view(edges.graph.num_edges, nodes.batch, self.heads)
         edge_index = self._edge_index(edges.graph)
-        shape = (nodes.counts[1], nodes.counts[0])
-        if edges.given.layout == "edge_index":
-            return out, (edge_index, alpha.transpose(0, 1) if batch is not None else alpha)
-        if batch is not None:
+        if edges.edge_list.layout == "edge_index":
+            return out, (edge_index, nodes.swap_batch(alpha))
+        if nodes.batch is not None:
             raise ValueError("return_attention_weights needs edges as edge_index when x has shape [B, N, F]")
-        matrix, ordered = edges.given.with_values(edge_index, alpha, shape)
+        shape = (nodes.counts[1], nodes.counts[0])
+        matrix, ordered = edges.edge_list.with_values(edge_index, alpha, shape)
         return (out, matrix) if ordered is None else (out, (matrix, ordered))
-
-    def _add_residual(self, out: Tensor, nodes: Nodes) -> Tensor:
-        own = nodes.x[1]
-        if own is None:
-            return out  # as PyG: a target without features has no residual
-        return out + self.res(own)
-
-    def _fold(self, per_head: Tensor, nodes: Nodes) -> Tensor:
-        """[.., N, H, *] -> [N, H', *]: B feature sets on one graph are B times as many heads."""
-        if nodes.batch is None:
-            return per_head
-        return per_head.transpose(0, 1).flatten(1, 2)
-
-    def _maps(self) -> tuple[Any, ...]:
-        """The linear maps of the score: one for all nodes, or those of sources and of targets."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, heads={self.heads})"

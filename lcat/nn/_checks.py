@@ -1,4 +1,4 @@
-"""Checks of what a user hands to a layer; every error says what, what it got, what it takes and the way out."""
+"""Checks of the arguments of layers; every error says which argument, what it got, what it takes and the way out."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lcat._edge_formats import EdgeList
 
 
 def check_features(
-    layer: str, name: str, x: Any, channels: int, weight: Tensor | None, *, dims: tuple[int, ...] = (2, 3)
+    layer: str, name: str, x: Any, *, channels: int, weight: Tensor | None, dims: tuple[int, ...] = (2, 3)
 ) -> None:
     """``x`` is a floating point tensor [N, channels] (or [B, N, channels]) that ``weight`` can multiply.
 
-    ``weight`` is ``None`` where a user has put another map in the place of the layer's own.
+    ``weight`` is ``None`` where a user has replaced the layer's own map by another one.
     """
     if not isinstance(x, Tensor):
         raise TypeError(
@@ -31,7 +31,7 @@ def check_features(
         )
     if channels != -1 and shape[-1] != channels:
         raise ValueError(
-            f"'{name}' of {layer} has {shape[-1]} features a node (shape {shape}), but the layer was made with "
+            f"'{name}' of {layer} has {shape[-1]} features per node (shape {shape}), but the layer was made with "
             f"in_channels={channels}; pass features of that size, or in_channels=-1 to take the size of the first input"
         )
     if not x.is_floating_point() and not x.is_complex():
@@ -57,7 +57,7 @@ def under_autocast(x: Tensor) -> bool:
 
 
 def check_edge_device(layer: str, edges: EdgeList, device: torch.device) -> None:
-    """The edges are where the features are."""
+    """The edges are on the device of the features."""
     if edges.key.device != device:
         raise ValueError(
             f"'{edges.name}' of {layer} is on {edges.key.device}, 'x' is on {device}: move one with .to(...)"
@@ -65,9 +65,9 @@ def check_edge_device(layer: str, edges: EdgeList, device: torch.device) -> None
 
 
 def check_edge_tensor(
-    layer: str, name: str, values: Any, edges: EdgeList, device: torch.device, dims: tuple[int, ...]
+    layer: str, name: str, values: Any, edges: EdgeList, *, device: torch.device, dims: tuple[int, ...]
 ) -> None:
-    """``values`` has one row an edge of the input."""
+    """``values`` has one row per edge of the input."""
     takes = " or ".join(f"[{edges.num_edges}{', D' * (d - 1)}]" for d in dims)
     if not isinstance(values, Tensor):
         raise TypeError(f"'{name}' of {layer} is of type {type(values).__name__}; it takes a tensor of shape {takes}")
@@ -76,14 +76,14 @@ def check_edge_tensor(
     if values.shape[0] != edges.num_edges:
         raise ValueError(
             f"'{name}' of {layer} has {values.shape[0]} rows (shape {list(values.shape)}), but '{edges.name}' has "
-            f"{edges.num_edges} edges: one row an edge, in the order of the edges"
+            f"{edges.num_edges} edges: one row per edge, in the order of the edges"
         )
     if values.device != device:
         raise ValueError(f"'{name}' of {layer} is on {values.device}, 'x' is on {device}: move one with .to(...)")
 
 
 def check_edge_features(layer: str, name: str, values: Tensor, x: Tensor) -> None:
-    """Edge features that a layer for ``x`` can multiply with its weights."""
+    """``values`` are edge features that a layer for ``x`` can multiply with its weights."""
     if values.dtype != x.dtype and not under_autocast(x):
         raise ValueError(
             f"'{name}' of {layer} has dtype {values.dtype}, 'x' has {x.dtype}: convert one with .to(...), or run "
@@ -92,7 +92,7 @@ def check_edge_features(layer: str, name: str, values: Tensor, x: Tensor) -> Non
 
 
 def weights_like(values: Tensor, x: Tensor) -> Tensor:
-    """Weights of edges in the dtype of ``x``: double ones, as NumPy makes them, would make double features.
+    """Weights of edges in the dtype of ``x``: float64 weights, as NumPy makes them, would make float64 features.
 
     Under autocast, where types mix, weights of half precision stay as they are, and others become float32 at least.
     """
@@ -119,6 +119,39 @@ def check_size(layer: str, size: Any, counts: tuple[int | None, int | None]) -> 
             )
         known.append(counted if stated is None else stated)
     return known[0], known[1]
+
+
+def check_statistic(layer: str, statistic: Any, num_nodes: int | None) -> None:
+    """``statistic`` has one row per node; ``num_nodes`` is ``None`` for a call that needs no statistic."""
+    if num_nodes is None:
+        raise ValueError(
+            f"'statistic' was passed to a {layer} that needs none: its 'neighborhood_statistic' is None for these "
+            f"arguments; leave it out"
+        )
+    if not isinstance(statistic, Tensor):
+        raise TypeError(
+            f"'statistic' of {layer} is of type {type(statistic).__name__}; it takes the tensor that "
+            f"'neighborhood_statistic' returns"
+        )
+    if statistic.dim() == 0 or statistic.shape[0] != num_nodes:
+        raise ValueError(
+            f"'statistic' of {layer} has shape {list(statistic.shape)}, but 'x' has {num_nodes} nodes: it takes one "
+            f"row per node, as 'neighborhood_statistic' returns them"
+        )
+
+
+def check_fill_value(layer: str, fill_value: Any, edge_dim: int | None, reductions: tuple[str, ...]) -> None:
+    """``fill_value`` is a number, a tensor with one number per feature of an edge, or the name of a reduction."""
+    if isinstance(fill_value, str) and fill_value not in reductions:
+        raise ValueError(
+            f"'fill_value' of {layer} is {fill_value!r}; it takes a float, a tensor of shape [edge_dim], or one "
+            f"of {', '.join(map(repr, reductions))}"
+        )
+    if isinstance(fill_value, Tensor) and edge_dim not in (None, -1) and fill_value.numel() not in (1, edge_dim):
+        raise ValueError(
+            f"'fill_value' of {layer} has shape {list(fill_value.shape)}; it takes one number, or as many as "
+            f"edge_dim={edge_dim} says"
+        )
 
 
 def check_positive(layer: str, **values: Any) -> None:

@@ -14,17 +14,20 @@ The first is that of the code published with the paper; its values lie in (sigmo
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import Module, Parameter
 
-PARAMETRIZATIONS = ("published", "sigmoid")
+Parametrization: TypeAlias = Literal["published", "sigmoid"]
+ScalarName: TypeAlias = Literal["lambda1", "lambda2"]
+
 _SHIFT = 6.0
 _MIRROR = 2.2
 
 
-def value_of(raw: Tensor, name: str, parametrization: str) -> Tensor:
+def value_of(raw: Tensor, name: ScalarName, parametrization: Parametrization) -> Tensor:
     """The value in [0, 1] of a raw parameter; half types are read in float32, where 10^raw is exact enough."""
     if raw.dtype in (torch.float16, torch.bfloat16):
         raw = raw.float()
@@ -34,7 +37,7 @@ def value_of(raw: Tensor, name: str, parametrization: str) -> Tensor:
     return (10.0**exponent - _SHIFT).sigmoid()
 
 
-def raw_of(value: float, name: str, parametrization: str) -> float:
+def raw_of(value: float, name: ScalarName, parametrization: Parametrization) -> float:
     """The raw parameter whose value is ``value``."""
     logit = math.log(value) - math.log1p(-value)
     if parametrization == "sigmoid":
@@ -43,89 +46,70 @@ def raw_of(value: float, name: str, parametrization: str) -> float:
     return exponent if name == "lambda1" else _MIRROR - exponent
 
 
-class LambdaMixin(Module):
-    """Gives a layer ``lambda1`` and ``lambda2``; mixed into the L-CAT layers."""
+@dataclass(frozen=True)
+class Scalar:
+    """One of the two scalars of a layer. Where it is learned, its raw parameter belongs to the layer.
 
-    def _make_lambdas(
-        self,
-        lambda1: float | None,
-        lambda2: float | None,
-        parametrization: str,
-        lambda1_init: float,
-        lambda2_init: float,
-    ) -> None:
-        if parametrization not in PARAMETRIZATIONS:
-            raise ValueError(
-                f"'parametrization' is {parametrization!r}; it takes {' or '.join(map(repr, PARAMETRIZATIONS))}"
-            )
-        self.parametrization = parametrization
-        self._fixed = {"lambda1": _checked("lambda1", lambda1), "lambda2": _checked("lambda2", lambda2)}
-        self._initial = {
-            "lambda1": _checked_initial("lambda1_init", lambda1_init, parametrization),
-            "lambda2": _checked_initial("lambda2_init", lambda2_init, parametrization),
-        }
-        for name, fixed in self._fixed.items():
-            raw = None if fixed is not None else Parameter(torch.empty(()))
-            self.register_parameter(f"raw_{name}", raw)
+    Args:
+        name: "lambda1" or "lambda2".
+        fixed: its value in [0, 1], or ``None`` if it is learned.
+        initial: where a learned one starts, in (0.0025, 1) for "published" or (0, 1) for "sigmoid".
+        parametrization: how a raw parameter becomes a value.
 
-    def _reset_lambdas(self) -> None:
-        for name, fixed in self._fixed.items():
-            if fixed is None:
-                raw = getattr(self, f"raw_{name}")
-                torch.nn.init.constant_(raw, raw_of(self._initial[name], name, self.parametrization))
+    Raises:
+        TypeError, ValueError: for values out of these ranges.
+    """
 
-    def _lambda(self, name: str) -> Tensor | float:
-        fixed = self._fixed[name]
-        if fixed is not None:
-            return fixed
-        return value_of(getattr(self, f"raw_{name}"), name, self.parametrization)
+    name: ScalarName
+    fixed: float | None
+    initial: float
+    parametrization: Parametrization
 
-    def _lambda_tensor(self, name: str) -> Tensor:
-        value = self._lambda(name)
-        if isinstance(value, Tensor):
-            return value
-        some = next(self.parameters())
-        return torch.tensor(value, dtype=torch.promote_types(some.dtype, torch.float32))
+    def __post_init__(self) -> None:
+        if self.fixed is not None:
+            _check_fixed(self.name, self.fixed)
+            object.__setattr__(self, "fixed", float(self.fixed))
+        _check_initial(f"{self.name}_init", self.initial, self.parametrization)
 
-    @property
-    def lambda1(self) -> Tensor:
-        """Strength of the score, a 0-dimensional tensor in [0, 1]: 0 is a mean over in-edges, 1 is attention."""
-        return self._lambda_tensor("lambda1")
+    def value(self, raw: Tensor | None) -> Tensor | float:
+        """The value: a float if it is fixed, else that of the layer's raw parameter."""
+        if raw is None:
+            assert self.fixed is not None
+            return self.fixed
+        return value_of(raw, self.name, self.parametrization)
 
-    @property
-    def lambda2(self) -> Tensor:
-        """Strength of the averaging, a 0-dimensional tensor in [0, 1]: 0 scores as GAT, 1 scores as CAT."""
-        return self._lambda_tensor("lambda2")
+    def initial_raw(self) -> float:
+        """The raw parameter at which a learned scalar starts."""
+        return raw_of(self.initial, self.name, self.parametrization)
 
-    def _lambda_repr(self) -> str:
-        return ", ".join(f"{name}={self._one_repr(name)}" for name in ("lambda1", "lambda2"))
-
-    def _one_repr(self, name: str) -> str:
-        fixed = self._fixed[name]
-        if fixed is not None:
-            return f"{fixed:g}"
-        raw = getattr(self, f"raw_{name}")
+    def describe(self, raw: Tensor | None) -> str:
+        """For the repr of a layer."""
+        if raw is None:
+            return f"{self.fixed:g}"
         if raw.is_meta:
             return "learned"
         with torch.no_grad():
-            return f"learned({float(value_of(raw, name, self.parametrization)):.3f})"
+            return f"learned({float(self.value(raw)):.3f})"
 
 
-def _checked(name: str, value: float | None) -> float | None:
-    if value is None:
-        return None
+def check_parametrization(parametrization: str) -> None:
+    """Raises ValueError for an unknown one."""
+    known = get_args(Parametrization)
+    if parametrization not in known:
+        raise ValueError(f"'parametrization' is {parametrization!r}; it takes {' or '.join(map(repr, known))}")
+
+
+def _check_fixed(name: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"'{name}' is of type {type(value).__name__}; it takes None (learned) or a float in [0, 1]")
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"'{name}' is {value}; it takes None (learned) or a float in [0, 1]")
-    return float(value)
 
 
-def _checked_initial(name: str, value: float, parametrization: str) -> float:
+def _check_initial(name: str, value: float, parametrization: Parametrization) -> None:
     low = 1.0 / (1.0 + math.exp(_SHIFT)) if parametrization == "published" else 0.0
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value < 1.0:
         raise ValueError(
             f"'{name}' is {value!r}; with parametrization={parametrization!r} it takes a float between {low:.4g} "
             f"and 1, both excluded (a scalar fixed at 0 or 1 is asked for with lambda1= or lambda2=)"
         )
-    return float(value)

@@ -1,129 +1,127 @@
-"""What CAT and L-CAT add to the attention layers of either version: two scalars, averages, values of their own."""
+"""What makes an L-CAT of a GAT, in either version: two scalars, averages, and values of its own."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-from lcat.graph import Graph
-from lcat.nn._attention import AttentionConv, Edges, Nodes
-from lcat.nn._lambda import LambdaMixin
-from lcat.nn._linear import is_plain
-from lcat.nn._neighbor_sum import NeighborSum
-from lcat.ops import aggregate
-
-_NEIGHBOR_AGGREGATIONS = ("sum", "mean")
-# Edges, beyond which a second sorted copy of them, 16 bytes an edge, is worth a rounding.
-_LARGE = 10_000_000
+from lcat.nn._attention import AttentionConv
+from lcat.nn._interpolation import Interpolation, NeighborAggregation
+from lcat.nn._lambda import Parametrization, Scalar, check_parametrization
+from lcat.nn.neighborhood_statistic import StatisticInputs
 
 
-class LCATMixin(LambdaMixin, AttentionConv):
-    """Goes before GATConv or GATv2Conv in the bases of a layer; its constructor calls :meth:`_make_lcat` last."""
+class LCATMixin(AttentionConv):
+    """Stands before GATConv or GATv2Conv in the bases of a layer; its constructor calls :meth:`_interpolate` last.
 
-    neighbor_aggr: str
-    # The constructor of the GAT layer resets parameters before ours exist.
-    _complete = False
+    The steps of a call, with the averages, are those of :meth:`AttentionConv._forward`.
+    """
 
-    def _make_lcat(
+    def _interpolate(
         self,
+        *,
         lambda1: float | None,
         lambda2: float | None,
         share_values: bool,
         value_bias: bool,
-        parametrization: str,
+        parametrization: Parametrization,
         lambda1_init: float,
         lambda2_init: float,
-        neighbor_aggr: str,
+        neighbor_aggr: NeighborAggregation,
         cache_neighbor_sum: bool,
     ) -> None:
-        if neighbor_aggr not in _NEIGHBOR_AGGREGATIONS:
+        """Make :attr:`interpolation` and its parameters, and reset them."""
+        known = get_args(NeighborAggregation)
+        if neighbor_aggr not in known:
             raise ValueError(
                 f"'neighbor_aggr' of {type(self).__name__} is {neighbor_aggr!r}; it takes "
-                f"{' or '.join(map(repr, _NEIGHBOR_AGGREGATIONS))}"
+                f"{' or '.join(map(repr, known))}"
             )
-        self.neighbor_aggr = neighbor_aggr
-        self.cache_neighbor_sum = cache_neighbor_sum
-        self._neighbor_sum = NeighborSum()
-        self.share_values = share_values
+        check_parametrization(parametrization)
+        self.interpolation = Interpolation(
+            lambda1=Scalar("lambda1", fixed=lambda1, initial=lambda1_init, parametrization=parametrization),
+            lambda2=Scalar("lambda2", fixed=lambda2, initial=lambda2_init, parametrization=parametrization),
+            share_values=share_values,
+            neighbor_aggr=neighbor_aggr,
+            cache_neighbor_sum=cache_neighbor_sum,
+        )
         self.lin_value = None if share_values else self._linear(0, bias=value_bias)
-        self._make_lambdas(lambda1, lambda2, parametrization, lambda1_init, lambda2_init)
-        self._complete = True
-        self._reset_lcat()
+        for scalar in (self.interpolation.lambda1, self.interpolation.lambda2):
+            raw = Parameter(torch.empty(())) if scalar.fixed is None else None
+            self.register_parameter(f"raw_{scalar.name}", raw)
+        self._reset_interpolation(self.interpolation)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew; lambda1 and lambda2 go back to where they start."""
+        """Draw all parameters anew; learned scalars start again where they started."""
         super().reset_parameters()
-        if self._complete:
-            self._reset_lcat()
+        if self.interpolation is not None:  # not yet, when the constructor of the GAT layer resets its own
+            self._reset_interpolation(self.interpolation)
 
-    def _reset_lcat(self) -> None:
+    def _reset_interpolation(self, interpolation: Interpolation) -> None:
         if self.lin_value is not None:
             self.lin_value.reset_parameters()
-        self._reset_lambdas()
+        for scalar in (interpolation.lambda1, interpolation.lambda2):
+            if scalar.fixed is None:
+                torch.nn.init.constant_(getattr(self, f"raw_{scalar.name}"), scalar.initial_raw())
 
-    def _strength(self) -> Tensor | float:
-        return self._lambda("lambda1")
+    @property
+    def lambda1(self) -> Tensor:
+        """Strength of the score, a 0-dimensional tensor in [0, 1]: 0 is a mean over in-edges, 1 is attention."""
+        return self._as_tensor(self._strength())
 
-    def _values(self, nodes: Nodes, projected: tuple[Any, Any]) -> tuple[Any, Any]:
-        if self.lin_value is None:
-            return projected
-        return self.lin_value(nodes.x[0]).unflatten(-1, (self.heads, self.out_channels)), projected[1]
+    @property
+    def lambda2(self) -> Tensor:
+        """Strength of the averaging, a 0-dimensional tensor in [0, 1]: 0 scores as GAT, 1 scores as CAT."""
+        return self._as_tensor(self._smoothing())
 
-    def _averages_input(self, nodes: Nodes) -> bool:
-        """Whether the average is taken of ``x`` itself, because its neighbor sum is kept from call to call.
+    def _as_tensor(self, value: Tensor | float) -> Tensor:
+        if isinstance(value, Tensor):
+            return value
+        some = next(self.parameters())
+        return torch.tensor(value, dtype=torch.promote_types(some.dtype, torch.float32))
 
-        Averaging and projecting change places only for weights that sum to 1: otherwise the bias would be scaled.
+    @property
+    def statistic_depends_on(self) -> StatisticInputs | None:
+        """``"features"``: scores see averages of the sources' neighborhoods; ``None`` if lambda2 is fixed at 0."""
+        assert self.interpolation is not None
+        return None if self.interpolation.lambda2.fixed == 0.0 else "features"
+
+    def neighborhood_statistic(
+        self, x: Tensor, edge_index: Any, edge_attr: Tensor | None = None, edge_weight: Tensor | None = None
+    ) -> Tensor | None:
+        """The averages of the neighborhoods that the scores see; see :class:`lcat.nn.NeighborhoodStatistic`.
+
+        Args:
+            x: ``[N, in_channels]`` or ``[B, N, in_channels]``.
+            edge_index: the edges in any format.
+            edge_attr: checked, and not used.
+            edge_weight: checked, and not used: averages do not depend on it.
+
+        Returns:
+            ``[N, ...]``, for ``forward(..., statistic=)``; its other dimensions are the layer's own business. ``None``
+            if lambda2 is fixed at 0.
         """
-        asked = self.cache_neighbor_sum and nodes.one_set and self.neighbor_aggr == "sum" and not self.explain
-        return asked and self._neighbor_sum.can_keep(nodes.x[0]) and self._maps_are_plain()
-
-    def _maps_are_plain(self) -> bool:
-        """Whether the average may be taken before the maps, which then do not see ``x``."""
-        return all(is_plain(linear) for linear in self._maps())
-
-    def _averaged_input(self, edges: Edges, nodes: Nodes, lambda2: Tensor | float) -> Nodes:
-        """The nodes with the average of their features in place of them."""
-        x = nodes.x[0]
-        rows = x.movedim(-2, 0)
-        kept = self._averages_input(nodes)
-        total = self._neighbor_sum.of(x, self._neighborhood(edges, nodes), -2) if kept else None
-        averaged = self._averaged(rows, rows, edges, nodes, lambda2, total).movedim(0, -2)
-        return Nodes((averaged, averaged), nodes.counts, True, nodes.batch)
-
-    def _neighborhood(self, edges: Edges, nodes: Nodes) -> Graph:
-        loops_are_edges = not nodes.one_set and not self.add_self_loops
-        return edges.bare if loops_are_edges else edges.bare.without_self_loops()
-
-    def _averaged(
-        self,
-        own: Tensor,
-        sent: Tensor,
-        edges: Edges,
-        nodes: Nodes,
-        lambda2: Tensor | float,
-        total: Tensor | None = None,
-    ) -> Tensor:
-        r""":math:`(h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)` over neighbors, no self-loops.
-
-        ``own`` [N_target, ...] are the :math:`h_i`, ``sent`` [N_source, ...] the :math:`h_j`. In a bipartite graph
-        where the layer adds no self-loops, equal indices are different nodes, and all edges are neighbors. ``total``
-        is the sum where it is known.
-        """
-        graph = self._neighborhood(edges, nodes)
-        if total is None:
-            mask = self._masked_edges() if self.explain else None
-            looped = nodes.one_set and self.add_self_loops and edges.graph.num_loops == nodes.counts[0]
-            if mask is None and looped and not torch.compiler.is_compiling() and edges.graph.num_edges > _LARGE:
-                # Over the edges of the attention, which are sorted anyway; its one loop a node is taken off again.
-                total = aggregate(sent, edges.graph) - own
-            else:
-                total = aggregate(sent, graph, None if mask is None else graph.select(mask))
-        degree = graph.in_degree.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
-        if self.neighbor_aggr == "mean":
-            total = total / degree.clamp(min=1.0)
-        return (own + lambda2 * total) / (1.0 + lambda2 * degree)
+        lambda2 = self._smoothing()
+        if isinstance(lambda2, float) and lambda2 == 0.0:
+            return None
+        nodes = self._read_nodes(x, None, edge_index)
+        edges = self._read_edges(
+            edge_index, nodes, edge_attr=edge_attr, edge_weight=edge_weight, size=None, messages=False
+        )
+        if not nodes.one_set:
+            return None  # sources are not averaged
+        if self._averages_features(nodes):
+            return self._average_of_features(nodes, edges, lambda2)
+        return self._average_of_pair(self._score_inputs(nodes, None), nodes, edges, lambda2)
 
     def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, {self._lambda_repr()})"
+        if self.interpolation is None:
+            return super().__repr__()
+        scalars = [
+            f"{scalar.name}={scalar.describe(getattr(self, f'raw_{scalar.name}'))}"
+            for scalar in (self.interpolation.lambda1, self.interpolation.lambda2)
+        ]
+        return f"{super().__repr__()[:-1]}, {', '.join(scalars)})"

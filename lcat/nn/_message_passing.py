@@ -1,4 +1,4 @@
-"""What every layer of lcat shares as a PyG MessagePassing: when single messages must exist, and explainers."""
+"""What all layers of lcat share as a PyG MessagePassing: when single messages must exist, and explainers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 from torch_geometric.nn.conv import MessagePassing
+
+from lcat.nn.neighborhood_statistic import StatisticInputs
 
 _HOOKS = tuple(
     f"_{step}_forward_{when}"
@@ -16,15 +18,22 @@ _STEPS = ("message", "aggregate", "update", "edge_update", "message_and_aggregat
 
 
 class DropInConv(MessagePassing):
-    """A MessagePassing layer that calls :mod:`lcat.ops`, unless somebody wants to see or change messages."""
+    """A MessagePassing layer that calls :mod:`lcat.ops`, unless someone wants to see or change messages."""
 
-    # True for a class of a user's that overrides a step which lcat.ops would otherwise stand in for.
+    # TorchScript would compile them.
+    __jit_unused_properties__ = ("statistic_depends_on",)
+    # True for a user's class that overrides a step which lcat.ops would otherwise replace.
     _has_own_steps = False
+
+    @property
+    def statistic_depends_on(self) -> StatisticInputs | None:
+        """``None``: the layer looks one hop far; see :class:`lcat.nn.NeighborhoodStatistic`."""
+        return None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        theirs = [c for c in cls.__mro__ if not c.__module__.startswith(("lcat.nn.", "torch_geometric."))]
-        cls._has_own_steps = any(step in c.__dict__ for c in theirs for step in _STEPS)
+        user_classes = [c for c in cls.__mro__ if not c.__module__.startswith(("lcat.nn.", "torch_geometric."))]
+        cls._has_own_steps = any(step in c.__dict__ for c in user_classes for step in _STEPS)
         if "propagate" not in cls.__dict__:
             # For explainers PyG keeps the method that it finds when a class is first used. Without this, that may be
             # the code generated for a base class that was used before, which does not ask for a mask.
@@ -44,8 +53,8 @@ class DropInConv(MessagePassing):
     def explain_message(self, inputs: Tensor, edge_index_i: Tensor, edge_index_j: Tensor) -> Tensor:
         """Multiply messages by the explainer's edge mask; the layer's own self-loops are not explained.
 
-        PyG's version tells loops from edges by comparing lengths, and takes one for the other where a graph has
-        as many self-loops as nodes; this one looks at the endpoints.
+        PyG's version distinguishes loops from edges by comparing lengths, and confuses them where a graph has
+        as many self-loops as nodes; this one compares the endpoints.
         """
         mask = self._masked_edges()
         if mask is None:
@@ -59,7 +68,7 @@ class DropInConv(MessagePassing):
         return inputs * mask.view(-1, *[1] * (inputs.dim() - 1))
 
     def _masked_edges(self) -> Tensor | None:
-        """The explainer's mask as numbers, one an edge of the input; ``None`` if there is none."""
+        """The explainer's mask as numbers, one per edge of the input; ``None`` if there is none."""
         if self._edge_mask is None:
             return None
         mask: Tensor = self._edge_mask

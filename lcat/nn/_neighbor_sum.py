@@ -1,4 +1,4 @@
-"""The neighbor sum of an input that stays the same from call to call, as a first layer's often does."""
+"""The neighbor sum of an input that stays the same from call to call, as the input of a first layer often does."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lcat.ops import aggregate, is_transformed
 
 
 class NeighborSum:
-    """Keeps one sum, for as long as tensor and graph are the very same and the tensor has not been written to.
+    """Keeps one sum, as long as tensor and graph are the same objects and the tensor has not been written to.
 
     A copy or a pickle of a layer starts without it.
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[Any, Any, Any, Tensor] | None = None
+        self._cached: tuple[Any, Any, Any, Tensor] | None = None
 
     def can_keep(self, x: Tensor) -> bool:
         """Whether the sum over ``x`` is a constant: no gradient goes through it, and nothing is being traced."""
@@ -30,15 +30,15 @@ class NeighborSum:
         return not (x.requires_grad or x.is_inference() or x.layout != torch.strided)
 
     def of(self, x: Tensor, graph: Graph, node_dim: int) -> Tensor:
-        """``sum_{j -> i} x_j``, [N, ...] with the nodes first; kept if it was not yet."""
+        """``sum_{j -> i} x_j``, [N, ...] with the nodes first; kept for the next call."""
         fingerprint = tensor_fingerprint(x)
-        if self._kept is not None:
-            key, seen, place, total = self._kept
-            if key() is x and seen == fingerprint and place() is graph:
+        if self._cached is not None:
+            tensor, cached_fingerprint, cached_graph, total = self._cached
+            if tensor() is x and cached_fingerprint == fingerprint and cached_graph() is graph:
                 return total
         with outside_inference_mode():
             total = aggregate(x.movedim(node_dim, 0), graph)
-        self._kept = (weakref.ref(x), fingerprint, weakref.ref(graph), total)
+        self._cached = (weakref.ref(x), fingerprint, weakref.ref(graph), total)
         return total
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NeighborSum:

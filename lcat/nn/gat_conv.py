@@ -13,8 +13,9 @@ from torch_geometric.nn.inits import glorot, zeros
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size
 from torch_geometric.utils import softmax
 
-from lcat.nn._attention import AttentionConv, Edges, Nodes
+from lcat.nn._attention import AttentionConv
 from lcat.nn._checks import under_autocast
+from lcat.nn._inputs import AttentionEdges, FillValue, Nodes
 from lcat.nn._linear import is_plain
 from lcat.ops import gat_attention
 
@@ -22,26 +23,27 @@ from lcat.ops import gat_attention
 
 
 class GATConv(AttentionConv):
-    r"""Graph attention, `"Graph Attention Networks" <https://arxiv.org/abs/1710.10903>`_, as
-    :class:`torch_geometric.nn.GATConv`: same arguments, same ``state_dict``, same numbers.
+    r"""Graph attention (v1), as :class:`torch_geometric.nn.GATConv`: same arguments, ``state_dict`` and numbers.
+
+    From `"Graph Attention Networks" <https://arxiv.org/abs/1710.10903>`_:
 
     .. math::
         x'_i = \sum_{j \in N(i) \cup \{i\}} w_{ij} \alpha_{ij} \Theta_s x_j, \qquad
         \alpha_{ij} = \mathrm{softmax}_j\, \mathrm{LeakyReLU}\!\left(
         a_s^\top \Theta_s x_j + a_t^\top \Theta_t x_i + a_e^\top \Theta_e e_{ij}\right)
 
-    Beyond PyG's: ``edge_weight``, static graphs, CSC matrices, errors that say what is wrong.
+    More than PyG's: ``edge_weight``, static graphs, CSC matrices, errors that say what is wrong.
 
     Args:
-        in_channels: features of a node; -1 takes the size of the first input; a pair (sources, targets) makes two
+        in_channels: features per node; -1 takes the size of the first input; a pair (sources, targets) makes two
             projections, for bipartite graphs.
-        out_channels: features of a head, F.
+        out_channels: features per head, F.
         heads: number of heads, H.
         concat: concatenate the heads (else average them).
         negative_slope: LeakyReLU's slope below zero.
         dropout: probability of dropping an attention coefficient in training.
-        add_self_loops: replace the graph's self-loops by one a node.
-        edge_dim: features of an edge, D; ``None`` if there are none.
+        add_self_loops: replace the graph's self-loops by one per node.
+        edge_dim: features per edge, D; ``None`` if there are none.
         fill_value: features of the added self-loops: a float, a tensor ``[D]``, or how to reduce the features of
             the edges that point to the node ("add", "mean", "min", "max", "mul").
         bias: add a learned bias.
@@ -67,6 +69,7 @@ class GATConv(AttentionConv):
     """
 
     _ignores_unused_edge_attr = True
+    _score_argument = "alpha"
 
     lin: Any  # Linear or None, as lin_src and lin_dst
     lin_src: Any
@@ -85,15 +88,24 @@ class GATConv(AttentionConv):
         dropout: float = 0.0,
         add_self_loops: bool = True,
         edge_dim: int | None = None,
-        fill_value: float | Tensor | str = "mean",
+        fill_value: FillValue = "mean",
         bias: bool = True,
         residual: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
-            residual, kwargs,
-        )  # fmt: skip
+            in_channels=in_channels,
+            out_channels=out_channels,
+            heads=heads,
+            concat=concat,
+            negative_slope=negative_slope,
+            dropout=dropout,
+            add_self_loops=add_self_loops,
+            edge_dim=edge_dim,
+            fill_value=fill_value,
+            residual=residual,
+            **kwargs,
+        )
         self._make_projections(separate=not isinstance(in_channels, int), bias=False)
         self.att_src = Parameter(torch.empty(1, heads, out_channels))
         self.att_dst = Parameter(torch.empty(1, heads, out_channels))
@@ -136,13 +148,13 @@ class GATConv(AttentionConv):
         return_attention_weights: bool | None = None,
         edge_weight: OptTensor = None,
     ) -> Any:
-        """Run the layer.
+        """Run the layer. The steps are listed in ``AttentionConv._forward`` (``lcat/nn/_attention.py``).
 
         Args:
             x: node features, see the class for shapes.
             edge_index: the edges in any format.
             edge_attr: features of the edges, for the score.
-            size: numbers of (source, target) nodes, where ``x`` does not tell.
+            size: numbers of (source, target) nodes, where ``x`` does not state them.
             return_attention_weights: if True, return ``(out, (edge_index, alpha))`` with ``alpha`` of shape
                 ``[E', H]`` (``[B, E', H]`` for static graphs): what multiplies the values, that is after dropout
                 and edge weights. The edges are those that the layer used: the input's without its self-loops, then
@@ -153,49 +165,45 @@ class GATConv(AttentionConv):
         Raises:
             TypeError, ValueError, IndexError: the message names the argument, what it got, and what it takes.
         """
-        nodes = self._read_nodes(x, size, edge_index)
-        messages = bool(return_attention_weights) or self._wants_messages()
-        edges = self._read_edges(edge_index, nodes, edge_attr, edge_weight, size, messages)
-        projected = self._project(nodes)
-        values = self._values(nodes, projected)
-        s_t = self._scalars(nodes, projected, edges)
+        return self._forward(
+            x,
+            edge_index,
+            edge_attr=edge_attr,
+            edge_weight=edge_weight,
+            size=size,
+            return_attention_weights=return_attention_weights,
+        )
 
-        alpha = None
-        if messages:
-            pair = tuple(None if p is None else self._fold(p, nodes) for p in values)
-            out, alpha = self._by_messages(edges, nodes, pair, {"alpha": s_t})
-        else:
-            out = self._by_ops(edges, nodes, values, s_t)
-        return self._finish(out, nodes, edges, alpha if return_attention_weights else None)
-
-    def _project(self, nodes: Nodes) -> tuple[Any, Any]:
-        """``[.., N, H, F]`` projections at the two positions; one tensor twice where they are the same."""
+    def _project(self, nodes: Nodes) -> tuple[Tensor, Tensor | None]:
+        """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
         first, second = nodes.x
-        lin0, lin1 = (self.lin, self.lin) if self.lin is not None else (self.lin_src, self.lin_dst)
+        maps = self._maps()
         heads = (self.heads, self.out_channels)
-        p0 = lin0(first).unflatten(-1, heads)
+        source = maps[0](first).unflatten(-1, heads)
         if second is None:
-            return p0, None
-        if nodes.one_set and lin0 is lin1:
-            return p0, p0
-        return p0, lin1(second).unflatten(-1, heads)
+            return source, None
+        if nodes.one_set and len(maps) == 1:
+            return source, source
+        return source, maps[-1](second).unflatten(-1, heads)
 
-    def _values(self, nodes: Nodes, projected: tuple[Any, Any]) -> tuple[Any, Any]:
-        """What messages carry, at the sender's position; at the other, what ``message(x_i=...)`` would see."""
-        del nodes
-        return projected
-
-    def _scalars(self, nodes: Nodes, projected: tuple[Any, Any], edges: Edges) -> tuple[Any, Any]:
-        """``[N, H']`` scores of the nodes at the two positions."""
-        del edges
-        p0, p1 = projected
-        s = self._scalar(nodes.x[0], p0, self.lin if self.lin is not None else self.lin_src, self.att_src)
+    def _score_inputs(
+        self, nodes: Nodes, projected: tuple[Tensor, Tensor | None] | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Step 4: the scalars ``a_s . Theta x`` of sources and ``a_t . Theta x`` of targets, [.., N, H]."""
+        maps = self._maps()
+        if projected is None and not all(self._folds(linear, nodes.x[0]) for linear in maps):
+            projected = self._project(nodes)
+        source, target = (None, None) if projected is None else projected
+        s = self._scalar(nodes.x[0], source, linear=maps[0], attention=self.att_src)
         if nodes.x[1] is None:
-            return self._fold(s, nodes), None
-        t = self._scalar(nodes.x[1], p1, self.lin if self.lin is not None else self.lin_dst, self.att_dst)
-        return self._fold(s, nodes), self._fold(t, nodes)
+            return s, None
+        return s, self._scalar(nodes.x[1], target, linear=maps[-1], attention=self.att_dst)
 
-    def _scalar(self, x: Any, projected: Tensor, linear: Any, attention: Tensor) -> Tensor:
+    def _sent_score_inputs(self, nodes: Nodes, projected: tuple[Tensor, Tensor | None]) -> Tensor:
+        """Step 4 in a bipartite graph: the scalars that sources would have as targets, [.., N, H]."""
+        return self._scalar(nodes.x[0], projected[0], linear=self._maps()[0], attention=self.att_dst)
+
+    def _scalar(self, x: Any, projected: Tensor | None, *, linear: Any, attention: Tensor) -> Tensor:
         """``a . Theta x`` for every node and head, [.., N, H].
 
         ``(a Theta) x`` is the same and reads ``x`` instead of the H times wider projection, forward and backward. Not
@@ -203,6 +211,7 @@ class GATConv(AttentionConv):
         difference of large terms and rounds less the other way.
         """
         if not self._folds(linear, x):
+            assert projected is not None
             return (projected * attention).sum(dim=-1)
         heads = (self.heads, self.out_channels)
         weight = (linear.weight.unflatten(0, heads) * attention.squeeze(0).unsqueeze(-1)).sum(dim=1)
@@ -210,22 +219,18 @@ class GATConv(AttentionConv):
 
     @staticmethod
     def _folds(linear: Any, x: Any) -> bool:
+        """Whether the attention vector may be multiplied with the matrix of the map first."""
         plain = is_plain(linear) and linear.bias is None
         return plain and x.layout == torch.strided and not under_autocast(x)
 
-    def _strength(self) -> Tensor | float:
-        """The factor of the score: 1 here, lambda1 in L-CAT."""
-        return 1.0
-
-    def _by_ops(
-        self,
-        edges: Edges,
-        nodes: Nodes,
-        values: tuple[Any, Any],
-        s_t: tuple[Any, Any],
+    def _attend(
+        self, nodes: Nodes, edges: AttentionEdges, values: tuple[Any, Any], score_inputs: tuple[Any, Any]
     ) -> Tensor:
-        edge_score = self._edge_score(edges.attr, nodes)
-        s, t = s_t
+        """Step 5: :func:`lcat.ops.gat_attention`, [N, H', F]."""
+        s, t = score_inputs
+        s = nodes.fold(s)
+        t = None if t is None else nodes.fold(t)
+        edge_score = self._edge_score(edges.attr, nodes.batch)
         strength = self._strength()
         if not isinstance(strength, float) or strength != 1.0:
             # A factor >= 0 may go inside LeakyReLU, so no kernel needs to know of it.
@@ -235,7 +240,7 @@ class GATConv(AttentionConv):
         return gat_attention(
             s,
             t,
-            self._fold(values[0], nodes),
+            nodes.fold(values[0]),
             edges.graph,
             negative_slope=self.negative_slope,
             edge_score=edge_score,
@@ -243,13 +248,13 @@ class GATConv(AttentionConv):
             dropout=self.dropout if self.training else 0.0,
         )
 
-    def _edge_score(self, edge_attr: Tensor | None, nodes: Nodes | None = None) -> Tensor | None:
+    def _edge_score(self, edge_attr: Tensor | None, batch: int | None = None) -> Tensor | None:
         """``a_e . Theta_e e_ij`` for every edge and head, [E, H']."""
         if edge_attr is None or self.lin_edge is None:
             return None
         projected = self.lin_edge(edge_attr).unflatten(-1, (self.heads, self.out_channels))
-        score = (projected * self.att_edge).sum(dim=-1)
-        return score if nodes is None or nodes.batch is None else score.repeat(1, nodes.batch)
+        score: Tensor = (projected * self.att_edge).sum(dim=-1)
+        return score if batch is None else score.repeat(1, batch)
 
     def edge_update(
         self,
@@ -260,7 +265,7 @@ class GATConv(AttentionConv):
         ptr: OptTensor,
         dim_size: Optional[int],
     ) -> Tensor:
-        """PyG's step: attention coefficients [E, H] from the scores of both ends."""
+        """Step 5 by messages: attention coefficients [E, H] from the scalars of both ends."""
         alpha = alpha_j if alpha_i is None else alpha_j + alpha_i
         edge_score = self._edge_score(edge_attr)
         if edge_score is not None:

@@ -13,7 +13,8 @@ from torch_geometric.nn.inits import glorot, zeros
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
 from torch_geometric.utils import softmax
 
-from lcat.nn._attention import AttentionConv, Edges, Nodes
+from lcat.nn._attention import AttentionConv
+from lcat.nn._inputs import AttentionEdges, FillValue, Nodes
 from lcat.nn._linear import is_plain
 from lcat.ops import gatv2_attention
 
@@ -21,27 +22,28 @@ from lcat.ops import gatv2_attention
 
 
 class GATv2Conv(AttentionConv):
-    r"""Graph attention, `"How Attentive are Graph Attention Networks?" <https://arxiv.org/abs/2105.14491>`_, as
-    :class:`torch_geometric.nn.GATv2Conv`: same arguments, same ``state_dict``, same numbers.
+    r"""Graph attention (v2), as :class:`torch_geometric.nn.GATv2Conv`: same arguments, ``state_dict`` and numbers.
+
+    From `"How Attentive are Graph Attention Networks?" <https://arxiv.org/abs/2105.14491>`_:
 
     .. math::
         x'_i = \sum_{j \in N(i) \cup \{i\}} w_{ij} \alpha_{ij} \Theta_l x_j, \qquad
         \alpha_{ij} = \mathrm{softmax}_j\, a^\top \mathrm{LeakyReLU}\!\left(
         \Theta_l x_j + \Theta_r x_i + \Theta_e e_{ij}\right)
 
-    Beyond PyG's: ``edge_weight``, ``size``, targets without features, static graphs, CSC matrices, errors that
+    More than PyG's: ``edge_weight``, ``size``, targets without features, static graphs, CSC matrices, errors that
     say what is wrong.
 
     Args:
-        in_channels: features of a node; -1 takes the size of the first input; a pair (sources, targets) for
+        in_channels: features per node; -1 takes the size of the first input; a pair (sources, targets) for
             bipartite graphs.
-        out_channels: features of a head, F.
+        out_channels: features per head, F.
         heads: number of heads, H.
         concat: concatenate the heads (else average them).
         negative_slope: LeakyReLU's slope below zero.
         dropout: probability of dropping an attention coefficient in training.
-        add_self_loops: replace the graph's self-loops by one a node.
-        edge_dim: features of an edge, D; ``None`` if there are none.
+        add_self_loops: replace the graph's self-loops by one per node.
+        edge_dim: features per edge, D; ``None`` if there are none.
         fill_value: features of the added self-loops: a float, a tensor ``[D]``, or how to reduce the features of
             the edges that point to the node ("add", "mean", "min", "max", "mul").
         bias: biases in the projections and after the sum.
@@ -63,6 +65,8 @@ class GATv2Conv(AttentionConv):
         torch.Size([3, 8])
     """
 
+    _score_argument = "x"
+
     propagate_type = {"x": PairTensor, "alpha": Tensor}  # noqa: RUF012
     edge_updater_type = {"x": PairTensor, "edge_attr": OptTensor}  # noqa: RUF012
 
@@ -76,20 +80,29 @@ class GATv2Conv(AttentionConv):
         dropout: float = 0.0,
         add_self_loops: bool = True,
         edge_dim: int | None = None,
-        fill_value: float | Tensor | str = "mean",
+        fill_value: FillValue = "mean",
         bias: bool = True,
         share_weights: bool = False,
         residual: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
-            residual, kwargs,
-        )  # fmt: skip
+            in_channels=in_channels,
+            out_channels=out_channels,
+            heads=heads,
+            concat=concat,
+            negative_slope=negative_slope,
+            dropout=dropout,
+            add_self_loops=add_self_loops,
+            edge_dim=edge_dim,
+            fill_value=fill_value,
+            residual=residual,
+            **kwargs,
+        )
         if share_weights and self._channels(0) != self._channels(1):
             raise ValueError(
-                f"share_weights=True of {type(self).__name__} needs sources and targets with as many features, but "
-                f"in_channels is {in_channels}: use share_weights=False"
+                f"share_weights=True of {type(self).__name__} needs sources and targets with the same number of "
+                f"features, but in_channels is {in_channels}: use share_weights=False"
             )
         self.share_weights = share_weights
         self.lin_l = self._linear(0, bias=bias)
@@ -128,62 +141,63 @@ class GATv2Conv(AttentionConv):
         ``size`` and ``edge_weight`` come last, so that positional arguments mean what they mean in PyG. A target
         without features (``x=(x_source, None)``) counts as zero in the score.
         """
-        nodes = self._read_nodes(x, size, edge_index)
-        messages = bool(return_attention_weights) or self._wants_messages()
-        edges = self._read_edges(edge_index, nodes, edge_attr, edge_weight, size, messages)
-        projected = self._project(nodes)
-        values = self._values(nodes, projected)
-        keys = self._keys(nodes, projected, edges)
-
-        alpha = None
-        if messages:
-            pair = tuple(self._fold(p, nodes) for p in values)
-            folded = tuple(self._fold(p, nodes) for p in keys)
-            out, alpha = self._by_messages(edges, nodes, pair, {"x": folded})
-        else:
-            out = self._by_ops(edges, nodes, values, keys)
-        return self._finish(out, nodes, edges, alpha if return_attention_weights else None)
+        return self._forward(
+            x,
+            edge_index,
+            edge_attr=edge_attr,
+            edge_weight=edge_weight,
+            size=size,
+            return_attention_weights=return_attention_weights,
+        )
 
     def _project(self, nodes: Nodes) -> tuple[Tensor, Tensor]:
-        """``[.., N, H, F]`` projections at the two positions; one tensor twice where they are the same."""
+        """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
         first, second = nodes.x
         heads = (self.heads, self.out_channels)
-        p0 = self.lin_l(first).unflatten(-1, heads)
+        source: Tensor = self.lin_l(first).unflatten(-1, heads)
         if second is None:
-            return p0, p0.new_zeros(*p0.shape[:-3], nodes.counts[1], *heads)
+            return source, source.new_zeros(*source.shape[:-3], nodes.counts[1], *heads)
         if nodes.one_set and self.lin_r is self.lin_l:
-            return p0, p0
-        return p0, self.lin_r(second).unflatten(-1, heads)
+            return source, source
+        return source, self.lin_r(second).unflatten(-1, heads)
 
-    def _values(self, nodes: Nodes, projected: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """What messages carry, at the sender's position; at the other, what ``message(x_i=...)`` would see."""
+    def _score_inputs(self, nodes: Nodes, projected: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """Step 4: the keys of sources and the queries of targets, [.., N, H, F]: their projections."""
+        return self._project(nodes) if projected is None else projected
+
+    def _sent_score_inputs(self, nodes: Nodes, projected: tuple[Tensor, Tensor]) -> Tensor:
+        """Step 4 in a bipartite graph: the keys of sources, which enter the averages of the queries, [.., N, H, F]."""
         del nodes
-        return projected
+        return projected[0]
 
-    def _keys(self, nodes: Nodes, projected: tuple[Tensor, Tensor], edges: Edges) -> tuple[Tensor, Tensor]:
-        """``[.., N, H, F]`` what the score sees of the nodes at the two positions."""
-        del nodes, edges
-        return projected
-
-    def _strength(self) -> Tensor | float:
-        """The factor of the score: 1 here, lambda1 in L-CAT."""
-        return 1.0
+    def _averages_features(self, nodes: Nodes) -> bool:
+        """Step 4: averages are taken of ``x`` also where it is narrower than the keys and queries."""
+        x, maps = nodes.x[0], self._maps()
+        if x.layout == torch.strided and x.shape[-1] < len(maps) * self.heads * self.out_channels:
+            assert self.interpolation is not None
+            if self.interpolation.neighbor_aggr == "sum" and self._has_plain_maps():
+                return True
+        return super()._averages_features(nodes)
 
     def _attention_vector(self, batch: int | None) -> Tensor:
-        att = self.att.squeeze(0)
+        """The vector of the score, times lambda1, [H', F]."""
+        att: Tensor = self.att.squeeze(0)
         strength = self._strength()
         if not isinstance(strength, float) or strength != 1.0:
             att = strength * att  # no kernel needs to know of it
         return att if batch is None else att.repeat(batch, 1)
 
-    def _by_ops(self, edges: Edges, nodes: Nodes, values: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor]) -> Tensor:
-        k = self._fold(keys[0], nodes)
-        # Where values and keys are one tensor, the primitive is told so by handing it the same object.
-        v = k if values[0] is keys[0] else self._fold(values[0], nodes)
+    def _attend(
+        self, nodes: Nodes, edges: AttentionEdges, values: tuple[Any, Any], score_inputs: tuple[Any, Any]
+    ) -> Tensor:
+        """Step 5: :func:`lcat.ops.gatv2_attention`, [N, H', F]."""
+        key = nodes.fold(score_inputs[0])
+        # Where values and keys are one tensor, the primitive learns it by getting the same object.
+        value = key if values[0] is score_inputs[0] else nodes.fold(values[0])
         return gatv2_attention(
-            k,
-            self._fold(keys[1], nodes),
-            v,
+            key,
+            nodes.fold(score_inputs[1]),
+            value,
             self._attention_vector(nodes.batch),
             edges.graph,
             negative_slope=self.negative_slope,
@@ -204,7 +218,7 @@ class GATv2Conv(AttentionConv):
         """``Theta_e e_ij`` for every edge and head, [E, H', F]."""
         if edge_attr is None or self.lin_edge is None:
             return None
-        key = self.lin_edge(edge_attr).unflatten(-1, (self.heads, self.out_channels))
+        key: Tensor = self.lin_edge(edge_attr).unflatten(-1, (self.heads, self.out_channels))
         return key if batch == 1 else key.repeat(1, batch, 1)
 
     def edge_update(
@@ -216,7 +230,7 @@ class GATv2Conv(AttentionConv):
         ptr: OptTensor,
         dim_size: Optional[int],
     ) -> Tensor:
-        """PyG's step: attention coefficients [E, H] from keys and queries [E, H, F]."""
+        """Step 5 by messages: attention coefficients [E, H] from keys and queries [E, H, F]."""
         batch = x_j.shape[1] // self.heads
         hidden = x_i + x_j
         edge_key = self._edge_key(edge_attr, batch)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size
 
-from lcat.nn._attention import Edges, Nodes
+from lcat.nn._inputs import FillValue
+from lcat.nn._interpolation import NeighborAggregation
+from lcat.nn._lambda import Parametrization
 from lcat.nn._lcat import LCATMixin
 from lcat.nn.gat_conv import GATConv
 
@@ -15,8 +17,9 @@ from lcat.nn.gat_conv import GATConv
 
 
 class LCATConv(LCATMixin, GATConv):
-    r"""Learnable graph convolutional attention (v1), `"Learnable Graph Convolutional Attention Networks"
-    <https://arxiv.org/abs/2211.11853>`_: one layer that interpolates a uniform mean, GAT and CAT.
+    r"""Learnable graph convolutional attention (v1): one layer that interpolates a uniform mean, GAT and CAT.
+
+    From `"Learnable Graph Convolutional Attention Networks" <https://arxiv.org/abs/2211.11853>`_:
 
     .. math::
         x'_i = \sum_{j \in N(i) \cup \{i\}} w_{ij} \alpha_{ij} \Theta_v x_j, \qquad
@@ -39,22 +42,23 @@ class LCATConv(LCATMixin, GATConv):
         lambda1: strength of the score: ``None`` learns it, a float in [0, 1] fixes it.
         lambda2: strength of the averaging: ``None`` learns it, a float in [0, 1] fixes it.
         share_weights: one projection for sources and targets, as GATConv (else two, as a bipartite GATConv).
-        share_values: the values are the sources' projection, as in GATConv (else they have one of their own).
-        score_bias: biases in the projections, as GATv2Conv has and GATConv has not.
-        parametrization: "published" (that of the paper's code) or "sigmoid"; see :mod:`lcat.nn._lambda`.
+        share_values: the values are the sources' projection, as in GATConv (else they have their own projection).
+        score_bias: biases in the projections, which GATv2Conv has and GATConv does not have.
+        parametrization: how a learned scalar is stored: "published" (as in the paper's code) or "sigmoid"; see the
+            page on mathematics.
         lambda1_init: where a learned lambda1 starts, in (0.0025, 1) or (0, 1).
         lambda2_init: where a learned lambda2 starts.
         neighbor_aggr: "sum" is the formula above, the paper's; "mean" divides the neighbors' sum by their number
             once more, as the published code does with PyG 2.1 and later (see :func:`lcat.nn.from_published`).
         cache_neighbor_sum: for a first layer on fixed features: keep :math:`\sum_{j \in N(i)} x_j`, [N, in_channels],
-            from call to call, for as long as ``x`` and ``edge_index`` are the same tensors and not written to. Without
-            effect where ``x`` has a gradient, for ``neighbor_aggr="mean"`` and for bipartite graphs.
+            from call to call, as long as ``x`` and ``edge_index`` are the same tensors and not written to. Without
+            effect where ``x`` needs a gradient, for ``neighbor_aggr="mean"`` and for bipartite graphs.
 
     Shapes:
         as :class:`~lcat.nn.GATConv`.
 
     Complexity:
-        GATConv's, and O(E H) for the averages, which are taken of the 2 H scalars a node, not of its features.
+        GATConv's, and O(E H) for the averages, which are taken of 2 H scalars per node, not of its features.
 
     Example:
         >>> import torch
@@ -80,7 +84,7 @@ class LCATConv(LCATMixin, GATConv):
         dropout: float = 0.0,
         add_self_loops: bool = True,
         edge_dim: int | None = None,
-        fill_value: float | Tensor | str = "mean",
+        fill_value: FillValue = "mean",
         bias: bool = True,
         residual: bool = False,
         lambda1: float | None = None,
@@ -88,55 +92,84 @@ class LCATConv(LCATMixin, GATConv):
         share_weights: bool = True,
         share_values: bool = True,
         score_bias: bool = False,
-        parametrization: str = "published",
+        parametrization: Parametrization = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
-        neighbor_aggr: str = "sum",
+        neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
-            bias, residual, **kwargs,
-        )  # fmt: skip
+            in_channels=in_channels,
+            out_channels=out_channels,
+            heads=heads,
+            concat=concat,
+            negative_slope=negative_slope,
+            dropout=dropout,
+            add_self_loops=add_self_loops,
+            edge_dim=edge_dim,
+            fill_value=fill_value,
+            bias=bias,
+            residual=residual,
+            **kwargs,
+        )
         self.share_weights = share_weights
         self.score_bias = score_bias
         if score_bias or not share_weights:
             self._make_projections(separate=not share_weights or not isinstance(in_channels, int), bias=score_bias)
-        self._make_lcat(
-            lambda1, lambda2, share_values, score_bias, parametrization, lambda1_init, lambda2_init, neighbor_aggr,
-            cache_neighbor_sum,
-        )  # fmt: skip
+        self._interpolate(
+            lambda1=lambda1,
+            lambda2=lambda2,
+            share_values=share_values,
+            value_bias=score_bias,
+            parametrization=parametrization,
+            lambda1_init=lambda1_init,
+            lambda2_init=lambda2_init,
+            neighbor_aggr=neighbor_aggr,
+            cache_neighbor_sum=cache_neighbor_sum,
+        )
 
-    def _scalars(self, nodes: Nodes, projected: tuple[Any, Any], edges: Edges) -> tuple[Any, Any]:
-        lambda2 = self._lambda("lambda2")
-        averages = not (isinstance(lambda2, float) and lambda2 == 0.0)
-        if averages and self._averages_input(nodes):
-            averaged = self._averaged_input(edges, nodes, lambda2)
-            needless = all(self._folds(linear, averaged.x[0]) for linear in self._maps())
-            return super()._scalars(averaged, (None, None) if needless else self._project(averaged), edges)
-        s0, s1 = super()._scalars(nodes, projected, edges)
-        if not averages:
-            return s0, s1
-        if nodes.one_set:
-            both = torch.cat([s0, s1], dim=-1)
-            a0, a1 = self._averaged(both, both, edges, nodes, lambda2).chunk(2, dim=-1)
-            return a0, a1
-        linear = self.lin if self.lin is not None else self.lin_src
-        sent = self._fold(self._scalar(nodes.x[0], projected[0], linear, self.att_dst), nodes)
-        if s1 is None:  # a target without features scores 0, here as in GATConv
-            s1 = sent.new_zeros(nodes.counts[1], sent.shape[1])
-        return s0, self._averaged(s1, sent, edges, nodes, lambda2)
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = None,
+        size: Size = None,
+        return_attention_weights: bool | None = None,
+        edge_weight: OptTensor = None,
+        statistic: OptTensor = None,
+    ) -> Any:
+        """Run the layer: :meth:`lcat.nn.GATConv.forward` describes the arguments, the result and the errors.
+
+        Args:
+            x: node features.
+            edge_index: the edges in any format.
+            edge_attr: features of the edges, for the score.
+            size: numbers of (source, target) nodes, where ``x`` does not state them.
+            return_attention_weights: if True, return ``(out, (edge_index, alpha))``.
+            edge_weight: factors of the messages, after the softmax.
+            statistic: what :meth:`neighborhood_statistic` returns for all edges of a graph, where ``edge_index`` has
+                only some of them.
+        """
+        return self._forward(
+            x,
+            edge_index,
+            edge_attr=edge_attr,
+            edge_weight=edge_weight,
+            size=size,
+            return_attention_weights=return_attention_weights,
+            statistic=statistic,
+        )
 
 
 class CATConv(LCATConv):
-    r"""Convolved graph attention (v1): :class:`LCATConv` with :math:`\lambda_1 = \lambda_2 = 1`, that is GAT whose
-    scores see neighborhood averages :math:`\tilde h_i = (h_i + \sum_{j \in N(i)} h_j) / (1 + |N(i)|)` while its
-    values do not.
+    r"""Convolved graph attention (v1): :class:`LCATConv` with :math:`\lambda_1 = \lambda_2 = 1`.
 
-    From `"Learnable Graph Convolutional Attention Networks" <https://arxiv.org/abs/2211.11853>`_. Arguments, shapes,
-    errors and complexity are those of :class:`LCATConv`, with other defaults for ``lambda1`` and ``lambda2``; with
-    them it has GATConv's ``state_dict``.
+    That is a GAT whose scores see neighborhood averages
+    :math:`\tilde h_i = (h_i + \sum_{j \in N(i)} h_j) / (1 + |N(i)|)` while its values do not. From
+    `"Learnable Graph Convolutional Attention Networks" <https://arxiv.org/abs/2211.11853>`_. Arguments, shapes, errors
+    and complexity are those of :class:`LCATConv`, with other defaults for ``lambda1`` and ``lambda2``; with them it
+    has GATConv's ``state_dict``.
 
     Example:
         >>> import torch
@@ -156,7 +189,7 @@ class CATConv(LCATConv):
         dropout: float = 0.0,
         add_self_loops: bool = True,
         edge_dim: int | None = None,
-        fill_value: float | Tensor | str = "mean",
+        fill_value: FillValue = "mean",
         bias: bool = True,
         residual: bool = False,
         lambda1: float | None = 1.0,
@@ -164,15 +197,34 @@ class CATConv(LCATConv):
         share_weights: bool = True,
         share_values: bool = True,
         score_bias: bool = False,
-        parametrization: str = "published",
+        parametrization: Parametrization = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
-        neighbor_aggr: str = "sum",
+        neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
-            bias, residual, lambda1, lambda2, share_weights, share_values, score_bias, parametrization, lambda1_init,
-            lambda2_init, neighbor_aggr, cache_neighbor_sum, **kwargs,
-        )  # fmt: skip
+            in_channels=in_channels,
+            out_channels=out_channels,
+            heads=heads,
+            concat=concat,
+            negative_slope=negative_slope,
+            dropout=dropout,
+            add_self_loops=add_self_loops,
+            edge_dim=edge_dim,
+            fill_value=fill_value,
+            bias=bias,
+            residual=residual,
+            lambda1=lambda1,
+            lambda2=lambda2,
+            share_weights=share_weights,
+            share_values=share_values,
+            score_bias=score_bias,
+            parametrization=parametrization,
+            lambda1_init=lambda1_init,
+            lambda2_init=lambda2_init,
+            neighbor_aggr=neighbor_aggr,
+            cache_neighbor_sum=cache_neighbor_sum,
+            **kwargs,
+        )

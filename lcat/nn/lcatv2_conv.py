@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size
 
-from lcat.nn._attention import Edges, Nodes
+from lcat.nn._inputs import FillValue
+from lcat.nn._interpolation import NeighborAggregation
+from lcat.nn._lambda import Parametrization
 from lcat.nn._lcat import LCATMixin
 from lcat.nn.gatv2_conv import GATv2Conv
 
@@ -15,8 +17,9 @@ from lcat.nn.gatv2_conv import GATv2Conv
 
 
 class LCATv2Conv(LCATMixin, GATv2Conv):
-    r"""Learnable graph convolutional attention (v2), `"Learnable Graph Convolutional Attention Networks"
-    <https://arxiv.org/abs/2211.11853>`_: one layer that interpolates a uniform mean, GATv2 and CATv2.
+    r"""Learnable graph convolutional attention (v2): one layer that interpolates a uniform mean, GATv2 and CATv2.
+
+    From `"Learnable Graph Convolutional Attention Networks" <https://arxiv.org/abs/2211.11853>`_:
 
     .. math::
         x'_i = \sum_{j \in N(i) \cup \{i\}} w_{ij} \alpha_{ij} \Theta_v x_j, \qquad
@@ -24,13 +27,14 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         \tilde h^l_j + \tilde h^r_i + \Theta_e e_{ij}\right)
 
     with the averages :math:`\tilde h_i = (h_i + \lambda_2 \sum_{j \in N(i)} h_j) / (1 + \lambda_2 |N(i)|)` of the
-    projections, as in :class:`~lcat.nn.LCATConv`, where the limits and the bipartite case are told.
+    projections, as in :class:`~lcat.nn.LCATConv`, which describes the limits and the bipartite case.
 
     Args:
         in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value, bias,
             share_weights, residual, **kwargs: as :class:`~lcat.nn.GATv2Conv`.
         lambda1, lambda2, share_values, parametrization, lambda1_init, lambda2_init, neighbor_aggr,
-            cache_neighbor_sum: as :class:`~lcat.nn.LCATConv`; a value projection of its own has a bias if ``bias``.
+            cache_neighbor_sum: as :class:`~lcat.nn.LCATConv`; with ``share_values=False`` the value projection has a
+            bias if ``bias``.
 
     Shapes:
         as :class:`~lcat.nn.GATConv`.
@@ -59,67 +63,87 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         dropout: float = 0.0,
         add_self_loops: bool = True,
         edge_dim: int | None = None,
-        fill_value: float | Tensor | str = "mean",
+        fill_value: FillValue = "mean",
         bias: bool = True,
         share_weights: bool = False,
         residual: bool = False,
         lambda1: float | None = None,
         lambda2: float | None = None,
         share_values: bool = True,
-        parametrization: str = "published",
+        parametrization: Parametrization = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
-        neighbor_aggr: str = "sum",
+        neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
-            bias, share_weights, residual, **kwargs,
-        )  # fmt: skip
-        self._make_lcat(
-            lambda1, lambda2, share_values, bias, parametrization, lambda1_init, lambda2_init, neighbor_aggr,
-            cache_neighbor_sum,
-        )  # fmt: skip
+            in_channels=in_channels,
+            out_channels=out_channels,
+            heads=heads,
+            concat=concat,
+            negative_slope=negative_slope,
+            dropout=dropout,
+            add_self_loops=add_self_loops,
+            edge_dim=edge_dim,
+            fill_value=fill_value,
+            bias=bias,
+            share_weights=share_weights,
+            residual=residual,
+            **kwargs,
+        )
+        self._interpolate(
+            lambda1=lambda1,
+            lambda2=lambda2,
+            share_values=share_values,
+            value_bias=bias,
+            parametrization=parametrization,
+            lambda1_init=lambda1_init,
+            lambda2_init=lambda2_init,
+            neighbor_aggr=neighbor_aggr,
+            cache_neighbor_sum=cache_neighbor_sum,
+        )
 
-    def _keys(self, nodes: Nodes, projected: tuple[Tensor, Tensor], edges: Edges) -> tuple[Tensor, Tensor]:
-        lambda2 = self._lambda("lambda2")
-        if isinstance(lambda2, float) and lambda2 == 0.0:
-            return projected
-        if not nodes.one_set:
-            return self._receiver_averaged(nodes, projected, edges, lambda2)
-        p0, p1 = projected
-        width = p0.shape[-2] * p0.shape[-1] * (1 if p1 is p0 else 2)
-        x = nodes.x[0]
-        # Before the maps only for weights that sum to 1: otherwise the bias would be scaled.
-        narrower = self.neighbor_aggr == "sum" and x.layout == torch.strided and x.shape[-1] < width
-        if (narrower and self._maps_are_plain()) or self._averages_input(nodes):
-            return self._project(self._averaged_input(edges, nodes, lambda2))
-        if p1 is p0:
-            k = self._node_averaged(p0, edges, nodes, lambda2)
-            return k, k
-        k, q = self._node_averaged(torch.cat([p0, p1], dim=-1), edges, nodes, lambda2).chunk(2, dim=-1)
-        return k, q
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = None,
+        return_attention_weights: bool | None = None,
+        size: Size = None,
+        edge_weight: OptTensor = None,
+        statistic: OptTensor = None,
+    ) -> Any:
+        """Run the layer: :meth:`lcat.nn.GATConv.forward` describes the arguments, the result and the errors.
 
-    def _node_averaged(self, h: Tensor, edges: Edges, nodes: Nodes, lambda2: Tensor | float) -> Tensor:
-        """The averages of ``[.., N, H, F]``, in the same shape."""
-        nodes_first = h.movedim(-3, 0)
-        return self._averaged(nodes_first, nodes_first, edges, nodes, lambda2).movedim(0, -3)
-
-    def _receiver_averaged(
-        self, nodes: Nodes, projected: tuple[Tensor, Tensor], edges: Edges, lambda2: Tensor | float
-    ) -> tuple[Tensor, Tensor]:
-        sent, own = projected[0].movedim(-3, 0), projected[1].movedim(-3, 0)
-        return projected[0], self._averaged(own, sent, edges, nodes, lambda2).movedim(0, -3)
+        Args:
+            x: node features.
+            edge_index: the edges in any format.
+            edge_attr: features of the edges, for the score.
+            return_attention_weights: if True, return ``(out, (edge_index, alpha))``.
+            size: numbers of (source, target) nodes, where ``x`` does not state them.
+            edge_weight: factors of the messages, after the softmax.
+            statistic: what :meth:`neighborhood_statistic` returns for all edges of a graph, where ``edge_index`` has
+                only some of them.
+        """
+        return self._forward(
+            x,
+            edge_index,
+            edge_attr=edge_attr,
+            edge_weight=edge_weight,
+            size=size,
+            return_attention_weights=return_attention_weights,
+            statistic=statistic,
+        )
 
 
 class CATv2Conv(LCATv2Conv):
-    r"""Convolved graph attention (v2): :class:`LCATv2Conv` with :math:`\lambda_1 = \lambda_2 = 1`, that is GATv2 whose
-    scores see neighborhood averages while its values do not.
+    r"""Convolved graph attention (v2): :class:`LCATv2Conv` with :math:`\lambda_1 = \lambda_2 = 1`.
 
-    From `"Learnable Graph Convolutional Attention Networks" <https://arxiv.org/abs/2211.11853>`_. Arguments, shapes,
-    errors and complexity are those of :class:`LCATv2Conv`, with other defaults for ``lambda1`` and ``lambda2``; with
-    them it has GATv2Conv's ``state_dict``.
+    That is a GATv2 whose scores see neighborhood averages while its values do not. From
+    `"Learnable Graph Convolutional Attention Networks" <https://arxiv.org/abs/2211.11853>`_. Arguments, shapes, errors
+    and complexity are those of :class:`LCATv2Conv`, with other defaults for ``lambda1`` and ``lambda2``; with them it
+    has GATv2Conv's ``state_dict``.
 
     Example:
         >>> import torch
@@ -139,22 +163,40 @@ class CATv2Conv(LCATv2Conv):
         dropout: float = 0.0,
         add_self_loops: bool = True,
         edge_dim: int | None = None,
-        fill_value: float | Tensor | str = "mean",
+        fill_value: FillValue = "mean",
         bias: bool = True,
         share_weights: bool = False,
         residual: bool = False,
         lambda1: float | None = 1.0,
         lambda2: float | None = 1.0,
         share_values: bool = True,
-        parametrization: str = "published",
+        parametrization: Parametrization = "published",
         lambda1_init: float = 0.5,
         lambda2_init: float = 0.5,
-        neighbor_aggr: str = "sum",
+        neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value,
-            bias, share_weights, residual, lambda1, lambda2, share_values, parametrization, lambda1_init, lambda2_init,
-            neighbor_aggr, cache_neighbor_sum, **kwargs,
-        )  # fmt: skip
+            in_channels=in_channels,
+            out_channels=out_channels,
+            heads=heads,
+            concat=concat,
+            negative_slope=negative_slope,
+            dropout=dropout,
+            add_self_loops=add_self_loops,
+            edge_dim=edge_dim,
+            fill_value=fill_value,
+            bias=bias,
+            share_weights=share_weights,
+            residual=residual,
+            lambda1=lambda1,
+            lambda2=lambda2,
+            share_values=share_values,
+            parametrization=parametrization,
+            lambda1_init=lambda1_init,
+            lambda2_init=lambda2_init,
+            neighbor_aggr=neighbor_aggr,
+            cache_neighbor_sum=cache_neighbor_sum,
+            **kwargs,
+        )

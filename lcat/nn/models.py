@@ -1,8 +1,8 @@
 """Models of several layers on PyG's BasicGNN: activation, norm, jumping knowledge, dropout, trimming.
 
-Every model takes :class:`torch_geometric.nn.models.basic_gnn.BasicGNN`'s arguments and hands all others to its
+Every model takes :class:`torch_geometric.nn.models.basic_gnn.BasicGNN`'s arguments and passes all others to its
 layers. Attention models follow PyG's GAT: with ``concat=True`` (the default) hidden layers have
-``hidden_channels // heads`` features a head, and the last layer averages its heads if it makes the output.
+``hidden_channels // heads`` features per head, and the last layer averages its heads if it makes the output.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ class _AttentionModel(BasicGNN):
 
     _layer: type[MessagePassing]
 
-    def _layer_class(self, kwargs: dict[str, Any]) -> type[MessagePassing]:
-        return self._layer
-
     def init_conv(self, in_channels: Any, out_channels: int, **kwargs: Any) -> MessagePassing:
         """One layer; ``out_channels`` counts all heads where they are concatenated."""
+        return self._make_layer(self._layer, in_channels, out_channels, kwargs)
+
+    def _make_layer(
+        self, layer: type[MessagePassing], in_channels: Any, out_channels: int, kwargs: dict[str, Any]
+    ) -> MessagePassing:
         heads, concat = kwargs.pop("heads", 1), kwargs.pop("concat", True)
         if getattr(self, "_is_conv_to_out", False):
             concat = False
@@ -61,7 +63,6 @@ class _AttentionModel(BasicGNN):
             )
         width = out_channels // heads if concat else out_channels
         kwargs.setdefault("dropout", self.dropout.p)
-        layer = self._layer_class(kwargs)
         return layer(in_channels, width, heads=heads, concat=concat, **kwargs)
 
 
@@ -76,8 +77,10 @@ class GAT(_AttentionModel):
 
     _layer = GATConv
 
-    def _layer_class(self, kwargs: dict[str, Any]) -> type[MessagePassing]:
-        return GATv2Conv if kwargs.pop("v2", False) else GATConv
+    def init_conv(self, in_channels: Any, out_channels: int, **kwargs: Any) -> MessagePassing:
+        """One layer; ``out_channels`` counts all heads where they are concatenated."""
+        layer = GATv2Conv if kwargs.pop("v2", False) else GATConv
+        return self._make_layer(layer, in_channels, out_channels, kwargs)
 
 
 class GATv2(_AttentionModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -24,20 +24,22 @@ _MODES: dict[str, tuple[float | None, float | None]] = {
 _V1_NAMES = {"att_l": "att_src", "att_r": "att_dst"}
 
 
-def from_published(family: str, version: str, state_dict: Mapping[str, Tensor], **kwargs: Any) -> LCATConv | LCATv2Conv:
+def from_published(
+    family: Literal["plain"], version: Literal["v1", "v2"], state_dict: Mapping[str, Tensor], **kwargs: Any
+) -> LCATConv | LCATv2Conv:
     r"""A layer that computes what a layer of the published L-CAT code (github.com/psanch21/LCAT) computes.
 
-    That code's layers have a bias in every projection, projections of their own for sources, targets and values
-    unless told to share, and fix or learn the two scalars by ``mode``: "gcn" (0, 0), "gat" (1, 0), "cat" (1, 1),
-    "lcat" (both learned), "gcngat" (lambda2 = 0), "gatcat" (lambda1 = 1, lambda2 learned).
+    That code's layers have a bias in every projection, separate projections for sources, targets and values
+    (unless ``share_weights_*`` is set), and fix or learn the two scalars by ``mode``: "gcn" (0, 0), "gat" (1, 0),
+    "cat" (1, 1), "lcat" (both learned), "gcngat" (lambda2 = 0), "gatcat" (lambda1 = 1, lambda2 learned).
 
     It computes what that code computes, which differs from the paper's formula in two places:
 
     - With PyG 2.1 and later the neighbors' *mean* takes the place of their sum in the averages: the code sets
       ``self.aggr = "add"`` for that step, which PyG no longer reads. ``neighbor_aggr="mean"``, the default here,
-      does the same; a checkpoint that was trained with an older PyG wants ``neighbor_aggr="sum"``.
+      does the same; a checkpoint that was trained with an older PyG needs ``neighbor_aggr="sum"``.
     - In mode "gcngat" the learned scalar is never applied, and gets no gradient: the layer is a GAT, and the
-      checkpoint's scalar is left out. ``LCATConv(lambda2=0.0)`` is the layer that the name promises.
+      checkpoint's scalar is left out. ``LCATConv(lambda2=0.0)`` is the layer that this name describes.
 
     Args:
         family: "plain".
@@ -48,7 +50,7 @@ def from_published(family: str, version: str, state_dict: Mapping[str, Tensor], 
             ``aggr`` ("mean" only), MessagePassing's ``flow``; and ``neighbor_aggr``, see above.
 
     Returns:
-        an :class:`~lcat.nn.LCATConv` or :class:`~lcat.nn.LCATv2Conv` that holds the checkpoint's numbers.
+        an :class:`~lcat.nn.LCATConv` or :class:`~lcat.nn.LCATv2Conv` with the checkpoint's numbers.
 
     Raises:
         ValueError: an unknown family, version, mode or argument, or a ``state_dict`` that does not fit.
@@ -71,7 +73,7 @@ def from_published(family: str, version: str, state_dict: Mapping[str, Tensor], 
     options |= {"share_weights": shared_score, "share_values": shared_value}
     layer: LCATConv | LCATv2Conv
     layer = LCATConv(**options, score_bias=options["bias"]) if version == "v1" else LCATv2Conv(**options)
-    state = _renamed(state_dict, version, shared_score, shared_value)
+    state = _renamed(state_dict, version, shared_score=shared_score, shared_value=shared_value)
     if kwargs.get("mode") == "gcngat":
         state.pop("raw_lambda1", None)
     expected = set(layer.state_dict())
@@ -117,7 +119,7 @@ def _options(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(
-    state_dict: Mapping[str, Tensor], version: str, shared_score: bool, shared_value: bool
+    state_dict: Mapping[str, Tensor], version: Literal["v1", "v2"], *, shared_score: bool, shared_value: bool
 ) -> dict[str, Tensor]:
     """The published names in terms of ours; tensors that are shared there appear once here."""
     names = {"lmbda_": "raw_lambda1", "lmbda2_": "raw_lambda2"}

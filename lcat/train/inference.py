@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lcat.data.storage.csc import CSCGraph
-from lcat.train._recording import far_method, record, replaying, takes_features
-from lcat.train.layer_steps import LayerStep, head_of, steps_of
+from lcat.train.layer_steps import LayerStep, head_of, source_statistic, steps_of
 
 __all__ = ["layerwise_inference"]
 
@@ -32,23 +31,26 @@ def layerwise_inference(
     folder: str | Path | None = None,
     progress: bool = False,
 ) -> Tensor:
-    """``model(x, edge_index)`` in evaluation mode without ever holding more than one layer's rows and one block's
-    edges.
+    """``model(x, edge_index)`` in evaluation mode, exactly, for graphs that are too large for one call.
 
-    Every layer is computed for blocks of consecutive nodes, each with all of its in-edges. What a layer needs to know
-    of the in-edges of *sources* is collected in a pass of its own before: the degrees for GCN, and for CAT and L-CAT
-    the neighborhood averages that enter the scores (2 H numbers a node for v1; for v2 the narrower of input and
-    projection). So the result is that of the whole graph at once, up to the rounding of sums in another order.
+    Memory holds the rows of one layer and the edges of one block. Every layer is computed for blocks of consecutive
+    nodes, each with all of its in-edges. What a layer must know of the in-edges of *sources*, its
+    :class:`~lcat.nn.NeighborhoodStatistic`, is collected in a separate pass before: the degrees for GCN, and for CAT
+    and L-CAT the neighborhood averages that enter the scores (2 H numbers per node for v1; for v2 the narrower of input
+    and projection). So the result is that of the whole graph at once, up to the rounding of sums in another order.
 
     Args:
         model: a model of :mod:`lcat.nn.models`, another of PyG's ``BasicGNN`` with layers that look one hop far, or a
-            module with a method ``layer_steps()`` that returns a list of :class:`LayerStep`.
+            module with a method ``layer_steps()`` that returns a list of :class:`LayerStep`. Your own layers declare
+            how far they look, see :class:`~lcat.nn.NeighborhoodStatistic`.
         x: ``[N, F]`` features: a tensor (perhaps memory-mapped, in half precision), or whatever returns rows as a
             tensor when indexed with one and has a ``shape``, such as :class:`lcat.data.FeatureFile`.
         edge_index: the edges in any format, or a :class:`lcat.data.CSCGraph` (perhaps memory-mapped).
-        edge_attr, edge_weight: features and weights of the edges, in the input's order, if the model takes them.
-        rows, edges: at most so many targets and in-edges a block (a node with more in-edges than that is a block).
-        device: where blocks are computed; by default where the model is.
+        edge_attr: features of the edges, in the input's order, if the model takes them.
+        edge_weight: weights of the edges, in the input's order, if the model takes them.
+        rows: maximal number of targets per block.
+        edges: maximal number of in-edges per block (a node with more in-edges than that is a block).
+        device: where blocks are computed; by default the device of the model.
         folder: keep the layers' outputs in files there (deleted in the end) instead of in memory; the result is then
             backed by a file that vanishes with it.
         progress: show a progress bar with the time left on standard error.
@@ -61,7 +63,7 @@ def layerwise_inference(
         ValueError: for layers with ``cached=True``, or sizes that do not fit.
 
     Complexity:
-        The time of L layers, and the linear maps of sources once for every block that they occur in. Memory: the rows
+        The time of L layers, and the linear maps of sources once per block in which they occur. Memory: the rows
         of two layers, ``N (F_in + F_out)`` numbers, and for v2 the averages (none with ``folder``); and a block,
         O((rows + edges) F).
 
@@ -84,12 +86,15 @@ def layerwise_inference(
     steps = steps_of(model)
     parameter = next(model.parameters())
     work = _Work(
-        graph, _blocks(graph, rows, edges), {"edge_attr": edge_attr, "edge_weight": edge_weight},
-        torch.device(device) if device is not None else parameter.device, parameter.dtype,
-    )  # fmt: skip
+        graph,
+        blocks=_blocks(graph, rows, edges),
+        per_edge={"edge_attr": edge_attr, "edge_weight": edge_weight},
+        device=torch.device(device) if device is not None else parameter.device,
+        dtype=parameter.dtype,
+    )
     training = model.training
     model.eval()
-    passes = sum(1 + (far_method(step.conv) is not None) for step in steps)
+    passes = sum(1 + (source_statistic(step.conv) is not None) for step in steps)
     with contextlib.ExitStack() as stack:
         stack.callback(model.train, training)
         work.bar = stack.enter_context(
@@ -108,6 +113,7 @@ class _Work:
     def __init__(
         self,
         graph: CSCGraph,
+        *,
         blocks: list[tuple[int, int]],
         per_edge: dict[str, Any],
         device: torch.device,
@@ -121,25 +127,26 @@ class _Work:
         return rows.to(self.device, self.dtype)
 
     def store(self, like: Tensor) -> Tensor:
-        """Room for rows like these for all nodes, in memory or in a file that is gone when nobody holds it."""
+        """Memory for rows like these for all nodes, or a file that is deleted with the last reference to it."""
         shape = (self.graph.num_targets, *like.shape[1:])
         if self.folder is None or like.numel() == 0:
             return torch.empty(shape, dtype=like.dtype)
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix="layer-", suffix=".bin") as file:
             count = shape[0] * (like.numel() // like.shape[0])
-            return torch.from_file(file.name, shared=True, size=count, dtype=like.dtype).view(shape)
+            rows: Tensor = torch.from_file(file.name, shared=True, size=count, dtype=like.dtype)
+            return rows.view(shape)
 
     def cut(self, begin: int, end: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """A block: its nodes (targets first), its in-edges between their places, what belongs to the edges."""
+        """A block: its nodes (targets first), its in-edges as positions among them, what belongs to the edges."""
         first, last = int(self.graph.pointer[begin]), int(self.graph.pointer[end])
-        source, place = torch.unique(self.graph.source[first:last].long(), return_inverse=True)
-        inside = (source >= begin) & (source < end)
-        numbers = torch.where(inside, source - begin, end - begin - 1 + (~inside).cumsum(0))
-        nodes = torch.cat([torch.arange(begin, end), source[~inside]])
+        source, position = torch.unique(self.graph.source[first:last].long(), return_inverse=True)
+        is_target = (source >= begin) & (source < end)
+        numbers = torch.where(is_target, source - begin, end - begin - 1 + (~is_target).cumsum(0))
+        nodes = torch.cat([torch.arange(begin, end), source[~is_target]])
         degree = self.graph.pointer[begin : end + 1].diff()
         targets = torch.arange(end - begin).repeat_interleave(degree, output_size=last - first)
-        edge_index = torch.stack([numbers[place], targets])
+        edge_index = torch.stack([numbers[position], targets])
         edge = slice(first, last) if self.graph.edge is None else self.graph.edge[first:last].long()
         per_edge = {name: self.rows_of(values, edge) for name, values in self.per_edge.items()}
         return nodes, edge_index.to(self.device), per_edge
@@ -147,17 +154,18 @@ class _Work:
 
 def _all_layers(model: nn.Module, steps: list[LayerStep], x: Any, work: _Work) -> Tensor:
     jumping = getattr(model, "jk", None)
-    kept = []
+    outputs = []
     for step in steps:
         x = _one_layer(step, x, work)
         if jumping is not None:
-            kept.append(x)
+            outputs.append(x)
     head = head_of(model)
     if head is None:
-        return x
+        rows: Tensor = x
+        return rows
     out = None
     for begin, end in work.blocks:
-        parts = [work.rows_of(layer, slice(begin, end)) for layer in (kept or [x])]
+        parts = [work.rows_of(layer, slice(begin, end)) for layer in (outputs or [x])]
         rows = head(parts)
         out = work.store(rows) if out is None else out
         out[begin:end] = rows.cpu()
@@ -166,31 +174,43 @@ def _all_layers(model: nn.Module, steps: list[LayerStep], x: Any, work: _Work) -
 
 
 def _one_layer(step: LayerStep, x: Any, work: _Work) -> Tensor:
-    recorded = _collect(step.conv, x, work)
+    statistic = _collect(step.conv, x, work)
     out = None
     for begin, end in work.blocks:
         nodes, edge_index, per_edge = work.cut(begin, end)
         features = work.rows_of(x, nodes)
-        with replaying(step.conv, recorded, nodes):
-            rows = step.conv(features, edge_index, **per_edge)[: end - begin]
+        of_sources = {} if statistic is None else {"statistic": statistic[nodes].to(work.device)}
+        rows = step.conv(features, edge_index, **per_edge, **of_sources)[: end - begin]
         rows = step.then(rows, features[: end - begin])
         out = work.store(rows) if out is None else out
         out[begin:end] = rows.cpu()
         work.bar.update()
-    assert out is not None, "a graph has one block at least"
+    assert out is not None, "a graph has at least one block"
     return out if step.on_all is None else step.on_all(out.to(work.device)).cpu()
 
 
 def _collect(conv: nn.Module, x: Any, work: _Work) -> Tensor | None:
-    """What a layer needs of the in-edges of sources: every node is a target once, in a block with its in-edges."""
-    name = far_method(conv)
-    if name is None:
+    """The statistic of all nodes, if the layer needs one: every node is a target once, with all of its in-edges."""
+    layer = source_statistic(conv)
+    if layer is None:
         return None
+    if conv._forward_pre_hooks:
+        # Some compute the weights (pruning, weight_norm): a call on no nodes runs them before the statistic.
+        nodes, edge_index, per_edge = work.cut(0, 0)
+        conv(work.rows_of(x, nodes), edge_index, **per_edge)
     collected = None
     for begin, end in work.blocks:
         nodes, edge_index, per_edge = work.cut(begin, end)
-        features = work.rows_of(x, nodes) if takes_features(name) else _no_features(x, nodes, work)
-        rows = record(conv, name, features, edge_index, per_edge)[: end - begin]
+        reads_features = layer.statistic_depends_on == "features"
+        features = work.rows_of(x, nodes) if reads_features else _no_features(x, nodes, work)
+        statistic = layer.neighborhood_statistic(features, edge_index, **per_edge)
+        if statistic is None or statistic.shape[0] != nodes.numel():
+            got = "None" if statistic is None else f"shape {list(statistic.shape)}"
+            raise ValueError(
+                f"'neighborhood_statistic' of {type(conv).__name__} returned {got} for a block of {nodes.numel()} "
+                f"nodes; expected one row per node (or declare statistic_depends_on = None)"
+            )
+        rows = statistic[: end - begin]
         collected = work.store(rows) if collected is None else collected
         collected[begin:end] = rows.cpu()
         work.bar.update()
@@ -202,13 +222,13 @@ def _no_features(x: Any, nodes: Tensor, work: _Work) -> Tensor:
 
 
 def _blocks(graph: CSCGraph, rows: int, edges: int) -> list[tuple[int, int]]:
-    """Ranges of nodes with at most so many rows and in-edges, one node at least; one empty range for no nodes."""
+    """Ranges of at least one node with at most so many rows and in-edges; one empty range for no nodes."""
     blocks, begin = [], 0
     while begin < graph.num_targets:
         last = min(begin + rows, graph.num_targets)
         ends = graph.pointer[begin + 1 : last + 1]
-        fit = int(torch.searchsorted(ends, int(graph.pointer[begin]) + edges, right=True))
-        end = begin + max(fit, 1)
+        count = int(torch.searchsorted(ends, int(graph.pointer[begin]) + edges, right=True))
+        end = begin + max(count, 1)
         blocks.append((begin, end))
         begin = end
     return blocks or [(0, 0)]

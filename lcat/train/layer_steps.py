@@ -1,4 +1,4 @@
-"""A model as a chain of layers and what it does between them: what there is to compute, one layer after the other."""
+"""A model as a chain of layers and what it does between them, for inference one layer after the other."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch_geometric.nn import conv as pyg_conv
 from torch_geometric.nn import norm as pyg_norm
 from torch_geometric.nn.models.basic_gnn import BasicGNN
 
-__all__ = ["LayerStep", "head_of", "steps_of"]
+from lcat.nn import NeighborhoodStatistic
 
+__all__ = ["LayerStep", "head_of", "source_statistic", "steps_of"]
+
+# Layers of PyG whose output at a node depends on the node, its in-edges and their sources, and on nothing else.
+_ONE_HOP = (
+    pyg_conv.GATConv,
+    pyg_conv.GATv2Conv,
+    pyg_conv.SAGEConv,
+    pyg_conv.GINConv,
+    pyg_conv.GINEConv,
+    pyg_conv.GraphConv,
+    pyg_conv.TransformerConv,
+)
 _BATCH_NORMS = (nn.BatchNorm1d, pyg_norm.BatchNorm)
 
 
@@ -20,9 +33,9 @@ class LayerStep:
 
     Args:
         conv: the layer.
-        then: what the model does with the layer's rows, each by itself: ``then(out, x)`` with the layer's output and
+        then: what the model does with the layer's rows, row by row: ``then(out, x)`` with the layer's output and
             its input for the same rows.
-        on_all: what it does with all rows at once, after ``then``; it must fit into memory.
+        on_all: what it does with all rows at once, after ``then``; they must fit into memory.
 
     Example:
         >>> from lcat.nn import GATConv
@@ -31,7 +44,7 @@ class LayerStep:
     """
 
     conv: nn.Module
-    then: Callable[[Tensor, Tensor], Tensor] = lambda out, x: out
+    then: Callable[[Tensor, Tensor], Tensor] = lambda out, _: out
     on_all: Callable[[Tensor], Tensor] | None = None
 
 
@@ -39,7 +52,7 @@ def steps_of(model: nn.Module) -> list[LayerStep]:
     """The layers of a model, in the order in which they are computed.
 
     Raises:
-        TypeError: for a model that neither is a BasicGNN nor says what its layers are.
+        TypeError: for a model that is no BasicGNN and has no method ``layer_steps``.
     """
     steps = getattr(model, "layer_steps", None)
     if callable(steps):
@@ -60,12 +73,36 @@ def _step_of(model: BasicGNN, number: int) -> LayerStep:
     before = act if act is not None and model.act_first else nn.Identity()
     after = act if act is not None and not model.act_first else nn.Identity()
     if _is_row_wise(norm):
-        return LayerStep(conv, lambda out, x: after(norm(before(out))))
-    return LayerStep(conv, lambda out, x: before(out), lambda out: after(norm(out)))
+        return LayerStep(conv, lambda out, _: after(norm(before(out))))
+    return LayerStep(conv, lambda out, _: before(out), lambda out: after(norm(out)))
+
+
+def source_statistic(conv: nn.Module) -> NeighborhoodStatistic | None:
+    """The layer, if a block of rows needs a quantity of its sources that takes *their* in-edges; ``None`` if not.
+
+    Raises:
+        TypeError: for a layer of which it is not known how far it looks.
+        ValueError: for one that keeps the normalization of another graph.
+    """
+    if getattr(conv, "cached", False):
+        raise ValueError("a layer with cached=True keeps the normalization of one graph: make it with cached=False")
+    if isinstance(conv, _ONE_HOP):
+        return None
+    if hasattr(conv, "statistic_depends_on"):
+        if conv.statistic_depends_on is None:
+            return None
+        if isinstance(conv, NeighborhoodStatistic):
+            return conv
+    known = ", ".join(sorted({layer.__name__ for layer in _ONE_HOP}))
+    raise TypeError(
+        f"it is not known how far a {type(conv).__module__}.{type(conv).__name__} looks; layerwise_inference knows the "
+        f"layers of lcat.nn, of PyG {known}, and your own layers if they declare it (see "
+        f"lcat.nn.NeighborhoodStatistic): run the model on the whole graph instead"
+    )
 
 
 def _is_row_wise(norm: nn.Module) -> bool:
-    """Whether a norm in evaluation mode treats each row by itself."""
+    """Whether a norm in evaluation mode treats each row separately."""
     if isinstance(norm, _BATCH_NORMS):
         module = getattr(norm, "module", norm)
         return module.running_mean is not None

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 import torch
 
-import lcat.nn._lcat as lcat_module
+import lcat.nn._attention as attention_module
 import lcat.nn._neighbor_sum as sum_module
 from lcat.nn import CATConv, CATv2Conv, LCATConv, LCATv2Conv
 
@@ -53,7 +53,7 @@ def same(ours, theirs):
 def test_numbers_and_gradients_are_those_without(layer_class, options):
     layer, (x, edge_index) = make(layer_class, options), make_input()
     plain = copy.deepcopy(layer)
-    plain.cache_neighbor_sum = False
+    plain.interpolation.cache_neighbor_sum = False
     expected = outcome(plain, x, edge_index)
     for _ in range(2):
         same(outcome(layer, x, edge_index), expected)
@@ -63,12 +63,12 @@ def test_numbers_and_gradients_are_those_without(layer_class, options):
 def test_only_the_first_call_sums(layer_class, options):
     layer, (x, edge_index) = make(layer_class, options), make_input()
     with (
-        mock.patch.object(sum_module, "aggregate", wraps=sum_module.aggregate) as kept,
-        mock.patch.object(lcat_module, "aggregate", wraps=lcat_module.aggregate) as anew,
+        mock.patch.object(sum_module, "aggregate", wraps=sum_module.aggregate) as cached,
+        mock.patch.object(attention_module, "aggregate", wraps=attention_module.aggregate) as anew,
     ):
         for _ in range(3):
             layer(x, edge_index)
-    assert (kept.call_count, anew.call_count) == (1, 0)
+    assert (cached.call_count, anew.call_count) == (1, 0)
 
 
 @pytest.mark.parametrize(("layer_class", "options"), VARIANTS)
@@ -76,7 +76,7 @@ def test_a_change_is_seen(layer_class, options):
     layer, (x, edge_index) = make(layer_class, options), make_input()
     layer(x, edge_index)
     plain = copy.deepcopy(layer)
-    plain.cache_neighbor_sum = False
+    plain.interpolation.cache_neighbor_sum = False
     x[3] += 1.0
     same(outcome(layer, x, edge_index), outcome(plain, x, edge_index))
     edge_index[0, 2:9] = 4
@@ -93,7 +93,7 @@ def test_a_sum_made_in_inference_mode_is_good_for_training(layer_class, options)
     expected = outcome(copy.deepcopy(layer), x, edge_index)
     with torch.inference_mode():
         layer(x, edge_index)
-    assert layer._neighbor_sum._kept is not None
+    assert layer.interpolation.neighbor_sum._cached is not None
     same(outcome(layer, x, edge_index), expected)
 
 
@@ -101,14 +101,14 @@ def test_a_sum_made_in_inference_mode_is_good_for_training(layer_class, options)
 def test_without_effect_where_it_would_be_wrong(layer_class, options):
     layer, (x, edge_index) = make(layer_class, options), make_input()
     plain = copy.deepcopy(layer)
-    plain.cache_neighbor_sum = False
+    plain.interpolation.cache_neighbor_sum = False
     x.requires_grad_()
     (ours,), (theirs,) = (torch.autograd.grad(each(x, edge_index).sum(), x) for each in (layer, plain))
     torch.testing.assert_close(ours, theirs)
     x = x.detach()
     batched = torch.vmap(lambda x: layer(x, edge_index))(torch.stack([x, x + 1]))
     torch.testing.assert_close(batched, torch.stack([plain(x, edge_index), plain(x + 1, edge_index)]))
-    assert layer._neighbor_sum._kept is None
+    assert layer.interpolation.neighbor_sum._cached is None
     with torch.inference_mode():
         y = x + 1
         for shift in (0.0, 1.0):
@@ -121,7 +121,7 @@ def test_static_graphs_copies_and_pickles():
     both = torch.stack([x, -x])
     for _ in range(2):
         torch.testing.assert_close(layer(both, edge_index)[1], layer(-x, edge_index))
-    assert copy.deepcopy(layer)._neighbor_sum._kept is None
+    assert copy.deepcopy(layer).interpolation.neighbor_sum._cached is None
     buffer = io.BytesIO()
     torch.save(layer, buffer)
     again = torch.load(io.BytesIO(buffer.getvalue()), weights_only=False)
@@ -132,8 +132,8 @@ def test_static_graphs_copies_and_pickles():
 @pytest.mark.parametrize("layer_class", [CATConv, LCATConv, CATv2Conv, LCATv2Conv])
 def test_large_graphs_sum_over_the_edges_of_the_attention(layer_class, monkeypatch):
     layer, (x, edge_index) = make(layer_class, {}), make_input()
-    layer.cache_neighbor_sum = False
+    layer.interpolation.cache_neighbor_sum = False
     edge_index[1, :3] = edge_index[0, :3]  # loops of the graph's own
     expected = outcome(layer, x, edge_index)
-    monkeypatch.setattr(lcat_module, "_LARGE", 0)
+    monkeypatch.setattr(attention_module, "_LARGE", 0)
     same(outcome(layer, x, edge_index), expected)
