@@ -223,7 +223,7 @@ class AttentionConv(AttentionMessages):
         if neighbor_sum is None:
             mask = self._masked_edges() if self.explain else None
             has_all_loops = nodes.one_set and self.add_self_loops and edges.graph.num_loops == nodes.counts[0]
-            large = edges.graph.num_edges > _LARGE and not torch.compiler.is_compiling()
+            large = not torch.compiler.is_compiling() and edges.graph.num_edges > _LARGE
             if mask is None and has_all_loops and large:
                 # Over the edges of the attention, which are sorted anyway; its one loop per node is taken off again.
                 neighbor_sum = aggregate(sent, edges.graph) - own

@@ -106,8 +106,10 @@ class TestEveryLayer:
         assert all(torch.equal(first[key], value) for key, value in layer.state_dict().items())
 
     def test_lazy_channels(self, name, x):
-        layer = make(name, -1, 4)
-        assert layer(x, EDGES).shape[0] == 6
+        layer, plain = make(name, -1, 4), make(name)
+        out = layer(x, EDGES)
+        plain.load_state_dict(layer.state_dict())
+        assert_same(out, plain(x, EDGES), "channels taken from the first input", 0.0)
         assert not any(isinstance(p, torch.nn.parameter.UninitializedParameter) for p in layer.parameters())
 
     def test_sparse_features(self, name, x):
@@ -373,19 +375,28 @@ class TestAttentionLayers:
         assert_same(out, expected, "output", 1e-6)
 
     def test_lazy_pair_and_bipartite(self, name, x):
-        layer = make(name, (-1, -1), 4)
-        edges = torch.tensor([[0, 1, 5], [0, 1, 2]])
-        assert layer((x, torch.randn(3, 5)), edges).shape == (3, 8)
+        layer, plain = make(name, (-1, -1), 4), make(name, (8, 5), 4)
+        edges, pair = torch.tensor([[0, 1, 5], [0, 1, 2]]), (x, torch.randn(3, 5))
+        out = layer(pair, edges)
+        plain.load_state_dict(layer.state_dict())
+        assert_same(out, plain(pair, edges), "channels taken from the first input", 0.0)
 
     def test_more_targets_than_sources(self, name, x):
-        layer = make(name, (5, 8), 4)
-        assert layer((torch.randn(2, 5), x), torch.tensor([[0, 1, 1], [0, 5, 4]])).shape == (6, 8)
+        """As with more sources, which send nothing; targets without a source of their number get no self-loop."""
+        sources, edges = torch.randn(2, 5), torch.tensor([[0, 1, 1], [0, 5, 4]])
+        more_sources = torch.cat([sources, torch.randn(4, 5)])
+        plain = make(name, (5, 8), 4, add_self_loops=False)
+        expected = plain((more_sources, x), edges)
+        assert_same(plain((sources, x), edges), expected, "sources that send nothing", 1e-6)
+        assert_same(make(name, (5, 8), 4)((sources, x), edges)[2:], expected[2:], "targets without a loop", 1e-6)
 
     def test_targets_without_features(self, name, x):
         layer = make(name, (8, 8), 4)
+        if hasattr(layer, "lin_r"):
+            torch.nn.init.zeros_(layer.lin_r.bias)
         edges = torch.tensor([[0, 1, 5], [0, 1, 2]])
         out = layer((x, None), edges, size=(6, 3))
-        assert out.shape == (3, 8)
+        assert_same(out, layer((x, torch.zeros(3, 8)), edges), "they count as zero", 1e-6)
         matrix = torch.sparse_coo_tensor(edges.flip(0), torch.ones(3), (3, 6)).to_sparse_csr()
         assert_same(layer((x, None), matrix), out, "matrix tells the size", 1e-6)
         given = EdgeIndex(edges, sparse_size=(6, 3))
@@ -395,10 +406,16 @@ class TestAttentionLayers:
         assert_same(make(name)(x, EDGES, size=(None, None)), make(name)(x, EDGES), "size", 0.0)
 
     def test_static_graph_without_feature_sets(self, name, x):
-        out, (_, alpha) = make(name)(x.expand(0, -1, -1), EDGES, return_attention_weights=True)
-        assert out.shape == (0, 6, 8)
-        assert alpha.shape == (0, 12, 2)
-        assert make(name)(x.expand(0, -1, -1), EDGES).shape == (0, 6, 8)
+        layer = make(name)
+        expected, (edge_index, attention) = layer(x.expand(2, -1, -1), EDGES, return_attention_weights=True)
+        out, (same_edges, alpha) = layer(x.expand(0, -1, -1), EDGES, return_attention_weights=True)
+        assert torch.equal(out, expected[:0])
+        assert torch.equal(alpha, attention[:0])
+        assert torch.equal(same_edges, edge_index)
+        empty = layer(x.expand(0, -1, -1), EDGES)
+        assert torch.equal(empty, expected[:0])
+        gradients = torch.autograd.grad(empty.sum(), list(layer.parameters()), allow_unused=True)
+        assert all(gradient is None or not gradient.any() for gradient in gradients)
 
     def test_dropout_only_in_training(self, name, x):
         layer = make(name, dropout=0.8)

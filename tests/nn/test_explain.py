@@ -40,25 +40,33 @@ def _config():
 @pytest.mark.parametrize("edges", [ONE_LOOP, ALL_LOOPS], ids=["one_loop", "all_loops"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_gnn_explainer(name, edges):
-    x = torch.randn(6, 8)
+    x, model = torch.randn(6, 8), _model(name)
+    plain = model(x, edges)
     explainer = Explainer(
-        _model(name), GNNExplainer(epochs=5), explanation_type="model", model_config=_config(),
+        model, GNNExplainer(epochs=5), explanation_type="model", model_config=_config(),
         node_mask_type="attributes", edge_mask_type="object",
     )  # fmt: skip
     mask = explainer(x, edges, index=1).edge_mask
     assert mask.shape == (edges.shape[1],)
-    assert float(mask.max()) > 0.0
+    assert float(mask[(edges[0] != edges[1]) & (edges[1] == 1)].min()) > 0.0, "edges into the node are explained"
+    everything = torch.ones(edges.shape[1])
+    assert_same(explainer.get_masked_prediction(x, edges, edge_mask=everything), plain, "mask of ones", 1e-6)
+    assert_same(model(x, edges), plain, "after explaining", 1e-6)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_captum_explainer(name):
+    x, model = torch.randn(6, 8), _model(name).eval()
+    plain = model(x, ONE_LOOP)
     explainer = Explainer(
-        _model(name).eval(), CaptumExplainer("IntegratedGradients", n_steps=5), explanation_type="model",
+        model, CaptumExplainer("IntegratedGradients", n_steps=5), explanation_type="model",
         model_config=_config(), node_mask_type="attributes", edge_mask_type="object",
     )  # fmt: skip
-    explanation = explainer(torch.randn(6, 8), ONE_LOOP, index=1)
+    explanation = explainer(x, ONE_LOOP, index=1)
     assert explanation.edge_mask.shape == (7,)
     assert explanation.node_mask.shape == (6, 8)
+    assert_same(explanation.prediction, plain, "prediction", 1e-6)
+    assert_same(model(x, ONE_LOOP), plain, "after explaining", 1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # PyG's own float(loss)
@@ -72,7 +80,9 @@ def test_pg_explainer(name):
     target = model(x, ONE_LOOP).argmax(dim=-1)
     for epoch in range(2):
         explainer.algorithm.train(epoch, model, x, ONE_LOOP, target=target, index=1)
+    plain = model(x, ONE_LOOP)
     assert explainer(x, ONE_LOOP, target=target, index=1).edge_mask.shape == (7,)
+    assert_same(model(x, ONE_LOOP), plain, "after explaining", 1e-6)
 
 
 @pytest.mark.parametrize("edges", [ONE_LOOP, ALL_LOOPS], ids=["one_loop", "all_loops"])

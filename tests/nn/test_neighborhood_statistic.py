@@ -1,4 +1,4 @@
-"""What a layer must know of the neighborhoods of sources: right for every target of a block, and enough for its output."""
+"""What a layer must know of the neighborhoods of sources: exact for the targets of a block, enough for its output."""
 
 from __future__ import annotations
 

@@ -10,13 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 from torch_geometric.data import Data
-from torch_geometric.nn import GraphNorm
-from torch_geometric.nn.models import GCN as PyGGCN
+from torch_geometric.nn import GraphNorm, MessagePassing
+from torch_geometric.nn import models as pyg_models
 from torch_geometric.nn.models import GraphSAGE
+from torch_geometric.utils import degree
 
 from lcat.data import CSCGraph
-from lcat.nn import GATConv, GCNConv, LCATConv
+from lcat.nn import CATConv, GATConv, GCNConv, LCATConv
 from lcat.nn.models import CAT, GAT, GCN, LCAT, CATv2, GATv2, LCATv2
 from lcat.train import LayerStep, layerwise_inference
 from lcat.train.inference import _blocks
@@ -123,7 +125,7 @@ def test_from_files(tmp_path):
 
 
 class Residual(nn.Module):
-    """A model of one's own: any layers, with what comes between them."""
+    """A custom model: any layers, with what comes between them."""
 
     def __init__(self):
         super().__init__()
@@ -143,12 +145,112 @@ class Residual(nn.Module):
         return x
 
 
-def test_a_model_of_ones_own():
+def test_a_custom_model():
     data = random_graph()
     model = Residual().eval()
     with torch.no_grad():
         whole = model(data.x, data.edge_index)
     torch.testing.assert_close(layerwise_inference(model, data.x, data.edge_index, rows=9), whole, atol=1e-5, rtol=1e-5)
+
+
+class Surprise(MessagePassing):
+    """A custom layer that weighs a source by how far it is from its own in-neighbors' sum."""
+
+    statistic_depends_on = "features"
+
+    def neighborhood_statistic(self, x, edge_index, edge_weight=None):
+        weight = 1.0 if edge_weight is None else edge_weight.view(-1, 1)
+        sums = torch.zeros_like(x).index_add(0, edge_index[1], weight * x[edge_index[0]])
+        return (x - sums).norm(dim=1, keepdim=True) / 10
+
+    def forward(self, x, edge_index, edge_weight=None, statistic=None):
+        if statistic is None:
+            statistic = self.neighborhood_statistic(x, edge_index, edge_weight)
+        return self.propagate(edge_index, x=(x * statistic).tanh())
+
+
+class Discounted(Surprise):
+    """A custom layer whose statistic needs the edges alone: it gets no features."""
+
+    statistic_depends_on = "edges"
+
+    def neighborhood_statistic(self, x, edge_index, edge_weight=None):
+        return 1 / (1 + degree(edge_index[1], x.shape[0]).view(-1, 1))
+
+
+class OneHop(MessagePassing):
+    statistic_depends_on = None
+
+    def forward(self, x, edge_index, edge_weight=None):
+        return self.propagate(edge_index, x=x).tanh()
+
+
+class Custom(nn.Module):
+    def __init__(self, *convs):
+        super().__init__()
+        self.convs, self.scale = nn.ModuleList(convs), nn.Parameter(torch.tensor(0.5))
+
+    def layer_steps(self):
+        return [LayerStep(conv, then=lambda out, x: self.scale * out + x) for conv in self.convs]
+
+    def forward(self, x, edge_index, **per_edge):
+        for step in self.layer_steps():
+            x = step.then(step.conv(x, edge_index, **per_edge), x)
+        return x
+
+
+@pytest.mark.parametrize("layer", [Surprise, Discounted, OneHop])
+@pytest.mark.parametrize("weighted", [False, True])
+@torch.no_grad()
+def test_custom_layers_declare_what_they_need(layer, weighted):
+    data, model = random_graph(), Custom(layer(), layer(), layer())
+    per_edge = {"edge_weight": torch.rand(900)} if weighted else {}
+    whole = model(data.x, data.edge_index, **per_edge)
+    blocks = layerwise_inference(model, data.x, data.edge_index, rows=13, **per_edge)
+    torch.testing.assert_close(blocks, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_a_statistic_of_edges_sees_no_features():
+    class Watching(Discounted):
+        def neighborhood_statistic(self, x, edge_index, edge_weight=None):
+            assert x.shape[1] == 12
+            assert not x.any()
+            return super().neighborhood_statistic(x, edge_index)
+
+    data = random_graph()
+    layerwise_inference(Custom(Watching()), data.x, data.edge_index, rows=40)
+
+
+def test_custom_layers_that_do_not_keep_to_what_they_declare():
+    class Incomplete(OneHop):
+        statistic_depends_on = "features"
+
+    class Rowless(Surprise):
+        def neighborhood_statistic(self, x, edge_index, edge_weight=None):
+            return x[:1]
+
+    class Empty(Surprise):
+        def neighborhood_statistic(self, x, edge_index, edge_weight=None):
+            return None
+
+    data = random_graph()
+    with pytest.raises(TypeError, match=r"not known how far a .*Incomplete looks.*NeighborhoodStatistic"):
+        layerwise_inference(Custom(Incomplete()), data.x, data.edge_index)
+    with pytest.raises(ValueError, match=r"of Rowless returned shape \[1, 12\] for a block of 150 nodes"):
+        layerwise_inference(Custom(Rowless()), data.x, data.edge_index)
+    with pytest.raises(ValueError, match=r"of Empty returned None for a block"):
+        layerwise_inference(Custom(Empty()), data.x, data.edge_index)
+
+
+@torch.no_grad()
+def test_weights_that_hooks_compute_are_up_to_date():
+    """Pruning computes a layer's weights in a hook before its forward; the statistic must not see older ones."""
+    data, conv = random_graph(), CATConv(12, 6, heads=2)
+    prune.random_unstructured(conv, "att_src", amount=0.3)
+    conv.att_src_orig.mul_(2.0)  # as an optimizer does
+    model = Custom(conv)
+    blocks = layerwise_inference(model, data.x, data.edge_index, rows=9)
+    torch.testing.assert_close(blocks, model.eval()(data.x, data.edge_index), atol=1e-5, rtol=1e-5)
 
 
 def test_double_precision_to_rounding():
@@ -187,7 +289,7 @@ def test_refusals():
     with pytest.raises(TypeError, match=r"lcat.nn.models or another BasicGNN.*got Linear"):
         layerwise_inference(nn.Linear(12, 3), data.x, data.edge_index)
     with pytest.raises(TypeError, match=r"not known how far a torch_geometric.*GCNConv looks"):
-        layerwise_inference(PyGGCN(12, 8, 2), data.x, data.edge_index)
+        layerwise_inference(pyg_models.GCN(12, 8, 2), data.x, data.edge_index)
     with pytest.raises(ValueError, match="cached=True"):
         layerwise_inference(GCN(12, 8, 2, cached=True), data.x, data.edge_index)
     with pytest.raises(ValueError, match="x has 150 rows and the graph"):
