@@ -70,6 +70,7 @@ def test_captum_explainer(name):
 
 
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # PyG's own float(loss)
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # PyG's own step
 @pytest.mark.parametrize("name", LAYERS)
 def test_pg_explainer(name):
     x = torch.randn(6, 8)
