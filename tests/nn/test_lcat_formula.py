@@ -19,24 +19,24 @@ ATTENTION = [GATConv, GATv2Conv, CATConv, CATv2Conv, *LCATS]
 
 
 def _options(layer, generator):
-    def pick(*choices):
+    def one_of(*choices):
         return choices[int(torch.randint(len(choices), (1,), generator=generator))]
 
     options = {
-        "heads": pick(1, 3),
-        "concat": pick(True, False),
-        "add_self_loops": pick(True, False),
-        "residual": pick(True, False),
-        "bias": pick(True, False),
+        "heads": one_of(1, 3),
+        "concat": one_of(True, False),
+        "add_self_loops": one_of(True, False),
+        "residual": one_of(True, False),
+        "bias": one_of(True, False),
     }
-    if pick(True, False):
+    if one_of(True, False):
         options |= {"edge_dim": 2, "fill_value": 0.3}
     if layer in LCATS:
-        options |= {"lambda1": pick(None, 0.0, 0.3, 1.0), "lambda2": pick(None, 0.0, 0.6, 1.0)}
-        options |= {"share_values": pick(True, False), "share_weights": pick(True, False)}
-        options |= {"parametrization": pick("published", "sigmoid"), "lambda1_init": 0.4, "lambda2_init": 0.7}
+        options |= {"lambda1": one_of(None, 0.0, 0.3, 1.0), "lambda2": one_of(None, 0.0, 0.6, 1.0)}
+        options |= {"share_values": one_of(True, False), "share_weights": one_of(True, False)}
+        options |= {"parametrization": one_of("published", "sigmoid"), "lambda1_init": 0.4, "lambda2_init": 0.7}
         if layer is LCATConv:
-            options["score_bias"] = pick(True, False)
+            options["score_bias"] = one_of(True, False)
     return options
 
 
@@ -170,15 +170,15 @@ def test_scalars_receive_gradients_and_stay_in_range(layer):
 
 def test_published_parametrization_by_its_formula():
     conv = LCATConv(2, 2)
-    assert float(conv.raw_lambda1) == pytest.approx(math.log10(6))
-    assert float(conv.raw_lambda2) == pytest.approx(2.2 - math.log10(6))
+    assert float(conv.raw_lambda1.detach()) == pytest.approx(math.log10(6))
+    assert float(conv.raw_lambda2.detach()) == pytest.approx(2.2 - math.log10(6))
     with torch.no_grad():
         conv.raw_lambda1.fill_(0.9)
         conv.raw_lambda2.fill_(1.3)
     assert float(conv.lambda1.detach()) == pytest.approx(1 / (1 + math.exp(6 - 10**0.9)), rel=1e-6)
     assert float(conv.lambda2.detach()) == pytest.approx(1 / (1 + math.exp(6 - 10**0.9)), rel=1e-5)
     conv = LCATConv(2, 2, parametrization="sigmoid", lambda1_init=0.25)
-    assert float(conv.raw_lambda1) == pytest.approx(math.log(0.25 / 0.75))
+    assert float(conv.raw_lambda1.detach()) == pytest.approx(math.log(0.25 / 0.75))
 
 
 def test_repr_tells_what_is_learned():

@@ -116,6 +116,7 @@ def test_gat_with_a_network_in_the_place_of_lin():
     torch.testing.assert_close(layer(x, EDGES), theirs(x, EDGES))
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # said of the case without requires_grad
 @pytest.mark.parametrize(("width", "out"), GCN_WIDTHS)
 @pytest.mark.parametrize("requires_grad", [False, True])
 def test_backward_hooks_on_lin_of_gcn(width, out, requires_grad):

@@ -24,8 +24,8 @@ def attention_layer(layer, x, edges: Tensor, edge_attr=None, edge_weight=None) -
     h_source, h_target = project(lin_s, x_source), project(lin_t, x_target)
     value_map = getattr(layer, "lin_value", None)
     values = h_source if value_map is None else project(value_map, x_source)
-    lambda1 = float(getattr(layer, "lambda1", 1.0))
-    lambda2 = float(getattr(layer, "lambda2", 0.0))
+    lambda1 = float(torch.as_tensor(getattr(layer, "lambda1", 1.0)).detach())
+    lambda2 = float(torch.as_tensor(getattr(layer, "lambda2", 0.0)).detach())
 
     edge_list = edges.t().tolist()
     aligned = one_set or layer.add_self_loops
