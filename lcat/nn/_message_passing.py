@@ -37,7 +37,7 @@ class DropInConv(MessagePassing):
         if "propagate" not in cls.__dict__:
             # For explainers PyG keeps the method that it finds when a class is first used. Without this, that may be
             # the code generated for a base class that was used before, which does not ask for a mask.
-            cls.propagate = getattr(cls, "_orig_propagate", cls.propagate)  # type: ignore[method-assign]
+            cls.propagate = getattr(cls, "_orig_propagate", cls.propagate)
 
     def _wants_messages(self) -> bool:
         """True if PyG's own propagate must run: hooks, an explainer, another aggregation, or overridden steps.
