@@ -196,5 +196,6 @@ def make_buckets(
         max_params = max(1, STACK_TOTAL // max(1, params[indices[0]].numel()))
         for start in range(0, len(indices), max_params):
             part = indices[start : start + max_params]
-            buckets.append(Bucket([params[i] for i in part], [states[i] for i in part], layouts[part[0]], shared))
+            members, their_states = [params[i] for i in part], [states[i] for i in part]
+            buckets.append(Bucket(members, their_states, layouts[part[0]], shared=shared))
     return buckets

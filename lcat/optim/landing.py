@@ -110,7 +110,7 @@ class Landing(OrthogonalOptimizer):
         algebra = algebra_for(X)
         X, D, scale = algebra.pack(X), algebra.pack(D), algebra.pack_scale(scale)
         weight = group["attraction"]
-        F, E = landing_field(algebra, X, D, scale, weight)
+        F, E = landing_field(algebra, X, D, scale, weight=weight)
         d, f = algebra.norm(E), algebra.norm(F).clamp_min(torch.finfo(bucket.real).tiny)
         alpha = weight * d * (1 - d).clamp_min(0) / f  # divided by f, whose square may overflow
         max_rate = (alpha + (alpha * alpha + (group["safe"] - d).clamp_min(0)).sqrt()) / f
@@ -195,7 +195,7 @@ class LandingPC(OrthogonalOptimizer):
         return algebra.unpack(algebra.addmm_(R, E.mul_(-0.5), X))
 
 
-def landing_field(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, weight: float) -> tuple[Tensor, Tensor]:
+def landing_field(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, *, weight: float) -> tuple[Tensor, Tensor]:
     """``scale (K D - X D^H X) / 2 + weight (K - I) X`` and ``K - I`` with ``K = X X^H``."""
     half_scale = _halved(scale, X)
     H = algebra.mm(X, algebra.mH(D)).mul_(-half_scale)

@@ -52,11 +52,11 @@ def pogo_step(
     """
     p, n = X.shape[algebra.rows], X.shape[algebra.columns]
     if exact and p == n and K is None:
-        M, C = _square(algebra, X, D, scale, max_step)
+        M, C = _square(algebra, X, D, scale, max_step=max_step)
     elif exact:
-        M, C = _exact(algebra, X, D, scale, max_step, K)
+        M, C = _exact(algebra, X, D, scale, max_step=max_step, K=K)
     else:
-        M, C = _identity(algebra, X, D, scale, max_step)
+        M, C = _identity(algebra, X, D, scale, max_step=max_step)
     polynomial = NORMAL_STEPS[normal_step]
     if polynomial is None:
         return M, C if return_gram else None
@@ -67,7 +67,7 @@ def pogo_step(
 
 
 def _exact(
-    algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None, K: Tensor | None
+    algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, *, max_step: float | None, K: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """``M`` and ``M M^H``, which is ``K + T T^H`` with ``T = -scale R``, exactly.
 
@@ -96,7 +96,7 @@ def _exact(
     return T.add_(X), K.add_(squared)
 
 
-def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None) -> tuple[Tensor, Tensor]:
+def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, *, max_step: float | None) -> tuple[Tensor, Tensor]:
     """The same for ``p = n``, where ``R = X skew(X^H D)`` needs no Gram matrix of ``X``.
 
     ``|| X A ||_S4 <= || X ||_2 || A ||_S4``, so the guard acts on ``A A^H``; up to 16 rows on the Frobenius norm of
@@ -114,7 +114,7 @@ def _square(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: floa
     return M, algebra.gram(M, out=A)
 
 
-def _identity(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, max_step: float | None) -> tuple[Tensor, Tensor]:
+def _identity(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale, *, max_step: float | None) -> tuple[Tensor, Tensor]:
     """The same with ``K = I`` in ``R``. Here ``M M^H`` is computed, or errors of ``X`` would never be corrected.
 
     That leaves no Gram matrix of the step for the guard, which takes the Frobenius norm instead.
