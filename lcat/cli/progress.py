@@ -14,7 +14,7 @@ __all__ = ["duration", "progress"]
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
-    """A bar while the block runs; the value is called with every :class:`lcat.study.Status`."""
+    """A progress bar while the block runs. The block calls the value that it gets with every :class:`lcat.study.Status`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.text import Text
@@ -49,7 +49,7 @@ def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words, two units at most.
+    """Seconds in words, in at most two units.
 
     Example:
         >>> from lcat.cli.progress import duration

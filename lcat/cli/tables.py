@@ -27,7 +27,7 @@ __all__ = [
     "public_datasets_table",
 ]
 
-#: So many cells that failed in the same way are named.
+#: Number of cells that are named where several failed in the same way.
 _NAMED = 3
 
 

@@ -27,5 +27,5 @@ def test_progress_is_on_standard_error(call):
         (90_000, "1 d 1 h"),
     ],
 )
-def test_durations_have_two_units_at_most(seconds, words):
+def test_durations_have_at_most_two_units(seconds, words):
     assert duration(seconds) == words

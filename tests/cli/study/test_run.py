@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 
+from lcat.cli.study.run import run
 from lcat.data import csbm
-from lcat.study import Study
+from lcat.study import LAYERS, HyperParameters, RunSettings, Study
+from lcat.study.models.layers import THEORY_LAYERS
+from lcat.train import METRICS, SCHEDULES, optimizer_names
 from tests.cli.study.support import FAST, PLAN
 
 
@@ -125,3 +130,18 @@ def test_the_folder_of_a_plan_is_beside_it(call, plan_file, tmp_path):
     plan_file.rename(tmp_path / "plans" / "p.toml")
     assert call("study", "plans/p.toml", "--quiet", "--max-cells", 1)[0] == 0
     assert (tmp_path / "plans" / "p-study" / "report.html").is_file()
+
+
+def names_in_help(parameter):
+    """What the help of an option enumerates."""
+    return set(re.findall(r"[\w-]+", get_type_hints(run, include_extras=True)[parameter].__metadata__[0].help))
+
+
+def test_help_names_every_choice():
+    """The lists stand in the help in words, so that it needs no torch; here they are compared with the registries."""
+    assert names_in_help("layer") >= set(LAYERS) - set(THEORY_LAYERS)
+    assert names_in_help("metric") >= set(METRICS)
+    assert names_in_help("optimizer") >= set(optimizer_names())
+    assert names_in_help("schedule") >= set(SCHEDULES)
+    assert names_in_help("norm") == set(get_args(HyperParameters.model_fields["norm"].annotation)) | {"or"}
+    assert names_in_help("engine") >= set(get_args(RunSettings.model_fields["engine"].annotation))
