@@ -54,7 +54,7 @@ def duration(seconds: float) -> str:
     Example:
         >>> from lcat.cli.progress import duration
         >>> duration(0.2), duration(75), duration(7300)
-        ('0 s', '1 min 15 s', '2 h 2 min')
+        ('0 s', '1 min 15 s', '2 h 1 min')
     """
     whole = round(seconds)
     for size, name, small, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
