@@ -14,7 +14,7 @@ __all__ = ["duration", "progress"]
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
-    """A progress bar while the block runs. The block calls the value that it gets with every :class:`lcat.study.Status`."""
+    """A progress bar while the block runs; what it yields takes every :class:`lcat.study.Status`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.text import Text
