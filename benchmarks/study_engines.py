@@ -30,7 +30,7 @@ def main() -> None:
         datasets=["csbm:hard,n=600,q=0.3"],
         layers=["gcn", "gat", "cat", "lcat"],
         seeds=10,
-        overrides={"epochs": arguments.epochs, "patience": 0},
+        overrides={"epochs": arguments.epochs, "patience": "none"},
     )
     seconds: dict[int, list[float]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as folder:

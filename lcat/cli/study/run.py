@@ -106,9 +106,9 @@ def run(
         int | None, typer.Option(help="Largest number of epochs.", metavar="N", rich_help_panel=_TRAINING)
     ] = None,
     patience: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Stop after this many epochs without a better validation metric; 0 never stops early.",
+            help="Stop after this many epochs without a better validation metric; none never stops early.",
             metavar="N",
             rich_help_panel=_TRAINING,
         ),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import RUN, Selection, choose_models, layers_in_order, one_row_per_run
-from lcat.study.analysis.summary import IntervalMethod, interval_of, summary_frame
+from lcat.study.analysis.summary import interval_of, summary_frame
 from lcat.study.models.layers import LAYERS
 from lcat.study.statistics import (
     FriedmanTest,
@@ -25,6 +25,7 @@ from lcat.study.statistics import (
     tied_groups,
     wilcoxon_test,
 )
+from lcat.study.statistics.intervals import IntervalMethod
 
 __all__ = ["Comparison", "Ranking", "compare", "robustness"]
 

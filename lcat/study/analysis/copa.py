@@ -58,7 +58,7 @@ def relative_ranks(values: ArrayLike) -> NDArray[np.float64]:
     """Share of the candidates whose value is not higher: the empirical distribution function at each candidate.
 
     Args:
-        values: one number a candidate, ``[N]``, lower is better; ``nan`` ranks behind all others.
+        values: one number per candidate, ``[N]``, lower is better; ``nan`` ranks behind all others.
 
     Returns:
         Numbers in (0, 1], ``[N]``. Any strictly increasing function of the values gives the same.
@@ -109,7 +109,7 @@ def copa(values: ArrayLike, weights: Sequence[float] | None = None, p: float = 2
 
     Args:
         values: candidates by objectives, ``[N, K]``, lower is better (negate what should be high).
-        weights: one an objective, at least 0 and not all 0; only their proportions count. Equal by default.
+        weights: one per objective, at least 0 and not all 0; only their proportions count. Equal by default.
         p: order of the norm, in [1, ``math.inf``].
 
     Returns:
@@ -147,10 +147,10 @@ def copa(values: ArrayLike, weights: Sequence[float] | None = None, p: float = 2
 
 def _norm(terms: NDArray[np.float64], p: float) -> NDArray[np.float64]:
     """p-norm of every row, scaled so that a large p neither under- nor overflows."""
-    largest = terms.max(axis=1)
-    if math.isinf(p):
-        return largest
-    return largest * ((terms / largest[:, None]) ** p).sum(axis=1) ** (1 / p)
+    norm: NDArray[np.float64] = terms.max(axis=1)
+    if not math.isinf(p):
+        norm = norm * ((terms / norm[:, None]) ** p).sum(axis=1) ** (1 / p)
+    return norm
 
 
 def _table(values: ArrayLike) -> NDArray[np.float64]:
@@ -166,4 +166,5 @@ def _weights(weights: Sequence[float] | None, count: int) -> NDArray[np.float64]
         raise ValueError(f"weights must have one number for each of {count} objectives; got {omega.size}")
     if not (np.isfinite(omega).all() and (omega >= 0).all() and omega.any()):
         raise ValueError(f"weights must be finite, at least 0 and not all 0; got {omega.tolist()}")
-    return omega / omega.sum()
+    shares: NDArray[np.float64] = omega / omega.sum()
+    return shares

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -11,10 +11,9 @@ from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import Selection, is_generated, layers_in_order
 from lcat.study.models.layers import LAYERS
 from lcat.study.statistics import Interval, confidence_interval
+from lcat.study.statistics.intervals import IntervalMethod
 
-__all__ = ["IntervalMethod", "interval_of", "mark_best", "summary_frame"]
-
-IntervalMethod = Literal["t", "bootstrap"]
+__all__ = ["interval_of", "mark_best", "summary_frame"]
 
 
 def summary_frame(

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_serializer,
+)
 
 from lcat._text import hint
 from lcat.train import SCHEDULES, FitConfig, optimizer_names
 
-__all__ = ["HyperParameters", "Overrides", "check_setting"]
+__all__ = ["HyperParameters", "Norm", "Overrides", "check_setting", "number_type"]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("optimizer", "schedule", check_fields=False)
-    @classmethod
-    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
-        known = optimizer_names() if info.field_name == "optimizer" else list(SCHEDULES)
-        if value is not None and value not in known:
-            raise ValueError(f"must be one of {', '.join(known)}{hint(value, known)}")
-        return value
+#: What normalizes features between the layers of a model.
+Norm = Literal["none", "batch", "layer"]
 
 
-class HyperParameters(_Settings):
+class HyperParameters(BaseModel):
     """Everything that a cell needs beside its data set, layer and seed; checked when made.
 
     Attributes:
@@ -41,7 +42,7 @@ class HyperParameters(_Settings):
         orthogonal_include: which weights those are: patterns such as ``"*.convs.1.lin.weight"``, separated by spaces;
             ``None`` leaves it to :func:`lcat.optim.orthogonal_groups`.
         optimizer, lr, weight_decay, scalar_lr, schedule, warmup, epochs, patience, clip_norm: see
-            :class:`lcat.train.FitConfig`; patience 0 means no early stopping.
+            :class:`lcat.train.FitConfig`; without patience (``None``) no training stops early.
 
     Example:
         >>> from lcat.study import HyperParameters
@@ -49,13 +50,15 @@ class HyperParameters(_Settings):
         0.01
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
     hidden_channels: int = Field(64, ge=1)
     heads: int = Field(8, ge=1)
     num_layers: int = Field(2, ge=1)
     dropout: float = Field(0.5, ge=0, lt=1)
     input_dropout: float = Field(0.0, ge=0, lt=1)
     attention_dropout: float | None = Field(default=None, ge=0, lt=1)
-    norm: Literal["none", "batch", "layer"] = "none"
+    norm: Norm = "none"
     lambda1_init: float = Field(0.5, gt=0.0025, lt=1)
     lambda2_init: float = Field(0.5, gt=0.0025, lt=1)
     optimizer: str = "adam"
@@ -67,16 +70,23 @@ class HyperParameters(_Settings):
     schedule: str = "constant"
     warmup: int = Field(0, ge=0)
     epochs: int = Field(200, ge=1)
-    patience: int = Field(100, ge=0)
+    patience: int | None = Field(default=100, ge=1)
     clip_norm: float | None = Field(default=None, gt=0)
 
-    def identity(self) -> dict[str, Any]:
-        """What keys depend on: all settings, but those that came later only where they are given."""
-        values = self.model_dump()
-        for name in ("orthogonal_lr", "orthogonal_include"):
-            if values[name] is None:
-                del values[name]
-        return values
+    @field_validator("optimizer", "schedule")
+    @classmethod
+    def _known(cls, value: str, info: ValidationInfo) -> str:
+        known = optimizer_names() if info.field_name == "optimizer" else list(SCHEDULES)
+        if value not in known:
+            raise ValueError(f"must be one of {', '.join(known)}{hint(value, known)}")
+        return value
+
+    @field_validator("patience", mode="before")
+    @classmethod
+    def _patience_above_zero(cls, value: Any) -> Any:
+        if value in (0, "0") and not isinstance(value, bool):
+            raise ValueError(f'must be at least 1, or "none" (None in Python) to never stop early; got {value}')
+        return value
 
     def fit_config(self) -> FitConfig:
         """The part that :func:`lcat.train.fit` takes."""
@@ -87,7 +97,7 @@ class HyperParameters(_Settings):
             options["include"] = self.orthogonal_include.split()
         return FitConfig(
             epochs=self.epochs,
-            patience=self.patience or None,
+            patience=self.patience,
             optimizer=self.optimizer,
             lr=self.lr,
             weight_decay=self.weight_decay,
@@ -99,41 +109,58 @@ class HyperParameters(_Settings):
         )
 
 
-class Overrides(_Settings):
-    """Settings that replace the defaults of every data set and layer; ``None`` leaves a default as it is.
+def number_type(name: str) -> type[int] | type[float] | None:
+    """``int`` or ``float`` for a setting that takes numbers, ``None`` for others."""
+    annotation = HyperParameters.model_fields[name].annotation
+    kinds = set(get_args(annotation) or (annotation,))
+    return int if int in kinds else float if float in kinds else None
+
+
+def _may_be_none(name: str) -> bool:
+    return type(None) in get_args(HyperParameters.model_fields[name].annotation)
+
+
+if TYPE_CHECKING:
+    _Fields = BaseModel
+else:  # one field per setting, whose values the settings themselves check
+    _Fields = create_model("_Fields", **dict.fromkeys(HyperParameters.model_fields, (Any, None)))
+
+
+class Overrides(_Fields):
+    """Settings that replace the defaults of every data set and layer; others leave a default as it is.
+
+    ``"none"`` stands for no value where a setting may have none, as in ``patience="none"``; so does ``None`` when it is
+    given.
 
     Attributes: those of :class:`HyperParameters`.
 
     Example:
         >>> from lcat.study import HyperParameters, Overrides
-        >>> Overrides(epochs=5).applied_to(HyperParameters(hidden_channels=16)).epochs
+        >>> Overrides(epochs=5, patience="none").applied_to(HyperParameters(hidden_channels=16)).epochs
         5
     """
 
-    hidden_channels: int | None = Field(default=None, ge=1)
-    heads: int | None = Field(default=None, ge=1)
-    num_layers: int | None = Field(default=None, ge=1)
-    dropout: float | None = Field(default=None, ge=0, lt=1)
-    input_dropout: float | None = Field(default=None, ge=0, lt=1)
-    attention_dropout: float | None = Field(default=None, ge=0, lt=1)
-    norm: Literal["none", "batch", "layer"] | None = None
-    lambda1_init: float | None = Field(default=None, gt=0.0025, lt=1)
-    lambda2_init: float | None = Field(default=None, gt=0.0025, lt=1)
-    optimizer: str | None = None
-    lr: float | None = Field(default=None, gt=0)
-    weight_decay: float | None = Field(default=None, ge=0)
-    scalar_lr: float | None = Field(default=None, gt=0)
-    orthogonal_lr: float | None = Field(default=None, gt=0)
-    orthogonal_include: str | None = Field(default=None, min_length=1)
-    schedule: str | None = None
-    warmup: int | None = Field(default=None, ge=0)
-    epochs: int | None = Field(default=None, ge=1)
-    patience: int | None = Field(default=None, ge=0)
-    clip_norm: float | None = Field(default=None, gt=0)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _checked(cls, value: Any, info: ValidationInfo) -> Any:
+        name = str(info.field_name)
+        if value in (None, "none") and _may_be_none(name):
+            return "none"
+        return None if value is None else _check_value(name, value)
+
+    @model_serializer
+    def given(self) -> dict[str, Any]:
+        """The settings that are given, by name."""
+        return {name: value for name, value in self if value is not None}
 
     def applied_to(self, hyper: HyperParameters) -> HyperParameters:
-        """``hyper`` with every setting that is not ``None`` here replaced."""
-        return HyperParameters(**{**hyper.model_dump(), **self.model_dump(exclude_none=True)})
+        """``hyper`` with every setting that is given here replaced."""
+        changes = {
+            name: None if value == "none" and _may_be_none(name) else value for name, value in self.given().items()
+        }
+        return HyperParameters(**{**hyper.model_dump(), **changes})
 
 
 def check_setting(name: str, *value: Any) -> Any:
@@ -152,13 +179,17 @@ def check_setting(name: str, *value: Any) -> Any:
     known = list(HyperParameters.model_fields)
     if name not in known:
         raise ValueError(f"there is no setting {name!r}{hint(name, known)}; settings are {', '.join(known)}")
-    if not value:
-        return None
-    optional = type(None) in get_args(HyperParameters.model_fields[name].annotation)
-    if optional and value[0] == "none":
+    if not value or (_may_be_none(name) and value[0] == "none"):
         return None
     try:
-        return getattr(HyperParameters(**{name: value[0]}), name)
+        return _check_value(name, value[0])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _check_value(name: str, value: Any) -> Any:
+    try:
+        return getattr(HyperParameters(**{name: value}), name)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{name}: {message}; got {value[0]!r}") from None
+        raise ValueError(message if "; got " in message else f"{message}; got {value!r}") from None

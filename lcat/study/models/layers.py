@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from torch import nn
@@ -45,6 +45,7 @@ class LayerSpec:
 
     name: str
     summary: str
+    _: KW_ONLY
     attention: bool
     learns_lambda: bool = False
     arguments: tuple[tuple[str, Any], ...] = ()
@@ -91,28 +92,40 @@ _SPECS = (
     LayerSpec("gatv2", "GATv2", attention=True, model=models.GATv2),
     LayerSpec("cat", "CAT: GAT that scores neighborhood averages", attention=True, model=models.CAT),
     LayerSpec("catv2", "CATv2: GATv2 that scores neighborhood averages", attention=True, model=models.CATv2),
-    LayerSpec("lcat", "L-CAT: learns where between GCN, GAT and CAT", True, learns_lambda=True, model=models.LCAT),
-    LayerSpec("lcatv2", "L-CATv2: learns where between GCN, GATv2 and CATv2", True, True, model=models.LCATv2),
+    LayerSpec(
+        "lcat",
+        "L-CAT: learns where between GCN, GAT and CAT",
+        attention=True,
+        learns_lambda=True,
+        model=models.LCAT,
+    ),
+    LayerSpec(
+        "lcatv2",
+        "L-CATv2: learns where between GCN, GATv2 and CATv2",
+        attention=True,
+        learns_lambda=True,
+        model=models.LCATv2,
+    ),
 )
 _THEORY = (
     LayerSpec(
         "gat-theory",
         "GAT with the closed-form scores of the theory",
-        True,
+        attention=True,
         arguments=(("lambda1", 1.0), ("lambda2", 0.0)),
     ),
     LayerSpec(
         "cat-theory",
         "CAT with the closed-form scores of the theory",
-        True,
+        attention=True,
         arguments=(("lambda1", 1.0), ("lambda2", 1.0)),
     ),
     LayerSpec(
         "lcat-theory",
         "L-CAT with the closed-form scores of the theory; learns lambda alone",
-        True,
-        True,
-        (("lambda1", None), ("lambda2", None)),
+        attention=True,
+        learns_lambda=True,
+        arguments=(("lambda1", None), ("lambda2", None)),
     ),
 )
 

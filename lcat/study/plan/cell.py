@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lcat.study.models.hyper import HyperParameters
 
-__all__ = ["Cell", "Noise", "SplitChoice", "digest"]
+__all__ = ["Cell", "Noise", "NoiseKind", "SplitChoice", "digest"]
+
+NoiseKind = Literal["none", "edges", "features"]
 
 
 class SplitChoice(BaseModel):
@@ -52,7 +54,7 @@ class Noise(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["none", "edges", "features"] = "none"
+    kind: NoiseKind = "none"
     level: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
@@ -73,7 +75,7 @@ class Cell(BaseModel):
     Attributes:
         dataset: name of the data set.
         layer: name of the layer.
-        seed: of the weights, the dropout masks, the noise, and the split or graph where these go by seed.
+        seed: of the weights, the dropout masks, the noise, and the split or graph where these depend on a seed.
         hyper: all settings.
         split: which split.
         noise: on the graph.
@@ -100,35 +102,24 @@ class Cell(BaseModel):
     @property
     def key(self) -> str:
         """16 hexadecimal digits that depend on all of the above and on nothing else."""
-        return digest(self._identity())
+        return digest(self.model_dump())
 
     @property
     def config_key(self) -> str:
         """The key of everything but the seed, the repetition and the folds: equal for cells that are averaged."""
-        values = self._identity()
-        del values["seed"]
-        if "split" in values:
-            values["split"] = {"rule": self.split.rule, "seed": self.split.seed}
-        return digest(values)
+        split = {"rule": self.split.rule, "seed": self.split.seed}
+        return digest({**self.model_dump(exclude={"seed"}), "split": split})
 
     @property
     def model_key(self) -> str:
         """The key of the layer and its settings alone, whatever data set or noise they meet."""
-        return digest({"layer": self.layer, "hyper": self.hyper.identity()})
+        return digest({"layer": self.layer, "hyper": self.hyper.model_dump()})
 
     def __str__(self) -> str:
         text = f"{self.layer} on {self.dataset}, seed {self.seed}"
         if self.split != SplitChoice():
             text += f", {self.split}"
         return text if self.noise.kind == "none" else f"{text}, {self.noise}"
-
-    def _identity(self) -> dict[str, Any]:
-        values = {**self.model_dump(), "hyper": self.hyper.identity()}
-        # What a cell of an earlier version did not have counts only where it is used: old keys stay good.
-        for name, default in (("split", SplitChoice()), ("noise", Noise())):
-            if getattr(self, name) == default:
-                del values[name]
-        return values
 
 
 def digest(values: Any) -> str:

@@ -24,7 +24,7 @@ from lcat.train import orthogonal_optimizer_names
 __all__ = ["PlanError", "StudyPlan", "check_hyper", "demo_plan", "make_plan"]
 
 #: More cells than this are a slip of the keyboard.
-_MOST_CELLS = 1_000_000
+_MAX_CELLS = 1_000_000
 
 
 class StudyPlan(BaseModel):
@@ -39,8 +39,8 @@ class StudyPlan(BaseModel):
         split_seed: of the shuffles behind generated folds.
         noise: levels of noise to run as well.
         overrides: settings that replace the defaults everywhere.
-        grid: lists of values of settings; every combination runs. ``"none"`` stands for ``None`` where a setting may be
-            that, as in ``clip_norm``.
+        grid: lists of values of settings; every combination runs. ``"none"`` stands for no value where a setting may
+            have none, as ``clip_norm`` and ``patience``.
         search: settings to be found by validation, in place of a grid.
         metric: of data sets read from a file, before what the file names.
         objectives: what the report weighs a model by, with its weight: ``accuracy``, ``time``, ``memory``,
@@ -88,7 +88,7 @@ class StudyPlan(BaseModel):
     @classmethod
     def _count_of_seeds(cls, seeds: Any) -> Any:
         if isinstance(seeds, int) and not isinstance(seeds, bool):
-            if not 1 <= seeds <= _MOST_CELLS:
+            if not 1 <= seeds <= _MAX_CELLS:
                 raise ValueError(f"the number of seeds must be at least 1 (or write a list of seeds); got {seeds}")
             return tuple(range(seeds))
         return tuple(seeds) if isinstance(seeds, range) else seeds
@@ -130,7 +130,7 @@ class StudyPlan(BaseModel):
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"the weight of {name} must be 0 or more; got {weight}")
         if objectives and not any(objectives.values()):
-            raise ValueError("one weight at least must be above 0; got all 0")
+            raise ValueError("at least one weight must be above 0; got all 0")
         return objectives
 
     @model_validator(mode="after")
@@ -142,9 +142,9 @@ class StudyPlan(BaseModel):
         object.__setattr__(self, "datasets", names)
         if not fresh:
             return self
-        given = self.overrides.model_dump(exclude_none=True)
+        overridden = set(self.overrides.given())
         for part, keys in (("grid", self.grid), ("search.space", self.search.space if self.search else {})):
-            twice = sorted(set(given) & set(keys))
+            twice = sorted(overridden & set(keys))
             if twice:
                 raise ValueError(f"{part} and overrides both set {', '.join(twice)}; leave one of them out")
         if self.metric is not None and not any(is_own_file(name) and name not in self.own for name in names):
@@ -155,8 +155,8 @@ class StudyPlan(BaseModel):
         if self.grid and self.search is not None:
             raise ValueError("grid and search exclude each other; put the lists of the grid into search.space")
         size = len(self.datasets) * len(self.layers) * self.cells_a_model() * len(self._points())
-        if size > _MOST_CELLS:
-            raise ValueError(f"the plan has {size:,} cells and more than {_MOST_CELLS:,} are refused")
+        if size > _MAX_CELLS:
+            raise ValueError(f"the plan has {size:,} cells and more than {_MAX_CELLS:,} are refused")
         if not self.pairs():
             raise ValueError(
                 f"nothing is left to run: {', '.join(self.layers)} exist on csbm: graphs only, and datasets are "
@@ -182,12 +182,12 @@ class StudyPlan(BaseModel):
         return SplitRule.parse(self.split).choices(self.split, self.split_seed, dataset)
 
     def cells_a_model(self) -> int:
-        """How many cells one model has on one data set (the first one, if that goes by files)."""
+        """How many cells one model has on one data set (the first one, if that depends on files)."""
         return len(self.noise.noises()) * len(self.choices(self.datasets[0])) * len(self.seeds)
 
     def hypers(self, dataset: str, layer: str) -> list[HyperParameters]:
         """The settings of one layer on one data set, one for each point of the grid that differs for the layer."""
-        base = default_hyper_parameters(dataset, layer).model_copy(update=self.overrides.model_dump(exclude_none=True))
+        base = self.overrides.applied_to(default_hyper_parameters(dataset, layer))
         spec = LAYERS[layer]
         points = [spec.settings_that_matter(point) for point in self._points()]
         return list(dict.fromkeys(HyperParameters(**{**base.model_dump(), **point}) for point in points))

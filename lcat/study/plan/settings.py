@@ -7,14 +7,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lcat.study.models.hyper import HyperParameters, check_setting
-from lcat.study.plan.cell import Noise
+from lcat.study.models.hyper import check_setting, number_type
+from lcat.study.plan.cell import Noise, NoiseKind
 from lcat.study.plan.errors import describe_errors
 
-__all__ = ["Budget", "EngineName", "NoisePlan", "Range", "RunSettings", "SearchPlan", "check_grid"]
+__all__ = ["Budget", "EngineName", "NoisePlan", "Range", "RunSettings", "SamplerName", "SearchPlan", "check_grid"]
 
 #: What runs the cells of a study.
 EngineName = Literal["inline", "processes", "ray"]
+#: What chooses the points of a search.
+SamplerName = Literal["tpe", "random"]
 
 
 class _Part(BaseModel):
@@ -47,8 +49,8 @@ class NoisePlan(_Part):
 
     def noises(self) -> list[Noise]:
         """No noise first, then every level above 0."""
-        kinds = (("edges", self.edges), ("features", self.features))
-        return [Noise(), *(Noise(kind=kind, level=level) for kind, levels in kinds for level in levels if level)]  # type: ignore[arg-type]
+        levels: dict[NoiseKind, tuple[float, ...]] = {"edges": self.edges, "features": self.features}
+        return [Noise(), *(Noise(kind=kind, level=level) for kind in levels for level in levels[kind] if level)]
 
 
 class Range(_Part):
@@ -94,7 +96,7 @@ class SearchPlan(_Part):
 
     space: dict[str, Range | tuple[Any, ...]] = Field(min_length=1)
     trials: int = Field(default=20, ge=1, le=100_000)
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: SamplerName = "tpe"
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("space", mode="before")
@@ -119,17 +121,16 @@ class SearchPlan(_Part):
         checked: dict[str, Range | tuple[Any, ...]] = {}
         for name, values in space.items():
             if isinstance(values, Range):
-                whole = HyperParameters.model_fields[name].annotation is int
-                number = HyperParameters.model_fields[name].annotation in (float, float | None)
-                if not (whole or number):
+                kind = number_type(name)
+                if kind is None:
                     raise ValueError(f"{name} takes a list of values, as it is no number; got low and high")
-                if whole and any(end != int(end) for end in (values.low, values.high, values.step or 1)):
+                if kind is int and any(end != int(end) for end in (values.low, values.high, values.step or 1)):
                     raise ValueError(f"{name} takes whole numbers; got low {values.low:g}, high {values.high:g}")
             elif not values:
                 raise ValueError(f"{name}: the list of values is empty")
             ends: tuple[Any, ...] = (values.low, values.high) if isinstance(values, Range) else values
-            found = tuple(check_setting(name, value) for value in ends)
-            checked[name] = values if isinstance(values, Range) else found
+            converted = tuple(check_setting(name, value) for value in ends)
+            checked[name] = values if isinstance(values, Range) else converted
         return checked
 
 

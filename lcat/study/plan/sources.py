@@ -44,7 +44,7 @@ class Sources:
 
     Args:
         root: data folder for public data sets, ``None`` for the default one.
-        own: own data sets by name; they go before all other names.
+        own: your own data sets by name; they have priority over all other names.
         metric: metric of data sets read from a file, before what the file names.
         splits: where splits are kept; ``None`` keeps none.
     """
@@ -61,7 +61,7 @@ class Sources:
         """The data set for one seed; a ``csbm:`` name draws another graph for every seed.
 
         Raises:
-            lcat.data.DataError: if it cannot be had or used; one line that says what to do.
+            lcat.data.DataError: if it is not available or cannot be used; one line that says what to do.
         """
         if name in self.own:
             return self.own[name]
@@ -80,14 +80,14 @@ class Sources:
         """The graph and the split of a cell.
 
         Raises:
-            lcat.data.DataError: if they cannot be had.
+            lcat.data.DataError: if they are not available.
         """
         dataset = self.load(cell.dataset, cell.seed)
         if self.splits is None:
             split = make_split(cell.split, dataset, cell.seed)
         else:
             graph = self.fingerprint(dataset)
-            if not cell.dataset.startswith("csbm:"):  # whose graphs go by the seed
+            if not cell.dataset.startswith("csbm:"):  # whose graphs depend on the seed
                 self.splits.check_graph(cell.dataset, graph, dataset.metric)
             split = self.splits.get(cell.split, dataset, cell.seed, graph, cell.dataset)
         noise = {"edges": noisy_edges, "features": noisy_features}.get(cell.noise.kind)
@@ -119,7 +119,7 @@ class Sources:
     def prepare(
         self, names: tuple[str, ...], choices: Callable[[str], Sequence[SplitChoice]] = lambda _: [SplitChoice()]
     ) -> None:
-        """Make sure that every data set and its first split are there before the first one is trained on.
+        """Make sure that every data set and its first split are available before the first one is trained on.
 
         Files that are missing are downloaded now, so that a study does not fail hours later.
 
@@ -128,7 +128,7 @@ class Sources:
             choices: the splits of each, the data set's own by default.
 
         Raises:
-            lcat.data.DataError: for the first that cannot be had, or does not take the split.
+            lcat.data.DataError: for the first that is not available, or does not take the split.
         """
         for name in names:
             check_name(name, tuple(self.own))
@@ -151,7 +151,7 @@ def _hash(*tensors: Tensor) -> str:
 
 
 def is_own_file(name: str) -> bool:
-    """The name is that of a file with a data set of one's own."""
+    """The name is that of a file with your own data set."""
     return name.endswith(_FILE_SUFFIXES)
 
 

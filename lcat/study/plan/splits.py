@@ -5,7 +5,7 @@
 ``file:PATH``       fixed ``.npz`` files of node numbers (``train``, ``valid``, ``test``); ``{dataset}`` in the path
                     stands for the name of the data set, ``{fold}`` for 0, 1, 2, ... as far as there are files
 ``kfold:K``         ``K`` random folds: one tests, the next validates, the others train
-``stratified:K``    the same with the classes dealt out evenly
+``stratified:K``    the same with the classes distributed evenly
 ``repeated:KxR``    stratified, with ``R`` shuffles
 ``nested:KxJ``      ``K`` stratified outer folds that test; the rest is cut into ``J`` inner folds that validate
 ==================  ====================================================================================
@@ -17,7 +17,7 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -27,12 +27,14 @@ from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, loa
 from lcat.study._folder import OutputError, write_file
 from lcat.study.plan.cell import SplitChoice, digest
 
-__all__ = ["SPLITS_NAME", "SplitFolder", "SplitRule", "make_split", "split_hash"]
+__all__ = ["SPLITS_NAME", "SplitFolder", "SplitKind", "SplitRule", "make_split", "split_hash"]
 
 #: Name of the folder with splits in the folder of a study.
 SPLITS_NAME = "splits"
 
-_KINDS = {
+#: What a rule does, see the table above.
+SplitKind = Literal["own", "file", "kfold", "stratified", "repeated", "nested"]
+_KINDS: dict[SplitKind, str] = {
     "own": "own",
     "file": "file:PATH",
     "kfold": "kfold:5",
@@ -40,8 +42,8 @@ _KINDS = {
     "repeated": "repeated:5x3",
     "nested": "nested:5x3",
 }
-#: More folds than this in one rule is a slip of the keyboard.
-_MOST = 1000
+#: More folds than this in one rule are a slip of the keyboard.
+_MAX_FOLDS = 1000
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class SplitRule:
         path: of the file, with its placeholders.
     """
 
-    kind: str
+    kind: SplitKind
     folds: int = 0
     times: int = 0
     path: str = ""
@@ -75,7 +77,7 @@ class SplitRule:
         kind, colon, rest = text.partition(":")
         usage = f"write one of {', '.join(_KINDS.values())}"
         if kind not in _KINDS:
-            meant = hint(kind, _KINDS, show=_KINDS.__getitem__)
+            meant = hint(kind, _KINDS, show=lambda name: next(text for known, text in _KINDS.items() if known == name))
             raise SplitError(f"there is no split rule {text!r}{meant}; {usage}")
         if kind == "own" and not colon:
             return cls("own")
@@ -85,13 +87,13 @@ class SplitRule:
         if kind in ("own", "file") or shape is None:
             raise SplitError(f"the split rule {text!r} cannot be read; {usage}")
         folds, times = int(shape[1]), int(shape[2] or 0)
-        least = 2 if kind == "nested" else 3
-        if not least <= folds <= _MOST:
-            raise SplitError(f"the split rule {text!r} must have {least} to {_MOST} folds; got {folds}")
-        if kind == "nested" and not 2 <= times <= _MOST:
-            raise SplitError(f"the split rule {text!r} must have 2 to {_MOST} inner folds; got {times}")
-        if kind == "repeated" and not 1 <= times <= _MOST:
-            raise SplitError(f"the split rule {text!r} must have 1 to {_MOST} repetitions; got {times}")
+        min_folds = 2 if kind == "nested" else 3
+        if not min_folds <= folds <= _MAX_FOLDS:
+            raise SplitError(f"the split rule {text!r} must have {min_folds} to {_MAX_FOLDS} folds; got {folds}")
+        if kind == "nested" and not 2 <= times <= _MAX_FOLDS:
+            raise SplitError(f"the split rule {text!r} must have 2 to {_MAX_FOLDS} inner folds; got {times}")
+        if kind == "repeated" and not 1 <= times <= _MAX_FOLDS:
+            raise SplitError(f"the split rule {text!r} must have 1 to {_MAX_FOLDS} repetitions; got {times}")
         return cls(kind, folds, times)
 
     def choices(self, text: str, seed: int, dataset: str) -> list[SplitChoice]:
@@ -103,7 +105,7 @@ class SplitRule:
             dataset: name of the data set.
 
         Raises:
-            SplitError: if no file is there.
+            SplitError: if there is no file.
         """
         if self.kind == "own":
             return [SplitChoice()]
@@ -112,7 +114,7 @@ class SplitRule:
                 _existing(self.path, dataset, None)
                 return [SplitChoice(rule=text)]
             _existing(self.path, dataset, 0)
-            count = next(i for i in range(1, _MOST + 1) if not Path(_fill(self.path, dataset, i)).is_file())
+            count = next(i for i in range(1, _MAX_FOLDS + 1) if not Path(_fill(self.path, dataset, i)).is_file())
             return [SplitChoice(rule=text, fold=fold) for fold in range(count)]
         if self.kind == "nested":
             pairs = [(fold, inner) for fold in range(self.folds) for inner in range(self.times)]
@@ -132,7 +134,7 @@ def make_split(choice: SplitChoice, dataset: NodeDataset, seed: int) -> Split:
         seed: of the cell; it matters for the rule ``own`` alone.
 
     Raises:
-        SplitError, lcat.data.DataError: if the split cannot be had or does not fit.
+        SplitError, lcat.data.DataError: if the split is not available or does not fit.
     """
     rule = SplitRule.parse(choice.rule)
     if rule.kind == "own":
@@ -173,7 +175,7 @@ class SplitFolder:
 
         Raises:
             SplitError: if it is not the split that the study began with.
-            lcat.study.OutputError: if it cannot be kept.
+            lcat.study.OutputError: if it cannot be written.
         """
         kind = SplitRule.parse(choice.rule).kind
         generated = kind not in ("own", "file")
@@ -183,15 +185,15 @@ class SplitFolder:
         if not generated and not path.is_file():
             path = self.folder / f"{digest([*parts, name])}.npz"
         if path.is_file():
-            kept = load_split_file(path, len(dataset.data.y))
+            stored = load_split_file(path, len(dataset.data.y))
             if generated:
-                return kept
-            if split_hash(make_split(choice, dataset, seed)) != split_hash(kept):
+                return stored
+            if split_hash(make_split(choice, dataset, seed)) != split_hash(stored):
                 raise SplitError(
                     f"the split of {dataset.name} ({choice}, seed {seed}) has changed since the study began; the old "
                     f'one is {path}: put it back (split = "file:{path}"), or begin another study'
                 )
-            return kept
+            return stored
         split = make_split(choice, dataset, seed)
         masks = {"train": split.train, "valid": split.val, "test": split.test}
         content = io.BytesIO()
@@ -210,25 +212,25 @@ class SplitFolder:
 
         Raises:
             lcat.data.DataError: if one of them is another one.
-            lcat.study.OutputError: if they cannot be kept or read.
+            lcat.study.OutputError: if they cannot be written or read.
         """
         path = self.folder / f"{digest(name)}.graph"
         try:
             # Earlier versions kept no metric.
-            kept_graph, _, kept_metric = path.read_text(encoding="ascii").partition(" ")
+            old_graph, _, old_metric = path.read_text(encoding="ascii").partition(" ")
         except FileNotFoundError:
             write_file(path, f"{graph} {metric}".encode())
             return
         except OSError as error:
             raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
-        if kept_graph != graph:
+        if old_graph != graph:
             raise DataError(
                 f"the data set {name} has changed since the study began (features, edges or labels), and old and new "
                 "results do not compare; put the old files back, or begin another study with --out"
             )
-        if kept_metric not in ("", metric):
+        if old_metric not in ("", metric):
             raise DataError(
-                f"the metric of the data set {name} has changed since the study began, from {kept_metric} to {metric}, "
+                f"the metric of the data set {name} has changed since the study began, from {old_metric} to {metric}, "
                 "and old and new results do not compare; put the old metric back, or begin another study with --out"
             )
 
@@ -250,4 +252,4 @@ def _fill(path: str, dataset: str, fold: int | None) -> str:
 def _existing(path: str, dataset: str, fold: int | None) -> None:
     full = _fill(path, dataset, fold)
     if not Path(full).is_file():
-        raise SplitError(f"the split file {full} of {dataset} is not there")
+        raise SplitError(f"the split file {full} of {dataset} does not exist")

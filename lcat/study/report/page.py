@@ -35,7 +35,7 @@ from lcat.study.store.result import CellResult
 __all__ = ["Gallery", "Report", "make_report"]
 
 #: Galleries show so many data sets; tables hold all of them.
-_MOST = 24
+_MAX_DATASETS = 24
 _TRACEBACKS = 20
 
 
@@ -44,7 +44,7 @@ class Gallery:
     """Pictures of one kind with their key.
 
     Attributes:
-        pictures: one a data set.
+        pictures: one per data set.
         key: what marks and colors mean, as HTML.
         left_out: number of data sets without a picture.
     """
@@ -154,8 +154,8 @@ def _galleries(data: ReportData) -> dict[str, Gallery]:
         "robustness": _robustness,
         "pareto": _pareto,
     }
-    found = {}
-    shown = data.datasets[:_MOST]
+    galleries = {}
+    shown = data.datasets[:_MAX_DATASETS]
     for name, make in makers.items():
         pictures = tuple(make(data, shown))
         left_out = len(data.datasets) - len(shown)
@@ -164,12 +164,12 @@ def _galleries(data: ReportData) -> dict[str, Gallery]:
             legend = depth_key(depths) + (key(_learned(data)) if name == "triangles" else "")
         else:
             legend = key(layers, lines=name == "curves")
-        found[name] = Gallery(pictures, legend, left_out)
+        galleries[name] = Gallery(pictures, legend, left_out)
     ranking = data.comparison.ranking
-    found["ranking"] = Gallery((ranking_picture(ranking),) if ranking is not None else ())
+    galleries["ranking"] = Gallery((ranking_picture(ranking),) if ranking is not None else ())
     rows = data.regret[data.regret["dataset"].isin(shown)]
-    found["regret"] = Gallery((regret_picture(rows),) if len(rows) else ())
-    return found
+    galleries["regret"] = Gallery((regret_picture(rows),) if len(rows) else ())
+    return galleries
 
 
 def _learned(data: ReportData) -> list[str]:

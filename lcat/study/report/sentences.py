@@ -27,7 +27,7 @@ def tiles(data: ReportData) -> list[tuple[str, str]]:
     """Counts for the head of the page: a number, and what it counts."""
     facts = data.facts
     left = facts["planned"] - facts["done"] - facts["failed"]
-    found = [
+    counts = [
         (f"{facts['done']:,}", "cells done" if left <= 0 else f"of {facts['planned']:,} cells done"),
         (str(len(facts["datasets"])), "data set" if len(facts["datasets"]) == 1 else "data sets"),
         (str(len(facts["layers"])), "layer" if len(facts["layers"]) == 1 else "layers"),
@@ -35,8 +35,8 @@ def tiles(data: ReportData) -> list[tuple[str, str]]:
         (seconds_text(facts["seconds"]), "of training"),
     ]
     if facts["failed"]:
-        found.append((f"{facts['failed']:,}", "cells failed"))
-    return found
+        counts.append((f"{facts['failed']:,}", "cells failed"))
+    return counts
 
 
 def regret_sentences(data: ReportData) -> list[str]:
@@ -94,7 +94,7 @@ def ranking_sentence(data: ReportData) -> str:
             f"(χ² = {friedman.statistic:.2f}, {p_phrase(friedman.p_value)}, {how})."
         )
     if ranking.left_out:
-        text += f" Left out, because of failed runs or because a score on a data set is missing: {', '.join(ranking.left_out)}."
+        text += f" Left out, because of failed runs or of a missing score on a data set: {', '.join(ranking.left_out)}."
     return text
 
 

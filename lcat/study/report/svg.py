@@ -114,8 +114,8 @@ def drawing_style(palette: Palette = PAGE) -> Iterator[None]:
     """Context in which figures are made: the look of the page, whatever the user's matplotlib says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        matplotlib.rcParams.update({name: palette[color] for name, color in _COLORED.items()})
+        style: dict[Any, Any] = {**_STYLE, **{name: palette[color] for name, color in _COLORED.items()}}
+        matplotlib.rcParams.update(style)
         yield
 
 

@@ -1,8 +1,8 @@
 """Search for settings by validation, with Optuna: one search for each data set, layer and test set.
 
 Cells are pooled into one search only if they share their test nodes, so that no search sees a node's label in a cell's
-validation that another of its cells tests on. With nested folds that is one search an outer fold, over its inner folds;
-with random splits by seed, one a seed.
+validation that another of its cells tests on. With nested folds that is one search per outer fold, over its inner
+folds; with random splits by seed, one per seed.
 
 Every search tries one point at a time, on all its cells at once, and different searches run side by side. What it tries
 next depends on the points before alone, never on the order in which cells come in: all engines, and a study that was
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lcat.study.models.defaults import default_hyper_parameters
-from lcat.study.models.hyper import HyperParameters
+from lcat.study.models.hyper import HyperParameters, number_type
 from lcat.study.models.layers import LAYERS
 from lcat.study.plan.cell import Cell, SplitChoice, digest
 from lcat.study.plan.plan import StudyPlan, check_hyper
@@ -100,13 +100,13 @@ class SearchSchedule(Schedule):
     @property
     def spent(self) -> str:
         """The budget of trials, where it ended a search."""
-        most = self._plan.budget.trials
+        limit = self._plan.budget.trials
         if (
-            most is not None
-            and self._trials >= most
+            limit is not None
+            and self._trials >= limit
             and any(unit.search.told < unit.plan.trials for unit in self._units)
         ):
-            return f"budget.trials = {most} is used up"
+            return f"budget.trials = {limit} is used up"
         return ""
 
     @property
@@ -149,7 +149,7 @@ class SearchSchedule(Schedule):
                     self._begin(unit, trial, cells)
                     continue
                 # What came after this trial was chosen with what was known of it then. Failed cells that run again
-                # now are kept, and change nothing of the search.
+                # now stay, and change nothing of the search.
                 unit.search.tell([self._results.get(key) for key in trial.keys])
                 unit.last = cells[0].hyper if cells else unit.last
                 self._queue(unit, cells)
@@ -253,10 +253,10 @@ class _Optuna:
         self.told = 0
 
     def ask(self, point: dict[str, Any] | None) -> dict[str, Any]:
-        """The next point; a given one is tried in its place."""
+        """The next point, or the one that is handed over."""
         if point is not None:
             self._study.enqueue_trial(point)
-        # A fresh sampler a trial: what it draws does not depend on whether the study was interrupted.
+        # A fresh sampler per trial: what it draws does not depend on whether the study was interrupted.
         self._study.sampler = self._sampler(self.told)
         self._open = self._study.ask(self._space)
         return dict(self._open.params)
@@ -286,6 +286,6 @@ class _Optuna:
         kinds = self._optuna.distributions
         if not isinstance(values, Range):
             return kinds.CategoricalDistribution(values)
-        if HyperParameters.model_fields[name].annotation is int:
+        if number_type(name) is int:
             return kinds.IntDistribution(int(values.low), int(values.high), log=values.log, step=int(values.step or 1))
         return kinds.FloatDistribution(values.low, values.high, log=values.log, step=values.step)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lcat.study.statistics._checks import not_negative, share, vector
 
-__all__ = ["Interval", "confidence_interval"]
+__all__ = ["Interval", "IntervalMethod", "confidence_interval"]
+
+IntervalMethod = Literal["t", "bootstrap"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def confidence_interval(
     values: ArrayLike,
     *,
     level: float = 0.95,
-    method: str = "t",
+    method: IntervalMethod = "t",
     test_train_ratio: float = 0.0,
     resolution: float = 0.0,
     resamples: int = 9999,

@@ -16,6 +16,7 @@ from lcat.study import (
     Overrides,
     PlanError,
     SplitChoice,
+    StudyPlan,
     default_hyper_parameters,
     load_plan,
     make_plan,
@@ -74,12 +75,27 @@ def test_key_is_stable_and_depends_on_everything():
     assert len({cell.key, *(other.key for other in others)}) == 7
 
 
-def test_keys_of_before_splits_noise_and_later_settings_are_still_good():
-    """A cell on its data set's own split without noise has the key that it had before there was anything else."""
+def test_a_key_is_the_hash_of_all_values():
     cell = Cell(dataset="cora", layer="gcn", seed=0, hyper=HyperParameters())
-    hyper = HyperParameters().model_dump(exclude={"orthogonal_lr", "orthogonal_include"})
-    plain = {"dataset": "cora", "layer": "gcn", "seed": 0, "hyper": hyper}
+    plain = {"dataset": "cora", "layer": "gcn", "seed": 0, "hyper": HyperParameters().model_dump()}
+    plain["split"] = {"rule": "own", "seed": 0, "repeat": None, "fold": None, "inner_fold": None}
+    plain["noise"] = {"kind": "none", "level": 0.0}
     assert cell.key == hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def test_no_patience_is_none_in_every_spelling():
+    for written in ("none", None):
+        plan = make_plan(datasets=["cora"], layers=["gcn"], seeds=1, overrides={"patience": written})
+        assert plan.cells()[0].hyper.patience is None
+        assert plan.cells()[0].hyper.fit_config().patience is None
+        assert StudyPlan(**json.loads(plan.model_dump_json())) == plan
+    grid = make_plan(datasets=["cora"], layers=["gcn"], seeds=1, grid={"patience": ["none", 5]})
+    assert [cell.hyper.patience for cell in grid.cells()] == [None, 5]
+    with pytest.raises(ValueError, match=r'patience.*at least 1, or "none".*got 0'):
+        HyperParameters(patience=0)
+    for part in ({"overrides": {"patience": 0}}, {"grid": {"patience": [0]}}):
+        with pytest.raises(PlanError, match=r'patience: must be at least 1, or "none".*got 0'):
+            make_plan(datasets=["cora"], layers=["gcn"], seeds=1, **part)
 
 
 def test_config_keys_leave_out_seeds_and_folds_alone():

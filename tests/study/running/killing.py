@@ -27,7 +27,7 @@ layers = ["gcn", "gat", "lcat"]
 seeds = 5
 [overrides]
 epochs = 30
-patience = 0
+patience = "none"
 [run]
 workers = 2
 """
@@ -39,7 +39,7 @@ def quick_plan() -> StudyPlan:
         datasets=["csbm:easy,n=120", "csbm:hard,n=120,q=0.3"],
         layers=["gcn", "gat", "lcat"],
         seeds=5,
-        overrides={"epochs": 30, "patience": 0},
+        overrides={"epochs": 30, "patience": "none"},
     )
 
 

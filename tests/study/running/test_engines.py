@@ -20,7 +20,7 @@ from lcat.study.store.journal import JOURNAL_NAME
 from tests.data.datasets.raw_files import write_amazon, write_photo_split
 from tests.study.study_support import plan_of
 
-SLOW = {"overrides": {"epochs": 1500, "patience": 0}}
+SLOW = {"overrides": {"epochs": 1500, "patience": "none"}}
 
 
 def numbers(folder):

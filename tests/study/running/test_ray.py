@@ -35,7 +35,7 @@ def test_a_node_that_dies_in_mid_study(tmp_path):
     """Two local nodes with one CPU each; the second is killed while it runs a cell."""
     from ray.cluster_utils import Cluster
 
-    plan = plan_of(layers=["gcn", "lcat"], seeds=6, overrides={"epochs": 1500, "patience": 0})
+    plan = plan_of(layers=["gcn", "lcat"], seeds=6, overrides={"epochs": 1500, "patience": "none"})
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         second = cluster.add_node(num_cpus=1)
