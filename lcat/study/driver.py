@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -173,27 +174,27 @@ class _Driver:
         left = self._schedule.left()
         self._sources.prepare(tuple(dict.fromkeys(dataset for dataset, _, _ in left)), self._plan.choices)
         self._tell(None)
-        try:
-            journal = Journal(self._study.folder)
-        except OSError as error:
-            raise OutputError(f"cannot write to {self._study.folder}: {error.strerror or error}") from error
         engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._splits)
         engine.on_progress = self._tell
-        journal.write("begin", engine=self._settings.engine, left=left.total(), done=len(self._statuses))
-        try:
-            detail = self._loop(engine, journal)
+        with closing(engine), closing(self._open_journal()) as journal:
+            journal.write("begin", engine=self._settings.engine, left=left.total(), done=len(self._statuses))
+            try:
+                detail = self._loop(engine, journal)
+            except KeyboardInterrupt:
+                # What workers have sent already is kept; the pipes hold whole results.
+                self._events.extend(engine.wait(0))
+                while self._events:
+                    self._take(journal)
+                journal.write("end", reason="interrupted")
+                raise
             journal.write("end", reason="budget" if detail else "complete")
-        except KeyboardInterrupt:
-            # What workers have sent already is kept; the pipes hold whole results.
-            self._events.extend(engine.wait(0))
-            while self._events:
-                self._take(journal)
-            journal.write("end", reason="interrupted")
-            raise
-        finally:
-            engine.close()
-            journal.close()
         return self._outcome(detail)
+
+    def _open_journal(self) -> Journal:
+        try:
+            return Journal(self._study.folder)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self._study.folder}: {error.strerror or error}") from error
 
     def _loop(self, engine: Engine, journal: Journal) -> str:
         """Run until nothing is left or the budget is used up; returns what was used up."""

@@ -91,7 +91,7 @@ def test_no_patience_is_none_in_every_spelling():
         assert StudyPlan(**json.loads(plan.model_dump_json())) == plan
     grid = make_plan(datasets=["cora"], layers=["gcn"], seeds=1, grid={"patience": ["none", 5]})
     assert [cell.hyper.patience for cell in grid.cells()] == [None, 5]
-    with pytest.raises(ValueError, match=r'patience.*at least 1, or "none".*got 0'):
+    with pytest.raises(ValueError, match=r'(?s)patience.*at least 1, or "none".*got 0'):
         HyperParameters(patience=0)
     for part in ({"overrides": {"patience": 0}}, {"grid": {"patience": [0]}}):
         with pytest.raises(PlanError, match=r'patience: must be at least 1, or "none".*got 0'):

@@ -53,7 +53,7 @@ def test_files_one_or_several(tmp_path):
     choices = SplitRule.parse(several).choices(several, 0, "ours")
     assert [choice.fold for choice in choices] == [0, 1, 2]
     assert [split_hash(make_split(c, data, 0)) for c in choices] == [split_hash(split) for split in own]
-    with pytest.raises(SplitError, match=r"the split file .*theirs_0.npz of theirs is not there"):
+    with pytest.raises(SplitError, match=r"the split file .*theirs_0.npz of theirs does not exist"):
         SplitRule.parse(several).choices(several, 0, "theirs")
 
 
@@ -178,7 +178,7 @@ def test_noise_changes_the_graph_and_not_the_test_set():
         ("repeated:5x0", ["1 to 1000 repetitions", "got 0"]),
         ("own:3", ["'own:3'"]),
         ("file:", ["'file:'"]),
-        ("file:gone.npz", ["gone.npz", "is not there"]),
+        ("file:gone.npz", ["gone.npz", "does not exist"]),
     ],
 )
 def test_refusals(rule, words):
