@@ -46,13 +46,13 @@ def step(function: Callable[[Tensor, float], Tensor], x: Tensor, grad: Tensor) -
 def check(function: Callable[[Tensor, float], Tensor], x: Tensor) -> None:
     """The mask's values, share and gradient."""
     y = function(x, P)
-    kept = y != 0
-    share = kept.double().mean().item()
+    keep = y != 0
+    share = keep.double().mean().item()
     if abs(share - (1 - P)) > 5 * math.sqrt(P * (1 - P) / x.numel()):
         raise SystemExit(f"{share:.5f} of the entries are kept, expected about {1 - P}")
-    torch.testing.assert_close(y[kept], x[kept] / (1 - P))
+    torch.testing.assert_close(y[keep], x[keep] / (1 - P))
     (grad,) = torch.autograd.grad(y.sum(), x)
-    torch.testing.assert_close(grad, kept / (1 - P))
+    torch.testing.assert_close(grad, keep / (1 - P))
 
 
 def measure(rounds: int) -> list[dict[str, Any]]:

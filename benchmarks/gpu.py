@@ -76,7 +76,7 @@ class Device:
         return begin.elapsed_time(end) / 1e3
 
     def peak_bytes(self, call: Callable[[], Any]) -> int | None:
-        """The most memory that a call takes beyond what was there before it; ``None`` without a GPU."""
+        """The peak memory that a call takes beyond what was in use before it; ``None`` without a GPU."""
         if not self.is_gpu:
             return None
         self.wait()
@@ -152,14 +152,21 @@ def operators(device: Device, graphs: dict[str, tuple[int, int]], bandwidth: flo
 def _operator_steps(
     graph: Graph, heads: int, features: int, dtype: torch.dtype
 ) -> dict[str, Callable[[], list[Tensor]]]:
-    where, nodes = graph.device, graph.num_targets
-    x, q, grad = (torch.randn(nodes, heads, features, device=where).to(dtype) for _ in range(3))
-    s, t = (torch.randn(nodes, heads, device=where) for _ in range(2))
-    att = torch.randn(heads, features, device=where)
+    device, nodes = graph.device, graph.num_targets
+    x, query, grad = (torch.randn(nodes, heads, features, device=device).to(dtype) for _ in range(3))
+    scores = [torch.randn(nodes, heads, device=device) for _ in range(2)]
+    att = torch.randn(heads, features, device=device)
+
+    def gat_attention(source_score: Tensor, target_score: Tensor, value: Tensor) -> Tensor:
+        return lcat.ops.gat_attention(source_score, target_score, value, graph)
+
+    def gatv2_attention(key: Tensor, query: Tensor, att: Tensor) -> Tensor:
+        return lcat.ops.gatv2_attention(key, query, key, att, graph)
+
     return {
         "aggregate": _step(lambda x: lcat.ops.aggregate(x, graph), [x], grad),
-        "gat_attention": _step(lambda s, t, x: lcat.ops.gat_attention(s, t, x, graph), [s, t, x], grad),
-        "gatv2_attention": _step(lambda x, q, a: lcat.ops.gatv2_attention(x, q, x, a, graph), [x, q, att], grad),
+        "gat_attention": _step(gat_attention, [*scores, x], grad),
+        "gatv2_attention": _step(gatv2_attention, [x, query, att], grad),
     }
 
 
@@ -292,10 +299,10 @@ def run_tests(dry_run: bool) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     # The tests run in torch's deterministic mode, in which matrix products on CUDA ask for this.
     environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    chosen = sorted((ROOT / "tests" / "ops").glob("test_triton_*.py"))
+    test_files = sorted((ROOT / "tests" / "ops").glob("test_triton_*.py"))
     if dry_run:
-        chosen = [path for path in chosen if path.name == "test_triton_schedule.py"]
-    command = [sys.executable, "-m", "pytest", "-q", *map(str, chosen)]
+        test_files = [path for path in test_files if path.name == "test_triton_schedule.py"]
+    command = [sys.executable, "-m", "pytest", "-q", *map(str, test_files)]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 

@@ -283,13 +283,19 @@ def summarize(modes: dict[str, list[dict]]) -> list[dict]:
     """Each target in the allocator mode less favorable to this library."""
     rows = []
     for ours, rival, sense, limit in TARGETS:
-        found = {}
+        ratios_by_mode = {}
         for mode, cases in modes.items():
             ratios = [c["milliseconds"][rival] / c["milliseconds"][ours] for c in cases if rival in c["milliseconds"]]
-            found[mode] = geometric_mean(ratios)
-        value = min(found.values()) if sense == "at least" else max(found.values())
+            ratios_by_mode[mode] = geometric_mean(ratios)
+        value = min(ratios_by_mode.values()) if sense == "at least" else max(ratios_by_mode.values())
         met = value >= limit if sense == "at least" else value <= limit
-        row = {"what": f"{rival} / {ours}", "target": f"{sense} {limit}", "ratio": value, "met": met, "modes": found}
+        row = {
+            "what": f"{rival} / {ours}",
+            "target": f"{sense} {limit}",
+            "ratio": value,
+            "met": met,
+            "modes": ratios_by_mode,
+        }
         rows.append(row)
     for cases in modes.values():
         for case in cases:
@@ -314,8 +320,8 @@ def run_mode(options: argparse.Namespace) -> None:
                 cases.append(case)
     views = view_cases(options.rounds)
     print_views(views)
-    found = {"machine": machine(), "bandwidth": bandwidth, "cases": cases, "views": views}
-    Path(options.worker).write_text(strict_json(found))
+    facts = {"machine": machine(), "bandwidth": bandwidth, "cases": cases, "views": views}
+    Path(options.worker).write_text(strict_json(facts))
 
 
 def main() -> None:
@@ -339,21 +345,22 @@ def main() -> None:
     for allocator in options.allocators:
         print(f"\n== allocator mode: {allocator}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            found = Path(folder) / "mode.json"
+            result_file = Path(folder) / "mode.json"
             memory = [] if allocator == "default" else ["--no-memory"]  # kept pages would hide the peak
-            command = [sys.executable, __file__, *sys.argv[1:], "--worker", str(found), *memory]
+            command = [sys.executable, __file__, *sys.argv[1:], "--worker", str(result_file), *memory]
             subprocess.run(command, check=True, env={**os.environ, **ALLOCATORS[allocator]})
-            facts[allocator] = json.loads(found.read_text())
+            facts[allocator] = json.loads(result_file.read_text())
             modes[allocator] = facts[allocator]["cases"]
     summary = summarize(modes)
     for kind in ("edges by target", "edges in no order", "EdgeIndex, cache filled"):
-        found = {
+        ratios_by_mode = {
             mode: geometric_mean([max(c["view_ms"][kind] / c["step_ms"], 0.01) for c in fact["views"]])
             for mode, fact in facts.items()
         }
-        value = max(found.values())
+        value = max(ratios_by_mode.values())
         what = f"view of a new graph / step, {kind}"
-        summary.append({"what": what, "target": "at most 1.0", "ratio": value, "met": value <= 1.0, "modes": found})
+        row = {"what": what, "target": "at most 1.0", "ratio": value, "met": value <= 1.0, "modes": ratios_by_mode}
+        summary.append(row)
     print("\n== geometric means over the grid, in the allocator mode less favorable to lcat")
     for row in summary:
         print(f"  {row['what']:<52}{row['ratio']:7.2f}   target {row['target']:<14}{'met' if row['met'] else 'MISSED'}")

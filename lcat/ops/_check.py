@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
 from lcat.graph import Graph
@@ -39,7 +41,7 @@ class Shapes:
         )
 
 
-def check_rows(name: str, x: Tensor, rows: int, side: str) -> None:
+def check_rows(name: str, x: Tensor, rows: int, side: Literal["source", "target"]) -> None:
     """The first dimension of ``x`` counts the graph's nodes on one side."""
     if x.dim() == 0 or x.shape[0] != rows:
         raise ValueError(

@@ -11,7 +11,7 @@ import ctypes
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -33,10 +33,15 @@ __all__ = [
     "transpose_groups",
 ]
 
-# What a processor that torch describes by the first word can run, best first.
-_RUNNABLE = {"AVX512": ("avx512", "avx2", "baseline"), "AVX2": ("avx2", "baseline")}
 _INTERFACE = 3  # of the functions below; csrc/group.cpp has the same number
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
+
+InstructionSet = Literal["avx512", "avx2", "baseline"]
+# What a processor that torch describes by the first word can run, best first.
+_RUNNABLE: dict[str, tuple[InstructionSet, ...]] = {
+    "AVX512": ("avx512", "avx2", "baseline"),
+    "AVX2": ("avx2", "baseline"),
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class NativeStatus:
         problem: why no library, or not the best one for this processor, is loaded; else ``None``.
     """
 
-    instruction_set: str | None
+    instruction_set: InstructionSet | None
     path: str | None
     problem: str | None
 

@@ -1,7 +1,7 @@
 """torch-scatter's segment kernels, for GPUs without Triton: gather, segment sum and softmax over sorted edges.
 
 The edges are taken in the order of the graph grouped by target, so that every sum is over a contiguous segment and
-comes out the same at every run (no atomics). torch-scatter is optional; it differentiates its kernels itself.
+is the same in every run (no atomics). torch-scatter is optional; it differentiates its kernels itself.
 """
 
 from __future__ import annotations

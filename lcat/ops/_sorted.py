@@ -44,7 +44,7 @@ def _sort(graph: Graph, side: Side) -> SortedEdges:
 
 
 def _sort_compiled(graph: Graph, side: Side) -> SortedEdges:
-    """By counting sorts, and from groups that are known already where there are any."""
+    """By counting sorts, and from groups that are already known, if possible."""
     loopless = None if graph.padded else graph.before_self_loops()
     if loopless is not None and (side == "by_target" or loopless.input_groups(side) is not None):
         known = loopless.is_cached(SORTED, side) or loopless.input_groups(side) is not None

@@ -149,7 +149,8 @@ def distance(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference, relative to the largest entry (at least 1); infinite where either is not a number."""
     if ours.numel() == 0:
         return 0.0
-    worst = float((ours.double() - theirs.double()).abs().max() / theirs.double().abs().max().clamp(min=1.0))
+    ours, theirs = ours.detach().double(), theirs.detach().double()
+    worst = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1.0))
     return worst if worst == worst else float("inf")
 
 

@@ -8,8 +8,8 @@ import torch
 from lcat.graph import Graph
 from lcat.ops import _native, gat_attention, gatv2_attention, use_implementation
 from lcat.ops._attention_dropout import dropout_factors, philox
-from lcat.ops._gat_attention import naive as naive_v1
-from lcat.ops._gatv2_attention import naive as naive_v2
+from lcat.ops._gat_attention import naive as gat_naive
+from lcat.ops._gatv2_attention import naive as gatv2_naive
 from tests.ops.cases import distance, make_graph
 
 native = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
@@ -73,12 +73,15 @@ def test_all_passes_use_the_mask_that_is_documented(heads: int) -> None:
 
     with use_implementation("native"):
         torch.manual_seed(4)
-        ours_v1 = gat_attention(s, t, v, graph, edge_weight=weight, dropout=dropout)
+        ours_gat = gat_attention(s, t, v, graph, edge_weight=weight, dropout=dropout)
         torch.manual_seed(4)
-        ours_v2 = gatv2_attention(k, q, v, att, graph, edge_weight=weight, dropout=dropout)
-    theirs_v1 = naive_v1.gat_attention(s, t, v, graph, 0.2, None, weight, 0.0, keep)
-    theirs_v2 = naive_v2.gatv2_attention(k, q, v, att, graph, 0.2, None, weight, 0.0, keep=keep)
-    for ours, theirs, inputs in ((ours_v1, theirs_v1, (s, t, v, weight)), (ours_v2, theirs_v2, (k, q, v, att, weight))):
+        ours_gatv2 = gatv2_attention(k, q, v, att, graph, edge_weight=weight, dropout=dropout)
+    theirs_gat = gat_naive.gat_attention(s, t, v, graph, 0.2, None, weight, 0.0, keep)
+    theirs_gatv2 = gatv2_naive.gatv2_attention(k, q, v, att, graph, 0.2, None, weight, 0.0, keep=keep)
+    for ours, theirs, inputs in (
+        (ours_gat, theirs_gat, (s, t, v, weight)),
+        (ours_gatv2, theirs_gatv2, (k, q, v, att, weight)),
+    ):
         assert distance(ours, theirs) < 1e-12
         cotangent = torch.randn_like(ours)
         found = torch.autograd.grad(ours, inputs, cotangent)

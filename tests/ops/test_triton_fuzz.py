@@ -14,9 +14,9 @@ from tests.ops.triton_support import DEVICE, TOLERANCE, factors, gradients, rand
 from lcat.graph import Graph
 from lcat.ops._aggregate import naive as naive_aggregate
 from lcat.ops._aggregate import triton as aggregate
-from lcat.ops._gat_attention import naive as naive_v1
+from lcat.ops._gat_attention import naive as gat_naive
 from lcat.ops._gat_attention import triton as gat_attention
-from lcat.ops._gatv2_attention import naive as naive_v2
+from lcat.ops._gatv2_attention import naive as gatv2_naive
 from lcat.ops._gatv2_attention import triton as gatv2_attention
 
 
@@ -44,7 +44,7 @@ def check_v1(
     ]
     grad, keep = random_tensor(edges.num_targets, heads, features, dtype=dtype, seed=5), factors(edges, heads, dropout)
     out, expected = gradients(
-        lambda s, t, v, score, weight: naive_v1.gat_attention(s, t, v, edges, 0.2, score, weight, 0.0, keep),
+        lambda s, t, v, score, weight: gat_naive.gat_attention(s, t, v, edges, 0.2, score, weight, 0.0, keep),
         [None if x is None else x.double() for x in inputs],
         grad.double(),
     )
@@ -72,7 +72,7 @@ def check_v2(
 
     def call(k, q, v, att, attr, matrix, weight):
         values = k if v is None else v
-        return naive_v2.gatv2_attention(k, q, values, att, edges, 0.2, None, weight, 0.0, attr, matrix, keep)
+        return gatv2_naive.gatv2_attention(k, q, values, att, edges, 0.2, None, weight, 0.0, attr, matrix, keep)
 
     out, expected = gradients(call, [None if x is None else x.double() for x in inputs], grad.double())
     by_target, by_source, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))

@@ -1,11 +1,11 @@
 """Which program works on which edges: rows cut into segments of bounded length.
 
-One row a program would leave a GPU waiting for its hubs. So a row of more than ``tile`` edges is cut into several
+One row per program would leave a GPU waiting for its hubs. So a row of more than ``tile`` edges is cut into several
 segments, each handled like a row of its own and written to a buffer of parts; a second, small kernel puts the
 parts of a row together in a fixed order. Rows that fit are one segment and are written directly.
 
 A schedule is made by a dozen tensor operations of size O(N + E / tile) whose shapes follow from N and E alone:
-nothing is read back from the device, so this also works inside CUDA graph capture. The price are some empty
+nothing is read back from the device, so this also works inside CUDA graph capture. The price is some empty
 segments at the end. :func:`schedule_of` keeps a schedule for as long as the graph it was made for lives.
 """
 
@@ -116,7 +116,7 @@ def build_schedule(edges: SortedEdges, tile: int | None = None) -> Schedule:
 
 
 def schedule_of(edges: SortedEdges) -> Schedule:
-    """The schedule of ``edges``, made when first asked for and kept while ``edges.indptr`` lives.
+    """The schedule of ``edges``, made at its first use and kept while ``edges.indptr`` lives.
 
     It is not kept if it was made during CUDA graph capture: its memory then belongs to that graph.
     """

@@ -106,15 +106,15 @@ int launch(const Kernel& kernel, int threads) {
   return status;
 }
 
-// How many slots ahead of their use rows are asked for from memory: far enough to cover the latency of memory, near
+// How many slots ahead of their use rows are requested from memory: far enough to cover the latency of memory, near
 // enough for them to be still in the cache when their turn comes.
 template <class T>
 int64_t prefetch_distance(int64_t width) {
   return std::clamp<int64_t>(24576 / (int64_t(sizeof(T)) * std::max<int64_t>(width, 1)), 8, 64);
 }
 
-// Rows that will be needed soon. They are asked for piece by piece, in step with the work on the rows at hand: asked
-// for all at once they would fill the processor's queue of outstanding loads, and the work would wait.
+// Rows that will be needed soon. They are requested piece by piece, in step with the work on the current rows: requested
+// all at once they would fill the processor's queue of outstanding loads, and the work would wait.
 template <class T>
 struct Upcoming {
   const T* base;
@@ -186,7 +186,7 @@ LCAT_INLINE void gather_heads(const T* const* rows, int n, int64_t heads, T* out
   }
 }
 
-// out[at(b, h)] = <rows[b], own> of each head. Meanwhile the rows of `upcoming` from slot `next` on are asked for.
+// out[at(b, h)] = <rows[b], own> of each head. Meanwhile the rows of `upcoming` from slot `next` on are requested.
 template <class Shape, class T = typename Shape::T>
 LCAT_INLINE void dot_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* own,
                           const Upcoming<T>& upcoming, int64_t next, T* out) {

@@ -46,7 +46,7 @@ class ShiftedRows {
   Rows<T> rows_;
 };
 
-// Gradients of the features of one edge and of the matrix, given ds of the edge (one a head, `step` apart).
+// Gradients of the features of one edge and of the matrix, given ds of the edge (one per head, four apart).
 // `row` is key + query + projection; `matrix_sum` collects ds LeakyReLU' attr, to be multiplied by att later.
 template <class T>
 void feature_gradients(const EdgeFeatures<T>& features, const T* att, const T* row, const T* own, const T* ds,

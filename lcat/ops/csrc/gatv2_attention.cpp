@@ -66,7 +66,7 @@ struct Gatv2Forward {
             store(coefficients + at, load<4>(coefficients + at) * load<4>(multiplier + at));
           }
         }
-        if (value == key) {  // already asked for, as keys
+        if (value == key) {  // already requested, as keys
           add_rows(shape, values, n, coefficients, sum, slot == begin, [](int) { return NothingToFetch{}; });
         } else {
           const auto meanwhile = [&](int b) { return upcoming_values.quad(slot + ahead + b); };

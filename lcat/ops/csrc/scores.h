@@ -6,7 +6,7 @@
 namespace lcat {
 
 // scores[at(b, h)] = att . leaky(rows[b] + own), for all heads. Meanwhile the rows of `upcoming` from slot `next` on
-// are asked for.
+// are requested.
 template <class Shape, class T = typename Shape::T>
 LCAT_INLINE void score_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* own,
                             const T* att, T slope, const Upcoming<T>& upcoming, int64_t next, T* scores) {

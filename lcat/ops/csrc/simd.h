@@ -1,7 +1,7 @@
 // Vectors of a fixed number of lanes, on the vector extension that gcc and clang share.
 //
 // Arithmetic on a Vector is written with plain operators. The few operations for which the extension has no
-// good spelling (partial loads, maxima, masked additions) are intrinsics on x86 and loops elsewhere.
+// good notation (partial loads, maxima, masked additions) are intrinsics on x86 and loops elsewhere.
 #pragma once
 
 #include <cstdint>
@@ -76,7 +76,7 @@ LCAT_INLINE Vector<T, Lanes> splat(T x) {
   return Vector<T, Lanes>{} + x;
 }
 
-// ---------------------------------------------------------------- the first `count` lanes, 0 < count <= Lanes
+// Loads and stores of the first `count` lanes, 0 < count <= Lanes.
 
 template <int Lanes, class T>
 struct Partial {
@@ -128,8 +128,6 @@ LCAT_PARTIAL(double, 4, pd, _mm256, __m256i, 0, 1, 2, 3)
 #undef LCAT_PARTIAL
 #endif
 
-// ---------------------------------------------------------------- lane-wise choice
-
 // The larger of a and b; b where either is not a number, so that a NaN in b always survives.
 template <class V>
 LCAT_INLINE V larger(V a, V b) {
@@ -161,8 +159,6 @@ template <class V, class T>
 LCAT_INLINE V leaky(V z, T slope) {
   return larger(z * slope, z);
 }
-
-// ---------------------------------------------------------------- sums across lanes
 
 template <class V>
 LCAT_INLINE Vector<Scalar<V>, 4> first_four(V v) {
