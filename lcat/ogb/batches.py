@@ -41,6 +41,7 @@ class Batch:
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
         """Itself: batches come on the device that they were asked for."""
+        del device, non_blocking
         return self
 
     def through(self, model: nn.Module) -> tuple[Tensor, Tensor]:
@@ -110,7 +111,8 @@ class Batches:
     def features(self, graph: Data, shown: Tensor) -> Tensor:
         """What enters the model, with the labels of the nodes ``shown`` if labels are used."""
         if not self.settings.labels:
-            return graph.x
+            x: Tensor = graph.x
+            return x
         return label_features(graph.x, graph.y, shown, self.num_outputs)
 
     def _whole(self, generator: torch.Generator) -> Batch:

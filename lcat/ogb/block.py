@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
+from lcat._names import LAYER_TITLES
 from lcat.data import OGBDataset
 from lcat.ogb.settings import Settings
 from lcat.ogb.training import SeedResult
 
 __all__ = ["banner", "block_text", "leaderboard_block"]
-
-_TITLES = {"gcn": "GCN", "gat": "GAT", "gatv2": "GATv2", "cat": "CAT", "catv2": "CATv2", "lcat": "L-CAT",
-           "lcatv2": "L-CATv2"}  # fmt: skip
 
 
 def leaderboard_block(
@@ -43,7 +41,8 @@ def leaderboard_block(
     return {
         "generated": dataset.generated,
         "dataset": dataset.name,
-        "method": f"{_TITLES[settings.layer]} ({settings.num_layers} layers{heads})" + " + labels" * settings.labels,
+        "method": f"{LAYER_TITLES[settings.layer]} ({settings.num_layers} layers{heads})"
+        + " + labels" * settings.labels,
         "metric": dataset.metric,
         "test": _mean_std([result.test for result in results]),
         "valid": _mean_std([result.valid for result in results]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 from torch_geometric.utils import trim_to_layer
 
+from lcat._names import LayerName
 from lcat.nn import CATConv, CATv2Conv, GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv
 from lcat.ops import dropout
-from lcat.train.inference import LayerStep
+from lcat.train import LayerStep
 
-__all__ = ["LAYERS", "NodeModel", "exact_when_trimmed"]
+__all__ = ["LAYERS", "Activation", "NodeModel", "Norm", "Residual", "exact_when_trimmed"]
+
+Norm = Literal["none", "layer", "batch"]
+Residual = Literal["none", "identity", "linear"]
+Activation = Literal["relu", "elu"]
 
 #: The layers by name.
-LAYERS: dict[str, Callable[..., nn.Module]] = {
+LAYERS: dict[LayerName, Callable[..., nn.Module]] = {
     "gcn": GCNConv,
     "gat": GATConv,
     "gatv2": GATv2Conv,
@@ -28,14 +33,16 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
     "lcat": LCATConv,
     "lcatv2": LCATv2Conv,
 }
-_NORMS: dict[str, Callable[[int], nn.Module]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
+_NORMS: dict[Norm, Callable[[int], nn.Module]] = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
 # In place: what comes before them keeps no copy of its output.
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu_, "elu": F.elu_}
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu_, "elu": F.elu_}
 
 
-def exact_when_trimmed(layer: str) -> bool:
-    """Leaving out the edges into a batch's outer nodes changes no result: so it is where a message depends on its two
-    ends alone, and not where it depends on degrees (GCN) or on averages (CAT, L-CAT) around them.
+def exact_when_trimmed(layer: LayerName) -> bool:
+    """Whether leaving out the edges into a batch's outer nodes changes no result.
+
+    So it is where a message depends on its two ends alone, and not where it depends on degrees (GCN) or on averages
+    (CAT, L-CAT) around them.
     """
     return layer in ("gat", "gatv2")
 
@@ -75,14 +82,14 @@ class NodeModel(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        layer: str,
+        layer: LayerName,
         num_layers: int,
         hidden_channels: int,
         heads: int = 1,
         out_heads: int = 1,
-        norm: str = "none",
-        residual: str = "none",
-        activation: str = "relu",
+        norm: Norm = "none",
+        residual: Residual = "none",
+        activation: Activation = "relu",
         activation_first: bool = True,
         linear_ends: bool = False,
         bias: bool = True,
@@ -209,7 +216,7 @@ class _ReLUKeepingBits(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (positive,) = ctx.saved_tensors
+        positive: Tensor = ctx.saved_tensors[0]
         return grad * positive
 
 
@@ -219,11 +226,12 @@ _PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
 
 def _keeping_products() -> tuple[Any, Any]:
     """What a recomputed convolution keeps besides its input."""
-    return create_selective_checkpoint_contexts(list(_PRODUCTS))
+    contexts: tuple[Any, Any] = create_selective_checkpoint_contexts(list(_PRODUCTS))
+    return contexts
 
 
 def _attention(
-    layer: str, inside: bool, heads: int, out_heads: int, dropout: float, edge_dim: int | None
+    layer: LayerName, inside: bool, heads: int, out_heads: int, dropout: float, edge_dim: int | None
 ) -> dict[str, Any]:
     """Arguments that attention layers have and GCN has not."""
     if layer == "gcn":

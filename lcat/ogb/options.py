@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lcat.data import default_root
-from lcat.ogb.settings import PROTOCOLS, Settings
+from lcat.ogb.settings import PROTOCOLS, Settings, choices, setting_types
 
 __all__ = ["parse_seeds", "parser_of"]
 
@@ -85,7 +85,7 @@ def _add_general(group: argparse._ArgumentGroup) -> None:
 def _add_settings(group: argparse._ArgumentGroup, dataset: str) -> None:
     """One option per setting; its text and its choices are with :class:`lcat.ogb.Settings`."""
     defaults = Settings(dataset=dataset, **PROTOCOLS[dataset])
-    hints = typing.get_type_hints(Settings)
+    hints = setting_types()
     for spec in fields(Settings):
         if spec.name == "dataset":
             continue
@@ -94,14 +94,15 @@ def _add_settings(group: argparse._ArgumentGroup, dataset: str) -> None:
         if hints[spec.name] is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
             continue
-        kind, choices = _value_type(hints[spec.name]), spec.metadata["choices"]
-        if choices:
-            text = f"{text}: {', '.join(choices)}"
+        accepted = choices(hints[spec.name])
+        kind = str if accepted else _value_type(hints[spec.name])
+        if accepted:
+            text = f"{text}: {', '.join(accepted)}"
         group.add_argument(
             *[flag, *_SHORT.get(spec.name, ())],
             type=kind,
             default=default,
-            choices=choices,
+            choices=accepted,
             metavar=_METAVARS.get(kind, "NAME"),
             help=text,
         )

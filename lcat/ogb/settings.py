@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import typing
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
-from lcat.ogb.model import LAYERS
-from lcat.train import SCHEDULES, optimizer_names
+from lcat._names import LayerName
+from lcat.ogb.model import Activation, Norm, Residual
+from lcat.train import optimizer_names
+from lcat.train.ranges import NOT_NEGATIVE, PROPER_SHARE, TRAINING_RANGES, Range, check_ranges, whole
+from lcat.train.schedules import ScheduleName
 
-__all__ = ["PROTOCOLS", "Settings", "SettingsError", "default_settings"]
+__all__ = ["PROTOCOLS", "Settings", "SettingsError", "choices", "default_settings", "setting_types"]
 
 
 class SettingsError(ValueError):
@@ -28,10 +33,25 @@ class SettingsError(ValueError):
         return type(self), (self.setting, self.message)
 
 
-def _option(default: Any, text: str, choices: tuple[Any, ...] | None = None) -> Any:
+Batching = Literal["full", "neighbor", "walk"]
+Inference = Literal["whole", "layerwise"]
+Precision = Literal["float32", "bf16"]
+
+_AT_LEAST_ONE = ("num_layers", "hidden_channels", "heads", "out_heads", "batch_size", "walk_length", "num_steps")
+_RANGES = {
+    **TRAINING_RANGES,
+    **dict.fromkeys(_AT_LEAST_ONE, whole(1)),
+    **dict.fromkeys(("dropout", "attention_dropout", "input_dropout"), PROPER_SHARE),
+    "noise": NOT_NEGATIVE,
+    "warmup": whole(0),
+    "label_rate": Range(lambda value: 0 < value < 1, "between 0 and 1"),
+    "num_neighbors": Range(lambda value: value == -1 or value >= 1, "1 or more, or -1 for all"),
+}
+
+
+def _option(default: Any, text: str) -> Any:
     """A field with what the command line says about it."""
-    kind = {"default_factory": lambda: default} if isinstance(default, list) else {"default": default}
-    return field(**kind, metadata={"help": text, "choices": choices})
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
@@ -45,18 +65,14 @@ class Settings:
     """
 
     dataset: str
-    layer: str = _option("gat", "layer", tuple(LAYERS))
+    layer: LayerName = _option("gat", "layer")
     num_layers: int = _option(3, "number of layers")
     hidden_channels: int = _option(256, "width of a hidden layer, all heads together")
     heads: int = _option(8, "attention heads of hidden layers")
     out_heads: int = _option(1, "attention heads of the last layer, averaged")
-    norm: str = _option("layer", "normalization of hidden layers", ("none", "layer", "batch"))
-    residual: str = _option(
-        "identity",
-        "residual connection; identity is used where the widths agree",
-        ("none", "identity", "linear"),
-    )
-    activation: str = _option("relu", "activation", ("relu", "elu"))
+    norm: Norm = _option("layer", "normalization of hidden layers")
+    residual: Residual = _option("identity", "residual connection; identity is used where the widths agree")
+    activation: Activation = _option("relu", "activation")
     activation_first: bool = _option(True, "activation before the residual and the normalization; otherwise after them")
     linear_ends: bool = _option(False, "a linear map before the first layer and one after the last")
     bias: bool = _option(False, "biases in attention layers and GCN")
@@ -75,68 +91,38 @@ class Settings:
     lr: float = _option(0.01, "learning rate")
     weight_decay: float = _option(0.0, "weight decay")
     scalar_lr: float = _option(1.0, "learning rate of the lambdas, relative to lr")
-    schedule: str = _option("constant", "learning-rate schedule", tuple(SCHEDULES))
+    schedule: ScheduleName = _option("constant", "learning-rate schedule")
     warmup: int = _option(0, "epochs of linear warm-up")
     clip_norm: float | None = _option(None, "largest norm of the gradient")
     epochs: int = _option(100, "epochs")
     eval_every: int = _option(1, "epochs from one evaluation to the next")
     patience: int | None = _option(None, "stop when an evaluation comes at least this many epochs after the best one")
-    batching: str = _option("full", "what a step sees, the whole graph, sampled neighborhoods or random walks",
-                            ("full", "neighbor", "walk"))  # fmt: skip
+    batching: Batching = _option("full", "what a step sees, the whole graph, sampled neighborhoods or random walks")
     batch_size: int = _option(1024, "training nodes of a step (neighbor), or roots (walk)")
     num_neighbors: int = _option(10, "neighbors drawn per node and hop (neighbor); -1 takes all")
     walk_length: int = _option(3, "steps of a walk")
     num_steps: int = _option(30, "batches per epoch (walk)")
     accumulate: int = _option(1, "batches per step")
-    inference: str = _option(
-        "whole", "how the whole graph is evaluated, at once or layer by layer in blocks", ("whole", "layerwise")
-    )
+    inference: Inference = _option("whole", "how the whole graph is evaluated, at once or layer by layer in blocks")
     recompute: bool = _option(
         False, "less memory: convolutions, except for matrix products, are computed again in the backward pass"
     )
     compile: bool = _option(False, "torch.compile the model")
-    precision: str = _option("float32", "precision of a step; bf16 is torch's autocast", ("float32", "bf16"))
+    precision: Precision = _option("float32", "precision of a step; bf16 is torch's autocast")
 
     def __post_init__(self) -> None:
-        for spec in fields(self):
-            choices, value = spec.metadata.get("choices"), getattr(self, spec.name)
-            if choices is not None and value not in choices:
-                raise SettingsError(spec.name, f"must be one of {', '.join(choices)}; got {value!r}")
+        for name, hint in setting_types().items():
+            accepted = choices(hint)
+            if accepted is not None:
+                self._need(name, getattr(self, name) in accepted, f"one of {', '.join(accepted)}")
         for spec in fields(self):
             value = getattr(self, spec.name)
             self._need(spec.name, not isinstance(value, float) or math.isfinite(value), "a finite number")
-        whole = (
-            "num_layers",
-            "hidden_channels",
-            "heads",
-            "out_heads",
-            "epochs",
-            "eval_every",
-            "batch_size",
-            "walk_length",
-            "num_steps",
-            "accumulate",
-        )
-        for name in whole:
-            self._need(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("dropout", "attention_dropout", "input_dropout"):
-            self._need(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
-        for name in ("noise", "weight_decay", "warmup"):
-            self._need(name, getattr(self, name) >= 0, "0 or more")
-        for name in ("lr", "scalar_lr"):
-            self._need(name, getattr(self, name) > 0, "positive")
-        self._need("label_rate", 0 < self.label_rate < 1, "between 0 and 1")
-        self._need("num_neighbors", self.num_neighbors == -1 or self.num_neighbors >= 1, "1 or more, or -1 for all")
-        self._need("patience", self.patience is None or self.patience >= 1, "1 or more")
-        self._need("clip_norm", self.clip_norm is None or self.clip_norm > 0, "positive")
+        check_ranges(vars(self), _RANGES, SettingsError)
         self._need("warmup", self.warmup < self.epochs, f"less than epochs ({self.epochs})")
         self._need("optimizer", self.optimizer in optimizer_names(), f"one of {', '.join(optimizer_names())}")
-        attention = self.layer != "gcn"
-        self._need(
-            "hidden_channels",
-            not attention or self.hidden_channels % self.heads == 0,
-            f"a multiple of heads ({self.heads})",
-        )
+        divides = self.layer == "gcn" or self.hidden_channels % self.heads == 0
+        self._need("hidden_channels", divides, f"a multiple of heads ({self.heads})")
 
     def _need(self, name: str, met: bool, accepted: str) -> None:
         if not met:
@@ -145,6 +131,23 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name."""
         return asdict(self)
+
+
+@functools.cache
+def setting_types() -> dict[str, Any]:
+    """The types of the settings, by name."""
+    return typing.get_type_hints(Settings)
+
+
+def choices(hint: Any) -> tuple[str, ...] | None:
+    """The strings that a setting of this type accepts, ``None`` if it is of another type.
+
+    Example:
+        >>> from lcat.ogb.settings import choices, setting_types
+        >>> choices(setting_types()["batching"]), choices(setting_types()["epochs"])
+        (('full', 'neighbor', 'walk'), None)
+    """
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else None
 
 
 # The scripts of GATv2's authors (github.com/tech-srl/how_attentive_are_gats) for GAT and GATv2, which L-CAT's

@@ -17,8 +17,9 @@ from lcat.data.splits.splits import Split
 from lcat.train._tracking import Best, follow_lambdas, read_lambdas
 from lcat.train.metrics import metric_by_name
 from lcat.train.optimizers import build_optimizer, scale_scalar_lr
+from lcat.train.ranges import check_ranges
 from lcat.train.result import FitResult, History
-from lcat.train.schedules import build_schedule
+from lcat.train.schedules import ScheduleName, build_schedule
 from lcat.train.seeds import seed_everything
 
 __all__ = ["FitConfig", "NonFiniteLoss", "fit", "read_lambdas"]
@@ -52,23 +53,13 @@ class FitConfig:
     lr: float = 0.01
     weight_decay: float = 5e-4
     scalar_lr: float = 1.0
-    schedule: str = "constant"
+    schedule: ScheduleName = "constant"
     warmup: int = 0
     clip_norm: float | None = None
     optimizer_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, value in (("epochs", self.epochs), ("patience", self.patience)):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive; got {self.lr}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must be 0 or more; got {self.weight_decay}")
-        if not self.scalar_lr > 0:
-            raise ValueError(f"scalar_lr must be positive; got {self.scalar_lr}")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ValueError(f"clip_norm must be positive or None; got {self.clip_norm}")
+        check_ranges(vars(self))
 
 
 def fit(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lcat._names import MetricName
+
 __all__ = ["METRICS", "accuracy", "metric_by_name", "roc_auc"]
 
 
@@ -72,7 +74,8 @@ def roc_auc(logits: Tensor, y: Tensor) -> float:
     return (rank_sum - positive * (positive + 1) / 2) / (positive * negative)
 
 
-METRICS: dict[str, Callable[[Tensor, Tensor], float]] = {"accuracy": accuracy, "roc-auc": roc_auc}
+#: The metrics by name.
+METRICS: dict[MetricName, Callable[[Tensor, Tensor], float]] = {"accuracy": accuracy, "roc-auc": roc_auc}
 
 
 def metric_by_name(name: str) -> Callable[[Tensor, Tensor], float]:
@@ -81,9 +84,10 @@ def metric_by_name(name: str) -> Callable[[Tensor, Tensor], float]:
     Raises:
         ValueError: for a name that is not in :data:`METRICS`.
     """
-    if name not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {name!r}")
-    return METRICS[name]
+    for known, measure in METRICS.items():
+        if known == name:
+            return measure
+    raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {name!r}")
 
 
 def _check_rows(logits: Tensor, y: Tensor) -> None:

@@ -67,12 +67,6 @@ class MinibatchConfig(FitConfig):
     compile: bool | str = False
     eval_every: int = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, value in (("accumulate", self.accumulate), ("eval_every", self.eval_every)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
-
 
 def fit_minibatch(
     model: nn.Module,

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from lcat.train.ranges import check_ranges
+
 __all__ = [
     "build_optimizer",
     "optimizer_names",
@@ -76,10 +78,7 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
     """
     if name not in _BUILDERS:
         raise ValueError(f"optimizer must be one of {', '.join(optimizer_names())}; got {name!r}")
-    if not lr > 0:
-        raise ValueError(f"lr must be positive; got {lr}")
-    if not weight_decay >= 0:
-        raise ValueError(f"weight_decay must be 0 or more; got {weight_decay}")
+    check_ranges({"lr": lr, "weight_decay": weight_decay})
     return _BUILDERS[name](model, lr=lr, weight_decay=weight_decay, **options)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["SCHEDULES", "build_schedule", "schedule_factor"]
+__all__ = ["SCHEDULES", "ScheduleName", "build_schedule", "check_schedule", "schedule_factor"]
 
 
-def _constant(progress: float) -> float:
+ScheduleName = Literal["constant", "cosine", "linear", "step"]
+
+
+def _constant(_: float) -> float:
     return 1.0
 
 
@@ -28,12 +32,24 @@ def _step(progress: float) -> float:
 
 
 #: Factor as a function of the progress in [0, 1) since the end of the warm-up.
-SCHEDULES: dict[str, Callable[[float], float]] = {
+SCHEDULES: dict[ScheduleName, Callable[[float], float]] = {
     "constant": _constant,
     "cosine": _cosine,
     "linear": _linear,
     "step": _step,
 }
+
+
+def check_schedule(name: str) -> ScheduleName:
+    """The name itself, if there is such a schedule.
+
+    Raises:
+        ValueError: there is none; the message lists them.
+    """
+    for known in SCHEDULES:
+        if known == name:
+            return known
+    raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {name!r}")
 
 
 def schedule_factor(name: str, epoch: int, epochs: int, warmup: int = 0) -> float:
@@ -57,13 +73,12 @@ def schedule_factor(name: str, epoch: int, epochs: int, warmup: int = 0) -> floa
         >>> [schedule_factor("linear", epoch, epochs=5, warmup=1) for epoch in range(5)]
         [0.5, 1.0, 0.75, 0.5, 0.25]
     """
-    if name not in SCHEDULES:
-        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {name!r}")
+    factor = SCHEDULES[check_schedule(name)]
     if not 0 <= warmup < max(epochs, 1):
         raise ValueError(f"warmup must lie in 0 .. epochs - 1 = {epochs - 1}; got {warmup}")
     if epoch < warmup:
         return (epoch + 1) / (warmup + 1)
-    return SCHEDULES[name](min(1.0, (epoch - warmup) / max(1, epochs - warmup)))
+    return factor(min(1.0, (epoch - warmup) / max(1, epochs - warmup)))
 
 
 def build_schedule(optimizer: Optimizer, name: str, epochs: int, warmup: int = 0) -> LambdaLR:

@@ -70,7 +70,7 @@ def test_help(call):
         (["ogbg-molhiv"], ["papers100M; got 'ogbg-molhiv', which is no data set for predicting properties of nodes"]),
         (["arxiv", "--layer", "gta"], ["--layer", "'gta'"]),
         (["mag", "--layer", "gat", "--hidden", "9", "--heads", "2"], ["--hidden-channels must be a multiple of heads"]),
-        (["mag", "--epochs", "0"], ["--epochs must be 1 or more; got 0"]),
+        (["mag", "--epochs", "0"], ["--epochs must be a whole number, at least 1; got 0"]),
         (["ogbn_arxiv", "--color", "red"], ["--color"]),
         (["arxiv", "--timeout", "0"], ["--timeout", "positive number of seconds; got '0'"]),
         (["arxiv", "--seeds", "4294967296"], ["--seeds", "in 0 .. 2^32 - 1", "'4294967296'"]),

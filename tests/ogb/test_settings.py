@@ -36,7 +36,7 @@ def test_protocols_are_the_published_ones():
     [
         ({"layer": "gta"}, r"layer must be one of gcn, gat, .*; got 'gta'"),
         ({"heads": 7}, r"hidden_channels must be a multiple of heads \(7\); got 256"),
-        ({"epochs": 0}, "epochs must be 1 or more; got 0"),
+        ({"epochs": 0}, "epochs must be a whole number, at least 1; got 0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\); got 1\.0"),
         ({"lr": 0.0}, r"lr must be positive; got 0\.0"),
         ({"lr": float("inf")}, "lr must be a finite number; got inf"),
@@ -46,7 +46,7 @@ def test_protocols_are_the_published_ones():
         ({"label_rate": 1.0}, "label_rate must be between 0 and 1"),
         ({"optimizer": "adamm"}, "optimizer must be one of adam, adamw"),
         ({"warmup": 50}, r"warmup must be less than epochs \(50\); got 50"),
-        ({"patience": 0}, "patience must be 1 or more"),
+        ({"patience": 0}, "patience must be a whole number, at least 1, or None; got 0"),
         ({"batching": "some"}, "batching must be one of full, neighbor, walk"),
     ],
 )

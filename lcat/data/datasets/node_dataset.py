@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from lcat._names import METRIC_NAMES
 from lcat.data.splits.splits import Split, SplitError, random_split
 
-__all__ = ["METRIC_NAMES", "DataError", "NodeDataset", "random_splits", "splits_from_masks"]
-
-#: What a data set can be judged by; ``lcat.train.METRICS`` holds the functions.
-METRIC_NAMES = ("accuracy", "roc-auc")
+__all__ = ["DataError", "NodeDataset", "random_splits", "splits_from_masks"]
 
 
 class DataError(ValueError):

@@ -17,6 +17,7 @@ from pydantic import (
 
 from lcat._text import hint
 from lcat.train import SCHEDULES, FitConfig, optimizer_names
+from lcat.train.schedules import check_schedule
 
 __all__ = ["HyperParameters", "Norm", "Overrides", "check_setting", "number_type"]
 
@@ -102,7 +103,7 @@ class HyperParameters(BaseModel):
             lr=self.lr,
             weight_decay=self.weight_decay,
             scalar_lr=self.scalar_lr,
-            schedule=self.schedule,
+            schedule=check_schedule(self.schedule),
             warmup=self.warmup,
             clip_norm=self.clip_norm,
             optimizer_options=options,

@@ -1,0 +1,78 @@
+"""Which values the settings of a training accept, stated once for all of its configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["NOT_NEGATIVE", "POSITIVE", "PROPER_SHARE", "TRAINING_RANGES", "Range", "check_ranges", "optional", "whole"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that one setting accepts.
+
+    Args:
+        accepts: true for these values.
+        words: the same in words, behind "must be".
+    """
+
+    accepts: Callable[[Any], bool]
+    words: str
+
+
+def whole(low: int) -> Range:
+    """Whole numbers from ``low`` on."""
+    return Range(lambda value: isinstance(value, int) and value >= low, f"a whole number, at least {low}")
+
+
+def optional(inner: Range) -> Range:
+    """The values of another range, and ``None``."""
+    return Range(lambda value: value is None or inner.accepts(value), f"{inner.words}, or None")
+
+
+POSITIVE = Range(lambda value: value > 0, "positive")
+NOT_NEGATIVE = Range(lambda value: value >= 0, "0 or more")
+PROPER_SHARE = Range(lambda value: 0 <= value < 1, "in [0, 1)")
+
+#: By the names that :class:`lcat.train.FitConfig`, :class:`lcat.train.MinibatchConfig` and
+#: :class:`lcat.ogb.Settings` share.
+TRAINING_RANGES: dict[str, Range] = {
+    "epochs": whole(1),
+    "patience": optional(whole(1)),
+    "lr": POSITIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "scalar_lr": POSITIVE,
+    "clip_norm": optional(POSITIVE),
+    "accumulate": whole(1),
+    "eval_every": whole(1),
+}
+
+
+def check_ranges(
+    values: Mapping[str, Any],
+    ranges: Mapping[str, Range] = TRAINING_RANGES,
+    error: Callable[[str, str], Exception] | None = None,
+) -> None:
+    """Refuse the first value that is out of its range.
+
+    Args:
+        values: settings by name; those without a range are not checked.
+        ranges: by the names of settings.
+        error: makes what is raised from the name and the message; ``ValueError`` by default.
+
+    Raises:
+        ValueError: names the setting, what it accepts, and the value.
+
+    Example:
+        >>> from lcat.train.ranges import check_ranges
+        >>> check_ranges({"epochs": 200, "lr": 0.01})
+        >>> check_ranges({"epochs": 200, "lr": -1})
+        Traceback (most recent call last):
+        ValueError: lr must be positive; got -1
+    """
+    for name, value in values.items():
+        if name in ranges and not ranges[name].accepts(value):
+            message = f"must be {ranges[name].words}; got {value!r}"
+            raise ValueError(f"{name} {message}") if error is None else error(name, message)
