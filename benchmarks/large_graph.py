@@ -1,13 +1,12 @@
-"""A graph whose features and edges stay on disk: written in chunks, sampled, trained on, and inferred, with peak
-memory.
+"""Peak memory of a graph that stays on disk: written in chunks, sampled, trained on, and inferred.
 
     python benchmarks/large_graph.py --folder /tmp/large --out benchmarks/results/large_graph.json
 
 By default 4 M nodes with 128 features in float16 (1.0 GB) and 40 M edges, drawn at random with a power-law of degrees.
-Every stage runs in a process of its own; its peak of private memory (RssAnon, what the system cannot take back) is what
-it needs. Files in the system's cache give way where memory is short, so they are told apart. The numbers are checked:
-sampled edges are in the graph, features are those that were written, and inferred rows equal those of their own
-neighborhoods.
+Every stage runs in its own process; its peak of private memory (RssAnon, what the system cannot take back) is what
+it needs. Files in the system's cache give way where memory is short, so they are counted apart. The numbers are
+checked: sampled edges are in the graph, features are those that were written, and inferred rows equal those of their
+own neighborhoods.
 """
 
 from __future__ import annotations
@@ -96,8 +95,8 @@ def train(folder: Path, nodes: int, edges: int) -> dict[str, Any]:
 def check_edges(graph: CSCGraph, batch: Any) -> None:
     """Every sampled edge is the one that its number says."""
     source, target = batch.n_id[batch.edge_index]
-    assert torch.equal(graph.source[batch.e_id].long(), source)
-    assert bool(((graph.pointer[target] <= batch.e_id) & (batch.e_id < graph.pointer[target + 1])).all())
+    assert torch.equal(graph.indices[batch.e_id].long(), source)
+    assert bool(((graph.indptr[target] <= batch.e_id) & (batch.e_id < graph.indptr[target + 1])).all())
 
 
 def infer(folder: Path, nodes: int, edges: int) -> dict[str, Any]:
@@ -117,10 +116,10 @@ def infer(folder: Path, nodes: int, edges: int) -> dict[str, Any]:
     largest = 0
     checked = torch.arange(nodes - 4, nodes)
     for node in checked:
-        found = sampler.sample_from_nodes(NodeSamplerInput(None, node.view(1)))
-        largest = max(largest, found.node.numel())
+        sample = sampler.sample_from_nodes(NodeSamplerInput(None, node.view(1)))
+        largest = max(largest, sample.node.numel())
         with torch.no_grad():
-            again = model(x[found.node], torch.stack([found.row, found.col]))[0]
+            again = model(x[sample.node], torch.stack([sample.row, sample.col]))[0]
         torch.testing.assert_close(again, out[node], atol=1e-4, rtol=1e-4)
     return {"seconds": seconds, "nodes checked": checked.numel(), "largest neighborhood in the check": largest}
 
@@ -133,7 +132,7 @@ class Peak(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.most = {"RssAnon": 0.0, "RssFile": 0.0}
+        self.peak = {"RssAnon": 0.0, "RssFile": 0.0}
         self.base = self.now()
 
     def now(self) -> dict[str, float]:
@@ -143,7 +142,7 @@ class Peak(threading.Thread):
 
     def run(self) -> None:
         while True:
-            self.most = {name: max(value, self.most[name]) for name, value in self.now().items()}
+            self.peak = {name: max(value, self.peak[name]) for name, value in self.now().items()}
             time.sleep(0.01)
 
 
@@ -160,11 +159,11 @@ def main() -> None:
         peak = Peak()
         peak.start()
         start = time.perf_counter()
-        found = STAGES[arguments.stage](arguments.folder, arguments.nodes, arguments.edges)
-        found["seconds in all"] = time.perf_counter() - start
-        found |= {f"peak {name} MB": value for name, value in peak.most.items()}
-        found |= {f"{name} MB after imports": value for name, value in peak.base.items()}
-        print(strict_json(found))
+        result = STAGES[arguments.stage](arguments.folder, arguments.nodes, arguments.edges)
+        result["seconds in all"] = time.perf_counter() - start
+        result |= {f"peak {name} MB": value for name, value in peak.peak.items()}
+        result |= {f"{name} MB after imports": value for name, value in peak.base.items()}
+        print(strict_json(result))
         return
     if arguments.folder.exists() and any(arguments.folder.iterdir()):
         parser.error(f"{arguments.folder} is not empty: name another folder, for this one is deleted in the end")

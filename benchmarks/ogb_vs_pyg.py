@@ -42,7 +42,6 @@ from lcat.data import OGBDataset
 from lcat.data.ogb.standin import communities
 from lcat.ogb import Settings, node_graph
 from lcat.ogb.training import build_node_model, train_seed
-from lcat.train import History
 from lcat.train.distributed import Processes
 
 RESULTS = Path(__file__).parent / "results" / "ogb_vs_pyg.json"
@@ -76,9 +75,6 @@ def graph_of(dataset: OGBDataset, settings: Settings) -> Data:
     graph = node_graph(dataset, settings)
     graph.edge_index = dataset.data.edge_index
     return graph
-
-
-# The rival: what one writes by hand #################################################################
 
 
 class PyGModel(nn.Module):
@@ -130,13 +126,10 @@ def pyg_epochs(model: PyGModel, dataset: OGBDataset, epochs: int) -> list[float]
     return [b - a for a, b in itertools.pairwise(ends)]
 
 
-# One contender, in a process of its own #############################################################
-
-
 def lcat_epochs(dataset: OGBDataset, graph: Data, settings: Settings) -> list[float]:
     ends = [time.perf_counter()]
 
-    def on_epoch(epoch: int, history: History) -> None:
+    def on_epoch(*_: Any) -> None:
         ends.append(time.perf_counter())
 
     train_seed(dataset, graph, settings, 0, Processes(), on_epoch=on_epoch)
@@ -205,9 +198,6 @@ def check_numbers(layer: str, folder: Path) -> float:
     if not worst < 1e-3:
         raise SystemExit(f"{layer}: numbers differ by {worst:.2g}; no time is reported for wrong results")
     return worst
-
-
-# Ratios ##############################################################################################
 
 
 def summarize(modes: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:

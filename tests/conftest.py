@@ -8,13 +8,12 @@ import sys
 # One thread a worker: pytest-xdist runs a worker a core, and more threads than cores only take turns.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Importing ogb would start a thread that asks PyPI for a newer version; without this package it does not.
-sys.modules["outdated"] = None  # type: ignore[assignment]
-
 import pytest
 import torch
 
 torch.set_num_threads(1)
+# Importing ogb would start a thread that asks PyPI for a newer version; without this package it does not.
+sys.modules["outdated"] = None  # type: ignore[assignment]
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Leaderboard runs on the Open Graph Benchmark: one script a data set, ten seeds, the block that OGB asks for."""
+"""Leaderboard runs on the Open Graph Benchmark: one script per data set, ten seeds, the block that OGB asks for."""
 
 from __future__ import annotations
 

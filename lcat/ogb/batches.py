@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from lcat.data import neighbor_loader, random_walk_loader
-from lcat.data.loading.batches import mixed
+from lcat.data.loading.batches import derive_seed
 from lcat.ogb.labels import label_features, shown_labels
 from lcat.ogb.model import exact_when_trimmed
 from lcat.ogb.settings import Settings
@@ -58,7 +58,7 @@ class Batches:
         settings: what of it a step sees.
         seed: the source of randomness.
         num_outputs: classes or tasks, the width of labels as input.
-        group: the processes that train together. Training nodes of a batch are dealt out to them; in full batches
+        group: the processes that train together. Training nodes of a batch are distributed to them; in full batches
             every process sees the whole graph and learns from its share of the nodes.
     """
 
@@ -105,8 +105,8 @@ class Batches:
             else:
                 yield self._walk(part, self._generator(epoch, number, self.group.rank))
 
-    def _generator(self, *place: int) -> torch.Generator:
-        return torch.Generator().manual_seed(mixed(self.seed, "labels", *place))
+    def _generator(self, *numbers: int) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed(self.seed, "labels", *numbers))
 
     def features(self, graph: Data, shown: Tensor) -> Tensor:
         """What enters the model, with the labels of the nodes ``shown`` if labels are used."""

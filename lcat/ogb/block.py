@@ -30,7 +30,7 @@ def leaderboard_block(
     Args:
         dataset: what was trained on.
         settings: how.
-        results: one a seed.
+        results: one per seed.
         command: what was typed.
 
     Returns:
@@ -113,20 +113,20 @@ def _named(seeds: list[int]) -> str:
 def _shortcomings(dataset: OGBDataset, settings: Settings, results: Sequence[SeedResult]) -> list[str]:
     seeds = [result.seed for result in results]
     wanted = 3 if dataset.name == "ogbn-papers100M" else 10
-    found = []
+    reasons = []
     if dataset.generated:
-        found.append("the data are generated")
+        reasons.append("the data are generated")
     if len(seeds) < wanted:
-        found.append(f"{wanted} seeds are wanted; these are {len(seeds)}")
+        reasons.append(f"{wanted} seeds are wanted; these are {len(seeds)}")
     elif seeds != list(range(wanted)):
-        found.append(f"the seeds 0 .. {wanted - 1} are wanted, or ones that were not fixed")
+        reasons.append(f"the seeds 0 .. {wanted - 1} are wanted, or ones that were not fixed")
     if any(result.versions != results[0].versions for result in results):
-        found.append("seeds were run with different versions")
+        reasons.append("seeds were run with different versions")
     if len({result.hardware for result in results if result.hardware}) > 1:
-        found.append("seeds were run on different hardware")
+        reasons.append("seeds were run on different hardware")
     unknown = [result.seed for result in results if not result.hardware]
     if unknown:
-        found.append(f"the hardware of {_named(unknown)} is not recorded")
+        reasons.append(f"the hardware of {_named(unknown)} is not recorded")
     if settings.noise:
-        found.append(f"the graph has {settings.noise:.0%} noise")
-    return found
+        reasons.append(f"the graph has {settings.noise:.0%} noise")
+    return reasons

@@ -84,7 +84,7 @@ def _run(
         print(text, end="")
         write_json(folder / "block.json", block)
         write_text(folder / "block.txt", text)
-        print(f"\nWritten to {folder}: block.txt, block.json and a file a seed")
+        print(f"\nWritten to {folder}: block.txt, block.json and one file per seed")
     return block
 
 

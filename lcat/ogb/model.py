@@ -206,7 +206,7 @@ class NodeModel(nn.Module):
 
 
 class _ReLUKeepingBits(torch.autograd.Function):
-    """ReLU in place, of which a byte an entry is kept and not a number: for where the result is not kept anyway."""
+    """ReLU in place, of which one byte per entry is kept and not a float: for where the result is not kept anyway."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

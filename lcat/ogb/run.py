@@ -1,4 +1,4 @@
-"""A run of several seeds whose finished parts are never lost: results a seed, checkpoints within a seed."""
+"""A run of several seeds whose finished parts are never lost: one result per seed, checkpoints within a seed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run_seeds(
     group: Processes | None = None,
     progress: bool = True,
 ) -> list[SeedResult]:
-    """Train every seed that has no result in ``folder`` yet, and go on within the one that was broken off.
+    """Train every seed that has no result in ``folder`` yet, and continue the one that was interrupted.
 
     Files in ``folder``: ``run.json`` (what is run, on what), ``seed-3.json`` (a finished seed), ``seed-3.checkpoint``
     (one that is not), ``seed-3.pt`` (the weights of the model that validated best).
@@ -47,7 +47,7 @@ def run_seeds(
     Args:
         dataset: as :func:`lcat.data.load_ogb` reads it.
         settings: what to train.
-        seeds: numbers, each a training of its own.
+        seeds: numbers, each of one training.
         folder: where files go; made if it is missing.
         group: the processes of a torchrun; one process by default.
         progress: a bar over all epochs with the time left, on standard error.
@@ -119,12 +119,12 @@ def _claim(folder: Path, dataset: OGBDataset, settings: Settings) -> None:
         if not path.exists():
             write_json(path, wanted)
             return
-        found = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FolderError(f"{folder} cannot be used ({error}); choose another folder") from error
     for group, values in wanted.items():
         for name, value in values.items():
-            other = found.get(group, {}).get(name)
+            other = stored.get(group, {}).get(name)
             if other != value:
                 raise FolderError(
                     f"{folder} holds a run with {name} {other!r}, and this one has {value!r}; choose another folder"
@@ -137,12 +137,12 @@ def _identity(dataset: OGBDataset) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write a JSON file whole or not at all, ``null`` for what is no finite number."""
+    """Write a JSON file completely or not at all, ``null`` for what is no finite number."""
     write_text(path, strict_json(values, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file completely or not at all."""
     try:
         replace_file(path, lambda file: file.write(text.encode()))
     except OSError as error:

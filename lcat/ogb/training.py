@@ -1,4 +1,4 @@
-"""One seed: train, measure with OGB's evaluator, keep the epoch that validates best, go on after a kill."""
+"""One seed: train, measure with OGB's evaluator, keep the epoch that validates best, continue after a kill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lcat.train.distributed import Processes
 from lcat.train.inference import layerwise_inference
 from lcat.train.minibatch import MinibatchConfig, fit_minibatch
 
-__all__ = ["Judge", "SeedResult", "build_node_model", "train_seed"]
+__all__ = ["Evaluator", "SeedResult", "build_node_model", "train_seed"]
 
 
 @dataclass
@@ -87,7 +87,7 @@ def train_seed(
         settings: what to do.
         seed: of weights, dropout and batches.
         group: the processes that train together.
-        checkpoint: file to go on from and to write after every epoch.
+        checkpoint: file to continue from and to write after every epoch.
         on_epoch: called after every epoch with its number and the history so far.
 
     Returns:
@@ -99,7 +99,7 @@ def train_seed(
     result = fit_minibatch(
         model,
         Batches(graph, settings, seed, outputs, group),
-        Judge(dataset, graph, settings, group.device),
+        Evaluator(dataset, graph, settings, group.device),
         _config(settings),
         objective=_loss_of_classes if dataset.metric == "acc" else _loss_of_tasks,
         metric=dataset.metric,
@@ -122,7 +122,7 @@ def build_node_model(settings: Settings, graph: Data, num_outputs: int) -> NodeM
     )
 
 
-class Judge:
+class Evaluator:
     """Measures a model on the whole graph, without dropout, with all training labels shown if labels are used.
 
     Args:

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: atomic replacement, a checksum, plain data only."""
+"""Checkpoints that are complete or do not exist: atomic replacement, a checksum, plain data only."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class CheckpointError(RuntimeError):
 
 
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
-    """Write ``state`` so that ``path`` holds, at any moment and after any failure, the old checkpoint or the new one.
+    r"""Write ``state`` so that ``path`` holds, at any moment and after any failure, the old checkpoint or the new one.
 
     The bytes go to a new file beside it, which is flushed to the disk and then takes the name; the folder is flushed
     last. A full disk, a kill or a power cut on the way leaves the old file as it was.
 
-    The file is the 18 bytes ``lcat checkpoint 1\\n``, the SHA-256 of what follows (32 bytes), and ``torch.save`` of the
+    The file is the 18 bytes ``lcat checkpoint 1\n``, the SHA-256 of what follows (32 bytes), and ``torch.save`` of the
     state.
 
     Args:
@@ -39,7 +39,7 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
         state: tensors, numbers, strings, and lists, tuples and dictionaries of them.
 
     Raises:
-        CheckpointError: the state holds something else, or the file cannot be written; the old file is still there.
+        CheckpointError: the state holds something else, or the file cannot be written; the old file is unchanged.
 
     Example:
         >>> import torch
@@ -60,9 +60,9 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, write)
     except OSError as error:
-        kept = "the checkpoint that was there is kept" if path.exists() else "there is none yet"
+        outcome = "the older checkpoint is kept" if path.exists() else "there is none yet"
         reason = error.strerror or type(error).__name__
-        raise CheckpointError(f"cannot write the checkpoint {path}: {reason}; {kept}") from error
+        raise CheckpointError(f"cannot write the checkpoint {path}: {reason}; {outcome}") from error
 
 
 def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -84,11 +84,11 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
     if not content.startswith(_MAGIC):
-        raise CheckpointError(f"{path} is no checkpoint of lcat, or its beginning is damaged; delete it to start anew")
+        raise CheckpointError(f"{path} is no checkpoint of lcat, or its beginning is damaged; delete it to start again")
     payload = memoryview(content)[_HEADER:]
     if hashlib.sha256(payload).digest() != content[len(_MAGIC) : _HEADER]:
         raise CheckpointError(
-            f"the checkpoint {path} is damaged: its checksum does not fit; delete it to start anew, or restore a copy"
+            f"the checkpoint {path} is damaged: its checksum does not fit; delete it to start again, or restore a copy"
         )
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True, map_location=map_location)
@@ -119,7 +119,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
     if len(state["cuda"]) != gpus:
         raise CheckpointError(
             f"the checkpoint has the generators of {len(state['cuda'])} GPUs, and here are {gpus}: "
-            "resume on as many, for the run to go on as it would have"
+            "resume on as many, so that the run continues as it would have"
         )
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))

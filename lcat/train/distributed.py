@@ -148,20 +148,20 @@ def processes(
     if missing:
         raise ValueError(f"the environment lacks {', '.join(missing)} beside RANK or WORLD_SIZE: start with torchrun")
     rank, world_size, local_rank = (int(os.environ[name]) for name in _VARIABLES[:3])
-    chosen = _device(device, local_rank)
-    if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
+    own_device = _device(device, local_rank)
+    if own_device.type == "cuda":
+        torch.cuda.set_device(own_device)
     if world_size == 1:
-        yield Processes(device=chosen)
+        yield Processes(device=own_device)
         return
     dist.init_process_group(
-        backend or ("nccl" if chosen.type == "cuda" else "gloo"),
+        backend or ("nccl" if own_device.type == "cuda" else "gloo"),
         rank=rank,
         world_size=world_size,
         timeout=timedelta(seconds=timeout_seconds),
     )
     try:
-        yield Processes(rank, world_size, chosen)
+        yield Processes(rank, world_size, own_device)
     finally:
         dist.destroy_process_group()
 
@@ -175,6 +175,6 @@ def _device(wanted: str | torch.device | None, local_rank: int) -> torch.device:
         device = torch.device("cuda", local_rank)
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ValueError(
-            f"device {device} was asked for and there are {gpus} GPUs: start fewer processes a machine, or use 'cpu'"
+            f"device {device} was asked for and there are {gpus} GPUs: start fewer processes per machine, or use 'cpu'"
         )
     return device

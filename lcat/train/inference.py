@@ -139,15 +139,15 @@ class _Work:
 
     def cut(self, begin: int, end: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """A block: its nodes (targets first), its in-edges as positions among them, what belongs to the edges."""
-        first, last = int(self.graph.pointer[begin]), int(self.graph.pointer[end])
-        source, position = torch.unique(self.graph.source[first:last].long(), return_inverse=True)
+        first, last = int(self.graph.indptr[begin]), int(self.graph.indptr[end])
+        source, position = torch.unique(self.graph.indices[first:last].long(), return_inverse=True)
         is_target = (source >= begin) & (source < end)
         numbers = torch.where(is_target, source - begin, end - begin - 1 + (~is_target).cumsum(0))
         nodes = torch.cat([torch.arange(begin, end), source[~is_target]])
-        degree = self.graph.pointer[begin : end + 1].diff()
+        degree = self.graph.indptr[begin : end + 1].diff()
         targets = torch.arange(end - begin).repeat_interleave(degree, output_size=last - first)
         edge_index = torch.stack([numbers[position], targets])
-        edge = slice(first, last) if self.graph.edge is None else self.graph.edge[first:last].long()
+        edge = slice(first, last) if self.graph.edge_ids is None else self.graph.edge_ids[first:last].long()
         per_edge = {name: self.rows_of(values, edge) for name, values in self.per_edge.items()}
         return nodes, edge_index.to(self.device), per_edge
 
@@ -226,8 +226,8 @@ def _blocks(graph: CSCGraph, rows: int, edges: int) -> list[tuple[int, int]]:
     blocks, begin = [], 0
     while begin < graph.num_targets:
         last = min(begin + rows, graph.num_targets)
-        ends = graph.pointer[begin + 1 : last + 1]
-        count = int(torch.searchsorted(ends, int(graph.pointer[begin]) + edges, right=True))
+        ends = graph.indptr[begin + 1 : last + 1]
+        count = int(torch.searchsorted(ends, int(graph.indptr[begin]) + edges, right=True))
         end = begin + max(count, 1)
         blocks.append((begin, end))
         begin = end

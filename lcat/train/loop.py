@@ -217,7 +217,7 @@ def _check_logits(logits: Tensor, y: Tensor, split: Split) -> None:
 def _check_task(data: Data, split: Split) -> None:
     if data.y is None or data.y.dim() != 1 or data.y.is_floating_point():
         got = "no y" if data.y is None else f"dtype {data.y.dtype} and shape {list(data.y.shape)}"
-        raise ValueError(f"data.y must be a vector of integer labels, one a node; got {got}")
+        raise ValueError(f"data.y must be a vector of integer labels, one per node; got {got}")
     if split.num_nodes != data.y.numel():
         raise ValueError(f"the split has {split.num_nodes} nodes and the data {data.y.numel()}; they must agree")
     if bool((data.y[(split.train | split.val | split.test).to(data.y.device)] < 0).any()):

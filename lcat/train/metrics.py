@@ -92,8 +92,8 @@ def metric_by_name(name: str) -> Callable[[Tensor, Tensor], float]:
 
 def _check_rows(logits: Tensor, y: Tensor) -> None:
     if y.numel() == 0:
-        raise ValueError("a metric needs one node at least; got none")
+        raise ValueError("a metric needs at least one node; got none")
     if logits.size(0) != y.numel():
-        raise ValueError(f"one label a row is needed; got {logits.size(0)} rows of logits and {y.numel()} labels")
+        raise ValueError(f"one label per row is needed; got {logits.size(0)} rows of logits and {y.numel()} labels")
     if not bool(torch.isfinite(logits).all()):
         raise ValueError("the logits hold nan or inf: the model has diverged, a lower learning rate may help")

@@ -1,4 +1,4 @@
-"""The training loop on mini-batches: one process or several, one checkpoint that goes on bit for bit."""
+"""The training loop on mini-batches: one process or several, one checkpoint that continues bit for bit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from lcat.data.loading.batches import mixed
+from lcat.data.loading.batches import derive_seed
 from lcat.train._tracking import Best, follow_lambdas
 from lcat.train.checkpoint import (
     CheckpointError,
@@ -39,7 +39,7 @@ class EpochLoader(Protocol):
     """What :func:`fit_minibatch` trains on: batches that follow from the epoch and their number."""
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
 
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[Any]:
         """The batches of one epoch, from number ``batch`` on."""
@@ -47,14 +47,14 @@ class EpochLoader(Protocol):
 
 @dataclass(frozen=True)
 class MinibatchConfig(FitConfig):
-    """Settings of :func:`fit_minibatch`: those of :class:`FitConfig`, and
+    """Settings of :func:`fit_minibatch`: those of :class:`FitConfig`, and four more.
 
     Args:
-        accumulate: batches a step: their gradients are added up as if they were one batch.
+        accumulate: batches per step: their gradients are added up as if they were one batch.
         autocast: compute in bfloat16 where torch's autocast does; weights and optimizer stay as they are.
         compile: ``True`` compiles the model with ``torch.compile`` for varying sizes; a name chooses the backend.
-        eval_every: measure in every so-many-th epoch and in the last; histories hold nan for the others. ``patience``
-            counts all epochs since the best one, and ends the training only right after one that was measured.
+        eval_every: measure after every ``eval_every`` epochs and after the last; histories hold nan for the others.
+            ``patience`` counts all epochs since the best one, and ends the training only right after a measured one.
 
     Example:
         >>> from lcat.train import MinibatchConfig
@@ -90,7 +90,7 @@ def fit_minibatch(
     among equals, the lowest ``"val_loss"``. At the end the model holds the weights of the best epoch.
 
     With ``checkpoint``, the state is saved after every epoch and every ``checkpoint_steps`` steps, see
-    :func:`save_checkpoint`. If the file exists, training goes on from it, and on the same machine ends bit for bit
+    :func:`save_checkpoint`. If the file exists, training continues from it, and on the same machine ends bit for bit
     where it would have ended without the interruption.
 
     Args:
@@ -135,7 +135,7 @@ def fit_minibatch(
     config = config or MinibatchConfig()
     group = group or Processes()
     if seed is not None:
-        seed_everything(seed if group.is_main else mixed(seed, "process", group.rank) % 2**32)
+        seed_everything(seed if group.is_main else derive_seed(seed, "process", group.rank) % 2**32)
     run = _Run(model, loader, config, objective or NodeObjective(), group, seed)
     if checkpoint is not None:
         run.resume(Path(checkpoint))
@@ -364,7 +364,7 @@ class _Run:
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(
-                f"the checkpoint {path} is of another model: {reason}; delete it to start anew"
+                f"the checkpoint {path} is of another model: {reason}; delete it to start again"
             ) from error
         self.schedule.load_state_dict(state["schedule"])
         self.epoch, self.batch, self._loss, self._count = state["place"]
@@ -388,7 +388,7 @@ def _compare(path: Path, saved: dict[str, Any], now: dict[str, Any], free: Colle
         if name not in free and saved.get(name) != value:
             raise CheckpointError(
                 f"the checkpoint {path} was made with {name} {saved.get(name)!r}, and now it is {value!r}: use the "
-                "same settings to go on, or delete it to start anew"
+                "same settings to continue, or delete it to start again"
             )
 
 

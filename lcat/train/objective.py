@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["NodeObjective"]
 
-_LOSSES = ("cross-entropy", "binary")
+LossName = Literal["cross-entropy", "binary"]
 
 
 class NodeObjective:
@@ -21,7 +21,7 @@ class NodeObjective:
 
     Args:
         loss: ``"cross-entropy"`` for one of C classes (``y`` ``[N]`` or ``[N, 1]`` integers); ``"binary"`` for T yes-no
-            tasks (``y`` ``[N, T]``, 0 or 1), averaged over tasks; or ``f(logits, y) -> [B]``, one loss a node.
+            tasks (``y`` ``[N, T]``, 0 or 1), averaged over tasks; or ``f(logits, y) -> [B]``, one loss per node.
         mask: name of a mask in the batch that tells the nodes; by default they are the batch's seeds.
         edge_attr: pass the batch's ``edge_attr`` to the model.
         trim: compute in each layer only what later ones need (PyG's ``trim_to_layer``). For layers that look one hop
@@ -44,14 +44,14 @@ class NodeObjective:
 
     def __init__(
         self,
-        loss: str | Callable[[Tensor, Tensor], Tensor] = "cross-entropy",
+        loss: LossName | Callable[[Tensor, Tensor], Tensor] = "cross-entropy",
         *,
         mask: str | None = None,
         edge_attr: bool = False,
         trim: bool = False,
     ) -> None:
-        if isinstance(loss, str) and loss not in _LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(_LOSSES)} or a function; got {loss!r}")
+        if isinstance(loss, str) and loss not in get_args(LossName):
+            raise ValueError(f"loss must be one of {', '.join(get_args(LossName))} or a function; got {loss!r}")
         self.loss = loss
         self.mask = mask
         self.edge_attr = edge_attr

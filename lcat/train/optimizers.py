@@ -64,7 +64,7 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
     """An optimizer over the parameters of ``model``, with weight decay where it belongs.
 
     Args:
-        name: one of :func:`optimizer_names`; ``adam``, ``adamw`` and ``sgd`` (momentum 0.9) are always there, and
+        name: one of :func:`optimizer_names`; ``adam``, ``adamw`` and ``sgd`` (momentum 0.9) are always available, and
             those of :mod:`lcat.optim` with orthonormal hidden weights: ``pogo``, ``landing``, ``landing-pc``,
             ``rsgd`` and ``radam`` (Riemannian SGD and Adam), ``rsdm``, ``slpg``. Theirs is also ``orthogonal_lr``,
             by default ten times ``lr``.
@@ -138,15 +138,15 @@ def _orthogonal_builder(class_name: str, **defaults: Any) -> Builder:
     ) -> Optimizer:
         from lcat import optim
 
-        chosen = {name: options.pop(name) for name in _GROUP_OPTIONS if name in options}
-        chosen |= {"lr": lr, "weight_decay": weight_decay}
+        group_options = {name: options.pop(name) for name in _GROUP_OPTIONS if name in options}
+        group_options |= {"lr": lr, "weight_decay": weight_decay}
         try:
-            groups = optim.orthogonal_groups(model, **chosen)
+            groups = optim.orthogonal_groups(model, **group_options)
         except optim.NoWeightToConstrain:
-            if {"first", "include"} & set(chosen):
+            if {"first", "include"} & set(group_options):
                 raise
-            groups = optim.orthogonal_groups(model, first=True, **chosen)
-        cls = getattr(optim, class_name)
+            groups = optim.orthogonal_groups(model, first=True, **group_options)
+        cls: Callable[..., Optimizer] = getattr(optim, class_name)
         rate = 10 * lr if orthogonal_lr is None else orthogonal_lr
         return cls(_scalars_apart(groups), lr=rate, **{**defaults, **options})
 

@@ -12,7 +12,7 @@ __all__ = ["FitResult", "History"]
 
 @dataclass
 class History:
-    """One number an epoch for everything that was followed, ``nan`` for what was not measured in it.
+    """One number per epoch for everything that was followed, ``nan`` for what was not measured in it.
 
     Attributes:
         loss: training loss, measured before the step of that epoch (with dropout).

@@ -20,7 +20,7 @@ class WholeGraph:
 
     Args:
         data: ``x``, ``edge_index``, ``y``; and ``edge_attr`` if ``edge_attr=True``.
-        parts: masks or node numbers under the names of the figures, ``"val"`` and ``"test"`` at least.
+        parts: masks or node numbers under the names of the figures, at least ``"val"`` and ``"test"``.
         measure: name of a metric, or ``f(logits, y) -> float``.
         loss: ``f(logits, y) -> scalar``, measured on ``"val"`` as ``"val_loss"``; by default cross-entropy where labels
             are classes, else none.

@@ -151,7 +151,7 @@ def test_a_run_broken_off_goes_on_bit_for_bit(batching, run, tmp_path, monkeypat
 
     options = ["--layer", "lcat", "--batching", batching, "--optimizer", "pogo", "--hidden-channels", 32]
     unbroken = run("arxiv", *options, out="unbroken")
-    real, calls = training.Judge.__call__, []
+    real, calls = training.Evaluator.__call__, []
 
     def broken(self, model):
         calls.append(1)
@@ -159,14 +159,14 @@ def test_a_run_broken_off_goes_on_bit_for_bit(batching, run, tmp_path, monkeypat
             raise KeyboardInterrupt
         return real(self, model)
 
-    monkeypatch.setattr(training.Judge, "__call__", broken)
+    monkeypatch.setattr(training.Evaluator, "__call__", broken)
     for _ in range(2):
         with pytest.raises(SystemExit) as caught:
             run("arxiv", *options)
         assert caught.value.code == 130
         assert "the same command continues from the last checkpoint" in capsys.readouterr().err
     resumed = run("arxiv", *options)
-    assert len(calls) == 2 * 5 + 2  # the two measurements that were broken off, and no epoch twice
+    assert len(calls) == 2 * 5 + 2  # the two measurements that were interrupted, and no epoch twice
     assert figures(resumed) == figures(unbroken)
     weights = [(tmp_path / out / "seed-1.pt").read_bytes() for out in ("out", "unbroken")]
     assert weights[0] == weights[1]

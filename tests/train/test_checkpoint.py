@@ -179,7 +179,7 @@ def test_full_disk(path):
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "File too large; the checkpoint that was there is kept" in done.stderr
+    assert "File too large; the older checkpoint is kept" in done.stderr
     assert same(load_checkpoint(path), OLD)
     assert [file.name for file in path.parent.iterdir()] == ["run.ckpt"]
 

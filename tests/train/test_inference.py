@@ -269,7 +269,7 @@ def test_blocks_keep_to_both_limits():
     assert [begin for begin, _ in blocks] == [0, *(end for _, end in blocks[:-1])]
     assert blocks[-1][1] == 150
     for begin, end in blocks:
-        held = int(graph.pointer[end] - graph.pointer[begin])
+        held = int(graph.indptr[end] - graph.indptr[begin])
         assert end - begin <= 20
         assert held <= 100 or end - begin == 1
     assert any(end - begin == 1 for begin, end in blocks), "the hub is a block of its own"

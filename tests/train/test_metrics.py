@@ -37,7 +37,7 @@ def test_accuracy_agrees_with_sklearn():
 @pytest.mark.parametrize(
     ("logits", "y", "match"),
     [
-        (torch.zeros(0, 2), torch.zeros(0).long(), "one node at least"),
+        (torch.zeros(0, 2), torch.zeros(0).long(), "at least one node"),
         (torch.zeros(3, 2), torch.zeros(2).long(), "3 rows of logits and 2 labels"),
         (torch.full((2, 2), float("nan")), torch.tensor([0, 1]), "nan or inf"),
         (torch.zeros(2, 3), torch.tensor([0, 1]), r"\[N, 2\]; got \[2, 3\]"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 __all__ = ["CATALOG", "DatasetSpec", "dataset_table"]
 
 PLANETOID_SPLIT = "public: 20 training nodes a class, 500 validation, 1000 test"
-FIXED_FILE = "fixed 60/20/20 of splits/{file} if it is there, else random stratified 60/20/20 by seed"
+FIXED_FILE = "fixed 60/20/20 of splits/{file} if available, else random stratified 60/20/20 by seed"
 RANDOM = "random stratified 60/20/20 by seed"
 TEN_MASKS = "the 10 published masks, seed s takes number s mod 10"
 ROW_NORMALIZED = "features divided by their sum in each node"

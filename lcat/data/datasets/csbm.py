@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -26,10 +27,11 @@ from lcat.data.splits.splits import random_split
 
 __all__ = ["REGIMES", "csbm", "csbm_distance"]
 
-REGIMES = ("easy", "hard")
+Regime = Literal["easy", "hard"]
+REGIMES: tuple[Regime, ...] = get_args(Regime)
 
 
-def csbm_distance(regime: str, n: int = 1000, sigma: float = 0.1) -> float:
+def csbm_distance(regime: Regime, n: int = 1000, sigma: float = 0.1) -> float:
     """Distance between the two feature means in a named regime.
 
     ``easy``: ``10 sigma sqrt(2 ln n)``, the classes separate without the graph, and attention can tell
@@ -61,7 +63,7 @@ def csbm(
     *,
     q: float = 0.1,
     p: float = 0.5,
-    regime: str | None = None,
+    regime: Regime | None = None,
     distance: float | None = None,
     mu: float | None = None,
     sigma: float = 0.1,
@@ -104,16 +106,16 @@ def csbm(
         (1000, 21, True)
     """
     _check(n=n, p=p, q=q, sigma=sigma, d=d)
-    given = {"regime": regime, "distance": distance, "mu": mu}
-    chosen = [name for name, value in given.items() if value is not None]
-    if len(chosen) > 1:
-        raise ValueError(f"give at most one of regime, distance and mu; got {' and '.join(chosen)}")
+    gaps = {"regime": regime, "distance": distance, "mu": mu}
+    named = [name for name, value in gaps.items() if value is not None]
+    if len(named) > 1:
+        raise ValueError(f"give at most one of regime, distance and mu; got {' and '.join(named)}")
     dim = d if d is not None else math.ceil(n / math.log(n) ** 2)
     if mu is None:
         gap = distance if distance is not None else csbm_distance(regime or "easy", n, sigma)
         mu = gap / (2 * math.sqrt(dim))
     if not (math.isfinite(mu) and mu >= 0):
-        raise ValueError(f"{chosen[0]} must be a finite number >= 0; got {given[chosen[0]]}")
+        raise ValueError(f"{named[0]} must be a finite number >= 0; got {gaps[named[0]]}")
 
     generator = torch.Generator().manual_seed(seed)
     y = (torch.arange(n) >= (n + 1) // 2).long()[torch.randperm(n, generator=generator)]
@@ -157,7 +159,7 @@ def _bernoulli_successes(trials: int, probability: float, generator: torch.Gener
         return torch.empty(0, dtype=torch.long)
     if probability >= 1:
         return torch.arange(trials)
-    found, last = [], -1
+    pieces, last = [], -1
     while last < trials:
         expected = (trials - last) * probability
         draws = int(expected + 6 * math.sqrt(expected) + 16)
@@ -166,9 +168,9 @@ def _bernoulli_successes(trials: int, probability: float, generator: torch.Gener
         # beyond the end is cut there, so that a tiny probability cannot overflow an integer.
         gaps = (torch.log1p(-u) / math.log1p(-probability)).floor().clamp(max=float(trials)).long() + 1
         positions = last + gaps.cumsum(0)
-        found.append(positions)
+        pieces.append(positions)
         last = int(positions[-1])
-    heads = torch.cat(found)
+    heads = torch.cat(pieces)
     return heads[heads < trials]
 
 

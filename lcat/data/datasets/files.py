@@ -132,7 +132,8 @@ def _read_pt(path: Path) -> Mapping[str, object]:
             "tensors with torch.save"
         ) from error
     if isinstance(value, Data):
-        return value.to_dict()
+        entries: Mapping[str, object] = value.to_dict()
+        return entries
     if isinstance(value, Mapping):
         return value
     raise DataError(f"{path} holds a {type(value).__name__}; save a PyG Data or a dictionary of tensors")
@@ -153,7 +154,7 @@ def _tensor(array: np.ndarray) -> Tensor | str | np.ndarray:
 
 
 def _first_line(error: BaseException) -> str:
-    """The telling part of an error: torch wraps what it refused in a page of advice to switch safety off."""
+    """What is wrong, in one line: torch wraps what it refused in a page of advice to switch safety off."""
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused:
         return f"it holds {refused[1]}, which is no plain value"

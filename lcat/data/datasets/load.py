@@ -1,4 +1,4 @@
-"""Public data sets by name, from files already there or through PyG's own download."""
+"""Public data sets by name, from files on disk or through PyG's own download."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def default_root() -> Path:
 def load(name: str, root: str | Path | None = None, *, download: bool = True) -> NodeDataset:
     """A public data set, read by PyG's own class, with its metric, splits and preprocessing.
 
-    Files are looked for under ``root`` in the layout of PyG's classes, one folder a class (for example
+    Files are looked for under ``root`` in the layout of PyG's classes, one folder per class (for example
     ``root/Planetoid/Cora/raw/ind.cora.x``, ``root/Amazon/Photo/raw/amazon_electronics_photo.npz``). Where they
     are, no network is used; otherwise PyG downloads them. PyG's processed copy goes beside the raw files. Nothing
     is ever deleted.
@@ -68,7 +68,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
     root = Path(root) if root is not None else default_root()
     missing = missing_files(spec.name, root)
     if missing and not download:
-        raise DatasetUnavailable(f"data set {spec.name!r} is not under {root}: {_what_to_put(spec, root, missing)}")
+        raise DatasetUnavailable(f"data set {spec.name!r} is not under {root}: {_what_to_put(spec, missing)}")
     data = _read(spec, root, missing)
     masks = [data.get(f"{part}_mask") for part in ("train", "val", "test")]
     graph = _prepare(spec, data)
@@ -108,7 +108,7 @@ def _read(spec: DatasetSpec, root: Path, missing: list[Path]) -> Data:
         if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno in (28, 30)):
             text = f"cannot write under {root / spec.folder} ({reason}), where PyG keeps a processed copy"
         elif still:
-            text = f"could not be downloaded ({reason}); {_what_to_put(spec, root, still)}"
+            text = f"could not be downloaded ({reason}); {_what_to_put(spec, still)}"
         else:
             fresh = " (just downloaded)" if missing else ""
             text = (
@@ -118,7 +118,7 @@ def _read(spec: DatasetSpec, root: Path, missing: list[Path]) -> Data:
         raise DatasetUnavailable(f"data set {spec.name!r}: {text}") from error
 
 
-def _what_to_put(spec: DatasetSpec, root: Path, missing: list[Path]) -> str:
+def _what_to_put(spec: DatasetSpec, missing: list[Path]) -> str:
     names = ", ".join(path.name for path in missing)
     return f"put {names} into {missing[0].parent} (or name another folder with --data). Source: {spec.homepage}"
 

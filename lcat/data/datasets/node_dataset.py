@@ -54,7 +54,7 @@ class NodeDataset:
         if self.metric not in METRIC_NAMES:
             raise DataError(f"{self.name}: metric must be one of {', '.join(METRIC_NAMES)}; got {self.metric!r}")
         if self.num_classes < 2:
-            raise DataError(f"{self.name}: y must hold two classes at least; got {self.num_classes}")
+            raise DataError(f"{self.name}: y must hold at least two classes; got {self.num_classes}")
         if self.metric == "roc-auc" and self.num_classes != 2:
             raise DataError(f"{self.name}: the metric roc-auc needs two classes; y holds {self.num_classes}")
 
@@ -162,8 +162,8 @@ def _check_graph(name: str, data: Data) -> None:
         raise DataError(f"{name}: x holds nan or inf; fill or drop those entries first")
     if y.dim() != 1 or y.size(0) != x.size(0) or y.dtype != torch.int64:
         raise DataError(
-            f"{name}: y must be int64 labels [{x.size(0)}], one a node (convert others with .long(); multi-label sets "
-            f"are not supported); got {y.dtype} {list(y.shape)}"
+            f"{name}: y must be int64 labels [{x.size(0)}], one per node (convert others with .long(); multi-label "
+            f"sets are not supported); got {y.dtype} {list(y.shape)}"
         )
     if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.dtype not in (torch.int64, torch.int32):
         got = f"{edge_index.dtype} {list(edge_index.shape)}"

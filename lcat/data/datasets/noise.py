@@ -97,22 +97,22 @@ def _free_pairs(n: int, taken: Tensor, wanted: int, room: int, undirected: bool,
         free &= (low < high) if undirected else (low != high)
         free_codes = free.nonzero().view(-1)
         return free_codes[torch.randperm(free_codes.numel(), generator=generator)[:wanted]]
-    found = taken.new_empty(0)
-    while found.numel() < wanted:
-        ends = torch.randint(n, (2, 2 * (wanted - found.numel()) + 16), generator=generator)
+    free = taken.new_empty(0)
+    while free.numel() < wanted:
+        ends = torch.randint(n, (2, 2 * (wanted - free.numel()) + 16), generator=generator)
         row, col = ends[:, ends[0] != ends[1]]
         if undirected:
             row, col = row.minimum(col), row.maximum(col)
         codes = row * n + col
         codes = codes[~torch.isin(codes, taken)]
         # Repeats go, in the order of drawing, so that the rest stays a uniform sample.
-        pool = torch.cat([found, codes])
+        pool = torch.cat([free, codes])
         values, inverse = pool.unique(return_inverse=True)
         first = torch.full_like(values, pool.numel()).scatter_reduce_(
             0, inverse, torch.arange(pool.numel()), reduce="amin"
         )
-        found = pool[first.sort().values]
-    return found[:wanted]
+        free = pool[first.sort().values]
+    return free[:wanted]
 
 
 def _check_level(level: float) -> None:

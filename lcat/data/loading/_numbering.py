@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Up to so many nodes a table of all of them is kept (int64, 128 MiB at most); beyond, the sample's own are sorted.
+# Up to so many nodes a table of all of them is kept (int64, at most 128 MiB); beyond, the sample's own are sorted.
 TABLE_LIMIT = 1 << 24
 _UNSEEN = torch.iinfo(torch.int64).max
 
 
 class TableNumbering:
-    """Numbers kept in a table with one entry a node of the whole graph: O(1) a node, O(N) memory.
+    """Numbers kept in a table with one entry per node of the whole graph: O(1) per node, O(N) memory.
 
     Args:
         table: ``[N]`` from :meth:`new_table`; :meth:`release` puts it back into that state.
@@ -33,10 +33,10 @@ class TableNumbering:
         """The numbers of ``keys``, and those of them that had none before, in the order of their new numbers."""
         table = self._table
         fresh = keys[table.index_select(0, keys) == _UNSEEN]
-        # The first of equal keys wins: a provisional number above all numbers in use tells its place.
-        place = torch.arange(self.count, self.count + fresh.numel())
-        table.scatter_reduce_(0, fresh, place, "amin")
-        new = fresh[table.index_select(0, fresh) == place]
+        # The first of equal keys wins: a provisional number above all numbers in use tells its position.
+        position = torch.arange(self.count, self.count + fresh.numel())
+        table.scatter_reduce_(0, fresh, position, "amin")
+        new = fresh[table.index_select(0, fresh) == position]
         table.index_copy_(0, new, torch.arange(self.count, self.count + new.numel()))
         self._parts.append(new)
         self.count += new.numel()
@@ -49,25 +49,27 @@ class TableNumbering:
 
 
 class SortedNumbering:
-    """The same numbers from sorted keys: O(log n) a node, memory of the sample only. Keys may be any int64."""
+    """The same numbers from sorted keys: O(log n) per node, memory of the sample only. Keys may be any int64."""
 
     def __init__(self, keys: Tensor) -> None:
         self.count = keys.numel()
-        ordered, place = torch.sort(keys, stable=True)
+        ordered, order = torch.sort(keys, stable=True)
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[1:] = ordered[1:] != ordered[:-1]
-        self._keys, self._numbers = ordered[first], place[first]
+        self._keys, self._numbers = ordered[first], order[first]
 
     def add(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`TableNumbering.add`."""
         unique, inverse = torch.unique(keys, return_inverse=True)
         first = torch.full_like(unique, _UNSEEN).scatter_reduce_(0, inverse, torch.arange(keys.numel()), "amin")
-        place = torch.searchsorted(self._keys, unique).clamp_(max=max(self._keys.numel() - 1, 0))
-        known = self._keys.index_select(0, place) == unique if self._keys.numel() else torch.zeros_like(unique).bool()
+        position = torch.searchsorted(self._keys, unique).clamp_(max=max(self._keys.numel() - 1, 0))
+        known = (
+            self._keys.index_select(0, position) == unique if self._keys.numel() else torch.zeros_like(unique).bool()
+        )
         new = (~known).nonzero().flatten()
         new = new[torch.argsort(first.index_select(0, new))]
         numbers = torch.empty_like(unique)
-        numbers[known] = self._numbers.index_select(0, place[known])
+        numbers[known] = self._numbers.index_select(0, position[known])
         numbers[new] = torch.arange(self.count, self.count + new.numel())
         self.count += new.numel()
         merged = torch.cat([self._keys, unique[new]])

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from lcat.data.storage.csc import CSCGraph
 
-# Regions a part: with more of them parts come out more equal in size, and more edges are cut.
+# Regions per part: with more of them, parts are more equal in size, and more edges are cut.
 _REGIONS = 8
 
 
-def grown_parts(graph: CSCGraph, num_parts: int, seed: int) -> Tensor:
+def partition(graph: CSCGraph, num_parts: int, seed: int) -> Tensor:
     """``[N]`` part numbers: regions grown around random centers, packed into parts of about equal size.
 
     All regions grow by one hop a round, an unclaimed node joining the region of one of its claimed in-neighbors (the

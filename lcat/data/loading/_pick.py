@@ -12,7 +12,7 @@ def pick_slots(degree: Tensor, count: int, replace: bool, generator: torch.Gener
     Args:
         degree: ``[n]`` int64.
         count: how many to take of each node; -1 takes all.
-        replace: draw with replacement: exactly ``count`` of every node that has one in-edge at least. Without
+        replace: draw with replacement: exactly ``count`` of every node that has at least one in-edge. Without
             replacement it is ``min(degree, count)``, and all subsets of that size are equally likely.
         generator: where random numbers come from.
 

@@ -30,12 +30,12 @@ class SeedBatch:
 class SeedBatches(Sampler[SeedBatch]):
     """Batches of the positions ``0 .. count - 1``; epoch ``e`` is shuffled by a generator seeded with ``(seed, e)``.
 
-    With ``world_size`` processes, every batch is dealt out to them like cards, so that together they see the batches
+    With ``world_size`` processes, every batch is distributed to them in turn, so that together they see the batches
     that one process would see. A process may get one position fewer than another, or none.
 
     Args:
         count: number of seed nodes.
-        batch_size: seed nodes a batch, those of all processes together.
+        batch_size: seed nodes per batch, those of all processes together.
         shuffle: a new order in every epoch; else ``0, 1, 2, ...``.
         drop_last: leave out the last batch of an epoch if it is smaller.
         seed: any whole number.
@@ -105,14 +105,14 @@ class SeedBatches(Sampler[SeedBatch]):
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[SeedBatch]:
         """The batches of one epoch, from number ``batch`` on."""
         if self.shuffle:
-            generator = torch.Generator().manual_seed(mixed(self.seed, "order", epoch))
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
             order = torch.randperm(self.count, generator=generator)
         else:
             order = torch.arange(self.count)
         for number in range(batch, len(self)):
             positions = order[number * self.batch_size : (number + 1) * self.batch_size]
             own = positions[self.rank :: self.world_size]
-            yield SeedBatch(own, mixed(self.seed, "draws", epoch, number, self.rank))
+            yield SeedBatch(own, derive_seed(self.seed, "draws", epoch, number, self.rank))
 
     def __iter__(self) -> Iterator[SeedBatch]:
         # A generator, so that an epoch counts when its first batch is asked for: DataLoader makes more iterators of
@@ -133,7 +133,7 @@ def one_epoch(loader: Iterable[Any], batches: SeedBatches, epoch: int, batch: in
     return run()
 
 
-def mixed(*parts: int | str) -> int:
+def derive_seed(*parts: int | str) -> int:
     """A number in ``0 .. 2^63 - 1`` that looks random for every list of parts."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch_geometric.typing
@@ -18,7 +18,7 @@ from lcat.data.loading.sampler import TorchNeighborSampler
 
 __all__ = ["NodeBatchLoader", "neighbor_loader"]
 
-_BACKENDS = ("auto", "torch", "pyg")
+Backend = Literal["auto", "torch", "pyg"]
 
 
 def _check_seeds(data: Any, input_nodes: Any) -> None:
@@ -43,7 +43,7 @@ class NodeBatchLoader(NodeLoader):
         data: what the batches are cut from: ``Data``, ``HeteroData`` or (feature store, graph store).
         node_sampler: a :class:`TorchNeighborSampler`, or any of PyG's that draws from torch's generator.
         input_nodes: the seed nodes, as in ``NodeLoader``: indices, a mask, ``(type, indices)``, or ``None`` for all.
-        batch_size: seed nodes a batch, those of all processes together.
+        batch_size: seed nodes per batch, those of all processes together.
         shuffle, drop_last, seed, rank, world_size: see :class:`SeedBatches`.
         **kwargs: of ``NodeLoader`` and ``DataLoader``, such as ``num_workers``, ``transform``, ``pin_memory``.
 
@@ -83,7 +83,7 @@ class NodeBatchLoader(NodeLoader):
         for name in ("sampler", "batch_sampler", "generator"):
             if kwargs.pop(name, None) is not None:
                 raise TypeError(f"NodeBatchLoader takes no {name!r}: its batches follow from 'seed' and 'shuffle'")
-        # A generator of its own: DataLoader would draw from the caller's at the start of every epoch.
+        # Its own generator: DataLoader would draw from the caller's at the start of every epoch.
         kwargs["generator"] = torch.Generator()
         super().__init__(data, node_sampler, input_nodes, batch_sampler=_NoBatches(), **kwargs)
         count = self.input_data.node.numel()
@@ -105,12 +105,15 @@ class NodeBatchLoader(NodeLoader):
 
     def signature(self) -> dict[str, int | bool | str]:
         """What the batches follow from, in plain values, the same in all processes; checkpoints keep it."""
-        found: dict[str, int | bool | str] = {**self.batches.signature(), "sampler": type(self.node_sampler).__name__}
+        signature: dict[str, int | bool | str] = {
+            **self.batches.signature(),
+            "sampler": type(self.node_sampler).__name__,
+        }
         for name in ("num_neighbors", "replace", "disjoint"):
             value = getattr(self.node_sampler, name, None)
             if value is not None:
-                found[name] = str(value)
-        return found
+                signature[name] = str(value)
+        return signature
 
     def collate_fn(self, index: Any) -> Any:
         """The sample of one batch."""
@@ -165,7 +168,7 @@ def neighbor_loader(
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
-    backend: str = "auto",
+    backend: Backend = "auto",
     transform: Callable[[Any], Any] | None = None,
     **kwargs: Any,
 ) -> NodeBatchLoader:
@@ -178,10 +181,10 @@ def neighbor_loader(
         data: ``Data``, ``HeteroData``, or (feature store, graph store) such as :func:`lcat.data.open_stores` opens.
         num_neighbors: in-edges to draw in each hop, -1 for all; see :class:`TorchNeighborSampler`.
         input_nodes: the seed nodes: indices, a mask, ``(type, indices)``, or ``None`` for all.
-        batch_size: seed nodes a batch, those of all processes together.
+        batch_size: seed nodes per batch, those of all processes together.
         shuffle: a new order in every epoch.
         replace: draw neighbors with replacement.
-        disjoint: one tree a seed.
+        disjoint: one tree per seed.
         drop_last: leave out a last batch that is smaller.
         seed: batches are a function of it, the epoch and the batch's number.
         rank, world_size: which of how many processes this is.
@@ -203,8 +206,8 @@ def neighbor_loader(
         >>> for batch in loader:
         ...     logits_of = batch.x[: batch.batch_size], batch.edge_index
     """
-    if backend not in _BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(_BACKENDS)}; got {backend!r}")
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}; got {backend!r}")
     native = torch_geometric.typing.WITH_PYG_LIB or torch_geometric.typing.WITH_TORCH_SPARSE
     if backend == "pyg" and not native:
         raise ImportError("backend='pyg' needs pyg-lib or torch-sparse; backend='torch' does without")

@@ -39,14 +39,14 @@ class TorchNeighborSampler(BaseSampler):
         num_neighbors: how many in-edges to draw in each hop, -1 for all; for a ``HeteroData`` one list for all edge
             types, or a dictionary from edge types to lists of equal length.
         replace: draw with replacement: a node with one in-edge or more gets exactly that many.
-        disjoint: one tree a seed that shares no node with the others; ``batch`` of the output tells the seed.
+        disjoint: one tree per seed that shares no node with the others; ``batch`` of the output is the seed's number.
 
     Raises:
         TypeError: ``data`` is none of these.
         ValueError: an entry of ``num_neighbors`` is not a whole number of -1 or more, or an edge type has none.
 
     Complexity:
-        O(nodes + edges of the sample) a batch. One table of ``8 N`` bytes a process up to 2^24 nodes; with more, or
+        O(nodes + edges of the sample) per batch. One table of ``8 N`` bytes per process up to 2^24 nodes; with more, or
         ``disjoint``, the nodes of a batch are sorted instead.
 
     Example:
@@ -136,19 +136,19 @@ class TorchNeighborSampler(BaseSampler):
             sample.add_nodes(frontier)
             # The first number of the frontier: it holds the nodes numbered last.
             base = {kind: numberings[kind].count - frontier[kind].numel() for kind in frontier}
-            found: dict[NodeType, list[Tensor]] = {kind: [] for kind in frontier}
+            next_nodes: dict[NodeType, list[Tensor]] = {kind: [] for kind in frontier}
             for relation, graph in self._graphs.items():
                 source_type, _, target_type = relation
                 owner, position = self._draw(graph, frontier[target_type], target_type, relation, hop, generator)
-                keys = graph.source.index_select(0, position).long()
+                keys = graph.indices.index_select(0, position).long()
                 if self.disjoint:
                     tree = frontier[target_type] // self._num_nodes[target_type]
                     keys += tree.index_select(0, owner) * self._num_nodes[source_type]
                 numbers, new = numberings[source_type].add(keys)
-                found[source_type].append(new)
-                edge = position if graph.edge is None else graph.edge.index_select(0, position).long()
+                next_nodes[source_type].append(new)
+                edge = position if graph.edge_ids is None else graph.edge_ids.index_select(0, position).long()
                 sample.add_edges(relation, numbers, base[target_type] + owner, edge)
-            frontier = {kind: torch.cat(parts) if parts else frontier[kind][:0] for kind, parts in found.items()}
+            frontier = {kind: torch.cat(parts) if parts else frontier[kind][:0] for kind, parts in next_nodes.items()}
         sample.add_nodes(frontier)
         for kind, numbering in numberings.items():
             if isinstance(numbering, TableNumbering):
@@ -166,8 +166,8 @@ class TorchNeighborSampler(BaseSampler):
     ) -> tuple[Tensor, Tensor]:
         """Whose (in the frontier) and which (slots of the graph) in-edges this hop takes."""
         nodes = frontier % self._num_nodes[target_type] if self.disjoint and frontier.numel() else frontier
-        begin = graph.pointer.index_select(0, nodes)
-        degree = graph.pointer.index_select(0, nodes + 1) - begin
+        begin = graph.indptr.index_select(0, nodes)
+        degree = graph.indptr.index_select(0, nodes + 1) - begin
         owner, slot = pick_slots(degree, self._fanouts[relation][hop], self.replace, generator)
         return owner, begin.index_select(0, owner) + slot
 
@@ -240,7 +240,7 @@ def _read_graphs(data: Any) -> tuple[dict[EdgeType, CSCGraph], dict[NodeType, in
             for relation in data.edge_types
         }
         if not graphs:
-            raise ValueError("data has no edges: sampling needs an edge_index of one edge type at least")
+            raise ValueError("data has no edges: sampling needs an edge_index of at least one edge type")
         return graphs, counts
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], GraphStore):
         return _read_store(data[1])
@@ -283,22 +283,22 @@ def _convert(store: GraphStore) -> dict[Any, CSCGraph]:
 
 
 def _read_fanouts(
-    given: Sequence[int] | Mapping[Any, Sequence[int]], relations: list[EdgeType]
+    num_neighbors: Sequence[int] | Mapping[Any, Sequence[int]], relations: list[EdgeType]
 ) -> dict[EdgeType, list[int]]:
-    if isinstance(given, Mapping):
-        missing = [relation for relation in relations if relation not in given]
+    if isinstance(num_neighbors, Mapping):
+        missing = [relation for relation in relations if relation not in num_neighbors]
         if missing:
             raise ValueError(
                 f"num_neighbors has no entry for the edge type {missing[0]}; give one for each, [0] for none"
             )
-        fanouts = {relation: list(given[relation]) for relation in relations}
+        fanouts = {relation: list(num_neighbors[relation]) for relation in relations}
     else:
-        fanouts = {relation: list(given) for relation in relations}
+        fanouts = {relation: list(num_neighbors) for relation in relations}
     for counts in fanouts.values():
         wrong = [count for count in counts if isinstance(count, bool) or not isinstance(count, int) or count < -1]
         if wrong or not counts:
             raise ValueError(
-                f"num_neighbors must be a list of whole numbers, one a hop, -1 for all neighbors; got {counts}"
+                f"num_neighbors must be a list of whole numbers, one per hop, -1 for all neighbors; got {counts}"
             )
     if len({len(counts) for counts in fanouts.values()}) > 1:
         raise ValueError(f"num_neighbors must have as many hops for every edge type; got {fanouts}")

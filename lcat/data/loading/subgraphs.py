@@ -1,11 +1,9 @@
-"""Mini-batches that are subgraphs with all edges between their nodes: random walks (GraphSAINT) and parts
-(Cluster-GCN).
-"""
+"""Mini-batches of nodes with all edges between them: random walks (GraphSAINT) and parts (Cluster-GCN)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -13,13 +11,13 @@ from torch.utils.data import DataLoader, RandomSampler
 from torch_geometric.data import Data
 from torch_geometric.loader import ClusterData
 
-from lcat.data.loading._partition import grown_parts
-from lcat.data.loading.batches import SeedBatch, SeedBatches, mixed, one_epoch
+from lcat.data.loading._partition import partition
+from lcat.data.loading.batches import SeedBatch, SeedBatches, derive_seed, one_epoch
 from lcat.data.storage.csc import CSCGraph
 
 __all__ = ["SeededLoader", "SubgraphLoader", "partition_loader", "partition_nodes", "random_walk_loader"]
 
-_METHODS = ("auto", "metis", "grown", "random")
+Method = Literal["auto", "metis", "grown", "random"]
 
 
 class SubgraphLoader(DataLoader):
@@ -56,7 +54,7 @@ class SubgraphLoader(DataLoader):
         self.batches = batches
         self.transform = transform
         self._graph = CSCGraph.from_edges(data.edge_index, data.num_nodes)
-        # A generator of its own: DataLoader would draw from the caller's at the start of every epoch.
+        # Its own generator: DataLoader would draw from the caller's at the start of every epoch.
         own: dict[str, Any] = {"batch_sampler": batches, "collate_fn": self._collate, "generator": torch.Generator()}
         dataset: Any = _Batches()
         super().__init__(dataset, **own, **kwargs)
@@ -79,17 +77,17 @@ class SubgraphLoader(DataLoader):
     def cut(self, nodes: Tensor) -> Data:
         """The subgraph of ``nodes`` (rising, each once)."""
         graph, count = self._graph, nodes.numel()
-        begin = graph.pointer[nodes]
-        degree = graph.pointer[nodes + 1] - begin
+        begin = graph.indptr[nodes]
+        degree = graph.indptr[nodes + 1] - begin
         owner = torch.arange(count).repeat_interleave(degree)
         first = degree.cumsum(0) - degree
         slot = begin[owner] + torch.arange(owner.numel()) - first[owner]
         numbers = torch.full((graph.num_sources,), -1)
         numbers[nodes] = torch.arange(count)
-        source = numbers[graph.source[slot].long()]
+        source = numbers[graph.indices[slot].long()]
         inside = source >= 0
         slot = slot[inside]
-        edge = slot if graph.edge is None else graph.edge[slot]
+        edge = slot if graph.edge_ids is None else graph.edge_ids[slot]
         values: dict[str, Any] = {}
         for key, value in self.data:
             if key in ("edge_index", "num_nodes"):
@@ -117,7 +115,7 @@ class _Batches:
 
 
 class _WalkBatches(SeedBatches):
-    """A number of steps an epoch, each with a seed of its own; nothing is dealt out."""
+    """A number of steps per epoch, each with its own seed; processes do not share a batch."""
 
     def __init__(self, num_steps: int, roots: int, walk_length: int, *, seed: int, rank: int, world_size: int) -> None:
         super().__init__(num_steps, 1, seed=seed, rank=rank, world_size=world_size)
@@ -128,7 +126,8 @@ class _WalkBatches(SeedBatches):
 
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[SeedBatch]:
         for number in range(batch, len(self)):
-            yield SeedBatch(torch.empty(0, dtype=torch.int64), mixed(self.seed, "walks", epoch, number, self.rank))
+            seed = derive_seed(self.seed, "walks", epoch, number, self.rank)
+            yield SeedBatch(torch.empty(0, dtype=torch.int64), seed)
 
 
 class _Walks:
@@ -144,12 +143,12 @@ class _Walks:
         node = torch.randint(graph.num_targets, (self.roots,), generator=generator)
         passed = [node]
         for _ in range(self.walk_length):
-            begin = graph.pointer[node]
-            degree = graph.pointer[node + 1] - begin
+            begin = graph.indptr[node]
+            degree = graph.indptr[node + 1] - begin
             step = (torch.rand(node.shape, dtype=torch.float64, generator=generator) * degree).long()
             moving = degree > 0  # where there is no way on, a walk stays
             node = node.clone()
-            node[moving] = graph.source[(begin + step)[moving]].long()
+            node[moving] = graph.indices[(begin + step)[moving]].long()
             passed.append(node)
         return torch.cat(passed)
 
@@ -174,10 +173,10 @@ def random_walk_loader(
 
     Args:
         data: a ``Data`` on the CPU.
-        batch_size: roots a batch, those of all processes together: each process walks from its share, and trains on a
-            subgraph of its own.
+        batch_size: roots per batch, those of all processes together: each process walks from its share, and trains on
+            its own subgraph.
         walk_length: steps of a walk, 0 or more.
-        num_steps: batches an epoch.
+        num_steps: batches per epoch.
         seed: batches are a function of it, the epoch and the batch's number.
         rank, world_size: which of how many processes this is.
         transform: applied to every batch.
@@ -196,13 +195,13 @@ def random_walk_loader(
         >>> len([batch.num_nodes for batch in loader])
         5
     """
-    for name, value, least in (
+    for name, value, low in (
         ("batch_size", batch_size, 1),
         ("walk_length", walk_length, 0),
         ("num_steps", num_steps, 1),
     ):
-        if value < least:
-            raise ValueError(f"{name} must be {least} or more; got {value}")
+        if value < low:
+            raise ValueError(f"{name} must be {low} or more; got {value}")
     share = batch_size // world_size + (rank < batch_size % world_size)
     batches = _WalkBatches(num_steps, batch_size, walk_length, seed=seed, rank=rank, world_size=world_size)
     return SubgraphLoader(data, _Walks(data, share, walk_length), batches, transform, **kwargs)
@@ -226,7 +225,7 @@ def partition_loader(
     num_parts: int,
     parts_per_batch: int = 1,
     *,
-    method: str = "auto",
+    method: Method = "auto",
     part: Tensor | None = None,
     shuffle: bool = True,
     seed: int = 0,
@@ -243,7 +242,7 @@ def partition_loader(
     Args:
         data: a ``Data`` on the CPU.
         num_parts: number of parts.
-        parts_per_batch: parts a batch, those of all processes together.
+        parts_per_batch: parts per batch, those of all processes together.
         method: see :func:`partition_nodes`.
         part: ``[N]`` int64: a partition that is known already.
         shuffle, seed, rank, world_size: see :class:`SeedBatches`.
@@ -268,7 +267,7 @@ def partition_loader(
     return SubgraphLoader(data, _Parts(part, num_parts), batches, transform, **kwargs)
 
 
-def partition_nodes(data: Data, num_parts: int, *, method: str = "auto", seed: int = 0) -> Tensor:
+def partition_nodes(data: Data, num_parts: int, *, method: Method = "auto", seed: int = 0) -> Tensor:
     """A partition of the nodes, ``[N]`` part numbers.
 
     Args:
@@ -288,12 +287,12 @@ def partition_nodes(data: Data, num_parts: int, *, method: str = "auto", seed: i
         >>> partition_nodes(csbm(n=200, seed=0), 4, method="grown").bincount().numel()
         4
     """
-    if method not in _METHODS:
-        raise ValueError(f"method must be one of {', '.join(_METHODS)}; got {method!r}")
+    if method not in get_args(Method):
+        raise ValueError(f"method must be one of {', '.join(get_args(Method))}; got {method!r}")
     if num_parts < 1:
         raise ValueError(f"num_parts must be 1 or more; got {num_parts}")
     if method == "random":
-        generator = torch.Generator().manual_seed(mixed(seed, "parts"))
+        generator = torch.Generator().manual_seed(derive_seed(seed, "parts"))
         return torch.randperm(data.num_nodes, generator=generator) % num_parts
     if method != "grown":
         try:
@@ -301,7 +300,7 @@ def partition_nodes(data: Data, num_parts: int, *, method: str = "auto", seed: i
         except ImportError:
             if method == "metis":
                 raise ImportError("method='metis' needs pyg-lib or torch-sparse; method='grown' does without") from None
-    return grown_parts(CSCGraph.from_edges(data.edge_index, data.num_nodes), num_parts, mixed(seed, "parts"))
+    return partition(CSCGraph.from_edges(data.edge_index, data.num_nodes), num_parts, derive_seed(seed, "parts"))
 
 
 def _metis_parts(data: Data, num_parts: int) -> Tensor:
@@ -320,7 +319,7 @@ class SeededLoader:
     with workers gives other batches for another number of workers.
 
     Args:
-        loader: iterated once an epoch; it has a length.
+        loader: iterated once per epoch; it has a length.
         seed: any whole number.
 
     Example:
@@ -340,24 +339,24 @@ class SeededLoader:
 
     def signature(self) -> dict[str, int | bool | str]:
         """What is known of what the batches follow from, in plain values; checkpoints keep it."""
-        found: dict[str, int | bool | str] = {"loader": type(self.loader).__name__, "seed": self.seed}
+        signature: dict[str, int | bool | str] = {"loader": type(self.loader).__name__, "seed": self.seed}
         if isinstance(self.loader, DataLoader):
-            found["shuffle"] = isinstance(self.loader.sampler, RandomSampler)
+            signature["shuffle"] = isinstance(self.loader.sampler, RandomSampler)
         for name in ("batch_size", "drop_last", "num_parts", "num_steps", "walk_length"):
             value = getattr(self.loader, name, None)
             if isinstance(value, (bool, int)):
-                found[name] = value
-        return found
+                signature[name] = value
+        return signature
 
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[Any]:
         """One epoch, from its batch number ``batch`` on."""
-        state = torch.Generator().manual_seed(mixed(self.seed, "epoch", epoch)).get_state()
+        state = torch.Generator().manual_seed(derive_seed(self.seed, "epoch", epoch)).get_state()
         batches = None
         for number in range(len(self.loader)):
             with torch.random.fork_rng(devices=[]):
                 torch.set_rng_state(state)
                 batches = iter(self.loader) if batches is None else batches
-                found = next(batches)
+                drawn = next(batches)
                 state = torch.get_rng_state()
             if number >= batch:
-                yield found
+                yield drawn

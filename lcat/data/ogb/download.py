@@ -1,4 +1,4 @@
-"""Downloads that go on where they stopped, and archives that are unpacked whole or not at all."""
+"""Downloads that continue where they stopped, and archives that are unpacked completely or not at all."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class _Stopped(Exception):
 def download(
     url: str, path: str | Path, *, sha256: str | None = None, progress: bool = True, timeout: float = 30.0
 ) -> Path:
-    """Fetch ``url`` to ``path``; a download that was broken off goes on where it stopped.
+    """Fetch ``url`` to ``path``; a download that was interrupted continues where it stopped.
 
     Bytes go to ``path.part`` (so named until the last one is there). A later call asks the server for the rest of
     it. Ctrl-C, a lost connection and a full disk leave the part where it is.
 
     Args:
         url: http or https.
-        path: file to make; if it is there, it is only checked.
+        path: file to make; if it exists, it is only checked.
         sha256: its SHA-256 in hexadecimal digits, where known.
         progress: a bar with the time left, on standard error.
         timeout: seconds of silence after which a connection counts as lost.
@@ -72,7 +72,7 @@ def download(
 
 
 def unpack(archive: str | Path, top: str, folder: str | Path, *, progress: bool = True) -> None:
-    """Unpack the folder ``top`` of a zip file as ``folder``, whole or not at all.
+    """Unpack the folder ``top`` of a zip file as ``folder``, completely or not at all.
 
     Files that ``folder`` holds already stay as they are; missing ones are added. The archive stays.
 
@@ -92,9 +92,9 @@ def unpack(archive: str | Path, top: str, folder: str | Path, *, progress: bool 
         with zipfile.ZipFile(archive) as file:
             members = [member for member in file.infolist() if member.filename.startswith(f"{top}/")]
             if not members:
-                found = sorted({name.split("/")[0] for name in file.namelist()})
+                folders = sorted({name.split("/")[0] for name in file.namelist()})
                 raise DatasetUnavailable(
-                    f"{archive} holds {', '.join(found) or 'nothing'}; expected a folder {top}. Move it away"
+                    f"{archive} holds {', '.join(folders) or 'nothing'}; expected a folder {top}. Move it away"
                 )
             _need_room(folder.parent, sum(member.file_size for member in members), archive.name)
             with _bar(sum(member.file_size for member in members), f"unpacking {archive.name}", progress) as bar:
@@ -104,8 +104,8 @@ def unpack(archive: str | Path, top: str, folder: str | Path, *, progress: bool 
         _add_missing(fresh / top, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DatasetUnavailable(
-            f"{archive} is incomplete or damaged ({_reason(error)}); rename it to {archive.name}.part to go on "
-            "downloading where it stopped, or move it away to download it again"
+            f"{archive} is incomplete or damaged ({_reason(error)}); rename it to {archive.name}.part to "
+            "continue downloading where it stopped, or move it away to download it again"
         ) from error
     except OSError as error:
         raise DatasetUnavailable(f"{archive} cannot be unpacked to {folder} ({_reason(error)})") from error
@@ -114,7 +114,7 @@ def unpack(archive: str | Path, top: str, folder: str | Path, *, progress: bool 
 
 
 def _fetch(url: str, file: IO[bytes], part: Path, progress: bool, timeout: float) -> None:
-    """Append to ``file`` until all bytes of ``url`` are there."""
+    """Append to ``file`` until it has all bytes of ``url``."""
     failures = 0
     while True:
         before = file.seek(0, os.SEEK_END)
@@ -130,7 +130,7 @@ def _fetch(url: str, file: IO[bytes], part: Path, progress: bool, timeout: float
         now = file.seek(0, os.SEEK_END)
         failures = 0 if now > before else failures + 1
         if failures >= _ATTEMPTS or (now == 0 and failures):
-            how_far = f"{now / 1e6:.1f} MB are in {part}; run again to go on from there" if now else "nothing came"
+            how_far = f"{now / 1e6:.1f} MB are in {part}; run again to continue from there" if now else "nothing came"
             raise DatasetUnavailable(f"{url}: no network or no answer ({reason}); {how_far}")
 
 
@@ -150,7 +150,7 @@ def _fetch_once(url: str, file: IO[bytes], part: Path, progress: bool, timeout: 
             ) from error
         raise
     with answer:
-        if have and answer.status != 206:  # a server that cannot go on in the middle sends all of it again
+        if have and answer.status != 206:  # a server that cannot continue in the middle sends all of it again
             have = 0
             file.truncate(0)
             file.seek(0)
@@ -188,11 +188,11 @@ def _add_missing(source: Path, target: Path) -> None:
         source.rename(target)
         return
     for path in sorted(source.rglob("*")):
-        place = target / path.relative_to(source)
+        destination = target / path.relative_to(source)
         if path.is_dir():
-            place.mkdir(exist_ok=True)
-        elif not place.exists():
-            path.replace(place)
+            destination.mkdir(exist_ok=True)
+        elif not destination.exists():
+            path.replace(destination)
 
 
 def _need_room(folder: Path, wanted: int, what: str) -> None:
@@ -203,7 +203,7 @@ def _need_room(folder: Path, wanted: int, what: str) -> None:
 
 @contextlib.contextmanager
 def _only_one(file: IO[bytes], path: Path) -> Iterator[None]:
-    """A lock on the file that ends with the process; where the system has none, two downloads are not told apart."""
+    """A lock on the file that ends with the process; where the system has none, two downloads are not distinguished."""
     try:
         import fcntl
     except ImportError:
@@ -224,8 +224,8 @@ def _bar(total: int | None, text: str, progress: bool, initial: int = 0) -> Any:
 
 
 def _number(pattern: str, text: str | None) -> int | None:
-    found = re.search(pattern, text or "")
-    return int(found[1]) if found else None
+    match = re.search(pattern, text or "")
+    return int(match[1]) if match else None
 
 
 def _reason(error: BaseException) -> str:

@@ -23,10 +23,10 @@ __all__ = [
     "MARKER",
     "check_processed",
     "check_release",
+    "error_summary",
     "generated_marker",
     "missing_raw",
     "safe_classes",
-    "telling_line",
 ]
 
 #: File that says of a folder that its data are generated.
@@ -63,10 +63,10 @@ def raw_files(meta: dict[str, str]) -> list[str]:
 
 def missing_raw(meta: dict[str, str], folder: Path) -> list[str]:
     """The files of :func:`raw_files` that are not there."""
-    return [name for name in raw_files(meta) if not any((folder / other).exists() for other in _same(name, meta))]
+    return [name for name in raw_files(meta) if not any((folder / other).exists() for other in _same(name))]
 
 
-def _same(name: str, meta: dict[str, str]) -> list[str]:
+def _same(name: str) -> list[str]:
     """Under which names a file may be there."""
     if name.endswith("node_species.csv.gz"):
         return [name, name.replace("node_species", "species")]  # OGB renames it when it reads it
@@ -102,7 +102,7 @@ def check_processed(folder: Path) -> None:
         DatasetUnavailable: one line on which file is wrong, and which to move away.
     """
     processed = folder / "processed"
-    again = f"move {processed} away and run again (it is made anew)"
+    again = f"move {processed} away and run again (it is made again)"
     graph = processed / "geometric_data_processed.pt"
     if graph.exists():
         try:
@@ -111,19 +111,19 @@ def check_processed(folder: Path) -> None:
                 if (broken := file.testzip()) is not None:
                     raise zipfile.BadZipFile(f"the checksum of {broken} does not fit")
         except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise DatasetUnavailable(f"{graph} is damaged ({telling_line(error)}); {again}") from error
+            raise DatasetUnavailable(f"{graph} is damaged ({error_summary(error)}); {again}") from error
     for what in ("pre_transform", "pre_filter"):
         path = processed / f"{what}.pt"
         if not path.exists():
             continue
         try:
-            found = torch.load(path, weights_only=True)
+            value = torch.load(path, weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
             raise DatasetUnavailable(
-                f"{path} cannot be read as a plain value ({telling_line(error)}); {again}"
+                f"{path} cannot be read as a plain value ({error_summary(error)}); {again}"
             ) from error
-        if found != "None":
-            raise DatasetUnavailable(f"{processed} was made with {what} {found!r}, another data set; {again}")
+        if value != "None":
+            raise DatasetUnavailable(f"{processed} was made with {what} {value!r}, another data set; {again}")
 
 
 def generated_marker(folder: Path) -> dict[str, Any] | None:
@@ -138,7 +138,7 @@ def generated_marker(folder: Path) -> dict[str, Any] | None:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({telling_line(error)}); it marks the folder as generated") from error
+        raise DataError(f"{path} cannot be read ({error_summary(error)}); it marks the folder as generated") from error
     return dict(values)
 
 
@@ -152,8 +152,8 @@ def safe_classes(*, binary: bool) -> list[Any]:
     return classes
 
 
-def telling_line(error: BaseException) -> str:
-    """The telling part of an error in one line: torch wraps what it refused in advice to switch safety off."""
+def error_summary(error: BaseException) -> str:
+    """What is wrong, in one line: torch wraps what it refused in advice to switch safety off."""
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused:
         return f"it holds {refused[1]}, which is no plain value and is not run"

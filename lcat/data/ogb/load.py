@@ -30,10 +30,10 @@ from lcat.data.ogb.download import download, unpack
 from lcat.data.ogb.files import (
     check_processed,
     check_release,
+    error_summary,
     generated_marker,
     missing_raw,
     safe_classes,
-    telling_line,
 )
 
 __all__ = ["OGBDataset", "import_ogb", "load_ogb", "ogb_names"]
@@ -185,7 +185,7 @@ def _known(name: str) -> str:
 
 
 def _ready_folder(name: str, meta: dict[str, str], root: Path, may_download: bool, progress: bool) -> Path:
-    """The folder of the data set, complete, downloaded if need be."""
+    """The folder of the data set, complete, downloaded if necessary."""
     folder = root / name.replace("-", "_")
     if (pyg := root / f"{folder.name}_pyg").exists():  # OGB looks there first
         folder = pyg
@@ -219,7 +219,7 @@ def _read(name: str, meta: dict[str, str], root: Path, folder: Path, progress: b
     processed = folder / "processed" / "geometric_data_processed.pt"
     was_there = processed.exists()
     try:
-        with _tamed(meta, progress):
+        with _ogb_without_prompts(meta, progress):
             dataset = _dataset_class()(name=name, root=str(root))
             data, split = dataset[0], dataset.get_idx_split()
     except OSError as error:
@@ -238,12 +238,12 @@ def _read(name: str, meta: dict[str, str], root: Path, folder: Path, progress: b
 def _unreadable(name: str, folder: Path, processed: Path, was_there: bool, error: Exception) -> DatasetUnavailable:
     what, way_out = f"the files in {folder}", f"move {folder} away and run again"
     if was_there:
-        way_out = f"move {processed.parent} away (it is made anew) and, if that does not help, {folder}"
-    return DatasetUnavailable(f"{name}: {what} cannot be read ({telling_line(error)}); {way_out}")
+        way_out = f"move {processed.parent} away (it is made again) and, if that does not help, {folder}"
+    return DatasetUnavailable(f"{name}: {what} cannot be read ({error_summary(error)}); {way_out}")
 
 
 @contextlib.contextmanager
-def _tamed(meta: dict[str, str], progress: bool) -> Iterator[None]:
+def _ogb_without_prompts(meta: dict[str, str], progress: bool) -> Iterator[None]:
     """OGB and PyG without prompts, without unsafe reads, and with their reports on standard error or nowhere."""
     module = sys.modules["ogb.nodeproppred.dataset_pyg"]
     # OGB asks whether to delete the folder when its release note is missing: no.
@@ -341,8 +341,9 @@ def _master() -> dict[str, dict[str, str]]:
 
 
 def _dataset_class() -> Any:
-    """OGB's class, kept from downloading, for OGB would delete the folder first, and with one change of what it writes:
-    its processed copy has its name when it is whole, so that a killed run leaves none that cannot be read.
+    """OGB's class without its download, which would delete the folder first, and with one change of what it writes.
+
+    The processed copy gets its name when it is complete, so that a killed run leaves none that cannot be read.
     """
 
     class SafeDataset(import_ogb().PygNodePropPredDataset):  # type: ignore[misc]
@@ -358,7 +359,7 @@ def _dataset_class() -> Any:
         def process(self) -> None:
             final, self._suffix = self.processed_paths[0], ".part"
             super().process()
-            os.replace(self.processed_paths[0], final)
+            Path(self.processed_paths[0]).replace(final)
             self._suffix = ""
 
     return SafeDataset

@@ -128,7 +128,7 @@ def write_standin(name: str, root: str | Path, *, nodes: int | None = None, seed
         (inner / "mapping").mkdir()
         (inner / "mapping" / "README.md").write_text(_NOTE + "\n", encoding="utf-8")
         write(inner, nodes, seed)
-        inner.rename(folder)  # whole or not at all
+        inner.rename(folder)  # complete or not at all
     return folder
 
 
@@ -148,7 +148,7 @@ def _products(folder: Path, nodes: int, seed: int) -> None:
 
 
 def _proteins(folder: Path, nodes: int, seed: int) -> None:
-    """No node features; eight features an edge; 112 yes-or-no tasks; the split goes by species."""
+    """No node features; eight features per edge; 112 yes-or-no tasks; the split follows the species."""
     draw = np.random.default_rng(seed + 1)
     graph = communities(nodes, 12 * nodes, classes=8, features=8, seed=seed)
     source, target = graph.edges
@@ -183,17 +183,17 @@ def _mag(folder: Path, nodes: int, seed: int) -> None:
     _csv(raw / "triplet-type-list", np.array(list(relations)))
     _table(raw / "nodetype-has-label", {kind: [kind == "paper"] for kind in counts})
     for number, (triplet, edges) in enumerate(relations.items()):
-        place = raw / "relations" / "___".join(triplet)
+        folder_of_edges = raw / "relations" / "___".join(triplet)
         ends = [draw.integers(counts[kind], size=edges) for kind in (triplet[0], triplet[2])]
-        _csv(place / "edge", graph.edges.T if triplet[1] == "cites" else np.stack(ends, axis=1))
-        _csv(place / "num-edge-list", np.array([[edges]]))
-        _csv(place / "edge_reltype", np.full((edges, 1), number))
+        _csv(folder_of_edges / "edge", graph.edges.T if triplet[1] == "cites" else np.stack(ends, axis=1))
+        _csv(folder_of_edges / "num-edge-list", np.array([[edges]]))
+        _csv(folder_of_edges / "edge_reltype", np.full((edges, 1), number))
     _csv(raw / "node-feat/paper/node-feat", graph.x.round(5))
     _csv(raw / "node-feat/paper/node_year", year[:, None])
     _csv(raw / "node-label/paper/node-label", graph.y[:, None])
     _table(split / "nodetype-has-split", {kind: [kind == "paper"] for kind in counts})
-    for part, chosen in _by_year(year).items():
-        _csv(split / "paper" / part, chosen[:, None])
+    for part, papers in _by_year(year).items():
+        _csv(split / "paper" / part, papers[:, None])
 
 
 def _papers100m(folder: Path, nodes: int, seed: int) -> None:
@@ -210,7 +210,7 @@ def _papers100m(folder: Path, nodes: int, seed: int) -> None:
     labels = graph.y[:, None].astype(np.float32)
     labels[draw.random(nodes) < 0.3] = np.nan
     known = ~np.isnan(labels[:, 0])
-    split = {part: torch.from_numpy(chosen[known[chosen]]) for part, chosen in _by_year(year).items()}
+    split = {part: torch.from_numpy(papers[known[papers]]) for part, papers in _by_year(year).items()}
     values = {"edge_index": graph.edges, "num_nodes": nodes, "node_feat": graph.x, "node_year": year[:, None]}
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
         with contextlib.redirect_stderr(io.StringIO()):

@@ -20,13 +20,13 @@ __all__ = ["fold_numbers", "fold_split", "nested_split"]
 def fold_numbers(y: Tensor, folds: int, seed: int = 0, *, stratified: bool = True) -> Tensor:
     """The fold of every labeled node, drawn at random.
 
-    Sizes of two folds differ by one at most; stratified, so do their numbers of nodes of each class.
+    Sizes of two folds differ by at most one; stratified, so do their numbers of nodes of each class.
 
     Args:
         y: ``[N]`` integer labels, negative for unlabeled.
         folds: number of folds, at least 2 and at most the number of labeled nodes.
         seed: the only source of randomness.
-        stratified: deal out each class evenly.
+        stratified: distribute each class evenly.
 
     Returns:
         ``[N]`` int64 in ``0 .. folds - 1``, -1 for unlabeled nodes. Cost O(N log N).
@@ -78,7 +78,7 @@ def fold_split(y: Tensor, folds: int, fold: int, seed: int = 0, *, repeat: int =
         (60, 20, 20)
     """
     if folds < 3:
-        raise SplitError(f"folds must be 3 at least, for test, validation and training; got {folds}")
+        raise SplitError(f"folds must be at least 3, for test, validation and training; got {folds}")
     _check_number("fold", fold, folds)
     numbers = fold_numbers(y, folds, _seed(seed, repeat), stratified=stratified)
     test, val = numbers == fold, numbers == (fold + 1) % folds

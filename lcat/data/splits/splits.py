@@ -52,7 +52,7 @@ class Split:
         for name, mask in masks.items():
             if mask.dtype != torch.bool or mask.dim() != 1:
                 raise SplitError(
-                    f"the {name} mask must be a boolean vector with one entry a node; "
+                    f"the {name} mask must be a boolean vector with one entry per node; "
                     f"got dtype {mask.dtype} and shape {list(mask.shape)}. "
                     "Node numbers become masks with lcat.data.splits.splits.from_indices(num_nodes, train, val, test)"
                 )
@@ -62,7 +62,7 @@ class Split:
                     f"and {mask.numel()} for {name}"
                 )
             if not bool(mask.any()):
-                raise SplitError(f"the {name} mask selects no node; each of train, val and test needs one at least")
+                raise SplitError(f"the {name} mask selects no node; each of train, val and test needs at least one")
         for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
             shared = int((masks[a] & masks[b]).sum())
             if shared:
@@ -159,8 +159,8 @@ def random_split(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2), seed: 
         val = min(max(1, round(fractions[1] * n)), n - train)
         if n - train - val < 1 and n >= 3:  # a small class still reaches the test nodes
             train = max(1, train - 1)
-        for part, chosen in zip(parts, nodes.split([train, val, n - train - val]), strict=True):
-            part.append(chosen)
+        for part, members in zip(parts, nodes.split([train, val, n - train - val]), strict=True):
+            part.append(members)
     empty = torch.empty(0, dtype=torch.long)
     return from_indices(labels.numel(), *(torch.cat(part) if part else empty for part in parts))
 

@@ -1,4 +1,4 @@
-"""The files of a :class:`lcat.data.CSCGraph`: one an array, and a description."""
+"""The files of a :class:`lcat.data.CSCGraph`: one per array, and a description."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _both_ends(chunk: Tensor, num_nodes: int, undirected: bool) -> tuple[Tensor,
 
 
 def _new_array(path: Path, dtype: torch.dtype, count: int) -> Tensor:
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         file.truncate(count * dtype.itemsize)
     if count == 0:
         return torch.empty(0, dtype=dtype)
@@ -88,9 +88,9 @@ def map_array(path: Path, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
         ValueError: the file is missing or has another size.
     """
     count = math.prod(shape)
-    wanted, found = count * dtype.itemsize, path.stat().st_size if path.is_file() else -1
-    if found != wanted:
-        got = "no such file" if found < 0 else f"{found} bytes"
+    wanted, size = count * dtype.itemsize, path.stat().st_size if path.is_file() else -1
+    if size != wanted:
+        got = "no such file" if size < 0 else f"{size} bytes"
         raise ValueError(f"{path} must have {wanted} bytes ({list(shape)} of {dtype}); got {got}: write it again")
     if count == 0:
         return torch.empty(shape, dtype=dtype)

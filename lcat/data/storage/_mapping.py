@@ -23,7 +23,7 @@ def map_readonly(path: Path, dtype: np.dtype, shape: tuple[int, ...], offset: in
         shape: shape of the array, not empty.
         offset: where in the file it begins.
     """
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     count = int(np.prod(shape, dtype=np.int64))
     array = np.frombuffer(mapping, dtype=dtype, count=count, offset=offset).reshape(shape)

@@ -17,49 +17,51 @@ __all__ = ["CSCGraph"]
 
 
 class CSCGraph:
-    """The edges of one relation grouped by target: the in-edges of node ``i`` are the slots
-    ``pointer[i] .. pointer[i + 1] - 1``.
+    """The edges of one relation grouped by target, in PyG's CSC: columns are targets.
+
+    The in-edges of node ``i`` are the slots ``indptr[i] .. indptr[i + 1] - 1``.
 
     Args:
-        pointer: ``[num_targets + 1]`` int64, rising from 0 to ``E``.
-        source: ``[E]`` int32 or int64, the node at the other end of each slot's edge.
+        indptr: ``[num_targets + 1]`` int64, rising from 0 to ``E``.
+        indices: ``[E]`` int32 or int64, the source node of each slot's edge.
         num_sources: number of nodes that send; by default as many as receive.
-        edge: ``[E]`` int32 or int64, the number that each slot's edge had in the input, where that was not the slot.
+        edge_ids: ``[E]`` int32 or int64, the number that each slot's edge had in the input; ``None`` where it is that
+            of the slot.
 
     Raises:
-        ValueError: arrays of another type or shape, or a pointer that does not fit ``source``.
+        ValueError: arrays of another type or shape, or an ``indptr`` that does not fit ``indices``.
 
     Complexity:
-        ``8 N + 4 E`` bytes with int32 sources and without ``edge``; nothing is copied, so memory-mapped arrays stay
+        ``8 N + 4 E`` bytes with int32 indices and without ``edge_ids``; nothing is copied, so memory-mapped arrays stay
         on disk.
 
     Example:
         >>> import torch
         >>> from lcat.data import CSCGraph
         >>> graph = CSCGraph.from_edges(torch.tensor([[2, 0, 1], [0, 2, 0]]), num_nodes=3)
-        >>> graph.pointer.tolist(), graph.source.tolist(), graph.edge.tolist()
+        >>> graph.indptr.tolist(), graph.indices.tolist(), graph.edge_ids.tolist()
         ([0, 2, 2, 3], [2, 1, 0], [0, 2, 1])
     """
 
     def __init__(
-        self, pointer: Tensor, source: Tensor, num_sources: int | None = None, edge: Tensor | None = None
+        self, indptr: Tensor, indices: Tensor, num_sources: int | None = None, edge_ids: Tensor | None = None
     ) -> None:
-        if pointer.dtype != torch.int64 or pointer.dim() != 1 or pointer.numel() == 0:
-            raise ValueError(f"pointer must be int64 [N + 1]; got {pointer.dtype} {list(pointer.shape)}")
-        for name, array in (("source", source), ("edge", edge)):
+        if indptr.dtype != torch.int64 or indptr.dim() != 1 or indptr.numel() == 0:
+            raise ValueError(f"indptr must be int64 [N + 1]; got {indptr.dtype} {list(indptr.shape)}")
+        for name, array in (("indices", indices), ("edge_ids", edge_ids)):
             if array is not None and (array.dtype not in TYPES.values() or array.dim() != 1):
                 raise ValueError(f"{name} must be int32 or int64 [E]; got {array.dtype} {list(array.shape)}")
-        if int(pointer[0]) != 0 or int(pointer[-1]) != source.numel():
+        if int(indptr[0]) != 0 or int(indptr[-1]) != indices.numel():
             raise ValueError(
-                f"pointer must run from 0 to the number of edges {source.numel()}; "
-                f"got {int(pointer[0])} to {int(pointer[-1])}"
+                f"indptr must run from 0 to the number of edges {indices.numel()}; "
+                f"got {int(indptr[0])} to {int(indptr[-1])}"
             )
-        if edge is not None and edge.shape != source.shape:
-            raise ValueError(f"edge must have one number an edge, {source.numel()}; got {edge.numel()}")
-        self.pointer = pointer
-        self.source = source
-        self.edge = edge
-        self.num_targets = pointer.numel() - 1
+        if edge_ids is not None and edge_ids.shape != indices.shape:
+            raise ValueError(f"edge_ids must have one number per edge, {indices.numel()}; got {edge_ids.numel()}")
+        self.indptr = indptr
+        self.indices = indices
+        self.edge_ids = edge_ids
+        self.num_targets = indptr.numel() - 1
         self.num_sources = self.num_targets if num_sources is None else num_sources
         self._folder: Path | None = None
 
@@ -70,12 +72,12 @@ class CSCGraph:
         # Workers map the files themselves.
         if self._folder is not None:
             return CSCGraph.open, (self._folder,)
-        return CSCGraph, (self.pointer, self.source, self.num_sources, self.edge)
+        return CSCGraph, (self.indptr, self.indices, self.num_sources, self.edge_ids)
 
     @property
     def num_edges(self) -> int:
         """Number of edges."""
-        return self.source.numel()
+        return self.indices.numel()
 
     @classmethod
     def from_edges(cls, edge_index: Any, num_nodes: int | tuple[int, int]) -> CSCGraph:
@@ -96,27 +98,27 @@ class CSCGraph:
         edges.checked_sizes(num_sources, num_targets)
         source, target, _ = edges.checked(num_sources, num_targets)
         source, target = source.cpu(), target.cpu()
-        edge = None
+        edge_ids = None
         if not bool((target[1:] >= target[:-1]).all()):
-            target, edge = torch.sort(target, stable=True)
-            source = source.index_select(0, edge)
-        pointer = torch.zeros(num_targets + 1, dtype=torch.int64)
-        pointer[1:] = torch.bincount(target, minlength=num_targets).cumsum(0)
-        return cls(pointer, source.contiguous(), num_sources, edge)
+            target, edge_ids = torch.sort(target, stable=True)
+            source = source.index_select(0, edge_ids)
+        indptr = torch.zeros(num_targets + 1, dtype=torch.int64)
+        indptr[1:] = torch.bincount(target, minlength=num_targets).cumsum(0)
+        return cls(indptr, source.contiguous(), num_sources, edge_ids)
 
     def edge_index(self) -> Tensor:
         """``[2, E]`` int64: all edges in the order of the slots."""
-        targets = torch.arange(self.num_targets).repeat_interleave(self.pointer.diff(), output_size=self.num_edges)
-        return torch.stack([self.source.to(torch.int64), targets])
+        targets = torch.arange(self.num_targets).repeat_interleave(self.indptr.diff(), output_size=self.num_edges)
+        return torch.stack([self.indices.to(torch.int64), targets])
 
     def save(self, folder: str | Path) -> None:
         """Write the arrays to ``folder`` in native byte order, for :meth:`open`; the description comes last."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "csc.json").unlink(missing_ok=True)
-        arrays = {"pointer": self.pointer, "source": self.source}
-        if self.edge is not None:
-            arrays["edge"] = self.edge
+        arrays = {"pointer": self.indptr, "source": self.indices}  # the names of the format
+        if self.edge_ids is not None:
+            arrays["edge"] = self.edge_ids
         for name, array in arrays.items():
             array.contiguous().numpy().tofile(folder / f"{name}.bin")
         describe(folder, self.num_sources, {name: [type_name(a), a.numel()] for name, a in arrays.items()})
@@ -166,7 +168,7 @@ class CSCGraph:
             chunks: called twice; returns chunks ``[2, n]`` of the edges, the same both times.
             num_nodes: number of nodes.
             undirected: add the reverse of every edge, after the edge itself in its chunk.
-            edge_numbers: keep the numbers that edges had in the input (4 or 8 bytes an edge more); a reversed edge has
+            edge_numbers: keep the numbers that edges had in the input (4 or 8 bytes per edge more); a reversed edge has
                 that of its edge.
 
         Raises:
@@ -174,13 +176,13 @@ class CSCGraph:
             ValueError: the second pass gave other edges than the first.
 
         Complexity:
-            Memory: ``16 N`` bytes and a chunk. Disk: ``8 N`` and 4 bytes an edge (8 from 2^31 nodes on).
+            Memory: ``16 N`` bytes and a chunk. Disk: ``8 N`` and 4 bytes per edge (8 from 2^31 nodes on).
 
         Example:
             >>> import torch
             >>> from lcat.data import CSCGraph
             >>> edges = torch.tensor([[2, 0, 1], [0, 2, 0]])
-            >>> CSCGraph.write("big", lambda: edges.split(2, dim=1), num_nodes=3).source.tolist()
+            >>> CSCGraph.write("big", lambda: edges.split(2, dim=1), num_nodes=3).indices.tolist()
             [2, 1, 0]
         """
         write_in_two_passes(Path(folder), chunks, num_nodes, undirected, edge_numbers)

@@ -34,9 +34,9 @@ class FeatureFile:
     Args:
         path: a file of :meth:`write`, ``numpy.save`` or the like, in C order, with one dimension or two.
         dtype: floating-point rows are handed out in this type; integers as they are.
-        resident: most bytes of the file that this process keeps mapped at a time, ``None`` for no bound. The system's
-            cache of the file is its own, and gives way where memory is needed; without a bound, what is mapped does
-            too.
+        resident: upper bound on the bytes of the file that this process keeps mapped at a time, ``None`` for no bound.
+            The system's cache of the file does not count, and gives way where memory is needed; without a bound, what
+            is mapped does too.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -123,7 +123,7 @@ class FeatureFile:
         storage: torch.dtype = torch.float16,
         dtype: torch.dtype = torch.float32,
     ) -> FeatureFile:
-        """Write rows as they come, one chunk in memory at a time; a file that is there is replaced when all is written.
+        """Write rows as they come, one chunk in memory at a time; an existing file is replaced when all is written.
 
         Args:
             path: the ``.npy`` file.
@@ -154,7 +154,7 @@ def _write_rows(file: Any, chunks: Iterable[Tensor], storage: torch.dtype) -> No
         rows.contiguous().numpy().tofile(file)
         count += rows.shape[0]
     if width is None or kind is None:
-        raise ValueError("there must be one chunk at least")
+        raise ValueError("there must be at least one chunk")
     end = file.tell()
     file.seek(0)
     _write_header(file, kind, (count, *width))
@@ -170,7 +170,7 @@ def _write_header(file: Any, kind: torch.dtype, shape: tuple[int, ...]) -> None:
 def _mapped(path: Path) -> tuple[mmap.mmap | None, Tensor]:
     """The mapping of a file and its array, after its header was checked."""
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, fortran, dtype = read(file)

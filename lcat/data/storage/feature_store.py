@@ -71,8 +71,8 @@ class FileGraphStore(GraphStore):
         >>> from lcat.data import CSCGraph, FileGraphStore
         >>> store = FileGraphStore()
         >>> store.put_graph(CSCGraph.from_edges(torch.tensor([[0, 1], [1, 0]]), 2))
-        >>> row, pointer = store.get_edge_index(edge_type=None, layout="csc")
-        >>> row.tolist(), pointer.tolist()
+        >>> row, colptr = store.get_edge_index(edge_type=None, layout="csc")
+        >>> row.tolist(), colptr.tolist()
         ([1, 0], [0, 1, 2])
     """
 
@@ -101,7 +101,7 @@ class FileGraphStore(GraphStore):
         graph = self.graphs.get(edge_attr.edge_type)
         if graph is None or edge_attr.layout != EdgeLayout.CSC:
             return None
-        return graph.source, graph.pointer
+        return graph.indices, graph.indptr
 
     def _remove_edge_index(self, edge_attr: EdgeAttr) -> bool:
         return self.graphs.pop(edge_attr.edge_type, None) is not None

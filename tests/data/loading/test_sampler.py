@@ -223,7 +223,7 @@ def test_formats_give_one_sample():
         (200, 200),
     )
     graph = CSCGraph.from_edges(data.edge_index, 200)
-    small = CSCGraph(graph.pointer, graph.source.int(), edge=graph.edge.int())
+    small = CSCGraph(graph.indptr, graph.indices.int(), edge_ids=graph.edge_ids.int())
     outs = [
         draw(TorchNeighborSampler(given, [3, 3]), torch.arange(20), seed=4)
         for given in (data, Data(adj_t=csr, num_nodes=200), graph, small)

@@ -96,7 +96,7 @@ def test_every_node_is_in_one_part(data):
         assert torch.equal(nodes.sort().values, torch.arange(150))
 
 
-def test_grown_parts_are_even_and_cut_few_edges():
+def test_partition_are_even_and_cut_few_edges():
     torch.manual_seed(0)
     blocks = 20
     probability = torch.full((blocks, blocks), 0.002).fill_diagonal_(0.2)

@@ -1,4 +1,4 @@
-"""Downloads go on where they stopped; archives are unpacked whole or not at all; nothing is deleted."""
+"""Downloads continue where they stopped; archives are unpacked completely or not at all; nothing is deleted."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_server_without_ranges_sends_all_again(server, tmp_path):
 
 def test_gives_up_and_keeps_what_came(server, tmp_path):
     server.breaks = [100_000, 0, 0, 0]
-    with pytest.raises(DatasetUnavailable, match=r"0\.1 MB are in .*a\.bin\.part; run again to go on from there"):
+    with pytest.raises(DatasetUnavailable, match=r"0\.1 MB are in .*a\.bin\.part; run again to continue from there"):
         fetch(server, tmp_path / "a.bin")
     assert (tmp_path / "a.bin.part").read_bytes() == CONTENT[:100_000]
 
@@ -195,7 +195,7 @@ def test_a_half_downloaded_archive_is_told_and_can_be_finished(served, tmp_path)
     content = served.files["/arxiv.zip"]
     (root / "arxiv.zip").write_bytes(content[: len(content) // 2])  # as a killed run of OGB leaves it
     before = snapshot(root)
-    with pytest.raises(DatasetUnavailable, match=r"rename it to arxiv\.zip\.part to go on"):
+    with pytest.raises(DatasetUnavailable, match=r"rename it to arxiv\.zip\.part to continue"):
         load_ogb("ogbn-arxiv", root, progress=False)
     assert nothing_lost(before, root)
     (root / "arxiv.zip").rename(root / "arxiv.zip.part")

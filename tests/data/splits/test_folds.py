@@ -79,7 +79,7 @@ def test_inner_folds_partition_what_is_not_tested(folds, inner):
         (lambda: fold_numbers(Y, 1), "folds must lie in 2 .. 57, the number of labeled nodes; got 1"),
         (lambda: fold_numbers(Y, 58), "got 58"),
         (lambda: fold_numbers(Y.float(), 3), "vector of integer labels; got dtype torch.float32"),
-        (lambda: fold_split(Y, 2, 0), "folds must be 3 at least"),
+        (lambda: fold_split(Y, 2, 0), "folds must be at least 3"),
         (lambda: fold_split(Y, 5, 5), r"fold must lie in 0 .. 4; got 5"),
         (lambda: nested_split(Y, 5, 0, 3, 3), r"inner_fold must lie in 0 .. 2; got 3"),
     ],
