@@ -91,10 +91,21 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write_results(path: Path, report: dict[str, Any], announce: bool = True) -> None:
-    """Write ``report`` as strict JSON, whole or not at all, and say where."""
+def write_results(path: Path, report: dict[str, Any], announce: bool = True, one_line: str | None = None) -> None:
+    """Write ``report`` as strict JSON, completely or not at all, and say where.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+        report: plain values.
+        announce: print the path.
+        one_line: key of a list that gets one line per entry.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, lambda file: file.write((strict_json(report, indent=1) + "\n").encode()))
+    text = strict_json(report if one_line is None else {**report, one_line: []}, indent=1)
+    if one_line is not None:
+        lines = ",\n".join(f"  {strict_json(entry)}" for entry in report[one_line])
+        text = text.replace(f'"{one_line}": []', f'"{one_line}": [\n{lines}\n ]')
+    replace_file(path, lambda file: file.write((text + "\n").encode()))
     if announce:
         print(f"\nwritten to {path}", flush=True)
 

@@ -215,7 +215,10 @@ def main() -> None:
     parser.add_argument("--patience", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--thin", action="store_true", help="train nothing; rewrite --output with fewer digits")
     options = parser.parse_args()
+    if options.thin and not (options.output and options.output.exists()):
+        parser.error("--thin rewrites a file of results: name it with --output")
     torch.set_num_threads(options.threads)
     settings = {
         name: getattr(options, name)
@@ -224,7 +227,10 @@ def main() -> None:
     settings["decays"] = list(settings["decays"])
     report: dict[str, Any] = {"machine": machine(), "rows": []}
     if options.output and options.output.exists():
-        report = json.loads(options.output.read_text())
+        report = restored(json.loads(options.output.read_text()))
+    if options.thin:
+        write_results(options.output, thinned(report), one_line="rows")
+        return
     command = "python benchmarks/optim_graphs.py " + " ".join(sys.argv[1:])
     done = {_key(row) for row in report["rows"] if row["settings"] == settings}
     cells = [
@@ -252,7 +258,42 @@ def main() -> None:
             mean = 100 * statistics.mean(row["test"])
             progress.write(f"{name} {row['optimizer']:<16} {mean:5.1f} %  ({spread}), rate {row['rate']:g}")
             if options.output:
-                write_results(options.output, report, announce=False)
+                write_results(options.output, thinned(report), announce=False, one_line="rows")
+
+
+# Digits that results keep of validation accuracies. Test accuracies keep all: pages print their means with one digit,
+# and of many means the next digit is a 5.
+DIGITS = 3
+
+
+def thinned(report: dict[str, Any]) -> dict[str, Any]:
+    """The report with fewer digits, and what rows have in common once, under ``runs``."""
+    runs: list[dict[str, Any]] = []
+    rows = []
+    for row in report["rows"]:
+        run = {"settings": row["settings"], "command": row["command"]}
+        if run not in runs:
+            runs.append(run)
+        own = {name: value for name, value in row.items() if name not in run}
+        tuning = [{**setting, "val": _rounded(setting["val"])} for setting in row["tuning"]]
+        own |= {"val": _rounded(row["val"]), "tuning": tuning}
+        rows.append({**own, "seconds": round(row["seconds"], 1), "run": runs.index(run)})
+    return {"machine": report["machine"], "runs": runs, "rows": rows}
+
+
+def restored(report: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of :func:`thinned`, up to digits: every row with its settings and its command."""
+    if "runs" not in report:
+        return report
+    rows = []
+    for row in report["rows"]:
+        own = {name: value for name, value in row.items() if name != "run"}
+        rows.append({**own, **report["runs"][row["run"]]})
+    return {"machine": report["machine"], "rows": rows}
+
+
+def _rounded(shares: list[float]) -> list[float]:
+    return [round(share, DIGITS) for share in shares]
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:

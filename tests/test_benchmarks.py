@@ -107,3 +107,34 @@ def test_numbers_of_other_shapes_differ(script, tmp_path):
     for other, expected in ((torch.ones(3), 0.0), (torch.full((3,), 1.5), 0.5), (torch.ones(4), math.inf)):
         torch.save({"out": other}, tmp_path / "head.pt")
         assert difference(tmp_path / "base.pt", tmp_path / "head.pt") == pytest.approx(expected)
+
+
+def test_results_about_depth_lose_nothing_that_pages_print(script, tmp_path):
+    graphs = script("optim_graphs")
+    settings = {"decays": [5e-4], "nodes": None}
+    report = {
+        "machine": {"cores": 2},
+        "rows": [
+            {
+                "dataset": name,
+                "rate": 0.01,
+                "val": [0.81249],
+                "test": [0.8149999976158142],
+                "tuning": [{"rate": 0.01, "val": [0.81249]}],
+                "seconds": 1.23,
+                "settings": settings,
+                "command": "python",
+            }
+            for name in ("cora", "csbm")
+        ],
+    }
+    thin = graphs["thinned"](report)
+    assert thin["runs"] == [{"settings": settings, "command": "python"}]
+    back = graphs["restored"](thin)["rows"]
+    assert [row["test"] for row in back] == [[0.8149999976158142]] * 2
+    assert [row["val"] for row in back] == [[0.812]] * 2
+    assert [row["settings"] for row in back] == [settings] * 2
+    graphs["write_results"](tmp_path / "thin.json", thin, announce=False, one_line="rows")
+    assert json.loads((tmp_path / "thin.json").read_text()) == thin
+    lines = (tmp_path / "thin.json").read_text().splitlines()
+    assert [line[:12] for line in lines if "dataset" in line] == ['  {"dataset"'] * 2
