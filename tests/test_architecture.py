@@ -44,7 +44,7 @@ _ROOMS: dict[str, dict[str, set[str]]] = {
         "plan": {"_folder", "models", "analysis"},  # a plan checks the names of objectives
         "store": {"_folder", "models", "plan"},
         "running": {"_folder", "models", "plan", "store"},
-        "report": {"_folder", "models", "analysis", "plan", "store"},
+        "report": {"_folder", "statistics", "models", "analysis", "plan", "store"},
         "study": {"_folder", "analysis", "plan", "store", "report"},
         "driver": {"_folder", "plan", "store", "running", "study"},
     },
