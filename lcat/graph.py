@@ -85,7 +85,7 @@ class Graph:
         target: ``[E]`` int64 indices in ``[0, num_targets)``; see ``padded``.
         num_sources: number of nodes that send messages.
         num_targets: number of nodes that receive messages.
-        kept: for a graph made by dropping edges, ``[E_kept]`` positions of the edges kept in the input;
+        kept_edges: for a graph made by dropping edges, ``[E_kept]`` positions of the edges kept in the input;
             ``None`` if none was dropped.
         num_loops: how many self-loops (0, 1, ..., num_loops - 1) were appended at the end.
         padded: True if edges with ``target == num_targets`` are dead: they send their message to an
@@ -103,7 +103,7 @@ class Graph:
         num_sources: int,
         num_targets: int,
         *,
-        kept: Tensor | None = None,
+        kept_edges: Tensor | None = None,
         num_loops: int = 0,
         padded: bool = False,
     ) -> None:
@@ -111,7 +111,7 @@ class Graph:
         self.target = target
         self.num_sources = num_sources
         self.num_targets = num_targets
-        self.kept = kept
+        self.kept_edges = kept_edges
         self.num_loops = num_loops
         self.padded = padded
         self._cache: dict[Hashable, Any] = {}
@@ -214,8 +214,10 @@ class Graph:
             same = Graph(self.source, self.target, self.num_sources, self.num_targets)
             same._input_groups = self._input_groups
             return same
-        kept = (~loop).nonzero().flatten()
-        return Graph(self.source[kept], self.target[kept], self.num_sources, self.num_targets, kept=kept)
+        kept_edges = (~loop).nonzero().flatten()
+        return Graph(
+            self.source[kept_edges], self.target[kept_edges], self.num_sources, self.num_targets, kept_edges=kept_edges
+        )
 
     def with_self_loops(self, num_loops: int, *, dynamic: bool = False) -> Graph:
         """The graph without its own self-loops, and one new loop for each of the first ``num_loops`` nodes.
@@ -241,7 +243,7 @@ class Graph:
             torch.cat([without.target, loops]),
             self.num_sources,
             self.num_targets,
-            kept=without.kept,
+            kept_edges=without.kept_edges,
             num_loops=num_loops,
             padded=without.padded,
         )
@@ -250,7 +252,7 @@ class Graph:
 
     def select(self, per_edge: Tensor) -> Tensor:
         """The rows of a per-edge tensor of the input (first dimension E) that belong to the kept edges."""
-        return per_edge if self.kept is None else per_edge.index_select(0, self.kept)
+        return per_edge if self.kept_edges is None else per_edge.index_select(0, self.kept_edges)
 
 
 _BY_TARGET: CacheKey[SortedEdges] = CacheKey("edges by target")

@@ -73,7 +73,7 @@ class TestSelfLoops:
         graph = _view(EDGES).without_self_loops()
         assert graph.source.tolist() == [0, 1, 2, 0]
         assert graph.target.tolist() == [1, 0, 0, 1]
-        assert graph.kept.tolist() == [0, 1, 3, 4]
+        assert graph.kept_edges.tolist() == [0, 1, 3, 4]
         per_edge = torch.arange(6.0)
         assert graph.select(per_edge).tolist() == [0.0, 1.0, 3.0, 4.0]
 
@@ -100,7 +100,7 @@ class TestSelfLoops:
 
     def test_nothing_is_copied_where_there_are_no_loops(self):
         graph = _view(EDGES[:, [0, 1, 3]].contiguous())
-        assert graph.without_self_loops().kept is None
+        assert graph.without_self_loops().kept_edges is None
 
 
 class TestFormats:
@@ -108,8 +108,8 @@ class TestFormats:
     def test_same_edges_in_every_format(self, kind):
         nodes, count = size_of(kind, 2)
         edges = random_edges(kind, nodes, nodes, count, torch.Generator().manual_seed(0))
-        for name, (given, order) in edge_formats(edges, nodes, nodes).items():
-            graph = _view(given, nodes, nodes)
+        for name, (edge_input, order) in edge_formats(edges, nodes, nodes).items():
+            graph = _view(edge_input, nodes, nodes)
             assert graph.source.dtype == torch.long, name
             assert torch.equal(graph.source, edges[0][order]), name
             assert torch.equal(graph.target, edges[1][order]), name
@@ -176,11 +176,11 @@ class TestMemory:
     @pytest.mark.parametrize("through", ["itself", "the tensor inside"])
     def test_an_edge_index_of_pyg_changed_in_place(self, through):
         edges = EDGES.clone()
-        given = EdgeIndex(edges, sparse_size=(3, 3))
-        before = _view(given)
-        assert _view(given) is before
-        (given if through == "itself" else edges)[0, 0] = 2
-        after = _view(given)
+        edge_input = EdgeIndex(edges, sparse_size=(3, 3))
+        before = _view(edge_input)
+        assert _view(edge_input) is before
+        (edge_input if through == "itself" else edges)[0, 0] = 2
+        after = _view(edge_input)
         assert after is not before
         assert torch.equal(torch.stack([after.source, after.target]), edges)
 
@@ -216,11 +216,11 @@ class TestMemory:
     @pytest.mark.parametrize("make", ["edge_index", "int32", "EdgeIndex", "coo", "csr", "csc"])
     def test_freed_with_the_edges(self, make):
         edges = EDGES[:, :4].clone()
-        given = edges if make == "edge_index" else edge_formats(edges, 3, 3)[make][0]
-        _view(given).by_target  # noqa: B018
+        edge_input = edges if make == "edge_index" else edge_formats(edges, 3, 3)[make][0]
+        _view(edge_input).by_target  # noqa: B018
         gc.collect()
         assert _graph_cache.size() == 1
-        del given, edges
+        del edge_input, edges
         gc.collect()
         assert _graph_cache.size() == 0
 
@@ -240,7 +240,7 @@ class TestMemory:
     def test_inference_tensors_have_no_version_and_are_not_remembered(self, make):
         with torch.inference_mode():
             edges, pointer = EDGES[:, :3].clone(), torch.arange(4)
-        given = {
+        edge_input = {
             "edge_index": lambda: edges,
             "EdgeIndex": lambda: EdgeIndex(edges, sparse_size=(3, 3)),
             "coo": lambda: torch.sparse_coo_tensor(edges, torch.ones(3), (3, 3)),
@@ -248,7 +248,7 @@ class TestMemory:
         }[make]()
         for mode in (True, False):
             with torch.inference_mode(mode):
-                assert _view(given).by_target.indices.shape == (3,)
+                assert _view(edge_input).by_target.indices.shape == (3,)
         assert _graph_cache.size() == 0
 
     def test_what_is_first_asked_for_in_inference_mode_may_be_saved_for_a_backward_pass(self):

@@ -206,8 +206,8 @@ class TestEveryLayer:
         compiled = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=True)
         tensors = [x.requires_grad_(), *layer.parameters()]
         expected = torch.autograd.grad(layer(x, EDGES).square().sum(), tensors)
-        found = torch.autograd.grad(compiled(x, EDGES).square().sum(), tensors)
-        for ours, theirs in zip(found, expected, strict=True):
+        computed = torch.autograd.grad(compiled(x, EDGES).square().sum(), tensors)
+        for ours, theirs in zip(computed, expected, strict=True):
             assert_same(ours, theirs, "gradient", 1e-5)
 
     def test_export(self, name, x):
@@ -295,8 +295,8 @@ class TestEveryLayer:
     def test_in_place_activation(self, name, x, bias):
         layer = make(name, bias=bias)
         expected = torch.autograd.grad(layer(x, EDGES).relu().square().sum(), list(layer.parameters()))
-        found = torch.autograd.grad(layer(x, EDGES).relu_().square().sum(), list(layer.parameters()))
-        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+        computed = torch.autograd.grad(layer(x, EDGES).relu_().square().sum(), list(layer.parameters()))
+        assert all(torch.equal(a, b) for a, b in zip(computed, expected, strict=True))
 
     def test_sequential_and_summary(self, name, x):
         layer = make(name)
@@ -399,8 +399,8 @@ class TestAttentionLayers:
         assert_same(out, layer((x, torch.zeros(3, 8)), edges), "they count as zero", 1e-6)
         matrix = torch.sparse_coo_tensor(edges.flip(0), torch.ones(3), (3, 6)).to_sparse_csr()
         assert_same(layer((x, None), matrix), out, "matrix tells the size", 1e-6)
-        given = EdgeIndex(edges, sparse_size=(6, 3))
-        assert_same(layer((x, None), given), out, "EdgeIndex tells the size", 1e-6)
+        pyg_edges = EdgeIndex(edges, sparse_size=(6, 3))
+        assert_same(layer((x, None), pyg_edges), out, "EdgeIndex tells the size", 1e-6)
 
     def test_unknown_sizes_are_those_of_x(self, name, x):
         assert_same(make(name)(x, EDGES, size=(None, None)), make(name)(x, EDGES), "size", 0.0)
@@ -442,8 +442,8 @@ class TestAttentionLayers:
         assert_same(out, expected, "output", 1e-6)
         assert adj.layout == matrix.layout
         dense = torch.zeros(6, 6, 2).index_put((edge_index[1], edge_index[0]), alpha_, accumulate=True)
-        found = adj.to_dense() if layout != "csc" else _csc_to_dense(adj)
-        assert_same(found, dense, "attention", 1e-6)
+        computed = adj.to_dense() if layout != "csc" else _csc_to_dense(adj)
+        assert_same(computed, dense, "attention", 1e-6)
         assert alpha.shape == (12, 2)
 
     def test_entries_of_matrices(self, name, x):

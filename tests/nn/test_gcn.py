@@ -61,9 +61,9 @@ class TestWeights:
     def test_double_ones_under_autocast(self, out):
         layer, weight = make(4, out), torch.rand(4, dtype=torch.float64)
         with torch.autocast("cpu", torch.bfloat16):
-            found = layer(X, EDGES, weight)
-            assert torch.equal(found, layer(X, EDGES, weight.float()))
-        torch.testing.assert_close(found.float(), layer(X, EDGES, weight), rtol=0.05, atol=0.05)
+            computed = layer(X, EDGES, weight)
+            assert torch.equal(computed, layer(X, EDGES, weight.float()))
+        torch.testing.assert_close(computed.float(), layer(X, EDGES, weight), rtol=0.05, atol=0.05)
 
     @pytest.mark.parametrize("weighted", [False, True])
     def test_degrees_beyond_float16(self, weighted):
@@ -83,8 +83,8 @@ class TestEntriesOfMatrices:
         weight = torch.rand(4, requires_grad=True)
         (expected,) = torch.autograd.grad(make(4, 4)(X, EDGES, weight).square().sum(), weight)
         order = {"coalesced": EDGES[0] + 3 * EDGES[1], "csr": EDGES[0] + 3 * EDGES[1], "csc": EDGES[1] + 3 * EDGES[0]}
-        place = order[layout].argsort() if layout in order else torch.arange(4)
-        (source, target), values = EDGES[:, place], weight[place]
+        position = order[layout].argsort() if layout in order else torch.arange(4)
+        (source, target), values = EDGES[:, position], weight[position]
         if layout in ("csr", "csc"):
             line, other = (target, source) if layout == "csr" else (source, target)
             pointer = torch.searchsorted(line, torch.arange(4))
@@ -94,15 +94,15 @@ class TestEntriesOfMatrices:
             matrix = torch.sparse_coo_tensor(
                 torch.stack([target, source]), values, (3, 3), is_coalesced=layout == "coalesced"
             )
-        (found,) = torch.autograd.grad(make(4, 4)(X, matrix).square().sum(), weight)
-        torch.testing.assert_close(found, expected)
+        (computed,) = torch.autograd.grad(make(4, 4)(X, matrix).square().sum(), weight)
+        torch.testing.assert_close(computed, expected)
 
     def test_features_in_a_coo_matrix_get_theirs(self):
         layer, attr = make(4, 4, layer_class=GATConv, edge_dim=2), torch.rand(4, 2, requires_grad=True)
         matrix = torch.sparse_coo_tensor(EDGES.flip(0), attr, (3, 3, 2))
         (expected,) = torch.autograd.grad(layer(X, EDGES, attr).square().sum(), attr)
-        (found,) = torch.autograd.grad(layer(X, matrix).square().sum(), attr)
-        torch.testing.assert_close(found, expected)
+        (computed,) = torch.autograd.grad(layer(X, matrix).square().sum(), attr)
+        torch.testing.assert_close(computed, expected)
 
     def test_none_of_their_own_for_parallel_edges(self):
         indices = torch.tensor([[0, 0, 1], [1, 1, 2]])

@@ -70,9 +70,9 @@ def test_to_hetero(name, data):
     for kind in ("paper", "author"):
         assert_same(out[kind], expected[kind], kind, 1e-6)
     parameters = list(model.parameters())
-    found = torch.autograd.grad(out["paper"].square().sum(), parameters, allow_unused=True)
+    gradients = torch.autograd.grad(out["paper"].square().sum(), parameters, allow_unused=True)
     wanted = torch.autograd.grad(expected["paper"].square().sum(), parameters, allow_unused=True)
-    for ours, theirs in zip(found, wanted, strict=True):
+    for ours, theirs in zip(gradients, wanted, strict=True):
         assert (ours is None) == (theirs is None)
         if ours is not None:
             assert_same(ours, theirs, "gradient", 1e-5)

@@ -89,8 +89,8 @@ def test_with_hooks_that_look_at_messages(name, options, graph):
 def test_numbers_of_gcn(graph):
     x, edge_index, weight = graph
     degree = torch.zeros(NODES).index_add(0, edge_index[1], torch.ones(150))
-    bare = make("GCNConv", {"add_self_loops": False}).neighborhood_statistic(x, edge_index)
-    assert_same(bare, torch.where(degree > 0, degree.pow(-0.5), 0.0), "degrees", 1e-6)
+    without_loops = make("GCNConv", {"add_self_loops": False}).neighborhood_statistic(x, edge_index)
+    assert_same(without_loops, torch.where(degree > 0, degree.pow(-0.5), 0.0), "degrees", 1e-6)
     proper = edge_index[0] != edge_index[1]
     degree = torch.ones(NODES).index_add(0, edge_index[1, proper], torch.ones(int(proper.sum())))
     assert_same(make("GCNConv", {}).neighborhood_statistic(x, edge_index), degree.pow(-0.5), "with loops", 1e-6)

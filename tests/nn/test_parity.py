@@ -15,26 +15,26 @@ from tests.support.graphs import KINDS, edge_formats, random_edges, size_of
 SEEDS = range(12)
 
 
-def _pick(generator, *choices):
+def _one_of(generator, *choices):
     return choices[int(torch.randint(len(choices), (1,), generator=generator))]
 
 
 def _attention_options(generator, version):
     options = {
-        "heads": _pick(generator, 1, 2, 3),
-        "concat": _pick(generator, True, False),
-        "negative_slope": _pick(generator, 0.2, 0.01),
-        "add_self_loops": _pick(generator, True, True, False),
-        "residual": _pick(generator, True, False),
-        "bias": _pick(generator, True, False),
-        "flow": _pick(generator, "source_to_target", "source_to_target", "target_to_source"),
-        "dropout": _pick(generator, 0.0, 0.4),
+        "heads": _one_of(generator, 1, 2, 3),
+        "concat": _one_of(generator, True, False),
+        "negative_slope": _one_of(generator, 0.2, 0.01),
+        "add_self_loops": _one_of(generator, True, True, False),
+        "residual": _one_of(generator, True, False),
+        "bias": _one_of(generator, True, False),
+        "flow": _one_of(generator, "source_to_target", "source_to_target", "target_to_source"),
+        "dropout": _one_of(generator, 0.0, 0.4),
     }
-    if _pick(generator, True, False):
+    if _one_of(generator, True, False):
         options["edge_dim"] = 2
-        options["fill_value"] = _pick(generator, "mean", "add", "min", "max", "mul", 0.3, torch.tensor([0.1, -0.2]))
+        options["fill_value"] = _one_of(generator, "mean", "add", "min", "max", "mul", 0.3, torch.tensor([0.1, -0.2]))
     if version == "v2":
-        options["share_weights"] = _pick(generator, True, False)
+        options["share_weights"] = _one_of(generator, True, False)
     return options
 
 
@@ -102,7 +102,7 @@ def test_bipartite(name, sizes):
         if sizes[1] > sizes[0] and isinstance(options.get("fill_value"), str):
             options["fill_value"] = 0.5  # PyG's own reduction runs out of bounds there
         edges = random_edges("plain", *sizes, 12, generator)
-        channels = _pick(generator, (4, 2), 4)
+        channels = _one_of(generator, (4, 2), 4)
         theirs = getattr(pyg, name)(channels, 3, **options).double()
         ours = getattr(lcat.nn, name)(channels, 3, **options).double()
         ours.load_state_dict(theirs.state_dict())
@@ -119,14 +119,16 @@ def test_bipartite(name, sizes):
                 x, kwargs = (x[0], None), kwargs | {"size": sizes}
             expected = _run(theirs, x, edges, **kwargs)
             for messages in (False, True):
-                found = _run(ours, x, edges, messages, **kwargs)
-                assert torch.equal(expected[2], found[2])
+                computed = _run(ours, x, edges, messages, **kwargs)
+                assert torch.equal(expected[2], computed[2])
                 for ours_, theirs_, what in zip(
-                    (found[0], found[1], found[3]), (expected[0], expected[1], expected[3]), ["out", "plain", "alpha"],
+                    (computed[0], computed[1], computed[3]),
+                    (expected[0], expected[1], expected[3]),
+                    ["out", "plain", "alpha"],
                     strict=True,
-                ):  # fmt: skip
+                ):
                     assert_same(ours_, theirs_, f"{what} {name} {sizes} {seed} {options}")
-                assert_same_gradients(found[4], expected[4])
+                assert_same_gradients(computed[4], expected[4])
 
 
 def _has_parallel_loops(edges):
@@ -138,16 +140,16 @@ def _has_parallel_loops(edges):
 def test_gcn(kind):
     for seed in range(24):
         generator = torch.Generator().manual_seed(500 * KINDS.index(kind) + seed)
-        normalize = _pick(generator, True, True, False)
+        normalize = _one_of(generator, True, True, False)
         options = {
-            "improved": _pick(generator, True, False),
+            "improved": _one_of(generator, True, False),
             "normalize": normalize,
-            "add_self_loops": _pick(generator, None, False) if normalize else False,
-            "bias": _pick(generator, True, False),
-            "flow": _pick(generator, "source_to_target", "target_to_source"),
-            "aggr": _pick(generator, "add", "add", "mean", "max"),
-            "cached": _pick(generator, True, False),
-            "decomposed_layers": _pick(generator, 1, 1, 3),
+            "add_self_loops": _one_of(generator, None, False) if normalize else False,
+            "bias": _one_of(generator, True, False),
+            "flow": _one_of(generator, "source_to_target", "target_to_source"),
+            "aggr": _one_of(generator, "add", "add", "mean", "max"),
+            "cached": _one_of(generator, True, False),
+            "decomposed_layers": _one_of(generator, 1, 1, 3),
         }
         num_nodes, num_edges = size_of(kind, seed)
         edges = random_edges(kind, num_nodes, num_nodes, num_edges, generator)
@@ -156,7 +158,7 @@ def test_gcn(kind):
         ours.load_state_dict(theirs.state_dict())
         x = torch.randn(num_nodes, 4, generator=generator, dtype=torch.double, requires_grad=True)
         weight = torch.rand(edges.shape[1], generator=generator, dtype=torch.double).requires_grad_()
-        weight = _pick(generator, None, weight)
+        weight = _one_of(generator, None, weight)
         inputs = {"x": x}
         if weight is not None:
             inputs["edge_weight"] = weight
@@ -168,11 +170,11 @@ def test_gcn(kind):
             out = layer(x, edges, weight)
             assert_same(out, theirs_out, f"GCN {kind} {seed} {options}")
             if not options["cached"]:  # cached weights keep a graph that can be used once only
-                found = gradients(out, inputs | dict(layer.named_parameters()))
+                computed = gradients(out, inputs | dict(layer.named_parameters()))
                 expected = gradients(theirs(x, edges, weight), inputs | dict(theirs.named_parameters()))
                 if _has_parallel_loops(edges):  # PyG's gradient to parallel self-loops is wrong: test_gradcheck
-                    found.pop("edge_weight", None), expected.pop("edge_weight", None)
-                assert_same_gradients(found, expected)
+                    computed.pop("edge_weight", None), expected.pop("edge_weight", None)
+                assert_same_gradients(computed, expected)
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "no_nodes"])
@@ -187,9 +189,9 @@ def test_one_answer_for_every_edge_format(name, kind):
     inputs = {"x": x, **dict(layer.named_parameters())}
     plain, weighted = layer(x, edges), layer(x, edges, edge_weight=weight)
     grads = gradients(weighted, inputs)
-    for label, (given, order) in edge_formats(edges, num_nodes, num_nodes).items():
-        assert_same(layer(x, given), plain, label)
-        again = layer(x, given, edge_weight=weight[order])
+    for label, (pyg_input, order) in edge_formats(edges, num_nodes, num_nodes).items():
+        assert_same(layer(x, pyg_input), plain, label)
+        again = layer(x, pyg_input, edge_weight=weight[order])
         if name == "GCNConv" and kind in ("loops",):
             continue  # of parallel self-loops with other weights the last counts, and formats order them differently
         assert_same(again, weighted, f"{label} with weights")
@@ -202,8 +204,8 @@ def test_gcn_reads_the_entries_of_a_matrix_as_weights():
     matrix = torch.sparse_coo_tensor(edges.flip(0), weight, (3, 3))
     layer, x = lcat.nn.GCNConv(4, 2), torch.randn(3, 4)
     expected = layer(x, edges, weight)
-    for given in (matrix, matrix.coalesce(), matrix.to_sparse_csr(), matrix.to_sparse_csc()):
-        assert_same(layer(x, given), expected, str(given.layout), 1e-5)
+    for pyg_input in (matrix, matrix.coalesce(), matrix.to_sparse_csr(), matrix.to_sparse_csc()):
+        assert_same(layer(x, pyg_input), expected, str(pyg_input.layout), 1e-5)
 
 
 @pytest.mark.parametrize("name", ["GATConv", "GATv2Conv"])

@@ -70,10 +70,10 @@ def test_outputs_and_all_gradients(path, case):
         x = torch.from_numpy(archive[f"{prefix}/x"]).to(dtype).requires_grad_()
         out = layer(x, torch.from_numpy(archive[f"{prefix}/edge_index"]))
         out.backward(torch.from_numpy(archive[f"{prefix}/cotangent"]).to(dtype))
-        found = {"out": out.detach(), "grad_x": x.grad}
+        computed = {"out": out.detach(), "grad_x": x.grad}
         for name, parameter in layer.named_parameters():
-            found[name] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        results.append(found)
+            computed[name] = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        results.append(computed)
     ours, exact = results
 
     expected = {name: archive[f"{prefix}/{name}"] for name in ("out", "grad_x")}

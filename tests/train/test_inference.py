@@ -65,8 +65,8 @@ def test_equals_the_whole_graph_at_once(model_class, options):
         whole = model.eval()(data.x, data.edge_index)
         model.train()
         for rows, edges in ((1000, 10_000), (20, 10_000), (150, 60), (1, 1)):
-            found = layerwise_inference(model, data.x, data.edge_index, rows=rows, edges=edges)
-            torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+            blockwise = layerwise_inference(model, data.x, data.edge_index, rows=rows, edges=edges)
+            torch.testing.assert_close(blockwise, whole, atol=1e-5, rtol=1e-5)
     assert model.training, "the mode is put back"
 
 
@@ -102,13 +102,13 @@ def test_edge_features_and_weights():
     for model in (LCAT(12, 16, 2, 4, heads=2, edge_dim=6).eval(), LCATv2(12, 16, 2, 4, heads=2, edge_dim=6).eval()):
         with torch.no_grad():
             whole = model(data.x, data.edge_index, edge_attr=attr)
-        found = layerwise_inference(model, data.x, data.edge_index, edge_attr=attr, rows=31)
-        torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+        blockwise = layerwise_inference(model, data.x, data.edge_index, edge_attr=attr, rows=31)
+        torch.testing.assert_close(blockwise, whole, atol=1e-5, rtol=1e-5)
     model = GCN(12, 16, 2, 4).eval()
     with torch.no_grad():
         whole = model(data.x, data.edge_index, edge_weight=weight)
-    found = layerwise_inference(model, data.x, data.edge_index, edge_weight=weight, rows=31)
-    torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+    blockwise = layerwise_inference(model, data.x, data.edge_index, edge_weight=weight, rows=31)
+    torch.testing.assert_close(blockwise, whole, atol=1e-5, rtol=1e-5)
 
 
 def test_from_files(tmp_path):
@@ -119,8 +119,8 @@ def test_from_files(tmp_path):
     model = CATv2(12, 16, 3, 4, heads=2).eval()
     with torch.no_grad():
         whole = model(data.x.half().float(), data.edge_index)
-    found = layerwise_inference(model, x, CSCGraph.open(tmp_path / "graph"), rows=40, folder=tmp_path / "layers")
-    torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
+    blockwise = layerwise_inference(model, x, CSCGraph.open(tmp_path / "graph"), rows=40, folder=tmp_path / "layers")
+    torch.testing.assert_close(blockwise, whole, atol=1e-5, rtol=1e-5)
     assert list((tmp_path / "layers").iterdir()) == [], "the files have no names any more"
 
 
@@ -258,8 +258,8 @@ def test_double_precision_to_rounding():
     model = LCATv2(12, 16, 3, 4, heads=2).eval().double()
     with torch.no_grad():
         whole = model(data.x.double(), data.edge_index)
-    found = layerwise_inference(model, data.x.double(), data.edge_index, rows=9)
-    torch.testing.assert_close(found, whole, atol=1e-13, rtol=1e-12)
+    blockwise = layerwise_inference(model, data.x.double(), data.edge_index, rows=9)
+    torch.testing.assert_close(blockwise, whole, atol=1e-13, rtol=1e-12)
 
 
 def test_blocks_keep_to_both_limits():
