@@ -48,11 +48,13 @@ def test_every_results_file_is_strict_json(name):
 @pytest.mark.parametrize(("best", "passed"), [(1.0, 1.6), (200.0, 102.4), (0.002, 0.0015625)])
 def test_rates_are_searched_until_the_best_is_inside(best, passed, script):
     search = script("optim_problems")["search"]
-    runs, found = search(lambda lr: {"lr": lr}, (0.1, 0.4, 1.6, 6.4), 4.0, lambda run: abs(math.log(run["lr"] / best)))
+    runs, best_run = search(
+        lambda lr: {"lr": lr}, (0.1, 0.4, 1.6, 6.4), 4.0, lambda run: abs(math.log(run["lr"] / best))
+    )
     rates = sorted(run["lr"] for run in runs)
-    assert rates[0] < found["lr"] < rates[-1]
-    assert found["lr"] == pytest.approx(passed)
-    assert not found["at_end"]
+    assert rates[0] < best_run["lr"] < rates[-1]
+    assert best_run["lr"] == pytest.approx(passed)
+    assert not best_run["at_end"]
 
 
 def test_walked_nodes_are_as_many_as_wanted_and_repeat(script):
@@ -73,11 +75,11 @@ def test_search_goes_down_from_rates_that_diverge_and_marks_its_limits(script):
     def loss(run):
         return float("inf") if run["lr"] > 0.01 else abs(math.log(run["lr"] / 0.001))
 
-    _, found = search(lambda lr: {"lr": lr}, (0.1, 0.4), 4.0, loss)
-    assert found["lr"] == pytest.approx(0.1 / 4**3)
+    _, best_run = search(lambda lr: {"lr": lr}, (0.1, 0.4), 4.0, loss)
+    assert best_run["lr"] == pytest.approx(0.1 / 4**3)
     assert search(lambda lr: {"lr": lr}, (0.1, 0.4), 4.0, lambda run: float("nan"))[1] is None
-    _, found = search(lambda lr: {"lr": lr}, (0.1, 0.4), 4.0, lambda run: -run["lr"])
-    assert found["at_end"]
+    _, best_run = search(lambda lr: {"lr": lr}, (0.1, 0.4), 4.0, lambda run: -run["lr"])
+    assert best_run["at_end"]
 
 
 def test_two_commits_take_turns_and_other_numbers_get_no_time(script, tmp_path):

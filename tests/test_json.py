@@ -25,7 +25,7 @@ def test_null_for_what_is_no_finite_number():
 
 
 def test_and_back():
-    found = with_nan({"a": [0.1 + 0.2, None], "n": 3})
-    assert found["a"][0] == 0.1 + 0.2
-    assert math.isnan(found["a"][1])
-    assert found["n"] == 3
+    read = with_nan({"a": [0.1 + 0.2, None], "n": 3})
+    assert read["a"][0] == 0.1 + 0.2
+    assert math.isnan(read["a"][1])
+    assert read["n"] == 3

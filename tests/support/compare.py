@@ -11,10 +11,10 @@ def gradients(out: Tensor, inputs: dict[str, Tensor], seed: int = 0) -> dict[str
     cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(seed), dtype=out.dtype)
     if not out.requires_grad:
         return {name: torch.zeros_like(tensor) for name, tensor in inputs.items()}
-    found = torch.autograd.grad(out, list(inputs.values()), cotangent, allow_unused=True)
+    gradients = torch.autograd.grad(out, list(inputs.values()), cotangent, allow_unused=True)
     return {
         name: torch.zeros_like(tensor) if grad is None else grad
-        for (name, tensor), grad in zip(inputs.items(), found, strict=True)
+        for (name, tensor), grad in zip(inputs.items(), gradients, strict=True)
     }
 
 
