@@ -323,15 +323,6 @@ def test_import_lcat_is_light() -> None:
     assert _modules_after("import lcat; lcat.__version__; dir(lcat)").isdisjoint(_HEAVY)
 
 
-def test_help_is_light() -> None:
-    pytest.importorskip("typer")
-    statement = (
-        "import sys, lcat.cli\nsys.argv = ['lcat', '--help']\ntry:\n    lcat.cli.main()\nexcept SystemExit:\n    pass"
-    )
-    # The command line library draws its help with rich.
-    assert _modules_after(statement).isdisjoint(_HEAVY - {"rich"})
-
-
 @pytest.mark.parametrize("part", _FREE_OF_PYG)
 def test_import_without_pyg(part: str) -> None:
     loaded = _modules_after(f"import lcat.{part}")

@@ -24,7 +24,7 @@ def test_help_and_version(call):
 @pytest.mark.parametrize("words", [[], ["study"], ["study", "run"], ["study", "report"]])
 def test_help_is_light(words):
     """Neither torch nor anything of the study is imported to answer --help."""
-    heavy = ["torch", "torch_geometric", "ogb", "pandas", "matplotlib", "scipy", "numpy", "sklearn"]
+    heavy = ["torch", "torch_geometric", "ogb", "pandas", "matplotlib", "scipy", "numpy", "sklearn", "triton", "ray"]
     if not words:  # typer itself reads the words behind a command with pydantic
         heavy.append("pydantic")
     script = (
