@@ -60,7 +60,12 @@ def a_cell(count: int) -> dict[str, float]:
             store.add_cells(plan.cells())
             commits = [seconds(lambda result=result: store.finish(result)) for result in results]
         original = CellRunner.run
-        CellRunner.run = lambda self, cell, on_epoch=None: by_key[cell.key]  # type: ignore[method-assign]
+
+        def run_at_once(self: CellRunner, cell: Cell, on_epoch: object = None) -> CellResult:
+            del self, on_epoch
+            return by_key[cell.key]
+
+        CellRunner.run = run_at_once  # type: ignore[method-assign]
         own = Path(folder, "driver")
         quick = make_plan(datasets=["csbm:easy,n=60"], layers=["lcat"], seeds=count)
         by_key.update({cell.key: made_up(cell) for cell in quick.cells()})
