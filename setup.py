@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 import platform
-from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -31,9 +31,11 @@ FLAGS = [
     *("-Wno-psabi", "-Wno-ignored-attributes", "-Wno-maybe-uninitialized"),
 ]
 
+SOURCES = Path("lcat/ops/csrc")  # relative, as setuptools wants them
+
 
 class BuildSideBySide(build_ext):
-    """Compiles the libraries at once, one a core: optimizing them takes over a minute of processor time."""
+    """Compiles the libraries at once, one per core: optimizing them takes over a minute of processor time."""
 
     def finalize_options(self) -> None:
         super().finalize_options()
@@ -42,7 +44,7 @@ class BuildSideBySide(build_ext):
     def build_extension(self, ext: Extension) -> None:
         # Every library is made of the same sources: object files in one folder would overwrite each other.
         alone = copy.copy(self)
-        alone.build_temp = os.path.join(self.build_temp, ext.name)
+        alone.build_temp = str(Path(self.build_temp, ext.name))
         super(BuildSideBySide, alone).build_extension(ext)
 
 
@@ -51,8 +53,8 @@ setup(
     ext_modules=[
         Extension(
             f"lcat.ops._native_{name}",
-            sorted(glob("lcat/ops/csrc/*.cpp")),
-            depends=sorted(glob("lcat/ops/csrc/*.h")),
+            sorted(map(str, SOURCES.glob("*.cpp"))),
+            depends=sorted(map(str, SOURCES.glob("*.h"))),
             extra_compile_args=FLAGS + flags,
             extra_link_args=["-pthread"],
             language="c++",

@@ -74,7 +74,7 @@ class Row:
     why: str
 
 
-class NoWeightToConstrain(ValueError):  # noqa: N818 - says what is wrong, as FileNotFound does
+class NoWeightToConstrain(ValueError):
     """A model has no weight that :func:`orthogonal_groups` would constrain under the given choice."""
 
 

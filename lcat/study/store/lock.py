@@ -18,7 +18,7 @@ __all__ = ["LOCK_NAME", "StudyBusy", "StudyLock"]
 LOCK_NAME = "study.lock"
 
 
-class StudyBusy(OSError):  # noqa: N818 - says what is the case, as BlockingIOError of Python does
+class StudyBusy(OSError):
     """Another process runs the study; the message says which."""
 
 

@@ -60,7 +60,7 @@ def test_a_mistyped_data_set_or_split_leaves_the_folder_free(call, tmp_path):
 def test_sigterm_and_ctrl_c_end_cleanly_and_say_how_to_go_on(tmp_path):
     """A real process with workers: one line, results so far written, nobody left behind."""
     (tmp_path / "plan.toml").write_text(
-        PLAN.replace("epochs = 3", "epochs = 400\npatience = \"none\"").replace("2\n[", "9\n[")
+        PLAN.replace("epochs = 3", 'epochs = 400\npatience = "none"').replace("2\n[", "9\n[")
     )
     command = [sys.executable, "-m", "lcat.cli", "study", "plan.toml", "--engine", "processes", "--workers", "1"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
