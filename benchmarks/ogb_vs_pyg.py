@@ -142,8 +142,8 @@ def numbers(model: nn.Module, graph: Data, dataset: OGBDataset) -> dict[str, Ten
     logits = model(graph.x, graph.edge_index)
     nodes = dataset.split["train"]
     F.cross_entropy(logits[nodes], graph.y[nodes]).backward()
-    found = {name: parameter.grad for name, parameter in model.named_parameters()}
-    return {"logits": logits.detach(), **found}
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    return {"logits": logits.detach(), **gradients}
 
 
 def work(options: argparse.Namespace) -> None:
@@ -204,12 +204,14 @@ def summarize(modes: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any
     """Each ratio in the allocator mode less favorable to this library."""
     rows = []
     for layer, contender in itertools.product(RIVALS, OURS):
-        found = {mode: ratios(layers.get(layer, {}), contender) for mode, layers in modes.items()}
-        found = {mode: values for mode, values in found.items() if values}
-        for what in ("times faster", "share of the memory", "share of the memory beyond data") if found else ():
+        ratios_by_mode = {mode: ratios(layers.get(layer, {}), contender) for mode, layers in modes.items()}
+        ratios_by_mode = {mode: values for mode, values in ratios_by_mode.items() if values}
+        for what in (
+            ("times faster", "share of the memory", "share of the memory beyond data") if ratios_by_mode else ()
+        ):
             speed = what == "times faster"
             # An allocator that keeps what was freed holds pages of before: memory is compared in the other mode.
-            shown = {mode: values[what] for mode, values in found.items() if speed or mode == "default"}
+            shown = {mode: values[what] for mode, values in ratios_by_mode.items() if speed or mode == "default"}
             if not shown:
                 continue
             value = min(shown.values())
@@ -259,10 +261,10 @@ def main() -> None:
                 if layer in RIVALS and all("failed" not in side for side in sides.values()):
                     differences[layer] = check_numbers(layer, folder)
             modes.setdefault(allocator, {})[layer] = sides
-            for side, found in sides.items():
-                text = found.get("failed") or (
-                    f"{found['epoch_seconds']:7.2f} s an epoch   {found['peak_megabytes'] / 1e3:6.2f} GB, "
-                    f"{found['peak_megabytes_beyond_data'] / 1e3:6.2f} GB beyond data"
+            for side, measured in sides.items():
+                text = measured.get("failed") or (
+                    f"{measured['epoch_seconds']:7.2f} s an epoch   {measured['peak_megabytes'] / 1e3:6.2f} GB, "
+                    f"{measured['peak_megabytes_beyond_data'] / 1e3:6.2f} GB beyond data"
                 )
                 print(f"{allocator:<8}{layer:<8}{side:<15}{text}", flush=True)
     summary = summarize(modes)

@@ -76,9 +76,9 @@ def main() -> None:
         if name == "without replacement":
             check(data, next(iter(loader)))
         edges = sum(batch.num_edges for batch in loader)
-        found = seconds(lambda loader=loader: [None for _ in loader], arguments.rounds)
-        results[name] = {**found, "batches": len(loader), "edges an epoch": edges}
-        print(f"{name:36} {found['median']:6.3f} s an epoch of {len(loader)} batches, {edges} edges")
+        timing = seconds(lambda loader=loader: [None for _ in loader], arguments.rounds)
+        results[name] = {**timing, "batches": len(loader), "edges an epoch": edges}
+        print(f"{name:36} {timing['median']:6.3f} s an epoch of {len(loader)} batches, {edges} edges")
 
     batch = next(iter(neighbor_loader(data, FANOUT, batch_size=BATCH, backend="torch")))
 

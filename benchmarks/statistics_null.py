@@ -95,11 +95,11 @@ def judge(studies: NDArray[np.float64], ratio: float, step: float, level: float)
 
 def coverage(values: NDArray[np.float64], truth: float, ratio: float, step: float, level: float) -> float:
     """Share of studies, ``[studies, runs]``, whose interval holds the mean that scores have."""
-    found = (
+    intervals = (
         confidence_interval(row, level=1 - level, test_train_ratio=ratio, resolution=step)
         for row in np.round(values, 12)
     )
-    return float(np.mean([interval.low - 1e-12 <= truth <= interval.high + 1e-12 for interval in found]))
+    return float(np.mean([interval.low - 1e-12 <= truth <= interval.high + 1e-12 for interval in intervals]))
 
 
 def within_a_data_set(studies: int, level: float) -> list[dict[str, Any]]:

@@ -37,16 +37,16 @@ def main() -> None:
         for round_ in range(arguments.rounds):
             frames = {}
             for workers in (1, 2):
-                place = Path(folder, f"{round_}-{workers}")
+                study_folder = Path(folder, f"{round_}-{workers}")
                 start = time.perf_counter()
-                outcome = run_study(plan, place, engine="processes", workers=workers)
+                outcome = run_study(plan, study_folder, engine="processes", workers=workers)
                 seconds[workers].append(time.perf_counter() - start)
                 if outcome.done != 40:
                     raise RuntimeError(f"{outcome.failed} cells failed")
-                frames[workers] = Study.load(place).histories()
+                frames[workers] = Study.load(study_folder).histories()
             if not frames[1].equals(frames[2]):
                 raise RuntimeError("one and two workers give different numbers")
-        cell = float(Study.load(place).results()["seconds"].mean())
+        cell = float(Study.load(study_folder).results()["seconds"].mean())
     one, two = min(seconds[1]), min(seconds[2])
     document = {
         "what": "wall-clock seconds of a study of 40 cells, start of the workers included",

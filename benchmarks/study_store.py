@@ -93,9 +93,9 @@ def many(count: int) -> dict[str, float]:
         opened = seconds(lambda: Study.load(folder))
         frame = seconds(lambda: Study.load(folder).results())
         report = seconds(lambda: write_study(Study.load(folder)))
-        kept = len(Study.load(folder).results())
-    if kept != len(cells):
-        raise RuntimeError(f"{kept} of {len(cells)} cells came back")
+        num_results = len(Study.load(folder).results())
+    if num_results != len(cells):
+        raise RuntimeError(f"{num_results} of {len(cells)} cells came back")
     return {
         "cells": len(cells),
         "megabytes": round(size / 1e6, 1),
