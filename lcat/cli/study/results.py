@@ -24,7 +24,7 @@ def print_results(results: Sequence[CellResult]) -> None:
     console = Console()
     # With several settings per layer, the tables show those that validate best, on the graphs as they are.
     selection = Selection(results_frame(results))
-    keys = set(selection.chosen["key"])
+    keys = set(selection.selected["key"])
     lambdas = lambda_frame(result for result in results if result.cell.key in keys)
     rules = {result.cell.dataset: result.split_rule for result in results if result.split_rule}
     summary = summary_frame(selection)

@@ -39,7 +39,7 @@ class Selection:
         >>> settings = {"layers": ["gcn"], "seeds": [0, 1], "overrides": {"epochs": 3}}
         >>> plan = make_plan(datasets=["csbm:easy,n=100"], grid={"lr": [0.01, 0.1]}, **settings)
         >>> selection = Selection(run_study(plan).study.results())
-        >>> len(selection.frame), len(selection.chosen)
+        >>> len(selection.frame), len(selection.selected)
         (4, 2)
     """
 
@@ -67,14 +67,14 @@ class Selection:
         return finished(self.clean)
 
     @cached_property
-    def chosen(self) -> pd.DataFrame:
+    def selected(self) -> pd.DataFrame:
         """Of :attr:`compared`, the rows whose settings validate best."""
         return choose_models(self.compared)
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """:attr:`chosen` with one row per run."""
-        return one_row_per_run(self.chosen)
+        """:attr:`selected` with one row per run."""
+        return one_row_per_run(self.selected)
 
     @cached_property
     def unfinished(self) -> set[tuple[str, str]]:

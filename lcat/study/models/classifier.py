@@ -40,8 +40,8 @@ class FeatureDropout(nn.Module):
         entries = self._entries(x)
         if entries is None or x.requires_grad:
             return F.dropout(x, self.p)
-        kept = F.dropout(x.reshape(-1)[entries], self.p)
-        return torch.zeros_like(x).view(-1).index_copy_(0, entries, kept).view_as(x)
+        values = F.dropout(x.reshape(-1)[entries], self.p)
+        return torch.zeros_like(x).view(-1).index_copy_(0, entries, values).view_as(x)
 
     def _entries(self, x: Tensor) -> Tensor | None:
         """Flat positions of the entries of ``x`` that are not zero, ``None`` where there are many of them."""

@@ -152,14 +152,14 @@ class Overrides(_Fields):
         return None if value is None else _check_value(name, value)
 
     @model_serializer
-    def given(self) -> dict[str, Any]:
-        """The settings that are given, by name."""
+    def specified(self) -> dict[str, Any]:
+        """The settings that have a value, by name."""
         return {name: value for name, value in self if value is not None}
 
     def applied_to(self, hyper: HyperParameters) -> HyperParameters:
         """``hyper`` with every setting that is given here replaced."""
         changes = {
-            name: None if value == "none" and _may_be_none(name) else value for name, value in self.given().items()
+            name: None if value == "none" and _may_be_none(name) else value for name, value in self.specified().items()
         }
         return HyperParameters(**{**hyper.model_dump(), **changes})
 

@@ -142,7 +142,7 @@ class StudyPlan(BaseModel):
         object.__setattr__(self, "datasets", names)
         if not fresh:
             return self
-        overridden = set(self.overrides.given())
+        overridden = set(self.overrides.specified())
         for part, keys in (("grid", self.grid), ("search.space", self.search.space if self.search else {})):
             twice = sorted(overridden & set(keys))
             if twice:

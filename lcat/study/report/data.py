@@ -67,9 +67,9 @@ class ReportData:
         results = record.cell_results() if results is None else results
         plan = record.plan
         selection = Selection(results_frame(results))
-        chosen = selection.chosen
-        keys = set(chosen["key"])
-        shown = chosen.groupby(["dataset", "layer"], sort=False).head(CURVES)["key"]
+        selected = selection.selected
+        keys = set(selected["key"])
+        shown = selected.groupby(["dataset", "layer"], sort=False).head(CURVES)["key"]
         asked = [name for name, weight in plan.objectives.items() if weight > 0] or [
             name
             for name in OBJECTIVES
@@ -89,7 +89,7 @@ class ReportData:
             comparison=compare(selection),
             regret=regret(selection),
             robustness=robustness(selection),
-            choice=choose(selection, objectives, weights) if objectives and len(chosen) else pd.DataFrame(),
+            choice=choose(selection, objectives, weights) if objectives and len(selected) else pd.DataFrame(),
             overall_choice=_overall_choice(selection, objectives, weights),
             objectives=tuple(objectives),
             unmeasured=tuple(name for name in plan.objectives if name in asked and name not in measured),

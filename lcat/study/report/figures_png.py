@@ -48,12 +48,12 @@ def write_pngs(data: ReportData, folder: Path) -> list[Path]:
 
 def scores_png(data: ReportData) -> bytes | None:
     """The scores of every data set; ``None`` if nothing finished."""
-    summary, chosen = data.comparison.summary, data.selection.chosen
+    summary, selected = data.comparison.summary, data.selection.selected
     panels = []
     for dataset in data.datasets:
         rows = summary[(summary["dataset"] == dataset) & (summary["runs"] > 0)]
         if len(rows):
-            runs = chosen[chosen["dataset"] == dataset]
+            runs = selected[selected["dataset"] == dataset]
 
             def draw(axes: Axes, rows=rows, runs=runs) -> None:  # type: ignore[no-untyped-def]
                 draw_scores(axes, rows, runs, _PALETTE)

@@ -231,9 +231,9 @@ def pareto_picture(number: int, dataset: str, rows: pd.DataFrame, metric: str) -
     axes.locator_params(axis="y", nbins=5)
     axes.grid(color=PAGE["rule"], linewidth=0.7)
     axes.set_axisbelow(True)
-    chosen = rows[rows["chosen"]].iloc[0]
+    choice = rows[rows["chosen"]].iloc[0]
     caption = (
-        f"Chosen (ring): {chosen['layer']}, {percent(chosen['accuracy'])} % in {seconds_text(chosen['time'])}. "
+        f"Chosen (ring): {choice['layer']}, {percent(choice['accuracy'])} % in {seconds_text(choice['time'])}. "
         f"The line is the Pareto front (not beaten in both): {', '.join(dict.fromkeys(front['layer']))}."
     )
     name = f"pareto-{number}"

@@ -190,7 +190,7 @@ def _accuracy(data: ReportData, datasets: list[str]) -> list[Picture]:
     for number, dataset in enumerate(datasets):
         rows = data.comparison.summary[data.comparison.summary["dataset"] == dataset]
         if (rows["runs"] > 0).any():
-            runs = data.selection.chosen[data.selection.chosen["dataset"] == dataset]
+            runs = data.selection.selected[data.selection.selected["dataset"] == dataset]
             pictures.append(scores_picture(number, rows, runs))
             names.append(dataset)
     return _marked(pictures, names)

@@ -122,11 +122,11 @@ def chosen_sentence(data: ReportData) -> str:
         return f"Nothing was chosen, because no cell has a value for {missing}." if missing else ""
     goals = ", ".join(data.objectives)
     if len(data.overall_choice):
-        chosen = data.overall_choice.loc[data.overall_choice["chosen"], "layer"].iloc[0]
-        text = f"COPA over {goals} chooses {chosen} for all data sets. It does not use the test metric."
+        layer = data.overall_choice.loc[data.overall_choice["chosen"], "layer"].iloc[0]
+        text = f"COPA over {goals} chooses {layer} for all data sets. It does not use the test metric."
     else:
-        chosen = data.choice.loc[data.choice["chosen"], "layer"].iloc[0]
-        text = f"COPA over {goals} chooses {chosen}. It does not use the test metric."
+        layer = data.choice.loc[data.choice["chosen"], "layer"].iloc[0]
+        text = f"COPA over {goals} chooses {layer}. It does not use the test metric."
     measured = data.selection.finished
     measured = measured[~measured["dataset"].map(is_generated)]
     if (measured.groupby("dataset")["test_set"].nunique() > 1).any():

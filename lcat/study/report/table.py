@@ -130,9 +130,9 @@ class Table:
         values = self.frame[column.name].tolist()
         shown = [_MISSING if _missing(value) else column.show(value) for value in values]
         if column.spread:
-            for place, spread in enumerate(self.frame[column.spread].tolist()):
-                if not _missing(spread) and not _missing(values[place]):
-                    shown[place] += f" ± {column.show(spread)}"
+            for index, spread in enumerate(self.frame[column.spread].tolist()):
+                if not _missing(spread) and not _missing(values[index]):
+                    shown[index] += f" ± {column.show(spread)}"
         return shown
 
     def csv(self) -> str:
@@ -189,11 +189,11 @@ class Table:
         parts.append("</tr></thead><tbody>")
         for number, row in enumerate(self.rows()[: self.limit]):
             parts.append("<tr>")
-            for place, (column, value) in enumerate(zip(self.columns, row, strict=True)):
+            for position, (column, value) in enumerate(zip(self.columns, row, strict=True)):
                 inner = html.escape(value)
                 if (number, column.name) in self.bold:
                     inner = f"<strong>{inner}</strong>"
-                tag = 'th scope="row"' if place == 0 else "td"
+                tag = 'th scope="row"' if position == 0 else "td"
                 parts.append(f"<{tag}{_css(column)}>{inner}</{tag.split()[0]}>")
             parts.append("</tr>")
         parts.append("</tbody></table></div>")

@@ -253,7 +253,7 @@ def _choice(data: ReportData) -> Table | None:
         Column("pareto", "Pareto front", _yes),
         Column("chosen", "chosen", _yes),
     ]
-    bold = frozenset((position, "layer") for position, chosen in enumerate(frame["chosen"]) if chosen)
+    bold = frozenset((position, "layer") for position, is_chosen in enumerate(frame["chosen"]) if is_chosen)
     words = "; ".join(f"{name}: {OBJECTIVES[name].summary}" for name in data.objectives)
     return Table("choice", f"Choice by COPA on every data set, best first ({words})", columns, frame, bold)
 
@@ -269,7 +269,7 @@ def _overall_choice(data: ReportData) -> Table | None:
         Column("pareto", "Pareto front", _yes),
         Column("chosen", "chosen", _yes),
     ]
-    bold = frozenset((position, "layer") for position, chosen in enumerate(frame["chosen"]) if chosen)
+    bold = frozenset((position, "layer") for position, is_chosen in enumerate(frame["chosen"]) if is_chosen)
     caption = "Choice by COPA of one layer for all data sets: mean relative ranks (lower is better) and score"
     return Table("choice-overall", caption, columns, frame, bold)
 
@@ -284,12 +284,12 @@ def _settings(data: ReportData) -> Table | None:
         return None
     hyper = [name for name in frame.columns if name.startswith("hyper.")]
     keys = ["dataset", "layer", "model"]
-    chosen = data.selection.chosen.groupby(keys).size()
+    num_selected = data.selection.selected.groupby(keys).size()
     groups = frame.groupby(keys, sort=False)
     rows = groups[hyper].first()
     rows.insert(0, "cells", groups.size())
     rows.insert(1, "failed", (frame["status"] == "failed").groupby([frame[key] for key in keys], sort=False).sum())
-    rows.insert(2, "chosen", chosen.reindex(rows.index).fillna(0).astype(int))
+    rows.insert(2, "chosen", num_selected.reindex(rows.index).fillna(0).astype(int))
     rows = rows.reset_index()
     varied = [name for name in hyper if frame[name].astype(str).nunique() > 1]
     columns = [

@@ -86,7 +86,7 @@ class SearchSchedule(Schedule):
         for unit in self._units:
             kinds.update(map(kind_of, unit.queue))
             hyper = unit.last or self._base(unit)
-            more = max(0, unit.plan.trials - unit.search.told - (unit.current is not None))
+            more = max(0, unit.plan.trials - unit.search.num_completed - (unit.current is not None))
             ahead = more * len(unit.members) + (0 if unit.final else self._noisy * len(unit.members))
             if ahead:
                 kinds[(unit.dataset, unit.layer, hyper)] += ahead
@@ -104,7 +104,7 @@ class SearchSchedule(Schedule):
         if (
             limit is not None
             and self._trials >= limit
-            and any(unit.search.told < unit.plan.trials for unit in self._units)
+            and any(unit.search.num_completed < unit.plan.trials for unit in self._units)
         ):
             return f"budget.trials = {limit} is used up"
         return ""
@@ -119,7 +119,7 @@ class SearchSchedule(Schedule):
             if unit.current is not None:
                 unit.search.tell([self._results[key] for key in unit.current.keys])
                 unit.current = None
-            if unit.search.told >= unit.plan.trials:
+            if unit.search.num_completed >= unit.plan.trials:
                 if unit.final:
                     return
                 unit.final = True
@@ -132,7 +132,7 @@ class SearchSchedule(Schedule):
             hyper = self._hyper(unit, point)
             cells = [] if hyper is None else unit.cells(hyper)
             keys = [cell.key for cell in cells]
-            trial = Trial(unit.name, unit.search.told, unit.dataset, unit.layer, unit.test_set, point, keys)
+            trial = Trial(unit.name, unit.search.num_completed, unit.dataset, unit.layer, unit.test_set, point, keys)
             self._store.add_trial(trial, cells)
             self._trials += 1
             self._begin(unit, trial, cells)
@@ -250,14 +250,14 @@ class _Optuna:
         self._space = {key: self._distribution(key, values) for key, values in space.items()}
         self._study = optuna.create_study(direction="maximize", sampler=self._sampler(0))
         self._open: Any = None
-        self.told = 0
+        self.num_completed = 0
 
     def ask(self, point: dict[str, Any] | None) -> dict[str, Any]:
         """The next point, or the one that is handed over."""
         if point is not None:
             self._study.enqueue_trial(point)
         # A fresh sampler per trial: what it draws does not depend on whether the study was interrupted.
-        self._study.sampler = self._sampler(self.told)
+        self._study.sampler = self._sampler(self.num_completed)
         self._open = self._study.ask(self._space)
         return dict(self._open.params)
 
@@ -268,7 +268,7 @@ class _Optuna:
             self._study.tell(self._open, sum(whole) / len(whole))
         else:
             self._study.tell(self._open, state=self._optuna.trial.TrialState.FAIL)
-        self.told += 1
+        self.num_completed += 1
 
     def best(self) -> dict[str, Any] | None:
         """The point that validates best, ``None`` if all trials failed."""

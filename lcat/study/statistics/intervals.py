@@ -119,11 +119,11 @@ def _bootstrap(array: np.ndarray, level: float, resamples: int, seed: int) -> tu
     with warnings.catch_warnings():
         # Of two runs the jackknife has no skewness: SciPy warns and gives nan, and we fall back below.
         warnings.simplefilter("ignore")
-        found = stats.bootstrap(
+        interval = stats.bootstrap(
             (array,), np.mean, confidence_level=level, n_resamples=resamples, rng=np.random.default_rng(seed)
         ).confidence_interval
-        if not (math.isfinite(found.low) and math.isfinite(found.high)):
-            found = stats.bootstrap(
+        if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+            interval = stats.bootstrap(
                 (array,),
                 np.mean,
                 confidence_level=level,
@@ -131,4 +131,4 @@ def _bootstrap(array: np.ndarray, level: float, resamples: int, seed: int) -> tu
                 method="percentile",
                 rng=np.random.default_rng(seed),
             ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)

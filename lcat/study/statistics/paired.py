@@ -154,8 +154,8 @@ def wilcoxon_test(first: ArrayLike, second: ArrayLike) -> PairedTest:
         return PairedTest(mean, 0.0, 1.0, math.nan, math.nan, runs)
     from scipy import stats
 
-    found = stats.wilcoxon(difference)
-    return PairedTest(mean, float(found.statistic), float(found.pvalue), math.nan, math.nan, runs)
+    result = stats.wilcoxon(difference)
+    return PairedTest(mean, float(result.statistic), float(result.pvalue), math.nan, math.nan, runs)
 
 
 def fewest_wilcoxon_pairs(alpha: float = 0.05, tests: int = 1) -> int:

@@ -49,11 +49,11 @@ def unpack_history(content: bytes) -> History:
         numbers = np.frombuffer(plain, dtype="<f8", offset=end)
     except (zlib.error, ValueError) as error:
         raise ValueError(f"a stored history is damaged: {error}") from error
-    history, place = History(), 0
+    history, start = History(), 0
     for name, size in header["series"]:
-        setattr(history, name, numbers[place : place + size].tolist())
-        place += size
+        setattr(history, name, numbers[start : start + size].tolist())
+        start += size
     for name, size in header["lambdas"]:
-        history.lambdas[name] = numbers[place : place + 2 * size].reshape(-1, 2).tolist()
-        place += 2 * size
+        history.lambdas[name] = numbers[start : start + 2 * size].reshape(-1, 2).tolist()
+        start += 2 * size
     return history

@@ -67,16 +67,17 @@ def migrate(connection: sqlite3.Connection) -> int:
         ValueError: if the file is of a later version, or no store of a study.
         sqlite3.Error: if it cannot be written; the last whole step stays.
     """
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    initial_version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     application = int(connection.execute("PRAGMA application_id").fetchone()[0])
     tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
     if tables and application != APPLICATION_ID:
         raise ValueError("it is a database of something else")
-    if found > SCHEMA_VERSION:
+    if initial_version > SCHEMA_VERSION:
         raise ValueError(
-            f"it has schema version {found} and this lcat knows up to {SCHEMA_VERSION}; use the lcat that wrote it"
+            f"it has schema version {initial_version} and this lcat knows up to {SCHEMA_VERSION}; "
+            "use the lcat that wrote it"
         )
-    for version in range(found, SCHEMA_VERSION):
+    for version in range(initial_version, SCHEMA_VERSION):
         connection.execute("BEGIN IMMEDIATE")
         try:
             for statement in _STEPS[version].split(";"):
@@ -89,4 +90,4 @@ def migrate(connection: sqlite3.Connection) -> int:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-    return found
+    return initial_version

@@ -242,10 +242,12 @@ class Store:
 
     def _insert(self, cursor: sqlite3.Cursor, result: CellResult) -> None:
         key, fit = result.cell.key, result.fit
-        found = cursor.execute("SELECT status, worker, started, finished FROM results WHERE key = ?", (key,)).fetchone()
-        if found == ("done", result.worker, result.started, result.finished):
+        stored = cursor.execute(
+            "SELECT status, worker, started, finished FROM results WHERE key = ?", (key,)
+        ).fetchone()
+        if stored == ("done", result.worker, result.started, result.finished):
             return
-        if found is not None and found[0] == "done":
+        if stored is not None and stored[0] == "done":
             raise StoreError(f"{self.path}: cell {key} ({result.cell}) is done already and is never replaced")
         values = {
             "key": key,
