@@ -42,15 +42,15 @@ def test_mean_and_unbiased_deviation():
 
 def test_files_are_strict_json(tmp_path):
     curve = [{"epoch": 1, "loss": 2.5, "train": math.nan, "valid": 0.5, "test": 0.25}]
-    given = SeedResult(3, math.nan, 0.5, 0.25, 1, 1, 1.0, 10, {"0": [0.5, math.nan]}, curve, {"torch": "2"})
-    write_json(tmp_path / "seed-3.json", given.to_dict())
+    result = SeedResult(3, math.nan, 0.5, 0.25, 1, 1, 1.0, 10, {"0": [0.5, math.nan]}, curve, {"torch": "2"})
+    write_json(tmp_path / "seed-3.json", result.to_dict())
     text = (tmp_path / "seed-3.json").read_text()
     assert "NaN" not in text
     assert json.loads(text)["curve"][0]["train"] is None
-    assert repr(SeedResult.from_dict(json.loads(text))) == repr(given)
-    old = json.dumps(dataclasses.asdict(given))  # as it was written once
-    assert repr(SeedResult.from_dict(json.loads(old))) == repr(given)
-    write_json(tmp_path / "block.json", {"results": [dataclasses.asdict(given)], "x": math.inf})
+    assert repr(SeedResult.from_dict(json.loads(text))) == repr(result)
+    old = json.dumps(dataclasses.asdict(result))  # as it was written once
+    assert repr(SeedResult.from_dict(json.loads(old))) == repr(result)
+    write_json(tmp_path / "block.json", {"results": [dataclasses.asdict(result)], "x": math.inf})
     assert json.loads((tmp_path / "block.json").read_text())["x"] is None
 
 

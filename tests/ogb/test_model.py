@@ -61,13 +61,13 @@ def test_gcn_weighs_edges_by_their_mean_feature():
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_recomputing_changes_nothing_but_memory(layer):
-    graph, found = random_graph(edge_dim=4), []
+    graph, runs = random_graph(edge_dim=4), []
     for recompute in (False, True):
         model = make(layer, edge_dim=4, norm="batch", attention_dropout=0.3, recompute=recompute).train()
-        kept = [0]
+        num_saved = [0]
 
-        def pack(tensor, kept=kept):
-            kept[0] += tensor.numel()
+        def pack(tensor, num_saved=num_saved):
+            num_saved[0] += tensor.numel()
             return tensor
 
         torch.manual_seed(4)
@@ -75,12 +75,12 @@ def test_recomputing_changes_nothing_but_memory(layer):
             out = model(graph.x, graph.edge_index, graph.edge_attr)
         out.square().sum().backward()
         gradients = [parameter.grad for parameter in model.parameters()]
-        found.append((out.detach(), gradients, [norm.running_mean for norm in model.norms], kept[0]))
-    for one, two in zip(found[0][1], found[1][1], strict=True):
+        runs.append((out.detach(), gradients, [norm.running_mean for norm in model.norms], num_saved[0]))
+    for one, two in zip(runs[0][1], runs[1][1], strict=True):
         assert torch.allclose(one, two, atol=1e-5)
-    assert torch.allclose(found[0][0], found[1][0], atol=1e-6)
-    assert all(one.equal(two) for one, two in zip(found[0][2], found[1][2], strict=True))
-    assert found[1][3] < found[0][3]
+    assert torch.allclose(runs[0][0], runs[1][0], atol=1e-6)
+    assert all(one.equal(two) for one, two in zip(runs[0][2], runs[1][2], strict=True))
+    assert runs[1][3] < runs[0][3]
 
 
 def test_dropout_in_training_only():
@@ -106,14 +106,14 @@ def test_layer_by_layer_is_the_whole_graph(layer, ends):
     model = make(layer, edge_dim=4, linear_ends=ends, norm="batch", residual="linear")
     with torch.no_grad():
         expected = model(graph.x, graph.edge_index, graph.edge_attr)
-        found = layerwise_inference(
+        output = layerwise_inference(
             model,
             model.enter_in_blocks(graph.x, rows=7),
             graph.edge_index,
             rows=11,
             **model.edge_inputs(graph.edge_attr),
         )
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(output, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("layer", [layer for layer in LAYERS if exact_when_trimmed(layer)])

@@ -103,8 +103,8 @@ def test_options_reach_the_training(options, run):
     check_learned(block, "arxiv", "gat")
     for flag, value in zip(options, [*options[1:], None], strict=True):
         if str(flag).startswith("--"):
-            found = block["settings"][flag[2:].replace("-", "_")]
-            assert found == (True if str(value).startswith("--") else value)
+            setting = block["settings"][flag[2:].replace("-", "_")]
+            assert setting == (True if str(value).startswith("--") else value)
 
 
 def test_two_ways_to_measure_the_whole_graph_agree(run):

@@ -37,13 +37,13 @@ def test_statistics(heads: int) -> None:
         factors = mask_of_call(heads, dropout, seed=0)
         values = factors.unique()
         torch.testing.assert_close(values, torch.tensor([0.0, 1 / (1 - dropout)]))
-        kept = (factors > 0).double()
-        spread = (dropout * (1 - dropout) / kept.numel()) ** 0.5
-        assert abs(float(kept.mean()) - (1 - dropout)) < 5 * spread
+        retained = (factors > 0).double()
+        spread = (dropout * (1 - dropout) / retained.numel()) ** 0.5
+        assert abs(float(retained.mean()) - (1 - dropout)) < 5 * spread
         if heads > 1:  # heads are drawn independently
-            assert abs(float(torch.corrcoef(kept.T)[0, 1])) < 5 / kept.shape[0] ** 0.5
-        neighbors = torch.corrcoef(torch.stack([kept[1:, 0], kept[:-1, 0]]))[0, 1]
-        assert abs(float(neighbors)) < 5 / kept.shape[0] ** 0.5
+            assert abs(float(torch.corrcoef(retained.T)[0, 1])) < 5 / retained.shape[0] ** 0.5
+        neighbors = torch.corrcoef(torch.stack([retained[1:, 0], retained[:-1, 0]]))[0, 1]
+        assert abs(float(neighbors)) < 5 / retained.shape[0] ** 0.5
 
 
 @native
@@ -84,9 +84,9 @@ def test_all_passes_use_the_mask_that_is_documented(heads: int) -> None:
     ):
         assert distance(ours, theirs) < 1e-12
         cotangent = torch.randn_like(ours)
-        found = torch.autograd.grad(ours, inputs, cotangent)
+        gradients = torch.autograd.grad(ours, inputs, cotangent)
         expected = torch.autograd.grad(theirs, inputs, cotangent)
-        assert all(distance(a, b) < 1e-11 for a, b in zip(found, expected, strict=True))
+        assert all(distance(a, b) < 1e-11 for a, b in zip(gradients, expected, strict=True))
 
 
 @native

@@ -16,15 +16,15 @@ from tests.ops.cases import distance, gatv2_attention_call, make_graph
 native = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
 
 
-def chosen(**options) -> dict[str, str]:
+def implementations(**options) -> dict[str, str]:
     return {choice.primitive: choice.implementation for choice in explain(**options)}
 
 
 @native
 def test_native_serves_the_cpu() -> None:
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        assert set(chosen(device="cpu", dtype=dtype).values()) == {"native"}
-    assert set(chosen(device="meta").values()) == {"naive"}
+        assert set(implementations(device="cpu", dtype=dtype).values()) == {"native"}
+    assert set(implementations(device="meta").values()) == {"naive"}
 
 
 @native
@@ -78,8 +78,8 @@ def test_a_request_by_name_that_cannot_be_served_is_refused() -> None:
 def test_environment_switch() -> None:
     code = "import lcat.ops; print(*[c.implementation for c in lcat.ops.explain()])"
     command = [sys.executable, "-c", code]
-    found = subprocess.run(command, env={"LCAT_IMPLEMENTATION": "naive", "PATH": ""}, capture_output=True, text=True)
-    assert found.stdout.split() == ["naive"] * 3, found.stderr
+    process = subprocess.run(command, env={"LCAT_IMPLEMENTATION": "naive", "PATH": ""}, capture_output=True, text=True)
+    assert process.stdout.split() == ["naive"] * 3, process.stderr
 
 
 def test_objections_of_types_and_devices() -> None:

@@ -39,9 +39,9 @@ def test_values_and_gradient_follow_the_rule(shape, dtype) -> None:
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
 def test_statistics(p) -> None:
     torch.manual_seed(0)
-    kept = (dropout(torch.ones(2000, 64), p) > 0).double()
-    assert abs(float(kept.mean()) - (1 - p)) < 5 * (p * (1 - p) / kept.numel()) ** 0.5
-    flat = kept.flatten()
+    retained = (dropout(torch.ones(2000, 64), p) > 0).double()
+    assert abs(float(retained.mean()) - (1 - p)) < 5 * (p * (1 - p) / retained.numel()) ** 0.5
+    flat = retained.flatten()
     for lag in (1, 16, 64, 1024):
         assert abs(float(torch.corrcoef(torch.stack([flat[lag:], flat[:-lag]]))[0, 1])) < 5 / flat.numel() ** 0.5
     another = (dropout(torch.ones(2000, 64), p) > 0).double().flatten()
@@ -50,17 +50,17 @@ def test_statistics(p) -> None:
 
 @native
 def test_threads_and_strides_change_nothing() -> None:
-    x, threads, found = torch.randn(500, 77).double(), torch.get_num_threads(), []
+    x, threads, outputs = torch.randn(500, 77).double(), torch.get_num_threads(), []
     try:
         for number in (1, 2, 3):
             torch.set_num_threads(number)
             torch.manual_seed(1)
-            found.append(dropout(x.T.contiguous().T, 0.5))
+            outputs.append(dropout(x.T.contiguous().T, 0.5))
     finally:
         torch.set_num_threads(threads)
     torch.manual_seed(1)
     expected = dropout(x, 0.5)
-    assert all(torch.equal(y, expected) for y in found)
+    assert all(torch.equal(y, expected) for y in outputs)
 
 
 @native
@@ -77,10 +77,10 @@ def test_gradients_of_both_orders() -> None:
 
 @native
 def test_nothing_is_kept_but_a_seed() -> None:
-    kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+    saved_sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved_sizes.append(t.numel()) or t, lambda t: t):
         dropout(torch.ones(1000, requires_grad=True), 0.5)
-    assert kept == [1]
+    assert saved_sizes == [1]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])

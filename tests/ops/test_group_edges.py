@@ -61,13 +61,15 @@ def test_input_that_is_sorted_already(order: str) -> None:
 @pytest.mark.parametrize(("row", "index"), [(0, 9), (0, -1), (1, -1), (1, 10**9)])
 def test_an_index_changed_unseen_is_an_error_and_no_wild_read(row: int, index: int, kind: str) -> None:
     plain = torch.randint(9, (2, 40))
-    given = plain
+    edge_index = plain
     if kind == "EdgeIndex":
         plain = plain[:, plain[1 - row].argsort()].contiguous()
-        given = EdgeIndex(plain, sparse_size=(9, 9), sort_order=("row", "col")[1 - row]).fill_cache_(no_transpose=True)
-    graph, _ = graph_view(given, 9, 9)
+        edge_index = EdgeIndex(plain, sparse_size=(9, 9), sort_order=("row", "col")[1 - row]).fill_cache_(
+            no_transpose=True
+        )
+    graph, _ = graph_view(edge_index, 9, 9)
     plain.numpy()[row, 7] = index
-    assert graph_view(given, 9, 9)[0] is graph
+    assert graph_view(edge_index, 9, 9)[0] is graph
     with pytest.raises(IndexError, match=r"9 source and 9 target nodes.*numpy.*edge_index\.clone\(\)"):
         sorted_edges(graph, "by_source" if graph.input_groups("by_source") is not None else "by_target")
 

@@ -77,11 +77,11 @@ def test_dead_edges_do_nothing(kind):
         "gatv2_attention": lambda g, w: ops.gatv2_attention(x, x, x, att, g, edge_weight=w),
     }
     for name, call in calls.items():
-        expected, found = call(plain, plain.select(weight)), call(padded, weight)
-        assert_same(found, expected, name)
+        expected, actual = call(plain, plain.select(weight)), call(padded, weight)
+        assert_same(actual, expected, name)
         if nodes:
             assert_same(
-                torch.autograd.grad(found.sum(), x, retain_graph=True)[0],
+                torch.autograd.grad(actual.sum(), x, retain_graph=True)[0],
                 torch.autograd.grad(expected.sum(), x, retain_graph=True)[0],
                 f"gradient of {name}",
             )

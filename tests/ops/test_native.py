@@ -90,10 +90,10 @@ def test_gradient_of_targets_from_edges_that_were_dropped(monkeypatch) -> None:
 def test_graphs_with_few_edges_keep_no_second_row_per_node() -> None:
     def rows_kept(edges: int) -> int:
         call = gat_attention_call(make_graph("random", edges=edges), 2, 40, torch.float32, "target")
-        kept: list[tuple[int, ...]] = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(tuple(t.shape)) or t, lambda t: t):
+        saved_shapes: list[tuple[int, ...]] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: saved_shapes.append(tuple(t.shape)) or t, lambda t: t):
             call.function(**{name: t.requires_grad_() for name, t in call.tensors.items()})
-        return kept.count((19, 2, 40))
+        return saved_shapes.count((19, 2, 40))
 
     assert rows_kept(90) == 1
     assert rows_kept(500) == 2

@@ -59,8 +59,8 @@ def test_python_threads() -> None:
 
     def work(_: int) -> bool:
         with torch.enable_grad():
-            found = call.run("native")
-        return all(torch.equal(found[name], expected[name]) for name in expected)
+            outputs = call.run("native")
+        return all(torch.equal(outputs[name], expected[name]) for name in expected)
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(40)))
@@ -103,8 +103,8 @@ def test_fork_in_the_middle_of_a_run() -> None:
             child = os.fork()
             if child == 0:
                 with torch.no_grad():
-                    found = call.function(**call.tensors)
-                os._exit(0 if torch.equal(found, expected) else 1)
+                    out = call.function(**call.tensors)
+                os._exit(0 if torch.equal(out, expected) else 1)
             children.append(child)
         assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0]
         for job in busy:

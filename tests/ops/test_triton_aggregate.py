@@ -38,11 +38,11 @@ def check(kind: str, heads: int, features: int, weight: str, dtype: torch.dtype,
     wide_scales = [None if a is None else a.double() for a in scales]
     out, (dx, dw) = gradients(lambda x, w: naive.aggregate(x, edges, w, *wide_scales), wide, grad.double())
     with tiles_of(tile), guarded_memory():
-        found = kernels.forward(x, w, edges.by_target, edges.num_targets, *scales)
-        found_dx = kernels.forward(grad, w, edges.by_source, edges.num_sources, *scales[::-1])
-        found_dw = None if w is None or scaled else kernels.weight_grad(grad, x, edges.by_target, weight == "head")
-    assert found.dtype == found_dx.dtype == dtype
-    for name, value, reference in (("out", found, out), ("x", found_dx, dx), ("weight", found_dw, dw)):
+        kernel_out = kernels.forward(x, w, edges.by_target, edges.num_targets, *scales)
+        kernel_dx = kernels.forward(grad, w, edges.by_source, edges.num_sources, *scales[::-1])
+        kernel_dw = None if w is None or scaled else kernels.weight_grad(grad, x, edges.by_target, weight == "head")
+    assert kernel_out.dtype == kernel_dx.dtype == dtype
+    for name, value, reference in (("out", kernel_out, out), ("x", kernel_dx, dx), ("weight", kernel_dw, dw)):
         if value is not None:
             same(name, value, reference, TOLERANCE[dtype])
 
@@ -77,9 +77,9 @@ def test_half_precision_errs_no_more_than_twice_naive(dtype):
     x, w = random(edges.num_sources, 2, 8, dtype=dtype), random(edges.num_edges, dtype=dtype, seed=1)
     out = naive.aggregate(x.double(), edges, w.double())
     with tiles_of(4), guarded_memory():
-        found = kernels.forward(x, w, edges.by_target, edges.num_targets)
-    assert found.dtype == dtype
-    assert error(found, out) <= 2 * error(naive.aggregate(x, edges, w), out)
+        kernel_out = kernels.forward(x, w, edges.by_target, edges.num_targets)
+    assert kernel_out.dtype == dtype
+    assert error(kernel_out, out) <= 2 * error(naive.aggregate(x, edges, w), out)
 
 
 def test_int32_indices_give_the_same_bits():

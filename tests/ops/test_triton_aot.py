@@ -36,21 +36,21 @@ def compiled(*arguments: str) -> list[dict[str, Any]]:
 
 def problems(rows: list[dict[str, Any]]) -> list[str]:
     """What is wrong with each compiled kernel."""
-    found = []
+    messages = []
     for row in rows:
         name = f"{row['target']} {row['kernel']} {row['heads']}x{row['features']} {row['dtype']} {row['options']}"
         for line in row["narrow addresses"]:
-            found.append(f"{name}: a far address in 32 bits: {line}")
+            messages.append(f"{name}: a far address in 32 bits: {line}")
         if row["registers"] is None:
             continue
         if row["stack"]:
-            found.append(f"{name}: {row['stack']} bytes of local memory")
+            messages.append(f"{name}: {row['stack']} bytes of local memory")
         attributes = row["options"] and "gatv2_attention" in row["kernel"]
         if row["registers"] > (ALL_REGISTERS if attributes or row["dtype"] == "float64" else MOST_REGISTERS):
-            found.append(f"{name}: {row['registers']} registers")
+            messages.append(f"{name}: {row['registers']} registers")
         if _reads_rows(row["kernel"]) and row["features"] % 4 == 0 and "v4.b32" not in row["loads"]:
-            found.append(f"{name}: rows are not read in 16-byte pieces: {row['loads']}")
-    return found
+            messages.append(f"{name}: rows are not read in 16-byte pieces: {row['loads']}")
+    return messages
 
 
 def _reads_rows(kernel: str) -> bool:

@@ -28,7 +28,7 @@ def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[in
     return a, b, c, d
 
 
-def kept(edge: int, head: int, heads: int, dropout: float, seed: int) -> bool:
+def is_retained(edge: int, head: int, heads: int, dropout: float, seed: int) -> bool:
     """The rule, as the documentation states it."""
     index = edge * heads + head
     block, low = index // 4, 0xFFFFFFFF
@@ -47,7 +47,7 @@ def test_philox_itself():
 @pytest.mark.parametrize(("heads", "dropout"), [(1, 0.5), (3, 0.1), (8, 0.9)])
 def test_mask(heads, dropout, seed):
     mask = keep_mask(50, heads, dropout, torch.tensor([seed], device=DEVICE))
-    expected = [[kept(e, h, heads, dropout, seed) for h in range(heads)] for e in range(50)]
+    expected = [[is_retained(e, h, heads, dropout, seed) for h in range(heads)] for e in range(50)]
     assert (mask > 0).tolist() == expected
     assert torch.allclose(mask[mask > 0], torch.tensor(1 / (1 - dropout), device=DEVICE))
 
@@ -64,7 +64,7 @@ def test_edges_beyond_32_bits_and_factors_in_double():
     out = torch.empty(8, dtype=torch.float64, device=DEVICE)
     seed = torch.tensor([99], device=DEVICE)
     launch(far_kernel, (1,), 1, OUT=out, EDGE_IDS=edges, H=3, **dropout_arguments(0.3, seed))
-    expected = [kept(e, 1, 3, 0.3, 99) / 0.7 for e in edges.tolist()]
+    expected = [is_retained(e, 1, 3, 0.3, 99) / 0.7 for e in edges.tolist()]
     assert torch.allclose(out.cpu(), torch.tensor(expected, dtype=torch.float64), rtol=1e-14)
 
 

@@ -49,10 +49,12 @@ def check_v1(
         grad.double(),
     )
     by_target, by_source, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
-    kept = gat_attention.forward(*inputs, by_target, *settled, other)
-    same("out", kept[0], out, TOLERANCE[dtype])
-    found = gat_attention.backward(grad, *inputs, *kept, by_target, by_source, *settled, (True,) * 5)
-    for index, (value, reference) in enumerate(zip(found, expected, strict=True)):
+    forward_outputs = gat_attention.forward(*inputs, by_target, *settled, other)
+    same("out", forward_outputs[0], out, TOLERANCE[dtype])
+    input_gradients = gat_attention.backward(
+        grad, *inputs, *forward_outputs, by_target, by_source, *settled, (True,) * 5
+    )
+    for index, (value, reference) in enumerate(zip(input_gradients, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])
 
 
@@ -76,10 +78,12 @@ def check_v2(
 
     out, expected = gradients(call, [None if x is None else x.double() for x in inputs], grad.double())
     by_target, by_source, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
-    kept = gatv2_attention.forward(*inputs, by_target, *settled)
-    same("out", kept[0], out, TOLERANCE[dtype])
-    found = gatv2_attention.backward(grad, *inputs, *kept, by_target, by_source, *settled, (True,) * 7)
-    for index, (value, reference) in enumerate(zip(found, expected, strict=True)):
+    forward_outputs = gatv2_attention.forward(*inputs, by_target, *settled)
+    same("out", forward_outputs[0], out, TOLERANCE[dtype])
+    input_gradients = gatv2_attention.backward(
+        grad, *inputs, *forward_outputs, by_target, by_source, *settled, (True,) * 7
+    )
+    for index, (value, reference) in enumerate(zip(input_gradients, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])
 
 

@@ -71,9 +71,9 @@ def by_kernels(
 ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
     settings = (options.slope, options.dropout, seed_tensor(options.dropout))
     by_target, by_source = edges.by_target, edges.by_source
-    kept = kernels.forward(*inputs, by_target, *settings, inputs[1] is not None and needs[1])
-    found = kernels.backward(grad, *inputs, *kept, by_target, by_source, *settings, needs)
-    return kept[0], kept[1], found
+    forward_outputs = kernels.forward(*inputs, by_target, *settings, inputs[1] is not None and needs[1])
+    input_gradients = kernels.backward(grad, *inputs, *forward_outputs, by_target, by_source, *settings, needs)
+    return forward_outputs[0], forward_outputs[1], input_gradients
 
 
 def by_formula(
@@ -95,9 +95,9 @@ def check(
     grad = random(edges.num_targets, heads, features, dtype=dtype, seed=5)
     out, expected = by_formula(edges, [None if x is None else x.double() for x in inputs], options, grad.double())
     with tiles_of(tile), guarded_memory():
-        found, _, found_gradients = by_kernels(edges, inputs, options, grad)
-    same("out", found, out, TOLERANCE[dtype])
-    for name, value, reference in zip(NAMES, found_gradients, expected, strict=True):
+        kernel_out, _, kernel_gradients = by_kernels(edges, inputs, options, grad)
+    same("out", kernel_out, out, TOLERANCE[dtype])
+    for name, value, reference in zip(NAMES, kernel_gradients, expected, strict=True):
         same(name, value, reference, TOLERANCE[dtype])
 
 
@@ -132,18 +132,18 @@ def test_only_what_is_needed():
     _, expected = by_formula(edges, inputs, ALL, grad)
     for wanted in range(5):
         needs = tuple(i == wanted for i in range(5))
-        _, _, found = by_kernels(edges, inputs, ALL, grad, needs)
-        for name, value, reference, need in zip(NAMES, found, expected, needs, strict=True):
+        _, _, input_gradients = by_kernels(edges, inputs, ALL, grad, needs)
+        for name, value, reference, need in zip(NAMES, input_gradients, expected, needs, strict=True):
             same(name, value, reference if need else None, 1e-11)
 
 
 def test_the_gradient_of_target_scores_without_its_sums_is_refused():
     edges = graph()
     inputs = make_inputs(edges, 1, 2, Options(), torch.float64)
-    kept = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, False)
+    forward_outputs = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, False)
     grad = random(edges.num_targets, 1, 2)
     with pytest.raises(ValueError, match="keep_positive"):
-        kernels.backward(grad, *inputs, *kept, edges.by_target, edges.by_source, 0.2, 0.0, None, (True,) * 5)
+        kernels.backward(grad, *inputs, *forward_outputs, edges.by_target, edges.by_source, 0.2, 0.0, None, (True,) * 5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -154,22 +154,22 @@ def test_half_precision_errs_no_more_than_twice_naive(dtype):
     out, expected = by_formula(edges, [None if x is None else x.double() for x in inputs], options, grad.double())
     naive_out, naive_gradients = by_formula(edges, inputs, options, grad)
     with tiles_of(4), guarded_memory():
-        found, _, found_gradients = by_kernels(edges, inputs, options, grad)
-    assert found.dtype == torch.float32
-    assert error(found, out) <= 2 * error(naive_out, out)
-    for name, value, other, reference in zip(NAMES, found_gradients, naive_gradients, expected, strict=True):
+        kernel_out, _, kernel_gradients = by_kernels(edges, inputs, options, grad)
+    assert kernel_out.dtype == torch.float32
+    assert error(kernel_out, out) <= 2 * error(naive_out, out)
+    for name, value, other, reference in zip(NAMES, kernel_gradients, naive_gradients, expected, strict=True):
         assert value.dtype == dtype
         assert error(value, reference) <= 2 * error(other, reference), name
 
 
 def test_rows_without_edges_give_zero():
     edges = graph("edgeless")
-    out, lse, found = by_kernels(
+    out, lse, input_gradients = by_kernels(
         edges, make_inputs(edges, 2, 3, Options(), torch.float32), Options(), random(4, 2, 3, dtype=torch.float32)
     )
     assert not out.any()
     assert not lse.any()
-    assert all(x is None or not x.any() for x in found)
+    assert all(x is None or not x.any() for x in input_gradients)
 
 
 def test_lse_is_the_logarithm_of_the_sum():
@@ -189,9 +189,9 @@ def test_very_large_scores_stay_finite():
     grad = random(edges.num_targets, 2, 4, dtype=torch.float32)
     out, _ = by_formula(edges, [None if x is None else x.double() for x in inputs], Options(), grad.double())
     with tiles_of(4):
-        found, _, found_gradients = by_kernels(edges, inputs, Options(), grad)
-    same("out", found, out, 1e-3)  # float32 knows a score of 1e4 to 1e-3 only
-    for x in found_gradients:
+        kernel_out, _, kernel_gradients = by_kernels(edges, inputs, Options(), grad)
+    same("out", kernel_out, out, 1e-3)  # float32 knows a score of 1e4 to 1e-3 only
+    for x in kernel_gradients:
         assert x is None or bool(torch.isfinite(x).all())
 
 
@@ -206,8 +206,8 @@ def test_scores_of_minus_infinity_are_as_in_naive(tile):
     assert out.isnan().any()
     assert out.isfinite().any()
     with tiles_of(tile):
-        found, _, gradients_ = by_kernels(edges, inputs, Options(), grad)
-    torch.testing.assert_close(found, out, equal_nan=True)
+        kernel_out, _, gradients_ = by_kernels(edges, inputs, Options(), grad)
+    torch.testing.assert_close(kernel_out, out, equal_nan=True)
     torch.testing.assert_close(gradients_[2], expected[2], equal_nan=True)
 
 

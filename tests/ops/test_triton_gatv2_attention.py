@@ -99,9 +99,9 @@ def check(
     grad = random(edges.num_targets, heads, features, dtype=dtype, seed=7)
     out, expected = by_formula(edges, [None if x is None else x.double() for x in inputs], options, grad.double())
     with tiles_of(tile), guarded_memory():
-        found, _, found_gradients = by_kernels(edges, inputs, options, grad)
-    same("out", found, out, TOLERANCE[dtype])
-    for name, value, reference in zip(NAMES, found_gradients, expected, strict=True):
+        kernel_out, _, kernel_gradients = by_kernels(edges, inputs, options, grad)
+    same("out", kernel_out, out, TOLERANCE[dtype])
+    for name, value, reference in zip(NAMES, kernel_gradients, expected, strict=True):
         same(name, value, reference, TOLERANCE[dtype])
 
 
@@ -142,8 +142,8 @@ def test_only_what_is_needed():
     _, expected = by_formula(edges, inputs, ALL, grad)
     for wanted in range(7):
         needs = tuple(i == wanted for i in range(7))
-        _, _, found = by_kernels(edges, inputs, ALL, grad, needs)
-        for name, value, reference, need in zip(NAMES, found, expected, needs, strict=True):
+        _, _, input_gradients = by_kernels(edges, inputs, ALL, grad, needs)
+        for name, value, reference, need in zip(NAMES, input_gradients, expected, needs, strict=True):
             same(name, value, reference if need else None, 1e-11)
 
 
@@ -155,10 +155,10 @@ def test_half_precision_errs_no_more_than_twice_naive(dtype):
     out, expected = by_formula(edges, [None if x is None else x.double() for x in inputs], options, grad.double())
     naive_out, naive_gradients = by_formula(edges, inputs, options, grad)
     with tiles_of(4), guarded_memory():
-        found, _, found_gradients = by_kernels(edges, inputs, options, grad)
-    assert found.dtype == torch.float32
-    assert error(found, out) <= 2 * error(naive_out, out)
-    for name, value, other, reference in zip(NAMES, found_gradients, naive_gradients, expected, strict=True):
+        kernel_out, _, kernel_gradients = by_kernels(edges, inputs, options, grad)
+    assert kernel_out.dtype == torch.float32
+    assert error(kernel_out, out) <= 2 * error(naive_out, out)
+    for name, value, other, reference in zip(NAMES, kernel_gradients, naive_gradients, expected, strict=True):
         assert value.dtype == dtype
         assert error(value, reference) <= 2 * error(other, reference), name
 
@@ -177,12 +177,12 @@ def test_equal_messages_give_no_gradient_to_the_scores():
 
 def test_rows_without_edges_give_zero():
     edges = graph("edgeless")
-    out, lse, found = by_kernels(
+    out, lse, input_gradients = by_kernels(
         edges, make_inputs(edges, 2, 3, Options(), torch.float32), Options(), random(4, 2, 3, dtype=torch.float32)
     )
     assert not out.any()
     assert not lse.any()
-    assert all(x is None or not x.any() for x in found)
+    assert all(x is None or not x.any() for x in input_gradients)
 
 
 def test_very_large_scores_stay_finite():
@@ -192,9 +192,9 @@ def test_very_large_scores_stay_finite():
     grad = random(edges.num_targets, 2, 4, dtype=torch.float32)
     out, _ = by_formula(edges, [None if x is None else x.double() for x in inputs], Options(), grad.double())
     with tiles_of(4):
-        found, _, found_gradients = by_kernels(edges, inputs, Options(), grad)
-    same("out", found, out, 2e-3)  # float32 knows a score of 1e4 to 1e-3 only
-    for x in found_gradients:
+        kernel_out, _, kernel_gradients = by_kernels(edges, inputs, Options(), grad)
+    same("out", kernel_out, out, 2e-3)  # float32 knows a score of 1e4 to 1e-3 only
+    for x in kernel_gradients:
         assert x is None or bool(torch.isfinite(x).all())
 
 
@@ -209,8 +209,8 @@ def test_scores_of_minus_infinity_are_as_in_naive(tile):
     assert out.isnan().any()
     assert out.isfinite().any()
     with tiles_of(tile):
-        found, _, gradients_ = by_kernels(edges, inputs, Options(values=True), grad)
-    torch.testing.assert_close(found, out, equal_nan=True)
+        kernel_out, _, gradients_ = by_kernels(edges, inputs, Options(values=True), grad)
+    torch.testing.assert_close(kernel_out, out, equal_nan=True)
     torch.testing.assert_close(gradients_[2], expected[2], equal_nan=True)
 
 

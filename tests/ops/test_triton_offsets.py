@@ -36,7 +36,7 @@ def untouched_memory():
     torch.utils.deterministic.fill_uninitialized_memory = True
 
 
-def far(rows: int, *shape: int) -> Tensor:
+def second_half_tensor(rows: int, *shape: int) -> Tensor:
     """A half-precision tensor in the second half of its buffer."""
     width = torch.Size(shape).numel()
     return torch.empty(2 * rows * width, dtype=torch.float16, device=DEVICE)[rows * width :].view(rows, *shape)
@@ -50,7 +50,7 @@ def edges_to(other: list[int], edge: list[int]) -> SortedEdges:
 
 def test_rows_gathered_from_afar():
     rows = LIMIT // 64 + 8
-    x = far(rows, 1, 64)
+    x = second_half_tensor(rows, 1, 64)
     picked = [3, rows - 5, rows - 1]
     x[picked] = random_tensor(3, 1, 64, dtype=torch.float16)
     out = aggregate.forward(x, None, edges_to(picked, [0, 1, 2]), 1)
@@ -63,7 +63,7 @@ def test_rows_written_afar():
     edges = edges_to([0, 1, 1], [0, 1, 2])
     schedule = build_schedule(edges, 128)
     schedule.row[0] = rows - 2
-    out = far(rows, 1, 64)
+    out = second_half_tensor(rows, 1, 64)
     with (
         mock.patch.object(aggregate, "schedule_of", return_value=schedule),
         mock.patch.object(torch, "empty", return_value=out),
@@ -80,7 +80,7 @@ def test_parts_put_together_afar():
         schedule = build_schedule(edges)
     schedule.row[schedule.row == 0] = rows - 2
     schedule.split_row[schedule.split_row == 0] = rows - 2
-    out, parts = far(rows, 1, 64), torch.zeros(schedule.num_parts, 1, 64, device=DEVICE)
+    out, parts = second_half_tensor(rows, 1, 64), torch.zeros(schedule.num_parts, 1, 64, device=DEVICE)
     with (
         mock.patch.object(aggregate, "schedule_of", return_value=schedule),
         mock.patch.object(torch, "empty", side_effect=[out, parts]),
@@ -92,7 +92,7 @@ def test_parts_put_together_afar():
 def test_per_edge_numbers_from_afar():
     # Edge number times heads exceeds 31 bits, for the scores and for the count of the dropout.
     heads, edges = 8, LIMIT // 8 + 8
-    score = far(edges, heads)
+    score = second_half_tensor(edges, heads)
     picked = [1, edges - 3, edges - 1]
     score[picked] = random_tensor(3, heads, dtype=torch.float16)
     s, v = random_tensor(3, heads, dtype=torch.float32), random_tensor(3, heads, 4, dtype=torch.float32, seed=1)

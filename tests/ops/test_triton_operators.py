@@ -56,9 +56,9 @@ def compare(function, inputs, rows: int, width: int, tolerance: float = 1e-11) -
     with use_implementation("naive"):
         out, expected = gradients(function, inputs, grad)
     with use_implementation(NAME):
-        found, found_gradients = gradients(function, inputs, grad)
-    same("out", found, out, tolerance)
-    for index, (value, reference) in enumerate(zip(found_gradients, expected, strict=True)):
+        kernel_out, kernel_gradients = gradients(function, inputs, grad)
+    same("out", kernel_out, out, tolerance)
+    for index, (value, reference) in enumerate(zip(kernel_gradients, expected, strict=True)):
         same(f"gradient {index}", value, reference, tolerance)
 
 
@@ -119,10 +119,10 @@ def test_gradients_that_are_not_contiguous():
     edges = graph("loops")
     x = random_tensor(5, 2, 3).requires_grad_()
     with use_implementation(NAME):
-        (found,) = torch.autograd.grad(lcat.ops.gatv2_attention(x, x, x, random_tensor(2, 3), edges).sum(), x)
+        (kernel_gradient,) = torch.autograd.grad(lcat.ops.gatv2_attention(x, x, x, random_tensor(2, 3), edges).sum(), x)
     with use_implementation("naive"):
         (expected,) = torch.autograd.grad(lcat.ops.gatv2_attention(x, x, x, random_tensor(2, 3), edges).sum(), x)
-    same("x", found, expected, 1e-11)
+    same("x", kernel_gradient, expected, 1e-11)
 
 
 @pytest.mark.parametrize("layer", ["GCNConv", "GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"])

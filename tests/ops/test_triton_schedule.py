@@ -35,18 +35,18 @@ def check(degrees: list[int], tile: int, dead: int = 0) -> None:
         else:
             assert (start, stop, part) == (0, 0, -1)
     parts = {}
-    for row, found in pieces.items():
+    for row, row_pieces in pieces.items():
         first, last = edges.indptr[row].item(), edges.indptr[row + 1].item()
-        assert [start for start, _, _ in found] == list(range(first, max(last, first + 1), tile))
-        assert [stop for _, stop, _ in found] == [min(start + tile, last) for start, _, _ in found]
-        if len(found) == 1:
-            assert found[0][2] == -1
+        assert [start for start, _, _ in row_pieces] == list(range(first, max(last, first + 1), tile))
+        assert [stop for _, stop, _ in row_pieces] == [min(start + tile, last) for start, _, _ in row_pieces]
+        if len(row_pieces) == 1:
+            assert row_pieces[0][2] == -1
         else:
-            parts[row] = [part for _, _, part in found]
+            parts[row] = [part for _, _, part in row_pieces]
     columns = (schedule.split_row, schedule.split_first, schedule.split_last)
     split = {r: list(range(a, b)) for r, a, b in zip(*(x.tolist() for x in columns), strict=True) if r >= 0}
     assert split == parts
-    used = [part for found in parts.values() for part in found]
+    used = [part for row_parts in parts.values() for part in row_parts]
     assert used == list(range(len(used)))
     assert len(used) <= schedule.num_parts
 

@@ -135,10 +135,10 @@ def compile_launch(launch: Launch, target: GPUTarget) -> Compiled:
 
 @cache
 def _cuobjdump() -> str:
-    found = sorted(Path(triton.__file__).parent.rglob("cuobjdump"))
-    if not found:
+    paths = sorted(Path(triton.__file__).parent.rglob("cuobjdump"))
+    if not paths:
         raise RuntimeError("this build of triton has no cuobjdump: it cannot show registers")
-    return str(found[0])
+    return str(paths[0])
 
 
 def _resource_usage(cubin: bytes) -> str:
@@ -172,7 +172,7 @@ def narrow_addresses(ttir: str) -> list[str]:
         if match := re.match(r"\s*(%[\w$.]+)(?::\d+)? = (\S+)(.*)", line):
             defined[match[1]] = (match[2], match[3])
 
-    def far(name: str, seen: set[str]) -> bool:
+    def depends_on_position(name: str, seen: set[str]) -> bool:
         name = name.split("#")[0]
         if name in seen or name not in defined:
             return False
@@ -180,14 +180,14 @@ def narrow_addresses(ttir: str) -> list[str]:
         operation, rest = defined[name]
         if operation == "tt.load" or (operation in ("tt.get_program_id", "tt.get_num_programs") and " x " in rest):
             return True
-        return any(far(operand, seen) for operand in re.findall(r"%[\w$.#]+", rest.split(" loc(")[0]))
+        return any(depends_on_position(operand, seen) for operand in re.findall(r"%[\w$.#]+", rest.split(" loc(")[0]))
 
-    found = []
+    lines = []
     for line in ttir.splitlines():
         match = re.search(r"tt\.addptr %[\w$.#]+, (%[\w$.#]+) : (?:[^,]|<[^>]*>)*?, (.*?)(?: loc\(|$)", line)
-        if match and "i64" not in match[2] and far(match[1], set()):
-            found.append(line.strip())
-    return found
+        if match and "i64" not in match[2] and depends_on_position(match[1], set()):
+            lines.append(line.strip())
+    return lines
 
 
 def load_widths(ptx: str) -> dict[str, int]:
@@ -232,8 +232,8 @@ class Case:
             if score is not None:
                 aggregate.weight_grad(x, x, by_target, True)
             inputs = (s, s, x, score, weight)
-            kept = gat_attention.forward(*inputs, by_target, 0.2, dropout, seed, True)
-            gat_attention.backward(x, *inputs, *kept, by_target, by_source, 0.2, dropout, seed, [True] * 5)
+            forward_outputs = gat_attention.forward(*inputs, by_target, 0.2, dropout, seed, True)
+            gat_attention.backward(x, *inputs, *forward_outputs, by_target, by_source, 0.2, dropout, seed, [True] * 5)
             inputs = (x, x, x if self.options else None, att, attr, matrix, weight)
             out = gatv2_attention.forward(*inputs, by_target, 0.2, dropout, seed)
             gatv2_attention.backward(x, *inputs, *out, by_target, by_source, 0.2, dropout, seed, [True] * 7)

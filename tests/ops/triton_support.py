@@ -128,8 +128,8 @@ def factors(graph: Graph, heads: int, dropout: float) -> Tensor | None:
     seed = seed_tensor(dropout)
     if seed is None:
         return None
-    kept = keep_mask(graph.num_edges, heads, dropout, seed) > 0
-    return kept.double() / (1 - dropout) if dropout < 1 else torch.zeros_like(kept, dtype=torch.float64)
+    mask = keep_mask(graph.num_edges, heads, dropout, seed) > 0
+    return mask.double() / (1 - dropout) if dropout < 1 else torch.zeros_like(mask, dtype=torch.float64)
 
 
 def gradients(
@@ -142,9 +142,11 @@ def gradients(
     strict = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(False)
     out = function(*leaves)
-    found = iter(torch.autograd.grad(out, present, grad.to(out.dtype), allow_unused=True, materialize_grads=True))
+    present_gradients = iter(
+        torch.autograd.grad(out, present, grad.to(out.dtype), allow_unused=True, materialize_grads=True)
+    )
     torch.use_deterministic_algorithms(strict)
-    return out.detach(), [None if x is None else next(found) for x in leaves]
+    return out.detach(), [None if x is None else next(present_gradients) for x in leaves]
 
 
 def error(x: Tensor, reference: Tensor) -> float:

@@ -46,13 +46,13 @@ def train(group: Processes, config: MinibatchConfig, batch_size: int, fanout: li
 
 def curves(group: Processes) -> dict:
     """Histories and weights of all configurations."""
-    found = {}
+    outcomes = {}
     for name, config in CONFIGS.items():
         size = {"one step of sgd": 72, "a process without seeds": 71}.get(name, 25)
         model, result = train(group, config, size, [-1, -1, -1, -1], dropout=0.0)
         weights = {key: value.tolist() for key, value in model.state_dict().items()}
-        found[name] = {"history": result.to_dict()["history"], "weights": weights}
-    return found
+        outcomes[name] = {"history": result.to_dict()["history"], "weights": weights}
+    return outcomes
 
 
 def main() -> None:
@@ -60,8 +60,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with processes("cpu") as group:
         if task == "curves":
-            found = curves(group)
-            everywhere = group.gather(found)
+            document = curves(group)
+            everywhere = group.gather(document)
             assert json.dumps(everywhere[0]) == json.dumps(everywhere[-1]), (
                 "weights and histories are the same in all processes"
             )
@@ -70,14 +70,14 @@ def main() -> None:
                 failed = "nothing"
             except (ZeroDivisionError, RuntimeError) as error:
                 failed = f"{type(error).__name__}: {error}"
-            found["failed"] = group.gather(failed)
+            document["failed"] = group.gather(failed)
             try:
                 group.all_or_none(lambda: 1 / (group.world_size - 1 - group.rank))
                 failed = "nothing"
             except (ZeroDivisionError, RuntimeError) as error:
                 failed = f"{type(error).__name__}: {error}"
-            found["failed in the last"] = group.gather(failed)
-            found["sum"] = group.sum([group.rank + 1.0, 0.5])
+            document["failed in the last"] = group.gather(failed)
+            document["sum"] = group.sum([group.rank + 1.0, 0.5])
         else:
             kill_after = int(sys.argv[3])
             config = MinibatchConfig(epochs=4, lr=0.02)
@@ -89,11 +89,11 @@ def main() -> None:
             model, result = train(
                 group, config, 25, [3, 3], 0.3, on_epoch=stop, checkpoint=folder / f"{task}.ckpt", checkpoint_steps=2
             )
-            found = {"history": result.to_dict()["history"]}
+            document = {"history": result.to_dict()["history"]}
             if group.is_main:
                 save_checkpoint(folder / f"{task}.weights", model.state_dict())
         if group.is_main:
-            (folder / f"{task}.json").write_text(json.dumps(found))
+            (folder / f"{task}.json").write_text(json.dumps(document))
 
 
 if __name__ == "__main__":

@@ -64,8 +64,8 @@ def test_every_flipped_bit_is_refused(path):
 
 def test_every_truncation_is_refused(path):
     content = path.read_bytes()
-    for kept in [*range(50), *(len(content) * k // 50 for k in range(1, 50)), len(content) - 1]:
-        path.write_bytes(content[:kept])
+    for size in [*range(50), *(len(content) * k // 50 for k in range(1, 50)), len(content) - 1]:
+        path.write_bytes(content[:size])
         with pytest.raises(CheckpointError, match="damaged"):
             load_checkpoint(path)
     path.write_bytes(content + b"x")
@@ -148,13 +148,13 @@ def test_a_failure_at_any_step_leaves_the_old_or_the_new(path, monkeypatch):
                 assert "\n" not in failed
             else:
                 failed = None
-        found = load_checkpoint(path)
-        assert same(found, OLD) or same(found, NEW)
+        loaded = load_checkpoint(path)
+        assert same(loaded, OLD) or same(loaded, NEW)
         assert [file.name for file in path.parent.iterdir()] == ["run.ckpt"], "nothing is left lying about"
         if failed is None:
-            assert same(found, NEW)
+            assert same(loaded, NEW)
             break
-        outcomes.append((calls[-1], same(found, OLD)))
+        outcomes.append((calls[-1], same(loaded, OLD)))
     # open, three writes, flush, fsync, replace of the file; open and fsync of the folder
     assert [name for name, _ in outcomes] == [
         "open", "write", "write", "write", "flush", "fsync", "replace", "open", "fsync",

@@ -68,8 +68,8 @@ def test_two_processes_train_as_one(script, tmp_path):
             torch.testing.assert_close(torch.tensor(two[name]["weights"][key]), torch.tensor(value), atol=1e-9, rtol=0)
     # One step of SGD at rate 1 moves the weights by the gradient: those of two processes are those of one.
     for key, value in one["one step of sgd"]["weights"].items():
-        found = torch.tensor(two["one step of sgd"]["weights"][key], dtype=torch.float64)
-        torch.testing.assert_close(found, torch.tensor(value, dtype=torch.float64), atol=1e-10, rtol=0)
+        actual = torch.tensor(two["one step of sgd"]["weights"][key], dtype=torch.float64)
+        torch.testing.assert_close(actual, torch.tensor(value, dtype=torch.float64), atol=1e-10, rtol=0)
     assert not any(math.isnan(value) for value in one["plain"]["history"]["val"])
 
 

@@ -225,8 +225,8 @@ def test_formats_give_one_sample():
     graph = CSCGraph.from_edges(data.edge_index, 200)
     small = CSCGraph(graph.indptr, graph.indices.int(), edge_ids=graph.edge_ids.int())
     outs = [
-        draw(TorchNeighborSampler(given, [3, 3]), torch.arange(20), seed=4)
-        for given in (data, Data(adj_t=csr, num_nodes=200), graph, small)
+        draw(TorchNeighborSampler(representation, [3, 3]), torch.arange(20), seed=4)
+        for representation in (data, Data(adj_t=csr, num_nodes=200), graph, small)
     ]
     for out in outs[1:]:
         assert torch.equal(out.node, outs[0].node)
@@ -292,12 +292,12 @@ def test_agrees_with_pyg_in_distribution(replace):
     data = random_graph(nodes=40, edges=300)
     ours = TorchNeighborSampler(data, [3, 2], replace=replace)
     theirs = NeighborSampler(data, [3, 2], replace=replace)
-    given = NodeSamplerInput(torch.arange(10), torch.arange(10))
+    inputs = NodeSamplerInput(torch.arange(10), torch.arange(10))
     counts = []
     for sampler in (ours, theirs):
         total = torch.zeros(300)
         for _ in range(3000):
-            out = sampler.sample_from_nodes(given)
+            out = sampler.sample_from_nodes(inputs)
             permutation = sampler.edge_permutation
             edge = out.edge if permutation is None else permutation[out.edge]
             total += torch.bincount(edge, minlength=300)

@@ -28,14 +28,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         content = server.files.get(self.path)
         if content is None:
             return self.send_error(404)
-        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if server.ranges else None
-        start = int(found[1]) if found else 0
+        range_match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if server.ranges else None
+        start = int(range_match[1]) if range_match else 0
         server.starts.append(start)
-        if start >= len(content) and found:
+        if start >= len(content) and range_match:
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")
             return self.end_headers()
-        self.send_response(206 if found else 200)
+        self.send_response(206 if range_match else 200)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         # A connection that breaks after so many bytes, if the test wants one.

@@ -146,9 +146,9 @@ def test_written_in_two_passes(tmp_path, undirected, size):
     assert torch.equal(written.indptr, wanted.indptr)
     assert torch.equal(written.indices.long(), wanted.indices)
     source, target = written.edge_index()
-    given = edge_index[:, written.edge_ids.long()]
-    forward = (given[0] == source) & (given[1] == target)
-    backward = (given[1] == source) & (given[0] == target)
+    input_edges = edge_index[:, written.edge_ids.long()]
+    forward = (input_edges[0] == source) & (input_edges[1] == target)
+    backward = (input_edges[1] == source) & (input_edges[0] == target)
     assert bool((forward | (backward if undirected else forward)).all())
 
 
