@@ -14,8 +14,6 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("lcat", "tests", "benchmarks", "examples", "docs")
 # Files whose names are not ours to choose: identifier -> why.
 ALLOWED: dict[str, str] = {}
-# Folders and files with names of before the word list; the list must end empty.
-WAITING = ("tests/study",)
 
 
 @cache
@@ -80,8 +78,6 @@ def _files() -> list[str]:
 @pytest.mark.parametrize("file", _files())
 def test_names(file: str) -> None:
     problems = list(_problems(ast.parse((ROOT / file).read_text(encoding="utf-8"))))
-    if problems and file.startswith(WAITING):
-        pytest.skip(f"waiting: {len(problems)} names")
     assert not problems, "\n".join([file, *problems])
 
 

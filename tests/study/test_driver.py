@@ -261,13 +261,13 @@ def test_ctrl_c_between_two_results_keeps_both(tmp_path, two_at_once, untrained)
     assert len(events(tmp_path, "done")) == 2
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_ctrl_c_while_a_result_is_kept(tmp_path, two_at_once, untrained, monkeypatch, kept):
+@pytest.mark.parametrize("stored", [False, True])
+def test_ctrl_c_while_a_result_is_kept(tmp_path, two_at_once, untrained, monkeypatch, stored):
     original, calls = Store.finish, []
 
     def finish(self, result):
         calls.append(result)
-        if kept or len(calls) > 1:
+        if stored or len(calls) > 1:
             original(self, result)
         if len(calls) == 1:
             raise KeyboardInterrupt
@@ -347,16 +347,16 @@ def test_whichever_statement_is_cut_off_nothing_finished_is_lost(tmp_path, untra
             connection.set_trace_callback(trace)
             connection.set_progress_handler(lambda: int(count[0] == number), 1)
 
-        told = ""
+        message = ""
         try:
             _run_with(folder, cut)
         except StoreError as error:
-            told = str(error)
-        kept = Study.load(folder).cell_results(history=True)
-        assert all(len(result.fit.history) == 500 for result in kept)
-        assert ("interrupted" in told and "\n" not in told) or (not told and len(kept) == 2)
+            message = str(error)
+        results = Study.load(folder).cell_results(history=True)
+        assert all(len(result.fit.history) == 500 for result in results)
+        assert ("interrupted" in message and "\n" not in message) or (not message and len(results) == 2)
         outcome = run_study(plan_of(seeds=2), folder, engine="inline")
-        assert (outcome.ran, outcome.done) == (2 - len(kept), 2)
+        assert (outcome.ran, outcome.done) == (2 - len(results), 2)
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path, untrained):
@@ -378,14 +378,14 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path, untrained):
         patch.setattr(Store, "_open_to_write", opened)
         with pytest.raises(
             StoreError, match=r"cannot write .*study\.sqlite: database or disk is full; every cell"
-        ) as told:
+        ) as raised:
             run_study(plan, tmp_path, engine="inline")
-    assert "\n" not in str(told.value)
-    kept = Study.load(tmp_path).cell_results(history=True)
-    assert 0 < len(kept) < 30
+    assert "\n" not in str(raised.value)
+    results = Study.load(tmp_path).cell_results(history=True)
+    assert 0 < len(results) < 30
     outcome = run_study(plan, tmp_path, engine="inline")
-    assert (outcome.ran, outcome.done) == (30 - len(kept), 30)
-    assert outcome.study.cell_results(history=True)[: len(kept)] == kept
+    assert (outcome.ran, outcome.done) == (30 - len(results), 30)
+    assert outcome.study.cell_results(history=True)[: len(results)] == results
 
 
 def test_the_limit_of_file_sizes_is_one_line_on_the_command_line(tmp_path):
@@ -403,8 +403,8 @@ def test_the_limit_of_file_sizes_is_one_line_on_the_command_line(tmp_path):
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("lcat: ")
     assert "cannot write" in lines[0]
-    kept = Study.load(tmp_path / "out").cell_results(history=True)
-    assert 0 < len(kept) < 60
+    results = Study.load(tmp_path / "out").cell_results(history=True)
+    assert 0 < len(results) < 60
 
 
 def test_a_folder_that_is_a_file(tmp_path):

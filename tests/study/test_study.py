@@ -14,17 +14,17 @@ OF_THE_RUN = ["seconds", "epoch_seconds", "peak_memory", "started", "finished"]
 
 def test_in_memory_and_in_a_folder_the_same(tmp_path):
     plan = plan_of(layers=["gcn", "lcat"], seeds=2)
-    here, there = run_study(plan).study, run_study(plan, tmp_path, engine="inline").study
-    assert here.folder is None
-    assert here.plan == there.plan == plan
-    assert here.cells() == there.cells() == plan.cells()
-    frames = [study.results().drop(columns=OF_THE_RUN) for study in (here, there)]
+    in_memory, in_folder = run_study(plan).study, run_study(plan, tmp_path, engine="inline").study
+    assert in_memory.folder is None
+    assert in_memory.plan == in_folder.plan == plan
+    assert in_memory.cells() == in_folder.cells() == plan.cells()
+    frames = [study.results().drop(columns=OF_THE_RUN) for study in (in_memory, in_folder)]
     pd.testing.assert_frame_equal(*frames)
-    pd.testing.assert_frame_equal(here.histories(), there.histories())
-    pd.testing.assert_frame_equal(here.lambdas(), there.lambdas())
-    assert here.compare().summary["test"].tolist() == there.compare().summary["test"].tolist()
-    assert here.versions() == there.versions()
-    assert here.failures().empty
+    pd.testing.assert_frame_equal(in_memory.histories(), in_folder.histories())
+    pd.testing.assert_frame_equal(in_memory.lambdas(), in_folder.lambdas())
+    assert in_memory.compare().summary["test"].tolist() == in_folder.compare().summary["test"].tolist()
+    assert in_memory.versions() == in_folder.versions()
+    assert in_memory.failures().empty
 
 
 def test_a_study_says_what_it_holds(tmp_path):

@@ -100,16 +100,16 @@ def test_weights_move_the_choice_along_the_front():
     ]
     frame = cells(*rows)
 
-    def chosen(**weights):
-        found = choose(frame, ["accuracy", "time"], weights)
-        return found.loc[found["chosen"], "layer"].item()
+    def chosen_layer(**weights):
+        choice = choose(frame, ["accuracy", "time"], weights)
+        return choice.loc[choice["chosen"], "layer"].item()
 
-    assert chosen(accuracy=1, time=0.05) == "cat"
-    assert chosen() == "gat"
-    assert chosen(accuracy=0.05, time=1) == "gcn"
-    found = choose(frame, ["accuracy", "time"]).set_index("layer")
-    assert found["pareto"].to_dict() == {"gcn": True, "gat": True, "cat": True, "lcat": False}
-    assert found.loc["gat", ["rank.accuracy", "rank.time"]].tolist() == [0.5, 0.5]
+    assert chosen_layer(accuracy=1, time=0.05) == "cat"
+    assert chosen_layer() == "gat"
+    assert chosen_layer(accuracy=0.05, time=1) == "gcn"
+    choice = choose(frame, ["accuracy", "time"]).set_index("layer")
+    assert choice["pareto"].to_dict() == {"gcn": True, "gat": True, "cat": True, "lcat": False}
+    assert choice.loc["gat", ["rank.accuracy", "rank.time"]].tolist() == [0.5, 0.5]
 
 
 def test_over_data_sets_every_data_set_counts_the_same():
@@ -123,10 +123,10 @@ def test_over_data_sets_every_data_set_counts_the_same():
         *runs_of("gat", [0] * 2, [0.1, 0.1], dataset="photo", model="gat wide"),
         *runs_of("cat", [0] * 2, [0.92, 0.92], dataset="photo"),
     ]
-    found = choose(cells(*rows, *runs_of("lcat", [0] * 2, [1, 1], dataset="cora")), over_datasets=True, p=1)
-    assert found["layer"].tolist() == ["gat", "gcn", "cat"]  # lcat did not run on photo
-    assert found["rank.accuracy"].tolist() == pytest.approx([0.5, 2 / 3, 5 / 6])
-    assert found["chosen"].tolist() == [True, False, False]
+    choice = choose(cells(*rows, *runs_of("lcat", [0] * 2, [1, 1], dataset="cora")), over_datasets=True, p=1)
+    assert choice["layer"].tolist() == ["gat", "gcn", "cat"]  # lcat did not run on photo
+    assert choice["rank.accuracy"].tolist() == pytest.approx([0.5, 2 / 3, 5 / 6])
+    assert choice["chosen"].tolist() == [True, False, False]
 
 
 def test_available_objectives():
@@ -142,9 +142,9 @@ def test_failed_cells_do_not_count_and_missing_values_are_worst():
     frame.loc[frame["layer"] == "gcn", "status"] = "failed"
     assert "gcn" not in set(choose(frame)["layer"])
     frame.loc[frame["layer"] == "gat", "peak_memory"] = pd.NA
-    found = choose(frame, ["memory"])
-    assert (found.loc[found["layer"] == "gat", "rank.memory"] == 1).all()
-    assert not found.loc[found["chosen"], "layer"].isin(["gat"]).any()
+    choice = choose(frame, ["memory"])
+    assert (choice.loc[choice["layer"] == "gat", "rank.memory"] == 1).all()
+    assert not choice.loc[choice["chosen"], "layer"].isin(["gat"]).any()
     assert choose(frame.assign(status="failed")).empty
 
 
@@ -184,11 +184,11 @@ def test_failed_cells_flatter_nobody():
     strong = (frame["layer"] == "gat") & (frame["noise_level"] == 1.0)
     failed = frame.copy()
     failed.loc[strong, ["status", "validation"]] = ["failed", math.nan]
-    found = choose(failed, ["accuracy", "robustness"]).set_index("layer")
-    assert found["chosen"].to_dict() == {"gcn": True, "gat": False}
-    assert found.loc["gat", "accuracy"] == pytest.approx(0.8)  # all its cells without noise are there
-    assert math.isnan(found.loc["gat", "robustness"])
-    assert found.loc["gcn", "robustness"] == pytest.approx(0.6)
+    choice = choose(failed, ["accuracy", "robustness"]).set_index("layer")
+    assert choice["chosen"].to_dict() == {"gcn": True, "gat": False}
+    assert choice.loc["gat", "accuracy"] == pytest.approx(0.8)  # all its cells without noise are there
+    assert math.isnan(choice.loc["gat", "robustness"])
+    assert choice.loc["gcn", "robustness"] == pytest.approx(0.6)
     # Of the seeds without noise the hard one failed.
     failed.loc[(failed["layer"] == "gat") & (failed["seed"] == 1), ["status", "validation"]] = ["failed", math.nan]
     assert choose(failed)["layer"].tolist() == ["gcn", "gat"]

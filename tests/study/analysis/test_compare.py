@@ -116,15 +116,15 @@ def folds_of(layer, tests, seeds, **common):
 def test_seeds_on_the_same_folds_are_averaged_before_anything_is_tested():
     gcn = [[0.80, 0.70, 0.75, 0.85], [0.82, 0.74, 0.75, 0.81]]
     gat = [[0.78, 0.71, 0.70, 0.80], [0.76, 0.73, 0.74, 0.84]]
-    found = compare(cells(*folds_of("gcn", gcn, 2), *folds_of("gat", gat, 2)))
-    [pair] = found.pairs.itertuples()
+    comparison = compare(cells(*folds_of("gcn", gcn, 2), *folds_of("gat", gat, 2)))
+    [pair] = comparison.pairs.itertuples()
     means = np.mean(gcn, axis=0) - np.mean(gat, axis=0)
     # Each is the mean of two seeds, so its rounding error has half the variance.
     t = means.mean() / (math.hypot(means.std(ddof=1), STEP / math.sqrt(12)) * math.sqrt(1 / 4 + 1 / 3))
     assert (pair.runs, pair.samples, pair.t) == (8, 4, pytest.approx(t))
     assert pair.p_t == pytest.approx(2 * stats.t.sf(abs(t), 3))
     assert math.isnan(pair.p_wilcoxon)
-    first = found.summary.iloc[0]
+    first = comparison.summary.iloc[0]
     spread = math.hypot(np.mean(gcn, axis=0).std(ddof=1), STEP / math.sqrt(24))
     half = stats.t.ppf(0.975, 3) * spread * math.sqrt(1 / 4 + 1 / 3)
     assert (first.runs, first.samples, first.high - first.test) == (8, 4, pytest.approx(half))
@@ -161,11 +161,11 @@ def test_a_layer_does_not_win_by_failing_where_it_is_hard():
     frame = cells(*rows)
     hard = (frame["layer"] == "gat") & (frame["seed"] > 0) & (frame["dataset"] == "cora")
     frame.loc[hard, ["status", "test", "validation"]] = ["failed", math.nan, math.nan]
-    found = compare(frame)
-    assert found.summary.loc[found.summary["best"], "layer"].tolist() == ["gcn", "gcn"]
-    assert found.ranking.left_out == ("gat",)
-    assert found.ranking.average_ranks.to_dict() == {"gcn": 1.0, "cat": 2.0}
-    pair = found.overall.set_index(["first", "second"]).loc[("gcn", "gat")]
+    comparison = compare(frame)
+    assert comparison.summary.loc[comparison.summary["best"], "layer"].tolist() == ["gcn", "gcn"]
+    assert comparison.ranking.left_out == ("gat",)
+    assert comparison.ranking.average_ranks.to_dict() == {"gcn": 1.0, "cat": 2.0}
+    pair = comparison.overall.set_index(["first", "second"]).loc[("gcn", "gat")]
     assert (pair["datasets"], pair["wins"], pair["losses"]) == (2, 2, 0)
     assert pair["difference"] == pytest.approx(0.05)
     # Where it has settings that did not fail, nothing is lost.
@@ -232,11 +232,11 @@ def test_robustness_curves_begin_without_noise():
             layer, [clean - level, clean - level - 0.1], noise="edges" if level else "none", noise_level=level
         )
     ]
-    found = robustness(cells(*rows))
-    assert sorted(found[["noise", "layer", "noise_level", "runs"]].values.tolist()) == [
+    curves = robustness(cells(*rows))
+    assert sorted(curves[["noise", "layer", "noise_level", "runs"]].values.tolist()) == [
         ["edges", layer, level, 2] for layer in ("gat", "gcn") for level in (0.0, 0.1, 0.5)
     ]
-    curve = found[found["layer"] == "gat"].sort_values("noise_level")
+    curve = curves[curves["layer"] == "gat"].sort_values("noise_level")
     assert curve["test"].tolist() == pytest.approx([0.85, 0.75, 0.35])
     assert (curve["low"] < curve["test"]).all()
     assert robustness(cells(*runs_of("gcn", [0.8]))).empty
@@ -276,9 +276,12 @@ def test_overall_counts_and_tests_over_data_sets():
 
 
 def test_reference_pairs_alone():
-    found = compare(random_study(), reference="lcat")
-    assert set(zip(found.pairs["first"], found.pairs["second"], strict=True)) == {("lcat", "gcn"), ("lcat", "gat")}
-    adjusted = found.pairs[found.pairs["dataset"] == "cora"]
+    comparison = compare(random_study(), reference="lcat")
+    assert set(zip(comparison.pairs["first"], comparison.pairs["second"], strict=True)) == {
+        ("lcat", "gcn"),
+        ("lcat", "gat"),
+    }
+    adjusted = comparison.pairs[comparison.pairs["dataset"] == "cora"]
     low, high = sorted(adjusted["p_t"])
     assert sorted(adjusted["p_holm"]) == pytest.approx([min(1, 2 * low), max(min(1, 2 * low), high)])
     with pytest.raises(ValueError, match=r"reference must be a layer of the study \(gcn, gat, lcat\); got 'cat'"):
@@ -286,8 +289,8 @@ def test_reference_pairs_alone():
 
 
 def test_bootstrap_intervals():
-    found = compare(random_study(seeds=8), interval="bootstrap").summary
-    assert ((found["low"] < found["test"]) & (found["test"] < found["high"])).all()
+    summary = compare(random_study(seeds=8), interval="bootstrap").summary
+    assert ((summary["low"] < summary["test"]) & (summary["test"] < summary["high"])).all()
 
 
 def test_settings_do_not_depend_on_the_test_metric():
@@ -299,8 +302,8 @@ def test_settings_do_not_depend_on_the_test_metric():
 
 def test_all_failed_or_nothing():
     frame = cells({"status": "failed"}, {"status": "failed", "layer": "gat"})
-    found = compare(frame)
-    assert found.summary[["runs", "failed"]].values.tolist() == [[0, 1], [0, 1]]
-    assert found.pairs.empty
-    assert found.ranking is None
+    comparison = compare(frame)
+    assert comparison.summary[["runs", "failed"]].values.tolist() == [[0, 1], [0, 1]]
+    assert comparison.pairs.empty
+    assert comparison.ranking is None
     assert with_samples(frame.iloc[:0]).empty

@@ -62,9 +62,9 @@ def test_settings_count_on_both_sides():
 def test_both_versions_and_all_data_sets():
     v2 = [{**row, "layer": {"gat": "gatv2", "cat": "catv2", "lcat": "lcatv2"}.get(row["layer"])} for row in ROWS[3:]]
     frame = cells(*ROWS, *v2, *({**row, "dataset": "photo"} for row in ROWS))
-    found = regret(frame)
-    assert found[["dataset", "question"]].values.tolist() == [["cora", "v1"], ["cora", "v2"], ["photo", "v1"]]
-    assert found["candidates"].tolist() == ["gcn, gat, cat", "gcn, gatv2, catv2", "gcn, gat, cat"]
+    regrets = regret(frame)
+    assert regrets[["dataset", "question"]].values.tolist() == [["cora", "v1"], ["cora", "v2"], ["photo", "v1"]]
+    assert regrets["candidates"].tolist() == ["gcn, gat, cat", "gcn, gatv2, catv2", "gcn, gat, cat"]
 
 
 def test_what_cannot_be_answered_is_left_out():

@@ -39,8 +39,8 @@ def test_models(layer, kind, lambdas):
     assert type(model.gnn) is kind
     assert len(model.gnn.convs) == 3
     assert model(torch.randn(4, 5), torch.tensor([[0, 1], [1, 2]])).shape == (4, 3)
-    found = list(read_lambdas(model).values())
-    assert found == ([] if lambdas is None else [pytest.approx(lambdas, abs=1e-6)] * 3)
+    lambda_values = list(read_lambdas(model).values())
+    assert lambda_values == ([] if lambdas is None else [pytest.approx(lambdas, abs=1e-6)] * 3)
     learned = [name for name, _ in model.named_parameters() if "lambda" in name]
     assert len(learned) == (6 if LAYERS[layer].learns_lambda else 0)
     assert [conv.dropout for conv in model.gnn.convs] == [0.3] * 3 if LAYERS[layer].attention else True
@@ -70,10 +70,10 @@ def test_feature_dropout_is_dropout():
     x = torch.zeros(200, 100)
     x[:, :10] = torch.rand(200, 10) + 0.5
     out = layer(x)
-    kept = out != 0
-    assert not bool(kept[:, 10:].any())
-    torch.testing.assert_close(out[kept], x[kept] / 0.6)
-    assert abs(float(kept[:, :10].float().mean()) - 0.6) < 5 * (0.24 / 2000) ** 0.5
+    retained = out != 0
+    assert not bool(retained[:, 10:].any())
+    torch.testing.assert_close(out[retained], x[retained] / 0.6)
+    assert abs(float(retained[:, :10].float().mean()) - 0.6) < 5 * (0.24 / 2000) ** 0.5
     assert not torch.equal(layer(x), out)
     assert layer.eval()(x) is x
     # New contents of the same tensor are seen.

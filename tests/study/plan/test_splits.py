@@ -86,8 +86,8 @@ def test_a_split_that_an_earlier_version_kept_is_still_compared(tmp_path):
     data, choice = dataset(), SplitChoice()
     folder = SplitFolder(tmp_path)
     first = folder.get(choice, data, 0, "graph", "ours")
-    [kept] = tmp_path.iterdir()
-    kept.rename(tmp_path / f"{digest(['graph', choice.model_dump(), 0])}.npz")
+    [split_file] = tmp_path.iterdir()
+    split_file.rename(tmp_path / f"{digest(['graph', choice.model_dump(), 0])}.npz")
     assert split_hash(folder.get(choice, data, 0, "graph", "ours")) == split_hash(first)
     with pytest.raises(SplitError, match="has changed since the study began"):
         folder.get(choice, NodeDataset("ours", data.data, lambda seed: data.split(1)), 0, "graph", "ours")
@@ -149,9 +149,9 @@ def test_results_name_their_splits_and_test_sets(tmp_path):
     assert (frame[["train_nodes", "validation_nodes", "test_nodes"]].sum(axis=1) == 60).all()
     choice = SplitChoice(rule="nested:2x3", fold=1, inner_fold=2)
     expected = make_split(choice, data, 0)
-    kept = frame[(frame["fold"] == 1) & (frame["inner_fold"] == 2)]
-    assert set(kept["split_hash"]) == {split_hash(expected)}
-    assert int(kept["test_nodes"].iloc[0]) == int(expected.test.sum())
+    rows = frame[(frame["fold"] == 1) & (frame["inner_fold"] == 2)]
+    assert set(rows["split_hash"]) == {split_hash(expected)}
+    assert int(rows["test_nodes"].iloc[0]) == int(expected.test.sum())
 
 
 def test_noise_changes_the_graph_and_not_the_test_set():

@@ -48,8 +48,8 @@ _FACTS = {
 
 
 def _result(cell, epochs, generator):
-    place = LAYERS.index(cell.layer) if cell.layer in LAYERS else 0
-    top = 0.7 + 0.02 * place - cell.noise.level + 0.02 * float(generator.standard_normal())
+    layer_index = LAYERS.index(cell.layer) if cell.layer in LAYERS else 0
+    top = 0.7 + 0.02 * layer_index - cell.noise.level + 0.02 * float(generator.standard_normal())
     curve = [top * (1 - math.exp(-(epoch + 1) / 3)) for epoch in range(epochs)]
     lambdas, paths = {}, {}
     if cell.layer.startswith("lcat"):
@@ -64,8 +64,8 @@ def _result(cell, epochs, generator):
     facts = dict(_FACTS)
     if cell.dataset not in ("cora", "citeseer"):
         facts |= {"split_hash": f"{cell.seed:016x}", "test_set": f"{cell.seed + 99:016x}"}
-    facts["seconds"] = float(generator.uniform(0.5, 3)) * (1 + place)
-    return CellResult(cell, fit, parameters=1000 * (1 + place), peak_memory=10_000_000 + place, **facts)
+    facts["seconds"] = float(generator.uniform(0.5, 3)) * (1 + layer_index)
+    return CellResult(cell, fit, parameters=1000 * (1 + layer_index), peak_memory=10_000_000 + layer_index, **facts)
 
 
 __all__ = ["DATASETS", "LAYERS", "Cell", "HyperParameters", "Noise", "SplitChoice", "made_up_study"]

@@ -45,8 +45,8 @@ def file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with Browser(find_browser()) as found:
-        yield found
+    with Browser(find_browser()) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

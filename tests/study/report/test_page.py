@@ -334,20 +334,20 @@ def test_only_noisy_cells_finished():
 
 
 def test_the_choice_weighs_what_was_asked_for_and_says_what_it_could_not():
-    def chosen(objectives, levels):
+    def objectives_and_sentence(objectives, levels):
         plan, results = made_up_study(datasets=("cora",), layers=("gcn", "lcat"), seeds=2, levels=levels)
         data = data_of(plan.model_copy(update={"objectives": objectives}), results)
         make_report(data)
         return data.objectives, chosen_sentence(data)
 
-    assert "robustness-slope" not in chosen({}, (0.0, 0.3))[0]
-    objectives, sentence = chosen({"robustness-slope": 1.0}, (0.0, 0.3))
+    assert "robustness-slope" not in objectives_and_sentence({}, (0.0, 0.3))[0]
+    objectives, sentence = objectives_and_sentence({"robustness-slope": 1.0}, (0.0, 0.3))
     assert objectives == ("robustness-slope",)
     assert sentence.startswith("COPA over robustness-slope chooses ")
-    objectives, sentence = chosen({"accuracy": 1.0, "robustness": 2.0}, (0.0,))
+    objectives, sentence = objectives_and_sentence({"accuracy": 1.0, "robustness": 2.0}, (0.0,))
     assert objectives == ("accuracy",)
     assert sentence.endswith("Not used, because no cell has a value: robustness.")
-    assert chosen({"robustness": 1.0}, (0.0,)) == (
+    assert objectives_and_sentence({"robustness": 1.0}, (0.0,)) == (
         (),
         "Nothing was chosen, because no cell has a value for robustness.",
     )

@@ -107,10 +107,10 @@ class Victim:
         if not (self.out / STORE_NAME).is_file():
             return
         with Store(self.out) as store:
-            found = {result.cell.key: result for result in store.results(history=True)}
-        self.tally.lost += len(set(self.seen) - set(found))
-        self.tally.changed += sum(found[key] != result for key, result in self.seen.items() if key in found)
-        self.seen = found
+            stored = {result.cell.key: result for result in store.results(history=True)}
+        self.tally.lost += len(set(self.seen) - set(stored))
+        self.tally.changed += sum(stored[key] != result for key, result in self.seen.items() if key in stored)
+        self.seen = stored
 
     def wait(self) -> int:
         """Let the driver come to its end."""

@@ -15,10 +15,10 @@ from lcat.study.statistics import confidence_interval
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
 def test_t_interval_is_scipys(runs, level):
     values = np.random.default_rng(runs).normal(0.8, 0.02, size=runs)
-    found = confidence_interval(values, level=level)
+    interval = confidence_interval(values, level=level)
     low, high = stats.t.interval(level, runs - 1, loc=values.mean(), scale=stats.sem(values))
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert (found.mean, found.std, found.runs) == (
+    assert (interval.low, interval.high) == (pytest.approx(low), pytest.approx(high))
+    assert (interval.mean, interval.std, interval.runs) == (
         pytest.approx(values.mean()),
         pytest.approx(values.std(ddof=1)),
         runs,
@@ -27,11 +27,11 @@ def test_t_interval_is_scipys(runs, level):
 
 def test_bootstrap_is_scipys():
     values = np.random.default_rng(0).gamma(2.0, size=25)
-    found = confidence_interval(values, method="bootstrap", seed=3, resamples=2000)
+    interval = confidence_interval(values, method="bootstrap", seed=3, resamples=2000)
     expected = stats.bootstrap((values,), np.mean, n_resamples=2000, rng=np.random.default_rng(3)).confidence_interval
-    assert (found.low, found.high) == (expected.low, expected.high)
-    assert confidence_interval(values, method="bootstrap", seed=3, resamples=2000) == found
-    assert confidence_interval(values, method="bootstrap", seed=4, resamples=2000) != found
+    assert (interval.low, interval.high) == (expected.low, expected.high)
+    assert confidence_interval(values, method="bootstrap", seed=3, resamples=2000) == interval
+    assert confidence_interval(values, method="bootstrap", seed=4, resamples=2000) != interval
 
 
 def test_correction_widens_by_the_right_factor():
@@ -58,7 +58,7 @@ def test_few_or_equal_values(method):
 def test_coverage():
     generator = np.random.default_rng(5)
     samples = generator.normal(1.0, 3.0, size=(2000, 6))
-    held = sum((found := confidence_interval(row, level=0.9)).low <= 1.0 <= found.high for row in samples)
+    held = sum((interval := confidence_interval(row, level=0.9)).low <= 1.0 <= interval.high for row in samples)
     # Binomial with 2000 draws and share 0.9: four standard deviations are 0.027.
     assert abs(held / 2000 - 0.9) < 0.027
 

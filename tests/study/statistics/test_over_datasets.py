@@ -23,8 +23,8 @@ from lcat.study.statistics import (
 
 
 def table(seed, datasets=8, methods=5, ties=False):
-    found = np.random.default_rng(seed).normal(0.8, 0.05, size=(datasets, methods))
-    return np.round(found, 1) if ties else found
+    scores = np.random.default_rng(seed).normal(0.8, 0.05, size=(datasets, methods))
+    return np.round(scores, 1) if ties else scores
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -32,27 +32,27 @@ def table(seed, datasets=8, methods=5, ties=False):
 def test_ranks_and_friedman_are_scipys(seed, ties):
     scores = table(seed, ties=ties)
     assert np.array_equal(ranks(scores), stats.rankdata(-scores, axis=1))
-    found, expected = friedman_test(scores), stats.friedmanchisquare(*scores.T)
-    assert found.statistic == pytest.approx(expected.statistic)
-    assert found.chi_square_p_value == pytest.approx(expected.pvalue)
-    assert found.average_ranks == pytest.approx(average_ranks(scores).tolist())
+    result, expected = friedman_test(scores), stats.friedmanchisquare(*scores.T)
+    assert result.statistic == pytest.approx(expected.statistic)
+    assert result.chi_square_p_value == pytest.approx(expected.pvalue)
+    assert result.average_ranks == pytest.approx(average_ranks(scores).tolist())
 
 
 def test_the_worked_example_of_demsar():
     """Four methods on 14 data sets with average ranks 3.143, 2.000, 2.893, 1.964 (JMLR 7, 2006, section 3.2.4)."""
     wanted = np.array([44, 28, 40.5, 27.5])
     rows = np.array([*itertools.permutations([1.0, 2.0, 3.0, 4.0]), (4.0, 3.0, 1.5, 1.5)])
-    chosen = _rows_that_sum_to(wanted, rows)
-    found = friedman_test(-chosen)
-    assert [round(value, 3) for value in found.average_ranks] == [3.143, 2.0, 2.893, 1.964]
+    ranks_of_methods = _rows_that_sum_to(wanted, rows)
+    result = friedman_test(-ranks_of_methods)
+    assert [round(value, 3) for value in result.average_ranks] == [3.143, 2.0, 2.893, 1.964]
     k, n = 4, 14
     chi_square = 12 * n / (k * (k + 1)) * (sum((wanted / n) ** 2) - k * (k + 1) ** 2 / 4)
     assert round(chi_square, 2) == 9.28
     # One data set has a tie of two: the correction is 1 - (8 - 2) / (14 * 4 * 15).
-    assert found.statistic == pytest.approx(chi_square / (1 - 6 / 840))
+    assert result.statistic == pytest.approx(chi_square / (1 - 6 / 840))
     assert round((n - 1) * chi_square / (n * (k - 1) - chi_square), 2) == 3.69
-    assert found.iman_davenport == pytest.approx(13 * found.statistic / (42 - found.statistic))
-    assert found.iman_davenport_p_value == pytest.approx(stats.f.sf(found.iman_davenport, 3, 39))
+    assert result.iman_davenport == pytest.approx(13 * result.statistic / (42 - result.statistic))
+    assert result.iman_davenport_p_value == pytest.approx(stats.f.sf(result.iman_davenport, 3, 39))
     assert round(critical_difference(4, 14), 2) == 1.25
     assert round(critical_difference(4, 14, alpha=0.10), 2) == 1.12
 
@@ -60,15 +60,15 @@ def test_the_worked_example_of_demsar():
 def _rows_that_sum_to(wanted, rows):
     """13 orders and one row with a tie whose ranks add up to ``wanted``, found by a random walk."""
     generator = np.random.default_rng(0)
-    chosen = [24, *generator.integers(0, 24, size=13)]
+    indices = [24, *generator.integers(0, 24, size=13)]
     for _ in range(100_000):
-        distance = np.abs(rows[chosen].sum(axis=0) - wanted).sum()
+        distance = np.abs(rows[indices].sum(axis=0) - wanted).sum()
         if distance == 0:
-            return rows[chosen]
-        trial = list(chosen)
+            return rows[indices]
+        trial = list(indices)
         trial[generator.integers(1, 14)] = generator.integers(0, 24)
         if np.abs(rows[trial].sum(axis=0) - wanted).sum() <= distance + (generator.random() < 0.05):
-            chosen = trial
+            indices = trial
     raise AssertionError("no such ranks")
 
 
@@ -123,12 +123,12 @@ def test_extremes():
 def test_few_data_sets_are_tested_over_all_orders_of_their_scores(datasets, methods, ties):
     """Against counting them one by one."""
     scores = table(datasets + methods, datasets, methods, ties)
-    found, observed = friedman_test(scores), ranks(scores)
+    result, observed = friedman_test(scores), ranks(scores)
     orders = [list(itertools.permutations(row)) for row in observed]
     means = np.array([np.mean(choice, axis=0) for choice in itertools.product(*orders)])
     deviations = ((means - (methods + 1) / 2) ** 2).sum(axis=1)
     deviation = ((observed.mean(axis=0) - (methods + 1) / 2) ** 2).sum()
-    assert found.p_value == pytest.approx(np.mean(deviations >= deviation - 1e-9))
+    assert result.p_value == pytest.approx(np.mean(deviations >= deviation - 1e-9))
     spans = np.ptp(means, axis=1)
     between = np.abs(observed.mean(axis=0)[:, None] - observed.mean(axis=0)[None, :])
     expected = [[np.mean(spans >= d - 1e-9) for d in row] for row in between]
@@ -140,8 +140,8 @@ def test_few_data_sets_are_tested_over_all_orders_of_their_scores(datasets, meth
 
 def test_where_orders_are_drawn_the_observed_one_counts():
     scores = np.tile(np.arange(9.0), (4, 1))
-    found = friedman_test(scores)
-    assert found.p_value == pytest.approx(1 / 20_001), "no p-value is 0"
+    result = friedman_test(scores)
+    assert result.p_value == pytest.approx(1 / 20_001), "no p-value is 0"
     assert nemenyi(scores).min() > 0
     scores = table(0, 3, 4)
     drawn = rank_permutations._drawn(tuple(map(tuple, ranks(scores).tolist())))
@@ -180,9 +180,9 @@ def test_groups_are_all_largest_ones(seed):
         if max(values[list(group)]) - min(values[list(group)]) < difference
     ]
     expected = [group for group in close if not any(group < other for other in close)]
-    found = tied_groups(values, difference)
-    assert sorted(map(sorted, found)) == sorted(map(sorted, expected))
-    assert all(list(values[group]) == sorted(values[group]) for group in found)
+    groups = tied_groups(values, difference)
+    assert sorted(map(sorted, groups)) == sorted(map(sorted, expected))
+    assert all(list(values[group]) == sorted(values[group]) for group in groups)
 
 
 @pytest.mark.parametrize(

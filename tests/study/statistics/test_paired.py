@@ -22,24 +22,24 @@ def scores(seed, runs, shift=0.01):
 @pytest.mark.parametrize("runs", [3, 5, 17])
 def test_without_correction_it_is_the_paired_t_test(seed, runs):
     first, second = scores(seed, runs)
-    found, expected = corrected_t_test(first, second, test_train_ratio=0), stats.ttest_rel(first, second)
-    assert (found.statistic, found.p_value) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
+    result, expected = corrected_t_test(first, second, test_train_ratio=0), stats.ttest_rel(first, second)
+    assert (result.statistic, result.p_value) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
     interval = expected.confidence_interval(0.95)
-    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert (result.low, result.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
 
 
 @pytest.mark.parametrize(("folds", "repeats"), [(10, 1), (5, 3), (10, 10)])
 def test_corrected_repeated_k_fold_is_that_of_baycomp(folds, repeats):
     baycomp = pytest.importorskip("baycomp")
     first, second = scores(folds * repeats, folds * repeats)
-    found = corrected_t_test(first, second, test_train_ratio=1 / (folds - 1))
+    result = corrected_t_test(first, second, test_train_ratio=1 / (folds - 1))
     mean, variance, degrees = baycomp.CorrelatedTTest.compute_statistics(second, first, repeats)
-    assert found.difference == pytest.approx(mean)
-    assert found.statistic == pytest.approx(mean / math.sqrt(variance))
+    assert result.difference == pytest.approx(mean)
+    assert result.statistic == pytest.approx(mean / math.sqrt(variance))
     # The posterior is a t distribution: twice its tail beyond 0 is the two-sided p-value.
     tail = min(baycomp.CorrelatedTTest.probs(first, second, runs=repeats))
-    assert found.p_value == pytest.approx(2 * tail)
-    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, degrees, mean, math.sqrt(variance)))
+    assert result.p_value == pytest.approx(2 * tail)
+    assert (result.low, result.high) == pytest.approx(stats.t.interval(0.95, degrees, mean, math.sqrt(variance)))
 
 
 def test_correction_holds_its_level_where_the_ordinary_test_does_not():
@@ -80,10 +80,10 @@ def test_two_pairs_decide_nothing():
 
 def test_resolution_is_the_variance_of_rounding():
     first, second = np.array([0.83, 0.93, 0.73]), np.array([0.82, 0.92, 0.72])
-    found = corrected_t_test(first, second, test_train_ratio=0, resolution=0.01)
-    assert found.statistic == pytest.approx(0.01 / math.sqrt(0.01**2 / 6 / 3))
-    assert found.p_value == pytest.approx(2 * stats.t.sf(math.sqrt(18), 2))
-    assert found.low == pytest.approx(0.01 - stats.t.ppf(0.975, 2) * math.sqrt(0.01**2 / 18))
+    result = corrected_t_test(first, second, test_train_ratio=0, resolution=0.01)
+    assert result.statistic == pytest.approx(0.01 / math.sqrt(0.01**2 / 6 / 3))
+    assert result.p_value == pytest.approx(2 * stats.t.sf(math.sqrt(18), 2))
+    assert result.low == pytest.approx(0.01 - stats.t.ppf(0.975, 2) * math.sqrt(0.01**2 / 18))
 
 
 @pytest.mark.parametrize("nodes", [20, 100, 1000])
@@ -119,14 +119,14 @@ def test_fewest_wilcoxon_pairs_are_just_enough(alpha, tests):
 @pytest.mark.parametrize("runs", [5, 8, 40, 60])
 def test_wilcoxon_is_scipys(seed, runs):
     first, second = scores(seed, runs)
-    found, expected = wilcoxon_test(first, second), stats.wilcoxon(first, second)
-    assert (found.statistic, found.p_value) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
+    result, expected = wilcoxon_test(first, second), stats.wilcoxon(first, second)
+    assert (result.statistic, result.p_value) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
 
 
 def test_wilcoxon_by_hand():
     # Ranks of |d| = 1, 2, 3, 4, 5, 6 with -2 alone negative: W = 2; of 64 sign patterns 3 have a sum of at most 2.
-    found = wilcoxon_test([1, -2, 3, 4, 5, 6], [0] * 6)
-    assert (found.statistic, found.p_value) == (2.0, 6 / 64)
+    result = wilcoxon_test([1, -2, 3, 4, 5, 6], [0] * 6)
+    assert (result.statistic, result.p_value) == (2.0, 6 / 64)
     assert wilcoxon_test([1, 2, 3], [1, 2, 3]).p_value == 1.0
 
 
@@ -134,8 +134,8 @@ def test_wilcoxon_ignores_rounding_of_the_last_digit():
     # 0.83 - 0.82 and 0.85 - 0.84 differ by 1e-17: ties all the same.
     first, second = [0.83, 0.85, 0.90, 0.70, 0.60, 0.50], [0.82, 0.84, 0.91, 0.65, 0.52, 0.41]
     hundredths = wilcoxon_test([83, 85, 90, 70, 60, 50], [82, 84, 91, 65, 52, 41])
-    found = wilcoxon_test(first, second)
-    assert (found.statistic, found.p_value) == (hundredths.statistic, hundredths.p_value)
+    result = wilcoxon_test(first, second)
+    assert (result.statistic, result.p_value) == (hundredths.statistic, hundredths.p_value)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -147,9 +147,9 @@ def test_holm_is_statsmodels(seed):
 
 def test_holm_by_hand_and_with_missing_values():
     assert holm([0.01, 0.02, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.04, 0.04, 0.02])
-    found = holm([0.01, math.nan, 0.04])
-    assert (found[0], found[2]) == (0.02, 0.04)
-    assert math.isnan(found[1])
+    adjusted = holm([0.01, math.nan, 0.04])
+    assert (adjusted[0], adjusted[2]) == (0.02, 0.04)
+    assert math.isnan(adjusted[1])
     assert holm([]).tolist() == []
 
 

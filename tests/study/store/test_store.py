@@ -43,23 +43,23 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
 
 
 def test_numbers_that_are_none_come_back(tmp_path):
-    given = made_up("lcat", 0, 0.8, lambdas={"a": [0.5, math.nan]})
-    given.fit.train = math.nan
-    given.fit.history.val = [math.nan, 0.5]
-    with filled(tmp_path, [given]) as store:
-        [found] = store.results(history=True)
+    result = made_up("lcat", 0, 0.8, lambdas={"a": [0.5, math.nan]})
+    result.fit.train = math.nan
+    result.fit.history.val = [math.nan, 0.5]
+    with filled(tmp_path, [result]) as store:
+        [loaded] = store.results(history=True)
         [text] = store._read("SELECT lambdas FROM results").fetchone()
-    assert repr(found) == repr(given)
+    assert repr(loaded) == repr(result)
     assert text == '{"a": [0.5, null]}'
 
 
 def test_without_histories_all_else_is_there(tmp_path):
     with filled(tmp_path, RESULTS) as store:
-        for found, given in zip(store.results(), RESULTS, strict=True):
-            assert found.cell == given.cell
-            if given.fit is not None:
-                assert len(found.fit.history) == 0
-                assert found.fit.to_dict(history=False) == given.fit.to_dict(history=False)
+        for loaded, original in zip(store.results(), RESULTS, strict=True):
+            assert loaded.cell == original.cell
+            if original.fit is not None:
+                assert len(loaded.fit.history) == 0
+                assert loaded.fit.to_dict(history=False) == original.fit.to_dict(history=False)
         [one] = store.results(keys=[RESULTS[1].cell.key])
         assert one.cell == RESULTS[1].cell
 
@@ -133,11 +133,11 @@ def test_a_store_of_a_later_version_is_left_alone(tmp_path):
 def test_a_damaged_history_is_told_and_the_rest_is_read(tmp_path):
     with filled(tmp_path, RESULTS) as store:
         packed = bytearray(pack_history(RESULTS[0].fit.history))
-        for place in range(len(packed)):
-            packed[place] ^= 1
+        for offset in range(len(packed)):
+            packed[offset] ^= 1
             with pytest.raises(ValueError, match="damaged"):
                 unpack_history(bytes(packed))
-            packed[place] ^= 1
+            packed[offset] ^= 1
         packed[len(packed) // 2] ^= 1
         store._connection.execute("UPDATE histories SET history = ? WHERE key = ?", (packed, RESULTS[0].cell.key))
         with pytest.raises(StoreError, match=f"cell {RESULTS[0].cell.key}: a stored history is damaged"):
