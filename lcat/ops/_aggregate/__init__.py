@@ -49,6 +49,7 @@ def aggregate(
         ``[N_target, ...]``; zeros where there is no in-edge.
 
     Raises:
+        TypeError: an argument is no tensor, or ``graph`` no Graph.
         ValueError: a tensor does not have its shape.
 
     Complexity:
@@ -61,15 +62,15 @@ def aggregate(
         >>> aggregate(torch.tensor([[1.0], [10.0], [100.0]]), graph).flatten()
         tensor([100.,   0.,  11.])
     """
-    check_rows("x", x, graph.num_sources, "source")
     shapes = Shapes(graph)
-    if edge_weight is not None and edge_weight.dim() == 2 and x.dim() > 1:
+    check_rows("x", x, graph.num_sources, "source")
+    if isinstance(edge_weight, Tensor) and edge_weight.dim() == 2 and x.dim() > 1:
         shapes.sizes["H"] = x.shape[1]
         shapes.check("edge_weight", edge_weight, "E", "H")
     else:
-        shapes.check("edge_weight", edge_weight, "E")
-    shapes.check("source_scale", source_scale, "N_source")
-    shapes.check("target_scale", target_scale, "N_target")
+        shapes.check_optional("edge_weight", edge_weight, "E")
+    shapes.check_optional("source_scale", source_scale, "N_source")
+    shapes.check_optional("target_scale", target_scale, "N_target")
     if needs_gradient(source_scale, target_scale):  # the operators take scales for constants
         x = x if source_scale is None else scale_rows(x, source_scale)
         out = aggregate(x, graph, edge_weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops._check import Shapes
+from lcat.ops._check import Shapes, check_probability
 from lcat.ops._fused import native_objection, too_large, triton_objection
 from lcat.ops._gat_attention import fused, naive, scatter
 from lcat.ops._scatter import scatter_objection
@@ -55,7 +55,8 @@ def gat_attention(
         ``[N_target, H, F]``; zeros where there is no in-edge.
 
     Raises:
-        ValueError: a tensor does not have its shape.
+        TypeError: an argument is no tensor, or ``graph`` no Graph.
+        ValueError: a tensor does not have its shape, or ``dropout`` is outside [0, 1].
 
     Complexity:
         O(E H F) time. O(N H F) memory; the naive implementation O(E H F).
@@ -71,9 +72,10 @@ def gat_attention(
     shapes = Shapes(graph)
     shapes.check("value", value, "N_source", "H", "F")
     shapes.check("source_score", source_score, "N_source", "H")
-    shapes.check("target_score", target_score, "N_target", "H")
-    shapes.check("edge_score", edge_score, "E", "H")
-    shapes.check("edge_weight", edge_weight, "E")
+    shapes.check_optional("target_score", target_score, "N_target", "H")
+    shapes.check_optional("edge_score", edge_score, "E", "H")
+    shapes.check_optional("edge_weight", edge_weight, "E")
+    check_probability("dropout", dropout)
     features = Feature.LARGE_GRAPH if too_large(graph) else Feature.NONE
     if negative_slope > 1:
         features |= Feature.STEEP_SLOPE

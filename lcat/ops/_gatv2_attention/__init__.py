@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops._check import Shapes
+from lcat.ops._check import Shapes, check_probability, check_tensor
 from lcat.ops._fused import MAX_EDGE_FEATURES, native_objection, too_large, triton_objection
 from lcat.ops._gatv2_attention import fused, naive, scatter
 from lcat.ops._scatter import scatter_objection
@@ -62,8 +62,9 @@ def gatv2_attention(
         ``[N_target, H, F']``; zeros where there is no in-edge.
 
     Raises:
-        ValueError: a tensor does not have its shape, or of ``edge_attr`` and ``edge_matrix`` only one is given, or they
-            do not fit each other.
+        TypeError: an argument is no tensor, or ``graph`` no Graph.
+        ValueError: a tensor does not have its shape, ``dropout`` is outside [0, 1], or of ``edge_attr`` and
+            ``edge_matrix`` only one is given, or they do not fit each other.
 
     Complexity:
         O(E H F) time. O(N H F) memory; the naive implementation O(E H F).
@@ -82,10 +83,11 @@ def gatv2_attention(
     if value is not key:
         shapes.check("value", value, "N_source", "H", "F'")
     shapes.check("att", att, "H", "F")
-    shapes.check("edge_key", edge_key, "E", "H", "F")
-    shapes.check("edge_weight", edge_weight, "E")
-    shapes.check("edge_attr", edge_attr, "E", "D")
+    shapes.check_optional("edge_key", edge_key, "E", "H", "F")
+    shapes.check_optional("edge_weight", edge_weight, "E")
+    shapes.check_optional("edge_attr", edge_attr, "E", "D")
     _check_edge_matrix(edge_attr, edge_matrix, key)
+    check_probability("dropout", dropout)
     features = Feature.LARGE_GRAPH if too_large(graph) else Feature.NONE
     if edge_key is not None:
         features |= Feature.EDGE_KEY
@@ -122,6 +124,7 @@ def _check_edge_matrix(edge_attr: Tensor | None, edge_matrix: Tensor | None, key
         raise ValueError(
             f"'{missing}' is missing: gatv2_attention takes 'edge_attr' and 'edge_matrix' together, or neither"
         )
+    check_tensor("edge_matrix", edge_matrix)
     rows = key.shape[1] * key.shape[2]
     if edge_matrix.shape != (rows, edge_attr.shape[1]):
         raise ValueError(
