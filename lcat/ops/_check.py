@@ -22,7 +22,8 @@ class Shapes:
     def __init__(self, graph: Graph) -> None:
         if not isinstance(graph, Graph):
             raise TypeError(
-                f"expected 'graph' of type lcat.graph.Graph, got {_kind(graph)}: lcat.graph.graph_view makes one of edges"
+                f"expected 'graph' of type lcat.graph.Graph, got {_kind(graph)}: "
+                "lcat.graph.graph_view makes one of edges"
             )
         self.sizes = {"N_source": graph.num_sources, "N_target": graph.num_targets, "E": graph.num_edges}
 
