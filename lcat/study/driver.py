@@ -108,6 +108,7 @@ def run_study(
         How it ended.
 
     Raises:
+        TypeError: if ``plan`` is no plan.
         PlanError: on settings of ``run`` that cannot be used, or another study in the folder.
         lcat.data.DataError: before the first cell, if a data set is not available.
         EngineError: if cells cannot be run this way here.
@@ -127,6 +128,11 @@ def run_study(
         >>> run_study(plan).study.results()["status"].tolist()
         ['done', 'done', 'done', 'done']
     """
+    if not isinstance(plan, StudyPlan):
+        raise TypeError(
+            f"expected 'plan' of type StudyPlan, got {type(plan).__name__}: make_plan makes one of keywords, load_plan "
+            "of a file"
+        )
     if folder is None and "engine" not in plan.run.model_fields_set:
         run = {"engine": "inline", **run}
     try:

@@ -84,13 +84,14 @@ def layerwise_inference(
     if graph.num_targets != x.shape[0] or graph.num_sources != x.shape[0]:
         raise ValueError(f"x has {x.shape[0]} rows and the graph is {graph}; they must agree")
     steps = steps_of(model)
-    parameter = next(model.parameters())
+    features = x if isinstance(x, Tensor) else torch.empty(0)
+    like: Tensor = next(model.parameters(), features)  # without parameters, what the features are
     work = _Work(
         graph,
         blocks=_blocks(graph, rows, edges),
         per_edge={"edge_attr": edge_attr, "edge_weight": edge_weight},
-        device=torch.device(device) if device is not None else parameter.device,
-        dtype=parameter.dtype,
+        device=torch.device(device) if device is not None else like.device,
+        dtype=like.dtype,
     )
     training = model.training
     model.eval()

@@ -469,3 +469,9 @@ def test_calibration_measures_every_data_set_first(monkeypatch):
     ]
     for cell in plan.cells():
         assert estimate.seconds(cell) == pytest.approx({"gcn": 128.0, "gat": 253.0}[cell.layer])
+
+
+@pytest.mark.parametrize("plan", ["plan.toml", {"datasets": ["csbm:easy"], "layers": ["gcn"]}, None])
+def test_a_study_needs_a_plan_that_was_made(plan):
+    with pytest.raises(TypeError, match=r"^expected 'plan' of type StudyPlan, got .*: make_plan"):
+        run_study(plan)

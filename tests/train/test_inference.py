@@ -331,3 +331,23 @@ print(most - before)
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, timeout=200
     )
     assert float(done.stdout) < 40
+
+
+def test_a_layer_without_parameters():
+    class _Sum(MessagePassing):
+        statistic_depends_on = None
+
+        def forward(self, x, edge_index):
+            return self.propagate(edge_index, x=x)
+
+    class _Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = _Sum()
+
+        def layer_steps(self):
+            return [LayerStep(self.conv)]
+
+    x, edge_index = torch.randn(20, 3, dtype=torch.float64), torch.randint(0, 20, (2, 60))
+    out = layerwise_inference(_Model(), x, edge_index, rows=6)
+    torch.testing.assert_close(out, _Sum()(x, edge_index))

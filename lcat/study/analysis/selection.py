@@ -48,8 +48,16 @@ class Selection:
 
     @classmethod
     def of(cls, frame: pd.DataFrame | Selection) -> Selection:
-        """A selection from a frame; one that is made already stays as it is."""
-        return frame if isinstance(frame, Selection) else cls(frame)
+        """A selection from a frame; one that is made already stays as it is.
+
+        Raises:
+            TypeError: if it is no frame.
+        """
+        if isinstance(frame, Selection):
+            return frame
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError(f"expected a frame of Study.results(), got {type(frame).__name__}")
+        return cls(frame)
 
     @cached_property
     def finished(self) -> pd.DataFrame:

@@ -76,10 +76,16 @@ def ranking_sentence(data: ReportData) -> str:
     if ranking is None:
         return ""
     friedman, ranks = ranking.friedman, ranking.average_ranks
-    text = (
-        f"Over {friedman.datasets} data sets {ranks.index[0]} has the best average rank, {ranks.iloc[0]:.2f} of "
-        f"{len(ranks)}, then {ranks.index[1]}, {ranks.iloc[1]:.2f}. "
-    )
+    best = [name for name, rank in ranks.items() if math.isclose(rank, ranks.iloc[0])]
+    text = f"Over {friedman.datasets} data sets "
+    if len(best) > 1:
+        names = f"{', '.join(best[:-1])} and {best[-1]}"
+        text += f"{names} share the best average rank, {ranks.iloc[0]:.2f} of {len(ranks)}. "
+    else:
+        text += (
+            f"{best[0]} has the best average rank, {ranks.iloc[0]:.2f} of {len(ranks)}, then {ranks.index[1]}, "
+            f"{ranks.iloc[1]:.2f}. "
+        )
     needed = fewest_datasets(len(ranks), ranking.alpha)
     if friedman.datasets < needed:
         text += (

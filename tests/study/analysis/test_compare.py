@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from lcat.study.analysis.choose import choose
 from lcat.study.analysis.compare import compare, robustness
+from lcat.study.analysis.regret import regret
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import choose_models, finished, one_row_per_run, without_noise
 from tests.study.frames import cells, runs_of
@@ -307,3 +309,9 @@ def test_all_failed_or_nothing():
     assert comparison.pairs.empty
     assert comparison.ranking is None
     assert with_samples(frame.iloc[:0]).empty
+
+
+@pytest.mark.parametrize("function", [compare, choose, regret])
+def test_tables_are_made_of_frames_only(function):
+    with pytest.raises(TypeError, match=r"^expected a frame of Study\.results\(\), got list$"):
+        function([])

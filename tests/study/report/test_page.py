@@ -387,6 +387,15 @@ def test_ranks_of_few_data_sets_claim_nothing(datasets, layers, tested, words):
     assert "< 0.001" not in sentence
 
 
+def test_layers_of_equal_rank_share_it():
+    plan, results = made_up_study(datasets=("cora", "photo"), layers=("gcn", "gat", "lcat"), seeds=3, fail=False)
+    tests = {"gcn": 0.2, "gat": 0.6, "lcat": 0.6}
+    equal = [replace(one, fit=replace(one.fit, test=tests[one.cell.layer])) for one in results]
+    sentence = ranking_sentence(data_of(plan, equal))
+    assert "gat and lcat share the best average rank, 1.50 of 3." in sentence
+    assert "has the best" not in sentence
+
+
 def test_two_seeds_are_told_to_decide_nothing():
     two = data_of(*made_up_study(datasets=("cora",), layers=("gcn", "gat", "cat", "lcat"), seeds=2, fail=False))
     assert "on cora (2). The corrected t test takes at least 3 seeds" in few_samples_sentence(two)
