@@ -26,7 +26,8 @@ def test_layers_of_studies():
 
 def test_layers_of_nn():
     classes = {f"{title.replace('-', '')}Conv" for title in LAYER_TITLES.values()}
-    assert {name for name in nn.__all__ if name.endswith("Conv")} == classes
+    missing = classes - set(nn.__all__)
+    assert not missing, f"LAYER_TITLES of lcat/_names.py names layers that lcat.nn lacks: {missing}"
 
 
 def test_schedules():

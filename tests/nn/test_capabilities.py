@@ -1,4 +1,4 @@
-"""What users of PyG do with a layer, each on all seven: one row of the contract a test."""
+"""What users of PyG do with a layer, each on all of them: one row of the contract a test."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from torch_geometric.nn import summary
 
 import lcat.nn
 from tests.support.compare import assert_same
+from tests.support.layers import ATTENTION, LAYERS, TWO_HOPS
 
-LAYERS = lcat.nn.__all__[:7]
-ATTENTION = [name for name in LAYERS if name != "GCNConv"]
 # Six nodes, seven edges, one self-loop.
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5], [1, 0, 3, 3, 2, 0, 1]])
 
@@ -33,7 +32,7 @@ def x():
 def make(name, *args, **kwargs):
     torch.manual_seed(1)
     args = args or (8, 4)
-    if name != "GCNConv":
+    if name in ATTENTION:
         kwargs.setdefault("heads", 2)
     return getattr(lcat.nn, name)(*args, **kwargs)
 
@@ -45,29 +44,29 @@ class TestEveryLayer:
         assert isinstance(layer, pyg.MessagePassing)
         layer(x, EDGES)
         assert layer.propagate.__module__.endswith(f"{name}_propagate")
-        if name != "GCNConv":
+        if name in ATTENTION:
             assert layer.edge_updater.__module__.endswith(f"{name}_edge_updater")
 
     def test_subclass(self, name, x):
         # PyG keys the code it generates by module and name, so names must differ.
         mine = type(f"Mine{name}", (getattr(lcat.nn, name),), {"__module__": __name__})
         torch.manual_seed(1)
-        layer = mine(8, 4) if name == "GCNConv" else mine(8, 4, heads=2)
+        layer = mine(8, 4, heads=2) if name in ATTENTION else mine(8, 4)
         assert_same(layer(x, EDGES), make(name)(x, EDGES), "subclass", 0.0)
         assert repr(layer).startswith(f"Mine{name}(8, 4")
 
     def test_subclass_with_its_own_message_gets_its_way(self, name, x):
-        def gcn_message(self, x_j, edge_weight):
+        def weighted_message(self, x_j, edge_weight):
             return 2.0 * edge_weight.view(-1, 1) * x_j
 
         def attention_message(self, x_j, alpha):
             return 2.0 * alpha.unsqueeze(-1) * x_j
 
-        message = gcn_message if name == "GCNConv" else attention_message
+        message = attention_message if name in ATTENTION else weighted_message
         message.__name__ = "message"
         doubled = type(f"Doubled{name}", (getattr(lcat.nn, name),), {"message": message, "__module__": __name__})
         torch.manual_seed(1)
-        layer = doubled(8, 4) if name == "GCNConv" else doubled(8, 4, heads=2)
+        layer = doubled(8, 4, heads=2) if name in ATTENTION else doubled(8, 4)
         plain = make(name)
         assert_same(layer(x, EDGES), 2.0 * plain(x, EDGES), "doubled messages", 1e-6)
 
@@ -240,7 +239,7 @@ class TestEveryLayer:
         layer = make(name)
         x[5] = float("nan")
         out = layer(x, EDGES)
-        reached = {5, 1} | ({0} if name not in ("GCNConv", "GATConv", "GATv2Conv") else set())
+        reached = {5, 1} | ({0} if name in TWO_HOPS else set())
         for node in range(6):
             assert bool(out[node].isnan().any()) == (node in reached), node
 
@@ -258,7 +257,7 @@ class TestEveryLayer:
         layers = [make(name), make(name, add_self_loops=False)]
         for layer in layers:
             out = layer(x, empty)
-            assert out.shape == (nodes, 4 if name == "GCNConv" else 8)
+            assert out.shape == (nodes, 8 if name in ATTENTION else 4)
             out.sum().backward()
         with torch.no_grad():
             layers[1].bias.fill_(0.25)

@@ -7,11 +7,12 @@ import torch
 
 import lcat.nn
 from tests.support.graphs import random_edges
+from tests.support.layers import ATTENTION, LAYERS
 
 
 def _layers():
-    for name in lcat.nn.__all__[:7]:
-        variants = [{}] if name == "GCNConv" else [{"heads": 2}, {"concat": False, "heads": 2, "edge_dim": 2}]
+    for name in LAYERS:
+        variants = [{}] if name not in ATTENTION else [{"heads": 2}, {"concat": False, "heads": 2, "edge_dim": 2}]
         variants += [{"bias": False}]
         if "LCAT" in name:
             variants += [{"parametrization": "sigmoid", "share_values": False}, {"lambda1": 0.3}]

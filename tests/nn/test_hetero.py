@@ -9,8 +9,7 @@ from torch_geometric.nn import HeteroConv, to_hetero
 
 import lcat.nn
 from tests.support.compare import assert_same
-
-ATTENTION = [name for name in lcat.nn.__all__[:7] if name != "GCNConv"]
+from tests.support.layers import ATTENTION, LAYERS
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_to_hetero(name, data):
             assert_same(ours, theirs, "gradient", 1e-5)
 
 
-@pytest.mark.parametrize("name", lcat.nn.__all__[:7])
+@pytest.mark.parametrize("name", LAYERS)
 def test_to_hetero_on_one_node_type(name, data):
     single = HeteroData()
     single["paper"].x = data["paper"].x

@@ -10,6 +10,7 @@ import lcat.nn.models as models
 from tests.support.compare import assert_same
 
 NAMES = models.__all__
+ATTENTION = [name for name in NAMES if getattr(models, name).supports_edge_attr]
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1], [1, 0, 3, 3, 2, 0, 1, 4]])
 
 
@@ -31,7 +32,7 @@ def test_pyg_checkpoints_load_and_predict_the_same(name, options, x):
 @pytest.mark.parametrize("jk", [None, "last", "cat", "max", "lstm"])
 @pytest.mark.parametrize("name", NAMES)
 def test_options(name, jk, x):
-    options = {} if name == "GCN" else {"heads": 2, "residual": True}
+    options = {"heads": 2, "residual": True} if name in ATTENTION else {}
     model = getattr(models, name)(8, 16, 3, out_channels=5, act="elu", norm="LayerNorm", jk=jk, dropout=0.1, **options)
     out = model(x, EDGES)
     assert out.shape == (6, 5)
@@ -46,7 +47,7 @@ def test_edge_weight_and_edge_attr(name, x):
     weight = torch.rand(EDGES.shape[1])
     model = getattr(models, name)(8, 16, 2, out_channels=5).eval()
     assert not torch.allclose(model(x, EDGES, edge_weight=weight), model(x, EDGES))
-    if name != "GCN":
+    if name in ATTENTION:
         model = getattr(models, name)(8, 16, 2, out_channels=5, heads=2, edge_dim=3).eval()
         attr = torch.randn(EDGES.shape[1], 3)
         assert not torch.allclose(model(x, EDGES, edge_attr=attr), model(x, EDGES, edge_attr=2 * attr))
@@ -60,7 +61,7 @@ def test_trim_to_layer(name):
     first = torch.tensor([[2, 3, 4, 5], [0, 0, 1, 1]])
     second = torch.tensor([[6, 7, 8, 9], [2, 3, 4, 5]])
     edges, x = torch.cat([first, second], dim=1), torch.randn(10, 8)
-    options = {} if name == "GCN" else {"heads": 2}
+    options = {"heads": 2} if name in ATTENTION else {}
     options["add_self_loops"] = False
     if name == "GCN":
         options["normalize"] = False

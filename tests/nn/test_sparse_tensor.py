@@ -10,8 +10,8 @@ import torch
 
 import lcat.nn
 from tests.support.compare import assert_same
+from tests.support.layers import ATTENTION, LAYERS
 
-ATTENTION = [name for name in lcat.nn.__all__[:7] if name != "GCNConv"]
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5], [1, 0, 3, 3, 2, 0, 1]])
 
 
@@ -48,7 +48,7 @@ def _matrix(cls, value=None, sizes=(6, 6)):
     return cls(row=EDGES[1], col=EDGES[0], value=value, sparse_sizes=sizes)
 
 
-@pytest.mark.parametrize("name", lcat.nn.__all__[:7])
+@pytest.mark.parametrize("name", LAYERS)
 def test_same_numbers(name, sparse_tensor):
     layer, x = getattr(lcat.nn, name)(8, 4), torch.randn(6, 8)
     assert_same(layer(x, _matrix(sparse_tensor)), layer(x, EDGES), "output", 1e-6)

@@ -1,0 +1,11 @@
+"""The layers of lcat.nn by name: a new one takes part in every test that runs over them."""
+
+from __future__ import annotations
+
+import lcat.nn
+from lcat.nn._attention import AttentionConv
+
+LAYERS = [name for name in lcat.nn.__all__ if name.endswith("Conv")]
+ATTENTION = [name for name in LAYERS if issubclass(getattr(lcat.nn, name), AttentionConv)]
+# Their scores use averages, so features reach nodes two edges away.
+TWO_HOPS = [name for name in ATTENTION if "CAT" in name]
