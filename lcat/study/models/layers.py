@@ -58,8 +58,8 @@ class LayerSpec:
 
     @property
     def version(self) -> int | None:
-        """1 for scores as in GAT, 2 as in GATv2; ``None`` for GCN, which has no scores."""
-        if self.family == "gcn":
+        """1 for scores as in GAT, 2 as in GATv2; ``None`` for layers without scores, such as GCN."""
+        if self.family == "gcn" or not self.attention:
             return None
         return 2 if self.name.split("-")[0].endswith("v2") else 1
 

@@ -21,7 +21,7 @@ COLUMNS: dict[str, str] = {
     "dataset": "name of the data set",
     "layer": "name of the layer",
     "family": "gcn, gat, cat or lcat",
-    "version": "1 or 2, missing for gcn",
+    "version": "1 or 2, missing for layers without scores",
     "variant": "mean or theory, else empty",
     "seed": "seed of weights, dropout and noise",
     "repeat": "repetition, missing without any",
