@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from lcat.data import NodeDataset
+from lcat.data import NodeDataset, UnknownDataset
 from lcat.study._folder import OutputError, prepare_folder
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.errors import PlanError, find_problems
@@ -108,7 +108,7 @@ def run_study(
         How it ended.
 
     Raises:
-        TypeError: if ``plan`` is no plan.
+        TypeError: if ``plan`` is no plan, or one of ``own`` no data set.
         PlanError: on settings of ``run`` that cannot be used, or another study in the folder.
         lcat.data.DataError: before the first cell, if a data set is not available.
         EngineError: if cells cannot be run this way here.
@@ -133,6 +133,9 @@ def run_study(
             f"expected 'plan' of type StudyPlan, got {type(plan).__name__}: make_plan makes one of keywords, load_plan "
             "of a file"
         )
+    for name, dataset in (own or {}).items():
+        if not isinstance(dataset, NodeDataset):
+            raise TypeError(f"expected own[{name!r}] of type NodeDataset, got {type(dataset).__name__}")
     if folder is None and "engine" not in plan.run.model_fields_set:
         run = {"engine": "inline", **run}
     try:
@@ -178,6 +181,9 @@ class _Driver:
 
     def run(self) -> Outcome:
         left = self._schedule.left()
+        for name in self._plan.own:
+            if name not in self._own and any(dataset == name for dataset, _, _ in left):
+                raise UnknownDataset(f"the plan names an own data set {name!r}, and run_study got none: pass own=")
         self._sources.prepare(tuple(dict.fromkeys(dataset for dataset, _, _ in left)), self._plan.choices)
         self._tell(None)
         engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._splits)

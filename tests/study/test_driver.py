@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lcat.data import NodeDataset, csbm, from_data, random_splits
+from lcat.data import NodeDataset, UnknownDataset, csbm, from_data, random_splits
 from lcat.study import (
     CellResult,
     OutputError,
@@ -25,6 +25,7 @@ from lcat.study import (
     StoreError,
     Study,
     StudyBusy,
+    make_plan,
     run_study,
 )
 from lcat.study.running.engines import Finished, Setup
@@ -469,6 +470,14 @@ def test_calibration_measures_every_data_set_first(monkeypatch):
     ]
     for cell in plan.cells():
         assert estimate.seconds(cell) == pytest.approx({"gcn": 128.0, "gat": 253.0}[cell.layer])
+
+
+def test_own_data_sets_are_handed_over():
+    plan = make_plan(datasets=["mine"], own=["mine"], layers=["gcn"], seeds=1, overrides={"epochs": 1})
+    with pytest.raises(UnknownDataset, match=r"names an own data set 'mine', and run_study got none: pass own=$"):
+        run_study(plan)
+    with pytest.raises(TypeError, match=r"^expected own\['mine'\] of type NodeDataset, got Data$"):
+        run_study(plan, own={"mine": csbm(n=60, seed=0)})
 
 
 @pytest.mark.parametrize("plan", ["plan.toml", {"datasets": ["csbm:easy"], "layers": ["gcn"]}, None])
