@@ -119,7 +119,7 @@ def _common_objection(call: Call) -> str | None:
         return f"it takes float16, bfloat16, float32 and float64, not {call.dtype}".replace("torch.", "")
     if not call.features:
         return None
-    return next((reason for feature, reason in _REASONS.items() if feature in call.features), None)
+    return next((reason for feature, reason in _REASONS.items() if feature.value & call.features.value), None)
 
 
 def too_large(graph: Graph) -> bool:

@@ -117,9 +117,9 @@ class Primitive:
             ValueError: an implementation was requested by a name that does not exist.
             RuntimeError: the one requested by name cannot serve this call.
         """
-        if (
-            call.features and Feature.TRANSFORM in call.features
-        ):  # vmap, jvp and the like work on plain torch only, whatever was requested
+        # vmap, jvp and the like work on plain torch only, whatever was requested. (torch.compile of torch 2.9 cannot
+        # trace `in` of a Flag, so numbers are compared.)
+        if call.features.value & Feature.TRANSFORM.value:
             return self._named("naive")
         forced = _forced or os.environ.get(_ENVIRONMENT) or None
         if forced is not None:

@@ -134,7 +134,10 @@ def test_the_folder_of_a_plan_is_beside_it(call, plan_file, tmp_path):
 
 def names_in_help(parameter):
     """What the help of an option enumerates."""
-    return set(re.findall(r"[\w-]+", get_type_hints(run, include_extras=True)[parameter].__metadata__[0].help))
+    hint = get_type_hints(run, include_extras=True)[parameter]
+    if not hasattr(hint, "__metadata__"):  # Python 3.10 makes an Optional of an argument whose default is None
+        hint = get_args(hint)[0]
+    return set(re.findall(r"[\w-]+", hint.__metadata__[0].help))
 
 
 def test_help_names_every_choice():
