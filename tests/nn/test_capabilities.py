@@ -367,7 +367,9 @@ class TestAttentionLayers:
         torch._dynamo.reset()
         layer = make(name)
         compiled = torch.compile(layer, backend="eager", fullgraph=True)
-        out, (edge_index, alpha) = compiled(x, EDGES, return_attention_weights=True)
+        # How many edges there are depends on the self-loops among them; older versions of torch have to be asked.
+        with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+            out, (edge_index, alpha) = compiled(x, EDGES, return_attention_weights=True)
         expected, (edge_index_, alpha_) = layer(x, EDGES, return_attention_weights=True)
         assert torch.equal(edge_index, edge_index_)
         assert_same(alpha, alpha_, "attention", 1e-6)
