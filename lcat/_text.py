@@ -9,12 +9,15 @@ __all__ = ["hint"]
 
 # Names that are suggested at most: more of them are a list, which the message gives anyway.
 _LIMIT = 3
+# Letters from which on the beginning of a name says which one is meant.
+_SHORTEST = 3
 
 
 def hint(value: object, known: Iterable[str], *, show: Callable[[str], str] = str) -> str:
     """The names that were probably meant, to be put behind the wrong one.
 
-    Letters are compared without regard to case.
+    Letters are compared without regard to case. A name that begins with ``value`` is meant, too, however long it is:
+    ``hidden`` stands for ``hidden_channels``.
 
     Args:
         value: what was given.
@@ -33,5 +36,9 @@ def hint(value: object, known: Iterable[str], *, show: Callable[[str], str] = st
         "there is no layer 'gta' (did you mean gat?); layers are gcn, gat, lcat"
     """
     names = {name.lower(): name for name in known}
-    close = [names[name] for name in difflib.get_close_matches(str(value).lower(), names, n=_LIMIT)]
+    word = str(value).lower()
+    close = difflib.get_close_matches(word, names, n=_LIMIT)
+    if not close and len(word) >= _SHORTEST:
+        close = [name for name in names if name.startswith(word)][:_LIMIT]
+    close = [names[name] for name in close]
     return f" (did you mean {' or '.join(show(name) for name in close)}?)" if close else ""

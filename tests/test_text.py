@@ -28,6 +28,11 @@ def test_three_names_at_most():
     assert hint("lr_0", [f"lr_{number}" for number in range(1, 10)]).count("lr_") == 3
 
 
+def test_the_beginning_of_a_name_is_enough():
+    assert hint("hidden", ["hidden_channels", "heads"]) == " (did you mean hidden_channels?)"
+    assert hint("x", ["xenon_lamp"]) == ""
+
+
 def test_no_names():
     assert hint("gat", []) == ""
 

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from lcat._text import hint
+from lcat.study.models.messages import plain_message
 from lcat.train import SCHEDULES, FitConfig, optimizer_names
 from lcat.train.schedules import check_schedule
 
@@ -192,5 +193,5 @@ def _check_value(name: str, value: Any) -> Any:
     try:
         return getattr(HyperParameters(**{name: value}), name)
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        message = plain_message(error.errors()[0])
         raise ValueError(message if "; got " in message else f"{message}; got {value!r}") from None

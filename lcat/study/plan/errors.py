@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from lcat._text import hint
+from lcat.study.models.messages import plain_message
 
 __all__ = ["PlanError", "PlanProblem", "describe_errors", "find_problems"]
 
@@ -82,7 +83,7 @@ def _message(item: Any, path: tuple[str, ...], model: type[BaseModel]) -> str:
         return f"not permitted, no such key{hint(path[-1], known)}; known are {', '.join(known)}; got {item['input']!r}"
     if item["type"] == "missing":
         return "missing, and the plan needs it"
-    message: str = item["msg"].removeprefix("Value error, ")
+    message = plain_message(item)
     # Our own messages say what they got; pydantic's do not.
     says_value = item["type"] == "value_error" and ("got" in message or "there is no" in message)
     return message if says_value or not path else f"{message}; got {item['input']!r}"

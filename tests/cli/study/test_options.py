@@ -28,7 +28,7 @@ from lcat.study import PlanError, StudyPlan, load_plan, make_plan
         (["--seeds", "0"], 2, ["--seeds", "at least 1", "0"]),
         (["--seeds", "-3"], 2, ["--seeds", "-3"]),
         (["--seeds", "three"], 2, ["--seeds", "integer"]),
-        (["--epochs", "-1"], 2, ["--epochs", "greater than or equal to 1", "-1"]),
+        (["--epochs", "-1"], 2, ["--epochs", "at least 1", "-1"]),
         (["--lr", "-0.1"], 2, ["--lr", "greater than 0", "-0.1"]),
         (["--weight-decay", "-1"], 2, ["--weight-decay", "-1"]),
         (["--dropout", "1.5"], 2, ["--dropout", "less than 1", "1.5"]),
@@ -70,7 +70,7 @@ def test_bad_input_is_one_line(call, tmp_path, monkeypatch, arguments, code, wor
         (["--grid", "lrr=1"], 2, ["--grid", "'lrr'", "did you mean lr"]),
         (["--search", "lr=0.1..0.01"], 2, ["--search", "low must be below high"]),
         (["--objective", "tiem=1"], 2, ["--objective", "'tiem'", "did you mean time"]),
-        (["--objective", "time=x"], 2, ["--objective time", "valid number", "got 'x'"]),
+        (["--objective", "time=x"], 2, ["--objective time", "must be a number", "got 'x'"]),
         (["--objective", "time=-1"], 2, ["--objective", "time", "-1"]),
         (["--optimizer", "pogoo"], 2, ["--optimizer", "did you mean pogo", "'pogoo'"]),
         (["--engine", "threads"], 2, ["--engine", "'processes'", "'threads'"]),
@@ -122,8 +122,8 @@ def test_options_are_blamed_for_what_they_say_and_the_file_for_the_rest(call, tm
     assert [part.split(": ")[:2] for part in parts] == [
         ["plan.toml", "layers"],
         ["plan.toml", "overrides.heads"],
-        ["--lr", "Input should be greater than 0; got -1.0"],
-        ["--workers", "Input should be greater than or equal to 1; got 0"],
+        ["--lr", "must be greater than 0; got -1.0"],
+        ["--workers", "must be at least 1; got 0"],
     ]
 
 

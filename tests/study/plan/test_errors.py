@@ -31,10 +31,10 @@ def test_each_wrong_key_has_its_path_its_message_and_its_value():
         ("objectives", "time"),
     ]
     assert [problem.value for problem in error.problems] == [["gta"], -1, 3, "x"]
-    assert error.problems[1].message == "Input should be greater than 0; got -1"
+    assert error.problems[1].message == "must be greater than 0; got -1"
     assert "did you mean epochs?" in error.problems[2].message
     assert str(error) == " | ".join(map(str, error.problems))
-    assert str(error.problems[1]) == "overrides.lr: Input should be greater than 0; got -1"
+    assert str(error.problems[1]) == "overrides.lr: must be greater than 0; got -1"
 
 
 def test_keys_that_do_not_fit_together_have_no_path():
@@ -47,7 +47,7 @@ def test_a_file_is_named_before_its_keys(tmp_path):
     file = tmp_path / "plan.toml"
     file.write_text('datasets = ["cora"]\nlayers = ["gat"]\n[overrides]\nlr = 0\n')
     error = problems_of(load_plan, file)
-    assert str(error) == f"{file}: overrides.lr: Input should be greater than 0; got 0"
+    assert str(error) == f"{file}: overrides.lr: must be greater than 0; got 0"
     assert [problem.path for problem in error.problems] == [("overrides", "lr")]
     assert problems_of(load_plan, tmp_path / "gone.toml").problems == ()
 

@@ -219,7 +219,7 @@ def test_optuna_is_named_where_it_is_missing(tmp_path, monkeypatch):
         ({"space": {"hidden_channels": {"low": 0.5, "high": 8}}}, ["hidden_channels", "whole numbers", "0.5"]),
         ({"space": {"dropout": {"low": 0.0, "high": 1.0}}}, ["dropout", "less than 1"]),
         ({"space": {"epochs": [1, 2]}}, ["search.space and overrides both set epochs"]),
-        ({**SEARCH, "trials": 0}, ["search.trials", "greater than or equal to 1", "0"]),
+        ({**SEARCH, "trials": 0}, ["search.trials", "at least 1", "0"]),
         ({**SEARCH, "sampler": "grid"}, ["search.sampler", "'tpe' or 'random'", "'grid'"]),
     ],
 )
