@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lcat.data import DataError, OGBDataset, load_ogb, write_standin
+from lcat.data import DataError, OGBDataset, default_root, load_ogb, write_standin
 from lcat.ogb.block import banner, block_text, leaderboard_block
 from lcat.ogb.options import parser_of
 from lcat.ogb.run import FolderError, run_seeds, write_json, write_text
@@ -90,7 +90,8 @@ def _run(
 
 def _load(name: str, options: argparse.Namespace, processes: Processes) -> OGBDataset:
     """The first process downloads and processes, then the first of every machine; the others read what these left."""
-    root = options.data / "stand-ins" if options.stand_in else options.data
+    folder = options.data or default_root() / "ogb"
+    root = folder / "stand-ins" if options.stand_in else folder
     progress = processes.is_main and not options.quiet
 
     def load() -> OGBDataset:

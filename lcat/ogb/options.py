@@ -11,7 +11,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lcat.data import default_root
 from lcat.ogb.settings import PROTOCOLS, Settings, choices, setting_types
 
 __all__ = ["parse_seeds", "parser_of"]
@@ -59,7 +58,10 @@ def parser_of(dataset: str, command: str | None = None) -> argparse.ArgumentPars
 
 def _add_general(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--data", type=Path, default=default_root() / "ogb", metavar="DIR", help="folder with OGB's data sets"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder with OGB's data sets (default: ogb in the folder of public data sets)",
     )
     group.add_argument("--no-download", action="store_true", help="never touch the network")
     group.add_argument(

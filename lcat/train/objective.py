@@ -70,7 +70,13 @@ class NodeObjective:
 
     def _losses(self, logits: Tensor, y: Tensor) -> Tensor:
         if callable(self.loss):
-            return self.loss(logits, y)
+            losses = self.loss(logits, y)
+            if losses.shape != y.shape[:1]:
+                raise ValueError(
+                    f"expected one loss per node from 'loss', {list(y.shape[:1])}, got {list(losses.shape)}: the sum "
+                    "is divided by the number of nodes later, so make the loss with reduction='none'"
+                )
+            return losses
         if self.loss == "binary":
             if y.shape != logits.shape:
                 raise ValueError(

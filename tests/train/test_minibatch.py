@@ -375,6 +375,18 @@ def test_objective_on_a_mask():
     torch.testing.assert_close(total, F.cross_entropy(batch.x[[0, 2, 4]], batch.y[[0, 2, 4]], reduction="sum"))
 
 
+@pytest.mark.parametrize("loss", [F.cross_entropy, torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]))])
+def test_a_loss_that_is_a_mean_would_be_divided_twice(loss, data):
+    batch = next(iter(loader_of(data)))
+    logits = torch.zeros(batch.num_nodes, 2)
+    with pytest.raises(ValueError, match=r"expected one loss per node.*\[\d+\], got \[\].*reduction='none'"):
+        NodeObjective(loss)(lambda x, edge_index: logits, batch)
+    total, count = NodeObjective(lambda logits, y: F.cross_entropy(logits, y, reduction="none"))(
+        lambda x, edge_index: logits, batch
+    )
+    assert float(total) == pytest.approx(count * math.log(2))
+
+
 def test_refusals(data):
     with pytest.raises(ValueError, match="accumulate must be a whole number, at least 1; got 0"):
         MinibatchConfig(accumulate=0)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lcat.cli.stop import stop
+
 __all__ = ["datasets", "print_datasets"]
 
 
@@ -25,6 +27,10 @@ def print_datasets(root: Path | None) -> None:
     from rich.console import Console
 
     from lcat.cli.tables import public_datasets_table
-    from lcat.data import default_root
+    from lcat.data import DatasetUnavailable, default_root
 
-    Console().print(public_datasets_table(root or default_root()))
+    try:
+        folder = root or default_root()
+    except DatasetUnavailable as error:
+        stop(str(error), 1)
+    Console().print(public_datasets_table(folder))

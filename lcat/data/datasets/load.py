@@ -34,8 +34,21 @@ class DatasetUnavailable(DataError):
 
 
 def default_root() -> Path:
-    """``$LCAT_DATA`` where it is set, else ``~/.cache/lcat/data``."""
-    return Path(os.environ.get("LCAT_DATA") or Path.home() / ".cache" / "lcat" / "data")
+    """``$LCAT_DATA`` where it is set, else ``~/.cache/lcat/data``.
+
+    Raises:
+        DatasetUnavailable: if there is no home directory either, as in a container of a user without an entry.
+    """
+    folder = os.environ.get("LCAT_DATA")
+    if folder:
+        return Path(folder)
+    try:
+        return Path.home() / ".cache" / "lcat" / "data"
+    except RuntimeError as error:
+        raise DatasetUnavailable(
+            "there is no home directory to keep data sets in: set LCAT_DATA to a folder, or name one with --data "
+            "(root= in Python)"
+        ) from error
 
 
 def load(name: str, root: str | Path | None = None, *, download: bool = True) -> NodeDataset:

@@ -100,9 +100,23 @@ class OGBDataset:
 
         Returns:
             A number in [0, 1].
+
+        Raises:
+            ValueError: for another part, another shape (OGB's own ``y_pred`` holds classes, these are logits), or nan
+                among the logits of the part.
         """
+        if part not in self.split:
+            raise ValueError(f"'part' is {part!r}; expected one of {', '.join(map(repr, self.split))}")
+        columns = self.num_classes if self.metric == "acc" else self.num_tasks
+        expected = [self.y.shape[0], columns]
+        if list(logits.shape) != expected:
+            names = "classes" if self.metric == "acc" else "tasks"
+            raise ValueError(f"expected logits of all nodes, [nodes, {names}] = {expected}, got {list(logits.shape)}")
         rows = self.split[part]
         scores = logits.detach()[rows.to(logits.device)].float().cpu()  # the evaluator takes no bfloat16
+        unknown = int(scores.isnan().any(dim=1).sum())
+        if unknown:
+            raise ValueError(f"expected numbers as logits, got nan for {unknown} of {len(rows)} nodes of {part!r}")
         if self.metric == "acc":
             scores = scores.argmax(dim=-1, keepdim=True)
         evaluator = import_ogb().Evaluator(self.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,3 +180,15 @@ def test_real_files(name, nodes, edges, features, classes, sizes):
     assert dataset.num_classes == classes
     assert data.is_undirected()
     assert dataset.split(0).sizes == sizes
+
+
+def test_without_a_home_directory_the_way_out_is_named(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("lcat.data.datasets.load.Path.home", no_home)
+    monkeypatch.delenv("LCAT_DATA", raising=False)
+    with pytest.raises(DatasetUnavailable, match="set LCAT_DATA to a folder, or name one with --data"):
+        default_root()
+    monkeypatch.setenv("LCAT_DATA", "/data")
+    assert default_root() == Path("/data")

@@ -102,6 +102,20 @@ def test_evaluator_is_ogbs(root):
     assert proteins.evaluate(proteins.y.float(), "test") == 1.0
     assert proteins.evaluate(-proteins.y.float(), "test") == 0.0
     assert proteins.evaluate(torch.zeros(proteins.y.shape), "test") == 0.5
+    # What is no logits of all nodes and classes has no score that looks like one.
+    classes = logits.argmax(dim=1, keepdim=True)
+    for wrong in (classes, logits[:, :5], logits[:-1], logits[None]):
+        with pytest.raises(ValueError, match=r"expected logits of all nodes, \[nodes, classes\] = .*, got \["):
+            dataset.evaluate(wrong, "test")
+    with pytest.raises(ValueError, match=r"\[nodes, tasks\]"):
+        proteins.evaluate(proteins.y[:, 0].float(), "test")
+    unknown = logits.float().clone()
+    unknown[dataset.split["test"][:3], 1] = torch.nan
+    with pytest.raises(ValueError, match="got nan for 3 of"):
+        dataset.evaluate(unknown, "test")
+    assert dataset.evaluate(unknown, "train") == 1.0
+    with pytest.raises(ValueError, match="'part' is 'val'; expected one of"):
+        dataset.evaluate(logits, "val")
 
 
 @pytest.mark.parametrize("forced", [False, True])
