@@ -31,13 +31,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _measure
 
 from lcat.study.statistics import (
-    FEWEST_PAIRS,
     confidence_interval,
     corrected_t_test,
     friedman_test,
     holm,
     nemenyi,
 )
+from lcat.study.statistics.paired import FEWEST_PAIRS
 
 LAYERS = 4
 TRUTH = 0.8

@@ -10,7 +10,8 @@ from lcat.study.analysis.selection import is_generated
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report.data import ReportData
 from lcat.study.report.table import p_phrase, percent_points, seconds_text
-from lcat.study.statistics import FEWEST_PAIRS, fewest_datasets, fewest_wilcoxon_pairs
+from lcat.study.statistics import fewest_datasets, fewest_wilcoxon_pairs
+from lcat.study.statistics.paired import FEWEST_PAIRS
 
 __all__ = [
     "chosen_sentence",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from lcat.study.statistics.intervals import Interval, confidence_interval
 from lcat.study.statistics.over_datasets import (
-    FEW_DATASETS,
     FriedmanTest,
     average_ranks,
     critical_difference,
@@ -20,7 +19,6 @@ from lcat.study.statistics.over_datasets import (
     tied_groups,
 )
 from lcat.study.statistics.paired import (
-    FEWEST_PAIRS,
     PairedTest,
     corrected_t_test,
     fewest_wilcoxon_pairs,
@@ -29,8 +27,6 @@ from lcat.study.statistics.paired import (
 )
 
 __all__ = [
-    "FEWEST_PAIRS",
-    "FEW_DATASETS",
     "FriedmanTest",
     "Interval",
     "PairedTest",

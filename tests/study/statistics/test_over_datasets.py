@@ -10,7 +10,6 @@ import pytest
 from scipy import stats
 
 from lcat.study.statistics import (
-    FEW_DATASETS,
     average_ranks,
     critical_difference,
     fewest_datasets,
@@ -20,6 +19,7 @@ from lcat.study.statistics import (
     ranks,
     tied_groups,
 )
+from lcat.study.statistics.over_datasets import FEW_DATASETS
 
 
 def table(seed, datasets=8, methods=5, ties=False):
