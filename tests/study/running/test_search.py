@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
 import torch
@@ -184,7 +185,7 @@ def test_no_node_that_validates_in_a_search_is_tested_in_it(tmp_path, untrained,
     whole = plan(datasets=[name], seeds=2, split=rule, search={**SEARCH, "trials": 2})
     study = run_study(whole, tmp_path / "out", engine="inline").study
     cells = {cell.key: cell for cell in study.cells()}
-    with sqlite3.connect(tmp_path / "out/study.sqlite") as connection:
+    with closing(sqlite3.connect(tmp_path / "out/study.sqlite")) as connection, connection:
         rows = connection.execute("SELECT unit, keys FROM trials").fetchall()
     data = Sources().load(name, 0)
     sizes = []

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -222,7 +223,7 @@ def version_1(folder):
 
 
 def schema_of(folder):
-    with sqlite3.connect(folder / STORE_NAME) as connection:
+    with closing(sqlite3.connect(folder / STORE_NAME)) as connection, connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
     return [(name, " ".join(sql.split())) for name, sql in rows]
 
@@ -257,7 +258,7 @@ def test_a_migration_that_is_cut_off_leaves_the_old_version(tmp_path, monkeypatc
     with pytest.raises(StoreError, match="already exists"):
         Store(tmp_path, write=True)
     monkeypatch.undo()
-    with sqlite3.connect(tmp_path / STORE_NAME) as connection:
+    with closing(sqlite3.connect(tmp_path / STORE_NAME)) as connection, connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'trials'").fetchone() == (0,)
     with Store(tmp_path, write=True) as store:
