@@ -77,7 +77,7 @@ def main() -> None:
             check(data, next(iter(loader)))
         edges = sum(batch.num_edges for batch in loader)
         timing = seconds(lambda loader=loader: [None for _ in loader], arguments.rounds)
-        results[name] = {**timing, "batches": len(loader), "edges an epoch": edges}
+        results[name] = {**timing, "batches": len(loader), "edges per epoch": edges}
         print(f"{name:36} {timing['median']:6.3f} s an epoch of {len(loader)} batches, {edges} edges")
 
     batch = next(iter(neighbor_loader(data, FANOUT, batch_size=BATCH, backend="torch")))

@@ -9,8 +9,8 @@
 
 Defaults: 3 layers of width 256, layer norm, residuals, dropout 0.25, Adam at 0.01, 50 epochs of 30 batches of random
 walks (20,000 roots, 3 steps); evaluation on the whole graph. The graph also fits whole into a step: --batching full.
-The model that validates best is measured; no labels as input, no averaged weights, unless asked for. A run that was
-broken off goes on with the same command. All options: --help.
+The model that validates best is measured; no labels as input, no averaged weights, unless asked for. An interrupted
+run continues with the same command. All options: --help.
 """
 
 from lcat.ogb import main

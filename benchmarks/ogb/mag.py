@@ -9,8 +9,8 @@
 
 Of the four kinds of nodes only papers are used, as in GATv2's experiments. Defaults: 2 layers of width 256, layer norm,
 dropout 0.5, Adam at 0.01, 100 epochs of batches of 20,000 nodes and 10 neighbors a hop; evaluation on the whole graph.
-The model that validates best is measured; no labels as input, no averaged weights, unless asked for. A run that was
-broken off goes on with the same command. All options: --help.
+The model that validates best is measured; no labels as input, no averaged weights, unless asked for. An interrupted
+run continues with the same command. All options: --help.
 """
 
 from lcat.ogb import main

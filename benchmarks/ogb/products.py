@@ -9,8 +9,8 @@
 
 Defaults: 3 layers of width 128, linear residuals, ELU, dropout 0.5, Adam at 0.001, 100 epochs of batches of 256 nodes
 and 10 neighbors a hop; evaluation on the whole graph every 10 epochs, after the first half.
-The model that validates best is measured; no labels as input, no averaged weights, unless asked for. A run that was
-broken off goes on with the same command. All options: --help.
+The model that validates best is measured; no labels as input, no averaged weights, unless asked for. An interrupted
+run continues with the same command. All options: --help.
 """
 
 from lcat.ogb import main

@@ -10,8 +10,8 @@
 Nodes have no features of their own: they get the sum of their edges'. Attention layers read the edges' features as
 well (GCN: their mean as weight). Defaults: 6 layers of width 64 between linear maps, batch norm, residuals, dropout
 0.25, AdamW at 0.01, 1200 epochs of 10 batches with 16 neighbors a hop; evaluation on the whole graph every 5 epochs.
-The model that validates best is measured; no labels as input, no averaged weights, unless asked for. A run that was
-broken off goes on with the same command. All options: --help.
+The model that validates best is measured; no labels as input, no averaged weights, unless asked for. An interrupted
+run continues with the same command. All options: --help.
 """
 
 from lcat.ogb import main

@@ -375,7 +375,7 @@ class _Run:
 
     def _settings(self) -> dict[str, Any]:
         settings = {name: value if _is_plain(value) else repr(value) for name, value in asdict(self.config).items()}
-        return {**settings, "batches an epoch": len(self.loader), "processes": self.group.world_size}
+        return {**settings, "batches per epoch": len(self.loader), "processes": self.group.world_size}
 
     def _source(self) -> dict[str, Any]:
         """What random numbers and batches follow from."""

@@ -40,7 +40,7 @@ PROPER_SHARE = Range(lambda value: 0 <= value < 1, "in [0, 1)")
 #: :class:`lcat.ogb.Settings` share.
 TRAINING_RANGES: dict[str, Range] = {
     "epochs": whole(1),
-    "patience": optional(whole(1)),
+    "patience": Range(optional(whole(1)).accepts, "a whole number, at least 1, or None to train all epochs"),
     "lr": POSITIVE,
     "weight_decay": NOT_NEGATIVE,
     "scalar_lr": POSITIVE,

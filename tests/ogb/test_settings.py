@@ -46,7 +46,7 @@ def test_protocols_are_the_published_ones():
         ({"label_rate": 1.0}, "label_rate must be between 0 and 1"),
         ({"optimizer": "adamm"}, "optimizer must be one of adam, adamw"),
         ({"warmup": 50}, r"warmup must be less than epochs \(50\); got 50"),
-        ({"patience": 0}, "patience must be a whole number, at least 1, or None; got 0"),
+        ({"patience": 0}, "patience must be a whole number, at least 1, or None to train all epochs; got 0"),
         ({"batching": "some"}, "batching must be one of full, neighbor, walk"),
     ],
 )

@@ -206,7 +206,7 @@ def test_progress_bar_goes_to_standard_error(task, capsys):
     ("arguments", "match"),
     [
         ({"epochs": 0}, "epochs must be a whole number, at least 1; got 0"),
-        ({"patience": 0}, "patience must be a whole number, at least 1, or None; got 0"),
+        ({"patience": 0}, "patience must be a whole number, at least 1, or None to train all epochs; got 0"),
         ({"lr": -1.0}, "lr must be positive; got -1.0"),
         ({"weight_decay": -1.0}, "weight_decay must be 0 or more; got -1.0"),
         ({"clip_norm": -1.0}, "clip_norm must be positive, or None; got -1.0"),

@@ -196,12 +196,12 @@ def test_a_checkpoint_of_another_model_or_loader(data, tmp_path):
     run(data, MinibatchConfig(epochs=1), checkpoint=tmp_path / "run.ckpt")
     with pytest.raises(CheckpointError, match=r"is of another model: .*raw_lambda1"):
         run(data, MinibatchConfig(epochs=2), model_class=LCAT, checkpoint=tmp_path / "run.ckpt")
-    with pytest.raises(CheckpointError, match="batches an epoch 4, and now it is 2"):
+    with pytest.raises(CheckpointError, match="batches per epoch 4, and now it is 2"):
         run(data, MinibatchConfig(epochs=2), loader_of(data, 48), checkpoint=tmp_path / "run.ckpt")
 
 
 def test_a_checkpoint_of_another_seed_or_of_other_batches(data, tmp_path):
-    """Each with the same number of batches an epoch."""
+    """Each with the same number of batches per epoch."""
     path = tmp_path / "run.ckpt"
 
     def go_on(loader, seed=1):

@@ -14,7 +14,7 @@ from lcat.study.store.result import CellResult
 
 __all__ = ["Estimate", "Kind", "calibrate", "kind_of"]
 
-#: What the time of a cell goes by: data set, layer and settings.
+#: What the time of a cell depends on: data set, layer and settings.
 Kind = tuple[str, str, HyperParameters]
 
 
