@@ -65,7 +65,19 @@ _PRIMITIVES: dict[str, set[str]] = {
 # The graph view is one public module and three private ones.
 _PART_OF = {"_graph_cache": "graph", "_edge_formats": "graph", "_tracing": "graph"}
 # Tools that all of lcat may import. They import nothing of lcat but each other.
-_SHARED = {"_version", "_json", "_files", "_text", "_environment", "_deprecated", "_names"}
+_SHARED = {
+    "_version",
+    "_json",
+    "_files",
+    "_text",
+    "_environment",
+    "_deprecated",
+    "_names",
+    "_output",
+    "_progress",
+    "_locks",
+    "_seeds",
+}
 # Private modules that other packages may import: the tools, the formats of edges, and the questions about tracing.
 _OPEN = _SHARED | {"_edge_formats", "_tracing"}
 _FREE_OF_PYG = ("graph", "ops", "optim")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from lcat._output import safe_output
+
 try:
     import typer
 except ModuleNotFoundError:  # the core install does without; main() says what to do
@@ -17,13 +19,21 @@ _STUDY_EXTRA = ("typer", "rich", "pydantic", "matplotlib", "scipy", "pandas", "j
 
 
 def main() -> None:
-    """Entry point of the command ``lcat``."""
+    """Entry point of the command ``lcat``; nothing that it prints can end it."""
+    with safe_output() as output:
+        code = _run()
+        # Commands whose results are in files end with a code of their own; what others print is all that they do.
+        sys.exit(output.exit_code if code is None else code)
+
+
+def _run() -> int | None:
+    """The exit code, ``None`` for a command that came to its end."""
     if typer is None:
         stop(f"the command lcat needs a few more packages: {INSTALL}", 1)
     try:
         from lcat.cli.commands import lcat_app
 
-        code = lcat_app()(standalone_mode=False)
+        code: int | None = lcat_app()(standalone_mode=False)
     except typer.Exit as error:
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
@@ -37,4 +47,4 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         stop(error.format_message(), getattr(error, "exit_code", 2))
-    sys.exit(code or 0)
+    return code

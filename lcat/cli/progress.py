@@ -1,20 +1,27 @@
-"""The progress bar of a study: all cells, with the time left, on standard error."""
+"""The progress of a study on standard error: a bar with the time left on a terminal, lines now and then in a log."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lcat._progress import Pace, duration
+
 if TYPE_CHECKING:
     from lcat.study import Status
 
-__all__ = ["duration", "progress"]
+__all__ = ["progress"]
 
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
-    """A progress bar while the block runs; what it yields takes every :class:`lcat.study.Status`."""
+    """Show progress while the block runs; what it yields takes every :class:`lcat.study.Status`.
+
+    Args:
+        quiet: show notes only, such as on a worker that died.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.text import Text
@@ -22,6 +29,10 @@ def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
     from lcat.study.running.engines import Finished, Note
     from lcat.study.running.engines import Progress as Epoch
 
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield _Log(quiet)
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -29,7 +40,7 @@ def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=None, left="")
 
         def show(status: Status) -> None:
@@ -40,25 +51,40 @@ def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
                 name = str(status.event.result.cell)
             elif isinstance(status.event, Note):
                 bar.console.print(Text(f"lcat: {status.event.text}"))
-            left = "" if status.seconds_left is None else f"about {duration(status.seconds_left)} left"
-            bar.update(task, completed=status.done, total=status.total, left=left)
+            bar.update(task, completed=status.done, total=status.total, left=_left(status))
             if name is not None:
                 bar.update(task, description=name)
 
         yield show
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words, in at most two units.
+class _Log:
+    """Lines for a file or a pipe, which keeps every one of them."""
 
-    Example:
-        >>> from lcat.cli.progress import duration
-        >>> duration(0.2), duration(75), duration(7300)
-        ('0 s', '1 min 15 s', '2 h 1 min')
-    """
-    whole = round(seconds)
-    for size, name, small, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // small
-            return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{whole} s"
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._pace = Pace()
+
+    def __call__(self, status: Status) -> None:
+        from lcat.study.running.engines import Note
+        from lcat.study.running.engines import Progress as Epoch
+
+        if isinstance(status.event, Note):
+            self._print(status.event.text)
+        if self._quiet or not self._pace.is_due(status.done, status.total):
+            return
+        parts = [f"{status.done} of {status.total} cells"]
+        if status.failed:
+            parts.append(f"{status.failed} failed")
+        if _left(status):
+            parts.append(_left(status))
+        if isinstance(status.event, Epoch):
+            parts.append(f"now {status.event.cell}, epoch {status.event.epoch + 1} of {status.event.epochs}")
+        self._print(", ".join(parts))
+
+    def _print(self, text: str) -> None:
+        print(f"lcat: {text}", file=sys.stderr, flush=True)
+
+
+def _left(status: Status) -> str:
+    return "" if status.seconds_left is None else f"about {duration(status.seconds_left)} left"

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from lcat.cli.blocks import BlockTable
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -31,18 +33,18 @@ __all__ = [
 _NAMED = 3
 
 
-def overview_table(summary: pd.DataFrame) -> Table:
+def overview_table(summary: pd.DataFrame) -> BlockTable:
     """Layers by data sets: mean and standard deviation of the test metric in per cent, the best in bold.
 
     Args:
         summary: of :class:`lcat.study.Comparison`.
     """
-    table = Table(title="Test metric in per cent, mean ± standard deviation over runs; best in bold", title_style="")
+    table = BlockTable("Test metric in per cent, mean ± standard deviation over runs; best in bold")
     table.add_column("layer")
     datasets = list(dict.fromkeys(summary["dataset"]))
     for dataset in datasets:
         metric = summary.loc[summary["dataset"] == dataset, "metric"].iloc[0]
-        table.add_column(Text(f"{_short(dataset)}\n{metric}"), justify="right", overflow="fold")
+        table.add_column(f"{_short(dataset)}\n{metric}", justify="right")
     rows = {(row.dataset, row.layer): row for row in summary.itertuples()}
     for layer in dict.fromkeys(summary["layer"]):
         scores = [_score(rows[dataset, layer]) if (dataset, layer) in rows else Text("") for dataset in datasets]
@@ -50,7 +52,7 @@ def overview_table(summary: pd.DataFrame) -> Table:
     return table
 
 
-def dataset_table(dataset: str, summary: pd.DataFrame, lambdas: pd.DataFrame, split_rule: str = "") -> Table:
+def dataset_table(dataset: str, summary: pd.DataFrame, lambdas: pd.DataFrame, split_rule: str = "") -> BlockTable:
     """One data set: test metric, learned lambda of every layer of the model, parameters and seconds.
 
     Args:
@@ -62,15 +64,13 @@ def dataset_table(dataset: str, summary: pd.DataFrame, lambdas: pd.DataFrame, sp
     rows = list(summary[summary["dataset"] == dataset].itertuples())
     means = lambdas[lambdas["dataset"] == dataset].groupby(["layer", "depth"])[["lambda1", "lambda2"]].mean()
     depths = sorted(means.index.unique("depth"))
-    title = Text(f"{dataset}   ({split_rule})" if split_rule else dataset)
-    table = Table(title=title, title_style="", title_justify="left")
+    table = BlockTable(f"{dataset}   ({split_rule})" if split_rule else dataset)
     table.add_column("layer")
-    table.add_column(f"test {rows[0].metric} %", justify="right", no_wrap=True)
+    table.add_column(f"test {rows[0].metric} %", justify="right")
     for depth in depths:
-        table.add_column(f"λ1, λ2\nlayer {depth}" if len(depths) > 1 else "λ1, λ2", justify="right", no_wrap=True)
-    table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
-    table.add_column("runs", justify="right")
+        table.add_column(f"λ1, λ2\nlayer {depth}" if len(depths) > 1 else "λ1, λ2", justify="right")
+    for name in ("parameters", "seconds", "runs"):
+        table.add_column(name, justify="right")
     for row in rows:
         pairs = [
             f"{means.loc[(row.layer, depth), 'lambda1']:.2f}, {means.loc[(row.layer, depth), 'lambda2']:.2f}"
@@ -85,14 +85,14 @@ def dataset_table(dataset: str, summary: pd.DataFrame, lambdas: pd.DataFrame, sp
     return table
 
 
-def plan_table(preview: Preview) -> Table:
+def plan_table(preview: Preview) -> BlockTable:
     """What a dry run shows: one row per data set and layer."""
-    table = Table(title="Plan", title_style="", title_justify="left")
-    for name in ("data set", "layer", "settings", "cells", "done", "seconds per cell (estimate)"):
+    table = BlockTable("Plan", keys=2)
+    for name in ("data set", "layer", "settings", "cells", "done", "seconds per cell\n(estimate)"):
         table.add_column(name, justify="left" if name in ("data set", "layer") else "right")
     for row in preview.rows:
-        estimate = "?" if row.seconds is None else f"{row.seconds:.1f}"
-        table.add_row(Text(row.dataset), row.layer, str(row.settings), str(row.cells), str(row.done), estimate)
+        estimate = "?" if row.seconds is None else f"{'~' * row.guessed}{row.seconds:.1f}"
+        table.add_row(row.dataset, row.layer, str(row.settings), str(row.cells), str(row.done), estimate)
     return table
 
 

@@ -14,6 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lcat._output import safe_output
 from lcat.data import DataError, OGBDataset, default_root, load_ogb, write_standin
 from lcat.ogb.block import banner, block_text, leaderboard_block
 from lcat.ogb.options import parser_of
@@ -42,6 +43,11 @@ def main(dataset: str, arguments: Sequence[str] | None = None, command: str | No
         SystemExit: with code 2 for options that cannot be used, 1 for data that cannot be had or a training that
             failed, 130 for Ctrl-C, after one line on standard error.
     """
+    with safe_output():
+        return _main(dataset, arguments, command)
+
+
+def _main(dataset: str, arguments: Sequence[str] | None, command: str | None) -> dict[str, Any]:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = parser_of(dataset, command)
     options = parser.parse_args(words)
@@ -81,9 +87,9 @@ def _run(
     block = leaderboard_block(dataset, settings, results, command=typed)
     if processes.is_main:
         text = block_text(block)
-        print(text, end="")
         write_json(folder / "block.json", block)
         write_text(folder / "block.txt", text)
+        print(text, end="")
         print(f"\nWritten to {folder}: block.txt, block.json and one file per seed")
     return block
 

@@ -11,9 +11,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lcat._seeds import parse_seeds
 from lcat.ogb.settings import PROTOCOLS, Settings, choices, setting_types
 
-__all__ = ["parse_seeds", "parser_of"]
+__all__ = ["parser_of"]
 
 _SHORT = {"layer": ("-l",)}
 _METAVARS = {int: "N", float: "X"}
@@ -69,7 +70,13 @@ def _add_general(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="train on a small generated graph in place of the real data, to try things out; kept in DIR/stand-ins",
     )
-    group.add_argument("--seeds", type=parse_seeds, default="0-9", metavar="LIST", help="such as 0-9 or 0,3,5")
+    group.add_argument(
+        "--seeds",
+        type=_seeds,
+        default="0-9",
+        metavar="N or LIST",
+        help="3 for the first three (0, 1, 2), or a list such as 0,3,5 or 0-9",
+    )
     group.add_argument(
         "--out", "-o", type=Path, metavar="DIR", help="folder for the results (default: lcat-ogb/NAME-LAYER)"
     )
@@ -115,29 +122,11 @@ def _add_settings(group: argparse._ArgumentGroup, dataset: str) -> None:
             )
 
 
-def parse_seeds(text: str) -> list[int]:
-    """``"0-9"``, ``"0,3,5"`` or a mix as a list of numbers in ``0 .. 2^32 - 1`` without repetition.
-
-    Raises:
-        argparse.ArgumentTypeError: if the text is none of these.
-
-    Example:
-        >>> from lcat.ogb.options import parse_seeds
-        >>> parse_seeds("0-2,7")
-        [0, 1, 2, 7]
-    """
-    seeds: list[int] = []
+def _seeds(text: str) -> list[int]:
     try:
-        for part in text.split(","):
-            low, dash, high = part.partition("-")
-            seeds += range(int(low), int(high) + 1) if dash else [int(low)]
-    except ValueError:
-        seeds = []
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**32:
-        raise argparse.ArgumentTypeError(
-            f"seeds are whole numbers in 0 .. 2^32 - 1, each once, such as 0-9 or 0,3,5; got {text!r}"
-        )
-    return seeds
+        return parse_seeds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

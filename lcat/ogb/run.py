@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch_geometric.data import Data
-from tqdm import tqdm
 
 from lcat._files import replace_file
 from lcat._json import strict_json
+from lcat._progress import progress_bar
 from lcat.data import OGBDataset
 from lcat.ogb.graph import node_graph
 from lcat.ogb.settings import Settings
@@ -65,8 +64,7 @@ def run_seeds(
     graph = node_graph(dataset, settings)
     total = len(seeds) * settings.epochs
     title = f"{dataset.name} {settings.layer}"
-    with tqdm(total=total, desc=title, unit="epoch", disable=not (progress and group.is_main), leave=False,
-              file=sys.stderr) as bar:  # fmt: skip
+    with progress_bar(total, title, "epoch", show=progress and group.is_main) as bar:
         results: list[SeedResult] = []
         for seed in seeds:
             result = group.on_main(functools.partial(_finished, folder, seed))

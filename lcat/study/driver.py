@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,10 @@ __all__ = ["Outcome", "Status", "run_study"]
 
 #: Seconds between two looks at the clock while cells run.
 _TICK = 0.5
+_NO_LOCKS = (
+    "the file system of {} has no locks, so nothing keeps a second process from running this study at the same time: "
+    "run it once only"
+)
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,9 @@ def run_study(
         store = open_study(plan, None)
         return _Driver(plan, Study(store), store, settings, **options).run()
     study = Study(prepare_folder(folder))
-    with StudyLock(folder), open_study(plan, Path(folder), resume=resume) as store:
-        return _Driver(plan, study, store, settings, **options).run()
+    with StudyLock(folder) as lock, open_study(plan, Path(folder), resume=resume) as store:
+        notes = [] if lock.has_locks else [_NO_LOCKS.format(folder)]
+        return _Driver(plan, study, store, settings, notes=notes, **options).run()
 
 
 class _Driver:
@@ -162,6 +167,7 @@ class _Driver:
         own: Mapping[str, NodeDataset],
         retry_failed: bool,
         on_status: Callable[[Status], None] | None,
+        notes: Sequence[str] = (),
     ) -> None:
         self._plan, self._study, self._store, self._settings, self._own = plan, study, store, settings, own
         self._splits = study.folder / SPLITS_NAME if study.folder is not None else None
@@ -176,6 +182,7 @@ class _Driver:
         self._events: deque[Event] = deque()  # not taken yet, so that Ctrl-C between two of them loses none
         self._estimate = Estimate()
         self._estimate.add_results(store.results())
+        self._notes = list(notes)
         self._ran = 0
         self._start = time.monotonic()
 
@@ -190,6 +197,7 @@ class _Driver:
         engine.on_progress = self._tell
         with closing(engine), closing(self._open_journal()) as journal:
             journal.write("begin", engine=self._settings.engine, left=left.total(), done=len(self._statuses))
+            self._note(self._notes, journal)
             try:
                 detail = self._loop(engine, journal)
             except KeyboardInterrupt:
@@ -199,8 +207,14 @@ class _Driver:
                     self._take(journal)
                 journal.write("end", reason="interrupted")
                 raise
+            self._note(self._schedule.remarks, journal)
             journal.write("end", reason="budget" if detail else "complete")
         return self._outcome(detail)
+
+    def _note(self, texts: Sequence[str], journal: Journal) -> None:
+        for text in texts:
+            journal.write("note", text=text, key=None)
+            self._tell(Note(text))
 
     def _open_journal(self) -> Journal:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lcat.cli.progress import duration
+from lcat._progress import duration
 from lcat.cli.stop import stop
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) 
         stop(str(error), 1)
     console = Console()
     console.print(plan_table(estimate))
+    if any(row.guessed and row.seconds is not None for row in estimate.rows):
+        console.print("~ is a guess from other cells: these were not measured", highlight=False, soft_wrap=True)
     for cell in estimate.cells[:_LISTED]:
         console.print(Text(f"{cell.key}  {cell}"), soft_wrap=True)
     if len(estimate.cells) > _LISTED:
@@ -44,7 +46,7 @@ def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) 
     seconds = "unknown" if estimate.seconds is None else f"about {duration(estimate.seconds)}"
     console.print(
         f"{estimate.left} of {estimate.total} cells are left. Estimate: {seconds} with {estimate.slots} at a time "
-        f"({estimate.basis}). Nothing was run or written.",
+        f"({estimate.basis}). The study was not started, and nothing was written.",
         highlight=False,
         soft_wrap=True,
     )

@@ -32,3 +32,4 @@ def report(
     except OutputError as error:
         stop(f"--out: {error}", 2)
     print_written(written, out or folder)
+    raise typer.Exit(0)  # the report is written, whatever became of the output

@@ -58,10 +58,11 @@ def run(
         ),
     ] = None,
     seeds: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Run seeds 0 to N-1 (5 seeds by default, 3 in the demo); each may have its own split.",
-            metavar="N",
+            help="3 for the first three (0, 1, 2), or a list such as 0,3,5 or 0-9; the first 5 by default, 3 in the "
+            "demo. Each seed may have its own split.",
+            metavar="N or LIST",
             rich_help_panel=_COMPARE,
         ),
     ] = None,
@@ -211,7 +212,7 @@ def run(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="cpu (the default), cuda, cuda:1, ...", metavar="NAME", rich_help_panel=_RUNNING),
+        typer.Option(help="cpu (the default), cuda, cuda:1, mps, ...", metavar="NAME", rich_help_panel=_RUNNING),
     ] = None,
     address: Annotated[
         str | None,

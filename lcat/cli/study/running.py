@@ -24,6 +24,9 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
     outcome = _run(plan, folder, resume=resume, retry_failed=retry_failed, quiet=quiet)
     study, results = _report(folder, outcome)
     failed = sum(not result.ok for result in results)
+    ran = {(result.cell.dataset, result.cell.layer) for result in results}
+    # A search whose points never fit leaves no cell that could have failed; a note has said so.
+    is_incomplete = outcome is not None and outcome.reason == "complete" and not ran.issuperset(plan.pairs())
     if failed:
         print(
             f"{failed} of {len(results)} cells failed; report.html shows their tracebacks, "
@@ -36,7 +39,7 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
     if outcome.reason == "budget":
         left = "1 cell is" if outcome.left == 1 else f"{outcome.left} cells are"
         print(f"{outcome.detail}: {left} left; raise it and run again to continue", file=sys.stderr)
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failed or is_incomplete else 0)
 
 
 def _run(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed: bool, quiet: bool) -> Outcome | None:
@@ -61,15 +64,23 @@ def _report(folder: Path, outcome: Outcome | None) -> tuple[Study, list[CellResu
     """Write and print what has finished, after Ctrl-C too."""
     from lcat.study import OutputError, StoreError, Study, write_study
 
+    written: list[Path] = []
+    failure = None
     try:
         study = outcome.study if outcome is not None else Study.load(folder)
         results = study.cell_results()
-        written = write_study(study) if results else []
+        if results:
+            written = write_study(study)
     except StoreError as error:
-        stop(str(error) if outcome is not None else "interrupted before the study had begun", 130)
+        if outcome is None:
+            stop("interrupted before the study had begun", 130)
+        stop(str(error), 1)
     except OutputError as error:
-        stop(f"--out: {error}", 2)
+        failure = error
+    # Also where the report could not be written: the store holds what is printed here.
     print_results(results)
+    if failure is not None:
+        stop(f"--out: {failure}; lcat study report {folder} writes the report from the results, which are kept", 2)
     if written:
         print_written(written, folder=written[0].parent)
     return study, results

@@ -8,7 +8,6 @@ import http.client
 import os
 import re
 import shutil
-import sys
 import urllib.error
 import urllib.request
 import zipfile
@@ -17,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from tqdm import tqdm
-
 from lcat._files import move_file
+from lcat._locks import lock_file
+from lcat._progress import progress_bar
 from lcat.data.datasets.load import DatasetUnavailable
 
 __all__ = ["download", "unpack"]
@@ -57,9 +56,9 @@ def download(
     """
     path = Path(path)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("ab") as file, _only_one(file, path):
                 _fetch(url, file, part, progress, timeout)
                 file.flush()
@@ -86,9 +85,9 @@ def unpack(archive: str | Path, top: str, folder: str | Path, *, progress: bool 
         DatasetUnavailable: if the archive is incomplete, damaged, holds something else, or does not fit the disk.
     """
     archive, folder = Path(archive), Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = folder.parent / f".{folder.name}.unpacking-{os.getpid()}"
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(archive) as file:
             members = [member for member in file.infolist() if member.filename.startswith(f"{top}/")]
             if not members:
@@ -203,24 +202,14 @@ def _need_room(folder: Path, wanted: int, what: str) -> None:
 
 @contextlib.contextmanager
 def _only_one(file: IO[bytes], path: Path) -> Iterator[None]:
-    """A lock on the file that ends with the process; where the system has none, two downloads are not distinguished."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise DatasetUnavailable(f"another process is downloading {path}; wait for it") from error
+    """A lock on the file that ends with the process; where there is none, two downloads are not distinguished."""
+    if lock_file(file) == "busy":
+        raise DatasetUnavailable(f"another process is downloading {path}; wait for it")
     yield
 
 
 def _bar(total: int | None, text: str, progress: bool, initial: int = 0) -> Any:
-    return tqdm(
-        total=total, desc=text, initial=initial, unit="B", unit_scale=True, disable=not progress, leave=False,
-        file=sys.stderr,
-    )  # fmt: skip
+    return progress_bar(total, text, "B", show=progress, initial=initial, unit_scale=True)
 
 
 def _number(pattern: str, text: str | None) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from lcat._seeds import parse_seeds
 from lcat._text import hint
 from lcat.data import METRIC_NAMES
 from lcat.study.analysis.objectives import OBJECTIVES
@@ -25,6 +26,8 @@ __all__ = ["PlanError", "StudyPlan", "check_hyper", "demo_plan", "make_plan"]
 
 #: More cells than this are a slip of the keyboard.
 _MAX_CELLS = 1_000_000
+#: Points of a search that are looked at for one that fits.
+_MAX_POINTS = 20_000
 
 
 class StudyPlan(BaseModel):
@@ -34,7 +37,7 @@ class StudyPlan(BaseModel):
         datasets: names of public data sets, ``csbm:...``, paths of ``.pt`` or ``.npz`` files, or names in ``own``.
         layers: names of ``lcat.study.LAYERS``.
         seeds: one cell each; for data sets with several splits also the number of the split. A whole number ``n``
-            stands for ``0 .. n - 1``.
+            stands for ``0 .. n - 1``, and text for what the option ``--seeds`` makes of it, such as ``"0-9"``.
         split: rule of the splits, see :mod:`lcat.study.plan.splits`.
         split_seed: of the shuffles behind generated folds.
         noise: levels of noise to run as well.
@@ -87,6 +90,8 @@ class StudyPlan(BaseModel):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, seeds: Any) -> Any:
+        if isinstance(seeds, str):
+            return tuple(parse_seeds(seeds))
         if isinstance(seeds, int) and not isinstance(seeds, bool):
             if not 1 <= seeds <= _MAX_CELLS:
                 raise ValueError(f"the number of seeds must be at least 1 (or write a list of seeds); got {seeds}")
@@ -164,9 +169,32 @@ class StudyPlan(BaseModel):
             )
         for dataset, layer in self.pairs():
             self.choices(dataset)  # looks for files of splits
+            if self.search is not None:
+                self._check_search(dataset, layer, self.search)
+                continue
             for hyper in self.hypers(dataset, layer):
                 check_hyper(dataset, layer, hyper)
         return self
+
+    def _check_search(self, dataset: str, layer: str, search: SearchPlan) -> None:
+        """A search leaves out the points whose settings do not fit together; it must have others.
+
+        Raises:
+            ValueError: if no point of the search fits.
+        """
+        base = self.overrides.applied_to(default_hyper_parameters(dataset, layer)).model_dump()
+        space = LAYERS[layer].settings_that_matter({name: search.values(name) for name in search.space})
+        error = None
+        points = itertools.product(*space.values())
+        for values in itertools.islice(points, _MAX_POINTS):
+            try:
+                check_hyper(dataset, layer, HyperParameters(**{**base, **dict(zip(space, values, strict=True))}))
+            except ValueError as caught:
+                error = caught
+            else:
+                return
+        if error is not None and next(points, None) is None:
+            raise ValueError(f"no point of the search fits: {error}")
 
     def pairs(self) -> list[tuple[str, str]]:
         """Data set and layer, where the layer exists on the data set."""

@@ -99,6 +99,15 @@ class SearchPlan(_Part):
     sampler: SamplerName = "tpe"
     seed: int = Field(default=0, ge=0, lt=2**32)
 
+    def values(self, name: str) -> tuple[Any, ...]:
+        """The values of one setting; of a range of fractions its ends, of one of whole numbers all."""
+        values = self.space[name]
+        if not isinstance(values, Range):
+            return values
+        if number_type(name) is not int:
+            return (values.low, values.high)
+        return tuple(range(int(values.low), int(values.high) + 1, 1 if values.log else int(values.step or 1)))
+
     @field_validator("space", mode="before")
     @classmethod
     def _lists_or_ranges(cls, space: Any) -> Any:

@@ -10,6 +10,7 @@ from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.sources import Sources
 from lcat.study.running.engines import Setup, engine_class
+from lcat.study.running.engines.base import cores
 from lcat.study.running.estimate import Estimate, Kind, calibrate, kind_of
 from lcat.study.running.resume import holds_other_cells
 from lcat.study.store.store import STORE_NAME, Store
@@ -27,6 +28,7 @@ class PreviewRow:
         cells: number of cells.
         done: of these, cells with a result.
         seconds: estimate for one cell, ``None`` if unknown.
+        guessed: no cell of this layer on this data set was measured: ``seconds`` is that of others.
     """
 
     dataset: str
@@ -35,6 +37,7 @@ class PreviewRow:
     cells: int
     done: int
     seconds: float | None
+    guessed: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,15 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
     Sources(root, {}, plan.metric).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)), plan.choices)
     setup = Setup(data=root, metric=plan.metric, threads=plan.run.threads, device=plan.run.device)
     measured = calibrate(left, setup, estimate, limit)
-    slots = engine_class(plan.run.engine).expected_slots(plan.run)
+    # More workers than cells have nothing to do.
+    slots = min(engine_class(plan.run.engine).expected_slots(plan.run), max(len(left), 1))
     kinds_left: Counter[Kind] = Counter()
     for cell in left:
         kinds_left[kind_of(cell)] += counts[cell.key]
-    seconds = estimate.left(kinds_left, slots)
+    # More of them than the cores serve take turns.
+    served = max(1, cores() // plan.run.threads)
+    shared = plan.run.engine == "processes" and plan.run.device == "cpu" and slots > served
+    seconds = estimate.left(kinds_left, served if shared else slots)
     if searched and seconds is not None:
         seconds *= max(0, total - len(statuses)) / total
     rows = []
@@ -116,6 +123,7 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
             cells=sum(counts[cell.key] for cell in group),
             done=ran[dataset, layer] if searched else sum(cell.key in statuses for cell in group),
             seconds=estimate.seconds(group[0]),
+            guessed=not estimate.knows(group[0]),
         )
         rows.append(row)
     return Preview(
@@ -124,7 +132,7 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
         left=max(0, total - len(statuses)) if searched else len(left),
         slots=slots,
         seconds=seconds,
-        basis=_basis(known, len(measured), searched, bool(left)),
+        basis=_basis(known, len(measured), searched, bool(left)) + (f", which share {cores()} cores" if shared else ""),
         rows=rows,
     )
 

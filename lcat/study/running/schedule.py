@@ -38,6 +38,11 @@ class Schedule(ABC):
         """What of its budget is used up, in words; nothing if nothing is."""
         return ""
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader should know at the end, such as searches without any result."""
+        return []
+
 
 class FixedSchedule(Schedule):
     """The cells of a plan in their order, without those that have a result.

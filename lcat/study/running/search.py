@@ -110,6 +110,17 @@ class SearchSchedule(Schedule):
         return ""
 
     @property
+    def remarks(self) -> list[str]:
+        """Searches that are over and had no point whose settings fit together: they leave nothing in any table."""
+        return [
+            f"no result for {unit.layer} on {unit.dataset}: the settings of none of the {unit.plan.trials} points that "
+            "its search tried fit together (hidden_channels must be a multiple of heads, ...); try more trials, or "
+            "another space"
+            for unit in self._units
+            if unit.last is None and unit.search.num_completed >= unit.plan.trials
+        ]
+
+    @property
     def _noisy(self) -> int:
         return len(self._plan.noise.noises()) - 1
 

@@ -6,10 +6,10 @@ import io
 import json
 import os
 import socket
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
+from lcat._locks import lock_file
 from lcat.study._folder import OutputError
 
 __all__ = ["LOCK_NAME", "StudyBusy", "StudyLock"]
@@ -31,6 +31,10 @@ class StudyLock:
     Args:
         folder: of the study.
 
+    Attributes:
+        has_locks: ``False`` if the file system of the folder has no locks. The study runs all the same, and nothing
+            keeps a second process from running it, too.
+
     Raises:
         StudyBusy: when entered while another process, or another lock of this one, holds it.
         OutputError: when entered and the file cannot be written.
@@ -48,6 +52,7 @@ class StudyLock:
 
     def __init__(self, folder: str | Path) -> None:
         self.path = Path(folder) / LOCK_NAME
+        self.has_locks = True
         self._file: io.FileIO | None = None
 
     def __enter__(self) -> StudyLock:
@@ -56,15 +61,13 @@ class StudyLock:
             file = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise self._failure(error) from error
-        try:
-            _lock(file)
-        except OSError:
+        answer = lock_file(file)
+        self.has_locks = answer != "no locks"
+        if answer == "busy":
             file.seek(1)
             holder = _holder(file.read())
             file.close()
-            raise StudyBusy(
-                f"{self.path.parent} is being run by {holder}; wait for it, or choose another folder"
-            ) from None
+            raise StudyBusy(f"{self.path.parent} is being run by {holder}; wait for it, or choose another folder")
         facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(timezone.utc).isoformat()}
         try:
             file.truncate(0)
@@ -91,17 +94,3 @@ def _holder(content: bytes) -> str:
         return f"process {facts['pid']} on {facts['host']} since {facts['since'][:19]} UTC"
     except (ValueError, KeyError, TypeError):
         return "another process"
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: io.FileIO) -> None:
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(file: io.FileIO) -> None:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,6 +14,7 @@ from lcat.data import csbm
 from lcat.study import EngineError, PlanError, Study, run_study
 from lcat.study.plan.sources import Sources
 from lcat.study.plan.splits import make_split
+from lcat.study.running.engines import Note
 from lcat.study.running.engines.base import CellRunner
 from lcat.study.store.result import CellResult
 from lcat.study.store.store import Store
@@ -153,11 +154,37 @@ def test_the_best_point_runs_under_noise(tmp_path, untrained):
     assert set(under["model"]) == {best["model"]}
 
 
-def test_points_that_do_not_fit_together_are_failed_trials(tmp_path, untrained):
-    search = {"space": {"hidden_channels": [8], "heads": [3], "lr": [0.1, 0.2]}, "trials": 3}
-    outcome = run_study(plan(layers=["gat"], search=search, overrides={"num_layers": 2}), tmp_path, engine="inline")
-    assert outcome.done == 0
-    assert Study.load(tmp_path).trials()["validation"].isna().all()
+def test_a_space_in_which_nothing_fits_is_refused():
+    for heads in ([3], {"low": 3, "high": 7}, {"low": 3, "high": 7, "log": True}):
+        search = {"space": {"hidden_channels": [8, 16], "heads": heads, "lr": [0.1, 0.2]}, "trials": 3}
+        fits = isinstance(heads, dict)
+        for layers in (["gat"], ["gcn", "gat"]):
+            if fits:
+                plan(layers=layers, search=search, overrides={"num_layers": 2})
+                continue
+            with pytest.raises(PlanError, match=r"no point of the search fits: .* heads 3 for gat on csbm:easy,n=60"):
+                plan(layers=layers, search=search, overrides={"num_layers": 2})
+
+
+def test_a_search_that_met_no_point_that_fits_is_named(tmp_path, untrained):
+    space = {"hidden_channels": [8], "heads": [3, 5, 6, 7, 8]}
+    notes = []
+
+    def listen(status):
+        if isinstance(status.event, Note):
+            notes.append(status.event.text)
+
+    for seed in range(20):
+        search = {"space": space, "trials": 1, "seed": seed}
+        searched = plan(layers=["gcn", "gat"], search=search, overrides={"num_layers": 2})
+        run_study(searched, tmp_path / str(seed), engine="inline", on_status=listen)
+        trials = Study.load(tmp_path / str(seed)).trials()
+        fits = (trials.loc[trials["layer"] == "gat", "params.heads"] == 8).all()
+        assert len(notes) == (0 if fits else 1)
+        if not fits:
+            assert notes[0].startswith("no result for gat on csbm:easy,n=60: ")
+            return
+    raise AssertionError("every search began with the one point that fits")
 
 
 def test_no_value_is_a_value(tmp_path, untrained):
