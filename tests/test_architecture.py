@@ -73,6 +73,7 @@ _SHARED = {
     "_environment",
     "_deprecated",
     "_names",
+    "_numbers",
     "_output",
     "_progress",
     "_locks",

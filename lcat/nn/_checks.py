@@ -7,35 +7,48 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedParameter
+from torch_geometric.typing import SparseTensor
 
 from lcat._edge_formats import EdgeList
+from lcat._numbers import as_float, as_int
 
 
 def check_features(
-    layer: str, name: str, x: Any, *, channels: int, weight: Tensor | None, dims: tuple[int, ...] = (2, 3)
+    layer: str,
+    name: str,
+    x: Any,
+    *,
+    channels: int,
+    weight: Tensor | None,
+    edge_index: Any,
+    any_sets: bool = False,
 ) -> None:
     """``x`` is a floating point tensor [N, channels] (or [B, N, channels]) that ``weight`` can multiply.
 
-    ``weight`` is ``None`` where a user has replaced the layer's own map by another one.
+    ``weight`` is ``None`` where a user has replaced the layer's own map by another one. ``edge_index`` is looked at
+    where ``x`` is wrong: they may have been swapped. With ``any_sets``, feature sets on one graph may have any number
+    of leading dimensions.
     """
     if not isinstance(x, Tensor):
+        _refuse_swapped(layer, x, edge_index)
         raise TypeError(
             f"'{name}' of {layer} is of type {type(x).__name__}; it takes a tensor of shape [N, {channels}]"
         )
-    shape = list(x.shape)
-    width = "in_channels" if channels == -1 else str(channels)
-    if x.dim() not in dims:
-        raise ValueError(
-            f"'{name}' of {layer} has shape {shape}; it takes [N, {width}]"
-            + (f", or [B, N, {width}] for B feature sets on one graph" if 3 in dims else "")
-        )
-    if channels != -1 and shape[-1] != channels:
-        raise ValueError(
-            f"'{name}' of {layer} has {shape[-1]} features per node (shape {shape}), but the layer was made with "
-            f"in_channels={channels}; pass features of that size, or in_channels=-1 to take the size of the first input"
-        )
     if not x.is_floating_point() and not x.is_complex():
+        _refuse_swapped(layer, x, edge_index)
         raise ValueError(f"'{name}' of {layer} has dtype {x.dtype}; it takes floating point: convert with .float()")
+    if x.layout != torch.strided:
+        _refuse_swapped(layer, x, edge_index)
+    shape = list(x.shape)
+    if x.dim() < 2 or (x.dim() > 3 and not any_sets):
+        width = "in_channels" if channels == -1 else str(channels)
+        sets = f"[..., N, {width}]" if any_sets else f"[B, N, {width}]"
+        raise ValueError(
+            f"'{name}' of {layer} has shape {shape}; it takes [N, {width}], or {sets} for "
+            f"{'' if any_sets else 'B '}feature sets on one graph"
+        )
+    if shape[-1] != channels:
+        _check_width(layer, name, shape, channels=channels, weight=weight)
     if weight is None:
         return
     if x.device != weight.device:
@@ -49,6 +62,41 @@ def check_features(
             f"'{name}' of {layer} has dtype {x.dtype}, the layer's weights {weight.dtype}: convert one with "
             f".to(...), or run under torch.autocast"
         )
+
+
+def _check_width(layer: str, name: str, shape: list[int], *, channels: int, weight: Tensor | None) -> None:
+    """A layer made with in_channels=-1 takes what its first input had."""
+    if channels != -1:
+        raise ValueError(
+            f"'{name}' of {layer} has {shape[-1]} features per node (shape {shape}), but the layer was made with "
+            f"in_channels={channels}; pass features of that size, or in_channels=-1 to take the size of the first input"
+        )
+    if weight is None or isinstance(weight, UninitializedParameter) or shape[-1] == weight.shape[-1]:
+        return
+    raise ValueError(
+        f"'{name}' of {layer} has {shape[-1]} features per node (shape {shape}), but the layer was made with "
+        f"in_channels=-1 and its first input had {weight.shape[-1]}; pass features of that size, or make another layer"
+    )
+
+
+def _refuse_swapped(layer: str, x: Any, edge_index: Any) -> None:
+    """Raise a ValueError if ``x`` holds edges and ``edge_index`` features."""
+    features = edge_index[0] if isinstance(edge_index, (tuple, list)) and edge_index else edge_index
+    if not isinstance(features, Tensor) or features.layout != torch.strided or not features.is_floating_point():
+        return
+    if isinstance(x, Tensor):
+        holds_edges = x.layout != torch.strided or (x.dim() == 2 and x.shape[0] == 2 and not x.is_floating_point())
+    else:
+        holds_edges = isinstance(x, SparseTensor)
+    if holds_edges:
+        raise ValueError(
+            f"'x' and 'edge_index' of {layer} are swapped: got edges of shape {_shape(x)} first and features "
+            f"of shape {list(features.shape)} second; expected {layer}(...)(x, edge_index)"
+        )
+
+
+def _shape(edges: Any) -> list[int]:
+    return list(edges.shape) if isinstance(edges, Tensor) else list(edges.sizes())
 
 
 def under_autocast(x: Tensor) -> bool:
@@ -140,39 +188,82 @@ def check_statistic(layer: str, statistic: Any, num_nodes: int | None) -> None:
         )
 
 
-def check_fill_value(layer: str, fill_value: Any, edge_dim: int | None, reductions: tuple[str, ...]) -> None:
-    """``fill_value`` is a number, a tensor with one number per feature of an edge, or the name of a reduction."""
-    if isinstance(fill_value, str) and fill_value not in reductions:
+def check_fill_value(layer: str, fill_value: Any, edge_dim: int | None, reductions: tuple[str, ...]) -> Any:
+    """``fill_value`` is a number, a tensor with one number per feature of an edge, or the name of a reduction.
+
+    Returns:
+        it, a number as a float.
+    """
+    takes = f"a float, a tensor of shape [edge_dim], or one of {', '.join(map(repr, reductions))}"
+    if isinstance(fill_value, str):
+        if fill_value not in reductions:
+            raise ValueError(f"'fill_value' of {layer} is {fill_value!r}; it takes {takes}")
+        return fill_value
+    if isinstance(fill_value, Tensor):
+        if edge_dim not in (None, -1, 0) and fill_value.numel() not in (1, edge_dim):
+            raise ValueError(
+                f"'fill_value' of {layer} has shape {list(fill_value.shape)}; it takes one number, or as many as "
+                f"edge_dim={edge_dim} says"
+            )
+        return fill_value
+    number = as_float(fill_value)
+    if number is None:
+        raise ValueError(f"'fill_value' of {layer} is {fill_value!r}; it takes {takes}")
+    return number
+
+
+def read_size(layer: str, name: str, value: Any) -> int:
+    """A number of features or heads, at least 1, as an int."""
+    number = as_int(value)
+    if number is None or number < 1:
+        raise ValueError(f"'{name}' of {layer} is {value!r}; it takes an int of at least 1")
+    return number
+
+
+def read_size_or_lazy(layer: str, name: str, value: Any) -> int:
+    """A number of features, or -1: as many as the first input has."""
+    return -1 if as_int(value) == -1 else read_size(layer, name, value)
+
+
+def read_edge_dim(layer: str, value: Any) -> int | None:
+    """``edge_dim`` as an int; -1 and, as in PyG, 0 (a data set without any) take the size of the first ones."""
+    if value is None:
+        return None
+    number = as_int(value)
+    if number is None or number < -1:
         raise ValueError(
-            f"'fill_value' of {layer} is {fill_value!r}; it takes a float, a tensor of shape [edge_dim], or one "
-            f"of {', '.join(map(repr, reductions))}"
+            f"'edge_dim' of {layer} is {value!r}; it takes None (no edge features), the number of features per "
+            f"edge, or -1 (take the size of the first ones)"
         )
-    if isinstance(fill_value, Tensor) and edge_dim not in (None, -1) and fill_value.numel() not in (1, edge_dim):
-        raise ValueError(
-            f"'fill_value' of {layer} has shape {list(fill_value.shape)}; it takes one number, or as many as "
-            f"edge_dim={edge_dim} says"
-        )
+    return number
 
 
-def check_positive(layer: str, **values: Any) -> None:
-    """Every value is an int of at least 1."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"'{name}' of {layer} is {value!r}; it takes an int of at least 1")
-
-
-def check_channels(layer: str, in_channels: Any) -> None:
-    """``in_channels`` is a positive int, -1, or a pair of them."""
-    pair = in_channels if isinstance(in_channels, (tuple, list)) else (in_channels, in_channels)
-    good = len(pair) == 2 and all(isinstance(c, int) and not isinstance(c, bool) and (c == -1 or c > 0) for c in pair)
-    if not good:
+def read_channels(layer: str, in_channels: Any) -> int | tuple[int, int]:
+    """``in_channels``, a positive int, -1, or a pair of them."""
+    is_pair = isinstance(in_channels, (tuple, list))
+    sizes = [as_int(size) for size in (in_channels if is_pair else (in_channels,))]
+    if len(sizes) != (2 if is_pair else 1) or any(size is None or size < -1 or size == 0 for size in sizes):
         raise ValueError(
             f"'in_channels' of {layer} is {in_channels!r}; it takes a positive int, -1 (take the size of the first "
             f"input), or a pair of them (sources, targets) for bipartite graphs"
         )
+    first, second = sizes[0], sizes[-1]
+    assert first is not None
+    assert second is not None
+    return (first, second) if is_pair else first
 
 
-def check_probability(layer: str, name: str, value: Any) -> None:
+def read_probability(layer: str, name: str, value: Any) -> float:
     """A dropout probability."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+    number = as_float(value)
+    if number is None or not 0.0 <= number <= 1.0:
         raise ValueError(f"'{name}' of {layer} is {value!r}; it takes a probability in [0, 1]")
+    return number
+
+
+def read_number(layer: str, name: str, value: Any) -> float:
+    """Any real number."""
+    number = as_float(value)
+    if number is None:
+        raise ValueError(f"'{name}' of {layer} is {value!r}; it takes a float")
+    return number

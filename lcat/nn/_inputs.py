@@ -7,16 +7,22 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
+from torch_geometric.nn.dense.linear import is_uninitialized_parameter
+from torch_geometric.typing import SparseTensor
 from torch_geometric.utils import scatter
+from typing_extensions import Unpack
 
 from lcat._edge_formats import EdgeList, read_edges
 from lcat.graph import Graph, graph_view
 from lcat.nn import _checks
 from lcat.nn._message_passing import DropInConv
+from lcat.nn._options import MessagePassingOptions, check_message_passing_options
 
 # How the features of added self-loops are reduced from those of the edges into the node.
 FillReduction: TypeAlias = Literal["add", "sum", "mean", "min", "max", "mul"]
 FillValue: TypeAlias = float | Tensor | FillReduction
+# With return_attention_weights=True, the attention comes with the features.
+LayerOutput: TypeAlias = Tensor | tuple[Tensor, tuple[Tensor, Tensor]] | tuple[Tensor, SparseTensor]
 
 
 class Nodes(NamedTuple):
@@ -96,17 +102,21 @@ class AttentionInputs(DropInConv):
         edge_dim: int | None,
         fill_value: FillValue,
         residual: bool,
-        **kwargs: Any,
+        **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         name = type(self).__name__
-        _checks.check_channels(name, in_channels)
-        _checks.check_positive(name, out_channels=out_channels, heads=heads)
-        _checks.check_probability(name, "dropout", dropout)
-        if edge_dim is not None and edge_dim != -1:
-            _checks.check_positive(name, edge_dim=edge_dim)
-        _checks.check_fill_value(name, fill_value, edge_dim, get_args(FillReduction))
+        check_message_passing_options(type(self), kwargs)
+        if kwargs.setdefault("node_dim", 0) != 0:
+            raise ValueError(f"'node_dim' of {name} is {kwargs['node_dim']!r}; it takes 0: leave it out")
         kwargs.setdefault("aggr", "add")
-        super().__init__(node_dim=0, **kwargs)
+        in_channels = _checks.read_channels(name, in_channels)
+        out_channels = _checks.read_size(name, "out_channels", out_channels)
+        heads = _checks.read_size(name, "heads", heads)
+        dropout = _checks.read_probability(name, "dropout", dropout)
+        negative_slope = _checks.read_number(name, "negative_slope", negative_slope)
+        edge_dim = _checks.read_edge_dim(name, edge_dim)
+        fill_value = _checks.check_fill_value(name, fill_value, edge_dim, get_args(FillReduction))
+        super().__init__(**kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.heads = heads
@@ -139,10 +149,26 @@ class AttentionInputs(DropInConv):
         if len(pair) != 2:
             raise ValueError(f"'x' of {name} is a tuple of {len(pair)}; it takes a tensor or (x_source, x_target)")
         first, second = pair
-        weight = getattr(self._maps()[0], "weight", None)
-        _checks.check_features(name, "x[0]" if bipartite else "x", first, channels=self._channels(0), weight=weight)
+        maps = self._maps()
+        weight = getattr(maps[0], "weight", None)
+        _checks.check_features(
+            name,
+            "x[0]" if bipartite else "x",
+            first,
+            channels=self._channels(0),
+            weight=weight,
+            edge_index=edge_index,
+        )
         if second is not None and bipartite:
-            _checks.check_features(name, "x[1]", second, channels=self._channels(1), weight=weight)
+            weight = getattr(maps[-1], "weight", None)
+            _checks.check_features(
+                name, "x[1]", second, channels=self._channels(1), weight=weight, edge_index=edge_index
+            )
+            if len(maps) == 1 and first.shape[-1] != second.shape[-1]:
+                raise ValueError(
+                    f"'x' of {name} has {first.shape[-1]} features per source and {second.shape[-1]} per target, but "
+                    f"the layer has one projection for both: make it with in_channels=(-1, -1), without share_weights"
+                )
         elif not bipartite and not self._is_one_kind():
             raise ValueError(
                 f"'x' of {name} is one tensor, but the layer was made for two kinds of nodes, "
@@ -206,13 +232,24 @@ class AttentionInputs(DropInConv):
             )
         _checks.check_edge_tensor(name, "edge_attr", edge_attr, edge_list, device=x.device, dims=(1, 2))
         features: Tensor = edge_attr.view(-1, 1) if edge_attr.dim() == 1 else edge_attr
-        if self.edge_dim != -1 and features.shape[1] != self.edge_dim:
+        width = self._edge_width()
+        if width is not None and features.shape[1] != width:
+            first = "" if width == self.edge_dim else f", and its first edge features had {width}"
             raise ValueError(
                 f"'edge_attr' of {name} has {features.shape[1]} features per edge (shape {list(features.shape)}), but "
-                f"the layer was made with edge_dim={self.edge_dim}"
+                f"the layer was made with edge_dim={self.edge_dim}{first}"
             )
         _checks.check_edge_features(name, "edge_attr", features, x)
         return features
+
+    def _edge_width(self) -> int | None:
+        """Features per edge; ``None`` if the first ones will decide, as with edge_dim=-1 and, as in PyG, 0."""
+        if self.edge_dim not in (-1, 0):
+            return self.edge_dim
+        weight = getattr(self.lin_edge, "weight", None)
+        if not isinstance(weight, Tensor) or is_uninitialized_parameter(weight):
+            return None
+        return weight.shape[-1]
 
     def _report_unused(self, edge_attr: Tensor) -> None:
         message = (

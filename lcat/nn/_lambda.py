@@ -1,6 +1,6 @@
 """The scalars lambda1 and lambda2 of L-CAT: learned or fixed, in [0, 1].
 
-A learned scalar is stored as one unconstrained parameter ``raw`` and read through a parametrization:
+A learned scalar is stored as one unconstrained parameter ``raw`` of shape [1] and read through a parametrization:
 
 ================  =======================================  =====================================
 ``published``     lambda1 = sigmoid(10^raw - 6)            lambda2 = sigmoid(10^(2.2 - raw) - 6)
@@ -15,20 +15,31 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
+from lcat._numbers import as_float
+
 Parametrization: TypeAlias = Literal["published", "sigmoid"]
 ScalarName: TypeAlias = Literal["lambda1", "lambda2"]
 
+#: Shape of a raw parameter: FSDP refuses parameters without dimensions.
+RAW_SHAPE = (1,)
+
 _SHIFT = 6.0
 _MIRROR = 2.2
+# A scalar that becomes learned starts between these: at 0 and 1 a sigmoid has no gradient.
+_NEAREST = (0.003, 0.999)
 
 
 def value_of(raw: Tensor, name: ScalarName, parametrization: Parametrization) -> Tensor:
-    """The value in [0, 1] of a raw parameter; half types are read in float32, where 10^raw is exact enough."""
+    """The value in [0, 1] of a raw parameter, without dimensions, so that it does not decide the dtype of products.
+
+    Half types are read in float32, where 10^raw is exact enough.
+    """
+    raw = raw.reshape(())
     if raw.dtype in (torch.float16, torch.bfloat16):
         raw = raw.float()
     if parametrization == "sigmoid":
@@ -67,9 +78,8 @@ class Scalar:
 
     def __post_init__(self) -> None:
         if self.fixed is not None:
-            _check_fixed(self.name, self.fixed)
-            object.__setattr__(self, "fixed", float(self.fixed))
-        _check_initial(f"{self.name}_init", self.initial, self.parametrization)
+            object.__setattr__(self, "fixed", _read_fixed(self.name, self.fixed))
+        object.__setattr__(self, "initial", _read_initial(f"{self.name}_init", self.initial, self.parametrization))
 
     def value(self, raw: Tensor | None) -> Tensor | float:
         """The value: a float if it is fixed, else that of the layer's raw parameter."""
@@ -82,14 +92,21 @@ class Scalar:
         """The raw parameter at which a learned scalar starts."""
         return raw_of(self.initial, self.name, self.parametrization)
 
+    def raw_near(self, value: float) -> float:
+        """The raw parameter of a scalar that is learned from ``value`` on; 0 and 1 are moved inwards."""
+        low, high = _NEAREST
+        return raw_of(min(max(value, low), high), self.name, self.parametrization)
+
     def describe(self, raw: Tensor | None) -> str:
-        """For the repr of a layer."""
+        """For the repr of a layer: a number is fixed, ``learned`` has a gradient, ``frozen`` is a parameter without."""
         if raw is None:
             return f"{self.fixed:g}"
-        if raw.is_meta:
-            return "learned"
+        state = "learned" if raw.requires_grad else "frozen"
+        # A shard of FSDP and a meta tensor hold no number, or not the whole of it.
+        if raw.is_meta or raw.numel() != 1 or type(raw) not in (Tensor, torch.nn.Parameter):
+            return state
         with torch.no_grad():
-            return f"learned({float(self.value(raw)):.3f})"
+            return f"{state}({float(self.value(raw)):.3f})"
 
 
 def check_parametrization(parametrization: str) -> None:
@@ -99,17 +116,21 @@ def check_parametrization(parametrization: str) -> None:
         raise ValueError(f"'parametrization' is {parametrization!r}; it takes {' or '.join(map(repr, known))}")
 
 
-def _check_fixed(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _read_fixed(name: str, value: Any) -> float:
+    number = as_float(value)
+    if number is None:
         raise TypeError(f"'{name}' is of type {type(value).__name__}; it takes None (learned) or a float in [0, 1]")
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"'{name}' is {value}; it takes None (learned) or a float in [0, 1]")
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(f"'{name}' is {number}; it takes None (learned) or a float in [0, 1]")
+    return number
 
 
-def _check_initial(name: str, value: float, parametrization: Parametrization) -> None:
+def _read_initial(name: str, value: Any, parametrization: Parametrization) -> float:
     low = 1.0 / (1.0 + math.exp(_SHIFT)) if parametrization == "published" else 0.0
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value < 1.0:
+    number = as_float(value)
+    if number is None or not low < number < 1.0:
         raise ValueError(
             f"'{name}' is {value!r}; with parametrization={parametrization!r} it takes a float between {low:.4g} "
             f"and 1, both excluded (a scalar fixed at 0 or 1 is asked for with lambda1= or lambda2=)"
         )
+    return number

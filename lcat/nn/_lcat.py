@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Module, Parameter
 
 from lcat.nn._attention import AttentionConv
 from lcat.nn._interpolation import Interpolation, NeighborAggregation
-from lcat.nn._lambda import Parametrization, Scalar, check_parametrization
+from lcat.nn._lambda import RAW_SHAPE, Parametrization, Scalar, ScalarName, check_parametrization
 from lcat.nn.neighborhood_statistic import StatisticInputs
+
+_WITHOUT_SCALARS = (
+    "The state_dict has no lambdas: is it that of a GAT? To start from it, make the layer or model with "
+    "lambda1_init=0.999, lambda2_init=0.003 and load with strict=False; with lambda1=1.0, lambda2=0.0 it is that GAT."
+)
+
+
+def missing_scalars(module: Module, state_dict: Mapping[str, Any], error: RuntimeError) -> RuntimeError:
+    """The error of loading a checkpoint; one without lambdas, such as that of a GAT, with how to start from it."""
+    missing = [name for name in module.state_dict() if name not in state_dict]
+    if not any(name.endswith(("raw_lambda1", "raw_lambda2")) for name in missing):
+        return error
+    return RuntimeError(f"{error}\n\t{_WITHOUT_SCALARS}")
 
 
 class LCATMixin(AttentionConv):
@@ -50,7 +65,7 @@ class LCATMixin(AttentionConv):
         )
         self.lin_value = None if share_values else self._linear(0, bias=value_bias)
         for scalar in (self.interpolation.lambda1, self.interpolation.lambda2):
-            raw = Parameter(torch.empty(())) if scalar.fixed is None else None
+            raw = Parameter(torch.empty(RAW_SHAPE)) if scalar.fixed is None else None
             self.register_parameter(f"raw_{scalar.name}", raw)
         self._reset_interpolation(self.interpolation)
 
@@ -69,19 +84,87 @@ class LCATMixin(AttentionConv):
 
     @property
     def lambda1(self) -> Tensor:
-        """Strength of the score, a 0-dimensional tensor in [0, 1]: 0 is a mean over in-edges, 1 is attention."""
+        """Strength of the score, a 0-dimensional tensor in [0, 1]: 0 is a mean over in-edges, 1 is attention.
+
+        Takes what the constructor takes: ``conv.lambda1 = 0.3`` fixes it, and it is no parameter from then on;
+        ``conv.lambda1 = None`` learns it, from its value on (0 and 1 are moved inwards, to 0.003 and 0.999).
+        """
         return self._as_tensor(self._strength())
+
+    @lambda1.setter
+    def lambda1(self, value: float | Tensor | None) -> None:
+        self._set_scalar("lambda1", value)
 
     @property
     def lambda2(self) -> Tensor:
-        """Strength of the averaging, a 0-dimensional tensor in [0, 1]: 0 scores as GAT, 1 scores as CAT."""
+        """Strength of the averaging, a 0-dimensional tensor in [0, 1]: 0 scores as GAT, 1 scores as CAT.
+
+        Can be assigned as :attr:`lambda1`.
+        """
         return self._as_tensor(self._smoothing())
+
+    @lambda2.setter
+    def lambda2(self, value: float | Tensor | None) -> None:
+        self._set_scalar("lambda2", value)
 
     def _as_tensor(self, value: Tensor | float) -> Tensor:
         if isinstance(value, Tensor):
             return value
-        some = next(self.parameters())
-        return torch.tensor(value, dtype=torch.promote_types(some.dtype, torch.float32))
+        weight = self._attention_weight()
+        device = "cpu" if weight.is_meta else weight.device
+        return torch.tensor(value, dtype=torch.promote_types(weight.dtype, torch.float32), device=device)
+
+    def _set_scalar(self, name: ScalarName, value: Any) -> None:
+        """Fix one of the two scalars, or make it learned; the other scalar and all weights stay as they are."""
+        assert self.interpolation is not None
+        scalar: Scalar = getattr(self.interpolation, name)
+        raw: Parameter | None = getattr(self, f"raw_{name}")
+        if value is not None:
+            scalar, raw = replace(scalar, fixed=value), None
+        elif raw is not None:
+            raw.requires_grad_()
+        else:
+            assert scalar.fixed is not None
+            weight = self._attention_weight()
+            start = torch.full(RAW_SHAPE, scalar.raw_near(scalar.fixed), dtype=weight.dtype, device=weight.device)
+            scalar, raw = replace(scalar, fixed=None), Parameter(start)
+        setattr(self.interpolation, name, scalar)
+        self.register_parameter(f"raw_{name}", raw)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """As in torch; ``lambda1`` and ``lambda2`` are values that are computed, and no parameters."""
+        if name in ("lambda1", "lambda2"):
+            raise TypeError(
+                f"'{name}' is of type {type(param).__name__}; it takes None (learned) or a float in [0, 1]. The "
+                f"parameter of a learned one is 'raw_{name}'"
+            )
+        super().register_parameter(name, param)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As in torch; the error of a checkpoint of a GAT says how to start from it."""
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            raise missing_scalars(self, state_dict, error) from None
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Reads raw scalars without dimensions, too, as older checkpoints and the published code have them."""
+        for name in (f"{prefix}raw_lambda1", f"{prefix}raw_lambda2"):
+            raw = state_dict.get(name)
+            if isinstance(raw, Tensor) and raw.dim() == 0:
+                state_dict[name] = raw.detach().reshape(RAW_SHAPE)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
     @property
     def statistic_depends_on(self) -> StatisticInputs | None:

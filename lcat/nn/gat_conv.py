@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Literal, Optional, overload
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import glorot, zeros
-from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size
+from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size, SparseTensor
 from torch_geometric.utils import softmax
+from typing_extensions import Unpack
 
 from lcat.nn._attention import AttentionConv
 from lcat.nn._checks import under_autocast
-from lcat.nn._inputs import AttentionEdges, FillValue, Nodes
+from lcat.nn._inputs import AttentionEdges, FillValue, LayerOutput, Nodes
 from lcat.nn._linear import is_plain
+from lcat.nn._options import MessagePassingOptions
 from lcat.ops import gat_attention
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -91,7 +93,7 @@ class GATConv(AttentionConv):
         fill_value: FillValue = "mean",
         bias: bool = True,
         residual: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -106,12 +108,14 @@ class GATConv(AttentionConv):
             residual=residual,
             **kwargs,
         )
-        self._make_projections(separate=not isinstance(in_channels, int), bias=False)
-        self.att_src = Parameter(torch.empty(1, heads, out_channels))
-        self.att_dst = Parameter(torch.empty(1, heads, out_channels))
-        if edge_dim is not None:
-            self.lin_edge = Linear(edge_dim, heads * out_channels, bias=False, weight_initializer="glorot")
-            self.att_edge = Parameter(torch.empty(1, heads, out_channels))
+        self._make_projections(separate=not isinstance(self.in_channels, int), bias=False)
+        shape = (1, self.heads, self.out_channels)
+        self.att_src = Parameter(torch.empty(shape))
+        self.att_dst = Parameter(torch.empty(shape))
+        if self.edge_dim is not None:
+            width = self.heads * self.out_channels
+            self.lin_edge = Linear(self.edge_dim, width, bias=False, weight_initializer="glorot")
+            self.att_edge = Parameter(torch.empty(shape))
         else:
             self.lin_edge = None
             self.register_parameter("att_edge", None)
@@ -139,6 +143,53 @@ class GATConv(AttentionConv):
     def _maps(self) -> tuple[Any, ...]:
         return (self.lin,) if self.lin is not None else (self.lin_src, self.lin_dst)
 
+    def _attention_weight(self) -> Tensor:
+        return self.att_src
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = ...,
+        size: Size = ...,
+        return_attention_weights: Literal[False] | None = ...,
+        edge_weight: OptTensor = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Tensor,
+        edge_attr: OptTensor = ...,
+        size: Size = ...,
+        return_attention_weights: Literal[True] = ...,
+        edge_weight: OptTensor = ...,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: SparseTensor,
+        edge_attr: OptTensor = ...,
+        size: Size = ...,
+        return_attention_weights: Literal[True] = ...,
+        edge_weight: OptTensor = ...,
+    ) -> tuple[Tensor, SparseTensor]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = ...,
+        size: Size = ...,
+        return_attention_weights: bool | None = ...,
+        edge_weight: OptTensor = ...,
+    ) -> LayerOutput: ...
+
     def forward(
         self,
         x: Tensor | OptPairTensor,
@@ -147,7 +198,7 @@ class GATConv(AttentionConv):
         size: Size = None,
         return_attention_weights: bool | None = None,
         edge_weight: OptTensor = None,
-    ) -> Any:
+    ) -> LayerOutput:
         """Run the layer. The steps are listed in ``AttentionConv._forward`` (``lcat/nn/_attention.py``).
 
         Args:
@@ -165,7 +216,7 @@ class GATConv(AttentionConv):
         Raises:
             TypeError, ValueError, IndexError: the message names the argument, what it got, and what it takes.
         """
-        return self._forward(
+        out: LayerOutput = self._forward(
             x,
             edge_index,
             edge_attr=edge_attr,
@@ -173,6 +224,7 @@ class GATConv(AttentionConv):
             size=size,
             return_attention_weights=return_attention_weights,
         )
+        return out
 
     def _project(self, nodes: Nodes) -> tuple[Tensor, Tensor | None]:
         """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Literal, Optional, overload
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import glorot, zeros
-from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
+from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size, SparseTensor
 from torch_geometric.utils import softmax
+from typing_extensions import Unpack
 
 from lcat.nn._attention import AttentionConv
-from lcat.nn._inputs import AttentionEdges, FillValue, Nodes
+from lcat.nn._inputs import AttentionEdges, FillValue, LayerOutput, Nodes
 from lcat.nn._linear import is_plain
+from lcat.nn._options import MessagePassingOptions
 from lcat.ops import gatv2_attention
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -84,7 +86,7 @@ class GATv2Conv(AttentionConv):
         bias: bool = True,
         share_weights: bool = False,
         residual: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -102,14 +104,15 @@ class GATv2Conv(AttentionConv):
         if share_weights and self._channels(0) != self._channels(1):
             raise ValueError(
                 f"share_weights=True of {type(self).__name__} needs sources and targets with the same number of "
-                f"features, but in_channels is {in_channels}: use share_weights=False"
+                f"features, but in_channels is {self.in_channels}: use share_weights=False"
             )
         self.share_weights = share_weights
         self.lin_l = self._linear(0, bias=bias)
         self.lin_r = self.lin_l if share_weights else self._linear(1, bias=bias)
-        self.att = Parameter(torch.empty(1, heads, out_channels))
-        if edge_dim is not None:
-            self.lin_edge = Linear(edge_dim, heads * out_channels, bias=False, weight_initializer="glorot")
+        self.att = Parameter(torch.empty(1, self.heads, self.out_channels))
+        if self.edge_dim is not None:
+            width = self.heads * self.out_channels
+            self.lin_edge = Linear(self.edge_dim, width, bias=False, weight_initializer="glorot")
         else:
             self.lin_edge = None
         self._make_output(bias)
@@ -127,6 +130,53 @@ class GATv2Conv(AttentionConv):
     def _maps(self) -> tuple[Any, ...]:
         return (self.lin_l,) if self.lin_r is self.lin_l else (self.lin_l, self.lin_r)
 
+    def _attention_weight(self) -> Tensor:
+        return self.att
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: Literal[False] | None = ...,
+        size: Size = ...,
+        edge_weight: OptTensor = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Tensor,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: Literal[True] = ...,
+        size: Size = ...,
+        edge_weight: OptTensor = ...,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: SparseTensor,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: Literal[True] = ...,
+        size: Size = ...,
+        edge_weight: OptTensor = ...,
+    ) -> tuple[Tensor, SparseTensor]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: bool | None = ...,
+        size: Size = ...,
+        edge_weight: OptTensor = ...,
+    ) -> LayerOutput: ...
+
     def forward(
         self,
         x: Tensor | OptPairTensor,
@@ -135,13 +185,13 @@ class GATv2Conv(AttentionConv):
         return_attention_weights: bool | None = None,
         size: Size = None,
         edge_weight: OptTensor = None,
-    ) -> Any:
+    ) -> LayerOutput:
         """Run the layer; arguments, result and errors as :meth:`lcat.nn.GATConv.forward`.
 
         ``size`` and ``edge_weight`` come last, so that positional arguments mean what they mean in PyG. A target
         without features (``x=(x_source, None)``) counts as zero in the score.
         """
-        return self._forward(
+        out: LayerOutput = self._forward(
             x,
             edge_index,
             edge_attr=edge_attr,
@@ -149,6 +199,7 @@ class GATv2Conv(AttentionConv):
             size=size,
             return_attention_weights=return_attention_weights,
         )
+        return out
 
     def _project(self, nodes: Nodes) -> tuple[Tensor, Tensor]:
         """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""

@@ -13,6 +13,7 @@ from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import zeros
 from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import spmm
+from typing_extensions import Unpack
 
 from lcat._edge_formats import EdgeList
 from lcat._tracing import is_jit_tracing, is_traced, outside_inference_mode
@@ -22,6 +23,7 @@ from lcat.nn._gcn_norm import NormalizedEdges, inverse_sqrt_degree, normalized_p
 from lcat.nn._inputs import read_edge_weight, read_graph
 from lcat.nn._linear import is_plain
 from lcat.nn._message_passing import DropInConv
+from lcat.nn._options import MessagePassingOptions, check_message_passing_options
 from lcat.nn.neighborhood_statistic import StatisticInputs
 from lcat.ops import aggregate, is_transformed
 
@@ -55,11 +57,11 @@ class GCNConv(DropInConv):
             ``decomposed_layers``).
 
     Shapes:
-        - x: ``[N, in_channels]`` or ``[B, N, in_channels]`` (B feature sets on one graph)
+        - x: ``[N, in_channels]``, or ``[..., N, in_channels]``: feature sets on one graph, with any leading dimensions
         - edge_index: ``[2, E]`` integers, EdgeIndex, torch.sparse or SparseTensor matrix [targets, sources], whose
           entries are the edge weights
         - edge_weight: ``[E]``
-        - output: ``[N, out_channels]``, with a leading B for static graphs
+        - output: ``[N, out_channels]``, with the leading dimensions of ``x``
 
     Complexity:
         O(N in_channels out_channels + E out_channels) time.
@@ -83,7 +85,7 @@ class GCNConv(DropInConv):
         add_self_loops: bool | None = None,
         normalize: bool = True,
         bias: bool = True,
-        **kwargs: Any,
+        **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         name = type(self).__name__
         if isinstance(in_channels, (tuple, list)):
@@ -91,8 +93,9 @@ class GCNConv(DropInConv):
                 f"'in_channels' of {name} is {in_channels!r}; it takes an int: this layer has no bipartite form, "
                 f"SAGEConv, GraphConv and GATConv have"
             )
-        _checks.check_channels(name, in_channels)
-        _checks.check_positive(name, out_channels=out_channels)
+        check_message_passing_options(type(self), kwargs)
+        in_channels = _checks.read_size_or_lazy(name, "in_channels", in_channels)
+        out_channels = _checks.read_size(name, "out_channels", out_channels)
         kwargs.setdefault("aggr", "add")
         super().__init__(**kwargs)
         if add_self_loops is None:
@@ -147,7 +150,7 @@ class GCNConv(DropInConv):
 
     @torch.jit.unused
     def _forward(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor, statistic: OptTensor) -> Tensor:
-        self._check_features(x)
+        self._check_features(x, edge_index)
         edges = self._normalized_edges(x, edge_index, edge_weight, statistic)
         if self._wants_messages():
             out = self._by_messages(self.lin(x), edges)
@@ -168,7 +171,7 @@ class GCNConv(DropInConv):
         Returns:
             ``[N]``, in float32 at least, for ``forward(..., statistic=)``; ``None`` with ``normalize=False``.
         """
-        self._check_features(x)
+        self._check_features(x, edge_index)
         if not self.normalize:
             return None
         graph, _, weight = self._read_edges(x, edge_index, edge_weight)
@@ -179,7 +182,7 @@ class GCNConv(DropInConv):
         """``"edges"``: a message is scaled by the degree of its source; ``None`` with ``normalize=False``."""
         return "edges" if self.normalize else None
 
-    def _check_features(self, x: Any) -> None:
+    def _check_features(self, x: Any, edge_index: Any) -> None:
         name = type(self).__name__
         if isinstance(x, (tuple, list)):
             raise ValueError(
@@ -187,7 +190,9 @@ class GCNConv(DropInConv):
                 f"message passing. Please try other layers such as 'SAGEConv' or 'GraphConv' instead"
             )
         weight = getattr(self.lin, "weight", None)
-        _checks.check_features(name, "x", x, channels=self.in_channels, weight=weight)
+        _checks.check_features(
+            name, "x", x, channels=self.in_channels, weight=weight, edge_index=edge_index, any_sets=True
+        )
 
     def _with_bias(self, out: Tensor) -> Tensor:
         """In place, as nobody else holds ``out``: one tensor less to write."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, overload
 
 from torch import Tensor
-from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size
+from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size, SparseTensor
+from typing_extensions import Unpack
 
-from lcat.nn._inputs import FillValue
+from lcat.nn._inputs import FillValue, LayerOutput
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._lambda import Parametrization
 from lcat.nn._lcat import LCATMixin
+from lcat.nn._options import MessagePassingOptions
 from lcat.nn.gat_conv import GATConv
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -97,7 +99,7 @@ class LCATConv(LCATMixin, GATConv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -116,7 +118,7 @@ class LCATConv(LCATMixin, GATConv):
         self.share_weights = share_weights
         self.score_bias = score_bias
         if score_bias or not share_weights:
-            self._make_projections(separate=not share_weights or not isinstance(in_channels, int), bias=score_bias)
+            self._make_projections(separate=not share_weights or not isinstance(self.in_channels, int), bias=score_bias)
         self._interpolate(
             lambda1=lambda1,
             lambda2=lambda2,
@@ -129,6 +131,54 @@ class LCATConv(LCATMixin, GATConv):
             cache_neighbor_sum=cache_neighbor_sum,
         )
 
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = ...,
+        size: Size = ...,
+        return_attention_weights: Literal[False] | None = ...,
+        edge_weight: OptTensor = ...,
+        statistic: OptTensor = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Tensor,
+        edge_attr: OptTensor = ...,
+        size: Size = ...,
+        return_attention_weights: Literal[True] = ...,
+        edge_weight: OptTensor = ...,
+        statistic: OptTensor = ...,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: SparseTensor,
+        edge_attr: OptTensor = ...,
+        size: Size = ...,
+        return_attention_weights: Literal[True] = ...,
+        edge_weight: OptTensor = ...,
+        statistic: OptTensor = ...,
+    ) -> tuple[Tensor, SparseTensor]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = ...,
+        size: Size = ...,
+        return_attention_weights: bool | None = ...,
+        edge_weight: OptTensor = ...,
+        statistic: OptTensor = ...,
+    ) -> LayerOutput: ...
+
     def forward(
         self,
         x: Tensor | OptPairTensor,
@@ -138,7 +188,7 @@ class LCATConv(LCATMixin, GATConv):
         return_attention_weights: bool | None = None,
         edge_weight: OptTensor = None,
         statistic: OptTensor = None,
-    ) -> Any:
+    ) -> LayerOutput:
         """Run the layer: :meth:`lcat.nn.GATConv.forward` describes the arguments, the result and the errors.
 
         Args:
@@ -151,7 +201,7 @@ class LCATConv(LCATMixin, GATConv):
             statistic: what :meth:`neighborhood_statistic` returns for all edges of a graph, where ``edge_index`` has
                 only some of them.
         """
-        return self._forward(
+        out: LayerOutput = self._forward(
             x,
             edge_index,
             edge_attr=edge_attr,
@@ -160,6 +210,7 @@ class LCATConv(LCATMixin, GATConv):
             return_attention_weights=return_attention_weights,
             statistic=statistic,
         )
+        return out
 
 
 class CATConv(LCATConv):
@@ -202,7 +253,7 @@ class CATConv(LCATConv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, overload
 
 from torch import Tensor
-from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size
+from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size, SparseTensor
+from typing_extensions import Unpack
 
-from lcat.nn._inputs import FillValue
+from lcat.nn._inputs import FillValue, LayerOutput
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._lambda import Parametrization
 from lcat.nn._lcat import LCATMixin
+from lcat.nn._options import MessagePassingOptions
 from lcat.nn.gatv2_conv import GATv2Conv
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -75,7 +77,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -104,6 +106,54 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
             cache_neighbor_sum=cache_neighbor_sum,
         )
 
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: Literal[False] | None = ...,
+        size: Size = ...,
+        edge_weight: OptTensor = ...,
+        statistic: OptTensor = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Tensor,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: Literal[True] = ...,
+        size: Size = ...,
+        edge_weight: OptTensor = ...,
+        statistic: OptTensor = ...,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: SparseTensor,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: Literal[True] = ...,
+        size: Size = ...,
+        edge_weight: OptTensor = ...,
+        statistic: OptTensor = ...,
+    ) -> tuple[Tensor, SparseTensor]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor | OptPairTensor,
+        edge_index: Adj,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: bool | None = ...,
+        size: Size = ...,
+        edge_weight: OptTensor = ...,
+        statistic: OptTensor = ...,
+    ) -> LayerOutput: ...
+
     def forward(
         self,
         x: Tensor | OptPairTensor,
@@ -113,7 +163,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         size: Size = None,
         edge_weight: OptTensor = None,
         statistic: OptTensor = None,
-    ) -> Any:
+    ) -> LayerOutput:
         """Run the layer: :meth:`lcat.nn.GATConv.forward` describes the arguments, the result and the errors.
 
         Args:
@@ -126,7 +176,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
             statistic: what :meth:`neighborhood_statistic` returns for all edges of a graph, where ``edge_index`` has
                 only some of them.
         """
-        return self._forward(
+        out: LayerOutput = self._forward(
             x,
             edge_index,
             edge_attr=edge_attr,
@@ -135,6 +185,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
             return_attention_weights=return_attention_weights,
             statistic=statistic,
         )
+        return out
 
 
 class CATv2Conv(LCATv2Conv):
@@ -175,7 +226,7 @@ class CATv2Conv(LCATv2Conv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,

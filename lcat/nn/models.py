@@ -7,11 +7,20 @@ layers. Attention models follow PyG's GAT: with ``concat=True`` (the default) hi
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.nn.models.basic_gnn import BasicGNN
+from typing_extensions import Unpack
 
+from lcat._text import hint
+from lcat.nn import _checks
+from lcat.nn._inputs import FillValue
+from lcat.nn._interpolation import NeighborAggregation
+from lcat.nn._lambda import Parametrization
+from lcat.nn._lcat import missing_scalars
+from lcat.nn._options import MessagePassingOptions, arguments_of, check_keywords
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
 from lcat.nn.gcn_conv import GCNConv
@@ -21,7 +30,89 @@ from lcat.nn.lcatv2_conv import CATv2Conv, LCATv2Conv
 __all__ = ["CAT", "GAT", "GCN", "LCAT", "CATv2", "GATv2", "LCATv2"]
 
 
-class GCN(BasicGNN):
+JumpingMode: TypeAlias = Literal["last", "cat", "max", "lstm"]
+
+
+class LayerOptions(MessagePassingOptions, total=False):
+    """What models pass to their layers; each layer takes those that its constructor names."""
+
+    add_self_loops: bool | None
+    bias: bool
+    # GCNConv
+    improved: bool
+    cached: bool
+    normalize: bool
+    # attention layers
+    heads: int
+    concat: bool
+    negative_slope: float
+    edge_dim: int | None
+    fill_value: FillValue
+    residual: bool
+    share_weights: bool
+    v2: bool
+    # CAT and L-CAT
+    lambda1: float | None
+    lambda2: float | None
+    share_values: bool
+    score_bias: bool
+    parametrization: Parametrization
+    lambda1_init: float
+    lambda2_init: float
+    neighbor_aggr: NeighborAggregation
+    cache_neighbor_sum: bool
+
+
+class _Model(BasicGNN):
+    """BasicGNN with checked arguments."""
+
+    def __init__(
+        self,
+        in_channels: int | tuple[int, int],
+        hidden_channels: int,
+        num_layers: int,
+        out_channels: int | None = None,
+        dropout: float = 0.0,
+        act: str | Callable[..., Any] | None = "relu",
+        act_first: bool = False,
+        act_kwargs: dict[str, Any] | None = None,
+        norm: str | Callable[..., Any] | None = None,
+        norm_kwargs: dict[str, Any] | None = None,
+        jk: JumpingMode | None = None,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
+        name = type(self).__name__
+        modes = get_args(JumpingMode)
+        if jk is not None and jk not in modes:
+            raise ValueError(f"'jk' of {name} is {jk!r}{hint(jk, modes)}; it takes None, {', '.join(map(repr, modes))}")
+        super().__init__(
+            in_channels=_checks.read_channels(name, in_channels),
+            hidden_channels=_checks.read_size(name, "hidden_channels", hidden_channels),
+            num_layers=_checks.read_size(name, "num_layers", num_layers),
+            out_channels=None if out_channels is None else _checks.read_size(name, "out_channels", out_channels),
+            dropout=_checks.read_probability(name, "dropout", dropout),
+            act=act,
+            act_first=act_first,
+            act_kwargs=act_kwargs,
+            norm=norm,
+            norm_kwargs=norm_kwargs,
+            jk=jk,
+            **kwargs,
+        )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As in torch; the error of a checkpoint of a GAT says how to start an L-CAT from it."""
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            raise missing_scalars(self, state_dict, error) from None
+
+    def _check_layer_options(self, layer: type[MessagePassing], options: dict[str, Any]) -> None:
+        """Raise a TypeError, with a hint, for options that neither the model nor its layers take."""
+        check_keywords(type(self).__name__, options, arguments_of(type(self), layer))
+
+
+class GCN(_Model):
     """Layers of :class:`~lcat.nn.GCNConv`.
 
     Example:
@@ -36,10 +127,11 @@ class GCN(BasicGNN):
 
     def init_conv(self, in_channels: Any, out_channels: int, **kwargs: Any) -> MessagePassing:
         """One layer."""
+        self._check_layer_options(GCNConv, kwargs)
         return GCNConv(in_channels, out_channels, **kwargs)
 
 
-class _AttentionModel(BasicGNN):
+class _AttentionModel(_Model):
     supports_edge_weight: Final[bool] = True
     supports_edge_attr: Final[bool] = True
     supports_norm_batch: bool
@@ -53,12 +145,14 @@ class _AttentionModel(BasicGNN):
     def _make_layer(
         self, layer: type[MessagePassing], in_channels: Any, out_channels: int, kwargs: dict[str, Any]
     ) -> MessagePassing:
-        heads, concat = kwargs.pop("heads", 1), kwargs.pop("concat", True)
+        name = type(self).__name__
+        self._check_layer_options(layer, kwargs)
+        heads, concat = _checks.read_size(name, "heads", kwargs.pop("heads", 1)), kwargs.pop("concat", True)
         if getattr(self, "_is_conv_to_out", False):
             concat = False
         if concat and out_channels % heads != 0:
             raise ValueError(
-                f"{type(self).__name__} has {out_channels} channels in a layer, which {heads} heads cannot share: make "
+                f"{name} has {out_channels} channels in a layer, which {heads} heads cannot share: make "
                 f"'hidden_channels' a multiple of 'heads', or use concat=False"
             )
         width = out_channels // heads if concat else out_channels

@@ -77,7 +77,7 @@ CASES = [
     *_everywhere("flow", ValueError, r"flow.*upwards", lambda c: c(8, 4, flow="upwards")),
     _case("heads_0", ValueError, r"'heads' of GATConv is 0.*at least 1", lambda: GATConv(8, 4, heads=0)),
     _case("dropout_2", ValueError, r"'dropout' of GATv2Conv is 2.*\[0, 1\]", lambda: GATv2Conv(8, 4, dropout=2)),
-    _case("edge_dim_0", ValueError, r"'edge_dim' of GATConv is 0", lambda: GATConv(8, 4, edge_dim=0)),
+    _case("edge_dim_below", ValueError, r"'edge_dim' of GATConv is -2.*None", lambda: GATConv(8, 4, edge_dim=-2)),
     _case("fill_value", ValueError, r"'fill_value' of GATConv is 'median'.*'mean'",
           lambda: GATConv(8, 4, edge_dim=2, fill_value="median")),
     _case("share_weights_pair", ValueError, r"share_weights=True.*in_channels is \(8, 3\)",

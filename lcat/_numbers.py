@@ -1,0 +1,59 @@
+"""Numbers as users pass them: Python's, NumPy's, or arrays and tensors that hold one."""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from typing import Any
+
+__all__ = ["as_float", "as_int"]
+
+
+def as_int(value: Any) -> int | None:
+    """``value`` as an int if it is a whole number.
+
+    Args:
+        value: anything. An int, a NumPy integer and an array or tensor that holds one integer are whole numbers. A bool
+            is none, nor is 3.0.
+
+    Returns:
+        the int, or ``None``.
+
+    Example:
+        >>> import numpy as np
+        >>> from lcat._numbers import as_int
+        >>> as_int(np.array([4, 2]).max() + 1), as_int(True), as_int(3.0)
+        (5, None, None)
+    """
+    if type(value) is int:
+        return value
+    if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def as_float(value: Any) -> float | None:
+    """``value`` as a float if it is a real number.
+
+    Args:
+        value: anything. An int, a float, a NumPy number and an array or tensor of shape ``()`` are real numbers, nan
+            and infinity among them. A bool is none.
+
+    Returns:
+        the float, or ``None``.
+
+    Example:
+        >>> import numpy as np
+        >>> from lcat._numbers import as_float
+        >>> as_float(np.float32(0.5)), as_float(1), as_float(True), as_float("0.5")
+        (0.5, 1.0, None, None)
+    """
+    if isinstance(value, numbers.Real):
+        return None if isinstance(value, bool) else float(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        number = value.item()
+        return as_float(number) if isinstance(number, numbers.Real) else None
+    return None
