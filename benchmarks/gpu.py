@@ -1,15 +1,22 @@
-"""GPU kernels: first the tests without the interpreter, then speed and memory against the bound and the rivals.
+"""GPU kernels: speed and memory against the bound and the rivals, part by part.
 
-    python benchmarks/gpu.py --output benchmarks/results/gpu.json
+    python benchmarks/gpu.py --part operators --budget 160 --output operators.json
 
-1. Every test of the kernels runs compiled; if one fails, nothing is timed.
-2. Operators alone, forward and backward: time, the bytes that they must move if no gather hits a cache, and how far
-   that is from this device's measured copy bandwidth.
-3. Whole layers against PyTorch Geometric's, eager and compiled, and against torch.sparse for GCN: first the
-   outputs and gradients are compared, then rounds are interleaved; medians, ratios, peak memory above the inputs.
-4. One full-batch training step of a 3-layer L-CAT at the size of ogbn-products (with ``--products``).
+    facts       device, versions, bandwidth of a copy, implementations
+    operators   primitives alone, forward and backward, beside the bytes that they must move: eager, as a CUDA graph
+                with a cold cache, the host's share, time per kernel, peak memory; dropout 0.6; torch.sparse
+    layers      whole layers beside PyTorch Geometric's: eager and as a CUDA graph
+    compiled    the same under torch.compile, three shapes, each compiled anew
+    products    a training step of a 3-layer L-CAT at the size of ogbn-products, float32 and bfloat16
+    batches     a step of a 2-layer model on another graph each time: sorting and launching included
+    tiles       the tile table: other shares of a warp, edges, rows and warps per program
+    one         each operator once at 8 x 32, for a profiler
 
-``--dry-run`` does all of this on a tiny graph on the CPU, to see that the script works; its times mean nothing.
+Each row is written as soon as it is measured. A measurement that fails is recorded and the next one begins; when the
+budget is used up, what is left is named. Numbers are compared before anything is timed: outputs and gradients differ
+from PyG's by at most 1e-4 of the largest number. ``--dry-run`` does all of this on tiny graphs, without a GPU on the
+CPU, to see that the script works; its times mean nothing. ``benchmarks/gpu_acceptance.sh`` runs parts in order, with
+the tests.
 """
 
 from __future__ import annotations
@@ -17,299 +24,55 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import _source_tree  # noqa: F401
 import torch
 import torch.nn.functional as F
 import torch_geometric
 import torch_geometric.nn as pyg
-from _measure import write_results
+from _gpu_device import Device
+from _gpu_rows import Rows
+from _gpu_work import (
+    GRAPHS,
+    PRIMITIVES,
+    Shape,
+    bytes_moved,
+    difference,
+    layer_pairs,
+    layer_step,
+    operator_step,
+    skewed_edges,
+    sparse_step,
+    view_of,
+)
 from torch import Tensor
 
 import lcat
 import lcat.nn
 import lcat.ops
 from lcat._environment import package_version
-from lcat._json import strict_json
-from lcat.graph import Graph, graph_view
 
-ROOT = Path(__file__).resolve().parents[1]
-GRAPHS = {"20k": (20_000, 400_000), "170k": (170_000, 1_200_000)}
+TOLERANCE = 1e-4  # sums over hubs in float32, in another order, differ by less; an edge that is lost does not
 PRODUCTS = (2_449_029, 123_718_280)
+BATCH = (20_000, 60_000)  # nodes and edges of a sampled batch
+SHAPES = [(1, 16), (1, 64), (8, 8), (8, 16), (8, 32), (8, 64)]
+BFLOAT16 = torch.bfloat16
 
 
-@dataclass(frozen=True)
-class Device:
-    """Where to measure, and how to read its clock and its memory."""
-
-    device: torch.device
-    rounds: int
-
-    @property
-    def is_gpu(self) -> bool:
-        return self.device.type == "cuda"
-
-    def wait(self) -> None:
-        """Until everything that was launched is done."""
-        if self.is_gpu:
-            torch.cuda.synchronize(self.device)
-
-    def seconds(self, call: Callable[[], Any]) -> float:
-        """The time of one call; the device's own clock where it has one."""
-        if not self.is_gpu:
-            start = time.perf_counter()
-            call()
-            return time.perf_counter() - start
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        call()
-        end.record()
-        end.synchronize()
-        return begin.elapsed_time(end) / 1e3
-
-    def peak_bytes(self, call: Callable[[], Any]) -> int | None:
-        """The peak memory that a call takes beyond what was in use before it; ``None`` without a GPU."""
-        if not self.is_gpu:
-            return None
-        self.wait()
-        torch.cuda.reset_peak_memory_stats(self.device)
-        before = torch.cuda.memory_allocated(self.device)
-        call()
-        self.wait()
-        return torch.cuda.max_memory_allocated(self.device) - before
-
-    def medians(self, calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
-        """Median time of each, in interleaved rounds after two rounds of warming up."""
-        times: dict[str, list[float]] = {name: [] for name in calls}
-        for turn in range(self.rounds + 2):
-            for name, call in calls.items():
-                taken = self.seconds(call)
-                if turn >= 2:
-                    times[name].append(taken)
-        return {name: statistics.median(taken) for name, taken in times.items()}
-
-
-def copy_bandwidth(device: Device) -> float:
-    """Bytes a second (read and written together) of a large copy: what no kernel can beat."""
-    source = torch.ones(2**28 if device.is_gpu else 2**22, device=device.device)
-    target = torch.empty_like(source)
-    taken = device.medians({"copy": lambda: target.copy_(source)})["copy"]
-    return 2 * source.numel() * source.element_size() / taken
-
-
-def skewed_edges(nodes: int, edges: int, device: torch.device) -> Tensor:
-    """``[2, E]``: degrees with a heavy tail (a few hubs), endpoints independent, unsorted."""
-    generator = torch.Generator().manual_seed(0)
-    ends = (torch.rand(2, edges, generator=generator, dtype=torch.float64) ** 2 * nodes).long()
-    return torch.stack([torch.randperm(nodes, generator=generator)[row] for row in ends]).to(device)
-
-
-def bytes_moved(primitive: str, graph: Graph, heads: int, features: int, size: int) -> int:
-    """Forward and backward, every gather from memory, every stream once, indices of 4 bytes."""
-    nodes, edges, row = graph.num_targets, graph.num_edges, heads * features * size
-    if primitive == "aggregate":
-        return 2 * edges * (row + 4) + 4 * nodes * row
-    if primitive == "gat_attention":
-        return 2 * edges * (row + 4) + 16 * edges * heads + 8 * nodes * row
-    return edges * (4 * row + 12 + 8 * heads) + 10 * nodes * row
-
-
-def operators(device: Device, graphs: dict[str, tuple[int, int]], bandwidth: float) -> list[dict[str, Any]]:
-    """The three primitives alone against the bytes that they must move."""
-    results = []
-    for name, (nodes, edges) in graphs.items():
-        graph, _ = graph_view(skewed_edges(nodes, edges, device.device), nodes, nodes)
-        for dtype in (torch.float32, torch.bfloat16):
-            for heads, features in [(1, 16), (1, 64), (8, 8), (8, 16), (8, 32), (8, 64)]:
-                calls = _operator_steps(graph, heads, features, dtype)
-                for primitive, taken in device.medians(calls).items():
-                    bound = bytes_moved(primitive, graph, heads, features, dtype.itemsize) / bandwidth
-                    results.append(
-                        {
-                            "graph": name,
-                            "primitive": primitive,
-                            "heads": heads,
-                            "features": features,
-                            "dtype": str(dtype).removeprefix("torch."),
-                            "milliseconds": taken * 1e3,
-                            "bound milliseconds": bound * 1e3,
-                            "times the bound": taken / bound,
-                            "peak bytes": device.peak_bytes(calls[primitive]),
-                        }
-                    )
-                    print(strict_json(results[-1]), flush=True)
-    return results
-
-
-def _operator_steps(
-    graph: Graph, heads: int, features: int, dtype: torch.dtype
-) -> dict[str, Callable[[], list[Tensor]]]:
-    device, nodes = graph.device, graph.num_targets
-    x, query, grad = (torch.randn(nodes, heads, features, device=device).to(dtype) for _ in range(3))
-    scores = [torch.randn(nodes, heads, device=device) for _ in range(2)]
-    att = torch.randn(heads, features, device=device)
-
-    def gat_attention(source_score: Tensor, target_score: Tensor, value: Tensor) -> Tensor:
-        return lcat.ops.gat_attention(source_score, target_score, value, graph)
-
-    def gatv2_attention(key: Tensor, query: Tensor, att: Tensor) -> Tensor:
-        return lcat.ops.gatv2_attention(key, query, key, att, graph)
-
+def facts(device: Device) -> dict[str, Any]:
+    """What is measured, and with which versions."""
+    properties = torch.cuda.get_device_properties(device.device) if device.is_gpu else None
     return {
-        "aggregate": _step(lambda x: lcat.ops.aggregate(x, graph), [x], grad),
-        "gat_attention": _step(gat_attention, [*scores, x], grad),
-        "gatv2_attention": _step(gatv2_attention, [x, query, att], grad),
-    }
-
-
-def _step(function: Callable[..., Tensor], inputs: list[Tensor], grad: Tensor) -> Callable[[], list[Tensor]]:
-    """A call that goes forward and backward and returns the output and the gradients of ``inputs``."""
-    leaves = [x.detach().clone().requires_grad_() for x in inputs]
-
-    def step() -> list[Tensor]:
-        out = function(*leaves)
-        return [out.detach(), *torch.autograd.grad(out, leaves, grad.to(out.dtype).view_as(out))]
-
-    return step
-
-
-def layers(device: Device, graphs: dict[str, tuple[int, int]], compiled: bool) -> list[dict[str, Any]]:
-    """Whole layers, ours and theirs with the same weights."""
-    results = []
-    for name, (nodes, edges) in graphs.items():
-        edge_index = skewed_edges(nodes, edges, device.device)
-        for heads, features in [(1, 16), (1, 32), (1, 64), (8, 16), (8, 32), (8, 64)]:
-            width = heads * features
-            x = torch.randn(nodes, width, device=device.device)
-            grad = torch.randn(nodes, width, device=device.device)
-            rivals = {
-                "GCNConv": (lcat.nn.GCNConv(width, width), pyg.GCNConv(width, width)),
-                "GATConv": (lcat.nn.GATConv(width, features, heads), pyg.GATConv(width, features, heads)),
-                "GATv2Conv": (lcat.nn.GATv2Conv(width, features, heads), pyg.GATv2Conv(width, features, heads)),
-            }
-            alone = {
-                "LCATConv": lcat.nn.LCATConv(width, features, heads),
-                "LCATv2Conv": lcat.nn.LCATv2Conv(width, features, heads),
-            }
-            calls: dict[str, Callable[[], list[Tensor]]] = {}
-            for layer, (ours, theirs) in rivals.items():
-                theirs.load_state_dict(ours.state_dict())
-                calls[f"lcat {layer}"] = _layer_step(ours.to(device.device), x, edge_index, grad)
-                calls[f"PyG {layer}"] = _layer_step(theirs.to(device.device), x, edge_index, grad)
-                _compare(layer, calls[f"lcat {layer}"](), calls[f"PyG {layer}"]())
-                if compiled:
-                    calls[f"PyG compiled {layer}"] = _layer_step(torch.compile(theirs), x, edge_index, grad)
-            for layer, module in alone.items():
-                calls[f"lcat {layer}"] = _layer_step(module.to(device.device), x, edge_index, grad)
-            calls["torch.sparse product"] = _sparse_step(edge_index, x, grad)
-            times = device.medians(calls)
-            for call, taken in times.items():
-                layer = call.split()[-1]
-                ours_taken = times.get(f"lcat {layer}")
-                results.append(
-                    {
-                        "graph": name,
-                        "layer": call,
-                        "heads": heads,
-                        "features": features,
-                        "milliseconds": taken * 1e3,
-                        "times ours": None if ours_taken is None else taken / ours_taken,
-                        "peak bytes": device.peak_bytes(calls[call]),
-                    }
-                )
-                print(strict_json(results[-1]), flush=True)
-    return results
-
-
-def _layer_step(layer: Any, x: Tensor, edge_index: Tensor, grad: Tensor) -> Callable[[], list[Tensor]]:
-    x = x.detach().clone().requires_grad_()
-    leaves = [x, *layer.parameters()]
-
-    def step() -> list[Tensor]:
-        out = layer(x, edge_index)
-        return [out.detach(), *torch.autograd.grad(out, leaves, grad, allow_unused=True, materialize_grads=True)]
-
-    return step
-
-
-def _sparse_step(edge_index: Tensor, x: Tensor, grad: Tensor) -> Callable[[], list[Tensor]]:
-    """The product with the adjacency matrix and with its transpose: what a GCN does between its linear maps."""
-    nodes = x.shape[0]
-    ones = torch.ones(edge_index.shape[1], device=x.device)
-    forward = torch.sparse_coo_tensor(edge_index.flip(0), ones, (nodes, nodes)).coalesce().to_sparse_csr()
-    backward = torch.sparse_coo_tensor(edge_index, ones, (nodes, nodes)).coalesce().to_sparse_csr()
-    return lambda: [forward @ x, backward @ grad]
-
-
-def _compare(layer: str, ours: list[Tensor], theirs: list[Tensor]) -> None:
-    """Raises if a number differs by more than rounding."""
-    for index, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-        difference = float((a - b).abs().max()) / max(float(b.abs().max()), 1e-6)
-        if not difference < 2e-3:  # sums over hubs in float32, in another order; not "more than", for NaN
-            raise RuntimeError(f"{layer}: result {index} differs from PyG's by {difference:.1e}; nothing is timed")
-
-
-def products(device: Device, nodes: int, edges: int) -> dict[str, Any]:
-    """A training step of a 3-layer L-CAT, 8 heads of 8, 100 features, 47 classes, on one generated graph."""
-    start = time.perf_counter()
-    half = skewed_edges(nodes, edges // 2, device.device)
-    edge_index = torch.cat([half, half.flip(0)], dim=1)
-    del half
-    x = torch.randn(nodes, 100, device=device.device)
-    y = torch.randint(47, (nodes,), device=device.device)
-    model = torch.nn.ModuleList(
-        [lcat.nn.LCATConv(100, 8, 8), lcat.nn.LCATConv(64, 8, 8), lcat.nn.LCATConv(64, 47, 1)]
-    ).to(device.device)
-    optimizer = torch.optim.Adam(model.parameters())
-
-    def step() -> float:
-        h = x
-        for layer in model[:-1]:
-            h = F.elu(layer(h, edge_index))
-        loss = F.cross_entropy(model[-1](h, edge_index), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    device.wait()
-    made = time.perf_counter() - start
-    peak = device.peak_bytes(step)  # the first step, which sorts the graph
-    taken = device.medians({"step": step})["step"]
-    return {
-        "nodes": nodes,
-        "edges": edge_index.shape[1],
-        "seconds to make the graph": made,
-        "seconds a step": taken,
-        "peak bytes above the graph": peak,
-        "loss": step(),
-    }
-
-
-def run_tests(dry_run: bool) -> None:
-    """The kernels' tests, compiled; raises if one fails."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    # The tests run in torch's deterministic mode, in which matrix products on CUDA ask for this.
-    environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    test_files = sorted((ROOT / "tests" / "ops").glob("test_triton_*.py"))
-    if dry_run:
-        test_files = [path for path in test_files if path.name == "test_triton_schedule.py"]
-    command = [sys.executable, "-m", "pytest", "-q", *map(str, test_files)]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
-
-
-def machine(device: Device) -> dict[str, Any]:
-    """What was measured, and with which versions."""
-    return {
-        "device": torch.cuda.get_device_name(device.device) if device.is_gpu else "CPU, a dry run",
+        "device": properties.name if properties else "CPU, a dry run",
+        "multiprocessors": properties.multi_processor_count if properties else None,
+        "L2 bytes": properties.L2_cache_size if properties else None,
+        "memory bytes": properties.total_memory if properties else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch-geometric": torch_geometric.__version__,
@@ -317,39 +80,330 @@ def machine(device: Device) -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
         "lcat": lcat.__version__,
+        "cores": os.cpu_count(),
+        "rounds": device.rounds,
         "command": " ".join(["python", *sys.argv]),
         "implementations": {c.primitive: c.implementation for c in lcat.ops.explain(device.device)},
     }
 
 
+def part_facts(device: Device, rows: Rows, tiny: bool) -> None:
+    """The bandwidth; everything else stands in the head of each file."""
+    del tiny
+    rows.measure({"what": "copy"}, lambda: {"bytes a second": device.copy_bandwidth()})
+
+
+def part_operators(device: Device, rows: Rows, tiny: bool) -> None:
+    """The primitives alone. The most telling shapes come first, in case the budget ends."""
+    bandwidth = device.copy_bandwidth()
+    rows.facts["bytes a second of a copy"] = bandwidth
+    cases = [("170k", shape, dtype, 0.0) for dtype in (torch.float32, BFLOAT16) for shape in SHAPES[::-1]]
+    cases += [("170k", (8, 8), torch.float32, 0.6), ("170k", (8, 32), torch.float32, 0.6)]
+    cases += [("20k", shape, torch.float32, 0.0) for shape in SHAPES[::-1]]
+    cases += [("icosphere", (16, 64), BFLOAT16, 0.0), ("twitch-views", (8, 32), torch.float32, 0.0)]
+    cases += [("hm-prices", (8, 8), torch.float32, 0.0)]
+    if tiny:
+        cases = [("170k", (8, 8), torch.float32, 0.0), ("20k", (2, 4), BFLOAT16, 0.6)]
+    for name, (heads, features), dtype, dropout in cases:
+        nodes, edges = (50, 300) if tiny else GRAPHS[name]
+        shape = Shape(heads, features, dtype, dropout)
+        graph = view_of(nodes, edges, device.device)
+        for primitive in PRIMITIVES:
+            if dropout and primitive == "aggregate":
+                continue
+
+            def row(primitive: str = primitive, graph: Any = graph, shape: Shape = shape) -> dict[str, Any]:
+                step = operator_step(primitive, graph, shape)
+                step()
+                moved = bytes_moved(primitive, graph.num_targets, graph.num_edges, shape)
+                eager = device.medians({"eager": step})["eager"]
+                replayed = device.medians({"graph": device.captured(step)}, cold=True)["graph"]
+                return {
+                    "eager ms": eager * 1e3,
+                    "graph ms": replayed * 1e3,
+                    "host ms": device.host_seconds(step) * 1e3,
+                    "bytes": moved,
+                    "times the bound": replayed * bandwidth / moved,
+                    "peak bytes": device.peak_bytes(step),
+                    "kernels": _short(device.kernel_seconds(step)),
+                }
+
+            rows.measure({"graph": name, "primitive": primitive, **shape.facts()}, row)
+
+
+def _short(kernels: dict[str, float] | None) -> dict[str, float] | None:
+    return None if kernels is None else {name[:60]: round(1e3 * taken, 4) for name, taken in kernels.items()}
+
+
+def part_layers(device: Device, rows: Rows, tiny: bool) -> None:
+    """Whole layers, and torch.sparse for what GCN does between its linear maps."""
+    for name in ("170k", "20k"):
+        nodes, edges = (50, 300) if tiny else GRAPHS[name]
+        edge_index = skewed_edges(nodes, edges, device.device)
+        for heads, features in [(8, 8)] if tiny else [(8, 32), (8, 64), (1, 64), (8, 16), (1, 16)]:
+            shape = Shape(heads, features)
+            x, grad = (torch.randn(nodes, heads * features, device=device.device) for _ in range(2))
+            for layer, (ours, theirs) in layer_pairs(heads * features, shape).items():
+                what = {"graph": name, "layer": layer, **shape.facts()}
+                rows.measure(what, lambda o=ours, t=theirs, x=x, e=edge_index, g=grad: _pair(device, o, t, x, e, g))
+            what = {"graph": name, "layer": "torch.sparse product", **shape.facts()}
+            rows.measure(what, lambda e=edge_index, x=x, g=grad: _alone(device, sparse_step(e, x, g)))
+
+
+def _alone(device: Device, step: Callable[[], Any]) -> dict[str, Any]:
+    step()
+    return {"eager ms": device.medians({"step": step})["step"] * 1e3, "peak bytes": device.peak_bytes(step)}
+
+
+def _pair(
+    device: Device, ours: torch.nn.Module, theirs: torch.nn.Module | None, x: Tensor, edge_index: Tensor, grad: Tensor
+) -> dict[str, Any]:
+    """Ours beside PyG's: compared, then timed in turn."""
+    steps = {"lcat": layer_step(ours.to(device.device), x, edge_index, grad)}
+    row: dict[str, Any] = {}
+    if theirs is not None:
+        steps["PyG"] = layer_step(theirs.to(device.device), x, edge_index, grad)
+        row["difference"] = _checked(steps["lcat"](), steps["PyG"]())
+    for name, taken in device.medians(steps).items():
+        row[f"{name} eager ms"] = taken * 1e3
+    row["lcat graph ms"] = device.medians({"graph": device.captured(steps["lcat"])})["graph"] * 1e3
+    row["lcat host ms"] = device.host_seconds(steps["lcat"]) * 1e3
+    for name, step in steps.items():
+        row[f"{name} peak bytes"] = device.peak_bytes(step)
+    if theirs is not None:
+        row["PyG / lcat"] = row["PyG eager ms"] / row["lcat eager ms"]
+    return row
+
+
+def _checked(ours: list[Tensor], theirs: list[Tensor]) -> float:
+    worst = difference(ours, theirs)
+    if not worst <= TOLERANCE:
+        raise RuntimeError(f"numbers differ from PyG's by {worst:.1e}, expected at most {TOLERANCE:.0e}: not timed")
+    return worst
+
+
+def part_compiled(device: Device, rows: Rows, tiny: bool) -> None:
+    """Under torch.compile. Dynamo forgets everything between shapes: beyond eight versions it would run eagerly."""
+    for name, heads, features in [("170k", 8, 32), ("20k", 8, 8), ("20k", 8, 64)][: 1 if tiny else 3]:
+        nodes, edges = (50, 300) if tiny else GRAPHS[name]
+        edge_index = skewed_edges(nodes, edges, device.device)
+        shape = Shape(heads, features)
+        x, grad = (torch.randn(nodes, heads * features, device=device.device) for _ in range(2))
+        for layer, (ours, theirs) in layer_pairs(heads * features, shape).items():
+
+            def row(
+                ours: torch.nn.Module = ours,
+                theirs: torch.nn.Module | None = theirs,
+                x: Tensor = x,
+                edge_index: Tensor = edge_index,
+                grad: Tensor = grad,
+            ) -> dict[str, Any]:
+                torch._dynamo.reset()
+                backend = "aot_eager" if tiny else "inductor"
+                start = time.perf_counter()
+                ours.to(device.device)
+                steps = {
+                    "lcat eager": layer_step(ours, x, edge_index, grad),
+                    "lcat compiled": layer_step(torch.compile(ours, backend=backend), x, edge_index, grad),
+                }
+                if theirs is not None:
+                    theirs.to(device.device)
+                    steps["PyG compiled"] = layer_step(torch.compile(theirs, backend=backend), x, edge_index, grad)
+                results = {name: step() for name, step in steps.items()}
+                compiling = time.perf_counter() - start
+                expected = results.pop("lcat eager")
+                worst = max(_checked(expected, other) for other in results.values())
+                times = {f"{name} ms": taken * 1e3 for name, taken in device.medians(steps).items()}
+                return {"difference": worst, "compiling s": compiling, **times}
+
+            rows.measure({"graph": name, "layer": layer, **shape.facts()}, row)
+
+
+def part_products(device: Device, rows: Rows, tiny: bool) -> None:
+    """A training step of a 3-layer L-CAT, 8 heads of 8, 100 features, 47 classes, on one generated graph."""
+    nodes, edges = (60, 400) if tiny else PRODUCTS
+    half = skewed_edges(nodes, edges // 2, device.device)
+    edge_index = torch.cat([half, half.flip(0)], dim=1)
+    del half
+    for dtype in (torch.float32, BFLOAT16):
+        what = {"nodes": nodes, "edges": edge_index.shape[1], **Shape(8, 8, dtype).facts()}
+        rows.measure(what, lambda dtype=dtype: _training(device, edge_index, nodes, dtype))
+
+
+def _training(device: Device, edge_index: Tensor, nodes: int, dtype: torch.dtype) -> dict[str, Any]:
+    x = torch.randn(nodes, 100, device=device.device)
+    y = torch.randint(47, (nodes,), device=device.device)
+    torch.manual_seed(0)
+    model = torch.nn.ModuleList(
+        [lcat.nn.LCATConv(100, 8, 8), lcat.nn.LCATConv(64, 8, 8), lcat.nn.LCATConv(64, 47, 1)]
+    ).to(device.device)
+    optimizer = torch.optim.Adam(model.parameters())
+    kind = device.device.type
+    mixed = torch.autocast(kind, dtype) if dtype != torch.float32 else nullcontext()
+
+    def step() -> float:
+        h = x
+        with mixed:
+            for layer in model[:-1]:
+                h = F.elu(layer(h, edge_index))
+            loss = F.cross_entropy(model[-1](h, edge_index).float(), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    device.wait()
+    start = time.perf_counter()
+    peak = device.peak_bytes(step)  # the first step, which sorts the graph
+    first = time.perf_counter() - start
+    taken = device.medians({"step": step})["step"]
+    return {"first step s": first, "step s": taken, "peak bytes above the graph": peak, "loss": step()}
+
+
+def part_batches(device: Device, rows: Rows, tiny: bool) -> None:
+    """A step on a graph that was never seen: its view is built each time, as in training on sampled batches."""
+    nodes, edges = (50, 150) if tiny else BATCH
+    graphs = [skewed_edges(nodes, edges, device.device, seed=seed) for seed in range(8)]
+    x = torch.randn(nodes, 128, device=device.device)
+    for dropout in (0.0, 0.6):
+        shape = Shape(8, 32, dropout=dropout)
+        for name in ("GCNConv", "GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"):
+
+            def row(name: str = name, shape: Shape = shape) -> dict[str, Any]:
+                steps = {}
+                for library, module in (("lcat", lcat.nn), ("PyG", pyg)):
+                    if hasattr(module, name):
+                        steps[library] = _batch_step(getattr(module, name), shape, x, graphs)
+                taken = {f"{library} ms": value * 1e3 for library, value in device.medians(steps).items()}
+                return {**taken, "lcat host ms": device.host_seconds(steps["lcat"]) * 1e3}
+
+            rows.measure({"nodes": nodes, "edges": edges, "layer": name, **shape.facts()}, row)
+
+
+def _batch_step(layer: Any, shape: Shape, x: Tensor, graphs: list[Tensor]) -> Callable[[], None]:
+    width = shape.heads * shape.features
+    if layer.__name__ == "GCNConv":
+        layers = [layer(x.shape[1], width), layer(width, width)]
+    else:
+        options = {"heads": shape.heads, "dropout": shape.dropout}
+        layers = [layer(x.shape[1], shape.features, **options), layer(width, shape.features, **options)]
+    model = torch.nn.ModuleList(layers).to(x.device)
+    turn = 0
+
+    def step() -> None:
+        nonlocal turn
+        edge_index = graphs[turn % len(graphs)].clone()  # a new tensor: nothing is known about it
+        turn += 1
+        model[1](F.elu(model[0](x, edge_index)), edge_index).square().mean().backward()
+        for parameter in model.parameters():
+            parameter.grad = None
+
+    return step
+
+
+def part_tiles(device: Device, rows: Rows, tiny: bool) -> None:
+    """Other tiles than those of the table, one kernel after the other."""
+    from lcat.ops._triton import launch
+
+    bandwidth = device.copy_bandwidth()
+    nodes, edges = (50, 300) if tiny else GRAPHS["170k"]
+    graph = view_of(nodes, edges, device.device)
+    for heads, features in [(8, 8)] if tiny else [(8, 8), (8, 32), (8, 64), (1, 16)]:
+        for dropout in (0.0, 0.6):
+            shape = Shape(heads, features, dropout=dropout)
+            for numbers in (256, 512, 1024):
+                for limit in (1, 2, 4, 8):
+
+                    def row(shape: Shape = shape, numbers: int = numbers, limit: int = limit) -> list[dict[str, Any]]:
+                        table = []
+                        with _tiles(launch, numbers, limit):
+                            for primitive in PRIMITIVES[1 if shape.dropout else 0 :]:
+                                step = operator_step(primitive, graph, shape)
+                                step()
+                                taken = device.medians({"graph": device.captured(step)}, cold=True)["graph"]
+                                moved = bytes_moved(primitive, graph.num_targets, graph.num_edges, shape)
+                                table.append(
+                                    {
+                                        "primitive": primitive,
+                                        "graph ms": taken * 1e3,
+                                        "times the bound": taken * bandwidth / moved,
+                                        "kernels": _short(device.kernel_seconds(step)),
+                                    }
+                                )
+                        return table
+
+                    rows.measure({**shape.facts(), "numbers per warp": numbers, "edges at most": limit}, row)
+
+
+@contextmanager
+def _tiles(launch: Any, numbers: int, limit: int) -> Any:
+    """Inside, every kernel has this share per warp and at most this many edges per step."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("lcat.ops.") and module]
+    real = launch.tile_shape
+    table = dict(launch._NUMBERS_PER_WARP)
+
+    def other(kernel: str, heads: int, features: int, dtype: torch.dtype) -> Any:
+        tile = real(kernel, heads, features, dtype)
+        if tile.edges <= limit:
+            return tile
+        rows = min(tile.rows * tile.edges // limit, max(32 // (limit * tile.heads), 1))
+        return launch.TileShape(rows, limit, tile.heads, tile.features, tile.head_blocks, tile.warps)
+
+    users = [module for module in modules if getattr(module, "tile_shape", None) is real]
+    launch._NUMBERS_PER_WARP.update({kernel: min(numbers, 4 * share) for kernel, share in table.items()})
+    for module in users:
+        module.tile_shape = other  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        launch._NUMBERS_PER_WARP.update(table)
+        for module in users:
+            module.tile_shape = real  # type: ignore[attr-defined]
+
+
+def part_one(device: Device, rows: Rows, tiny: bool) -> None:
+    """Each operator once, after one call that compiles: what a profiler is pointed at."""
+    nodes, edges = (50, 300) if tiny else GRAPHS["170k"]
+    graph = view_of(nodes, edges, device.device)
+    for primitive in PRIMITIVES:
+        step = operator_step(primitive, graph, Shape(8, 32))
+        step()
+        device.wait()
+        rows.measure({"primitive": primitive}, lambda step=step: {"seconds": device.seconds(step)})
+
+
+PARTS: Mapping[str, Callable[[Device, Rows, bool], None]] = {
+    "facts": part_facts,
+    "operators": part_operators,
+    "layers": part_layers,
+    "compiled": part_compiled,
+    "products": part_products,
+    "batches": part_batches,
+    "tiles": part_tiles,
+    "one": part_one,
+}
+
+
 def main() -> None:
-    """Measure and write."""
+    """Measure one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="where to write the results as JSON")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--products", action="store_true", help="also the step at the size of ogbn-products")
-    parser.add_argument("--no-compile", action="store_true", help="leave out PyG under torch.compile")
-    parser.add_argument("--dry-run", action="store_true", help="a tiny graph on the CPU, to see that the script works")
+    parser.add_argument("--part", choices=list(PARTS), required=True, help="what to measure")
+    parser.add_argument("--budget", type=float, default=600.0, help="seconds; no measurement begins after them")
+    parser.add_argument("--output", type=Path, help="where to write the results as JSON, after each row")
+    parser.add_argument("--rounds", type=int, default=20, help="measured rounds per median")
+    parser.add_argument("--dry-run", action="store_true", help="tiny graphs, to see that the script works")
     arguments = parser.parse_args()
     if not arguments.dry_run and not torch.cuda.is_available():
-        sys.exit("no GPU here: nothing was measured (try --dry-run to see that the script works)")
+        sys.exit("no GPU is available: nothing was measured (--dry-run shows that the script works)")
     torch.manual_seed(0)
-    device = Device(torch.device("cpu" if arguments.dry_run else "cuda"), 1 if arguments.dry_run else arguments.rounds)
-    graphs = {"tiny": (50, 300)} if arguments.dry_run else GRAPHS
-    run_tests(arguments.dry_run)
+    device = Device(
+        torch.device("cuda" if torch.cuda.is_available() else "cpu"), 1 if arguments.dry_run else arguments.rounds
+    )
+    rows = Rows(arguments.output, {"part": arguments.part, **facts(device)}, arguments.budget)
     with torch.cuda.device(device.device) if device.is_gpu else nullcontext():
-        bandwidth = copy_bandwidth(device)
-        results: dict[str, Any] = {
-            "bytes a second of a copy": bandwidth,
-            "operators": operators(device, graphs, bandwidth),
-            "layers": layers(device, graphs, compiled=not (arguments.no_compile or arguments.dry_run)),
-        }
-        if arguments.products or arguments.dry_run:
-            results["products"] = products(device, *((60, 400) if arguments.dry_run else PRODUCTS))
-    results = {"machine": machine(device), **results}
-    if arguments.output:
-        write_results(arguments.output, results)
-    print(strict_json({k: v for k, v in results.items() if k not in ("operators", "layers")}, indent=1))
+        PARTS[arguments.part](device, rows, arguments.dry_run)
+    print(f"{len(rows.rows)} rows, {len(rows.failures)} failed, {len(rows.left_out)} left out for lack of time")
+    sys.exit(1 if rows.failures else 0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,8 +14,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-PARTS = {"_measure", "_compare_cases", "optim_rivals"}  # modules, not commands
-SCRIPTS = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem not in PARTS)
+SCRIPTS = sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_") and p.stem != "optim_rivals")
 
 
 @pytest.fixture
@@ -140,3 +140,61 @@ def test_results_about_depth_lose_nothing_that_pages_print(script, tmp_path):
     assert json.loads((tmp_path / "thin.json").read_text()) == thin
     lines = (tmp_path / "thin.json").read_text().splitlines()
     assert [line[:12] for line in lines if "dataset" in line] == ['  {"dataset"'] * 2
+
+
+@pytest.mark.parametrize("part", ["facts", "operators", "layers", "products", "batches", "one"])
+def test_parts_of_the_gpu_benchmark_run_on_tiny_graphs(part, script, tmp_path):
+    output = tmp_path / "rows.json"
+    with pytest.raises(SystemExit) as end:
+        script("gpu", "--part", part, "--dry-run", "--output", str(output))
+    report = json.loads(output.read_text())
+    assert end.value.code == 0
+    assert (report["part"], report["failures"], report["left out"]) == (part, [], [])
+    assert len(report["rows"]) >= 1
+    assert all(row["difference"] < 1e-4 for row in report["rows"] if "difference" in row)
+
+
+def test_a_failing_measurement_does_not_stop_the_next(script, tmp_path):
+    rows = script("_gpu_rows")["Rows"](tmp_path / "rows.json", {"part": "x"}, budget=60)
+    rows.measure({"case": 1}, lambda: {"ms": 1.0})
+    rows.measure({"case": 2}, lambda: 1 / 0)
+    rows.measure({"case": 3}, lambda: [{"ms": 3.0}, {"ms": 4.0}])
+    report = json.loads((tmp_path / "rows.json").read_text())
+    assert [(row["case"], row["ms"]) for row in report["rows"]] == [(1, 1.0), (3, 3.0), (3, 4.0)]
+    assert [(row["case"], row["error"]) for row in report["failures"]] == [(2, "ZeroDivisionError: division by zero")]
+
+
+def test_what_does_not_fit_into_the_budget_is_named(script, tmp_path):
+    rows = script("_gpu_rows")["Rows"](tmp_path / "rows.json", {}, budget=-1)
+    rows.measure({"case": 1}, lambda: {"ms": 1.0})
+    report = json.loads((tmp_path / "rows.json").read_text())
+    assert (report["rows"], report["left out"]) == ([], [{"case": 1}])
+
+
+def test_a_part_that_is_killed_leaves_its_rows(tmp_path):
+    code = """
+import pathlib, sys, time
+sys.path.insert(0, sys.argv[1])
+from _gpu_rows import Rows
+rows = Rows(pathlib.Path(sys.argv[2]), {}, budget=60)
+rows.measure({"case": 1}, lambda: {"ms": 1.0})
+print("measured", flush=True)
+rows.measure({"case": 2}, lambda: time.sleep(600))
+"""
+    output = tmp_path / "rows.json"
+    command = [sys.executable, "-c", code, str(FOLDER), str(output)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        while "measured" not in child.stdout.readline():
+            assert child.poll() is None
+        child.kill()
+    assert [row["case"] for row in json.loads(output.read_text())["rows"]] == [1]
+
+
+@pytest.mark.parametrize("stage", ["", "speed up"])
+def test_the_gpu_acceptance_names_its_stages(stage, tmp_path):
+    command = ["bash", str(FOLDER / "gpu_acceptance.sh"), *([stage] if stage else [])]
+    done = subprocess.run(command, capture_output=True, text=True, env={"OUT": str(tmp_path), "PATH": "/usr/bin:/bin"})
+    assert done.returncode != 0
+    assert "expected" in done.stderr
+    assert "check, speed, scale or tune" in done.stderr or "check, speed, scale, tune" in done.stderr

@@ -55,7 +55,8 @@ class AttentionMessages(AttentionInputs):
         The code that PyG generates for a class takes pairs by role; the generic code, which runs with explainers and
         where generating failed, takes them by row of ``edge_index``.
         """
-        generated = step.__module__.endswith(("_propagate", "_edge_updater"))
+        # Of the function: torch.compile in torch 2.11 has no __module__ for a bound method.
+        generated = getattr(step, "__func__", step).__module__.endswith(("_propagate", "_edge_updater"))
         return pair if generated or self.flow == "source_to_target" else pair[::-1]
 
     def _check_messages_possible(self, nodes: Nodes) -> None:

@@ -10,6 +10,7 @@ stays, times ``1 / (1 - p)``, if the word is at least ``floor(p * 2**32)``. The 
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ def dropout_arguments(dropout: float, seed: Tensor | None) -> dict[str, Any]:
     if dropout >= 1.0:  # the threshold would be 2**32, which no word reaches: a factor of 0 says the same
         return {"SEED": seed, "keep_threshold": 2**31 - 1, "keep_scale": 0.0, "keep_scale_rest": 0.0}
     factor = 1.0 / (1.0 - dropout)
-    keep_scale = float(torch.tensor(factor, dtype=torch.float32))
+    keep_scale = ctypes.c_float(factor).value  # rounded to float32 without a tensor
     keep_threshold = int(dropout * 2**32) - 2**31
     return {
         "SEED": seed,

@@ -1,0 +1,74 @@
+"""The way from a layer to a launch, without a GPU: everything Triton does short of the call into CUDA.
+
+In a process of its own: this one may have told Triton to interpret.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+
+SCRIPT = Path(__file__).with_name("triton_driver.py")
+AGGREGATE = Counter({"_aggregate.triton:_forward_kernel": 2, "_triton.tiles:_sum_kernel": 2})
+ATTENTION = Counter(
+    {
+        "_gat_attention.triton:_forward_kernel": 1,
+        "_triton.tiles:_softmax_kernel": 3,
+        "_gat_attention.triton:_target_kernel": 1,
+        "_gat_attention.triton:_source_kernel": 1,
+        "_triton.tiles:_sum_kernel": 2,
+    }
+)
+ATTENTION_V2 = Counter(
+    {
+        "_gatv2_attention.triton_kernels:forward_kernel": 1,
+        "_triton.tiles:_softmax_kernel": 1,
+        "_gatv2_attention.triton_kernels:target_kernel": 1,
+        "_gatv2_attention.triton_kernels:source_kernel": 1,
+        "_triton.tiles:_sum_kernel": 2,
+    }
+)
+LAUNCHES = {
+    "GCNConv": AGGREGATE,
+    "GATConv": ATTENTION,
+    "GATv2Conv": ATTENTION_V2,
+    "LCATConv": AGGREGATE + ATTENTION,
+    "LCATv2Conv": AGGREGATE + ATTENTION_V2 + Counter({"_triton.tiles:_sum_kernel": 1}),
+}
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def test_every_layer_is_launched(rows):
+    assert {(row["layer"], row["dropout"]) for row in rows} == {
+        ("GCNConv", 0.0),
+        *((layer, dropout) for layer in LAUNCHES if layer != "GCNConv" for dropout in (0.0, 0.6)),
+    }
+
+
+def test_launches_of_a_step(rows):
+    for row in rows:
+        assert row["first"]["launches"] == LAUNCHES[row["layer"]], row
+        assert row["later"]["launches"] == row["first"]["launches"], row
+
+
+def test_a_later_step_sorts_nothing_and_waits_for_nothing(rows):
+    for row in rows:
+        assert (row["later"]["sorts"], row["later"]["waits"]) == (0, 0), row
+        assert row["first"]["operations"] > row["later"]["operations"], row

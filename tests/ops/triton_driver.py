@@ -1,0 +1,104 @@
+"""Launch compiled kernels without a GPU: a driver for Triton that compiles, binds arguments, and does nothing.
+
+The interpreter sees no options and no argument binding, ahead-of-time compilation no launch: with this driver Triton's
+own code does everything up to the call into CUDA. Results are uninitialized memory; what is counted is real. Run as a
+script (without TRITON_INTERPRET) it prints one line of JSON per scenario.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+#: Operations that wait for the device when they are run on one.
+SYNCHRONIZING = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal"}
+SORTING = {"aten::sort", "aten::_unique2", "aten::unique_consecutive", "aten::topk"}
+
+
+class _Utils:
+    def load_binary(self, *arguments: Any) -> tuple[int, int, int, int, int]:
+        return 1, 2, 100, 0, 1024  # module, function, registers, spills, threads at most
+
+    def get_device_properties(self, device: int) -> dict[str, int]:
+        return {"max_shared_mem": 232448, "max_num_regs": 65536, "multiprocessor_count": 132, "warpSize": 32}
+
+
+class StandIn:
+    """What Triton asks of a driver, for an H100 that is not there."""
+
+    def __init__(self) -> None:
+        self.utils = _Utils()
+        self.launches: list[str] = []
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int | None = None) -> int:
+        return 0
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def launcher_cls(self, source: Any, metadata: Any) -> Callable[..., None]:
+        def launch(*arguments: Any) -> None:
+            self.launches.append(f"{source.fn.__module__.removeprefix('lcat.ops.')}:{source.fn.__name__}")
+
+        return launch
+
+
+def counted(stand_in: StandIn, step: Callable[[], Any]) -> dict[str, Any]:
+    """One call: its launches, sorts and waits."""
+    before = len(stand_in.launches)
+    # Not by a TorchDispatchMode: inside one, as in any tracing, nothing that was computed once is used again.
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        step()
+    operations = {row.key: row.count for row in profiler.key_averages()}
+    return {
+        "launches": dict(Counter(stand_in.launches[before:])),
+        "sorts": sum(operations.get(name, 0) for name in SORTING),
+        "waits": sum(operations.get(name, 0) for name in SYNCHRONIZING),
+        "operations": sum(count for name, count in operations.items() if name.startswith("aten::")),
+    }
+
+
+def main() -> None:
+    """Layers, forward and backward, the first step and a later one."""
+    stand_in = StandIn()
+    driver.set_active(stand_in)
+    from tests.support.through_gpu import install
+
+    install(torch.device("cpu"))
+    import lcat.nn
+
+    for name in ("GCNConv", "GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"):
+        for dropout in (0.0, 0.6):
+            if dropout and name == "GCNConv":
+                continue
+            torch.manual_seed(0)
+            layer = getattr(lcat.nn, name)(16, 8, **({} if name == "GCNConv" else {"heads": 8, "dropout": dropout}))
+            edge_index = torch.randint(300, (2, 6000))
+            x = torch.randn(300, 16, requires_grad=True)
+
+            def step(layer: Any = layer, x: Any = x, edge_index: Any = edge_index) -> None:
+                layer(x, edge_index).sum().backward()
+
+            first, later = counted(stand_in, step), counted(stand_in, step)
+            print(json.dumps({"layer": name, "dropout": dropout, "first": first, "later": later}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
