@@ -77,7 +77,7 @@ _SHARED = {
     "_output",
     "_progress",
     "_locks",
-    "_seeds",
+    "_seed_list",
 }
 # Private modules that other packages may import: the tools, the formats of edges, and the questions about tracing.
 _OPEN = _SHARED | {"_edge_formats", "_tracing"}

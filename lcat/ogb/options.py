@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lcat._seeds import parse_seeds
+from lcat._seed_list import parse_seeds
 from lcat.ogb.settings import PROTOCOLS, Settings, choices, setting_types
 
 __all__ = ["parser_of"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lcat._seeds import parse_seeds
+from lcat._seed_list import parse_seeds
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def parse_seeds(text: str) -> list[int]:
         ValueError: if the text is none of these, or names a seed twice or one outside of ``0 .. 2^32 - 1``.
 
     Example:
-        >>> from lcat._seeds import parse_seeds
+        >>> from lcat._seed_list import parse_seeds
         >>> parse_seeds("3"), parse_seeds("0-2,7"), parse_seeds("3,")
         ([0, 1, 2], [0, 1, 2, 7], [3])
     """
