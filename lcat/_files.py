@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["move_file", "replace_file"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["move_file", "replace_file", "scratch_folder"]
 
 # What systems answer that have no operation to flush a folder, or allow it to nobody who can only write there.
 _NO_FLUSH_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM}
@@ -19,10 +26,12 @@ def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Write ``path`` so that it has, at any moment and after any failure, its old content or all of the new.
 
     ``write`` gets a new file beside ``path``. That file is flushed to the disk and then takes the name; the folder is
-    flushed last. A full disk, a kill or a power cut leaves the old file as it was.
+    flushed last. A full disk, a kill or a power cut leaves the old file as it was. What a killed writer left beside it
+    is used again by the next one.
 
     Args:
-        path: the file; its folder must exist. The new one has the permissions of a file that the process opens.
+        path: the file; its folder must exist. The new one has the permissions of a file that the process opens. Of a
+            symbolic link, the file that it names is replaced.
         write: called with a binary file, open for writing; it may seek.
 
     Raises:
@@ -38,11 +47,12 @@ def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
         >>> open("numbers.txt").read()
         '1 2 3'
     """
-    path = Path(path)
-    # Random, as processes of several machines may write to one folder; short, as `path` may be as long as allowed.
-    temporary = path.with_name(f".writing-{os.urandom(6).hex()}")
+    path = Path(os.path.realpath(path))
+    temporary, file = _new_file(path)
+    # Locked until it has its name: else another writer could take it over before.
+    lock = None if fcntl is None else os.dup(file.fileno())
     try:
-        with temporary.open("xb") as file:
+        with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -51,6 +61,100 @@ def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+@contextlib.contextmanager
+def scratch_folder(path: str | Path) -> Iterator[Path]:
+    """A new and empty folder beside ``path``, which is gone afterwards; so is what a killed process left there.
+
+    Args:
+        path: what is to be made in it and moved out of it; the folder that holds it must exist.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from lcat._files import scratch_folder
+        >>> with scratch_folder("results") as folder:
+        ...     _ = (folder / "part.txt").write_text("1 2 3")
+        >>> folder.exists()
+        False
+    """
+    folder, lock = _new_folder(Path(os.path.realpath(path)))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _new_file(path: Path) -> tuple[Path, IO[bytes]]:
+    """An empty file beside ``path``, open for writing, that no other process writes to."""
+    usual = _usual_name(path)
+    try:
+        file: IO[bytes] = usual.open("xb")
+        if _lock(file.fileno(), usual) is not False:
+            return usual, file
+        file.close()
+    except FileExistsError:
+        with contextlib.suppress(OSError):
+            file = usual.open("r+b")
+            if _lock(file.fileno(), usual):  # of a killed writer: those that live have the lock
+                file.truncate(0)
+                return usual, file
+            file.close()
+    temporary = _random_name(path)
+    return temporary, temporary.open("xb")
+
+
+def _new_folder(path: Path) -> tuple[Path, int | None]:
+    """An empty folder beside ``path`` that no other process writes to, and the descriptor that keeps it locked."""
+    usual, is_new = _usual_name(path), True
+    try:
+        usual.mkdir()
+    except FileExistsError:
+        is_new = False
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(usual, os.O_RDONLY | os.O_CLOEXEC)
+            locked = _lock(descriptor, usual)
+            if locked or (is_new and locked is None):
+                for left in usual.iterdir():
+                    shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+                return usual, descriptor
+            os.close(descriptor)
+    elif is_new:
+        return usual, None
+    folder = _random_name(path)
+    folder.mkdir()
+    return folder, None
+
+
+def _usual_name(path: Path) -> Path:
+    """The name of what becomes ``path``: the same in every attempt, so that at most one is left by killed writers."""
+    # Short, as `path` may be as long as allowed.
+    return path.with_name(f".writing-{hashlib.blake2b(os.fsencode(path.name), digest_size=6).hexdigest()}")
+
+
+def _random_name(path: Path) -> Path:
+    """A name for a second writer at the same time, and for file systems without locks."""
+    return path.with_name(f".writing-{os.urandom(6).hex()}")
+
+
+def _lock(descriptor: int, path: Path) -> bool | None:
+    """Lock a file or folder until it is closed; false if somebody else has it, ``None`` where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Between opening and locking another writer may have given the file its final name.
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:
+        return None
 
 
 def move_file(source: str | Path, target: str | Path) -> None:

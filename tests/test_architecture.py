@@ -78,6 +78,7 @@ _SHARED = {
     "_progress",
     "_locks",
     "_seed_list",
+    "_seeds",
 }
 # Private modules that other packages may import: the tools, the formats of edges, and the questions about tracing.
 _OPEN = _SHARED | {"_edge_formats", "_tracing"}

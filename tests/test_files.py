@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from lcat import _files
-from lcat._files import move_file, replace_file
+from lcat._files import move_file, replace_file, scratch_folder
 
 
 @pytest.fixture
@@ -135,6 +137,79 @@ def test_many_writers_of_one_file(path):
     for thread in threads:
         thread.join()
     assert content(path) in contents
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_what_a_killed_writer_left_is_used_again(path):
+    """However often: a run that is killed in every checkpoint leaves one file, and the next checkpoint takes it."""
+    script = (
+        "import os, sys\n"
+        "from lcat._files import replace_file\n"
+        "replace_file(sys.argv[1], lambda file: (file.write(b'half of it'), file.flush(), os._exit(9)))\n"
+    )
+    for _ in range(3):
+        assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == 9
+    assert len(list(path.parent.iterdir())) == 2
+    replace_file(path, lambda file: file.write(b"new"))
+    assert content(path) == b"new"
+
+
+def test_two_writers_at_once(path):
+    """The second one writes a file of its own, and neither touches the other's."""
+
+    def write(file):
+        file.write(b"first")
+        replace_file(path, lambda other: other.write(b"second"))
+        assert path.read_bytes() == b"second"
+
+    replace_file(path, write)
+    assert content(path) == b"first"
+
+
+def test_file_systems_without_locks(path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path.with_name(_files._usual_name(path).name).write_bytes(b"left by somebody")
+    replace_file(path, lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"new"
+    with scratch_folder(path) as folder:
+        assert list(folder.iterdir()) == []
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links of POSIX")
+def test_of_a_symbolic_link_the_file_is_replaced(tmp_path):
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "run.ckpt", tmp_path / "run.ckpt"
+    link.symlink_to(target)
+    for text in (b"one", b"two"):  # the first one makes the file
+        replace_file(link, lambda file, text=text: file.write(text))
+        assert link.is_symlink()
+        assert content(target) == text
+
+
+def test_scratch_folders(tmp_path):
+    path = tmp_path / "results"
+    with scratch_folder(path) as folder:
+        (folder / "a").mkdir()
+        (folder / "a" / "part").write_text("1")
+        with scratch_folder(path) as other:
+            assert other != folder
+        assert not other.exists()
+        assert (folder / "a" / "part").exists()
+    assert list(tmp_path.iterdir()) == []
+    left = _files._usual_name(path)
+    (left / "of a killed process").mkdir(parents=True)
+    (left / "file").write_text("1")
+    with scratch_folder(path) as folder:
+        assert list(folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError), scratch_folder(tmp_path / "missing" / "x"):
+        pass
 
 
 def test_move_file(path):

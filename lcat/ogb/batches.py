@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from lcat._seeds import derive_seed
 from lcat.data import neighbor_loader, random_walk_loader
-from lcat.data.loading.batches import derive_seed
 from lcat.ogb.labels import label_features, shown_labels
 from lcat.ogb.model import exact_when_trimmed
 from lcat.ogb.settings import Settings

@@ -6,6 +6,7 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.utils import scatter, to_undirected
 
+from lcat._seeds import derive_seed
 from lcat.data import OGBDataset, noisy_edges
 from lcat.ogb.settings import Settings
 
@@ -50,7 +51,7 @@ def node_graph(dataset: OGBDataset, settings: Settings, seed: int = 0) -> Data:
         before = edge_index.size(1)
         edge_index = noisy_edges(Data(x=x, edge_index=edge_index), settings.noise, seed).edge_index
         if edge_attr is not None:  # a wrong edge looks like any other
-            generator = torch.Generator().manual_seed(seed + 1)
+            generator = torch.Generator().manual_seed(derive_seed(seed, "noise on edge features"))
             drawn = torch.randint(before, (edge_index.size(1) - before,), generator=generator)
             edge_attr = torch.cat([edge_attr, edge_attr[drawn]])
     train = torch.zeros(y.size(0), dtype=torch.bool)

@@ -20,10 +20,11 @@ from lcat.ogb.environment import hardware, versions
 from lcat.ogb.labels import label_features
 from lcat.ogb.model import NodeModel
 from lcat.ogb.settings import Settings
-from lcat.train import FitResult, History, NonFiniteLoss, seed_everything
+from lcat.train import FitResult, History, NonFiniteLoss
 from lcat.train.distributed import Processes
 from lcat.train.inference import layerwise_inference
 from lcat.train.minibatch import MinibatchConfig, fit_minibatch
+from lcat.train.seeds import seed_for
 
 __all__ = ["Evaluator", "SeedResult", "build_node_model", "train_seed"]
 
@@ -94,7 +95,7 @@ def train_seed(
         The figures, and the model with the weights of the best epoch.
     """
     outputs = _num_outputs(dataset)
-    seed_everything(seed)
+    seed_for(seed, "weights")
     model = build_node_model(settings, graph, outputs).to(group.device)
     result = fit_minibatch(
         model,

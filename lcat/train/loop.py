@@ -20,7 +20,7 @@ from lcat.train.optimizers import build_optimizer, scale_scalar_lr
 from lcat.train.ranges import check_ranges
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import ScheduleName, build_schedule
-from lcat.train.seeds import seed_everything
+from lcat.train.seeds import seed_for
 
 __all__ = ["FitConfig", "NonFiniteLoss", "fit", "read_lambdas"]
 
@@ -113,7 +113,7 @@ def fit(
     _check_task(data, split)
     measure = metric_by_name(metric)
     if seed is not None:
-        seed_everything(seed)
+        seed_for(seed, "training")
     optimizer = build_optimizer(
         config.optimizer, model, lr=config.lr, weight_decay=config.weight_decay, **config.optimizer_options
     )

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from lcat.data.loading.batches import derive_seed
 from lcat.train._tracking import Best, follow_lambdas
 from lcat.train.checkpoint import (
     CheckpointError,
@@ -30,7 +29,7 @@ from lcat.train.objective import NodeObjective
 from lcat.train.optimizers import build_optimizer, scale_scalar_lr
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import build_schedule
-from lcat.train.seeds import seed_everything
+from lcat.train.seeds import seed_for
 
 __all__ = ["MinibatchConfig", "fit_minibatch"]
 
@@ -135,7 +134,7 @@ def fit_minibatch(
     config = config or MinibatchConfig()
     group = group or Processes()
     if seed is not None:
-        seed_everything(seed if group.is_main else derive_seed(seed, "process", group.rank) % 2**32)
+        seed_for(seed, "training", group.rank)
     run = _Run(model, loader, config, objective or NodeObjective(), group, seed)
     if checkpoint is not None:
         run.resume(Path(checkpoint))

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import add_self_loops
 
+from lcat._seeds import Purpose, derive_seed
 from lcat.data.splits.splits import random_split
 
 __all__ = ["REGIMES", "csbm", "csbm_distance"]
@@ -117,14 +118,17 @@ def csbm(
     if not (math.isfinite(mu) and mu >= 0):
         raise ValueError(f"{named[0]} must be a finite number >= 0; got {gaps[named[0]]}")
 
-    generator = torch.Generator().manual_seed(seed)
-    y = (torch.arange(n) >= (n + 1) // 2).long()[torch.randperm(n, generator=generator)]
-    x = mu * (2 * y - 1).view(-1, 1) + sigma * torch.randn(n, dim, generator=generator)
-    edge_index = _draw_edges(y, p, q, generator)
+    y = (torch.arange(n) >= (n + 1) // 2).long()[torch.randperm(n, generator=_generator(seed, "labels of csbm"))]
+    x = mu * (2 * y - 1).view(-1, 1) + sigma * torch.randn(n, dim, generator=_generator(seed, "features of csbm"))
+    edge_index = _draw_edges(y, p, q, _generator(seed, "edges of csbm"))
     if self_loops:
         edge_index, _ = add_self_loops(edge_index, num_nodes=n)
-    split = random_split(y, fractions, seed=int(torch.randint(2**31, (), generator=generator)))
+    split = random_split(y, fractions, seed)
     return Data(x=x, y=y, edge_index=edge_index, train_mask=split.train, val_mask=split.val, test_mask=split.test)
+
+
+def _generator(seed: int, purpose: Purpose) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(seed, purpose))
 
 
 def _check(*, n: int, p: float, q: float, sigma: float, d: int | None) -> None:

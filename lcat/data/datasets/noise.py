@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import is_undirected
 
+from lcat._seeds import derive_seed
 from lcat.data.datasets.node_dataset import DataError
 
 __all__ = ["noisy_edges", "noisy_features"]
@@ -52,7 +53,8 @@ def noisy_edges(data: Data, level: float, seed: int) -> Data:
     room = (n * (n - 1) // 2 if undirected else n * (n - 1)) - taken.numel()
     if wanted > room:
         raise DataError(f"noise of level {level:g} needs {wanted} new edges and the graph has room for {room}")
-    pairs = _free_pairs(n, taken, wanted, room, undirected, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "noise on edges"))
+    pairs = _free_pairs(n, taken, wanted, room, undirected, generator)
     new = torch.stack([pairs // n, pairs % n])
     if undirected:
         new = torch.cat([new, new.flip(0)], dim=1)
@@ -82,7 +84,8 @@ def noisy_features(data: Data, level: float, seed: int) -> Data:
         True
     """
     _check_level(level)
-    draw = torch.randn(data.x.shape, generator=torch.Generator().manual_seed(seed), dtype=data.x.dtype)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "noise on features"))
+    draw = torch.randn(data.x.shape, generator=generator, dtype=data.x.dtype)
     return Data(x=data.x + level * data.x.std() * draw, edge_index=data.edge_index, y=data.y)
 
 

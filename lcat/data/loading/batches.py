@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
+
+from lcat._seeds import derive_seed
 
 __all__ = ["SeedBatch", "SeedBatches"]
 
@@ -131,9 +132,3 @@ def one_epoch(loader: Iterable[Any], batches: SeedBatches, epoch: int, batch: in
         yield from loader
 
     return run()
-
-
-def derive_seed(*parts: int | str) -> int:
-    """A number in ``0 .. 2^63 - 1`` that looks random for every list of parts."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1

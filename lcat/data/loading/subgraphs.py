@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader, RandomSampler
 from torch_geometric.data import Data
 from torch_geometric.loader import ClusterData
 
+from lcat._seeds import derive_seed
 from lcat.data.loading._partition import partition
-from lcat.data.loading.batches import SeedBatch, SeedBatches, derive_seed, one_epoch
+from lcat.data.loading.batches import SeedBatch, SeedBatches, one_epoch
 from lcat.data.storage.csc import CSCGraph
 
 __all__ = ["SeededLoader", "SubgraphLoader", "partition_loader", "partition_nodes", "random_walk_loader"]

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from lcat._seeds import derive_seed
 from lcat._version import __version__
 from lcat.data.datasets.node_dataset import DataError
 from lcat.data.ogb.files import MARKER
@@ -66,7 +67,7 @@ def communities(
         >>> graph.x.shape, bool((graph.y[graph.edges[0]] == graph.y[graph.edges[1]]).mean() > 0.7)
         ((100, 8), True)
     """
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(derive_seed(seed, "communities of a stand-in"))
     y = draw.permutation(np.arange(nodes) % classes)
     by_class = np.argsort(y, kind="stable")
     start = np.searchsorted(y[by_class], np.arange(classes))
@@ -132,16 +133,21 @@ def write_standin(name: str, root: str | Path, *, nodes: int | None = None, seed
     return folder
 
 
+def _generator(seed: int) -> np.random.Generator:
+    """Draws everything but the communities."""
+    return np.random.default_rng(derive_seed(seed, "rest of a stand-in"))
+
+
 def _arxiv(folder: Path, nodes: int, seed: int) -> None:
     graph = communities(nodes, 7 * nodes, classes=8, features=128, seed=seed)
-    year = np.random.default_rng(seed + 1).choice(np.arange(2013, 2021), size=nodes)
+    year = _generator(seed).choice(np.arange(2013, 2021), size=nodes)
     _csv_graph(folder, graph, _by_year(year), "time")
     _csv(folder / "raw/node_year", year[:, None])
 
 
 def _products(folder: Path, nodes: int, seed: int) -> None:
     graph = communities(nodes, 12 * nodes, classes=8, features=100, seed=seed)
-    order = np.random.default_rng(seed + 1).permutation(nodes)  # the official split is by sales, and smallest first
+    order = _generator(seed).permutation(nodes)  # the official split is by sales, and smallest first
     bounds = [nodes * 3 // 10, nodes * 4 // 10]
     split = dict(zip(_PARTS, (np.sort(part) for part in np.split(order, bounds)), strict=True))
     _csv_graph(folder, graph, split, "sales_ranking")
@@ -149,7 +155,7 @@ def _products(folder: Path, nodes: int, seed: int) -> None:
 
 def _proteins(folder: Path, nodes: int, seed: int) -> None:
     """No node features; eight features per edge; 112 yes-or-no tasks; the split follows the species."""
-    draw = np.random.default_rng(seed + 1)
+    draw = _generator(seed)
     graph = communities(nodes, 12 * nodes, classes=8, features=8, seed=seed)
     source, target = graph.edges
     features = 0.3 * draw.random((source.size, 8))
@@ -168,7 +174,7 @@ def _proteins(folder: Path, nodes: int, seed: int) -> None:
 
 def _mag(folder: Path, nodes: int, seed: int) -> None:
     """Papers with features and labels, and authors, institutions and fields of study without."""
-    draw = np.random.default_rng(seed + 1)
+    draw = _generator(seed)
     graph = communities(nodes, 8 * nodes, classes=8, features=128, seed=seed)
     year = draw.choice(np.arange(2013, 2020), size=nodes)
     counts = {"author": nodes // 2, "field_of_study": 20, "institution": 10, "paper": nodes}
@@ -204,7 +210,7 @@ def _papers100m(folder: Path, nodes: int, seed: int) -> None:
     import torch
     from ogb.io import DatasetSaver
 
-    draw = np.random.default_rng(seed + 1)
+    draw = _generator(seed)
     graph = communities(nodes, 10 * nodes, classes=8, features=128, seed=seed)
     year = draw.choice(np.arange(2013, 2021), size=nodes)
     labels = graph.y[:, None].astype(np.float32)

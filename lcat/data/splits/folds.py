@@ -7,11 +7,10 @@ an inner fold validates.
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 from torch import Tensor
 
+from lcat._seeds import derive_seed
 from lcat.data.splits.splits import Split, SplitError
 
 __all__ = ["fold_numbers", "fold_split", "nested_split"]
@@ -47,7 +46,7 @@ def fold_numbers(y: Tensor, folds: int, seed: int = 0, *, stratified: bool = Tru
     nodes = (labels >= 0).nonzero().view(-1)
     if not 2 <= folds <= nodes.numel():
         raise SplitError(f"folds must lie in 2 .. {nodes.numel()}, the number of labeled nodes; got {folds}")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "folds"))
     nodes = nodes[torch.randperm(nodes.numel(), generator=generator)]
     if stratified:
         # Classes one after the other, shuffled inside: dealing them out in turn keeps classes and totals even.
@@ -80,7 +79,7 @@ def fold_split(y: Tensor, folds: int, fold: int, seed: int = 0, *, repeat: int =
     if folds < 3:
         raise SplitError(f"folds must be at least 3, for test, validation and training; got {folds}")
     _check_number("fold", fold, folds)
-    numbers = fold_numbers(y, folds, _seed(seed, repeat), stratified=stratified)
+    numbers = fold_numbers(y, folds, derive_seed(seed, "folds", repeat), stratified=stratified)
     test, val = numbers == fold, numbers == (fold + 1) % folds
     return Split((numbers >= 0) & ~test & ~val, val, test)
 
@@ -115,17 +114,12 @@ def nested_split(
     """
     _check_number("fold", fold, folds)
     _check_number("inner_fold", inner_fold, inner_folds)
-    test = fold_numbers(y, folds, _seed(seed, repeat)) == fold
+    test = fold_numbers(y, folds, derive_seed(seed, "folds", repeat)) == fold
     rest = y.cpu().clone()
     rest[test] = -1
-    inner = fold_numbers(rest, inner_folds, _seed(seed, repeat, fold))
+    inner = fold_numbers(rest, inner_folds, derive_seed(seed, "inner folds", repeat, fold))
     val = inner == inner_fold
     return Split((inner >= 0) & ~val, val, test)
-
-
-def _seed(*numbers: int) -> int:
-    """One seed from several numbers; neighboring ones give unrelated seeds."""
-    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "little")
 
 
 def _check_number(name: str, value: int, count: int) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lcat._seeds import derive_seed
+
 __all__ = ["Split", "SplitError", "from_indices", "load_split_file", "random_split"]
 
 
@@ -148,7 +150,7 @@ def random_split(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2), seed: 
         )
     if y.dim() != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise SplitError(f"y must be a vector of integer labels; got dtype {y.dtype} and shape {list(y.shape)}")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "split"))
     labels = y.cpu()
     parts: list[list[Tensor]] = [[], [], []]
     for label in labels[labels >= 0].unique().tolist():

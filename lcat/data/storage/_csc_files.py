@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lcat._edge_formats import read_edges
+from lcat._files import move_file, scratch_folder
 from lcat.data.storage._mapping import map_readonly
 
 FORMAT = "lcat-csc-1"
@@ -28,9 +30,49 @@ def write_in_two_passes(
         _, target = _both_ends(chunk, num_nodes, undirected)
         pointer[1:] += torch.bincount(target, minlength=num_nodes)
     torch.cumsum(pointer, 0, out=pointer)
-    count = int(pointer[-1])
+    with _replaced(folder) as scratch:
+        _write_second_pass(
+            scratch, chunks, pointer, num_nodes=num_nodes, undirected=undirected, edge_numbers=edge_numbers
+        )
+
+
+def write_arrays(folder: Path, arrays: dict[str, Tensor], num_sources: int) -> None:
+    """See :meth:`lcat.data.CSCGraph.save`."""
+    with _replaced(folder) as scratch:
+        for name, array in arrays.items():
+            array.contiguous().numpy().tofile(scratch / f"{name}.bin")
+        describe(scratch, num_sources, {name: [type_name(a), a.numel()] for name, a in arrays.items()})
+
+
+@contextlib.contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """A folder to write to, whose files then replace those of ``folder``: the arrays first, the description last.
+
+    Written in their place, the arrays of an older graph would be lost where something fails, and processes that have
+    mapped them would end.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "csc.json").unlink(missing_ok=True)  # until all is written there is no graph here
+    with scratch_folder(folder / "csc.json") as scratch:
+        yield scratch
+        (folder / "csc.json").unlink(missing_ok=True)  # until all are moved there is no graph here
+        for name in ("pointer.bin", "source.bin", "edge.bin"):
+            if (scratch / name).exists():
+                move_file(scratch / name, folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
+        move_file(scratch / "csc.json", folder / "csc.json")
+
+
+def _write_second_pass(
+    folder: Path,
+    chunks: Callable[[], Iterable[Tensor]],
+    pointer: Tensor,
+    *,
+    num_nodes: int,
+    undirected: bool,
+    edge_numbers: bool,
+) -> None:
+    count = int(pointer[-1])
     pointer.numpy().tofile(folder / "pointer.bin")
     small = torch.int32 if max(num_nodes, count) < 2**31 else torch.int64
     kinds = {"source": torch.int32 if num_nodes < 2**31 else torch.int64} | ({"edge": small} if edge_numbers else {})
@@ -58,7 +100,10 @@ def write_in_two_passes(
 
 
 def _both_ends(chunk: Tensor, num_nodes: int, undirected: bool) -> tuple[Tensor, Tensor]:
-    source, target, _ = read_edges(chunk, flow="source_to_target", name="chunk").checked(num_nodes, num_nodes)
+    edges = read_edges(chunk, flow="source_to_target", name="chunk")
+    if edges.layout != "edge_index":
+        raise ValueError(f"expected chunks of edges [2, n], got a matrix ({edges.layout}), whose values would be lost")
+    source, target, _ = edges.checked(num_nodes, num_nodes)
     return (torch.cat([source, target]), torch.cat([target, source])) if undirected else (source, target)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lcat._edge_formats import read_edges
-from lcat.data.storage._csc_files import FORMAT, TYPES, describe, map_array, type_name, write_in_two_passes
+from lcat.data.storage._csc_files import FORMAT, TYPES, map_array, write_arrays, write_in_two_passes
 
 __all__ = ["CSCGraph"]
 
@@ -62,7 +63,7 @@ class CSCGraph:
         self.indices = indices
         self.edge_ids = edge_ids
         self.num_targets = indptr.numel() - 1
-        self.num_sources = self.num_targets if num_sources is None else num_sources
+        self.num_sources = self.num_targets if num_sources is None else _whole(num_sources)
         self._folder: Path | None = None
 
     def __repr__(self) -> str:
@@ -93,7 +94,8 @@ class CSCGraph:
         Complexity:
             O(E log E) time, O(E) where the edges come sorted by target; ``32 E`` bytes on the way.
         """
-        num_sources, num_targets = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
+        sizes = num_nodes if isinstance(num_nodes, (tuple, list)) else (num_nodes, num_nodes)
+        num_sources, num_targets = (_whole(size) for size in sizes)
         edges = read_edges(edge_index, flow="source_to_target", name="edge_index")
         edges.checked_sizes(num_sources, num_targets)
         source, target, _ = edges.checked(num_sources, num_targets)
@@ -112,16 +114,14 @@ class CSCGraph:
         return torch.stack([self.indices.to(torch.int64), targets])
 
     def save(self, folder: str | Path) -> None:
-        """Write the arrays to ``folder`` in native byte order, for :meth:`open`; the description comes last."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "csc.json").unlink(missing_ok=True)
+        """Write the arrays to ``folder`` in native byte order, for :meth:`open`; the description comes last.
+
+        A graph that the folder holds already is replaced when all is written.
+        """
         arrays = {"pointer": self.indptr, "source": self.indices}  # the names of the format
         if self.edge_ids is not None:
             arrays["edge"] = self.edge_ids
-        for name, array in arrays.items():
-            array.contiguous().numpy().tofile(folder / f"{name}.bin")
-        describe(folder, self.num_sources, {name: [type_name(a), a.numel()] for name, a in arrays.items()})
+        write_arrays(Path(folder), arrays, self.num_sources)
 
     @classmethod
     def open(cls, folder: str | Path) -> CSCGraph:
@@ -164,7 +164,7 @@ class CSCGraph:
         node keep the order in which they came.
 
         Args:
-            folder: where to write.
+            folder: where to write; a graph that it holds already is replaced when all is written.
             chunks: called twice; returns chunks ``[2, n]`` of the edges, the same both times.
             num_nodes: number of nodes.
             undirected: add the reverse of every edge, after the edge itself in its chunk.
@@ -185,5 +185,16 @@ class CSCGraph:
             >>> CSCGraph.write("big", lambda: edges.split(2, dim=1), num_nodes=3).indices.tolist()
             [2, 1, 0]
         """
-        write_in_two_passes(Path(folder), chunks, num_nodes, undirected, edge_numbers)
+        write_in_two_passes(Path(folder), chunks, _whole(num_nodes), undirected, edge_numbers)
         return cls.open(folder)
+
+
+def _whole(count: Any) -> int:
+    """A number of nodes as an ``int``, also where it is one of NumPy's."""
+    try:
+        number = operator.index(count)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ValueError(f"expected a whole number of nodes, at least 0, got {count!r}")
+    return number

@@ -17,10 +17,10 @@ from lcat.data.storage._mapping import map_readonly
 
 __all__ = ["FeatureFile"]
 
-_TYPES = {
-    np.dtype(name): getattr(torch, name)
-    for name in ("float16", "float32", "float64", "int8", "uint8", "int32", "int64")
-}
+_FLOATS = ("float16", "float32", "float64")
+_WHOLE = ("int8", "uint8", "int16", "int32", "int64", "bool")
+_TYPES = {np.dtype(name): getattr(torch, name) for name in (*_FLOATS, *_WHOLE)}
+_STORAGE = {getattr(torch, name): name for name in _FLOATS}
 
 # Linux maps the cached pages around one that is asked for too, up to 64 KiB (fault_around_bytes).
 _MAPPED_AT_ONCE = 1 << 16
@@ -30,10 +30,11 @@ class FeatureFile:
     """Rows of a ``.npy`` file, memory-mapped: ``file[index]`` reads those rows and nothing else.
 
     Features are commonly kept in half precision and computed with in single: half the disk and half the reading.
+    Files hold floats (16, 32 or 64 bits), integers (``int8`` to ``int64``, ``uint8``) or ``bool``.
 
     Args:
         path: a file of :meth:`write`, ``numpy.save`` or the like, in C order, with one dimension or two.
-        dtype: floating-point rows are handed out in this type; integers as they are.
+        dtype: floating-point rows are handed out in this type; integers and masks as they are.
         resident: upper bound on the bytes of the file that this process keeps mapped at a time, ``None`` for no bound.
             The system's cache of the file does not count, and gives way where memory is needed; without a bound, what
             is mapped does too.
@@ -82,15 +83,45 @@ class FeatureFile:
         return self.shape if dim is None else self.shape[dim]
 
     def __getitem__(self, index: Tensor | slice | int) -> Tensor:
-        """Rows by number, mask or slice, in memory of their own."""
+        """Rows by number, mask or slice, in memory of their own.
+
+        Raises:
+            TypeError: the index is none of these.
+            IndexError: a number is out of range, or a mask has another length than the file.
+        """
         if isinstance(index, slice):
-            rows = self._copied(torch.arange(*index.indices(len(self))))
-        else:
-            index = torch.as_tensor(index)
-            if index.dtype == torch.bool:
-                index = index.nonzero().flatten()
-            rows = self._gather(index.long().cpu())
-        return rows
+            return self._copied(torch.arange(*index.indices(len(self))))
+        return self._gather(self._row_numbers(index))
+
+    def _row_numbers(self, index: Any) -> Tensor:
+        """An index as numbers from 0 on, int64, one or a vector of them."""
+        accepted = "expected a whole number, a vector of them, a mask or a slice as index of rows"
+        if isinstance(index, tuple):
+            raise TypeError(f"{accepted}, got a tuple: a file has no columns to choose from, so take them of the rows")
+        try:
+            numbers = torch.as_tensor(index)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"{accepted}, got {index!r}") from None
+        if numbers.numel() == 0 and not isinstance(index, Tensor):
+            numbers = numbers.long()  # an empty list is a tensor of floats
+        if numbers.is_floating_point() or numbers.is_complex():
+            raise TypeError(f"{accepted}, got {numbers.dtype}")
+        if numbers.dtype == torch.bool:
+            if list(numbers.shape) != [len(self)]:
+                raise IndexError(
+                    f"expected a mask with one entry per row, [{len(self)}], got {list(numbers.shape)} for {self.path}"
+                )
+            return numbers.nonzero().flatten().cpu()
+        if numbers.dim() > 1:
+            raise IndexError(f"{accepted}, got a tensor {list(numbers.shape)}")
+        numbers = numbers.long().cpu()
+        if numbers.numel():
+            low, high = (int(extreme) for extreme in torch.aminmax(numbers))
+            if low < -len(self) or high >= len(self):
+                raise IndexError(f"expected rows 0 .. {len(self) - 1} of {self.path}, got {low} .. {high}")
+            if low < 0:
+                numbers = torch.where(numbers < 0, numbers + len(self), numbers)
+        return numbers
 
     @property
     def _out_type(self) -> torch.dtype:
@@ -127,37 +158,75 @@ class FeatureFile:
 
         Args:
             path: the ``.npy`` file.
-            chunks: ``[n, F]`` or ``[n]`` each, with one F.
-            storage: type in the file; float16 has 11 significant bits and ends at 65504. Integers stay as they are.
+            chunks: ``[n, F]`` or ``[n]`` each, with one F: all of floats, or all of one type of integers or masks. A
+                tensor or an array is one chunk.
+            storage: type of floats in the file; float16 has 11 significant bits and ends at 65504, and numbers below
+                6e-5 have fewer bits. Integers and masks stay as they are.
             dtype: of the file that is returned.
 
         Raises:
-            ValueError: no chunk, chunks that do not fit together, or numbers too large for ``storage``.
+            ValueError: no chunk, chunks that do not fit together, a type that files do not have, or numbers too large
+                or too small for ``storage``. The file is then as it was before.
         """
         path = Path(path)
-        tensors = (torch.as_tensor(chunk) for chunk in chunks)
-        replace_file(path, lambda file: _write_rows(file, tensors, storage))
+        if storage not in _STORAGE:
+            raise ValueError(f"expected one of {', '.join(_STORAGE.values())} as storage of floats, got {storage}")
+        parts = [chunks] if isinstance(chunks, (Tensor, np.ndarray)) else chunks
+        replace_file(path, lambda file: _write_rows(file, map(_tensor, parts), storage))
         return cls(path, dtype)
 
 
+def _tensor(chunk: Any) -> Tensor:
+    """A chunk whose type and shape a file can have."""
+    try:
+        rows = torch.as_tensor(chunk).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"expected chunks of numbers, got {type(chunk).__name__} ({reason})") from error
+    known = [*_STORAGE.values(), *_WHOLE]
+    if rows.is_floating_point() and rows.dtype not in _STORAGE:  # bfloat16
+        rows = rows.float()
+    if rows.dtype not in _TYPES.values():
+        raise ValueError(f"expected chunks of one of the types {', '.join(known)}, got {rows.dtype}: convert them")
+    if rows.dim() not in (1, 2) or rows.layout != torch.strided:
+        layout = "" if rows.layout == torch.strided else f", {rows.layout}"
+        raise ValueError(f"expected dense chunks [rows] or [rows, features], got {list(rows.shape)}{layout}")
+    return rows.cpu()
+
+
 def _write_rows(file: Any, chunks: Iterable[Tensor], storage: torch.dtype) -> None:
-    count, width, kind = 0, None, None
+    count, first, largest = 0, None, 0.0
     for chunk in chunks:
-        if width is None:
-            width, kind = tuple(chunk.shape[1:]), storage if chunk.is_floating_point() else chunk.dtype
-            _write_header(file, kind, (0, *width))
-        if tuple(chunk.shape[1:]) != width:
-            raise ValueError(f"chunks must have rows of one shape; after {list(width)} came {list(chunk.shape[1:])}")
-        rows = chunk.detach().cpu().to(kind)
-        if rows.is_floating_point() and bool((torch.isinf(rows) & torch.isfinite(chunk.cpu())).any()):
-            raise ValueError(f"a number is too large for {kind}; write with storage=torch.float32")
+        if first is None:
+            first = chunk[:0]
+            kind = storage if chunk.is_floating_point() else chunk.dtype
+            _write_header(file, kind, (0, *chunk.shape[1:]))
+        if chunk.shape[1:] != first.shape[1:]:
+            raise ValueError(
+                f"chunks must have rows of one shape; after {list(first.shape[1:])} came {list(chunk.shape[1:])}"
+            )
+        if chunk.dtype != first.dtype and not (chunk.is_floating_point() and first.is_floating_point()):
+            raise ValueError(
+                f"chunks must be floats, or all of one type; after {first.dtype} came {chunk.dtype}: convert them"
+            )
+        rows = chunk.to(kind)
+        if rows.is_floating_point() and rows.numel():
+            if bool((torch.isinf(rows) & torch.isfinite(chunk)).any()):
+                raise ValueError(f"a number is too large for {kind}; write with storage=torch.float32")
+            if largest < torch.finfo(kind).smallest_normal:  # the first chunk decides it for nearly all files
+                largest = max(largest, float(chunk.nan_to_num(0.0).abs().max()))
         rows.contiguous().numpy().tofile(file)
         count += rows.shape[0]
-    if width is None or kind is None:
+    if first is None:
         raise ValueError("there must be at least one chunk")
+    if kind.is_floating_point and 0 < largest < torch.finfo(kind).smallest_normal:
+        raise ValueError(
+            f"no number is larger than {largest:g}, where {kind} has fewer significant bits; "
+            "write with storage=torch.float32"
+        )
     end = file.tell()
     file.seek(0)
-    _write_header(file, kind, (count, *width))
+    _write_header(file, kind, (count, *first.shape[1:]))
     file.seek(end)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lcat._seeds import derive_seed
 from lcat.study.models.defaults import default_hyper_parameters
 from lcat.study.models.hyper import HyperParameters, number_type
 from lcat.study.models.layers import LAYERS
@@ -288,7 +289,7 @@ class _Optuna:
         return dict(max(complete, key=lambda trial: (trial.value, -trial.number)).params) if complete else None
 
     def _sampler(self, number: int) -> Any:
-        seed = int(digest([self._plan.seed, self._name, number])[:8], 16)
+        seed = derive_seed(self._plan.seed, "search", self._name, number) % 2**32
         if self._plan.sampler == "random":
             return self._optuna.samplers.RandomSampler(seed=seed)
         return self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)

@@ -19,7 +19,8 @@ from lcat.study.plan.sources import Sources
 from lcat.study.plan.splits import split_hash
 from lcat.study.running.memory import PeakMemory
 from lcat.study.store.result import CellResult
-from lcat.train import History, fit, seed_everything
+from lcat.train import History, fit
+from lcat.train.seeds import seed_for
 
 __all__ = ["run_cell"]
 
@@ -50,7 +51,7 @@ def run_cell(
         result.split_hash, result.test_set = split_hash(split), sources.test_set(cell, split)
         data = sources.on_device(dataset, device)
         memory, start = PeakMemory(device), time.perf_counter()
-        seed_everything(cell.seed)
+        seed_for(cell.seed, "weights")
         model = build_model(cell.layer, data.num_features, dataset.num_classes, cell.hyper).to(device)
         result.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         result.fit = fit(
@@ -59,6 +60,7 @@ def run_cell(
             split,
             cell.hyper.fit_config(),
             metric=dataset.metric,
+            seed=cell.seed,
             on_epoch=None if on_epoch is None else lambda epoch, history: on_epoch(cell, epoch, history),
         )
         result.peak_memory = memory.bytes()

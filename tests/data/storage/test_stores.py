@@ -118,6 +118,91 @@ def test_features_that_are_refused(tmp_path):
         FeatureFile(tmp_path / "x.npy")
 
 
+@pytest.mark.parametrize(
+    ("chunks", "words"),
+    [
+        ([torch.tensor([1], dtype=torch.int32), torch.tensor([2**40])], r"after torch.int32 came torch.int64"),
+        ([torch.tensor([1], dtype=torch.uint8), torch.tensor([300, -1])], r"after torch.uint8 came torch.int64"),
+        ([torch.tensor([1, 2]), torch.tensor([1.5, 2.5])], r"after torch.int64 came torch.float32"),
+        ([torch.tensor([1.5]), torch.tensor([2**40])], r"after torch.float32 came torch.int64"),
+        ([torch.tensor([True]), torch.tensor([2])], r"after torch.bool came torch.int64"),
+        ([np.array([1], dtype=np.int16), np.array([70_000])], r"after torch.int16 came torch.int64"),
+        ([torch.zeros(2, 2, 2)], r"\[rows\] or \[rows, features\], got \[2, 2, 2\]"),
+        ([torch.tensor(3)], r"\[rows\] or \[rows, features\], got \[\]"),
+        ([torch.eye(2).to_sparse()], r"expected dense chunks"),
+        ([torch.eye(2, dtype=torch.complex64)], r"one of the types float16, .*, bool, got torch.complex64"),
+        ([np.array([1], dtype=np.uint16)], r"one of the types float16, .*, got torch.uint16"),
+        ([np.array(["a"])], r"expected chunks of numbers, got ndarray"),
+        ([torch.full((2, 2), 1e-6)], r"no number is larger than 1e-06, .*; write with storage=torch.float32"),
+        ([torch.ones(2, 2), torch.full((1, 2), 1e6)], r"too large for torch.float16"),
+    ],
+)
+def test_chunks_keep_their_values_or_are_refused(tmp_path, chunks, words):
+    path = tmp_path / "x.npy"
+    FeatureFile.write(path, [torch.ones(3, 2)])
+    with pytest.raises(ValueError, match=words):
+        FeatureFile.write(path, chunks)
+    assert FeatureFile(path)[:].tolist() == [[1.0, 1.0]] * 3, "the old file is as it was"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("storage", [torch.bfloat16, torch.int16, torch.complex64, torch.bool])
+def test_storage_is_a_type_of_floats_that_files_have(tmp_path, storage):
+    with pytest.raises(ValueError, match=rf"one of float16, float32, float64 as storage of floats, got {storage}"):
+        FeatureFile.write(tmp_path / "x.npy", [torch.eye(2)], storage=storage)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.tensor([True, False, True]),
+        torch.tensor([-5, 300], dtype=torch.int16),
+        torch.tensor([2**40, -1]),
+        torch.tensor([[1.5, -2.0]], dtype=torch.bfloat16),
+        torch.tensor([0.0, float("nan"), float("inf"), 1.0]),
+        torch.zeros(3, 2),
+        torch.empty(0, 4),
+    ],
+)
+def test_values_of_every_type_come_back(tmp_path, values):
+    for chunks in ([values], values, (part for part in values.split(1)) if len(values) else [values]):
+        file = FeatureFile.write(tmp_path / "x.npy", chunks)
+        assert file.shape == tuple(values.shape)
+        expected = values.float() if values.is_floating_point() else values
+        assert file[:].dtype == expected.dtype
+        assert (
+            torch.equal(file[:].nan_to_num(7.0), expected.nan_to_num(7.0))
+            if file[:].is_floating_point()
+            else (torch.equal(file[:], expected))
+        )
+
+
+@pytest.mark.parametrize(
+    ("index", "error", "words"),
+    [
+        (torch.tensor([True, False]), IndexError, r"one entry per row, \[3\], got \[2\]"),
+        (torch.ones(3, 1, dtype=torch.bool), IndexError, r"one entry per row, \[3\], got \[3, 1\]"),
+        (1.9, TypeError, r"expected a whole number, .*, got torch.float"),
+        (torch.tensor([0.0, 1.0]), TypeError, r"got torch.float32"),
+        (None, TypeError, r"got None"),
+        ("x", TypeError, r"got 'x'"),
+        ((0, 1), TypeError, r"got a tuple"),
+        (torch.tensor([[0, 1]]), IndexError, r"got a tensor \[1, 2\]"),
+        (3, IndexError, r"expected rows 0 .. 2 of .*, got 3 .. 3"),
+        (torch.tensor([0, -4]), IndexError, r"got -4 .. 0"),
+    ],
+)
+def test_an_index_is_one_of_rows(tmp_path, index, error, words):
+    file = FeatureFile.write(tmp_path / "x.npy", torch.arange(3.0))
+    with pytest.raises(error, match=words):
+        file[index]
+    assert file[-1] == 2.0
+    assert file[[]].tolist() == []
+    assert file[np.array([2, 0])].tolist() == file[torch.tensor([-1, 0])].tolist() == [2.0, 0.0]
+    assert file[np.array([True, False, True])].tolist() == [0.0, 2.0]
+
+
 # Edges ###############################################################################################
 
 
@@ -285,6 +370,37 @@ def test_the_interfaces_of_pyg(folder, data):
         graphs.put_edge_index((row, row), edge_type=None, layout="coo")
     with pytest.raises(ValueError, match="'csc' and 'coo'; got 'csr'"):
         graphs.put_edge_index((row, row), edge_type=None, layout="csr", size=(150, 150))
+
+
+def test_a_graph_is_replaced_when_all_of_the_new_one_is_written(tmp_path):
+    """The old one stays where something fails, also for who has mapped it; and it may be the source of the new one."""
+    CSCGraph.from_edges(torch.tensor([[0, 1, 2], [1, 2, 0]]), 3).save(tmp_path)
+    old = CSCGraph.open(tmp_path)
+    passes = iter([[torch.tensor([[0, 0], [1, 2]])], [torch.tensor([[0, 1], [1, 1]])]])
+    for chunks, error in (
+        (lambda: next(passes), "the second pass"),
+        (lambda: [torch.tensor([[0], [9]])], "larger than 2"),
+        (lambda: [torch.eye(3).to_sparse()], "whose values would be lost"),
+    ):
+        with pytest.raises((ValueError, IndexError), match=error):
+            CSCGraph.write(tmp_path, chunks, 3)
+        assert torch.equal(CSCGraph.open(tmp_path).edge_index(), old.edge_index())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["csc.json", "edge.bin", "pointer.bin", "source.bin"]
+    old.save(tmp_path)
+    assert torch.equal(CSCGraph.open(tmp_path).edge_index(), old.edge_index())
+    CSCGraph.write(tmp_path, lambda: [old.edge_index().flip(0)], 3)
+    assert old.edge_index().tolist() == [[2, 0, 1], [0, 1, 2]], "what was mapped before is as it was"
+    assert CSCGraph.open(tmp_path).edge_index().tolist() == [[1, 2, 0], [0, 1, 2]]
+    assert not (tmp_path / "edge.bin").exists(), "the new graph has none"
+
+
+def test_numbers_of_nodes_may_be_those_of_numpy():
+    edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
+    for count in (np.int64(3), torch.tensor(3), (np.int32(3), 3)):
+        graph = CSCGraph.from_edges(edges, count)
+        assert (type(graph.num_sources), graph.num_sources, graph.num_targets) == (int, 3, 3)
+    with pytest.raises(ValueError, match=r"whole number of nodes, at least 0, got 3.0"):
+        CSCGraph.from_edges(edges, 3.0)
 
 
 def test_folders_that_are_refused(folder, tmp_path):
