@@ -19,8 +19,10 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from lcat._numbers import as_float
+from lcat._tracing import is_traced
 
 Parametrization: TypeAlias = Literal["published", "sigmoid"]
 ScalarName: TypeAlias = Literal["lambda1", "lambda2"]
@@ -102,11 +104,34 @@ class Scalar:
         if raw is None:
             return f"{self.fixed:g}"
         state = "learned" if raw.requires_grad else "frozen"
-        # A shard of FSDP and a meta tensor hold no number, or not the whole of it.
-        if raw.is_meta or raw.numel() != 1 or type(raw) not in (Tensor, torch.nn.Parameter):
+        if is_traced() or raw.is_meta or not holds_value(raw):
             return state
         with torch.no_grad():
             return f"{state}({float(self.value(raw)):.3f})"
+
+
+def holds_value(raw: Tensor) -> bool:
+    """False for a parameter that FSDP has sharded: its number may be on another process, or its memory freed."""
+    return type(raw) in (Tensor, Parameter) and raw.numel() == 1 and (raw.is_meta or raw.untyped_storage().nbytes() > 0)
+
+
+def whole(raw: Tensor, name: ScalarName) -> Tensor:
+    """A raw parameter to be read outside of a forward pass; a shard is gathered, on all processes together.
+
+    Raises:
+        RuntimeError: if FSDP keeps it elsewhere.
+    """
+    if is_traced() or holds_value(raw):
+        return raw
+    if hasattr(raw, "full_tensor"):
+        gathered: Tensor = raw.full_tensor()
+        return gathered
+    if type(raw) in (Tensor, Parameter):
+        raise RuntimeError(
+            f"'{name}' cannot be read while FullyShardedDataParallel has sharded its parameter: read it inside of "
+            f"FullyShardedDataParallel.summon_full_params(model)"
+        )
+    return raw
 
 
 def check_parametrization(parametrization: str) -> None:

@@ -12,7 +12,7 @@ from torch.nn import Module, Parameter
 
 from lcat.nn._attention import AttentionConv
 from lcat.nn._interpolation import Interpolation, NeighborAggregation
-from lcat.nn._lambda import RAW_SHAPE, Parametrization, Scalar, ScalarName, check_parametrization
+from lcat.nn._lambda import RAW_SHAPE, Parametrization, Scalar, ScalarName, check_parametrization, whole
 from lcat.nn.neighborhood_statistic import StatisticInputs
 
 _WITHOUT_SCALARS = (
@@ -89,7 +89,7 @@ class LCATMixin(AttentionConv):
         Takes what the constructor takes: ``conv.lambda1 = 0.3`` fixes it, and it is no parameter from then on;
         ``conv.lambda1 = None`` learns it, from its value on (0 and 1 are moved inwards, to 0.003 and 0.999).
         """
-        return self._as_tensor(self._strength())
+        return self._read_scalar("lambda1")
 
     @lambda1.setter
     def lambda1(self, value: float | Tensor | None) -> None:
@@ -101,13 +101,16 @@ class LCATMixin(AttentionConv):
 
         Can be assigned as :attr:`lambda1`.
         """
-        return self._as_tensor(self._smoothing())
+        return self._read_scalar("lambda2")
 
     @lambda2.setter
     def lambda2(self, value: float | Tensor | None) -> None:
         self._set_scalar("lambda2", value)
 
-    def _as_tensor(self, value: Tensor | float) -> Tensor:
+    def _read_scalar(self, name: ScalarName) -> Tensor:
+        scalar: Scalar = getattr(self.interpolation, name)
+        raw: Tensor | None = getattr(self, f"raw_{name}")
+        value = scalar.value(None if raw is None else whole(raw, name))
         if isinstance(value, Tensor):
             return value
         weight = self._attention_weight()
