@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from lcat._checksum import checksum
 from lcat._tracing import is_jit_tracing, is_traced, needs_static_shape
 
 Flow: TypeAlias = Literal["source_to_target", "target_to_source"]
@@ -57,9 +58,14 @@ class EdgeList:
         return (self.key,)
 
     @property
+    def memory(self) -> tuple[Tensor, ...]:
+        """The plain tensors that hold the indices."""
+        return self.watched
+
+    @property
     def fingerprint(self) -> Any:
-        """What changes whenever torch changes the edges in place."""
-        return tuple(map(tensor_fingerprint, self.watched))
+        """What changes whenever the edges do; every index is read for it."""
+        return *map(tensor_fingerprint, self.watched), *map(checksum, self.memory)
 
     @property
     def is_inference(self) -> bool:
@@ -166,6 +172,11 @@ class PyGEdgeIndex(EdgeList):
     def watched(self) -> tuple[Tensor, ...]:
         """The EdgeIndex counts writes to itself, the tensor inside it counts writes to that tensor."""
         return self.input, self.input.as_tensor()
+
+    @property
+    def memory(self) -> tuple[Tensor, ...]:
+        """The tensor inside."""
+        return (self.input.as_tensor(),)
 
     def _groups(self) -> dict[Side, Groups]:
         """Read from what EdgeIndex has computed before (``fill_cache_()``); nothing is computed here."""

@@ -62,8 +62,8 @@ _PRIMITIVES: dict[str, set[str]] = {
     "_gat_attention": {"_aggregate"},
     "_gatv2_attention": set(),
 }
-# The graph view is one public module and three private ones.
-_PART_OF = {"_graph_cache": "graph", "_edge_formats": "graph", "_tracing": "graph"}
+# The graph view is one public module and four private ones.
+_PART_OF = {"_graph_cache": "graph", "_checksum": "graph", "_edge_formats": "graph", "_tracing": "graph"}
 # Tools that all of lcat may import. They import nothing of lcat but each other.
 _SHARED = {
     "_version",
@@ -80,8 +80,8 @@ _SHARED = {
     "_seed_list",
     "_seeds",
 }
-# Private modules that other packages may import: the tools, the formats of edges, and the questions about tracing.
-_OPEN = _SHARED | {"_edge_formats", "_tracing"}
+# Private modules that other packages may import: the tools, the formats of edges, checksums, questions about tracing.
+_OPEN = _SHARED | {"_edge_formats", "_tracing", "_checksum"}
 _FREE_OF_PYG = ("graph", "ops", "optim")
 _HEAVY = {
     "torch",

@@ -185,8 +185,8 @@ class TestMemory:
         assert torch.equal(torch.stack([after.source, after.target]), edges)
 
     @pytest.mark.parametrize("layout", ["coo", "csr", "csc"])
-    def test_a_view_of_a_matrix_is_a_copy(self, layout):
-        """The matrix has the memory of what it was made of, but not its version counter."""
+    def test_a_matrix_written_to_through_what_it_was_made_of(self, layout):
+        """It has the memory of those tensors, but not their version counter."""
         indices, pointer = torch.tensor([[0, 1, 2], [1, 2, 0]]), torch.arange(4)
         if layout == "coo":
             matrix = torch.sparse_coo_tensor(indices, torch.ones(3), (3, 3))
@@ -195,9 +195,14 @@ class TestMemory:
             matrix = make(pointer, indices[1], torch.ones(3), (3, 3))
         graph = _view(matrix)
         old = torch.stack([graph.source, graph.target])
-        indices.fill_(10**9)
-        assert _view(matrix) is graph
+        indices.copy_(indices.flip(1))
+        after = _view(matrix)
+        assert after is not graph
+        assert not torch.equal(torch.stack([after.source, after.target]), old)
         assert torch.equal(torch.stack([graph.source, graph.target]), old)
+        indices.fill_(10**9)
+        with pytest.raises(IndexError, match="1000000000"):
+            _view(matrix)
 
     def test_a_writer_between_reading_and_storing_is_seen(self, monkeypatch):
         edges = EDGES.clone()

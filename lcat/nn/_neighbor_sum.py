@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lcat._checksum import checksum
 from lcat._edge_formats import tensor_fingerprint
 from lcat._tracing import is_traced, outside_inference_mode
 from lcat.graph import Graph
@@ -31,7 +32,7 @@ class NeighborSum:
 
     def of(self, x: Tensor, graph: Graph, node_dim: int) -> Tensor:
         """``sum_{j -> i} x_j``, [N, ...] with the nodes first; kept for the next call."""
-        fingerprint = tensor_fingerprint(x)
+        fingerprint = tensor_fingerprint(x), checksum(x)
         if self._cached is not None:
             tensor, cached_fingerprint, cached_graph, total = self._cached
             if tensor() is x and cached_fingerprint == fingerprint and cached_graph() is graph:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lcat._checksum import use_compiled
 from lcat.graph import SortedEdges
 
 __all__ = [
@@ -163,6 +164,8 @@ def _declare(library: ctypes.CDLL) -> None:
         function = getattr(library, f"lcat_{name}")
         function.argtypes = [_C_TYPES[letter] for letter in letters]
         function.restype = ctypes.c_int
+    library.lcat_checksum.argtypes = [_C_TYPES[letter] for letter in "piii"] + [ctypes.c_int]
+    library.lcat_checksum.restype = ctypes.c_uint64
     library.lcat_chunks.argtypes = []
     library.lcat_chunks.restype = ctypes.c_int64
 
@@ -199,6 +202,8 @@ def _find(stem: str) -> Path | None:
 
 
 _LIBRARY, STATUS = _load()
+if _LIBRARY is not None:
+    use_compiled(_LIBRARY.lcat_checksum)
 
 
 def native_status() -> NativeStatus:
