@@ -25,9 +25,9 @@ def check_features(
 ) -> None:
     """``x`` is a floating point tensor [N, channels] (or [B, N, channels]) that ``weight`` can multiply.
 
-    ``weight`` is ``None`` where a user has replaced the layer's own map by another one. ``edge_index`` is looked at
-    where ``x`` is wrong: they may have been swapped. With ``any_sets``, feature sets on one graph may have any number
-    of leading dimensions.
+    ``weight`` is ``None`` where a user has replaced the layer's own map by another one, which may take integers (an
+    embedding), another width and another device. ``edge_index`` is looked at where ``x`` is wrong: they may have been
+    swapped. With ``any_sets``, feature sets on one graph may have any number of leading dimensions.
     """
     if not isinstance(x, Tensor):
         _refuse_swapped(layer, x, edge_index)
@@ -36,21 +36,23 @@ def check_features(
         )
     if not x.is_floating_point() and not x.is_complex():
         _refuse_swapped(layer, x, edge_index)
-        raise ValueError(f"'{name}' of {layer} has dtype {x.dtype}; it takes floating point: convert with .float()")
+        if weight is not None:
+            raise ValueError(f"'{name}' of {layer} has dtype {x.dtype}; it takes floating point: convert with .float()")
     if x.layout != torch.strided:
         _refuse_swapped(layer, x, edge_index)
     shape = list(x.shape)
-    if x.dim() < 2 or (x.dim() > 3 and not any_sets):
+    fewest = 1 if any_sets and weight is None else 2
+    if x.dim() < fewest or (x.dim() > 3 and not any_sets):
         width = "in_channels" if channels == -1 else str(channels)
         sets = f"[..., N, {width}]" if any_sets else f"[B, N, {width}]"
         raise ValueError(
             f"'{name}' of {layer} has shape {shape}; it takes [N, {width}], or {sets} for "
             f"{'' if any_sets else 'B '}feature sets on one graph"
         )
-    if shape[-1] != channels:
-        _check_width(layer, name, shape, channels=channels, weight=weight)
     if weight is None:
         return
+    if shape[-1] != channels:
+        _check_width(layer, name, shape, channels=channels, weight=weight)
     if x.device != weight.device:
         raise ValueError(
             f"'{name}' of {layer} is on {x.device}, the layer is on {weight.device}: move one with .to(...)"
@@ -132,6 +134,8 @@ def check_edge_tensor(
 
 def check_edge_features(layer: str, name: str, values: Tensor, x: Tensor) -> None:
     """``values`` are edge features that a layer for ``x`` can multiply with its weights."""
+    if not x.is_floating_point() and not x.is_complex():
+        return  # a user's map makes features of them
     if values.dtype != x.dtype and not under_autocast(x):
         raise ValueError(
             f"'{name}' of {layer} has dtype {values.dtype}, 'x' has {x.dtype}: convert one with .to(...), or run "
@@ -146,6 +150,8 @@ def weights_like(values: Tensor, x: Tensor) -> Tensor:
     """
     if values.is_complex() or (x.is_complex() and values.is_floating_point()):
         return values
+    if not x.is_floating_point() and not x.is_complex():  # a user's map makes features of them
+        return values if values.is_floating_point() else values.to(torch.get_default_dtype())
     if not under_autocast(x):
         return values.to(x.dtype)
     narrow = values.is_floating_point() and values.dtype.itemsize <= 4

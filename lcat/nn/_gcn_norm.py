@@ -24,7 +24,8 @@ class NormalizedEdges(NamedTuple):
 
     Attributes:
         graph: the edges that the layer uses, with self-loops where it adds them.
-        edge_list: the edges as the caller passed them; ``None`` if they come from the layer's own cache.
+        edge_list: the edges as the caller passed them; ``None`` if they come from the layer's own cache and nobody
+            looks at messages.
         weight: a factor per edge of ``graph``, [E'], or ``None``.
         scale: s of the factor ``s_j s_i``, [N], or ``None``.
     """

@@ -15,6 +15,7 @@ from typing_extensions import Unpack
 from lcat._edge_formats import EdgeList, read_edges
 from lcat.graph import Graph, graph_view
 from lcat.nn import _checks
+from lcat.nn._linear import input_weight
 from lcat.nn._message_passing import DropInConv
 from lcat.nn._options import MessagePassingOptions, check_message_passing_options
 
@@ -150,21 +151,20 @@ class AttentionInputs(DropInConv):
             raise ValueError(f"'x' of {name} is a tuple of {len(pair)}; it takes a tensor or (x_source, x_target)")
         first, second = pair
         maps = self._maps()
-        weight = getattr(maps[0], "weight", None)
         _checks.check_features(
             name,
             "x[0]" if bipartite else "x",
             first,
             channels=self._channels(0),
-            weight=weight,
+            weight=input_weight(maps[0]),
             edge_index=edge_index,
         )
         if second is not None and bipartite:
-            weight = getattr(maps[-1], "weight", None)
+            weight = input_weight(maps[-1])
             _checks.check_features(
                 name, "x[1]", second, channels=self._channels(1), weight=weight, edge_index=edge_index
             )
-            if len(maps) == 1 and first.shape[-1] != second.shape[-1]:
+            if len(maps) == 1 and weight is not None and first.shape[-1] != second.shape[-1]:
                 raise ValueError(
                     f"'x' of {name} has {first.shape[-1]} features per source and {second.shape[-1]} per target, but "
                     f"the layer has one projection for both: make it with in_channels=(-1, -1), without share_weights"

@@ -1,11 +1,26 @@
-"""What may be assumed of a linear map that a user can replace or hook."""
+"""What may be assumed of a linear map that a user can replace, patch or hook."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 from torch_geometric.nn.dense.linear import Linear, is_uninitialized_parameter
+
+_FORWARD = Linear.forward
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody looks at the calls of a module."""
+    attributes = module.__dict__  # those of a module are slow to read by name
+    return bool(
+        attributes["_forward_pre_hooks"]
+        or attributes["_forward_hooks"]
+        or attributes["_backward_pre_hooks"]
+        or attributes["_backward_hooks"]
+        or _has_any_global_hook()
+    )
 
 
 def is_plain(linear: Any) -> bool:
@@ -13,7 +28,23 @@ def is_plain(linear: Any) -> bool:
 
     Only then may a layer use its weight itself, or let the map change places with a sum.
     """
-    if type(linear) is not Linear or is_uninitialized_parameter(linear.weight):
-        return False
-    hooks = (linear._forward_hooks, linear._forward_pre_hooks, linear._backward_hooks, linear._backward_pre_hooks)
-    return not any(hooks) and not _has_any_global_hook()
+    return _is_pyg_linear(linear) and not is_uninitialized_parameter(linear.weight) and not has_hooks(linear)
+
+
+def input_weight(linear: Any) -> Tensor | None:
+    """The weight that a call of ``linear`` multiplies with the very input that it gets.
+
+    ``None`` for a map of another type, a patched one, and one with pre-hooks, which may load the weight (as for CPU
+    offloading), cast it, or change the input: what such a map takes, only the map knows.
+    """
+    if not _is_pyg_linear(linear):
+        return None
+    weight: Tensor = linear.weight
+    # A weight that takes its size from the first input has a pre-hook for that.
+    own_hooks = int(is_uninitialized_parameter(weight))
+    return weight if len(linear._forward_pre_hooks) <= own_hooks else None
+
+
+def _is_pyg_linear(linear: Any) -> bool:
+    """Whether it is PyG's Linear; libraries for offloading patch ``forward`` of the instance."""
+    return type(linear) is Linear and Linear.forward is _FORWARD and "forward" not in linear.__dict__

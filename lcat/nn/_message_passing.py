@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch_geometric.nn.conv import MessagePassing
 
+from lcat._edge_formats import EdgeList, read_edges
+from lcat.nn import _steps
 from lcat.nn.neighborhood_statistic import StatisticInputs
-
-_HOOKS = tuple(
-    f"_{step}_forward_{when}"
-    for step in ("propagate", "message", "aggregate", "message_and_aggregate", "edge_update")
-    for when in ("pre_hooks", "hooks")
-)
-_STEPS = ("message", "aggregate", "update", "edge_update", "message_and_aggregate", "explain_message")
 
 
 class DropInConv(MessagePassing):
-    """A MessagePassing layer that calls :mod:`lcat.ops`, unless someone wants to see or change messages."""
+    """A MessagePassing layer that calls :mod:`lcat.ops`, unless someone wants to see or change messages.
+
+    Where messages must exist, PyG's ``propagate`` runs, in its general form. PyG also generates one for each class when
+    it is first used, and puts it there; lcat does not let it, because that code knows no explainer and no further
+    arguments, and the classes that inherit it would get it or not, depending on what was used before.
+    """
 
     # TorchScript would compile them.
     __jit_unused_properties__ = ("statistic_depends_on",)
-    # True for a user's class that overrides a step which lcat.ops would otherwise replace.
-    _has_own_steps = False
+    # The steps of the class as lcat ships it; subclasses of users inherit them.
+    _shipped_steps: tuple[Any, ...]
 
     @property
     def statistic_depends_on(self) -> StatisticInputs | None:
@@ -32,23 +33,45 @@ class DropInConv(MessagePassing):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        user_classes = [c for c in cls.__mro__ if not c.__module__.startswith(("lcat.nn.", "torch_geometric."))]
-        cls._has_own_steps = any(step in c.__dict__ for c in user_classes for step in _STEPS)
-        if "propagate" not in cls.__dict__:
-            # For explainers PyG keeps the method that it finds when a class is first used. Without this, that may be
-            # the code generated for a base class that was used before, which does not ask for a mask.
-            cls.propagate = getattr(cls, "_orig_propagate", cls.propagate)
+        if cls.__module__.startswith("lcat.nn."):
+            cls._shipped_steps = _steps.shipped_steps(cls)
+
+    def _set_jittable_templates(self, raise_on_error: bool = False) -> None:
+        """PyG's constructor calls this to generate ``propagate`` and ``edge_updater`` for the class; see there."""
 
     def _wants_messages(self) -> bool:
-        """True if PyG's own propagate must run: hooks, an explainer, another aggregation, or overridden steps.
+        """True if PyG's own propagate must run: hooks, an explainer, another aggregation, or replaced steps.
 
         lcat.ops computes the same numbers without ever forming ``message()``, so these would not be seen.
         """
-        if self.explain or self.decomposed_layers > 1 or self.aggr not in ("add", "sum"):
+        if self.explain or self.decomposed_layers > 1 or _steps.has_step_hooks(self):
             return True
-        if self._has_own_steps or any(step in self.__dict__ for step in _STEPS):
+        if _steps.has_other_steps(self, self._shipped_steps):
             return True
-        return any(len(getattr(self, hooks)) > 0 for hooks in _HOOKS)
+        return not _steps.is_plain_sum(self._modules.get("aggr_module"))
+
+    def _multiplies_matrix(self, edge_list: EdgeList) -> bool:
+        """True if PyG's step ``message_and_aggregate`` must run: edges as a matrix, and it is replaced or hooked."""
+        if edge_list.layout == "edge_index" or self.explain or not self.fuse:
+            return False
+        if _steps.has_fuse_hooks(self):
+            return True
+        return _steps.has_other_step(self, "message_and_aggregate", self._shipped_steps)
+
+    def edge_updater(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
+        """PyG's general form forgets ``size``, and shows hooks what it gets instead of what ``edge_update`` gets."""
+        sizes = self._check_input(edge_index, size)
+        collected = self._collect(self._edge_user_args, edge_index, sizes, kwargs)
+        inputs = self.inspector.collect_param_data("edge_update", collected)
+        for hook in self._edge_update_forward_pre_hooks.values():
+            changed = hook(self, (edge_index, size, inputs))
+            if changed is not None:
+                edge_index, size, inputs = changed
+        out: Tensor = self.edge_update(**inputs)
+        for hook in self._edge_update_forward_hooks.values():
+            changed = hook(self, (edge_index, size, inputs), out)
+            out = out if changed is None else changed
+        return out
 
     def explain_message(self, inputs: Tensor, edge_index_i: Tensor, edge_index_j: Tensor) -> Tensor:
         """Multiply messages by the explainer's edge mask; the layer's own self-loops are not explained.
@@ -76,3 +99,18 @@ class DropInConv(MessagePassing):
 
     def _replaces_self_loops(self) -> bool:
         return bool(self.add_self_loops)
+
+
+def matrix_of(edge_list: EdgeList, edges: Tensor, values: Tensor | None, shape: tuple[int, int]) -> tuple[Any, Tensor]:
+    """A matrix of the input's own format with ``values`` at ``edges``, and the edge of each of its entries."""
+    source, target = edges
+    # PyG takes every COO matrix for one in this order; the other formats are in their own.
+    by_row = torch.argsort(target * shape[1] + source, stable=True)
+    edges = edges[:, by_row]
+    values = torch.ones(by_row.shape[0], device=edges.device) if values is None else values[by_row]
+    matrix, _ = edge_list.with_values(edges, values, shape)
+    numbered, order = edge_list.with_values(edges, by_row, shape)
+    if order is None:
+        order = read_edges(numbered, flow=edge_list.flow, name=edge_list.name).values
+    assert order is not None
+    return matrix, order

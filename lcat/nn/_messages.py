@@ -10,6 +10,7 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.nn._edge_order import input_order
 from lcat.nn._inputs import AttentionEdges, AttentionInputs, Nodes
+from lcat.nn._message_passing import matrix_of
 
 
 class AttentionMessages(AttentionInputs):
@@ -17,6 +18,8 @@ class AttentionMessages(AttentionInputs):
 
     # The argument of `edge_update` that gets what the score sees of the nodes: as `<argument>_i`, `<argument>_j`.
     _score_argument: str
+    # Whether PyG's layer passes ``size`` to its steps: those of users may take it, or not.
+    _passes_size = False
 
     def _attend_by_messages(
         self,
@@ -27,20 +30,24 @@ class AttentionMessages(AttentionInputs):
     ) -> tuple[Tensor, Tensor]:
         """Step 5 with PyG's steps. Returns the output [N, H', F] and the attention [E', H']."""
         self._check_messages_possible(nodes)
-        # Only who looks at messages needs that order; without, dropout draws in PyG's order, as PyG does.
-        order = input_order(edges.graph, edges.edge_list) if self._wants_messages() else None
-        edge_index, attr, weight = self._edge_index(edges.graph), edges.attr, edges.weight
+        edge_index: Any = self._edge_index(edges.graph)
+        attr, weight, order = edges.attr, edges.weight, None
+        if self._multiplies_matrix(edges.edge_list):
+            shape = (nodes.counts[1], nodes.counts[0])
+            edge_index, order = matrix_of(edges.edge_list, edge_index, self._entries(edges), shape)
+        elif self._wants_messages():
+            # Only who looks at messages needs that order; without, dropout draws in PyG's order, as PyG does.
+            order = input_order(edges.graph, edges.edge_list)
+            edge_index = edge_index if order is None else edge_index[:, order]
         if order is not None:
-            edge_index = edge_index[:, order]
             attr = None if attr is None else attr[order]
             weight = None if weight is None else weight[order]
-        pair = self._in_pyg_order(_folded(score_inputs, nodes), self.edge_updater)
-        updater_input = {self._score_argument: pair}
-        alpha = self.edge_updater(edge_index, edge_attr=attr, size=nodes.counts, **updater_input)
+        size = {"size": nodes.counts} if self._passes_size else {}
+        updater_input = {self._score_argument: self._by_row(_folded(score_inputs, nodes))}
+        alpha = self.edge_updater(edge_index, edge_attr=attr, **updater_input, **size)
         if weight is not None:
             alpha = alpha * weight.unsqueeze(-1)
-        pair = self._in_pyg_order(_folded(values, nodes), self.propagate)
-        out = self.propagate(edge_index, x=pair, alpha=alpha, size=nodes.counts)
+        out = self.propagate(edge_index, x=self._by_row(_folded(values, nodes)), alpha=alpha, **size)
         if order is not None:
             alpha = alpha[torch.argsort(order)]
         return out, alpha
@@ -49,15 +56,17 @@ class AttentionMessages(AttentionInputs):
         rows = (graph.source, graph.target) if self.flow == "source_to_target" else (graph.target, graph.source)
         return torch.stack(rows)
 
-    def _in_pyg_order(self, pair: tuple[Any, ...], step: Any) -> tuple[Any, ...]:
-        """(source, target) as ``propagate`` or ``edge_updater`` wants it.
+    def _entries(self, edges: AttentionEdges) -> Tensor | None:
+        """The entries of the input's matrix for the edges of the layer; ``None`` if it has none."""
+        entries = edges.edge_list.values
+        if entries is None or not self.add_self_loops:
+            return entries
+        entries = edges.graph.select(entries)
+        return torch.cat([entries, self._loop_features(entries, edges.graph, edges.graph.num_loops)])
 
-        The code that PyG generates for a class takes pairs by role; the generic code, which runs with explainers and
-        where generating failed, takes them by row of ``edge_index``.
-        """
-        # Of the function: torch.compile in torch 2.11 has no __module__ for a bound method.
-        generated = getattr(step, "__func__", step).__module__.endswith(("_propagate", "_edge_updater"))
-        return pair if generated or self.flow == "source_to_target" else pair[::-1]
+    def _by_row(self, pair: tuple[Any, ...]) -> tuple[Any, ...]:
+        """(source, target) as PyG's steps take it: by row of ``edge_index``."""
+        return pair if self.flow == "source_to_target" else pair[::-1]
 
     def _check_messages_possible(self, nodes: Nodes) -> None:
         name = type(self).__name__

@@ -72,13 +72,11 @@ class GATConv(AttentionConv):
 
     _ignores_unused_edge_attr = True
     _score_argument = "alpha"
+    _passes_size = True
 
     lin: Any  # Linear or None, as lin_src and lin_dst
     lin_src: Any
     lin_dst: Any
-
-    propagate_type = {"x": OptPairTensor, "alpha": Tensor}  # noqa: RUF012
-    edge_updater_type = {"alpha": OptPairTensor, "edge_attr": OptTensor}  # noqa: RUF012
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import glorot, zeros
-from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size, SparseTensor
+from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size, SparseTensor
 from torch_geometric.utils import softmax
 from typing_extensions import Unpack
 
@@ -68,9 +68,6 @@ class GATv2Conv(AttentionConv):
     """
 
     _score_argument = "x"
-
-    propagate_type = {"x": PairTensor, "alpha": Tensor}  # noqa: RUF012
-    edge_updater_type = {"x": PairTensor, "edge_attr": OptTensor}  # noqa: RUF012
 
     def __init__(
         self,

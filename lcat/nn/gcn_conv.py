@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import nullcontext
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import zeros
@@ -15,14 +18,14 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import spmm
 from typing_extensions import Unpack
 
-from lcat._edge_formats import EdgeList
+from lcat._edge_formats import EdgeList, read_edges
 from lcat._tracing import is_jit_tracing, is_traced, outside_inference_mode
-from lcat.graph import Graph, graph_view
+from lcat.graph import Graph
 from lcat.nn import _checks
 from lcat.nn._gcn_norm import NormalizedEdges, inverse_sqrt_degree, normalized_per_edge, normalized_per_node
 from lcat.nn._inputs import read_edge_weight, read_graph
-from lcat.nn._linear import is_plain
-from lcat.nn._message_passing import DropInConv
+from lcat.nn._linear import input_weight, is_plain
+from lcat.nn._message_passing import DropInConv, matrix_of
 from lcat.nn._options import MessagePassingOptions, check_message_passing_options
 from lcat.nn.neighborhood_statistic import StatisticInputs
 from lcat.ops import aggregate, is_transformed
@@ -74,8 +77,6 @@ class GCNConv(DropInConv):
         torch.Size([3, 4])
     """
 
-    propagate_type = {"x": Tensor, "edge_weight": OptTensor}  # noqa: RUF012
-
     def __init__(
         self,
         in_channels: int,
@@ -114,6 +115,7 @@ class GCNConv(DropInConv):
         # Not annotated on the class: TorchScript could not read the annotation.
         self._cached_edge_index: Any = None
         self._cached_adj_t: Any = None
+        self._cached_nodes: Any = None
         self.lin = Linear(in_channels, out_channels, bias=False, weight_initializer="glorot")
         if bias:
             self.bias = Parameter(torch.empty(out_channels))
@@ -128,6 +130,7 @@ class GCNConv(DropInConv):
         zeros(self.bias)
         self._cached_edge_index = None
         self._cached_adj_t = None
+        self._cached_nodes = None
 
     def forward(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor = None, statistic: OptTensor = None) -> Tensor:
         """Run the layer.
@@ -150,15 +153,24 @@ class GCNConv(DropInConv):
 
     @torch.jit.unused
     def _forward(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor, statistic: OptTensor) -> Tensor:
-        self._check_features(x, edge_index)
-        edges = self._normalized_edges(x, edge_index, edge_weight, statistic)
-        if self._wants_messages():
-            out = self._by_messages(self.lin(x), edges)
-        elif x.layout == torch.strided and self._sums_before_map(x):
+        weight = input_weight(self.lin)
+        self._check_features(x, edge_index, weight)
+        messages = self._wants_messages()
+        # What another map takes and makes, only its output tells; the layer's own is applied where that is cheapest.
+        mapped = self.lin(x) if weight is None else None
+        like = x if mapped is None or x.is_floating_point() or x.is_complex() else mapped
+        edges = self._normalized_edges(like, edge_index, edge_weight, statistic, messages=messages)
+        if messages:
+            out = self._by_messages(self.lin(x) if mapped is None else mapped, edges)
+        elif mapped is None and x.layout == torch.strided and self._sums_before_map(x):
             out = self.lin(self._sum(x, edges))
+            factor = edges.weight if edges.scale is None else edges.scale
+            if factor is not None and factor.dtype != out.dtype:
+                # Under autocast the map makes half precision; messages of the type of their factors, as in PyG.
+                out = out.to(torch.promote_types(out.dtype, factor.dtype))
         else:
-            out = self._sum(self.lin(x), edges)
-        return self._with_bias(out)
+            out = self._sum(self.lin(x) if mapped is None else mapped, edges)
+        return self._with_bias(out, messages)
 
     def neighborhood_statistic(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor = None) -> Tensor | None:
         r""":math:`1 / \sqrt{\hat d_i}` of each node; see :class:`lcat.nn.NeighborhoodStatistic`.
@@ -171,9 +183,12 @@ class GCNConv(DropInConv):
         Returns:
             ``[N]``, in float32 at least, for ``forward(..., statistic=)``; ``None`` with ``normalize=False``.
         """
-        self._check_features(x, edge_index)
+        weight = input_weight(self.lin)
+        self._check_features(x, edge_index, weight)
         if not self.normalize:
             return None
+        if weight is None and not (x.is_floating_point() or x.is_complex()):
+            x = self.lin(x)
         graph, _, weight = self._read_edges(x, edge_index, edge_weight)
         return inverse_sqrt_degree(graph, weight, x.dtype, add_self_loops=self.add_self_loops, improved=self.improved)
 
@@ -182,25 +197,24 @@ class GCNConv(DropInConv):
         """``"edges"``: a message is scaled by the degree of its source; ``None`` with ``normalize=False``."""
         return "edges" if self.normalize else None
 
-    def _check_features(self, x: Any, edge_index: Any) -> None:
+    def _check_features(self, x: Any, edge_index: Any, weight: Tensor | None) -> None:
         name = type(self).__name__
         if isinstance(x, (tuple, list)):
             raise ValueError(
                 f"'{name}' received a tuple of node features as input while this layer does not support bipartite "
                 f"message passing. Please try other layers such as 'SAGEConv' or 'GraphConv' instead"
             )
-        weight = getattr(self.lin, "weight", None)
         _checks.check_features(
             name, "x", x, channels=self.in_channels, weight=weight, edge_index=edge_index, any_sets=True
         )
 
-    def _with_bias(self, out: Tensor) -> Tensor:
+    def _with_bias(self, out: Tensor, messages: bool) -> Tensor:
         """In place, as nobody else holds ``out``: one tensor less to write."""
         bias = self.bias
         if bias is None:
             return out
         alone = not torch.compiler.is_compiling() and is_plain(self.lin)
-        if not alone or self._wants_messages() or out.dtype != bias.dtype or is_transformed(out, bias):
+        if not alone or messages or out.dtype != bias.dtype or is_transformed(out, bias):
             return out + bias
         return out.add_(bias)
 
@@ -227,27 +241,51 @@ class GCNConv(DropInConv):
             )
         if edge_weight is None:
             edge_weight = torch.ones(edge_index.size(1), dtype=x.dtype, device=x.device)
-        out = self.propagate(edge_index, x=self.lin(x), edge_weight=edge_weight)
+        # propagate_type: (x: Tensor, edge_weight: OptTensor)
+        out = self._scripted_propagate(edge_index, x=self.lin(x), edge_weight=edge_weight)
         bias = self.bias
         if bias is not None:
             out = out + bias
         result: Tensor = out
         return result
 
+    def __prepare_scriptable__(self) -> GCNConv:
+        """``torch.jit.script`` cannot type the arguments of PyG's ``propagate``: it gets the code that PyG generates.
+
+        It is made here and not for every class, see :class:`~lcat.nn._message_passing.DropInConv`.
+        """
+        cls = type(self)
+        if cls.forward is not GCNConv.forward:  # has its own call of ``propagate``, which must be the generated one
+            MessagePassing._set_jittable_templates(self, raise_on_error=True)
+            return self
+        code = cls.propagate
+        if code is MessagePassing.propagate:
+            generated = copy.copy(self)
+            generated.__class__ = type(cls.__name__, (cls,), {"__module__": cls.__module__})
+            MessagePassing._set_jittable_templates(generated, raise_on_error=True)
+            code = type(generated).propagate
+            cls.collect = type(generated).collect
+        cls._scripted_propagate = FunctionType(code.__code__, code.__globals__, "_scripted_propagate")
+        cls._scripted_propagate.__defaults__ = code.__defaults__
+        cls._scripted_propagate.__annotations__ = code.__annotations__
+        return self
+
     def _normalized_edges(
-        self, x: Tensor, edge_index: Any, edge_weight: Any, statistic: Tensor | None
+        self, x: Tensor, edge_index: Any, edge_weight: Any, statistic: Tensor | None, *, messages: bool
     ) -> NormalizedEdges:
         """The edges and what multiplies their messages, from the layer's own cache if it has one."""
         num_nodes = x.shape[self.node_dim]
         if statistic is not None:
             needed = self.normalize and not self.cached
             _checks.check_statistic(type(self).__name__, statistic, num_nodes if needed else None)
-        if self._cached_edge_index is not None:
-            return NormalizedEdges(self._cached_graph(num_nodes), None, self._cached_edge_index[1])
+        if self.normalize and (self._cached_edge_index is not None or self._cached_adj_t is not None):
+            cached = self._from_cache(x, edge_index, messages=messages)
+            if cached is not None:
+                return cached
         graph, edge_list, weight = self._read_edges(x, edge_index, edge_weight)
         if not self.normalize:
             return NormalizedEdges(graph, edge_list, weight)
-        if weight is None and not self.cached and not self._wants_messages():
+        if weight is None and not self.cached and not messages:
             graph, scale = normalized_per_node(graph, x.dtype, add_self_loops=self.add_self_loops, statistic=statistic)
             return NormalizedEdges(graph, edge_list, None, scale)
         keeps = self.cached and not is_traced()
@@ -257,7 +295,7 @@ class GCNConv(DropInConv):
                 add_self_loops=self.add_self_loops, improved=self.improved, statistic=statistic,
             )  # fmt: skip
             if keeps:
-                self._cached_edge_index = (self._rows(graph), factor, num_nodes)
+                self._keep(graph, factor, edge_list)
         return NormalizedEdges(graph, edge_list, factor)
 
     def _read_edges(self, x: Tensor, edge_index: Any, edge_weight: Any) -> tuple[Graph, EdgeList, Tensor | None]:
@@ -272,34 +310,57 @@ class GCNConv(DropInConv):
             edge_weight = edge_weight.squeeze(1)
         return graph, edge_list, read_edge_weight(self, edge_weight, edge_list, x)
 
-    def _cached_graph(self, num_nodes: int) -> Graph:
-        """The graph of the layer's own cache."""
-        rows, _, num_cached = self._cached_edge_index
-        if num_nodes != num_cached:
+    def _keep(self, graph: Graph, factor: Tensor, edge_list: EdgeList) -> None:
+        """Keep the normalized edges in the layer's own cache, in the form of PyG's, as users read and set it."""
+        rows = self._rows(graph)
+        if edge_list.layout == "SparseTensor":
+            self._cached_adj_t, _ = edge_list.with_values(rows, factor, (graph.num_targets, graph.num_sources))
+            self._cached_nodes = (self._cached_adj_t, graph.num_targets)
+        else:
+            self._cached_edge_index = (rows, factor)
+            self._cached_nodes = (rows, graph.num_targets)
+
+    def _from_cache(self, x: Tensor, edge_index: Any, *, messages: bool) -> NormalizedEdges | None:
+        """The edges of the layer's own cache: as in PyG, that of SparseTensors for a SparseTensor."""
+        cached: Any = self._cached_edge_index
+        edge_list = None
+        if messages or self._cached_adj_t is not None:
+            edge_list = read_edges(edge_index, flow=self.flow, name="edge_index")
+            if edge_list.layout == "SparseTensor":
+                cached = self._cached_adj_t
+        if cached is None:
+            return None
+        name, num_nodes = type(self).__name__, x.shape[self.node_dim]
+        if isinstance(cached, (tuple, list)) and len(cached) == 2:
+            edges, weight = cached
+        elif edge_list is not None and edge_list.layout == "SparseTensor":
+            edges, weight = cached, None
+        else:
             raise ValueError(
-                f"{type(self).__name__} was made with cached=True and has cached the normalization of a graph with "
-                f"{num_cached} nodes, but 'x' has {num_nodes}: use cached=False for more than one graph, or "
+                f"'_cached_edge_index' of {name} is of type {type(cached).__name__}; it takes a pair (edge_index, "
+                f"edge_weight) as torch_geometric's gcn_norm returns it, or None"
+            )
+        if self._cached_nodes is not None and self._cached_nodes[0] is edges and self._cached_nodes[1] != num_nodes:
+            raise ValueError(
+                f"{name} was made with cached=True and has cached the normalization of a graph with "
+                f"{self._cached_nodes[1]} nodes, but 'x' has {num_nodes}: use cached=False for more than one graph, or "
                 f"call reset_parameters() or set _cached_edge_index = None"
             )
-        graph, _ = graph_view(rows, num_nodes, num_nodes, flow=self.flow)
-        return graph
+        graph, _, weight = self._read_edges(x, edges, weight)
+        return NormalizedEdges(graph, edge_list, weight)
 
     def _rows(self, graph: Graph) -> Tensor:
         rows = (graph.source, graph.target) if self.flow == "source_to_target" else (graph.target, graph.source)
         return torch.stack(rows)
 
     def _by_messages(self, x: Tensor, edges: NormalizedEdges) -> Tensor:
-        """PyG's steps: every message is formed, or a matrix multiplies ``x`` where a hook asks for that."""
+        """PyG's steps: every message is formed, or a matrix multiplies ``x`` where that step was replaced or hooked."""
         graph, edge_list, weight = edges.graph, edges.edge_list, edges.weight
-        fuse_hooks = self._message_and_aggregate_forward_pre_hooks or self._message_and_aggregate_forward_hooks
-        if fuse_hooks and edge_list is not None and edge_list.layout != "edge_index":
-            value = x.new_ones(graph.num_edges) if weight is None else weight
-            index = torch.stack([graph.target, graph.source])
-            matrix = torch.sparse_coo_tensor(index, value, (graph.num_targets, graph.num_sources))
-            out: Tensor = self.propagate(matrix.to_sparse_csr(), x=x, edge_weight=None)
-            return out
-        size = (x.shape[self.node_dim],) * 2
-        out = self.propagate(self._rows(graph), x=x, edge_weight=weight, size=size)
+        edge_index: Any = self._rows(graph)
+        if edge_list is not None and self._multiplies_matrix(edge_list):
+            edge_index, _ = matrix_of(edge_list, edge_index, weight, (graph.num_targets, graph.num_sources))
+            weight = None
+        out: Tensor = self.propagate(edge_index, x=x, edge_weight=weight)
         return out
 
     def message(self, x_j: Tensor, edge_weight: OptTensor) -> Tensor:
@@ -308,6 +369,6 @@ class GCNConv(DropInConv):
         return out
 
     def message_and_aggregate(self, edge_index: Adj, x: Tensor) -> Tensor:
-        """PyG's fused step for matrices; runs only where a hook on it asks for it."""
+        """PyG's fused step for matrices; runs only where a subclass replaces it or a hook asks for it."""
         out: Tensor = spmm(edge_index, x, reduce=self.aggr)
         return out

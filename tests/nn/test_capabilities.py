@@ -39,13 +39,8 @@ def make(name, *args, **kwargs):
 
 @pytest.mark.parametrize("name", LAYERS)
 class TestEveryLayer:
-    def test_is_message_passing_with_generated_code(self, name, x):
-        layer = make(name)
-        assert isinstance(layer, pyg.MessagePassing)
-        layer(x, EDGES)
-        assert layer.propagate.__module__.endswith(f"{name}_propagate")
-        if name in ATTENTION:
-            assert layer.edge_updater.__module__.endswith(f"{name}_edge_updater")
+    def test_is_message_passing(self, name, x):
+        assert isinstance(make(name), pyg.MessagePassing)
 
     def test_subclass(self, name, x):
         # PyG keys the code it generates by module and name, so names must differ.
