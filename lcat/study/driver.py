@@ -191,7 +191,8 @@ class _Driver:
         for name in self._plan.own:
             if name not in self._own and any(dataset == name for dataset, _, _ in left):
                 raise UnknownDataset(f"the plan names an own data set {name!r}, and run_study got none: pass own=")
-        self._sources.prepare(tuple(dict.fromkeys(dataset for dataset, _, _ in left)), self._plan.choices)
+        names = tuple(dict.fromkeys(dataset for dataset, _, _ in left))
+        self._notes += self._sources.prepare(names, self._plan.choices)
         self._tell(None)
         engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._splits)
         engine.on_progress = self._tell

@@ -27,10 +27,13 @@ class NodeDataset:
     Args:
         name: how tables call it.
         data: ``x`` (floats ``[N, F]``), ``edge_index`` (int64 ``[2, E]``) and ``y`` (integers ``[N]`` in
-            ``0 .. C - 1``, negative where unlabeled).
+            ``0 .. C - 1``, -1 where unlabeled). If it has them, also ``edge_weight`` (floats ``[E]``, 0 or more), which
+            weighs the messages of every layer, and ``edge_attr`` (floats ``[E, D]``), which enters the scores of
+            attention layers.
         splits: from a seed to the split of that seed; see :func:`splits_from_masks`, :func:`random_splits`.
         metric: ``"accuracy"``, or ``"roc-auc"`` for two classes.
         split_rule: one line on what ``splits`` does, for tables.
+        unused: names of what came with the graph and is not used.
 
     Raises:
         DataError: names the part that does not fit, what it is and what it should be.
@@ -48,6 +51,7 @@ class NodeDataset:
     splits: Callable[[int], Split]
     metric: str = "accuracy"
     split_rule: str = "own splits"
+    unused: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_graph(self.name, self.data)
@@ -62,6 +66,47 @@ class NodeDataset:
     def num_classes(self) -> int:
         """Largest label plus one."""
         return int(self.data.y.max()) + 1
+
+    @property
+    def num_edge_features(self) -> int:
+        """Columns of ``edge_attr``; 0 without it."""
+        edge_attr = self.data.get("edge_attr")
+        return 0 if edge_attr is None else int(edge_attr.size(1))
+
+    def remarks(self) -> list[str]:
+        """What its owner should know: what of it is used how, what is not, and what looks like a slip.
+
+        Complexity:
+            E log E for E edges.
+        """
+        lines = []
+        row, col = (ends.long() for ends in self.data.edge_index)
+        num_nodes = int(self.data.x.size(0))
+        codes = (row * num_nodes + col)[row != col]
+        if codes.numel() and not bool(torch.isin(codes, (col * num_nodes + row)[row != col]).any()):
+            lines.append(
+                "every edge is listed in one direction only, so messages flow that way alone; if the graph is "
+                "undirected, list both directions (torch_geometric.utils.to_undirected does it)"
+            )
+        labels = self.data.y[self.data.y >= 0].unique()
+        if labels.numel() < self.num_classes:
+            empty = sorted(set(range(min(self.num_classes, 10_000))) - set(labels.tolist()))
+            names = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
+            lines.append(
+                f"y names {self.num_classes} classes (0 .. {self.num_classes - 1}), of which {labels.numel()} have "
+                f"nodes, and models get an output for each; without nodes: {names} (torch.unique(y, "
+                "return_inverse=True)[1] numbers the classes anew)"
+            )
+        if self.num_edge_features:
+            lines.append(
+                f"edge_attr (features per edge: {self.num_edge_features}) enters the scores of attention layers; gcn "
+                "and gcn-mean have no scores and do not use it"
+            )
+        if self.data.get("edge_weight") is not None:
+            lines.append("edge_weight weighs the messages of all layers")
+        if self.unused:
+            lines.append(f"not used: {', '.join(self.unused)}")
+        return lines
 
     def split(self, seed: int) -> Split:
         """The split that belongs to ``seed``, checked against the graph.
@@ -165,11 +210,47 @@ def _check_graph(name: str, data: Data) -> None:
             f"{name}: y must be int64 labels [{x.size(0)}], one per node (convert others with .long(); multi-label "
             f"sets are not supported); got {y.dtype} {list(y.shape)}"
         )
+    if edge_index.layout != torch.strided:
+        raise DataError(f"{name}: edge_index must be a dense tensor [2, edges]; got {edge_index.layout}")
     if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.dtype not in (torch.int64, torch.int32):
         got = f"{edge_index.dtype} {list(edge_index.shape)}"
-        raise DataError(f"{name}: edge_index must be integers [2, edges]; got {got}")
+        way_out = ": pass edge_index.T" if edge_index.dim() == 2 and edge_index.size(1) == 2 else ""
+        raise DataError(f"{name}: edge_index must be int64 or int32 [2, edges]; got {got}{way_out}")
     if edge_index.numel() and (int(edge_index.min()) < 0 or int(edge_index.max()) >= x.size(0)):
         raise DataError(
             f"{name}: edge_index must name nodes 0 .. {x.size(0) - 1}; "
             f"got {int(edge_index.min())} .. {int(edge_index.max())}"
+        )
+    negative = y[y < -1].unique()
+    if negative.numel():
+        values = ", ".join(map(str, y.unique()[:5].tolist())) + (", ..." if y.unique().numel() > 5 else "")
+        raise DataError(
+            f"{name}: y must hold class numbers 0 .. C - 1, and -1 for nodes without a label; got {values}: "
+            "torch.unique(y, return_inverse=True)[1] numbers the classes anew"
+        )
+    _check_edge_values(name, data)
+
+
+def _check_edge_values(name: str, data: Data) -> None:
+    num_edges = int(data.edge_index.size(1))
+    shapes = {"edge_weight": f"[{num_edges}]", "edge_attr": f"[{num_edges}, features]"}
+    for key, shape in shapes.items():
+        values = data.get(key)
+        if values is None:
+            continue
+        if not isinstance(values, Tensor) or not values.is_floating_point() or values.layout != torch.strided:
+            kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+            raise DataError(f"{name}: {key} must be a dense tensor of floats {shape}; got {kind}")
+        right = values.dim() == (1 if key == "edge_weight" else 2) and values.size(0) == num_edges
+        if not right or 0 in values.shape[1:]:
+            raise DataError(
+                f"{name}: {key} must have the shape {shape}, a row for every edge; got {list(values.shape)}"
+            )
+        if not bool(torch.isfinite(values).all()):
+            raise DataError(f"{name}: {key} holds nan or inf; fill or drop those entries first")
+    weight = data.get("edge_weight")
+    if weight is not None and bool((weight < 0).any()):
+        raise DataError(
+            f"{name}: edge_weight must be 0 or more, as GCN takes roots of its sums; got {float(weight.min()):g}: "
+            "numbers with a sign are features of edges, edge_attr"
         )

@@ -14,13 +14,15 @@ from lcat.data.datasets.node_dataset import DataError
 
 __all__ = ["noisy_edges", "noisy_features"]
 
+_EDGE_VALUES = ("edge_weight", "edge_attr")
+
 
 def noisy_edges(data: Data, level: float, seed: int) -> Data:
     """The graph with ``round(level * E)`` random edges more, as in the robustness study of GATv2 (Brody et al. 2022).
 
     New edges are drawn uniformly among the pairs of different nodes without an edge, without repeats. A graph that
     holds both directions of every edge gets both directions of each new one, and ``E`` counts pairs; in others a new
-    edge has one direction.
+    edge has one direction. Weights and features of new edges are those of edges drawn from the graph's.
 
     Args:
         data: ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, ``y`` ``[N]``; left alone.
@@ -59,7 +61,9 @@ def noisy_edges(data: Data, level: float, seed: int) -> Data:
     if undirected:
         new = torch.cat([new, new.flip(0)], dim=1)
     edges = torch.cat([edge_index, new.to(edge_index.dtype)], dim=1)
-    return Data(x=data.x, edge_index=edges, y=data.y)
+    return Data(
+        x=data.x, edge_index=edges, y=data.y, **_values_of_more_edges(data, pairs.numel(), undirected, generator)
+    )
 
 
 def noisy_features(data: Data, level: float, seed: int) -> Data:
@@ -86,7 +90,8 @@ def noisy_features(data: Data, level: float, seed: int) -> Data:
     _check_level(level)
     generator = torch.Generator().manual_seed(derive_seed(seed, "noise on features"))
     draw = torch.randn(data.x.shape, generator=generator, dtype=data.x.dtype)
-    return Data(x=data.x + level * data.x.std() * draw, edge_index=data.edge_index, y=data.y)
+    values = {key: data[key] for key in _EDGE_VALUES if data.get(key) is not None}
+    return Data(x=data.x + level * data.x.std() * draw, edge_index=data.edge_index, y=data.y, **values)
 
 
 def _free_pairs(n: int, taken: Tensor, wanted: int, room: int, undirected: bool, generator: torch.Generator) -> Tensor:
@@ -116,6 +121,17 @@ def _free_pairs(n: int, taken: Tensor, wanted: int, room: int, undirected: bool,
         )
         free = pool[first.sort().values]
     return free[:wanted]
+
+
+def _values_of_more_edges(data: Data, new: int, undirected: bool, generator: torch.Generator) -> dict[str, Tensor]:
+    """Weights and features of the edges with those of ``new`` more pairs, each that of an old edge."""
+    present = [key for key in _EDGE_VALUES if data.get(key) is not None]
+    if not present:
+        return {}
+    drawn = torch.randint(max(data.edge_index.size(1), 1), (new,), generator=generator)
+    if undirected:
+        drawn = torch.cat([drawn, drawn])  # both directions of a pair are alike
+    return {key: torch.cat([data[key], data[key][drawn]]) for key in present}
 
 
 def _check_level(level: float) -> None:

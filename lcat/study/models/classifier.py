@@ -7,6 +7,7 @@ import weakref
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
 __all__ = ["FeatureDropout", "NodeClassifier"]
 
@@ -64,7 +65,7 @@ class NodeClassifier(nn.Module):
     """Dropout on the features, then a model.
 
     Args:
-        gnn: called as ``gnn(x, edge_index)``.
+        gnn: called as ``gnn(x, edge_index)``, with ``edge_weight`` and ``edge_attr`` of the graph where it takes them.
         input_dropout: probability of dropping an entry of ``x``.
 
     Shapes:
@@ -75,8 +76,20 @@ class NodeClassifier(nn.Module):
         super().__init__()
         self.input_dropout = FeatureDropout(input_dropout)
         self.gnn = gnn
+        self._edge_values: dict[str, Tensor] = {}
+
+    def use_edge_values(self, data: Data) -> None:
+        """Take weights and features of the edges from the graph that the model is for.
+
+        Args:
+            data: the graph. ``edge_weight`` weighs messages; ``edge_attr`` enters scores, if the layers have any that
+                were made for it.
+        """
+        takes_attr = any(getattr(conv, "edge_dim", None) is not None for conv in self.gnn.modules())
+        wanted = ("edge_weight", "edge_attr") if takes_attr else ("edge_weight",)
+        self._edge_values = {key: data[key] for key in wanted if data.get(key) is not None}
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Logits ``[N, C]``."""
-        logits: Tensor = self.gnn(self.input_dropout(x), edge_index)
+        logits: Tensor = self.gnn(self.input_dropout(x), edge_index, **self._edge_values)
         return logits

@@ -68,6 +68,11 @@ class LayerSpec:
         """What follows the family's name: ``"mean"``, ``"theory"``, or nothing."""
         return self.name.partition("-")[2]
 
+    @property
+    def uses_edge_features(self) -> bool:
+        """Its scores depend on features of edges: it has scores, and does not multiply them by 0."""
+        return self.attention and self.model is not None and ("lambda1", 0.0) not in self.arguments
+
     def settings_that_matter(self, point: dict[str, Any]) -> dict[str, Any]:
         """What of a point of a grid or search changes this layer: heads mean nothing to GCN."""
         without = set() if self.attention else {"heads", "attention_dropout"}
@@ -135,7 +140,9 @@ LAYERS: dict[str, LayerSpec] = {spec.name: spec for spec in (*_SPECS, *_THEORY)}
 THEORY_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _THEORY)
 
 
-def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperParameters) -> nn.Module:
+def build_model(
+    layer: str, in_channels: int, out_channels: int, hyper: HyperParameters, *, edge_dim: int | None = None
+) -> nn.Module:
     """The model of one cell.
 
     ``hyper.hidden_channels`` is the width of a hidden layer, all heads together: GCN and an attention layer of
@@ -146,6 +153,7 @@ def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperPar
         in_channels: number of features.
         out_channels: number of classes.
         hyper: its settings.
+        edge_dim: number of features of an edge, for layers whose scores use them; ``None`` without any.
 
     Raises:
         ValueError: for an unknown layer.
@@ -168,6 +176,8 @@ def build_model(layer: str, in_channels: int, out_channels: int, hyper: HyperPar
         return TheoryModel(in_channels, **arguments)
     if spec.attention:
         arguments["heads"] = hyper.heads
+        if spec.uses_edge_features:
+            arguments["edge_dim"] = edge_dim
     gnn = spec.model(
         in_channels,
         hyper.hidden_channels,

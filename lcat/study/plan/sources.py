@@ -97,9 +97,11 @@ class Sources:
         return dataset, split
 
     def fingerprint(self, dataset: NodeDataset) -> str:
-        """16 hexadecimal digits of features, edges and labels."""
+        """16 hexadecimal digits of features, edges (with their weights and features) and labels."""
         if self._fingerprint is None or self._fingerprint[0] is not dataset:
-            self._fingerprint = (dataset, _hash(dataset.data.x, dataset.data.edge_index, dataset.data.y))
+            data = dataset.data
+            values = [data[key] for key in ("edge_weight", "edge_attr") if data.get(key) is not None]
+            self._fingerprint = (dataset, _hash(data.x, data.edge_index, data.y, *values))
         return self._fingerprint[1]
 
     def test_set(self, cell: Cell, split: Split) -> str:
@@ -118,7 +120,7 @@ class Sources:
 
     def prepare(
         self, names: tuple[str, ...], choices: Callable[[str], Sequence[SplitChoice]] = lambda _: [SplitChoice()]
-    ) -> None:
+    ) -> list[str]:
         """Make sure that every data set and its first split are available before the first one is trained on.
 
         Files that are missing are downloaded now, so that a study does not fail hours later.
@@ -127,9 +129,13 @@ class Sources:
             names: of the data sets.
             choices: the splits of each, the data set's own by default.
 
+        Returns:
+            What the owners of own data sets should know of them, see :meth:`lcat.data.NodeDataset.remarks`.
+
         Raises:
             lcat.data.DataError: for the first that is not available, or does not take the split.
         """
+        remarks: list[str] = []
         for name in names:
             check_name(name, tuple(self.own))
             first = choices(name)[0]
@@ -140,6 +146,9 @@ class Sources:
                     make_split(first, self.load(name, 0), 0)
                 except SplitError as error:
                     raise DataError(f"{name}: {error}") from None
+            if name in self.own or is_own_file(name):
+                remarks += [f"{name}: {text}" for text in self.load(name, 0).remarks()]
+        return remarks
 
 
 def _hash(*tensors: Tensor) -> str:

@@ -13,6 +13,7 @@ import torch
 
 from lcat._environment import versions
 from lcat.study._folder import OutputError
+from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.layers import build_model
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.sources import Sources
@@ -52,7 +53,11 @@ def run_cell(
         data = sources.on_device(dataset, device)
         memory, start = PeakMemory(device), time.perf_counter()
         seed_for(cell.seed, "weights")
-        model = build_model(cell.layer, data.num_features, dataset.num_classes, cell.hyper).to(device)
+        model = build_model(
+            cell.layer, data.num_features, dataset.num_classes, cell.hyper, edge_dim=dataset.num_edge_features or None
+        ).to(device)
+        if isinstance(model, NodeClassifier):  # the closed form is for graphs without either
+            model.use_edge_values(data)
         result.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         result.fit = fit(
             model,

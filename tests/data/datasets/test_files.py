@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 
 import numpy as np
 import pytest
 import torch
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 
 from lcat.data import DataError, NodeDataset, csbm, from_data, load_file, random_splits
 
@@ -71,7 +72,10 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
         ({"y": torch.zeros(60)}, r"y must be int64.*\.long\(\)"),
         ({"y": torch.zeros(60, dtype=torch.long)}, "two classes"),
         ({"y": torch.zeros(59, dtype=torch.long)}, "y must be int64 labels \\[60\\]"),
-        ({"edge_index": torch.zeros(5, 2).long()}, "edge_index must be integers \\[2, edges\\]"),
+        (
+            {"edge_index": torch.zeros(5, 2).long()},
+            r"edge_index must be int64 or int32 \[2, edges\]; got torch.int64 \[5, 2\]: pass edge_index\.T",
+        ),
         ({"edge_index": torch.tensor([[0], [60]])}, "0 .. 59; got 0 .. 60"),
         ({"val_mask": None}, "together or not at all; got only train, test"),
         ({"train_mask": torch.ones(59).bool()}, "mine: the masks must agree"),
@@ -137,5 +141,123 @@ def test_files_that_are_not_there_or_of_another_kind(tmp_path):
     with pytest.raises(DataError, match=r"\.pt or \.npz"):
         load_file(tmp_path / "a.csv")
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(DataError, match="holds a list"):
+    with pytest.raises(DataError, match="got a list of 2"):
         load_file(tmp_path / "list.pt")
+
+
+def test_weights_and_features_of_edges_are_kept(graph, tmp_path):
+    num_edges = graph.num_edges
+    torch.save(
+        {**graph.to_dict(), "edge_weight": torch.ones(num_edges, 1).int(), "edge_attr": torch.arange(num_edges)},
+        tmp_path / "a.pt",
+    )
+    dataset = load_file(tmp_path / "a.pt")
+    assert torch.equal(dataset.data.edge_weight, torch.ones(num_edges))
+    assert torch.equal(dataset.data.edge_attr, torch.arange(num_edges).float().view(-1, 1))
+    assert dataset.num_edge_features == 1
+    attr, weight = dataset.remarks()
+    assert "gcn and gcn-mean have no scores and do not use it" in attr
+    assert weight == "edge_weight weighs the messages of all layers"
+    assert from_data(graph).remarks() == []
+    assert from_data(graph).num_edge_features == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"edge_weight": torch.ones(3)}, r"edge_weight must have the shape \[1080\], .*; got \[3\]"),
+        ({"edge_attr": torch.ones(3, 2)}, r"edge_attr must have the shape \[1080, features\], .*; got \[3, 2\]"),
+        ({"edge_weight": torch.ones(1080, 2)}, r"edge_weight must have the shape \[1080\]"),
+        ({"edge_attr": torch.ones(1080, 0)}, r"edge_attr must have the shape"),
+        ({"edge_weight": -torch.ones(1080)}, "edge_weight must be 0 or more.*got -1: .*edge_attr"),
+        ({"edge_attr": torch.full((1080,), torch.nan)}, "edge_attr holds nan or inf"),
+        ({"edge_attr": ["a"] * 1080}, "edge_attr must be a dense tensor of floats .*; got list"),
+        (
+            {"y": torch.tensor([-50, 50, 150]).repeat(20)},
+            r"y must hold class .*; got -50, 50, 150: torch\.unique",
+        ),
+        ({"y": torch.tensor([-2, 0, 1]).repeat(20)}, "got -2, 0, 1"),
+        ({"num_nodes": 61}, "num_nodes is 61, and x has 60 rows"),
+    ],
+)
+def test_nothing_is_dropped_that_does_not_fit(graph, change, match):
+    assert graph.num_edges == 1080
+    with pytest.raises(DataError, match=match):
+        from_data(Data(**{**graph.to_dict(), **change}), "mine")
+
+
+def test_what_looks_like_a_slip_is_remarked(graph):
+    values = graph.to_dict()
+    once = graph.edge_index[:, graph.edge_index[0] < graph.edge_index[1]]
+    [line] = from_data(Data(**{**values, "edge_index": once})).remarks()
+    assert "listed in one direction only" in line
+    both_but_one = graph.edge_index[:, 1:]
+    assert from_data(Data(**{**values, "edge_index": both_but_one})).remarks() == []
+    loops = torch.arange(60).repeat(2, 1)
+    assert from_data(Data(**{**values, "edge_index": loops})).remarks() == []
+    [line] = from_data(Data(**{**values, "y": torch.tensor([0, 3, -1]).repeat(20)}), "mine").remarks()
+    assert line.startswith("y names 4 classes (0 .. 3), of which 2 have nodes")
+    assert "without nodes: 1, 2 (" in line
+    [line] = from_data(Data(**values, pos=torch.ones(60, 2), year=torch.ones(60))).remarks()
+    assert line == "not used: pos, year"
+
+
+def test_files_of_something_else_are_named(graph, tmp_path):
+    hetero = HeteroData()
+    hetero["a"].x = graph.x
+    hetero["a", "to", "a"].edge_index = graph.edge_index
+    values = {
+        "a HeteroData: heterogeneous graphs are not supported": hetero,
+        r"a list of 2 \(Data\)": [graph, graph],
+        r"a tuple of 2 \(dict, NoneType\)": (graph.to_dict(), None),
+        "a Tensor": graph.x,
+        "got ndata, edges: rename edges to edge_index": {"ndata": {"feat": graph.x}, "edges": graph.edge_index},
+    }
+    for match, value in values.items():
+        torch.save(value, tmp_path / "a.pt")
+        with pytest.raises(DataError, match=match):
+            load_file(tmp_path / "a.pt")
+    with pytest.raises(DataError, match="HeteroData"):
+        from_data(hetero)
+    np.savez(tmp_path / "a.npz", features=graph.x, label=graph.y, edges=graph.edge_index)
+    with pytest.raises(DataError, match="edges: rename features to x, edges to edge_index, label to y"):
+        load_file(tmp_path / "a.npz")
+    np.save(tmp_path / "a.npy", graph.x)
+    (tmp_path / "a.npy").rename(tmp_path / "b.npz")
+    with pytest.raises(DataError, match="holds a single array"):
+        load_file(tmp_path / "b.npz")
+
+
+def test_files_that_cannot_be_read_say_why_in_one_line(graph, tmp_path):
+    for suffix in ("pt", "npz"):
+        path = tmp_path / f"a.{suffix}"
+        for content, match in (
+            (b"", "it is empty"),
+            ("node,label\n1,\u00e4\n".encode(), "it is a text file"),
+            (b"\0" * 99, "cannot be read"),
+        ):
+            path.write_bytes(content)
+            with pytest.raises(DataError, match=match) as caught:
+                load_file(path)
+            assert len(str(caught.value)) < 300
+            assert "weights_only" not in str(caught.value)
+    for protocol in (4, 5):
+        torch.save(graph, tmp_path / "b.pt", pickle_protocol=protocol)
+        with pytest.raises(DataError, match=f"pickle protocol {protocol}"):
+            load_file(tmp_path / "b.pt")
+        (tmp_path / "c.pt").write_bytes(pickle.dumps({"x": 1}, protocol=protocol))
+        with pytest.raises(DataError, match=f"pickle protocol {protocol}"):
+            load_file(tmp_path / "c.pt")
+
+
+def test_the_rule_names_the_splits_of_any_mask(graph):
+    masks = {name: graph[name] for name in ("train_mask", "val_mask", "test_mask")}
+    for wide in masks:
+        values = {**graph.to_dict(), wide: masks[wide].view(-1, 1).expand(-1, 3)}
+        assert from_data(Data(**values)).split_rule == "own 3 masks, seed s takes number s mod 3"
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.uint8, torch.int32])
+def test_edges_of_any_whole_numbers(graph, dtype):
+    values = {**graph.to_dict(), "edge_index": graph.edge_index.to(dtype)}
+    assert torch.equal(from_data(Data(**values)).data.edge_index, graph.edge_index)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lcat.data import DataError, NodeDataset, Split, csbm, random_splits
+from lcat.data import DataError, NodeDataset, Split, csbm, from_data, random_splits
 from lcat.study import CellResult, run_study
 from lcat.study.plan.sources import Sources
-from lcat.study.running.engines import Progress
+from lcat.study.running.engines import Note, Progress
 from tests.study.study_support import FAST, plan_of, trained
 
 
@@ -108,3 +108,37 @@ def test_splits_of_another_graph_are_refused():
     own = {"odd": NodeDataset("odd", data, lambda seed: Split(part == 0, part == 1, part == 2))}
     with pytest.raises(DataError, match="has 50 nodes and the graph 60"):
         run_study(plan_of(datasets=["odd"], own=["odd"]), own=own)
+
+
+@pytest.mark.parametrize("noise", [{}, {"edges": [0.5], "features": [0.5]}])
+def test_weights_and_features_of_edges_reach_the_layers_that_can_use_them(noise):
+    graph = csbm(n=60, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    values = {
+        "edge_weight": torch.rand(graph.num_edges, generator=generator),
+        "edge_attr": torch.randn(graph.num_edges, 3, generator=generator),
+    }
+    layers = ["gcn", "gcn-mean", "gat", "gatv2", "cat", "catv2", "lcat", "lcatv2"]
+    overrides = {**FAST, "hidden_channels": 8, "heads": 2, "dropout": 0.0}
+    plan = plan_of(datasets=["ours"], own=["ours"], layers=layers, overrides=overrides, noise=noise)
+    losses, notes = {}, {}
+    for name in ("plain", *values):
+        data = graph.clone()
+        if name != "plain":
+            data[name] = values[name]
+        notes[name] = []
+
+        def listen(status, lines=notes[name]):
+            if isinstance(status.event, Note):
+                lines.append(status.event.text)
+
+        results = run_study(plan, own={"ours": from_data(data, "ours")}, on_status=listen).study.cell_results(
+            history=True
+        )
+        assert [result.error for result in results] == [None] * len(results)
+        losses[name] = {(result.cell.layer, result.cell.noise): result.fit.history.loss for result in results}
+    changed = {name: {key for key in losses[name] if losses[name][key] != losses["plain"][key]} for name in values}
+    assert changed["edge_weight"] == set(losses["plain"])
+    assert changed["edge_attr"] == {key for key in losses["plain"] if not key[0].startswith("gcn")}
+    assert notes["plain"] == []
+    assert [line.partition(" ")[0] for line in notes["edge_weight"] + notes["edge_attr"]] == ["ours:", "ours:"]
