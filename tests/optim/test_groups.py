@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lcat.optim import POGO, Landing, orthogonal_groups, orthogonality_error
+from tests.support.versions import needs_to_hetero
 
 
 def constrained(groups):
@@ -180,6 +181,7 @@ def test_lcat_layers():
 HETERO = (["a", "b"], [("a", "x", "b"), ("b", "y", "a"), ("a", "z", "a")])
 
 
+@needs_to_hetero
 def test_edge_types_side_by_side_are_one_layer():
     from torch_geometric.nn import GATConv, HeteroConv, SAGEConv, to_hetero
 
