@@ -108,7 +108,20 @@ class AttentionConv(AttentionMessages):
         """Step 3: what messages carry, at the source; at the target, what ``message(x_i=...)`` would see."""
         if self.lin_value is None:
             return projected
-        return self.lin_value(nodes.x[0]).unflatten(-1, (self.heads, self.out_channels)), projected[1]
+        return self._by_head(self.lin_value(nodes.x[0]), nodes), projected[1]
+
+    def _by_head(self, mapped: Tensor, nodes: Nodes) -> Tensor:
+        """What a map makes of nodes, [.., N, H F], as [.., N, H, F]; an embedding keeps more dimensions of them."""
+        if nodes.batch is None and mapped.dim() > 2:
+            mapped = mapped.flatten(1)
+        if mapped.shape[-1] != self.heads * self.out_channels:
+            raise ValueError(
+                f"a map of {type(self).__name__} returned {mapped.shape[-1]} features per node (shape "
+                f"{list(mapped.shape)}); expected heads * out_channels = {self.heads * self.out_channels}: replace it "
+                f"by one of that width"
+            )
+        by_head: Tensor = mapped.unflatten(-1, (self.heads, self.out_channels))
+        return by_head
 
     def _score_inputs(self, nodes: Nodes, projected: tuple[Any, Any] | None) -> tuple[Any, Any]:
         """Step 4: what the score sees of sources and targets, linear in ``x``, [.., N, H, ...].

@@ -132,13 +132,15 @@ def check_edge_tensor(
         raise ValueError(f"'{name}' of {layer} is on {values.device}, 'x' is on {device}: move one with .to(...)")
 
 
-def check_edge_features(layer: str, name: str, values: Tensor, x: Tensor) -> None:
-    """``values`` are edge features that a layer for ``x`` can multiply with its weights."""
-    if not x.is_floating_point() and not x.is_complex():
-        return  # a user's map makes features of them
-    if values.dtype != x.dtype and not under_autocast(x):
+def check_edge_features(layer: str, name: str, values: Tensor, x: Tensor, weight: Tensor) -> None:
+    """``values`` are edge features that a layer for ``x`` can multiply with ``weight``."""
+    if x.is_floating_point() or x.is_complex():
+        expected, owner = x.dtype, "'x' has"
+    else:  # a user's map makes features of them
+        expected, owner = weight.dtype, "the layer's weights have"
+    if values.dtype != expected and not under_autocast(x):
         raise ValueError(
-            f"'{name}' of {layer} has dtype {values.dtype}, 'x' has {x.dtype}: convert one with .to(...), or run "
+            f"'{name}' of {layer} has dtype {values.dtype}, {owner} {expected}: convert one with .to(...), or run "
             f"under torch.autocast"
         )
 

@@ -232,6 +232,9 @@ class AttentionInputs(DropInConv):
             )
         _checks.check_edge_tensor(name, "edge_attr", edge_attr, edge_list, device=x.device, dims=(1, 2))
         features: Tensor = edge_attr.view(-1, 1) if edge_attr.dim() == 1 else edge_attr
+        weight = input_weight(self.lin_edge)
+        if weight is None:
+            return features  # a user's map, which may take integers (an embedding) and another width
         width = self._edge_width()
         if width is not None and features.shape[1] != width:
             first = "" if width == self.edge_dim else f", and its first edge features had {width}"
@@ -239,7 +242,7 @@ class AttentionInputs(DropInConv):
                 f"'edge_attr' of {name} has {features.shape[1]} features per edge (shape {list(features.shape)}), but "
                 f"the layer was made with edge_dim={self.edge_dim}{first}"
             )
-        _checks.check_edge_features(name, "edge_attr", features, x)
+        _checks.check_edge_features(name, "edge_attr", features, x, weight)
         return features
 
     def _edge_width(self) -> int | None:

@@ -201,13 +201,12 @@ class GATv2Conv(AttentionConv):
     def _project(self, nodes: Nodes) -> tuple[Tensor, Tensor]:
         """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
         first, second = nodes.x
-        heads = (self.heads, self.out_channels)
-        source: Tensor = self.lin_l(first).unflatten(-1, heads)
+        source = self._by_head(self.lin_l(first), nodes)
         if second is None:
-            return source, source.new_zeros(*source.shape[:-3], nodes.counts[1], *heads)
+            return source, source.new_zeros(*source.shape[:-3], nodes.counts[1], self.heads, self.out_channels)
         if nodes.one_set and self.lin_r is self.lin_l:
             return source, source
-        return source, self.lin_r(second).unflatten(-1, heads)
+        return source, self._by_head(self.lin_r(second), nodes)
 
     def _score_inputs(self, nodes: Nodes, projected: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """Step 4: the keys of sources and the queries of targets, [.., N, H, F]: their projections."""
@@ -223,7 +222,8 @@ class GATv2Conv(AttentionConv):
         x, maps = nodes.x[0], self._maps()
         if x.layout == torch.strided and x.shape[-1] < len(maps) * self.heads * self.out_channels:
             assert self.interpolation is not None
-            if self.interpolation.neighbor_aggr == "sum" and self._has_plain_maps():
+            # Not for weights that do not sum to 1, as under an explainer's mask: the biases would be scaled.
+            if self.interpolation.neighbor_aggr == "sum" and not self.explain and self._has_plain_maps():
                 return True
         return super()._averages_features(nodes)
 
@@ -266,7 +266,7 @@ class GATv2Conv(AttentionConv):
         """``Theta_e e_ij`` for every edge and head, [E, H', F]."""
         if edge_attr is None or self.lin_edge is None:
             return None
-        key: Tensor = self.lin_edge(edge_attr).unflatten(-1, (self.heads, self.out_channels))
+        key: Tensor = self.lin_edge(edge_attr).reshape(edge_attr.shape[0], self.heads, self.out_channels)
         return key if batch == 1 else key.repeat(1, batch, 1)
 
     def edge_update(

@@ -157,7 +157,7 @@ class GCNConv(DropInConv):
         self._check_features(x, edge_index, weight)
         messages = self._wants_messages()
         # What another map takes and makes, only its output tells; the layer's own is applied where that is cheapest.
-        mapped = self.lin(x) if weight is None else None
+        mapped = self._mapped(x) if weight is None else None
         like = x if mapped is None or x.is_floating_point() or x.is_complex() else mapped
         edges = self._normalized_edges(like, edge_index, edge_weight, statistic, messages=messages)
         if messages:
@@ -171,6 +171,17 @@ class GCNConv(DropInConv):
         else:
             out = self._sum(self.lin(x) if mapped is None else mapped, edges)
         return self._with_bias(out, messages)
+
+    def _mapped(self, x: Tensor) -> Tensor:
+        """What a map that a user has put in the place of ``lin`` makes of the features."""
+        out: Tensor = self.lin(x)
+        if self.bias is not None and out.shape[-1] != self.bias.shape[0]:
+            raise ValueError(
+                f"the map in the place of 'lin' of {type(self).__name__} returned {out.shape[-1]} features per node "
+                f"(shape {list(out.shape)}); expected out_channels={self.bias.shape[0]}: replace it by one of that "
+                f"width, or set 'bias' to None"
+            )
+        return out
 
     def neighborhood_statistic(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor = None) -> Tensor | None:
         r""":math:`1 / \sqrt{\hat d_i}` of each node; see :class:`lcat.nn.NeighborhoodStatistic`.
@@ -188,7 +199,7 @@ class GCNConv(DropInConv):
         if not self.normalize:
             return None
         if weight is None and not (x.is_floating_point() or x.is_complex()):
-            x = self.lin(x)
+            x = self._mapped(x)
         graph, _, weight = self._read_edges(x, edge_index, edge_weight)
         return inverse_sqrt_degree(graph, weight, x.dtype, add_self_loops=self.add_self_loops, improved=self.improved)
 
