@@ -136,7 +136,8 @@ class TestOfNodes:
             theirs = replaced(theirs, make_map)
             out, expected = layer(X, EDGES), theirs(X, EDGES)
             assert out.dtype == expected.dtype
-            assert_same(out, expected, "PyG", 1e-6)
+            # PyG adds keys and queries in bfloat16.
+            assert_same(out, expected, "PyG", 1e-2 if make_map is Casting else 1e-6)
         layer.register_message_forward_hook(lambda *_: None)
         assert_same(layer(X, EDGES), plain(X, EDGES), "by messages", 3e-2)
 
