@@ -27,6 +27,11 @@ def is_jit_tracing() -> bool:
     return bool(torch.jit.is_tracing())  # type: ignore[attr-defined]
 
 
+def is_exporting() -> bool:
+    """True while ``torch.export`` records a program, for itself, AOTInductor or ONNX."""
+    return torch.compiler.is_exporting()
+
+
 def needs_static_shape(tensor: Tensor) -> bool:
     """True where shapes may not depend on values and values cannot be read."""
     return (

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lcat import _graph_cache
 from lcat._edge_formats import EdgeList, Flow, Groups, Side, read_edges
-from lcat._tracing import is_traced, needs_static_shape, outside_inference_mode
+from lcat._tracing import is_jit_tracing, is_traced, needs_static_shape, outside_inference_mode
 
 __all__ = ["CacheKey", "Graph", "SortedEdges", "graph_view"]
 
@@ -189,7 +189,8 @@ class Graph:
 
         def make() -> Tensor:
             rows = self.num_targets + int(self.padded)
-            if self.device.type == "cpu" and not self.padded and not needs_static_shape(self.target):
+            recorded = needs_static_shape(self.target) or is_jit_tracing()  # ONNX has no bincount
+            if self.device.type == "cpu" and not self.padded and not recorded:
                 return torch.bincount(self.target, minlength=rows)
             count = torch.zeros(rows, dtype=torch.long, device=self.device)
             count = count.scatter_add(0, self.target, torch.ones_like(self.target))
@@ -210,7 +211,7 @@ class Graph:
         if needs_static_shape(loop) and not dynamic:
             target = self.target.masked_fill(loop, self.num_targets)
             return Graph(self.source, target, self.num_sources, self.num_targets, padded=True)
-        if not dynamic and not bool(loop.any()):
+        if not dynamic and not is_jit_tracing() and not bool(loop.any()):  # a trace is for graphs with loops too
             same = Graph(self.source, self.target, self.num_sources, self.num_targets)
             same._input_groups = self._input_groups
             return same

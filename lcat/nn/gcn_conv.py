@@ -239,9 +239,9 @@ class GCNConv(DropInConv):
         return x.shape[-1] * (1 + (grad and x.requires_grad)) <= self.out_channels * (1 + grad)
 
     def _sum(self, x: Tensor, edges: NormalizedEdges) -> Tensor:
-        rows = x.movedim(self.node_dim, 0)
+        node_dim = self.node_dim % x.dim()  # torch's first ONNX exporter writes a negative one as it is
         scale = edges.scale
-        return aggregate(rows, edges.graph, edges.weight, scale, scale).movedim(0, self.node_dim)
+        return aggregate(x.movedim(node_dim, 0), edges.graph, edges.weight, scale, scale).movedim(0, node_dim)
 
     def _scripted(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor) -> Tensor:
         """PyG's own steps, which TorchScript can compile; only edge_index as a plain tensor, nothing is cached."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from lcat.ops import _fused, _native
 from lcat.ops._operators import Operator
 from lcat.ops._transforms import is_transformed
+from lcat.ops.dispatch import must_be_plain
 
 __all__ = ["dropout"]
 
@@ -25,7 +26,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     On CPUs torch draws one entry after the other, on one thread, and keeps one number per entry for the backward pass.
     This draws by counter (Philox, as attention dropout here), on all threads, and keeps a seed of eight bytes:
     the mask is drawn again in the backward pass. On other devices, for other types than float32 and float64, under
-    functorch transforms and without the compiled kernels it is torch's function.
+    functorch transforms, while ``torch.export`` records and without the compiled kernels it is torch's function.
 
     Args:
         x: any shape.
@@ -52,7 +53,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     if not training or p == 0:
         return x
     compiled = x.device.type == "cpu" and x.dtype in _TYPES and _native.STATUS.instruction_set is not None
-    if not compiled or x.layout != torch.strided or is_transformed(x):
+    if not compiled or x.layout != torch.strided or is_transformed(x) or must_be_plain():
         return F.dropout(x, p)
     seed = _fused.draw_seed(p, x.device)
     assert seed is not None  # p > 0

@@ -38,11 +38,11 @@ def sum_to_target(messages: Tensor, graph: Graph) -> Tensor:
 
 
 def max_to_target(values: Tensor, graph: Graph) -> Tensor:
-    """``max over in-edges``, 0 where there are none: [E, ...] -> [N_target, ...]."""
+    """``max over in-edges``, minus infinity where there are none: [E, ...] -> [N_target, ...]."""
     rows = graph.num_targets + int(graph.padded)
     index = graph.target.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
-    start = values.new_zeros(rows, *values.shape[1:])
-    best = start.scatter_reduce(0, index, values, "amax", include_self=False)
+    start = values.new_full((rows, *values.shape[1:]), -torch.inf)
+    best = start.scatter_reduce(0, index, values, "amax")  # ONNX has no include_self=False
     return best[: graph.num_targets] if graph.padded else best
 
 

@@ -2,7 +2,8 @@
 
 Every primitive keeps an ordered table of implementations, best first; ``naive`` closes each table and takes
 anything. A call uses the first one that has no objection. ``LCAT_IMPLEMENTATION=name`` in the environment,
-or ``with lcat.ops.use_implementation(name):``, restricts the choice to one name.
+or ``with lcat.ops.use_implementation(name):``, restricts the choice to one name. Without that, a program that is
+recorded by ``torch.export`` is ``naive``: it and its files then need no lcat.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ from typing import Any, Literal
 
 import torch
 
-__all__ = ["Call", "Choice", "Feature", "Implementation", "Primitive", "explain", "use_implementation"]
+from lcat._tracing import is_exporting
+
+__all__ = [
+    "Call",
+    "Choice",
+    "Feature",
+    "Implementation",
+    "Primitive",
+    "explain",
+    "must_be_plain",
+    "use_implementation",
+]
 
 Name = Literal["triton", "native", "scatter", "naive"]
 
@@ -121,7 +133,7 @@ class Primitive:
         # trace `in` of a Flag, so numbers are compared.)
         if call.features.value & Feature.TRANSFORM.value:
             return self._named("naive")
-        forced = _forced or os.environ.get(_ENVIRONMENT) or None
+        forced = _requested()
         if forced is not None:
             implementation = self._named(forced)
             objection = implementation.objection(call)
@@ -131,6 +143,8 @@ class Primitive:
                     f"{_ENVIRONMENT} (or leave use_implementation) to let lcat choose"
                 )
             return implementation
+        if is_exporting():  # a program that shall run, and a file that shall load, without lcat
+            return self._named("naive")
         return next(i for i in self.implementations if i.objection(call) is None)
 
     def _named(self, name: str) -> Implementation:
@@ -144,7 +158,7 @@ class Primitive:
         """What :meth:`choose` would answer, with the objections of the others."""
         choice = self.choose(call)
         objections = {i.name: i.objection(call) for i in self.implementations if i is not choice}
-        forced = _forced or os.environ.get(_ENVIRONMENT)
+        forced = _requested()
         if forced:
             reason = f"requested by name ({forced})"
         elif len(self.implementations) == 1:
@@ -158,6 +172,17 @@ class Primitive:
             reason,
             {name: why or "slower than the one that is used" for name, why in objections.items()},
         )
+
+
+def _requested() -> Name | None:
+    """The implementation that was requested by name."""
+    # Whether the name exists is checked where it is looked up.
+    return _forced or os.environ.get(_ENVIRONMENT) or None  # type: ignore[return-value]
+
+
+def must_be_plain() -> bool:
+    """Whether a program is being exported that shall run without lcat: nobody has requested an implementation."""
+    return is_exporting() and _requested() is None
 
 
 @contextmanager
