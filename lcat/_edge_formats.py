@@ -68,6 +68,11 @@ class EdgeList:
         return *map(tensor_fingerprint, self.watched), *map(checksum, self.memory)
 
     @property
+    def shares_memory(self) -> bool:
+        """Whether the :meth:`endpoints` are the memory of the input, and no copy."""
+        return self.layout in ("edge_index", "SparseTensor") and self.key.dtype == torch.long
+
+    @property
     def is_inference(self) -> bool:
         """Whether a tensor of inference mode is among them: those have no version counter."""
         return self.key.is_inference() or any(tensor.is_inference() for tensor in self.watched)

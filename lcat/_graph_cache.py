@@ -1,48 +1,138 @@
 """The cache of views of graphs: beside the edge tensors, never on them, and never longer than they live.
 
-An entry is found by the identity of the edge tensor. It is valid while the tensor's fingerprint (version
-counter, address, shape, strides) is the one it was stored with, so every in-place operation of torch drops
-it. What torch itself cannot see, a write through ``tensor.numpy()`` or ``tensor.data``, or to the tensors that a
-torch.sparse matrix was made of (it shares their memory, but not their counter), cannot be seen here either;
-call :func:`clear` after such a write.
+An entry is found by the identity of the edge tensor. It is valid while the tensor's fingerprint (version counter,
+address, shape, strides, and a checksum of the indices) is the one it was stored with. The bytes that are kept for the
+tensors on one device have a limit: what was not used for the longest time is forgotten first.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from functools import cache
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from lcat._environment import memory_bytes
 
 # One edge tensor is used with few sizes (a relation in both directions, a few values of ``size=``): more variants
 # than this mean that something else varies, and keeping all of them would be a leak.
 _MAX_VARIANTS = 8
+_DEFAULT_SHARE = 4  # of the memory of a device, one part in four
+_MEMORY_UNKNOWN = 8 * 2**30
 
-_views: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+class Size:
+    """The bytes of one view, with all that was computed from it so far."""
+
+    __slots__ = ("bytes", "device")
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.bytes = 0
+
+    def add(self, number: int) -> None:
+        """Count what was computed, and forget other views if the limit is passed."""
+        self.bytes += number
+        _grown(self.device, number)
+
+
+class _Entry(NamedTuple):
+    fingerprint: Any
+    views: dict[Any, tuple[Any, Size]]
+    last_use: list[int]
+
+
+_entries: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+_clock = itertools.count()
+_limit: int | None = None
+# Never below what is kept; counted anew when it passes the limit, since entries vanish with their tensors unseen.
+_estimates: dict[torch.device, int] = {}
 
 
 def lookup(key: Tensor, fingerprint: Any, variant: Any) -> Any | None:
     """The view stored for this tensor, fingerprint and variant (sizes and flow), or ``None``."""
-    entry = _views.get(key)
-    if entry is None or entry[0] != fingerprint:
+    entry = _entries.get(key)
+    if entry is None or entry.fingerprint != fingerprint:
         return None
-    return entry[1].get(variant)
+    entry.last_use[0] = next(_clock)
+    view, _ = entry.views.get(variant, (None, None))
+    return view
 
 
-def store(key: Tensor, fingerprint: Any, variant: Any, view: Any) -> None:
-    """Keep ``view`` until ``key`` changes or is freed."""
-    entry = _views.get(key)
-    if entry is None or entry[0] != fingerprint or len(entry[1]) >= _MAX_VARIANTS:
-        entry = (fingerprint, {})
-        _views[key] = entry
-    entry[1][variant] = view
+def store(key: Tensor, fingerprint: Any, variant: Any, view: Any, size: Size) -> None:
+    """Keep ``view`` until ``key`` changes or is freed, or the limit is passed and it was not used for longest."""
+    entry = _entries.get(key)
+    if entry is None or entry.fingerprint != fingerprint or len(entry.views) >= _MAX_VARIANTS:
+        entry = _Entry(fingerprint, {}, [0])
+        _entries[key] = entry
+    entry.last_use[0] = next(_clock)
+    entry.views[variant] = (view, size)
+    _grown(size.device, size.bytes)
 
 
-def clear() -> None:
-    """Forget every view."""
-    _views.clear()
+def forget(key: Tensor | None = None) -> None:
+    """Forget the views of one tensor, or all."""
+    if key is None:
+        _entries.clear()
+        _estimates.clear()
+    else:
+        _entries.pop(key, None)
 
 
-def size() -> int:
+def contents() -> list[tuple[torch.device, int]]:
+    """Device and bytes of each edge tensor's views."""
+    entries = [entry for _, entry in list(_entries.items())]
+    return [(size.device, size.bytes) for entry in entries for _, size in list(entry.views.values())]
+
+
+def num_tensors() -> int:
     """Number of edge tensors with a cached view."""
-    return len(_views)
+    return len(_entries)
+
+
+def limit(device: torch.device) -> int:
+    """The bytes that are kept for the tensors on one device, at most."""
+    return _default_limit(device) if _limit is None else _limit
+
+
+def set_limit(number: int | None) -> None:
+    """Change the limit (``None``: the default), and forget what is above it."""
+    global _limit
+    _limit = number
+    for device in {device for device, _ in contents()}:
+        _shrink(device)
+
+
+@cache
+def _default_limit(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory) // _DEFAULT_SHARE
+    return (memory_bytes() or _MEMORY_UNKNOWN) // _DEFAULT_SHARE
+
+
+def _grown(device: torch.device, number: int) -> None:
+    _estimates[device] = _estimates.get(device, 0) + number
+    if _estimates[device] > limit(device):
+        _shrink(device)
+
+
+def _shrink(device: torch.device) -> None:
+    """Count what is kept on the device, and forget the oldest entries, all but the last one used, above the limit."""
+    mine = []
+    for key, entry in list(_entries.items()):
+        sizes = [size for _, size in list(entry.views.values()) if size.device == device]
+        if sizes:
+            mine.append((entry.last_use[0], sum(size.bytes for size in sizes), key))
+    total = sum(number for _, number, _ in mine)
+    if total > limit(device):
+        goal = limit(device) // 8 * 7  # some room, so that the next view does not count everything again
+        mine.sort(key=lambda item: item[0])
+        for _, number, key in mine[:-1]:
+            if total <= goal:
+                break
+            _entries.pop(key, None)
+            total -= number
+    _estimates[device] = total

@@ -20,7 +20,16 @@ from lcat import _graph_cache
 from lcat._edge_formats import EdgeList, Flow, Groups, Side, read_edges
 from lcat._tracing import is_jit_tracing, is_traced, needs_static_shape, outside_inference_mode
 
-__all__ = ["CacheKey", "Graph", "SortedEdges", "graph_view"]
+__all__ = [
+    "CacheInfo",
+    "CacheKey",
+    "Graph",
+    "SortedEdges",
+    "cache_info",
+    "forget",
+    "graph_view",
+    "set_cache_limit",
+]
 
 _T = TypeVar("_T")
 
@@ -115,6 +124,7 @@ class Graph:
         self.num_loops = num_loops
         self.padded = padded
         self._cache: dict[Hashable, Any] = {}
+        self._size: _graph_cache.Size | None = None  # for a graph that is kept
         self._before_self_loops: weakref.ref[Graph] | None = None
         self._input_groups: dict[Side, Groups] = {}
 
@@ -148,7 +158,11 @@ class Graph:
         entry = (key, parameters)
         if entry not in self._cache:
             with outside_inference_mode():
-                self._cache[entry] = make()
+                self._cache[entry] = made = make()
+            if self._size is not None:
+                if isinstance(made, Graph):
+                    made._size = self._size
+                self._size.add(_num_bytes(made, self))
         value: _T = self._cache[entry]
         return value
 
@@ -300,9 +314,86 @@ def graph_view(
     if graph is None:
         with outside_inference_mode():
             graph = _build(edges, num_sources, num_targets)
+        graph._size = _graph_cache.Size(graph.device)
+        graph._size.bytes = 0 if edges.shares_memory else _num_bytes(graph, None)
         # The fingerprint from before: edges that another thread has changed meanwhile are then read again.
-        _graph_cache.store(edges.key, fingerprint, variant, graph)
+        _graph_cache.store(edges.key, fingerprint, variant, graph, graph._size)
     return graph, edges
+
+
+class CacheInfo(NamedTuple):
+    """What lcat keeps for edge tensors; see :func:`cache_info`.
+
+    Args:
+        tensors: number of edge tensors (or matrices) that views are kept for.
+        bytes: what these views take, beside the memory of the edge tensors, on all devices together.
+        limit: the most that is kept for the tensors on one device, in bytes.
+    """
+
+    tensors: int
+    bytes: int
+    limit: int
+
+
+def cache_info(device: torch.device | str = "cpu") -> CacheInfo:
+    """How many views of graphs are kept, and how much memory they take.
+
+    Args:
+        device: the one whose limit is shown.
+
+    Example:
+        >>> import torch
+        >>> from lcat.graph import cache_info, forget, graph_view
+        >>> edges = torch.tensor([[0, 1], [1, 2]])
+        >>> forget()
+        >>> graph, _ = graph_view(edges, 3, 3)
+        >>> cache_info().tensors
+        1
+        >>> forget(edges)
+        >>> cache_info().tensors
+        0
+    """
+    sizes = [size for _, size in _graph_cache.contents()]
+    return CacheInfo(_graph_cache.num_tensors(), sum(sizes), _graph_cache.limit(torch.device(device)))
+
+
+def set_cache_limit(limit: int | None) -> None:
+    """Change how much memory the views of graphs may take that are kept between calls.
+
+    When the views of the edge tensors on one device take more, those that were not used for the longest time are
+    forgotten: their edges are sorted again when they are used again. The view that was used last is kept in any case.
+
+    Args:
+        limit: bytes for each device; 0 keeps one view. ``None`` is the default, a quarter of the memory of the machine
+            or of the GPU.
+
+    Raises:
+        TypeError, ValueError: ``limit`` is no integer, or negative.
+    """
+    if limit is not None:
+        if isinstance(limit, bool) or not isinstance(limit, int):
+            raise TypeError(f"expected 'limit' as a number of bytes (int) or None, got {type(limit).__name__}")
+        if limit < 0:
+            raise ValueError(f"expected 'limit' of at least 0 bytes, got {limit}: 0 keeps only the view used last")
+    _graph_cache.set_limit(limit)
+
+
+def forget(edges: Any = None) -> None:
+    """Free what lcat keeps for a graph, or for all graphs.
+
+    Views are freed with their edge tensors anyway. This frees them earlier, and makes lcat read edges again that were
+    written to in a way that neither torch nor lcat can see: through ``.data``, CuPy or DLPack, on a GPU.
+
+    Args:
+        edges: what was passed as ``edge_index``, in any format; ``None`` for all graphs.
+
+    Raises:
+        TypeError: ``edges`` is none of the formats.
+    """
+    if edges is None:
+        _graph_cache.forget()
+    else:
+        _graph_cache.forget(read_edges(edges, flow="source_to_target", name="edges").key)
 
 
 def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
@@ -310,6 +401,22 @@ def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
     graph = Graph(source, target, num_sources, num_targets)
     graph._input_groups = groups
     return graph
+
+
+def _num_bytes(made: Any, parent: Graph | None) -> int:
+    """The memory of what was computed from a graph. What it shares with the graph that it comes from is not counted."""
+    if isinstance(made, Tensor):
+        return made.nbytes
+    if isinstance(made, Graph):
+        tensors = [made.source, made.target]
+        if parent is not None:
+            tensors = [tensor for tensor in tensors if tensor is not parent.source and tensor is not parent.target]
+        if made.kept_edges is not None and made.num_loops == 0:
+            tensors.append(made.kept_edges)
+        return sum(tensor.nbytes for tensor in tensors)
+    if isinstance(made, tuple):
+        return sum(_num_bytes(part, parent) for part in made if isinstance(part, Tensor))
+    return 0
 
 
 def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:

@@ -16,7 +16,7 @@ from torch_geometric import EdgeIndex
 
 import lcat.graph as graph_module
 from lcat import _graph_cache
-from lcat.graph import CacheKey, Graph, graph_view
+from lcat.graph import CacheKey, Graph, cache_info, forget, graph_view, set_cache_limit
 from tests.support.graphs import KINDS, edge_formats, random_edges, size_of
 
 EDGES = torch.tensor([[0, 1, 2, 2, 0, 1], [1, 0, 2, 0, 1, 1]])
@@ -24,7 +24,7 @@ EDGES = torch.tensor([[0, 1, 2, 2, 0, 1], [1, 0, 2, 0, 1, 1]])
 
 @pytest.fixture(autouse=True)
 def _empty_cache():
-    _graph_cache.clear()
+    forget()
 
 
 def _view(edges, n=3, m=3, **kwargs):
@@ -224,15 +224,15 @@ class TestMemory:
         edge_input = edges if make == "edge_index" else edge_formats(edges, 3, 3)[make][0]
         _view(edge_input).by_target  # noqa: B018
         gc.collect()
-        assert _graph_cache.size() == 1
+        assert cache_info().tensors == 1
         del edge_input, edges
         gc.collect()
-        assert _graph_cache.size() == 0
+        assert cache_info().tensors == 0
 
     def test_many_sizes_do_not_pile_up(self):
         for size in range(3, 40):
             _view(EDGES, size, 3)
-        assert len(_graph_cache._views[EDGES][1]) <= _graph_cache._MAX_VARIANTS
+        assert len(_graph_cache._entries[EDGES].views) <= _graph_cache._MAX_VARIANTS
 
     def test_nothing_is_left_on_the_tensor(self):
         edges = EDGES.clone()
@@ -254,7 +254,7 @@ class TestMemory:
         for mode in (True, False):
             with torch.inference_mode(mode):
                 assert _view(edge_input).by_target.indices.shape == (3,)
-        assert _graph_cache.size() == 0
+        assert cache_info().tensors == 0
 
     def test_what_is_first_asked_for_in_inference_mode_may_be_saved_for_a_backward_pass(self):
         edges = EDGES.clone()
@@ -291,6 +291,103 @@ class TestMemory:
         graph = _view(EdgeIndex(EDGES, sparse_size=(3, 3)))
         assert type(graph.source) is torch.Tensor
         assert type(graph.by_target.indices) is torch.Tensor
+
+
+def _kept(tensors):
+    return [tensor in _graph_cache._entries for tensor in tensors]
+
+
+class TestForgetting:
+    @pytest.fixture(autouse=True)
+    def _default_limit(self):
+        yield
+        set_cache_limit(None)
+
+    @pytest.mark.parametrize("form", edge_formats(EDGES[:, :4], 3, 3))
+    def test_one_graph(self, form):
+        edge_input, other = edge_formats(EDGES[:, :4], 3, 3)[form][0], EDGES.clone()
+        before, kept = _view(edge_input), _view(other)
+        forget(edge_input)
+        assert _view(other) is kept
+        assert _view(edge_input) is not before
+
+    def test_one_that_is_not_kept_and_all(self):
+        forget(EDGES)
+        tensors = [EDGES.clone() for _ in range(3)]
+        for tensor in tensors:
+            _view(tensor)
+        assert cache_info().tensors == 3
+        forget()
+        assert cache_info()[:2] == (0, 0)
+
+    def test_what_is_no_graph(self):
+        with pytest.raises(TypeError, match=r"'edges' is of type str"):
+            forget("all")
+
+    def test_bytes_are_those_of_the_tensors(self):
+        edges = torch.randint(50, (2, 400))
+        edges = edges[:, edges[0] != edges[1]].contiguous()
+        count, graph = edges.shape[1], _view(edges, 50, 50)
+        assert cache_info().bytes == 0  # the edges themselves belong to the caller
+        graph.by_target  # noqa: B018
+        assert cache_info().bytes == 8 * (51 + 2 * count)
+        graph.with_self_loops(50).in_degree  # noqa: B018
+        assert cache_info().bytes == 8 * (51 + 2 * count) + 8 * (2 * (count + 50) + 50)
+        set_cache_limit(0)
+        assert cache_info().tensors == 1  # the one that was used last
+        _view(EDGES)
+        assert _kept([edges, EDGES]) == [False, True]
+
+    def test_the_limit_forgets_what_was_used_longest_ago(self):
+        tensors = [torch.randint(50, (2, 1000)) for _ in range(10)]
+        each = 8 * (51 + 2000)
+        set_cache_limit(5 * each)
+        for tensor in tensors[:5]:
+            _view(tensor, 50, 50).by_target  # noqa: B018
+        assert _kept(tensors[:5]) == [True] * 5
+        _view(tensors[0], 50, 50)
+        _view(tensors[5], 50, 50).by_target  # noqa: B018
+        assert _kept(tensors[:6]) == [True, False, False, True, True, True]
+        for tensor in tensors:
+            _view(tensor, 50, 50).by_target  # noqa: B018
+            assert cache_info().bytes <= 5 * each
+        set_cache_limit(2 * each)
+        assert cache_info().bytes <= 2 * each
+        assert _kept(tensors[-1:]) == [True]
+
+    def test_freed_tensors_make_room(self):
+        kept, each = torch.randint(50, (2, 1000)), 8 * (51 + 2000)
+        set_cache_limit(3 * each)
+        _view(kept, 50, 50).by_target  # noqa: B018
+        for _ in range(10):
+            _view(torch.randint(50, (2, 1000)), 50, 50).by_target  # noqa: B018
+        assert _kept([kept]) == [True]
+
+    def test_layers_are_right_without_room(self):
+        from lcat.nn import LCATConv
+
+        set_cache_limit(0)
+        layer, x, graphs = LCATConv(4, 2), torch.randn(50, 4), [torch.randint(50, (2, 300)) for _ in range(3)]
+        first = [layer(x, edges) for edges in graphs]
+        assert all(torch.equal(layer(x, edges), out) for edges, out in zip(graphs, first, strict=True))
+
+    @pytest.mark.parametrize(
+        ("limit", "error", "message"),
+        [
+            (-1, ValueError, "'limit' of at least 0 bytes, got -1"),
+            (1e9, TypeError, "'limit' as a number of bytes .* got float"),
+            (True, TypeError, "got bool"),
+        ],
+    )
+    def test_limits_that_are_none(self, limit, error, message):
+        with pytest.raises(error, match=message):
+            set_cache_limit(limit)
+
+    def test_the_default_is_a_quarter_of_the_memory(self):
+        from lcat._environment import memory_bytes
+
+        if memory_bytes() is not None:
+            assert cache_info().limit == memory_bytes() // 4
 
 
 def test_what_a_transform_makes_does_not_reach_ordinary_calls():

@@ -93,10 +93,14 @@ def run_onnx():
     return run
 
 
-@pytest.mark.parametrize("dynamo", [True, False], ids=["torch.export", "TorchScript"])
+@pytest.mark.parametrize("name", [*LAYERS, "models.LCAT"])
+def test_onnx_by_torch_export(name, run_onnx, tmp_path):
+    run_onnx(make(name), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=True)
+
+
 @pytest.mark.parametrize("name", [*LAYERS, *MODELS])
-def test_onnx(name, dynamo, run_onnx, tmp_path):
-    run_onnx(make(name), str(tmp_path / "net.onnx"), (X, EDGES), dynamo)
+def test_onnx_by_torch_script(name, run_onnx, tmp_path):
+    run_onnx(make(name), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=False)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -105,11 +109,11 @@ def test_onnx_from_a_graph_without_self_loops(name, options, run_onnx, tmp_path)
     """Runs on graphs with self-loops all the same: what the example has not, others have."""
     if "heads" in options and name == "GCNConv":
         options = {"bias": False}
-    run_onnx(make(name, **options), str(tmp_path / "net.onnx"), (X, NO_LOOPS), False)
+    run_onnx(make(name, **options), str(tmp_path / "net.onnx"), (X, NO_LOOPS), dynamo=False)
 
 
 @pytest.mark.parametrize("name", ["GCNConv", "GATConv", "GATv2Conv"])
-def test_onnx_is_that_of_pyg(name, run_onnx, tmp_path):
+def test_the_expected_outputs_are_those_of_pyg(name):
     net, theirs = make(name), getattr(pyg, name)(8, 4).eval()
     theirs.load_state_dict(net.state_dict())
     for x, edges, out in outputs(net):
