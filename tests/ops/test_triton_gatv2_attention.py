@@ -216,6 +216,7 @@ def test_scores_of_minus_infinity_are_as_in_naive(tile):
     torch.testing.assert_close(gradients_[2], expected[2], equal_nan=True)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, where all numbers of a maximum are NaN
 def test_nan_stays_in_its_neighborhood():
     edges = graph()
     inputs = make_inputs(edges, 2, 4, Options(), torch.float32)

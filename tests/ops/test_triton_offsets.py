@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 # First, because it decides whether the kernels are interpreted.
-from tests.ops.triton_support import DEVICE, random_tensor, tiles_of
+from tests.ops.triton_support import DEVICE, random_tensor
 
 # isort: split
 from lcat.graph import SortedEdges
@@ -76,8 +76,7 @@ def test_parts_put_together_afar():
     rows = LIMIT // 64 + 8
     x = random_tensor(3, 1, 64, dtype=torch.float16)
     edges = edges_to([0, 1, 2], [0, 1, 2])
-    with tiles_of(2):
-        schedule = build_schedule(edges)
+    schedule = build_schedule(edges, 2)
     schedule.row[schedule.row == 0] = rows - 2
     schedule.split_row[schedule.split_row == 0] = rows - 2
     out, parts = second_half_tensor(rows, 1, 64), torch.zeros(schedule.num_parts, 1, 64, device=DEVICE)

@@ -34,6 +34,8 @@ def check(degrees: list[int], tile: int, dead: int = 0) -> None:
             pieces[row].append((start, stop, part))
         else:
             assert (start, stop, part) == (0, 0, -1)
+    lengths = (schedule.stop - schedule.start).tolist()
+    assert lengths == sorted(lengths, reverse=True)
     parts = {}
     for row, row_pieces in pieces.items():
         first, last = edges.indptr[row].item(), edges.indptr[row + 1].item()
@@ -77,13 +79,14 @@ def test_no_rows_and_no_edges():
     assert build_schedule(rows_of([3, 3]), 8).num_parts == 0
 
 
-@pytest.mark.parametrize(("rows", "edges"), [(0, 0), (10, 0), (1000, 7000), (10**6, 5 * 10**7), (100, 10**6)])
-def test_parts_stay_small(rows, edges):
-    tile = default_tile(rows, edges)
-    assert 128 <= tile <= 1024
+@pytest.mark.parametrize("rows", [1, 4, 16])
+@pytest.mark.parametrize("edges", [0, 7000, 400_000, 1_200_000, 5 * 10**7, 2 * 10**8])
+def test_segments_are_long_enough_and_no_longer(edges, rows):
+    tile = default_tile(edges, rows)
+    assert 64 <= tile <= 1024
     assert tile & (tile - 1) == 0
-    parts = 2 * edges // tile
-    assert parts <= rows / 8 or parts <= edges / 500
+    assert tile == 64 or rows * tile <= edges / 4096  # no program has more than half its share of the work
+    assert tile == 1024 or 2 * edges / tile <= 4 * 4096 * rows
 
 
 def test_kept_while_the_graph_lives(monkeypatch):
@@ -92,12 +95,21 @@ def test_kept_while_the_graph_lives(monkeypatch):
     schedule = schedule_of(edges)
     assert schedule_of(edges) is schedule
     assert schedule_of(SortedEdges(edges.indptr, edges.indices.int(), edges.edge_ids.int())) is schedule
+    assert schedule_of(edges, rows=16) is schedule  # the same length of segments
     edges.indptr[0] = 0  # even a write that changes nothing: the tensor says that it was written
     assert schedule_of(edges) is not schedule
     assert len(_triton_schedule._schedules) == 1
     del edges
     gc.collect()
     assert len(_triton_schedule._schedules) == 0
+
+
+def test_one_schedule_per_length_of_segments():
+    edges = rows_of([300_000, 3, 500_000])
+    narrow, wide = schedule_of(edges, rows=16), schedule_of(edges, rows=1)
+    assert (narrow.tile, wide.tile) == (64, 128)
+    assert schedule_of(edges, rows=16) is narrow
+    assert schedule_of(edges, rows=1) is wide
 
 
 def test_works_with_inference_tensors():

@@ -125,10 +125,10 @@ def forward(
     _, heads, features = x.shape
     if weight is None or weight.dim() == 1:
         heads, features = 1, heads * features
-    schedule = schedule_of(by_target)
     dtype = compute_dtype(x, weight)
-    parts = parts_like(out, schedule, dtype)
     tile = tile_shape("aggregate", heads, min(features, _MAX_COLUMNS), dtype)
+    schedule = schedule_of(by_target, tile.rows)
+    parts = parts_like(out, schedule, dtype)
     launch(
         _forward_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks, blocks(features, tile.features)),
@@ -148,7 +148,7 @@ def forward(
         ACC_DTYPE=accumulator(dtype),
         **schedule_arguments(by_target, schedule, per_edge=weight is not None),
     )
-    sum_parts(parts, out, schedule)
+    sum_parts([(parts, out)], schedule)
     return out
 
 
@@ -172,8 +172,9 @@ def weight_grad(grad: Tensor, x: Tensor, by_target: SortedEdges, heads_in_weight
     out = torch.zeros((num_edges, heads) if heads_in_weight else (num_edges,), dtype=x.dtype, device=x.device)
     if out.numel() == 0 or features == 0:
         return out
-    schedule, dtype = schedule_of(by_target), compute_dtype(grad, x)
+    dtype = compute_dtype(grad, x)
     tile = tile_shape("aggregate_weight", heads, min(features, _MAX_COLUMNS), dtype)
+    schedule = schedule_of(by_target, tile.rows)
     launch(
         _weight_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks),

@@ -260,10 +260,10 @@ def forward(
     positive_mass = torch.empty_like(lse) if keep_positive else None
     if out.numel() == 0:
         return out, lse.zero_(), positive, None if positive_mass is None else positive_mass.zero_()
-    schedule = schedule_of(by_target)
+    tile = tile_shape("gat_forward", heads, min(features, 1024), dtype)
+    schedule = schedule_of(by_target, tile.rows)
     parts = [parts_like(x, schedule) for x in (out, lse, positive, positive_mass)]
     per_edge = edge_score is not None or edge_weight is not None or dropout > 0
-    tile = tile_shape("gat_forward", heads, min(features, 1024), dtype)
     launch(
         _forward_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks, blocks(features, tile.features)),
@@ -292,8 +292,9 @@ def forward(
         **schedule_arguments(by_target, schedule, per_edge),
         **dropout_arguments(dropout, seed),
     )
-    pairs = [(parts[0], out), (parts[2], positive), (parts[3], positive_mass)]
-    merge_softmax_parts(parts[1], lse, pairs, schedule)
+    merge_softmax_parts(
+        parts[1], lse, parts[0], out, schedule, part_y=parts[2], y=positive, part_z=parts[3], z=positive_mass
+    )
     return out, lse, positive, positive_mass
 
 
@@ -347,7 +348,7 @@ def backward(
     if out.numel() and value.numel():
         state = _target_pass(grad, target_score, out, lse, positive, positive_mass, d_target_score, slope)
         if need_source_score or need_value or d_edge_score is not None or d_edge_weight is not None:
-            schedule = schedule_of(by_source)
+            schedule = schedule_of(by_source, tile.rows)
             part_d_source_score, part_d_value = (
                 parts_like(d_source_score, schedule, dtype),
                 parts_like(d_value, schedule, dtype),
@@ -383,8 +384,7 @@ def backward(
                 **schedule_arguments(by_source, schedule, per_edge),
                 **dropout_arguments(dropout, seed),
             )
-            sum_parts(part_d_source_score, d_source_score, schedule)
-            sum_parts(part_d_value, d_value, schedule)
+            sum_parts([(part_d_source_score, d_source_score), (part_d_value, d_value)], schedule)
     if d_edge_weight is not None and edge_weight is not None:
         d_edge_weight = d_edge_weight.sum(0).to(edge_weight.dtype)
     return (

@@ -61,9 +61,9 @@ def forward(
     lse = torch.empty(query.shape[:2], dtype=dtype, device=key.device)
     if out.numel() == 0:
         return out, lse.zero_()
-    schedule = schedule_of(by_target)
-    part_out, part_lse = parts_like(out, schedule), parts_like(lse, schedule)
     tile = tile_shape("gatv2_forward", heads, features, dtype)
+    schedule = schedule_of(by_target, tile.rows)
+    part_out, part_lse = parts_like(out, schedule), parts_like(lse, schedule)
     launch(
         forward_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks),
@@ -80,7 +80,7 @@ def forward(
         **_inputs(key, query, value, att, edge_attr, edge_matrix, edge_weight, slope, dropout, seed),
         **schedule_arguments(by_target, schedule, _per_edge(edge_attr, edge_weight, dropout)),
     )
-    merge_softmax_parts(part_lse, lse, [(part_out, out)], schedule)
+    merge_softmax_parts(part_lse, lse, part_out, out, schedule)
     return out, lse
 
 
@@ -140,7 +140,8 @@ def _target_pass(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """Along the in-edges: ``(state [N_target, H, 2], dq, datt, d_edge_attr, d_edge_matrix, d_edge_weight)``."""
     num_targets, heads, features = query.shape
-    schedule, tile = schedule_of(by_target), tile_shape("gatv2_target", heads, features, out.dtype)
+    tile = tile_shape("gatv2_target", heads, features, out.dtype)
+    schedule = schedule_of(by_target, tile.rows)
     groups, num_edges = blocks(schedule.num_segments, tile.rows), by_target.indices.shape[0]
     programs = min(groups, _PROGRAMS)
     factory: dict[str, Any] = {"dtype": out.dtype, "device": out.device}
@@ -180,7 +181,7 @@ def _target_pass(
         **inputs,
         **schedule_arguments(by_target, schedule, per_edge),
     )
-    sum_parts(part_dq, d_query, schedule)
+    sum_parts([(part_dq, d_query)], schedule)
     if d_edge_attr is not None and edge_attr is not None:
         d_edge_attr = d_edge_attr.sum(0).to(edge_attr.dtype)
     if d_score is not None and edge_matrix is not None:
@@ -193,7 +194,8 @@ def _target_pass(
 def _matrix_grad(d_score: Tensor, edge_matrix: Tensor, by_target: SortedEdges, inputs: dict[str, Any]) -> Tensor:
     """``d_edge_matrix`` from the gradient of the scores, ``[E, H]``."""
     heads, features, components = inputs["H"], inputs["F"], inputs["D"]
-    schedule, tile = schedule_of(by_target), tile_shape("gatv2_matrix", heads, features, d_score.dtype)
+    tile = tile_shape("gatv2_matrix", heads, features, d_score.dtype)
+    schedule = schedule_of(by_target, tile.rows)
     programs = min(schedule.num_segments, _MATRIX_PROGRAMS)
     shares = torch.empty(programs, components, heads * features, dtype=d_score.dtype, device=d_score.device)
     at_once = min(padded(components), _MATRIX_COMPONENTS)
@@ -226,7 +228,8 @@ def _source_pass(
 ) -> tuple[Tensor, Tensor | None]:
     """Along the out-edges: ``(dk, dv)``; ``dk`` is all of it where the keys are the values."""
     _, heads, features = key.shape
-    schedule, tile = schedule_of(by_source), tile_shape("gatv2_source", heads, features, state.dtype)
+    tile = tile_shape("gatv2_source", heads, features, state.dtype)
+    schedule = schedule_of(by_source, tile.rows)
     d_key = torch.empty_like(key)
     d_value = None if value is None else torch.empty_like(value)
     part_dk, part_dv = parts_like(d_key, schedule, state.dtype), parts_like(d_value, schedule, state.dtype)
@@ -248,9 +251,7 @@ def _source_pass(
         **inputs,
         **schedule_arguments(by_source, schedule, per_edge),
     )
-    sum_parts(part_dk, d_key, schedule)
-    if d_value is not None:
-        sum_parts(part_dv, d_value, schedule)
+    sum_parts([(part_dk, d_key), (part_dv, d_value)], schedule)
     return d_key, d_value
 
 

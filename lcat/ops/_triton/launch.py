@@ -68,9 +68,10 @@ def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> Ti
     """The tile of ``kernel`` (a key of the table above) for rows of ``heads`` times ``features`` numbers.
 
     One warp per program where possible: then sums over features and edges are shuffles, with no shared memory and
-    no barrier. What is left of a warp's share after one row goes to edges (up to 8, about the mean degree of
-    the usual benchmark graphs, so that few lanes idle), then to rows while they have 32 edges times heads: then
-    every thread has one, and what is kept for each (number, address, score) takes no more registers than the row.
+    no barrier. What is left of a warp's share after one row goes to two edges, then to rows while they have 64 edges
+    times heads: then every thread has two, and what is kept for each (number, address, score) takes no more registers
+    than the row. Rows rather than edges, because rows side by side are equally long (see the schedule), while the last
+    step of a row of seven edges leaves most of eight lanes idle.
     """
     width = padded(features)
     held = padded(heads)
@@ -80,8 +81,8 @@ def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> Ti
     share = _NUMBERS_PER_WARP[kernel] // (2 if dtype == torch.float64 else 1)
     warps = min(max(row // share, 1), _MAX_WARPS)
     row_tiles = max(share * warps // row, 1)
-    edges = min(row_tiles, 8)
-    rows = min(row_tiles // edges, max(32 // (edges * held), 1))
+    edges = min(row_tiles, 2)
+    rows = min(row_tiles // edges, max(64 // (edges * held), 1))
     return TileShape(rows, edges, held, width, -(-heads // held), warps)
 
 

@@ -1,12 +1,15 @@
-"""Which program works on which edges: rows cut into segments of bounded length.
+"""Which program works on which edges: rows cut into segments of bounded length, the longest first.
 
 One row per program would leave a GPU waiting for its hubs. So a row of more than ``tile`` edges is cut into several
 segments, each handled like a row of its own and written to a buffer of parts; a second, small kernel puts the
 parts of a row together in a fixed order. Rows that fit are one segment and are written directly.
 
-A schedule is made by a dozen tensor operations of size O(N + E / tile) whose shapes follow from N and E alone:
-nothing is read back from the device, so this also works inside CUDA graph capture. The price is some empty
-segments at the end. :func:`schedule_of` keeps a schedule for as long as the graph it was made for lives.
+Segments are ordered by their length, longest first: long ones start while there is other work to fill the device, and
+the segments that one program holds side by side are about equally long, so that no lane waits for a neighbor.
+
+A schedule is made by some fifty tensor operations of size O(N + E / tile), one of them a sort, whose shapes follow from
+N and E alone: nothing is read back from the device, so this also works inside CUDA graph capture. The price is some
+empty segments at the end. :func:`schedule_of` keeps a schedule for as long as the graph it was made for lives.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ class Schedule:
         start: ``[S]`` int64, its first slot.
         stop: ``[S]`` int64, one past its last slot.
         part: ``[S]`` int32, where it writes among the parts; -1 if it is a whole row.
-        split_row: ``[C]`` int32, the rows cut into several segments, -1 for unused places.
+        split_row: ``[C]`` int32, the rows cut into several segments, then -1 for unused places.
         split_first: ``[C]`` int32, the first of the row's parts.
         split_last: ``[C]`` int32, one past the last of them.
         num_parts: how many rows a buffer of parts needs; 0 if no row can have been cut.
@@ -63,25 +66,25 @@ class Schedule:
         return self.split_row.shape[0]
 
 
-def default_tile(num_rows: int, num_edges: int) -> int:
-    """Edges in a segment: about 16 times the mean degree, a power of two from 128 to 1024.
+def default_tile(num_edges: int, rows: int = 1) -> int:
+    """Edges in a segment: a power of two from 64 to 1024, about ``num_edges / (4096 * rows)``.
 
-    The parts of a row of ``d > tile`` edges are fewer than ``2 d / tile``, so that all of them together take at
-    most an eighth of the memory of one node tensor, or a 500th of that of one edge tensor.
+    A GPU runs about 2,000 programs of one warp at a time. So a program, which holds ``rows`` segments side by side, has
+    half a share of the work at most: a hub, whose steps wait for memory one after the other, does not outlast the rest.
+    The parts of all cut rows are fewer than ``2 num_edges / tile``: that is the price of short segments.
     """
-    wanted = 16 * num_edges // max(num_rows, 1)
-    return min(max(1 << wanted.bit_length(), 128), 1024)
+    wanted = num_edges // (4096 * rows)
+    return min(max(1 << max(wanted.bit_length() - 1, 0), 64), 1024)
 
 
-def build_schedule(edges: SortedEdges, tile: int | None = None) -> Schedule:
-    """Cut the rows of ``edges`` into segments of at most ``tile`` slots (:func:`default_tile` if ``None``).
+def build_schedule(edges: SortedEdges, tile: int) -> Schedule:
+    """Cut the rows of ``edges`` into segments of at most ``tile`` slots, the longest segments first.
 
     Complexity:
-        O(N + E / tile) time and memory; no synchronization with the device.
+        O(N + E / tile) memory and O(n log n) time for these n segments; no synchronization with the device.
     """
     indptr = edges.indptr
     num_rows, num_edges = indptr.shape[0] - 1, edges.indices.shape[0]
-    tile = default_tile(num_rows, num_edges) if tile is None else tile
     degree = indptr[1:] - indptr[:-1]
     pieces = ((degree + tile - 1) // tile).clamp(min=1)
     past = pieces.cumsum(0)  # one past each row's last segment
@@ -97,6 +100,10 @@ def build_schedule(edges: SortedEdges, tile: int | None = None) -> Schedule:
     start = indptr[row] + position * tile
     stop = torch.minimum(start + tile, indptr[row + 1])
     part = torch.where(cut[row], parts_past[row] - pieces[row] + position, -1)
+    start, stop = torch.where(exists, start, 0), torch.where(exists, stop, 0)
+    # Rows without edges and segments that do not exist come last, in this order.
+    length = torch.where(exists, stop - start, -1)
+    order = torch.argsort(length, descending=True, stable=True)
 
     index = torch.arange(num_edges // (tile + 1) if num_rows else 0, device=indptr.device)
     split = torch.searchsorted(cut.cumsum(0), index, right=True)
@@ -104,10 +111,10 @@ def build_schedule(edges: SortedEdges, tile: int | None = None) -> Schedule:
     split = split.clamp(max=max(num_rows - 1, 0))
     return Schedule(
         tile=tile,
-        row=torch.where(exists, row, -1).int(),
-        start=torch.where(exists, start, 0),
-        stop=torch.where(exists, stop, 0),
-        part=torch.where(exists, part, -1).int(),
+        row=torch.where(exists, row, -1)[order].int(),
+        start=start[order],
+        stop=stop[order],
+        part=torch.where(exists, part, -1)[order].int(),
         split_row=torch.where(used, split, -1).int(),
         split_first=torch.where(used, parts_past[split] - pieces[split], 0).int(),
         split_last=torch.where(used, parts_past[split], 0).int(),
@@ -115,21 +122,22 @@ def build_schedule(edges: SortedEdges, tile: int | None = None) -> Schedule:
     )
 
 
-def schedule_of(edges: SortedEdges) -> Schedule:
-    """The schedule of ``edges``, made at its first use and kept while ``edges.indptr`` lives.
+def schedule_of(edges: SortedEdges, rows: int = 1) -> Schedule:
+    """The schedule of ``edges`` for programs of ``rows`` segments, made at first use and kept while ``indptr`` lives.
 
     It is not kept if it was made during CUDA graph capture: its memory then belongs to that graph.
     """
-    indptr = edges.indptr
+    indptr, num_edges = edges.indptr, edges.indices.shape[0]
+    tile = default_tile(num_edges, rows)
     # A graph view never changes its tensors, but a caller of the raw operators might.
     version = -1 if indptr.is_inference() else indptr._version
     with _lock:
         entry = _schedules.get(indptr)
-    if entry is not None and entry[0] == version and entry[1] == edges.indices.shape[0]:
-        schedule: Schedule = entry[2]
-        return schedule
-    schedule = build_schedule(edges)
+    by_tile: dict[int, Schedule] = entry[1] if entry is not None and entry[0] == (version, num_edges) else {}
+    if tile in by_tile:
+        return by_tile[tile]
+    schedule = build_schedule(edges, tile)
     if not (indptr.is_cuda and torch.cuda.is_current_stream_capturing()):
         with _lock:
-            _schedules[indptr] = (version, edges.indices.shape[0], schedule)
+            _schedules[indptr] = ((version, num_edges), {**by_tile, tile: schedule})
     return schedule

@@ -19,7 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from lcat.graph import SortedEdges
-from lcat.ops._triton.launch import accumulator, launch, padded
+from lcat.ops._triton.launch import accumulator, blocks, launch, padded
 from lcat.ops._triton.schedule import Schedule
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
 
 # Where a running maximum starts. Finite, because -inf - -inf would be NaN in lanes that see no edge.
 LOWEST = tl.constexpr(-3.0e38)
+_PROGRAMS = 1024  # that put cut rows together: these are few, but how many is not known without waiting for the device
 
 
 def schedule_arguments(edges: SortedEdges, schedule: Schedule, per_edge: bool) -> dict[str, Any]:
@@ -114,118 +115,183 @@ def store_heads(X, PARTS, value, row, part, row_mask, head, H: tl.constexpr):
 
 
 @triton.jit
-def _sum_kernel(
-    PARTS, OUT, ROW, FIRST, LAST, WIDTH: tl.constexpr, BLOCK_PARTS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr
+def _sum_row(
+    PARTS, OUT, row, first, last, column, WIDTH: tl.constexpr, BLOCK_PARTS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr
 ):
-    entry = tl.program_id(0).to(tl.int64)
-    row = tl.load(ROW + entry).to(tl.int64)
-    first = tl.load(FIRST + entry).to(tl.int64)
-    last = tl.load(LAST + entry).to(tl.int64)
-    column = tl.program_id(1) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
+    """``OUT[row]`` at these columns: the sum of the parts from ``first`` to before ``last``."""
     acc = tl.zeros((BLOCK_PARTS, BLOCK_COLUMNS), PARTS.dtype.element_ty)
     while first < last:
         part = first + tl.arange(0, BLOCK_PARTS)
         tile_mask = (part < last)[:, None] & (column < WIDTH)[None, :]
         acc += tl.load((PARTS + part[:, None] * WIDTH) + column[None, :], mask=tile_mask, other=0.0)
         first += BLOCK_PARTS
-    tile_mask = column < tl.where(row < 0, 0, WIDTH)
-    tl.store((OUT + row * WIDTH) + column, tl.sum(acc, axis=0).to(OUT.dtype.element_ty), mask=tile_mask)
+    tl.store((OUT + row * WIDTH) + column, tl.sum(acc, axis=0).to(OUT.dtype.element_ty), mask=column < WIDTH)
 
 
-def sum_parts(parts: Tensor | None, out: Tensor, schedule: Schedule) -> None:
-    """``out[row] = sum of the row's parts`` for every row that was cut, in an order that is always the same."""
-    if parts is None:
+@triton.jit(do_not_specialize=["count"])
+def _sum_kernel(
+    PARTS, OUT, PARTS_2, OUT_2, ROW, FIRST, LAST, count, WIDTH: tl.constexpr, WIDTH_2: tl.constexpr,
+    COLUMN_BLOCKS: tl.constexpr, BLOCK_PARTS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr,
+):  # fmt: skip
+    entry = tl.program_id(0).to(tl.int64)
+    row = tl.load(ROW + entry).to(tl.int64)
+    while row >= 0:  # the rows that were cut come first
+        first = tl.load(FIRST + entry).to(tl.int64)
+        last = tl.load(LAST + entry).to(tl.int64)
+        block = tl.program_id(1)
+        if PARTS_2 is None:
+            column = block * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
+            _sum_row(PARTS, OUT, row, first, last, column, WIDTH, BLOCK_PARTS, BLOCK_COLUMNS)
+        else:
+            if block < COLUMN_BLOCKS:
+                column = block * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
+                _sum_row(PARTS, OUT, row, first, last, column, WIDTH, BLOCK_PARTS, BLOCK_COLUMNS)
+            else:
+                column = (block - COLUMN_BLOCKS) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
+                _sum_row(PARTS_2, OUT_2, row, first, last, column, WIDTH_2, BLOCK_PARTS, BLOCK_COLUMNS)
+        entry += tl.num_programs(0)
+        row = tl.load(ROW + entry, mask=entry < count, other=-1).to(tl.int64)
+
+
+def sum_parts(pairs: list[tuple[Tensor | None, Tensor | None]], schedule: Schedule) -> None:
+    """``out[row] = sum of the row's parts`` for every row that was cut, in an order that is always the same.
+
+    Args:
+        pairs: one or two of ``(parts [P, ...], out [N, ...])``, put together by one launch; those without parts are
+            left out.
+        schedule: which parts belong to which row.
+    """
+    present = [(parts, out) for parts, out in pairs if parts is not None and out is not None]
+    if not present:
         return
-    width = out[0].numel()
-    columns = min(padded(width), 128)
+    (parts, out), (parts_2, out_2) = present[0], present[1] if len(present) > 1 else (None, None)
+    width, width_2 = out[0].numel(), 0 if out_2 is None else out_2[0].numel()
+    columns = min(padded(max(width, width_2)), 128)
     launch(
         _sum_kernel,
-        (schedule.num_split, triton.cdiv(width, columns)),
+        (min(schedule.num_split, _PROGRAMS), blocks(width, columns) + blocks(width_2, columns)),
         1,
         PARTS=parts,
         OUT=out,
+        PARTS_2=parts_2,
+        OUT_2=out_2,
         ROW=schedule.split_row,
         FIRST=schedule.split_first,
         LAST=schedule.split_last,
+        count=schedule.num_split,
         WIDTH=width,
+        WIDTH_2=width_2,
+        COLUMN_BLOCKS=blocks(width, columns),
         BLOCK_PARTS=4,
         BLOCK_COLUMNS=columns,
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def _softmax_kernel(
-    PART_LSE, PART_X, LSE, X, ROW, FIRST, LAST, STORE_LSE: tl.constexpr, H: tl.constexpr, F: tl.constexpr,
+    PART_LSE, PART_X, PART_Y, PART_Z, LSE, X, Y, Z, ROW, FIRST, LAST, count, H: tl.constexpr, F: tl.constexpr,
     BLOCK_PARTS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
-    entry = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1).to(tl.int64)
-    row = tl.load(ROW + entry).to(tl.int64)
-    first = tl.load(FIRST + entry).to(tl.int64)
-    last = tl.load(LAST + entry).to(tl.int64)
     column = tl.program_id(2) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
-    m_i = tl.full((BLOCK_PARTS,), LOWEST, ACC_DTYPE)
-    l_i = tl.zeros((BLOCK_PARTS,), ACC_DTYPE)
-    acc = tl.zeros((BLOCK_PARTS, BLOCK_COLUMNS), ACC_DTYPE)
-    at = first
-    while at < last:
-        part = at + tl.arange(0, BLOCK_PARTS)
-        lse = tl.load(PART_LSE + part * H + head, mask=part < last, other=-float("inf"))
-        tile_mask = (part < last)[:, None] & (column < F)[None, :]
-        x = tl.load((PART_X + (part * H + head)[:, None] * F) + column[None, :], mask=tile_mask, other=0.0)
-        m_new = tl.maximum(m_i, lse)
-        scale = tl.exp(m_i - m_new)
-        weight = tl.exp(lse - m_new)
-        l_i = l_i * scale + weight
-        acc = acc * scale[:, None] + weight[:, None] * x
-        m_i = m_new
-        at += BLOCK_PARTS
-    m_row = tl.max(m_i, axis=0)
-    scale = tl.exp(m_i - m_row)
-    l_i = tl.sum(l_i * scale, axis=0)
-    l_i = tl.where(row < 0, 1.0, l_i)  # an entry that no row uses: nothing is stored, and nothing is divided by 0
-    x = tl.sum(acc * scale[:, None], axis=0) / l_i
-    width = tl.where(row < 0, 0, F)
-    tl.store((X + (row * H + head) * F) + column, x.to(X.dtype.element_ty), mask=column < width)
-    if STORE_LSE:  # by the thread of the row's first feature
-        lse = column * 0.0 + (m_row + tl.log(l_i))
-        tl.store((LSE + (row * H + head)) + column * 0, lse, mask=(column < width) & (column == 0))
+    entry = tl.program_id(0).to(tl.int64)
+    row = tl.load(ROW + entry).to(tl.int64)
+    while row >= 0:  # the rows that were cut come first
+        at = tl.load(FIRST + entry).to(tl.int64)
+        last = tl.load(LAST + entry).to(tl.int64)
+        m_i = tl.full((BLOCK_PARTS,), LOWEST, ACC_DTYPE)
+        l_i = tl.zeros((BLOCK_PARTS,), ACC_DTYPE)
+        x = tl.zeros((BLOCK_PARTS, BLOCK_COLUMNS), ACC_DTYPE)
+        y = tl.zeros((BLOCK_PARTS, BLOCK_COLUMNS), ACC_DTYPE)
+        z = tl.zeros((BLOCK_PARTS,), ACC_DTYPE)
+        while at < last:
+            part = at + tl.arange(0, BLOCK_PARTS)
+            lse = tl.load(PART_LSE + part * H + head, mask=part < last, other=-float("inf"))
+            tile_mask = (part < last)[:, None] & (column < F)[None, :]
+            address = (part * H + head)[:, None] * F
+            m_new = tl.maximum(m_i, lse)
+            scale = tl.exp(m_i - m_new)
+            weight = tl.exp(lse - m_new)
+            l_i = l_i * scale + weight
+            part_x = tl.load((PART_X + address) + column[None, :], mask=tile_mask, other=0.0)
+            x = x * scale[:, None] + weight[:, None] * part_x
+            if PART_Y is not None:
+                part_y = tl.load((PART_Y + address) + column[None, :], mask=tile_mask, other=0.0)
+                y = y * scale[:, None] + weight[:, None] * part_y
+            if PART_Z is not None:
+                part_z = tl.load(PART_Z + part * H + head, mask=part < last, other=0.0)
+                z = z * scale + weight * part_z
+            m_i = m_new
+            at += BLOCK_PARTS
+        m_row = tl.max(m_i, axis=0)
+        scale = tl.exp(m_i - m_row)
+        l_i = tl.sum(l_i * scale, axis=0)
+        base = (row * H + head) * F
+        tl.store(
+            (X + base) + column, (tl.sum(x * scale[:, None], axis=0) / l_i).to(X.dtype.element_ty), mask=column < F
+        )
+        if PART_Y is not None:
+            y_row = tl.sum(y * scale[:, None], axis=0) / l_i
+            tl.store((Y + base) + column, y_row.to(Y.dtype.element_ty), mask=column < F)
+        # One number per head: by the thread of the row's first feature.
+        first_column = column == 0
+        lse_row = column * 0.0 + (m_row + tl.log(l_i))
+        tl.store((LSE + (row * H + head)) + column * 0, lse_row, mask=first_column)
+        if PART_Z is not None:
+            z_row = column * 0.0 + tl.sum(z * scale, axis=0) / l_i
+            tl.store((Z + (row * H + head)) + column * 0, z_row.to(Z.dtype.element_ty), mask=first_column)
+        entry += tl.num_programs(0)
+        row = tl.load(ROW + entry, mask=entry < count, other=-1).to(tl.int64)
 
 
 def merge_softmax_parts(
-    part_lse: Tensor | None, lse: Tensor, pairs: list[tuple[Tensor | None, Tensor | None]], schedule: Schedule
+    part_lse: Tensor | None,
+    lse: Tensor,
+    part_x: Tensor | None,
+    x: Tensor,
+    schedule: Schedule,
+    *,
+    part_y: Tensor | None = None,
+    y: Tensor | None = None,
+    part_z: Tensor | None = None,
+    z: Tensor | None = None,
 ) -> None:
-    """Put together the rows that were cut: parts weighted by ``exp(part_lse - lse)``, and ``lse`` itself.
+    """Put together the rows that were cut: averages weighted by ``exp(part_lse - lse)``, and ``lse`` itself.
 
     Args:
         part_lse: ``[P, H]`` log-sum-exp of each part; ``None`` if no row was cut.
         lse: ``[N, H]``, of which the rows that were cut are written.
-        pairs: ``(parts [P, H, ...], x [N, H, ...])``; each x is the average of its parts under the softmax.
+        part_x: ``[P, H, F]``.
+        x: ``[N, H, F]``, in a row that was cut the average of its parts under the softmax.
         schedule: which parts belong to which row.
+        part_y: a second tensor of parts of the same shape, or ``None``.
+        y: like ``x``.
+        part_z: parts with one number per head, ``[P, H]``, or ``None``.
+        z: ``[N, H]``, like ``x``.
     """
     if part_lse is None:
         return
-    heads = lse.shape[1]
-    for i, (parts, x) in enumerate(pairs):
-        if parts is None or x is None:
-            continue
-        width = x[0].numel() // heads
-        columns = min(padded(width), 128)
-        launch(
-            _softmax_kernel,
-            (schedule.num_split, heads, triton.cdiv(width, columns)),
-            1,
-            PART_LSE=part_lse,
-            PART_X=parts,
-            LSE=lse,
-            X=x,
-            ROW=schedule.split_row,
-            FIRST=schedule.split_first,
-            LAST=schedule.split_last,
-            STORE_LSE=i == 0,
-            H=heads,
-            F=width,
-            BLOCK_PARTS=4,
-            BLOCK_COLUMNS=columns,
-            ACC_DTYPE=accumulator(lse.dtype),
-        )
+    heads, width = lse.shape[1], x[0].numel() // lse.shape[1]
+    columns = min(padded(width), 128)
+    launch(
+        _softmax_kernel,
+        (min(schedule.num_split, _PROGRAMS), heads, blocks(width, columns)),
+        1,
+        PART_LSE=part_lse,
+        PART_X=part_x,
+        PART_Y=part_y,
+        PART_Z=part_z,
+        LSE=lse,
+        X=x,
+        Y=y,
+        Z=z,
+        ROW=schedule.split_row,
+        FIRST=schedule.split_first,
+        LAST=schedule.split_last,
+        count=schedule.num_split,
+        H=heads,
+        F=width,
+        BLOCK_PARTS=4,
+        BLOCK_COLUMNS=columns,
+        ACC_DTYPE=accumulator(lse.dtype),
+    )
