@@ -215,10 +215,16 @@ class AttentionInputs(DropInConv):
     def _read_edge_attr(self, edge_attr: Any, edge_list: EdgeList, x: Tensor) -> Tensor | None:
         """The features of the edges, [E, D]; ``None`` if the layer uses none."""
         name = type(self).__name__
-        if edge_attr is None and self.edge_dim is not None:
+        if self.edge_dim is not None and edge_list.layout != "edge_index":
             # As in PyG: multi-dimensional entries of a matrix are edge features, single ones are left alone.
             entries = edge_list.values
             if entries is not None and (edge_list.layout == "SparseTensor" or entries.dim() > 1):
+                if edge_attr is not None:
+                    raise ValueError(
+                        f"edge features of {name} are given twice: as 'edge_attr', and as the entries of '"
+                        f"{edge_list.name}', a matrix: pass the matrix alone, or 'edge_index' of shape [2, E] and "
+                        f"'edge_attr'"
+                    )
                 edge_attr = entries
         if edge_attr is not None and self.edge_dim is None:
             self._report_unused(edge_attr)

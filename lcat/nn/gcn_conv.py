@@ -138,7 +138,7 @@ class GCNConv(DropInConv):
         Args:
             x: node features.
             edge_index: the edges in any format.
-            edge_weight: weights of the edges; ``None`` means 1, or the entries of a matrix.
+            edge_weight: weights of the edges; ``None`` means 1, or the entries of a matrix, whose place it takes.
             statistic: ``[N]``, what :meth:`neighborhood_statistic` returns for all edges of a graph, where
                 ``edge_index`` has only some of them.
 

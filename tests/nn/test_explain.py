@@ -138,6 +138,31 @@ def test_masks_reach_the_averages(name):
     assert float(mask.grad[0].abs()) > 0.0
 
 
+@pytest.mark.parametrize("share_weights", [False, True])
+@pytest.mark.parametrize("name", ["CATv2Conv", "LCATv2Conv"])
+def test_masks_do_not_depend_on_the_width_of_the_features(name, share_weights):
+    """Features and weights padded with zeros are the same function, also under a mask, whose weights sum to less."""
+    torch.manual_seed(0)
+    make = getattr(lcat.nn, name)
+    options = {"heads": 2, "add_self_loops": False, "share_weights": share_weights}
+    narrow, wide = make(2, 2, **options).double(), make(12, 2, **options).double()
+    with torch.no_grad():
+        for key, value in narrow.named_parameters():
+            if "bias" in key:
+                value.uniform_(-1, 1)
+    state = narrow.state_dict()
+    for key, value in state.items():
+        if value.dim() == 2:
+            state[key] = torch.cat([value, value.new_zeros(value.shape[0], 10)], dim=1)
+    wide.load_state_dict(state)
+    x, edges = torch.randn(3, 2, dtype=torch.double), torch.tensor([[0, 1, 2, 1], [2, 2, 0, 0]])
+    padded = torch.cat([x, x.new_zeros(3, 10)], dim=1)
+    for mask in (torch.ones(4), torch.tensor([1.0, 0.2, 1.0, 1.0])):
+        for conv in (narrow, wide):
+            set_masks(conv, mask.double(), edges, apply_sigmoid=False)
+        assert_same(narrow(x, edges), wide(padded, edges), str(mask.tolist()), 1e-10)
+
+
 def test_masks_reach_a_layer_whose_base_class_was_used_before():
     """PyG generates code for a class when it is first used, and a class inherits that of its bases."""
 

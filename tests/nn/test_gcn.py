@@ -5,8 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torch._dynamo
+import torch_geometric.nn as pyg
+from torch_geometric import EdgeIndex
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
+import lcat.nn
 from lcat.nn import GATConv, GCNConv
+from tests.support.layers import LAYERS
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 EDGES = torch.tensor([[0, 1, 2, 2], [1, 2, 0, 2]])
@@ -112,3 +117,129 @@ class TestEntriesOfMatrices:
         make(4, 4, layer_class=GATConv)(X, matrix)  # has no use for them
         with torch.no_grad():
             torch.testing.assert_close(make(4, 4)(X, matrix), make(4, 4)(X, matrix.coalesce()))
+
+    @pytest.mark.parametrize("layout", ["coo", "csr", "csc"])
+    def test_weights_take_their_place_and_features_do_not(self, layout):
+        matrix = torch.sparse_coo_tensor(EDGES.flip(0), torch.tensor([1.0, 2.0, 3.0, 4.0]), (3, 3))
+        matrix = {"coo": matrix, "csr": matrix.to_sparse_csr(), "csc": matrix.to_sparse_csc()}[layout]
+        ones = torch.ones(4)
+        torch.testing.assert_close(make(4, 2)(X, matrix, ones), make(4, 2)(X, EDGES, ones))
+        features = torch.sparse_coo_tensor(EDGES.flip(0), torch.rand(4, 2), (3, 3, 2))
+        layer = make(4, 2, layer_class=GATConv, edge_dim=2)
+        with pytest.raises(ValueError, match=r"edge features of GATConv are given twice.*pass the matrix alone"):
+            layer(X, features, torch.rand(4, 2))
+
+
+class TestCacheSetByHand:
+    """``_cached_edge_index`` and ``_cached_adj_t`` have PyG's form, and PyG's meaning."""
+
+    WEIGHT = torch.tensor([1.0, 2.0, 0.5])
+    RING = torch.tensor([[0, 1, 2], [1, 2, 0]])  # no loops, which PyG normalizes in another way in a matrix
+
+    def both(self, use, **options):
+        layers = make(4, 2, **options), make(4, 2, layer_class=pyg.GCNConv, **options)
+        layers[1].load_state_dict(layers[0].state_dict())
+        ours, theirs = (use(layer) for layer in layers)
+        torch.testing.assert_close(ours, theirs)
+        return ours
+
+    def test_a_pair(self):
+        def use(layer):
+            layer._cached_edge_index = gcn_norm(self.RING, self.WEIGHT, 3)
+            return layer(X, self.RING[:, :1])
+
+        out = self.both(use)
+        torch.testing.assert_close(out, make(4, 2)(X, self.RING, self.WEIGHT))
+        self.both(use, cached=True)
+
+    def test_a_matrix(self):
+        matrix = torch.sparse_coo_tensor(self.RING.flip(0), self.WEIGHT, (3, 3)).to_sparse_csr()
+
+        def use(layer):
+            layer._cached_edge_index = gcn_norm(matrix, None, 3)
+            return layer(X, matrix)
+
+        self.both(use)
+
+    def test_after_a_call_of_another_graph(self):
+        def use(layer):
+            layer(X, EDGES)
+            layer._cached_edge_index = gcn_norm(self.RING, self.WEIGHT, 3)
+            return layer(X[:3], EDGES)
+
+        self.both(use, cached=True)
+
+    def test_what_is_kept_is_a_pair(self):
+        def use(layer):
+            layer(X, self.RING, self.WEIGHT)
+            _, weight = layer._cached_edge_index
+            return weight.sort().values
+
+        self.both(use, cached=True)
+
+    def test_none_of_it_without_normalization(self):
+        def use(layer):
+            layer(X, self.RING, self.WEIGHT)
+            layer.normalize = layer.add_self_loops = False
+            return layer(X, self.RING, self.WEIGHT)
+
+        out = self.both(use, cached=True)
+        torch.testing.assert_close(out, make(4, 2, normalize=False)(X, self.RING, self.WEIGHT))
+
+    def test_anything_else_is_an_error(self):
+        layer = make(4, 2)
+        layer._cached_edge_index = self.RING
+        with pytest.raises(ValueError, match=r"'_cached_edge_index' of GCNConv is of type Tensor; it takes a pair"):
+            layer(X, self.RING)
+
+    def test_a_hook_sees_the_cached_edges(self):
+        layer, seen = make(4, 2, cached=True), []
+        expected = layer(X, self.RING, self.WEIGHT)
+        layer.register_message_forward_hook(lambda module, inputs, out: seen.append(out.shape[0]))
+        torch.testing.assert_close(layer(X, self.RING[:, :1]), expected)
+        assert seen == [6]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_type_of_the_output_under_autocast(name, bias, dtype):
+    """One type, in training and evaluation, for every layer of a model: that of PyG's layer."""
+    for width, out in ((8, 4), (4, 8)):
+        x = torch.randn(3, width)
+        layer = getattr(lcat.nn, name)(width, out, bias=bias)
+        theirs = getattr(pyg, name)(width, out, bias=bias) if hasattr(pyg, name) else None
+        for features in (x, x.clone().requires_grad_(), x.to(dtype)):
+            for training, grad in ((True, True), (False, True), (False, False)):
+                with torch.autocast("cpu", dtype), torch.set_grad_enabled(grad):
+                    computed = layer.train(training)(features, EDGES)
+                    if theirs is not None:
+                        assert computed.dtype == theirs.train(training)(features, EDGES).dtype
+                    elif features is x:
+                        assert computed.dtype == torch.float32
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_type_of_weights_under_autocast(normalize, weighted):
+    weight = torch.rand(4, dtype=torch.bfloat16) if weighted else None
+    for width, out in ((8, 4), (4, 8)):
+        for dtype in (torch.float32, torch.bfloat16):
+            x = torch.randn(3, width).to(dtype)
+            layers = [cls(width, out, normalize=normalize, bias=False) for cls in (GCNConv, pyg.GCNConv)]
+            with torch.autocast("cpu", torch.bfloat16):
+                ours, theirs = (layer(x, EDGES, weight) for layer in layers)
+            assert ours.dtype == theirs.dtype
+
+
+def test_improved_counts_where_there_are_weights():
+    """As in PyG: the entries of a matrix are weights, and a plain edge_index has none."""
+    edges, ones, x = torch.tensor([[0, 1], [1, 2]]), torch.ones(2), torch.ones(3, 1)
+    layer = make(1, 1, improved=True, bias=False)
+    torch.nn.init.ones_(layer.lin.weight)
+    matrix = torch.sparse_coo_tensor(edges.flip(0), ones, (3, 3))
+    for inputs in ((edges, ones), (matrix,), (matrix.to_sparse_csr(),), (matrix.to_sparse_csc(),)):
+        expected = torch.tensor([[1.0], [2 / 3 + 1 / 6**0.5], [1.0]])
+        torch.testing.assert_close(layer(x, *inputs), expected)
+    for plain in (edges, EdgeIndex(edges, sparse_size=(3, 3))):
+        torch.testing.assert_close(layer(x, plain), torch.tensor([[1.0], [0.5 + 0.5**0.5], [1.0]]))
