@@ -32,6 +32,11 @@ def is_exporting() -> bool:
     return torch.compiler.is_exporting()
 
 
+def is_capturing() -> bool:
+    """True inside the capture of a CUDA graph: what is made there lies in memory that replays of it overwrite."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+
+
 def needs_static_shape(tensor: Tensor) -> bool:
     """True where shapes may not depend on values and values cannot be read."""
     return (

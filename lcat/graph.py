@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lcat import _graph_cache
 from lcat._edge_formats import EdgeList, Flow, Groups, Side, read_edges
-from lcat._tracing import is_jit_tracing, is_traced, needs_static_shape, outside_inference_mode
+from lcat._tracing import is_capturing, is_jit_tracing, is_traced, needs_static_shape, outside_inference_mode
 
 __all__ = [
     "CacheInfo",
@@ -144,9 +144,9 @@ class Graph:
     def cached(self, key: CacheKey[_T], make: Callable[[], _T], *parameters: Hashable) -> _T:
         """The value of ``make()``, computed at the first call with this key and these parameters, and kept.
 
-        Nothing is kept while ``torch.compile``, ``torch.export``, ``torch.jit.trace``, a functorch transform or a
-        dispatch mode is active: what is made there (traced tensors, graphs with dead edges) must not reach later,
-        ordinary calls.
+        Nothing is kept while ``torch.compile``, ``torch.export``, ``torch.jit.trace``, a functorch transform, a
+        dispatch mode or the capture of a CUDA graph is active: what is made there (traced tensors, graphs with dead
+        edges, memory that replays overwrite) must not reach later, ordinary calls.
 
         Args:
             key: a constant of the module that computes the value.
@@ -158,7 +158,10 @@ class Graph:
         entry = (key, parameters)
         if entry not in self._cache:
             with outside_inference_mode():
-                self._cache[entry] = made = make()
+                made = make()
+            if is_capturing():
+                return made
+            self._cache[entry] = made
             if self._size is not None:
                 if isinstance(made, Graph):
                     made._size = self._size
@@ -316,6 +319,8 @@ def graph_view(
             graph = _build(edges, num_sources, num_targets)
         graph._size = _graph_cache.Size(graph.device)
         graph._size.bytes = 0 if edges.shares_memory else _num_bytes(graph, None)
+        if is_capturing():
+            return graph, edges
         # The fingerprint from before: edges that another thread has changed meanwhile are then read again.
         _graph_cache.store(edges.key, fingerprint, variant, graph, graph._size)
     return graph, edges

@@ -437,3 +437,23 @@ def test_selective_checkpointing_keeps_the_view(monkeypatch):
         checkpoint(look, x, use_reentrant=False, context_fn=contexts).sum().backward()
     assert made == [1]
     assert x.grad.tolist() == [4.0, 4.0, 4.0]
+
+
+def test_nothing_is_kept_that_was_made_while_a_cuda_graph_was_captured(monkeypatch):
+    """Its memory belongs to the captured graph; on a CPU what asks CUDA is replaced."""
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    edges, key = torch.tensor([[0, 1, 2], [1, 2, 4]]), CacheKey("x")
+    capturing = True
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing)
+    graph, _ = graph_view(edges, 5, 5)
+    assert graph_view(edges, 5, 5)[0] is not graph
+    made = []
+    for _ in range(2):
+        graph.cached(key, lambda: made.append(1))
+    assert len(made) == 2
+    capturing = False
+    graph, _ = graph_view(edges, 5, 5)
+    assert graph_view(edges, 5, 5)[0] is graph
+    for _ in range(2):
+        graph.cached(key, lambda: made.append(1))
+    assert len(made) == 3

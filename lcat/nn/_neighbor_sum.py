@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lcat._checksum import checksum
 from lcat._edge_formats import tensor_fingerprint
-from lcat._tracing import is_traced, outside_inference_mode
+from lcat._tracing import is_capturing, is_traced, outside_inference_mode
 from lcat.graph import Graph
 from lcat.ops import aggregate, is_transformed
 
@@ -39,7 +39,8 @@ class NeighborSum:
                 return total
         with outside_inference_mode():
             total = aggregate(x.movedim(node_dim, 0), graph)
-        self._cached = (weakref.ref(x), fingerprint, weakref.ref(graph), total)
+        if not is_capturing():
+            self._cached = (weakref.ref(x), fingerprint, weakref.ref(graph), total)
         return total
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NeighborSum:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from lcat._tracing import is_capturing
 from lcat.graph import SortedEdges
 
 __all__ = ["Schedule", "build_schedule", "default_tile", "schedule_of"]
@@ -137,7 +138,7 @@ def schedule_of(edges: SortedEdges, rows: int = 1) -> Schedule:
     if tile in by_tile:
         return by_tile[tile]
     schedule = build_schedule(edges, tile)
-    if not (indptr.is_cuda and torch.cuda.is_current_stream_capturing()):
+    if not is_capturing():
         with _lock:
             _schedules[indptr] = ((version, num_edges), {**by_tile, tile: schedule})
     return schedule
