@@ -4,26 +4,55 @@
 orthogonal optimizers, ``lcat.data``, ``lcat.train`` and ``lcat.study`` what turns them into evidence.
 
 Importing ``lcat`` alone imports none of them (and so neither torch nor PyG): the subpackages load when
-first used.
+first used. The layers can be taken from here, too: ``from lcat import LCATConv`` loads ``lcat.nn``.
 """
 
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from lcat._version import __version__
 
+if TYPE_CHECKING:  # the same for type checkers, which then report a name that does not exist
+    from lcat import data as data
+    from lcat import graph as graph
+    from lcat import nn as nn
+    from lcat import ogb as ogb
+    from lcat import ops as ops
+    from lcat import optim as optim
+    from lcat import study as study
+    from lcat import testing as testing
+    from lcat import train as train
+    from lcat.nn import CATConv as CATConv
+    from lcat.nn import CATv2Conv as CATv2Conv
+    from lcat.nn import GATConv as GATConv
+    from lcat.nn import GATv2Conv as GATv2Conv
+    from lcat.nn import GCNConv as GCNConv
+    from lcat.nn import LCATConv as LCATConv
+    from lcat.nn import LCATv2Conv as LCATv2Conv
+
 _SUBPACKAGES = ("data", "graph", "nn", "ogb", "ops", "optim", "study", "testing", "train")
+_LAYERS = ("CATConv", "CATv2Conv", "GATConv", "GATv2Conv", "GCNConv", "LCATConv", "LCATv2Conv")
 
 __all__ = ["__version__", *_SUBPACKAGES]
 
 
-def __getattr__(name: str) -> ModuleType:
+def _load(name: str) -> Any:
     if name in _SUBPACKAGES:
         return importlib.import_module(f"lcat.{name}")
-    raise AttributeError(f"module 'lcat' has no attribute {name!r}; it has {', '.join(__all__)}")
+    if name in _LAYERS:
+        return getattr(importlib.import_module("lcat.nn"), name)
+    raise AttributeError(
+        f"module 'lcat' has no attribute {name!r}; it has {', '.join((*__all__, *_LAYERS))}. Models are in "
+        f"lcat.nn.models, optimizers in lcat.optim, data sets in lcat.data, training in lcat.train, studies in "
+        f"lcat.study"
+    )
+
+
+if not TYPE_CHECKING:
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted((*__all__, *_LAYERS))

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from torch import Tensor
+from typing_extensions import Required, Unpack
 
+from lcat._text import hint
+from lcat.nn._interpolation import NeighborAggregation
+from lcat.nn._options import Flow
 from lcat.nn.lcat_conv import LCATConv
 from lcat.nn.lcatv2_conv import LCATv2Conv
 
 __all__ = ["from_published"]
 
+PublishedMode: TypeAlias = Literal["gcn", "gat", "cat", "lcat", "gcngat", "gatcat"]
+
+
+class PublishedOptions(TypedDict, total=False):
+    """The arguments of the published constructors, and ``neighbor_aggr``."""
+
+    in_channels: Required[int | tuple[int, int]]
+    out_channels: Required[int]
+    heads: int
+    mode: PublishedMode
+    negative_slope: float
+    add_self_loops: bool
+    bias: bool
+    share_weights_score: bool
+    share_weights_value: bool
+    aggr: Literal["mean"]
+    flow: Flow
+    neighbor_aggr: NeighborAggregation
+
+
 # mode of the published constructor -> (lambda1, lambda2)
-_MODES: dict[str, tuple[float | None, float | None]] = {
+_MODES: dict[PublishedMode, tuple[float | None, float | None]] = {
     "gcn": (0.0, 0.0),
     "gat": (1.0, 0.0),
     "cat": (1.0, 1.0),
@@ -25,7 +49,10 @@ _V1_NAMES = {"att_l": "att_src", "att_r": "att_dst"}
 
 
 def from_published(
-    family: Literal["plain"], version: Literal["v1", "v2"], state_dict: Mapping[str, Tensor], **kwargs: Any
+    family: Literal["plain"],
+    version: Literal["v1", "v2"],
+    state_dict: Mapping[str, Tensor],
+    **kwargs: Unpack[PublishedOptions],
 ) -> LCATConv | LCATv2Conv:
     r"""A layer that computes what a layer of the published L-CAT code (github.com/psanch21/LCAT) computes.
 
@@ -94,7 +121,7 @@ def _options(kwargs: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"from_published needs the constructor's {' and '.join(map(repr, missing))}")
     mode = kwargs.pop("mode", "gcn")
     if mode not in _MODES:
-        raise ValueError(f"'mode' is {mode!r}; it takes {', '.join(map(repr, _MODES))}")
+        raise ValueError(f"'mode' is {mode!r}{hint(mode, _MODES)}; it takes {', '.join(map(repr, _MODES))}")
     aggr = kwargs.pop("aggr", "mean")
     if aggr != "mean":
         raise ValueError(f"'aggr' is {aggr!r}; the published plain layers take 'mean'")
@@ -107,11 +134,12 @@ def _options(kwargs: dict[str, Any]) -> dict[str, Any]:
         "share_weights_value": False,
         "neighbor_aggr": "mean",
     }
-    known = {*options, "in_channels", "out_channels", "flow"}
+    known = {*options, "in_channels", "out_channels", "flow", "mode", "aggr"}
     unknown = sorted(set(kwargs) - known)
     if unknown:
         raise ValueError(
-            f"from_published does not know {', '.join(unknown)}; it takes {', '.join(sorted(known))}, mode"
+            f"from_published does not know {', '.join(unknown)}{hint(unknown[0], known)}; it takes "
+            f"{', '.join(sorted(known))}"
         )
     options |= kwargs
     options["lambda1"], options["lambda2"] = _MODES[mode]

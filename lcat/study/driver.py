@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
+from typing_extensions import Unpack
 
 from lcat.data import NodeDataset, UnknownDataset
 from lcat.study._folder import OutputError, prepare_folder
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.errors import PlanError, find_problems
+from lcat.study.plan.keywords import RunKeywords
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.settings import Budget, RunSettings
 from lcat.study.plan.sources import Sources
@@ -89,7 +91,7 @@ def run_study(
     resume: bool = True,
     retry_failed: bool = False,
     on_status: Callable[[Status], None] | None = None,
-    **run: Any,
+    **run: Unpack[RunKeywords],
 ) -> Outcome:
     """Run the cells of ``plan`` that have no result in ``folder`` yet, and keep each result as soon as it is known.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from typing_extensions import Unpack
 
 from lcat._seed_list import parse_seeds
 from lcat._text import hint
@@ -17,6 +18,7 @@ from lcat.study.models.hyper import HyperParameters, Overrides
 from lcat.study.models.layers import LAYERS, THEORY_LAYERS
 from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
+from lcat.study.plan.keywords import PlanKeywords
 from lcat.study.plan.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid
 from lcat.study.plan.sources import check_name, is_own_file
 from lcat.study.plan.splits import SplitRule
@@ -242,7 +244,7 @@ class StudyPlan(BaseModel):
         return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
 
 
-def make_plan(**settings: Any) -> StudyPlan:
+def make_plan(**settings: Unpack[PlanKeywords]) -> StudyPlan:
     """A checked :class:`StudyPlan`.
 
     Args:
@@ -258,7 +260,7 @@ def make_plan(**settings: Any) -> StudyPlan:
         lcat.study.plan.plan.PlanError: layers: there is no layer 'gta' (did you mean gat?); ...
     """
     try:
-        return StudyPlan(**settings)
+        return StudyPlan.model_validate(settings)
     except ValidationError as error:
         raise PlanError(problems=find_problems(error, StudyPlan)) from None
 
