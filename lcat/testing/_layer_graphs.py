@@ -15,7 +15,7 @@ class GraphClauses(LayerTools):
     def test_output_has_the_declared_shape(self) -> None:
         """One finite row per node, ``out_channels`` wide, in the type of the features."""
         x, edge_index = self.example()
-        out = self.call(self.make(), x, edge_index)
+        out = self.output(self.make(), x, edge_index)
         assert isinstance(out, torch.Tensor), f"expected a tensor, got {type(out).__name__}"
         width = self.out_channels if self.out_channels is not None else out.shape[-1]
         expected = (x.shape[0], width)
@@ -30,14 +30,14 @@ class GraphClauses(LayerTools):
         expected = self.reference(layer, x, edge_index)
         if expected is None:
             self.skip("no reference: override reference(self, layer, x, edge_index)")
-        self.assert_close(self.call(layer, x, edge_index), expected, "the layer and its reference")
+        self.assert_close(self.output(layer, x, edge_index), expected, "the layer and its reference")
 
     def test_neighbors_matter(self) -> None:
         """Other features of a source change the output of its target."""
         x, edge_index = self.example()
         layer, other = self.make(), x.clone()
         other[5] = -2 * x[5]
-        difference = (self.call(layer, other, edge_index) - self.call(layer, x, edge_index)).detach().abs()
+        difference = (self.output(layer, other, edge_index) - self.output(layer, x, edge_index)).detach().abs()
         assert float(difference[6].max()) > 0, "the edge 5 -> 6 carries nothing"
 
     def test_nodes_may_be_renumbered(self) -> None:
@@ -46,18 +46,20 @@ class GraphClauses(LayerTools):
         layer, inputs = self.with_edge_inputs(), self.edge_inputs(edge_index.shape[1])
         order = torch.randperm(x.shape[0], generator=torch.Generator().manual_seed(1))
         number = torch.argsort(order)  # the new number of every node
-        expected = self.call(layer, x, edge_index, **inputs)[order]
-        self.assert_close(self.call(layer, x[order], number[edge_index], **inputs), expected, "nodes renumbered")
+        expected = self.output(layer, x, edge_index, **inputs)[order]
+        self.assert_close(self.output(layer, x[order], number[edge_index], **inputs), expected, "nodes renumbered")
 
     def test_edges_may_come_in_any_order(self) -> None:
         """The order of the edges, with what belongs to them, does not matter."""
         x, edge_index = self.example()
         layer, inputs = self.with_edge_inputs(), self.edge_inputs(edge_index.shape[1])
-        expected = self.call(layer, x, edge_index, **inputs)
+        expected = self.output(layer, x, edge_index, **inputs)
         for seed in range(3):
             order = torch.randperm(edge_index.shape[1], generator=torch.Generator().manual_seed(seed))
             shuffled = {name: tensor[order] for name, tensor in inputs.items()}
-            self.assert_close(self.call(layer, x, edge_index[:, order], **shuffled), expected, "edges in another order")
+            self.assert_close(
+                self.output(layer, x, edge_index[:, order], **shuffled), expected, "edges in another order"
+            )
 
     def test_disjoint_graphs_do_not_meet(self) -> None:
         """Two graphs in one batch give what each of them gives alone."""
@@ -65,17 +67,17 @@ class GraphClauses(LayerTools):
         y = self.random(5, self.in_channels, seed=1)
         edges = torch.tensor([[0, 1, 4, 2], [1, 2, 0, 2]])
         layer = self.make()
-        both = self.call(layer, torch.cat([x, y]), torch.cat([edge_index, edges + x.shape[0]], dim=1))
-        alone = torch.cat([self.call(layer, x, edge_index), self.call(layer, y, edges)])
+        both = self.output(layer, torch.cat([x, y]), torch.cat([edge_index, edges + x.shape[0]], dim=1))
+        alone = torch.cat([self.output(layer, x, edge_index), self.output(layer, y, edges)])
         self.assert_close(both, alone, "two graphs in one batch")
 
     def test_isolated_nodes_change_nothing(self) -> None:
         """Nodes without edges leave the others alone, and give what a graph without edges gives."""
         x, edge_index = self.example()
         layer, y = self.make(), self.random(3, self.in_channels, seed=1)
-        out = self.call(layer, torch.cat([x, y]), edge_index)
-        self.assert_close(out[: x.shape[0]], self.call(layer, x, edge_index), "nodes beside isolated ones")
-        self.assert_close(out[x.shape[0] :], self.call(layer, y, edge_index[:, :0]), "isolated nodes")
+        out = self.output(layer, torch.cat([x, y]), edge_index)
+        self.assert_close(out[: x.shape[0]], self.output(layer, x, edge_index), "nodes beside isolated ones")
+        self.assert_close(out[x.shape[0] :], self.output(layer, y, edge_index[:, :0]), "isolated nodes")
 
     def test_no_edges(self) -> None:
         """A graph without edges has a finite output and finite gradients, without and with self-loops of the layer."""
@@ -87,8 +89,8 @@ class GraphClauses(LayerTools):
     def test_no_nodes(self) -> None:
         """An empty graph gives an empty output."""
         x, edge_index = self.example()
-        out = self.call(self.make(), x[:0], edge_index[:, :0])
-        width = self.call(self.make(), x, edge_index).shape[1]
+        out = self.output(self.make(), x[:0], edge_index[:, :0])
+        width = self.output(self.make(), x, edge_index).shape[1]
         assert tuple(out.shape) == (0, width), f"expected shape {(0, width)}, got {tuple(out.shape)}"
 
     def test_an_edge_that_occurs_twice_counts_twice(self) -> None:
@@ -97,15 +99,15 @@ class GraphClauses(LayerTools):
         layer = self.make()
         edges = torch.tensor([[0, 1, 2, 1, 3, 4], [1, 2, 3, 2, 0, 2]])  # 1 -> 2 twice
         twin = torch.tensor([[0, 1, 2, 5, 3, 4, 0], [1, 2, 3, 2, 0, 2, 5]])  # 5 is 1 again, with its in-edge from 0
-        expected = self.call(layer, torch.cat([x, x[1:2]]), twin)[:5]
-        self.assert_close(self.call(layer, x, edges), expected, "an edge that occurs twice")
+        expected = self.output(layer, torch.cat([x, x[1:2]]), twin)[:5]
+        self.assert_close(self.output(layer, x, edges), expected, "an edge that occurs twice")
 
     def test_a_self_loop_stays_in_its_neighborhood(self) -> None:
         """A new self-loop changes nothing further away than ``hops`` edges."""
         x, edge_index = self.example()
         layer = self.make()
-        before = self.call(layer, x, edge_index)
-        after = self.call(layer, x, torch.cat([edge_index, torch.tensor([[5], [5]])], dim=1))
+        before = self.output(layer, x, edge_index)
+        after = self.output(layer, x, torch.cat([edge_index, torch.tensor([[5], [5]])], dim=1))
         for node in set(range(x.shape[0])) - reached(edge_index, 5, self.hops):
             self.assert_close(after[node], before[node], f"node {node} after a self-loop at 5")
         assert bool(torch.isfinite(after).all()), "the output is not finite with self-loops"
@@ -117,7 +119,7 @@ class GraphClauses(LayerTools):
         for start, target in ((4, 5), (6, 1), (7, None)):
             broken = x.clone()
             broken[start] = float("nan")
-            is_nan = self.call(layer, broken, edge_index).isnan().any(dim=1)
+            is_nan = self.output(layer, broken, edge_index).isnan().any(dim=1)
             outside = {n for n in range(x.shape[0]) if is_nan[n]} - reached(edge_index, start, self.hops)
             assert not outside, f"NaN in node {start} reaches {sorted(outside)}, further away than {self.hops} edges"
             assert target is None or is_nan[target], f"NaN in node {start} does not reach node {target}"
@@ -126,27 +128,27 @@ class GraphClauses(LayerTools):
         """A layer may remember what it derived from the edges, but not beyond a change of them."""
         x, edge_index = self.example()
         layer, edges = self.make(), edge_index.clone()
-        self.call(layer, x, edges)
+        self.output(layer, x, edges)
         edges[1, 0] = 6
-        self.assert_close(self.call(layer, x, edges), self.call(layer, x, edges.clone()), "edges changed in place")
+        self.assert_close(self.output(layer, x, edges), self.output(layer, x, edges.clone()), "edges changed in place")
 
     def test_graphs_do_not_meet_in_the_layer(self) -> None:
         """What a layer was called with before does not matter."""
         x, edge_index = self.example()
         layer, y = self.make(), self.random(5, self.in_channels, seed=1)
         edges = torch.tensor([[0, 1, 4, 2], [1, 2, 0, 3]])
-        self.call(layer, y, edges)
-        self.assert_close(self.call(layer, x, edge_index), self.call(self.make(), x, edge_index), "a second graph")
+        self.output(layer, y, edges)
+        self.assert_close(self.output(layer, x, edge_index), self.output(self.make(), x, edge_index), "a second graph")
 
     def test_edge_weights(self) -> None:
         """Weights of one are as none; other weights change the output."""
         layer = self.make(**self.need("edge_weight"))
         x, edge_index = self.example()
-        num_edges, plain = edge_index.shape[1], self.call(layer, x, edge_index)
-        ones = self.call(layer, x, edge_index, edge_weight=torch.ones(num_edges, dtype=x.dtype))
+        num_edges, plain = edge_index.shape[1], self.output(layer, x, edge_index)
+        ones = self.output(layer, x, edge_index, edge_weight=torch.ones(num_edges, dtype=x.dtype))
         self.assert_close(ones, plain, "edge weights of one")
         weight = self.random(num_edges, seed=3).abs() + 0.5
-        other = self.call(layer, x, edge_index, edge_weight=weight)
+        other = self.output(layer, x, edge_index, edge_weight=weight)
         assert float((other - plain).detach().abs().max()) > self.close, "edge weights change nothing"
 
     def test_edge_features(self) -> None:
@@ -154,7 +156,7 @@ class GraphClauses(LayerTools):
         layer = self.make(**self.need("edge_attr"))
         x, edge_index = self.example()
         attr = self.random(edge_index.shape[1], self.edge_channels, seed=4)
-        one, two = (self.call(layer, x, edge_index, edge_attr=factor * attr) for factor in (1, 2))
+        one, two = (self.output(layer, x, edge_index, edge_attr=factor * attr) for factor in (1, 2))
         assert float((one - two).detach().abs().max()) > self.close, "features of edges change nothing"
 
     def test_pairs(self) -> None:
@@ -162,16 +164,16 @@ class GraphClauses(LayerTools):
         layer = self.make(**{**self.without_self_loops, **self.need("pairs")})
         x, y = self.random(6, self.in_channels), self.random(4, self.in_channels, seed=1)
         edges = torch.tensor([[0, 5, 3, 4, 1, 3], [1, 3, 0, 0, 2, 0]])
-        out = self.call(layer, (x, y), edges)
+        out = self.output(layer, (x, y), edges)
         assert out.shape[0] == 4, f"expected one row for each of 4 targets, got shape {tuple(out.shape)}"
         assert bool(torch.isfinite(out).all()), "the output of a pair is not finite"
         order = torch.tensor([3, 0, 5, 1, 4, 2])
         number = torch.argsort(order)
-        renumbered = self.call(layer, (x[order], y), torch.stack([number[edges[0]], edges[1]]))
+        renumbered = self.output(layer, (x[order], y), torch.stack([number[edges[0]], edges[1]]))
         self.assert_close(renumbered, out, "sources renumbered")
         order = torch.tensor([2, 3, 1, 0])
         number = torch.argsort(order)
-        renumbered = self.call(layer, (x, y[order]), torch.stack([edges[0], number[edges[1]]]))
+        renumbered = self.output(layer, (x, y[order]), torch.stack([edges[0], number[edges[1]]]))
         self.assert_close(renumbered, out[order], "targets renumbered")
 
     def test_static_graphs(self) -> None:
@@ -179,5 +181,5 @@ class GraphClauses(LayerTools):
         layer = self.make(**self.need("static"))
         x, edge_index = self.example()
         stacked = torch.stack([x, -2 * x, x.flip(0)])
-        expected = torch.stack([self.call(layer, one, edge_index) for one in stacked])
-        self.assert_close(self.call(layer, stacked, edge_index), expected, "feature sets on one graph")
+        expected = torch.stack([self.output(layer, one, edge_index) for one in stacked])
+        self.assert_close(self.output(layer, stacked, edge_index), expected, "feature sets on one graph")

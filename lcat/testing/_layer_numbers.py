@@ -40,7 +40,7 @@ class NumberClauses(LayerTools):
         inputs = {"x": x, **edge_inputs, **{name: p.detach().clone() for name, p in parameters.items()}}
         for tensor in inputs.values():
             tensor.requires_grad_()
-        call = self.call
+        call = self.output
 
         def function(*tensors: Tensor) -> Tensor:
             values = dict(zip(inputs, tensors, strict=True))
@@ -86,7 +86,7 @@ class NumberClauses(LayerTools):
         before = {name: (tensor.clone(), tensor._version) for name, tensor in tensors.items()}
         for tensor in (x, *inputs.values()):
             tensor.requires_grad_()
-        self.call(self.with_edge_inputs(), x, edge_index, **inputs).square().sum().backward()
+        self.output(self.with_edge_inputs(), x, edge_index, **inputs).square().sum().backward()
         for name, (value, version) in before.items():
             assert torch.equal(tensors[name].detach(), value), f"{name} was changed"
             assert tensors[name]._version == version, f"{name} was written"
@@ -112,17 +112,17 @@ class NumberClauses(LayerTools):
         x, edge_index = self.example()
         layer = self.make()
         strided = x.repeat(1, 2)[:, : self.in_channels]
-        self.assert_close(self.call(layer, strided, edge_index), self.call(layer, x, edge_index), "strided x")
+        self.assert_close(self.output(layer, strided, edge_index), self.output(layer, x, edge_index), "strided x")
         turned = x.t().contiguous().t()
-        self.assert_close(self.call(layer, turned, edge_index), self.call(layer, x, edge_index), "transposed x")
+        self.assert_close(self.output(layer, turned, edge_index), self.output(layer, x, edge_index), "transposed x")
 
     def _assert_type(self, dtype: torch.dtype, tolerance: float) -> None:
         x, edge_index = self.example()
         # The numbers are rounded first, so that only the arithmetic differs.
         layer, exact = self.make(dtype), self.make(dtype).double()
-        out = self.call(layer, x.to(dtype), edge_index)
+        out = self.output(layer, x.to(dtype), edge_index)
         assert out.dtype == dtype, f"expected {dtype}, got {out.dtype}"
-        self.assert_close(out, self.call(exact, x.to(dtype).double(), edge_index), str(dtype), tolerance)
+        self.assert_close(out, self.output(exact, x.to(dtype).double(), edge_index), str(dtype), tolerance)
         out.float().sum().backward()
         assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in layer.parameters()), (
             f"gradients in {dtype} are not finite"

@@ -19,7 +19,7 @@ class PyGClauses(LayerTools):
         """A pre-hook of ``message`` is called with one row per edge, and leaves the output as it is."""
         layer: Any = self._message_passing(self.make())
         x, edge_index = self.example()
-        plain = self.call(layer, x, edge_index)
+        plain = self.output(layer, x, edge_index)
         rows: list[int] = []
 
         def hook(module: nn.Module, inputs: Any) -> None:  # noqa: ARG001
@@ -29,23 +29,23 @@ class PyGClauses(LayerTools):
                     rows.append(value.shape[layer.node_dim])
 
         handle = layer.register_message_forward_pre_hook(hook)
-        self.assert_close(self.call(layer, x, edge_index), plain, "with a hook on messages")
+        self.assert_close(self.output(layer, x, edge_index), plain, "with a hook on messages")
         handle.remove()
         loops = int((edge_index[0] == edge_index[1]).sum())
         num_edges = edge_index.shape[1] - loops
         assert rows, "the hook on message was not called with messages (an argument that ends in _j)"
         assert max(rows) >= num_edges, f"expected a row for each of {num_edges} edges, got {max(rows)}"
         seen = len(rows)
-        self.assert_close(self.call(layer, x, edge_index), plain, "after the hook was removed")
+        self.assert_close(self.output(layer, x, edge_index), plain, "after the hook was removed")
         assert len(rows) == seen, "the hook was called after it was removed"
 
     def test_message_hooks_change_messages(self) -> None:
         """What a hook of ``message`` returns takes the place of the messages."""
         layer: Any = self._message_passing(self.make())
         x, edge_index = self.example()
-        plain = self.call(layer, x, edge_index)
+        plain = self.output(layer, x, edge_index)
         handle = layer.register_message_forward_hook(lambda module, inputs, out: torch.zeros_like(out))  # noqa: ARG005
-        silent = self.call(layer, x, edge_index)
+        silent = self.output(layer, x, edge_index)
         handle.remove()
         assert float((silent - plain).detach().abs().max()) > self.close, "messages of zero change nothing"
 
@@ -53,10 +53,10 @@ class PyGClauses(LayerTools):
         """An explainer's mask of ones leaves the output as it is."""
         layer = self._message_passing(self.make())
         x, edge_index = self.example()
-        plain = self.call(layer, x, edge_index)
+        plain = self.output(layer, x, edge_index)
         masked = self._masked(layer, x, edge_index, torch.ones(edge_index.shape[1], dtype=x.dtype))
         self.assert_close(masked, plain, "a mask of ones")
-        self.assert_close(self.call(layer, x, edge_index), plain, "after the mask was removed")
+        self.assert_close(self.output(layer, x, edge_index), plain, "after the mask was removed")
 
     def test_a_masked_edge_is_absent(self) -> None:
         """Where an edge is the only one of its target, an explainer's mask of zero is the graph without it."""
@@ -64,7 +64,7 @@ class PyGClauses(LayerTools):
         x = self.random(5, self.in_channels)
         edge_index = torch.tensor([[0, 1, 2, 3, 0], [1, 2, 0, 1, 4]])
         mask = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0], dtype=x.dtype)
-        expected = self.call(layer, x, edge_index[:, :-1])
+        expected = self.output(layer, x, edge_index[:, :-1])
         self.assert_close(self._masked(layer, x, edge_index, mask), expected, "a masked edge")
 
     def test_compiles_as_one_graph(self) -> None:
@@ -72,7 +72,7 @@ class PyGClauses(LayerTools):
         if not self.slow:
             self.skip("slow; set slow = True to run it")
         x, edge_index = self.example()
-        layer, call = self.make(), self.call
+        layer, call = self.make(), self.output
         expected = self.gradients(layer, x, edge_index)
         torch._dynamo.reset()
         compiled: Any = torch.compile(layer, backend="aot_eager", fullgraph=True)
@@ -95,6 +95,6 @@ class PyGClauses(LayerTools):
 
         set_masks(layer, mask, edge_index, apply_sigmoid=False)
         try:
-            return self.call(layer, x, edge_index)
+            return self.output(layer, x, edge_index)
         finally:
             clear_masks(layer)

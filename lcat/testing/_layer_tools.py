@@ -32,6 +32,11 @@ _EDGES = ((0, 1), (1, 2), (2, 3), (3, 3), (0, 2), (4, 5), (5, 4), (1, 2), (5, 6)
 _NUM_NODES = 8
 
 
+#: what a layer can do, declared by the options that make such a layer
+_ABILITIES = ("dropout", "edge_weight", "edge_attr", "pairs", "static")
+_DECLARED_OPTIONS = ("options", "without_self_loops", "unsupported", *_ABILITIES)
+
+
 def reached(edge_index: Tensor, start: int, hops: int) -> set[int]:
     """The nodes that are at most ``hops`` edges behind ``start``, itself included."""
     nodes = {start}
@@ -74,6 +79,13 @@ class LayerTools(Contract):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for name in _DECLARED_OPTIONS:
+            value = cls.__dict__.get(name, {})
+            if not isinstance(value, dict) and not (value is None and name in _ABILITIES):
+                takes = "a dict of options, {} where none is needed" + (", or None" if name in _ABILITIES else "")
+                raise TypeError(
+                    f"{name!r} of {cls.__name__} is of type {type(value).__name__}; it takes {takes}, see LayerContract"
+                )
         for name, reason in cls.__dict__.get("unsupported", {}).items():
             if name not in cls.clauses():
                 raise TypeError(
@@ -98,6 +110,20 @@ class LayerTools(Contract):
         out: Tensor = layer(x, edge_index, **edge_inputs)
         return out
 
+    def output(self, layer: nn.Module, x: Any, edge_index: Any, **edge_inputs: Any) -> Tensor:
+        """What :meth:`call` returns, which must be a tensor of numbers with one row per node."""
+        out: Any = self.call(layer, x, edge_index, **edge_inputs)
+        assert isinstance(out, Tensor), (
+            f"expected a tensor, got {type(out).__name__} from {type(layer).__name__}: where the layer returns more "
+            f"than its output, override call(self, layer, x, edge_index, **edge_inputs)"
+        )
+        shape = list(out.shape)
+        assert out.dim() >= 2, f"expected one row per node, a shape [N, F], got {shape} from {type(layer).__name__}"
+        assert out.is_floating_point() or out.is_complex(), (
+            f"expected floating point numbers, got {out.dtype} from {type(layer).__name__}"
+        )
+        return out
+
     def reference(self, layer: nn.Module, x: Tensor, edge_index: Tensor) -> Tensor | None:  # noqa: ARG002
         """What the layer should return, computed in another way from its parameters; None if there is none."""
         return None
@@ -106,12 +132,16 @@ class LayerTools(Contract):
         """The layer in evaluation mode, its parameters a function of ``seed``; those that start at zero are drawn."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            layer = self.layer(**{**self.options, **options})
+            layer: Any = self.layer(**{**self.options, **options})
+            assert isinstance(layer, nn.Module), (
+                f"expected a torch.nn.Module, got {type(layer).__name__} from layer(self, **options): return the layer"
+            )
             with torch.no_grad():
                 for parameter in layer.parameters():
                     if not parameter.any():
                         parameter.uniform_(-0.5, 0.5)
-        return layer.to(dtype).eval()
+        made: nn.Module = layer.to(dtype).eval()
+        return made
 
     def with_edge_inputs(self) -> nn.Module:
         """The layer with all edge inputs that it takes."""
@@ -148,7 +178,7 @@ class LayerTools(Contract):
     def gradients(self, layer: nn.Module, x: Tensor, edge_index: Any, **edge_inputs: Any) -> dict[str, Tensor]:
         """The output and its gradients with respect to ``x`` and the parameters, by name."""
         x = x.detach().clone().requires_grad_()
-        out = self.call(layer, x, edge_index, **edge_inputs)
+        out = self.output(layer, x, edge_index, **edge_inputs)
         names, tensors = ["x"], [x]
         for name, parameter in layer.named_parameters():
             names.append(name)

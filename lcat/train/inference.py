@@ -181,8 +181,10 @@ def _one_layer(step: LayerStep, x: Any, work: _Work) -> Tensor:
         nodes, edge_index, per_edge = work.cut(begin, end)
         features = work.rows_of(x, nodes)
         of_sources = {} if statistic is None else {"statistic": statistic[nodes].to(work.device)}
-        rows = step.conv(features, edge_index, **per_edge, **of_sources)[: end - begin]
-        rows = step.then(rows, features[: end - begin])
+        computed = step.conv(features, edge_index, **per_edge, **of_sources)
+        computed = _rows(f"the layer {type(step.conv).__name__}", computed, nodes.numel())
+        rows = step.then(computed[: end - begin], features[: end - begin])
+        rows = _rows(f"'then' of the LayerStep of {type(step.conv).__name__}", rows, end - begin)
         out = work.store(rows) if out is None else out
         out[begin:end] = rows.cpu()
         work.bar.update()
@@ -205,17 +207,31 @@ def _collect(conv: nn.Module, x: Any, work: _Work) -> Tensor | None:
         reads_features = layer.statistic_depends_on == "features"
         features = work.rows_of(x, nodes) if reads_features else _no_features(x, nodes, work)
         statistic = layer.neighborhood_statistic(features, edge_index, **per_edge)
-        if statistic is None or statistic.shape[0] != nodes.numel():
-            got = "None" if statistic is None else f"shape {list(statistic.shape)}"
+        if statistic is None:
             raise ValueError(
-                f"'neighborhood_statistic' of {type(conv).__name__} returned {got} for a block of {nodes.numel()} "
+                f"'neighborhood_statistic' of {type(conv).__name__} returned None for a block of {nodes.numel()} "
                 f"nodes; expected one row per node (or declare statistic_depends_on = None)"
             )
+        statistic = _rows(f"'neighborhood_statistic' of {type(conv).__name__}", statistic, nodes.numel())
         rows = statistic[: end - begin]
         collected = work.store(rows) if collected is None else collected
         collected[begin:end] = rows.cpu()
         work.bar.update()
     return collected
+
+
+def _rows(what: str, returned: Any, count: int) -> Tensor:
+    """What a user's layer returned for a block: a tensor with one row per node."""
+    if not isinstance(returned, Tensor):
+        raise TypeError(
+            f"{what} returned an object of type {type(returned).__name__} for a block of {count} nodes; expected a "
+            f"tensor with one row per node"
+        )
+    if returned.dim() == 0 or returned.shape[0] != count:
+        raise ValueError(
+            f"{what} returned shape {list(returned.shape)} for a block of {count} nodes; expected one row per node"
+        )
+    return returned
 
 
 def _no_features(x: Any, nodes: Tensor, work: _Work) -> Tensor:

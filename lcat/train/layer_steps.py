@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, get_args
 
 from torch import Tensor, nn
 from torch_geometric.nn import conv as pyg_conv
@@ -11,6 +12,7 @@ from torch_geometric.nn import norm as pyg_norm
 from torch_geometric.nn.models.basic_gnn import BasicGNN
 
 from lcat.nn import NeighborhoodStatistic
+from lcat.nn.neighborhood_statistic import StatisticInputs
 
 __all__ = ["LayerStep", "head_of", "source_statistic", "steps_of"]
 
@@ -56,14 +58,28 @@ def steps_of(model: nn.Module) -> list[LayerStep]:
     """
     steps = getattr(model, "layer_steps", None)
     if callable(steps):
-        own: list[LayerStep] = steps()
-        return own
+        return _checked_steps(model, steps())
     if not isinstance(model, BasicGNN):
         raise TypeError(
             f"layerwise_inference takes a model of lcat.nn.models or another BasicGNN, or one with a method "
             f"layer_steps() that returns LayerSteps; got {type(model).__name__}"
         )
     return [_step_of(model, number) for number in range(model.num_layers)]
+
+
+def _checked_steps(model: nn.Module, steps: Any) -> list[LayerStep]:
+    """What ``layer_steps()`` of a user's model returned."""
+    if not isinstance(steps, (list, tuple)) or not steps:
+        got = "an empty list" if isinstance(steps, (list, tuple)) else type(steps).__name__
+        raise TypeError(f"'layer_steps' of {type(model).__name__} returned {got}; expected a list of LayerSteps")
+    for number, step in enumerate(steps):
+        if not isinstance(step, LayerStep) or not isinstance(step.conv, nn.Module):
+            got = f"a LayerStep of {type(step.conv).__name__}" if isinstance(step, LayerStep) else type(step).__name__
+            raise TypeError(
+                f"'layer_steps' of {type(model).__name__} returned {got} at position {number}; expected a LayerStep of "
+                f"a torch.nn.Module"
+            )
+    return list(steps)
 
 
 def _step_of(model: BasicGNN, number: int) -> LayerStep:
@@ -89,14 +105,21 @@ def source_statistic(conv: nn.Module) -> NeighborhoodStatistic | None:
     if isinstance(conv, _ONE_HOP):
         return None
     if hasattr(conv, "statistic_depends_on"):
-        if conv.statistic_depends_on is None:
+        inputs = conv.statistic_depends_on
+        if inputs is None:
             return None
+        known = get_args(StatisticInputs)
+        if inputs not in known:
+            raise ValueError(
+                f"'statistic_depends_on' of {type(conv).__name__} is {inputs!r}; it takes None or one of "
+                f"{', '.join(map(repr, known))}"
+            )
         if isinstance(conv, NeighborhoodStatistic):
             return conv
-    known = ", ".join(sorted({layer.__name__ for layer in _ONE_HOP}))
+    one_hop = ", ".join(sorted({layer.__name__ for layer in _ONE_HOP}))
     raise TypeError(
         f"it is not known how far a {type(conv).__module__}.{type(conv).__name__} looks; layerwise_inference knows the "
-        f"layers of lcat.nn, of PyG {known}, and your own layers if they declare it (see "
+        f"layers of lcat.nn, of PyG {one_hop}, and your own layers if they declare it (see "
         f"lcat.nn.NeighborhoodStatistic): run the model on the whole graph instead"
     )
 

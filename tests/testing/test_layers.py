@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import unittest
 
 import pytest
@@ -516,6 +517,50 @@ def test_a_declaration_that_names_no_clause_is_refused():
 
         class Suite(LayerContract):
             unsupported = {"test_edges_as_cscc": "mistyped"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda out: (out, None), "expected a tensor, got tuple from Returning: .* override call"),
+        (lambda out: None, "expected a tensor, got NoneType"),
+        (lambda out: out.detach().float().numpy(), "expected a tensor, got ndarray"),
+        (lambda out: out.sum(), r"expected one row per node, a shape \[N, F\], got \[\]"),
+        (lambda out: out[:, 0], r"expected one row per node, a shape \[N, F\], got \[\d+\]"),
+        (lambda out: out.argmax(dim=-1, keepdim=True), "expected floating point numbers, got torch.int64"),
+    ],
+)
+def test_what_is_no_output_is_named_by_every_clause(wrong, message):
+    class Returning(Sound):
+        def forward(self, x, edge_index, **inputs):
+            return wrong(super().forward(x, edge_index, **inputs))
+
+    class Suite(SoundContract):
+        kind = Returning
+
+    for clause in Suite.clauses():
+        if clause.startswith("test_names"):
+            continue  # these pass before anything is returned
+        with pytest.raises((AssertionError, unittest.SkipTest)) as caught:
+            getattr(Suite(), clause)()
+        assert caught.type is unittest.SkipTest or re.search(message, str(caught.value)), clause
+
+
+def test_what_is_no_layer_is_named():
+    class Suite(LayerContract):
+        def layer(self, **options):
+            Sound(self.in_channels, **options)
+
+    with pytest.raises(AssertionError, match=r"expected a torch.nn.Module, got NoneType from layer"):
+        Suite().test_gradients()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("edge_weight", True), ("options", None), ("unsupported", ["test_pickles"])]
+)
+def test_a_declaration_of_another_type_is_refused(name, value):
+    with pytest.raises(TypeError, match=f"{name!r} of Suite is of type {type(value).__name__}; it takes a dict"):
+        type("Suite", (LayerContract,), {name: value})
 
 
 def test_a_layer_must_be_defined():

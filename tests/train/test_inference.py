@@ -242,6 +242,64 @@ def test_custom_layers_that_do_not_keep_to_what_they_declare():
         layerwise_inference(Custom(Empty()), data.x, data.edge_index)
 
 
+@pytest.mark.parametrize(
+    ("member", "returned", "error", "message"),
+    [
+        (
+            "neighborhood_statistic",
+            [1.0],
+            TypeError,
+            "'neighborhood_statistic' of Wrong returned an object of type list",
+        ),
+        ("neighborhood_statistic", np.ones((150, 1)), TypeError, "returned an object of type ndarray"),
+        ("neighborhood_statistic", torch.tensor(1.0), ValueError, r"of Wrong returned shape \[\] for a block of 150"),
+        ("forward", (torch.ones(150, 12), None), TypeError, "the layer Wrong returned an object of type tuple"),
+        ("forward", None, TypeError, "the layer Wrong returned an object of type NoneType"),
+        ("forward", torch.ones(12), ValueError, r"the layer Wrong returned shape \[12\] for a block of 150 nodes"),
+        (
+            "then",
+            (torch.ones(150, 12),),
+            TypeError,
+            "'then' of the LayerStep of Wrong returned an object of type tuple",
+        ),
+    ],
+)
+def test_custom_layers_that_return_something_else(member, returned, error, message):
+    class Wrong(Surprise):
+        pass
+
+    def answer(*args, **kwargs):
+        return returned
+
+    model = Custom(Wrong())
+    if member == "then":
+        step = LayerStep(Wrong(), answer)
+        model.layer_steps = lambda: [step]
+    else:
+        setattr(Wrong, member, answer)
+    data = random_graph()
+    with pytest.raises(error, match=message):
+        layerwise_inference(model, data.x, data.edge_index)
+
+
+def test_declarations_of_another_type():
+    data, model = random_graph(), Custom(Surprise())
+    model.layer_steps = lambda: None
+    with pytest.raises(TypeError, match="'layer_steps' of Custom returned NoneType; expected a list of LayerSteps"):
+        layerwise_inference(model, data.x, data.edge_index)
+    model.layer_steps = lambda: [Surprise()]
+    with pytest.raises(
+        TypeError, match="'layer_steps' of Custom returned Surprise at position 0; expected a LayerStep"
+    ):
+        layerwise_inference(model, data.x, data.edge_index)
+
+    class Misspelt(Surprise):
+        statistic_depends_on = "feature"
+
+    with pytest.raises(ValueError, match="'statistic_depends_on' of Misspelt is 'feature'; it takes None or one of"):
+        layerwise_inference(Custom(Misspelt()), data.x, data.edge_index)
+
+
 @torch.no_grad()
 def test_weights_that_hooks_compute_are_up_to_date():
     """Pruning computes a layer's weights in a hook before its forward; the statistic must not see older ones."""

@@ -55,7 +55,8 @@ def gatv2_attention(
         edge_weight: :math:`w`, ``[E]``, multiplies after the softmax; ``None`` means 1.
         dropout: probability of dropping an attention coefficient, in [0, 1]; 0 outside training.
         edge_attr: ``[E, D]`` raw edge features, given together with ``edge_matrix``: they stand for the ``edge_key``
-            ``edge_attr @ edge_matrix.T``, which fused kernels compute where they need it if D is at most 16.
+            ``edge_attr @ edge_matrix.T``, which fused kernels compute where they need it if D is at most 16. With
+            an ``edge_key`` too, both are added.
         edge_matrix: ``[H * F, D]``, the weight of the linear map of the edge features.
 
     Returns:
