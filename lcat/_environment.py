@@ -7,9 +7,23 @@ import os
 import platform
 from pathlib import Path
 
+from lcat._text import hint
 from lcat._version import __version__
 
-__all__ = ["gpu_names", "load_average", "memory_bytes", "package_version", "process_bytes", "processor", "versions"]
+__all__ = [
+    "device_problem",
+    "gpu_names",
+    "load_average",
+    "memory_bytes",
+    "package_version",
+    "process_bytes",
+    "processor",
+    "versions",
+]
+
+
+#: Devices that a model can be trained on.
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 def package_version(name: str) -> str | None:
@@ -69,6 +83,22 @@ def process_bytes(field: str) -> int | None:
 def load_average() -> float | None:
     """Processes that ran or waited for a core in the last minute, on average; ``None`` where the system counts none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def device_problem(name: str) -> str:
+    """Why computing on a device of this name is no use, in words; nothing if it is one. Whether it is here, torch says.
+
+    Example:
+        >>> from lcat._environment import device_problem
+        >>> device_problem("cuda:1"), device_problem("cudda")
+        ('', "there is no device 'cudda' (did you mean cuda?); expected cpu, cuda, cuda:0, mps or xpu, got 'cudda'")
+    """
+    kind, colon, number = name.partition(":")
+    if kind in _DEVICES and (number.isdecimal() if colon else True):
+        return ""
+    close = " (did you mean cuda?)" if kind.lower() == "gpu" else hint(kind, _DEVICES)
+    why = "the device meta holds no numbers" if kind == "meta" else f"there is no device {name!r}{close}"
+    return f"{why}; expected cpu, cuda, cuda:0, mps or xpu, got {name!r}"
 
 
 def gpu_names() -> list[str]:

@@ -87,4 +87,6 @@ class _Log:
 
 
 def _left(status: Status) -> str:
-    return "" if status.seconds_left is None else f"about {duration(status.seconds_left)} left"
+    if status.seconds_left is None or status.done == status.total:
+        return ""
+    return f"about {duration(status.seconds_left)} left"

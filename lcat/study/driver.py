@@ -177,8 +177,9 @@ class _Driver:
         self._again = {key for key, status in self._statuses.items() if not is_settled(status, retry_failed)}
         self._on_status = on_status
         root = Path(settings.data) if settings.data is not None else None
-        split_folder = SplitFolder(self._splits) if self._splits is not None else None
-        self._sources = Sources(root, self._own, plan.metric, split_folder)
+        base = Path(settings.base)
+        split_folder = SplitFolder(self._splits, base) if self._splits is not None else None
+        self._sources = Sources(root, self._own, plan.metric, split_folder, base)
         self._schedule = self._make_schedule(retry_failed)
         self._running: dict[str, Cell] = {}
         self._events: deque[Event] = deque()  # not taken yet, so that Ctrl-C between two of them loses none

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import pytest
@@ -17,8 +18,10 @@ def call(monkeypatch, capsys, tmp_path):
 
     def lcat(*arguments):
         monkeypatch.setattr(sys, "argv", ["lcat", *map(str, arguments)])
+        handler = signal.getsignal(signal.SIGINT)
         with pytest.raises(SystemExit) as caught:
             cli.main()
+        signal.signal(signal.SIGINT, handler)  # a command that was interrupted ignores what follows
         out, err = capsys.readouterr()
         return caught.value.code or 0, out, err
 

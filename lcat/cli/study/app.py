@@ -8,7 +8,8 @@ from lcat.cli.study.datasets import datasets
 from lcat.cli.study.defaults import defaults
 from lcat.cli.study.group import StudyGroup
 from lcat.cli.study.report import report
-from lcat.cli.study.run import HELP, OTHER_NAMES, run
+from lcat.cli.study.run import HELP, run
+from lcat.cli.study.values import OTHER_NAMES
 
 __all__ = ["study_app"]
 

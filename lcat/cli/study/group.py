@@ -8,6 +8,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from lcat._text import hint
+from lcat.cli.study.values import OTHER_NAMES
 
 __all__ = ["StudyGroup"]
 
@@ -29,13 +30,22 @@ class StudyGroup(TyperGroup):
             if args and not args[0].startswith("-"):
                 self._check_plan_file(ctx, args[0])
             args = [_DEFAULT, *args]
+        for other, name in OTHER_NAMES.items():
+            if _is_among(f"--{other}", args) and _is_among(f"--{name}", args):
+                ctx.fail(f"--{other} is another name of --{name}; write one of them")
         return super().parse_args(ctx, args)
 
     def _check_plan_file(self, ctx: _Context, word: str) -> None:
         """A mistyped command is no plan file; a word with an ending is meant as one, and loading it says more."""
+        if Path(word).is_dir():
+            ctx.fail(f"{word} is a folder, and a plan is a file; lcat study report {word} writes the report of a study")
         if Path(word).suffix or Path(word).exists():
             return
         commands = self.list_commands(ctx)
         ctx.fail(
             f"there is no command and no plan file {word!r}{hint(word, commands)}; commands are {', '.join(commands)}"
         )
+
+
+def _is_among(option: str, words: list[str]) -> bool:
+    return any(word == option or word.startswith(f"{option}=") for word in words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ def plan_of(file: Path | None, options: Mapping[str, Any]) -> StudyPlan:
 
     values = {name: value for name, value in options.items() if name in PLAN_KEYS and value not in (None, [], ())}
     settings = _nested(values)
+    if "search" in settings and set(settings["search"]) == {"trials"} and (file is None or not _has_search(file)):
+        stop("--trials is the length of a search, and there is none: add --search, as in --search lr=1e-4..0.1:log", 2)
+    if file is not None:
+        _seen_from(file.parent, settings)
     try:
         plan = make_plan(**_with_defaults(settings)) if file is None else load_plan(file, settings)
         _check_machine(plan)
@@ -57,14 +62,43 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def _has_search(file: Path) -> bool:
+    """The plan has a search; what else is wrong with it is said when it is loaded."""
+    from lcat.study import PlanError, load_plan
+
+    try:
+        return load_plan(file).search is not None
+    except PlanError:
+        return True
+
+
+def _seen_from(folder: Path, settings: dict[str, Any]) -> None:
+    """Paths of the command line start from the current folder, and those of a plan from the folder of the plan."""
+    from lcat.study.plan.sources import is_own_file
+
+    def seen(path: str) -> str:
+        try:
+            return path if Path(path).is_absolute() else os.path.relpath(path, folder)
+        except ValueError:  # on another drive
+            return str(Path(path).absolute())
+
+    if folder == Path():
+        return
+    if "datasets" in settings:
+        settings["datasets"] = [seen(name) if is_own_file(name) else name for name in settings["datasets"]]
+    if str(settings.get("split", "")).startswith("file:"):
+        settings["split"] = "file:" + seen(settings["split"].removeprefix("file:"))
+    if "data" in settings.get("run", {}):
+        settings["run"]["data"] = seen(settings["run"]["data"])
+
+
 def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a plan needs and no option says: all layers on data sets that are named, else the demo."""
     from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS
-    from lcat.study.models.layers import LAYERS, THEORY_LAYERS
+    from lcat.study.models.layers import DEFAULT_LAYERS
 
     if "datasets" in settings:
-        layers = [name for name in LAYERS if name not in THEORY_LAYERS]
-        return {"layers": layers, "seeds": _DEFAULT_SEEDS, **settings}
+        return {"layers": DEFAULT_LAYERS, "seeds": _DEFAULT_SEEDS, **settings}
     return {"datasets": DEMO_DATASETS, "layers": DEMO_LAYERS, "seeds": _DEMO_SEEDS, **settings}
 
 
@@ -86,7 +120,7 @@ def _check_machine(plan: StudyPlan) -> None:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        message = f"{device} cannot be used: {str(error).splitlines()[0]}"
+        message = f"{device} cannot be used here: {str(error).splitlines()[0]}"
         problems.append(PlanProblem(path=("run", "device"), message=message, value=device))
     if problems:
         raise PlanError(problems=problems)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lcat._text import hint
 from lcat.cli.stop import stop
 from lcat.cli.study.results import print_written
+
+if TYPE_CHECKING:
+    from lcat.study import Study
 
 __all__ = ["report"]
 
@@ -18,12 +23,24 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the report; DIR by default.", metavar="DIR")
     ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", "-l", help="Only this layer; needs --out. Repeatable.", metavar="NAME"),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", "-d", help="Only this data set; needs --out. Repeatable.", metavar="NAME"),
+    ] = None,
 ) -> None:
     """Write the report, tables and figures of the study in DIR again, from its store alone."""
     from lcat.study import OutputError, StoreError, Study, write_study
 
+    if (layer or dataset) and out is None:
+        stop("--out: a report on a part of a study has a folder of its own; name one", 2)
     try:
         study = Study.load(folder)
+        if layer or dataset:
+            study = _part(study, layers=layer or (), datasets=dataset or ())
         if study.results().empty:
             stop(f"no cell of the study in {folder} has a result yet; run it first", 1)
         written = write_study(study, out or folder)
@@ -33,3 +50,22 @@ def report(
         stop(f"--out: {error}", 2)
     print_written(written, out or folder)
     raise typer.Exit(0)  # the report is written, whatever became of the output
+
+
+def _part(study: Study, *, layers: Sequence[str], datasets: Sequence[str]) -> Study:
+    """The study with the results of these layers and data sets alone; all layers, or data sets, where none is named."""
+    from lcat.study import Study
+
+    plan = study.plan
+    changes = {}
+    for option, names, known in (("layer", layers, plan.layers), ("dataset", datasets, plan.datasets)):
+        for name in names:
+            if name not in known:
+                stop(f"--{option}: expected one of the study's, {', '.join(known)}; got {name!r}{hint(name, known)}", 2)
+        changes[f"{option}s"] = tuple(name for name in known if name in names) if names else known
+    results = [
+        result
+        for result in study.cell_results(history=True)
+        if result.cell.layer in changes["layers"] and result.cell.dataset in changes["datasets"]
+    ]
+    return Study.in_memory(plan.model_copy(update=changes), results)

@@ -9,7 +9,7 @@ import typer
 
 from lcat.cli.study.plan import plan_of
 
-__all__ = ["HELP", "OTHER_NAMES", "run"]
+__all__ = ["HELP", "run"]
 
 HELP = (
     "Train layers on data sets over several seeds, and compare them.\n\n"
@@ -20,9 +20,6 @@ HELP = (
     "Settings that are not given have the defaults of each data set (lcat study defaults). "
     "Results are kept as they come: the same command continues where it was stopped."
 )
-
-#: Other names of options that are accepted, without their dashes.
-OTHER_NAMES = {"hidden": "hidden-channels", "depth": "num-layers"}
 
 _COMPARE = "What to compare"
 _TRAINING = "Training"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lcat.cli.progress import progress
-from lcat.cli.stop import stop
+from lcat.cli.stop import INTERRUPTED, stop
 from lcat.cli.study.results import print_results, print_written
 
 if TYPE_CHECKING:
@@ -21,8 +21,14 @@ __all__ = ["run_and_report"]
 
 def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed: bool, quiet: bool) -> NoReturn:
     """Run what is left of ``plan`` in ``folder``, print tables, write the report, and exit."""
-    outcome = _run(plan, folder, resume=resume, retry_failed=retry_failed, quiet=quiet)
-    study, results = _report(folder, outcome)
+    with _signals() as signals:
+        outcome = _run(plan, folder, resume=resume, retry_failed=retry_failed, quiet=quiet)
+        signals.ends_at_once = True
+        try:
+            study, results = _report(folder, outcome)
+        except KeyboardInterrupt:
+            line = f"interrupted; results are kept, and lcat study report {folder} writes the report"
+            stop(line, INTERRUPTED)
     failed = sum(not result.ok for result in results)
     ran = {(result.cell.dataset, result.cell.layer) for result in results}
     # A search whose points never fit leaves no cell that could have failed; a note has said so.
@@ -35,7 +41,10 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
         )
     if outcome is None:
         total = len(study.cells())
-        stop(f"interrupted: {len(results)} of {total} cells had finished; the same command continues from there", 130)
+        stop(
+            f"interrupted: {len(results)} of {total} cells had finished; the same command continues from there",
+            INTERRUPTED,
+        )
     if outcome.reason == "budget":
         left = "1 cell is" if outcome.left == 1 else f"{outcome.left} cells are"
         print(f"{outcome.detail}: {left} left; raise it and run again to continue", file=sys.stderr)
@@ -48,7 +57,7 @@ def _run(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed: bool, qui
     from lcat.study import EngineError, OutputError, PlanError, StoreError, StudyBusy, run_study
 
     try:
-        with progress(quiet) as on_status, _terminate_like_ctrl_c():
+        with progress(quiet) as on_status:
             return run_study(plan, folder, resume=resume, retry_failed=retry_failed, on_status=on_status)
     except KeyboardInterrupt:
         return None
@@ -73,7 +82,7 @@ def _report(folder: Path, outcome: Outcome | None) -> tuple[Study, list[CellResu
             written = write_study(study)
     except StoreError as error:
         if outcome is None:
-            stop("interrupted before the study had begun", 130)
+            stop("interrupted before the study had begun", INTERRUPTED)
         stop(str(error), 1)
     except OutputError as error:
         failure = error
@@ -87,14 +96,32 @@ def _report(folder: Path, outcome: Outcome | None) -> tuple[Study, list[CellResu
 
 
 @contextmanager
-def _terminate_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM, which batch systems send before they kill, ends a study as cleanly as Ctrl-C."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+def _signals() -> Iterator[_Signals]:
+    """Handle Ctrl-C, and SIGTERM, which batch systems send before they kill, inside of the block."""
+    signals = _Signals()
+    before = {number: signal.signal(number, signals) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield signals
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            # A second Ctrl-C is ignored from then on that `stop` was called.
+            if signal.getsignal(number) is signals:
+                signal.signal(number, handler)
+
+
+class _Signals:
+    """The first signal ends the study; those that come while it ends change nothing, as that takes seconds.
+
+    Attributes:
+        ends_at_once: each signal interrupts what runs.
+    """
+
+    def __init__(self) -> None:
+        self.ends_at_once = False
+        self._is_ending = False
+
+    def __call__(self, *_: Any) -> None:
+        if self._is_ending and not self.ends_at_once:
+            return
+        self._is_ending = True
+        raise KeyboardInterrupt

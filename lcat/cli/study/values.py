@@ -7,7 +7,10 @@ from typing import Any
 
 from lcat.cli.stop import stop
 
-__all__ = ["read_grid", "read_space", "read_weights"]
+__all__ = ["OTHER_NAMES", "read_grid", "read_space", "read_weights"]
+
+#: Other names of options and settings that are accepted, without their dashes.
+OTHER_NAMES = {"hidden": "hidden-channels", "depth": "num-layers"}
 
 
 def read_grid(words: Sequence[str], option: str = "--grid") -> dict[str, list[Any]]:
@@ -64,7 +67,8 @@ def read_weights(words: Sequence[str]) -> dict[str, Any]:
 
 def _setting(name: str) -> str:
     """The name of a setting, which may be written as its option is."""
-    return name.strip().replace("-", "_")
+    word = name.strip().replace("_", "-")
+    return OTHER_NAMES.get(word, word).replace("-", "_")
 
 
 def _number(text: str) -> int | float | str:

@@ -24,7 +24,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import add_self_loops
 
 from lcat._seeds import Purpose, derive_seed
-from lcat.data.splits.splits import random_split
+from lcat.data.splits.splits import SplitError, random_split
 
 __all__ = ["REGIMES", "csbm", "csbm_distance"]
 
@@ -78,7 +78,8 @@ def csbm(
     Give at most one of ``regime``, ``distance`` and ``mu``; with none of them the regime is ``"easy"``.
 
     Args:
-        n: number of nodes, half of each class (class 0 has one more when ``n`` is odd).
+        n: number of nodes, half of each class (class 0 has one more when ``n`` is odd); at least 4, and enough for a
+            node in every part of the split: 5 with the default fractions.
         q: probability of an edge between two nodes of different classes, in [0, 1].
         p: probability of an edge between two nodes of one class, in [0, 1].
         regime: ``"easy"`` or ``"hard"``, see :func:`csbm_distance`.
@@ -123,7 +124,10 @@ def csbm(
     edge_index = _draw_edges(y, p, q, _generator(seed, "edges of csbm"))
     if self_loops:
         edge_index, _ = add_self_loops(edge_index, num_nodes=n)
-    split = random_split(y, fractions, seed)
+    try:
+        split = random_split(y, fractions, seed)
+    except SplitError as error:
+        raise ValueError(f"n = {n} nodes cannot be split with fractions {tuple(fractions)}: {error}") from None
     return Data(x=x, y=y, edge_index=edge_index, train_mask=split.train, val_mask=split.val, test_mask=split.test)
 
 

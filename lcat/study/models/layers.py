@@ -14,7 +14,7 @@ from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.models.theory import TheoryModel
 
-__all__ = ["LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model"]
+__all__ = ["DEFAULT_LAYERS", "LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model"]
 
 
 # The closed form has no hidden layers and nothing to drop or normalize, and learns single numbers, which do not decay.
@@ -138,6 +138,8 @@ _THEORY = (
 LAYERS: dict[str, LayerSpec] = {spec.name: spec for spec in (*_SPECS, *_THEORY)}
 #: Those that exist on ``csbm:`` data sets only, where the scores are known in closed form.
 THEORY_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _THEORY)
+#: Those that a study compares where it names none.
+DEFAULT_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _SPECS)
 
 
 def build_model(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -19,7 +21,7 @@ from lcat.study.models.layers import LAYERS, THEORY_LAYERS
 from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
-from lcat.study.plan.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid
+from lcat.study.plan.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid, one_or_several
 from lcat.study.plan.sources import check_name, is_own_file
 from lcat.study.plan.splits import SplitRule
 from lcat.train import orthogonal_optimizer_names
@@ -44,8 +46,8 @@ class StudyPlan(BaseModel):
         split_seed: of the shuffles behind generated folds.
         noise: levels of noise to run as well.
         overrides: settings that replace the defaults everywhere.
-        grid: lists of values of settings; every combination runs. ``"none"`` stands for no value where a setting may
-            have none, as ``clip_norm`` and ``patience``.
+        grid: lists of values of settings (or single ones); every combination runs. ``"none"`` stands for no value
+            where a setting may have none, as ``clip_norm`` and ``patience``.
         search: settings to be found by validation, in place of a grid.
         metric: of data sets read from a file, before what the file names.
         objectives: what the report weighs a model by, with its weight: ``accuracy``, ``time``, ``memory``,
@@ -80,6 +82,30 @@ class StudyPlan(BaseModel):
     budget: Budget = Budget()
     run: RunSettings = RunSettings()
     own: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _texts_are_text(cls, values: Any) -> Any:
+        _refuse_surrogates(values)
+        return values
+
+    @field_validator("datasets", "layers", "own", mode="before")
+    @classmethod
+    def _one_or_several(cls, names: Any) -> Any:
+        return one_or_several(names)
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _lists_of_values(cls, grid: Any) -> Any:
+        return {name: one_or_several(values) for name, values in grid.items()} if isinstance(grid, dict) else grid
+
+    @field_validator("own")
+    @classmethod
+    def _own_names_are_free(cls, own: tuple[str, ...]) -> tuple[str, ...]:
+        for name in own:
+            if name.startswith("csbm:"):
+                raise ValueError(f"names that begin with csbm: are those of synthetic graphs; got {name!r}")
+        return own
 
     @field_validator("layers")
     @classmethod
@@ -145,7 +171,7 @@ class StudyPlan(BaseModel):
         # A plan that is read back from a store may name files that are gone.
         fresh = (info.context or {}).get("files", True)
         known = self.own if fresh else (*self.own, *self.datasets)
-        names = _unique(tuple(check_name(name, known) for name in self.datasets))
+        names = self._without_repeats(tuple(check_name(name, known, self._base) for name in self.datasets))
         object.__setattr__(self, "datasets", names)
         if not fresh:
             return self
@@ -198,6 +224,18 @@ class StudyPlan(BaseModel):
         if error is not None and next(points, None) is None:
             raise ValueError(f"no point of the search fits: {error}")
 
+    @property
+    def _base(self) -> Path:
+        return Path(self.run.base)
+
+    def _without_repeats(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Every data set once; one file may be spelled in several ways, and the first one names it."""
+        different: dict[str, str] = {}
+        for name in names:
+            is_file = is_own_file(name) and name not in self.own
+            different.setdefault(os.path.realpath(self._base / name) if is_file else name, name)
+        return tuple(different.values())
+
     def pairs(self) -> list[tuple[str, str]]:
         """Data set and layer, where the layer exists on the data set."""
         return [
@@ -209,7 +247,7 @@ class StudyPlan(BaseModel):
 
     def choices(self, dataset: str) -> list[SplitChoice]:
         """The splits of one data set."""
-        return SplitRule.parse(self.split).choices(self.split, self.split_seed, dataset)
+        return SplitRule.parse(self.split).choices(self.split, self.split_seed, dataset, self._base)
 
     def cells_a_model(self) -> int:
         """How many cells one model has on one data set (the first one, if that depends on files)."""
@@ -300,6 +338,25 @@ def check_hyper(dataset: str, layer: str, hyper: HyperParameters) -> None:
             )
     if hyper.warmup >= hyper.epochs:
         raise ValueError(f"warmup must be less than epochs; got warmup {hyper.warmup} and epochs {hyper.epochs}")
+
+
+def _refuse_surrogates(values: Any, name: str = "") -> None:
+    """Names of files whose bytes are no UTF-8 come as text that no file of a study can hold.
+
+    Raises:
+        ValueError: with the name.
+    """
+    if isinstance(values, dict):
+        for key, value in values.items():
+            _refuse_surrogates(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            _refuse_surrogates(value, name)
+    elif isinstance(values, str) and not values.isascii():
+        try:
+            values.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{name}: expected text that is UTF-8, got {values!r}: rename the file") from None
 
 
 def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:

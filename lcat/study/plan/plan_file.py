@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lcat.study.models.layers import DEFAULT_LAYERS
 from lcat.study.plan.plan import PlanError, StudyPlan, make_plan
+from lcat.study.plan.settings import one_or_several
+from lcat.study.plan.sources import is_own_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,9 +23,13 @@ __all__ = ["load_plan"]
 def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> StudyPlan:
     """The plan in a TOML file, whose keys are the attributes of :class:`lcat.study.StudyPlan`.
 
+    Relative paths in the file start from its own folder, wherever it is read. By default, ``layers`` are all, and
+    ``seeds`` the first five.
+
     Args:
         path: of the file.
-        changes: replace what the file says; tables are merged key by key.
+        changes: replace what the file says; tables are merged key by key. Relative paths in them start from the folder
+            of the file, too.
 
     Raises:
         PlanError: one line that names the file and the key.
@@ -45,7 +52,7 @@ def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> Stu
         40
     """
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise PlanError(f"there is no plan file {path}") from None
     except OSError as error:
@@ -53,10 +60,27 @@ def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> Stu
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"the plan file {path} is no TOML: {error}") from error
     values.setdefault("seeds", 5)
+    values.setdefault("layers", DEFAULT_LAYERS)
+    values = _merged(values, changes or {})
+    _start_from(Path(path).parent, values)
     try:
-        return make_plan(**_merged(values, changes or {}))
+        return make_plan(**values)
     except PlanError as error:
         raise PlanError(f"{path}: {error}", error.problems) from None
+
+
+def _start_from(folder: Path, values: dict[str, Any]) -> None:
+    """Let the relative paths of a plan, if it has any, start from its folder."""
+    run = values.setdefault("run", {})
+    if folder == Path() or not isinstance(run, dict):
+        return
+    if isinstance(run.get("data"), str):
+        run["data"] = str(folder / run["data"])
+    datasets = one_or_several(values.get("datasets", ()))
+    names = datasets if isinstance(datasets, (list, tuple)) else ()
+    has_files = any(isinstance(name, str) and is_own_file(name) for name in names)
+    if has_files or str(values.get("split", "")).startswith("file:"):
+        run["base"] = str(folder / str(run.get("base", "")))
 
 
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,16 +7,32 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from lcat._environment import device_problem
 from lcat.study.models.hyper import check_setting, number_type
 from lcat.study.plan.cell import Noise, NoiseKind
 from lcat.study.plan.errors import describe_errors
 
-__all__ = ["Budget", "EngineName", "NoisePlan", "Range", "RunSettings", "SamplerName", "SearchPlan", "check_grid"]
+__all__ = [
+    "Budget",
+    "EngineName",
+    "NoisePlan",
+    "Range",
+    "RunSettings",
+    "SamplerName",
+    "SearchPlan",
+    "check_grid",
+    "one_or_several",
+]
 
 #: What runs the cells of a study.
 EngineName = Literal["inline", "processes", "ray"]
 #: What chooses the points of a search.
 SamplerName = Literal["tpe", "random"]
+
+
+def one_or_several(values: Any) -> Any:
+    """A single text or number as the only entry of a list; everything else as it is."""
+    return (values,) if isinstance(values, (str, int, float)) else values
 
 
 class _Part(BaseModel):
@@ -38,6 +54,11 @@ class NoisePlan(_Part):
 
     edges: tuple[float, ...] = ()
     features: tuple[float, ...] = ()
+
+    @field_validator("edges", "features", mode="before")
+    @classmethod
+    def _one_or_several(cls, levels: Any) -> Any:
+        return one_or_several(levels)
 
     @field_validator("edges", "features")
     @classmethod
@@ -169,6 +190,8 @@ class RunSettings(_Part):
         retries: how often a cell runs again whose worker died.
         address: of a Ray cluster, such as ``"auto"`` or ``"ray://host:10001"``; ``None`` starts a local one.
         data: folder with the files of public data sets.
+        base: folder that relative paths of data sets and splits start from: that of the plan, if it comes from a file;
+            the current one by default.
     """
 
     engine: EngineName = "processes"
@@ -178,6 +201,15 @@ class RunSettings(_Part):
     retries: int = Field(default=2, ge=0)
     address: str | None = None
     data: str | None = None
+    base: str = ""
+
+    @field_validator("device")
+    @classmethod
+    def _device_known(cls, device: str) -> str:
+        problem = device_problem(device)
+        if problem:
+            raise ValueError(problem)
+        return device
 
 
 def check_grid(grid: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:

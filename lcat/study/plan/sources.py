@@ -34,6 +34,7 @@ from lcat.study.plan.splits import SplitFolder, make_split
 
 __all__ = ["Sources", "check_name", "is_own_file", "parse_csbm"]
 
+_HERE = Path()
 _FILE_SUFFIXES = (".pt", ".npz")
 _CSBM_KEYS = {"n": int, "q": float, "p": float, "sigma": float, "distance": float, "d": int}
 
@@ -47,12 +48,14 @@ class Sources:
         own: your own data sets by name; they have priority over all other names.
         metric: metric of data sets read from a file, before what the file names.
         splits: where splits are kept; ``None`` keeps none.
+        base: folder that relative paths of files start from.
     """
 
     root: Path | None = None
     own: Mapping[str, NodeDataset] = field(default_factory=dict)
     metric: str | None = None
     splits: SplitFolder | None = None
+    base: Path = Path()
     _last: tuple[str, NodeDataset] | None = None
     _fingerprint: tuple[NodeDataset, str] | None = None
     _on_device: tuple[NodeDataset, torch.device, Data] | None = None
@@ -74,7 +77,7 @@ class Sources:
     def _read(self, name: str, seed: int) -> NodeDataset:
         if name.startswith("csbm:"):
             return _draw(name, seed)
-        return load_file(name, self.metric) if is_own_file(name) else load(name, self.root)
+        return load_file(self.base / name, self.metric) if is_own_file(name) else load(name, self.root)
 
     def prepared(self, cell: Cell) -> tuple[NodeDataset, Split]:
         """The graph and the split of a cell.
@@ -84,7 +87,7 @@ class Sources:
         """
         dataset = self.load(cell.dataset, cell.seed)
         if self.splits is None:
-            split = make_split(cell.split, dataset, cell.seed)
+            split = make_split(cell.split, dataset, cell.seed, self.base)
         else:
             graph = self.fingerprint(dataset)
             if not cell.dataset.startswith("csbm:"):  # whose graphs depend on the seed
@@ -137,13 +140,13 @@ class Sources:
         """
         remarks: list[str] = []
         for name in names:
-            check_name(name, tuple(self.own))
+            check_name(name, tuple(self.own), self.base)
             first = choices(name)[0]
             private = name in self.own or is_own_file(name) or name.startswith("csbm:")
             # The own splits of public data sets fit them; reading a large one to see that takes its time.
             if private or first.rule != "own" or missing_files(name, self.root or default_root()):
                 try:
-                    make_split(first, self.load(name, 0), 0)
+                    make_split(first, self.load(name, 0), 0, self.base)
                 except SplitError as error:
                     raise DataError(f"{name}: {error}") from None
             if name in self.own or is_own_file(name):
@@ -161,23 +164,28 @@ def _hash(*tensors: Tensor) -> str:
 
 def is_own_file(name: str) -> bool:
     """The name is that of a file with your own data set."""
-    return name.endswith(_FILE_SUFFIXES)
+    return name.endswith(_FILE_SUFFIXES) and not name.startswith("csbm:")
 
 
-def check_name(name: str, own: tuple[str, ...] = ()) -> str:
+def check_name(name: str, own: tuple[str, ...] = (), base: Path = _HERE) -> str:
     """The name as plans keep it, if it is a data set.
+
+    Args:
+        name: as it was written.
+        own: names that are data sets of the caller's.
+        base: folder that relative paths of files start from.
 
     Raises:
         lcat.data.UnknownDataset: with the closest known names, or the options of a ``csbm:`` name.
     """
     if name in own:
         return name
+    if is_own_file(name):
+        if not (base / name).is_file():
+            raise UnknownDataset(f"there is no file {base / name}; an own data set is a .pt or .npz file")
+        return name
     if name.startswith("csbm"):
         parse_csbm(name)
-        return name
-    if is_own_file(name):
-        if not Path(name).is_file():
-            raise UnknownDataset(f"there is no file {name}; an own data set is a .pt or .npz file")
         return name
     try:
         return find_spec(name).name

@@ -29,6 +29,7 @@ from lcat.study.plan.cell import SplitChoice, digest
 
 __all__ = ["SPLITS_NAME", "SplitFolder", "SplitKind", "SplitRule", "make_split", "split_hash"]
 
+_HERE = Path()
 #: Name of the folder with splits in the folder of a study.
 SPLITS_NAME = "splits"
 
@@ -96,13 +97,14 @@ class SplitRule:
             raise SplitError(f"the split rule {text!r} must have 1 to {_MAX_FOLDS} repetitions; got {times}")
         return cls(kind, folds, times)
 
-    def choices(self, text: str, seed: int, dataset: str) -> list[SplitChoice]:
+    def choices(self, text: str, seed: int, dataset: str, base: Path = _HERE) -> list[SplitChoice]:
         """Every split of the rule for one data set.
 
         Args:
             text: the rule as it was written; it is kept in the choices.
             seed: of the shuffles.
             dataset: name of the data set.
+            base: folder that relative paths start from.
 
         Raises:
             SplitError: if there is no file.
@@ -111,10 +113,10 @@ class SplitRule:
             return [SplitChoice()]
         if self.kind == "file":
             if "{fold}" not in self.path:
-                _existing(self.path, dataset, None)
+                _existing(base, self.path, dataset, None)
                 return [SplitChoice(rule=text)]
-            _existing(self.path, dataset, 0)
-            count = next(i for i in range(1, _MAX_FOLDS + 1) if not Path(_fill(self.path, dataset, i)).is_file())
+            _existing(base, self.path, dataset, 0)
+            count = next(i for i in range(1, _MAX_FOLDS + 1) if not (base / _fill(self.path, dataset, i)).is_file())
             return [SplitChoice(rule=text, fold=fold) for fold in range(count)]
         if self.kind == "nested":
             pairs = [(fold, inner) for fold in range(self.folds) for inner in range(self.times)]
@@ -125,13 +127,14 @@ class SplitRule:
         return [SplitChoice(rule=text, seed=seed, fold=fold) for fold in range(self.folds)]
 
 
-def make_split(choice: SplitChoice, dataset: NodeDataset, seed: int) -> Split:
+def make_split(choice: SplitChoice, dataset: NodeDataset, seed: int, base: Path = _HERE) -> Split:
     """The split that a cell asks for.
 
     Args:
         choice: which one.
         dataset: labels, and its own splits.
         seed: of the cell; it matters for the rule ``own`` alone.
+        base: folder that relative paths start from.
 
     Raises:
         SplitError, lcat.data.DataError: if the split is not available or does not fit.
@@ -140,7 +143,7 @@ def make_split(choice: SplitChoice, dataset: NodeDataset, seed: int) -> Split:
     if rule.kind == "own":
         return dataset.split(seed)
     if rule.kind == "file":
-        return dataset.checked(load_split_file(_fill(rule.path, dataset.name, choice.fold), len(dataset.data.y)))
+        return dataset.checked(load_split_file(base / _fill(rule.path, dataset.name, choice.fold), len(dataset.data.y)))
     y, fold = dataset.data.y, choice.fold or 0
     if rule.kind == "nested":
         return nested_split(y, rule.folds, fold, rule.times, choice.inner_fold or 0, choice.seed)
@@ -157,10 +160,11 @@ class SplitFolder:
 
     Args:
         folder: made when the first split is kept.
+        base: folder that relative paths of rules start from.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, base: Path = _HERE) -> None:
+        self.folder, self.base = folder, base
 
     def get(self, choice: SplitChoice, dataset: NodeDataset, seed: int, graph: str, name: str) -> Split:
         """The split of a cell, from its file if there is one.
@@ -188,13 +192,13 @@ class SplitFolder:
             stored = load_split_file(path, len(dataset.data.y))
             if generated:
                 return stored
-            if split_hash(make_split(choice, dataset, seed)) != split_hash(stored):
+            if split_hash(make_split(choice, dataset, seed, self.base)) != split_hash(stored):
                 raise SplitError(
                     f"the split of {dataset.name} ({choice}, seed {seed}) has changed since the study began; the old "
                     f'one is {path}: put it back (split = "file:{path}"), or begin another study'
                 )
             return stored
-        split = make_split(choice, dataset, seed)
+        split = make_split(choice, dataset, seed, self.base)
         masks = {"train": split.train, "valid": split.val, "test": split.test}
         content = io.BytesIO()
         arrays: dict[str, Any] = {part: mask.nonzero().view(-1).numpy() for part, mask in masks.items()}
@@ -249,7 +253,7 @@ def _fill(path: str, dataset: str, fold: int | None) -> str:
     return path.replace("{dataset}", name).replace("{fold}", "" if fold is None else str(fold))
 
 
-def _existing(path: str, dataset: str, fold: int | None) -> None:
-    full = _fill(path, dataset, fold)
-    if not Path(full).is_file():
+def _existing(base: Path, path: str, dataset: str, fold: int | None) -> None:
+    full = base / _fill(path, dataset, fold)
+    if not full.is_file():
         raise SplitError(f"the split file {full} of {dataset} does not exist")

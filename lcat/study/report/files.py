@@ -10,6 +10,7 @@ import pandas as pd
 from lcat._environment import versions
 from lcat._json import strict_json, without_nan
 from lcat.study._folder import prepare_folder, write_file
+from lcat.study.report.backend import load_matplotlib
 from lcat.study.report.data import ReportData
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.result import CellResult
@@ -49,6 +50,7 @@ def write_study(record: StudyRecord, folder: str | Path | None = None, *, figure
     if target is None:
         raise ValueError("a study in memory has no folder of its own; expected folder, got None")
     prepare_folder(target)
+    load_matplotlib()
     results = record.cell_results()
     data = ReportData.of(record, results)
     written = _write_csv(data, results, target)

@@ -99,8 +99,9 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
     total = sum(counts.values())
     left = [cell for cell in cells if searched or cell.key not in statuses]
     root = Path(plan.run.data) if plan.run.data is not None else None
-    Sources(root, {}, plan.metric).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)), plan.choices)
-    setup = Setup(data=root, metric=plan.metric, threads=plan.run.threads, device=plan.run.device)
+    base = Path(plan.run.base)
+    Sources(root, {}, plan.metric, base=base).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)), plan.choices)
+    setup = Setup(data=root, metric=plan.metric, threads=plan.run.threads, device=plan.run.device, base=base)
     measured = calibrate(left, setup, estimate, limit)
     # More workers than cells have nothing to do.
     slots = min(engine_class(plan.run.engine).expected_slots(plan.run), max(len(left), 1))

@@ -13,7 +13,7 @@ import pytest
 
 from lcat.cli.study.options import PLAN_KEYS, explain_plan_error, option_of
 from lcat.cli.study.run import run
-from lcat.study import PlanError, StudyPlan, load_plan, make_plan
+from lcat.study import PlanError, Study, StudyPlan, load_plan, make_plan
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ from lcat.study import PlanError, StudyPlan, load_plan, make_plan
         (["--schedule", "cos"], 2, ["--schedule", "cosine"]),
         (["--norm", "group"], 2, ["--norm", "'batch'"]),
         (["--metric", "f1"], 2, ["--metric", "roc-auc", "'f1'"]),
-        (["--device", "warp"], 2, ["--device: warp cannot be used: "]),
+        (["--device", "warp"], 2, ["--device: there is no device 'warp'; expected cpu, "]),
         (["--out", "file/sub"], 2, ["--out", "file/sub"]),
         (["--color", "red"], 2, ["--color"]),
     ],
@@ -184,3 +184,44 @@ def test_help_groups_the_options_and_is_readable_on_80_columns():
     assert "--list-d" not in text
     for name in PLAN_KEYS:
         assert f"--{name.replace('_', '-')}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--device", "gpu"], ["--device", "did you mean cuda?", "'gpu'"]),
+        (["--device", "cudda"], ["--device", "did you mean cuda?"]),
+        (["--device", "meta"], ["--device", "meta holds no numbers"]),
+        (["--device", "cuda:x"], ["--device", "'cuda:x'"]),
+        (["--trials", "5"], ["--trials", "add --search"]),
+        (["--hidden", "8", "--hidden-channels", "16"], ["--hidden is another name of --hidden-channels"]),
+        (["--depth=2", "--num-layers=3"], ["--depth is another name of --num-layers"]),
+        (
+            ["-l", "gat", "--depth", "2", "--search", "hidden=7", "--search", "heads=2,3"],
+            ["no point of the search fits", "heads", "gat"],
+        ),
+        (["-l", "gat", "--depth", "2", "--grid", "hidden=7", "--heads", "2"], ["hidden_channels 7", "heads 2"]),
+        (["-d", "caf\udce9.pt"], ["UTF-8", "rename the file"]),
+        (["-d", "csbm:easy,n=60.pt"], ["n must be a number"]),
+    ],
+)
+def test_slips_are_one_line(call, arguments, words):
+    code, out, err = call("study", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    for word in words:
+        assert word in err
+
+
+def test_a_mistyped_command_and_a_folder_are_no_plan(call, tmp_path):
+    assert "did you mean report?" in call("study", "reprot", "DIR")[2]
+    (tmp_path / "results").mkdir()
+    code, out, err = call("study", "results")
+    assert (code, out) == (2, "")
+    assert "lcat study report results writes the report" in err
+
+
+def test_seeds_of_one_form_everywhere(call, tmp_path):
+    for words, seeds in ((["--seeds", "2"], {0, 1}), (["--seeds", "3,5"], {3, 5}), (["--seeds", "4-5"], {4, 5})):
+        options = ["-d", "csbm:easy,n=60", "-l", "gcn", "--epochs", 1, "--engine", "inline", "-q", "-o", words[1]]
+        assert call("study", *options, *words)[0] == 0
+        assert set(Study.load(tmp_path / words[1]).results()["seed"]) == seeds

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 
+import numpy as np
 import pytest
+import torch
 
-from lcat.data import CATALOG
+from lcat.data import CATALOG, csbm
 from lcat.study import (
     LAYERS,
     Cell,
@@ -20,7 +22,9 @@ from lcat.study import (
     default_hyper_parameters,
     load_plan,
     make_plan,
+    run_study,
 )
+from lcat.study.models.layers import THEORY_LAYERS
 from lcat.study.plan.plan import demo_plan
 
 
@@ -301,7 +305,7 @@ def test_a_plan_file_is_the_plan_that_its_keys_make(tmp_path):
         ("layers = ['gcn']", ["datasets", "missing"]),
         (TOML.replace("epochs", "epoks"), ["overrides.epoks", "did you mean epochs", "7"]),
         (TOML + "[serach]\nspace = {}\n", ["serach", "did you mean search"]),
-        (TOML.replace("[0.1]", "0.1"), ["noise.edges", "0.1"]),
+        (TOML.replace("[0.1]", "'much'"), ["noise.edges", "'much'"]),
     ],
 )
 def test_wrong_plan_files(tmp_path, text, words):
@@ -312,3 +316,53 @@ def test_wrong_plan_files(tmp_path, text, words):
     assert "\n" not in str(caught.value)
     for word in ["plan.toml", *words]:
         assert word in str(caught.value)
+
+
+def test_single_values_stand_for_lists(tmp_path):
+    torch.save(csbm(n=60, seed=0), tmp_path / "data.pt")
+    single = {"datasets": "data.pt", "layers": "gcn", "grid": {"lr": 0.1}, "noise": {"edges": 0.2}, "seeds": "0-2"}
+    plan = make_plan(**single, run={"base": str(tmp_path)})
+    assert (plan.datasets, plan.layers, plan.seeds) == (("data.pt",), ("gcn",), (0, 1, 2))
+    assert (plan.grid, plan.noise.edges) == ({"lr": (0.1,)}, (0.2,))
+
+
+def test_paths_of_a_plan_start_from_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    torch.save(csbm(n=60, seed=0), tmp_path / "sub/data.pt")
+    np.savez(tmp_path / "sub/data-split.npz", train=np.arange(30), valid=np.arange(30, 40), test=np.arange(40, 60))
+    text = 'datasets = ["data.pt"]\nsplit = "file:{dataset}-split.npz"\n[run]\ndata = "."\n'
+    (tmp_path / "sub/plan.toml").write_text(text, encoding="utf-8-sig")
+    monkeypatch.chdir(tmp_path)
+    plan = load_plan("sub/plan.toml")
+    assert plan.layers == tuple(name for name in LAYERS if name not in THEORY_LAYERS)
+    assert (plan.run.base, plan.run.data) == ("sub", "sub")
+    one = plan.model_copy(update={"layers": ("gcn",), "seeds": (0,), "overrides": Overrides(epochs=1)})
+    keys = [cell.key for cell in plan.cells()]
+    assert run_study(one, "out", engine="inline").done == 1
+    monkeypatch.chdir(tmp_path / "sub")
+    assert [cell.key for cell in load_plan("plan.toml").cells()] == keys
+    again = load_plan("plan.toml").model_copy(update={"layers": ("gcn",), "seeds": (0,), "overrides": one.overrides})
+    assert run_study(again, "../out", engine="inline").ran == 0
+
+
+def test_one_file_is_one_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(csbm(n=60, seed=0), "mine.pt")
+    names = ["mine.pt", "./mine.pt", str(tmp_path / "mine.pt"), "csbm:easy,n=60"]
+    assert make_plan(datasets=names, layers=["gcn"], seeds=1).datasets == ("mine.pt", "csbm:easy,n=60")
+
+
+def test_files_whose_names_begin_like_synthetic_graphs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(csbm(n=60, seed=0), "csbm_hard.pt")
+    assert make_plan(datasets=["csbm_hard.pt"], layers=["gcn"], seeds=1).datasets == ("csbm_hard.pt",)
+    with pytest.raises(PlanError, match="own: names that begin with csbm: are those of synthetic graphs; got 'csbm:x'"):
+        make_plan(datasets=["csbm:x"], layers=["gcn"], seeds=1, own=["csbm:x"])
+
+
+@pytest.mark.parametrize("key", ["datasets", "layers", "split", "metric"])
+def test_text_that_is_no_utf_8_is_named(key):
+    with pytest.raises(PlanError, match=f"{key}: expected text that is UTF-8"):
+        make_plan(**{"datasets": ["cora"], "layers": ["gcn"], "seeds": 1, key: "caf\udce9.pt"})
+    with pytest.raises(PlanError, match=r"run\.data: expected text that is UTF-8"):
+        make_plan(datasets=["cora"], layers=["gcn"], seeds=1, run={"data": "caf\udce9"})

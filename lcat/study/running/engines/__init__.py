@@ -52,5 +52,6 @@ def make_engine(
         splits=splits,
         threads=settings.threads,
         device=settings.device,
+        base=Path(settings.base),
     )
     return engine_class(settings.engine).of(setup, settings)

@@ -48,6 +48,7 @@ class Setup:
         splits: folder that keeps splits.
         threads: of torch, for each cell.
         device: where to train.
+        base: folder that relative paths of data sets and splits start from.
     """
 
     data: Path | None = None
@@ -56,6 +57,7 @@ class Setup:
     splits: Path | None = None
     threads: int = 1
     device: str = "cpu"
+    base: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,8 @@ class CellRunner:
         self._setup = setup
         # Another machine may not have the folder of the study: then splits are made anew, which gives the same.
         splits = setup.splits
-        folder = SplitFolder(splits) if splits is not None and splits.parent.is_dir() else None
-        self._sources = Sources(setup.data, setup.own, setup.metric, folder)
+        folder = SplitFolder(splits, setup.base) if splits is not None and splits.parent.is_dir() else None
+        self._sources = Sources(setup.data, setup.own, setup.metric, folder, setup.base)
         self._device = torch.device(device or setup.device)
 
     def run(self, cell: Cell, on_epoch: Callable[[Cell, int, History], None] | None = None) -> CellResult:
