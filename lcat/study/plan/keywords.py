@@ -24,7 +24,7 @@ class PlanKeywords(TypedDict, total=False):
     split_seed: int
     noise: NoisePlan | Mapping[str, Any]
     overrides: Overrides | Mapping[str, Any]
-    grid: Mapping[str, Sequence[Any]]
+    grid: Mapping[str, Any]
     search: SearchPlan | Mapping[str, Any] | None
     metric: MetricName | None
     objectives: Mapping[str, float]
@@ -43,3 +43,4 @@ class RunKeywords(TypedDict, total=False):
     retries: int
     address: str | None
     data: str | None
+    base: str
