@@ -99,6 +99,11 @@ class Bucket:
         """One real number per matrix: ``(N, *batch)``."""
         return self.state(name, self.layout.batch, self.real)
 
+    @property
+    def may_be_read(self) -> bool:
+        """Whether reading a number costs nothing: on a CPU, outside of a compiler."""
+        return self.device.type == "cpu" and not torch.compiler.is_compiling()
+
     def per_matrix(self, values: Tensor) -> Tensor:
         """``(N,)`` or ``(N, *batch)`` broadcastable against ``(B, p, n)``; a view unless values are repeated."""
         N, matrices = len(self.params), self.layout.matrices

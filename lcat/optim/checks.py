@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 
 from lcat.optim.bucket import COMPUTE
 from lcat.optim.layout import Layout, resolve
-from lcat.optim.measure import gram_error
+from lcat.optim.measure import gram_error, orthogonalized
+from lcat.optim.options import OrthogonalizeMethod
 
 __all__ = [
+    "accepted_error",
     "check_gradient",
     "check_group",
     "check_orthonormal",
@@ -20,6 +23,7 @@ __all__ = [
     "check_weights",
     "describe",
     "is_sharded",
+    "orthogonalize_group",
     "tolerance",
 ]
 
@@ -54,14 +58,23 @@ def is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "placements") or type(tensor).__name__ == "ShardedTensor"
 
 
-def check_group(group: dict[str, Any]) -> None:
+#: what a run of the method with the options of a group leaves, see ``OrthogonalOptimizer.max_error``
+MaxError = Callable[[dict[str, Any], int], float]
+
+
+def accepted_error(p: int, dtype: torch.dtype, left: float) -> float:
+    """How far from orthonormal the first weights may be, by a method that leaves an error of ``left``."""
+    return max(tolerance(p, dtype), left * (1 + 1e-3))
+
+
+def check_group(group: dict[str, Any], max_error: MaxError) -> None:
     """Check the parameters of an orthogonal group, and warn of what they cannot do.
 
     Raises:
         ValueError: see :func:`check_parameter`.
     """
     for i, param in enumerate(group["params"]):
-        check_parameter(param, i, group)
+        check_parameter(param, i, group, max_error)
     if group["weight_decay"] != 0:
         warnings.warn(
             "weight_decay in an orthogonal group cannot shrink the weights, whose singular values are one; it "
@@ -81,17 +94,35 @@ def check_group(group: dict[str, Any]) -> None:
         )
 
 
-def check_weights(group: dict[str, Any]) -> None:
+@torch.no_grad()
+def orthogonalize_group(group: dict[str, Any], method: OrthogonalizeMethod, max_error: MaxError) -> None:
+    """Make the weights of a group orthonormal in place where the method does not accept them as a start."""
+    results = []
+    for i, param in enumerate(group["params"]):
+        if torch.nn.parameter.is_lazy(param) or param.dtype not in DTYPES or is_sharded(param) or param.is_meta:
+            continue  # the checks say what is wrong
+        try:
+            layout = resolve(tuple(param.shape), group["matrix"], group["orientation"])
+            size = gram_error(param.detach()[None], layout).item()
+            if not size <= accepted_error(layout.p, param.dtype, max_error(group, layout.p)):
+                results.append((param, orthogonalized(param, method, group["matrix"], group["orientation"])))
+        except ValueError as error:
+            raise ValueError(f"{describe(i, group)}: {error}") from None
+    for param, result in results:
+        param.copy_(result)
+
+
+def check_weights(group: dict[str, Any], max_error: MaxError) -> None:
     """Raise a RuntimeError if a matrix of an orthogonal group has left the manifold (synchronizes)."""
     for i, param in enumerate(group["params"]):
         try:
             layout = resolve(tuple(param.shape), group["matrix"], group["orientation"])
-            check_orthonormal(param, layout, describe(i, group), group)
+            check_orthonormal(param, layout, describe(i, group), max_error(group, layout.p))
         except ValueError as error:
             raise RuntimeError(f"after a step (check='always'): {error}") from None
 
 
-def check_parameter(param: Tensor, index: int, group: dict[str, Any]) -> Layout:
+def check_parameter(param: Tensor, index: int, group: dict[str, Any], max_error: MaxError) -> Layout:
     """The layout of a parameter of an orthogonal group.
 
     Raises:
@@ -119,23 +150,20 @@ def check_parameter(param: Tensor, index: int, group: dict[str, Any]) -> Layout:
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if group["check"] != "off" and not param.is_meta:
-        check_orthonormal(param, layout, name, group)
+        check_orthonormal(param, layout, name, max_error(group, layout.p))
     return layout
 
 
-def check_orthonormal(param: Tensor, layout: Layout, name: str, group: dict[str, Any]) -> None:
-    """Raise a ValueError where the error of a parameter is beyond :func:`tolerance` (synchronizes).
-
-    Methods that only stay near the manifold, within ``safe``, accept at the start what they may leave.
-    """
+def check_orthonormal(param: Tensor, layout: Layout, name: str, left: float) -> None:
+    """Raise a ValueError where the error of a parameter is beyond :func:`accepted_error` (synchronizes)."""
     error = gram_error(param.detach()[None], layout).item()
-    max_error = max(tolerance(layout.p, param.dtype), group.get("safe", 0.0) * (1 + 1e-3))
-    if not error <= max_error:
+    accepted = accepted_error(layout.p, param.dtype, left)
+    if not error <= accepted:
         side = "columns" if layout.transposed else "rows"
         shape = f"{layout.height} x {layout.width}"
         raise ValueError(
             f"{name} of shape {tuple(param.shape)} is not orthonormal: read as {layout.matrices} matrices {shape} "
-            f"with orthonormal {side}, the largest |X X^H - I| is {error:.3g}, accepted up to {max_error:.3g}. Make it "
+            f"with orthonormal {side}, the largest |X X^H - I| is {error:.3g}, accepted up to {accepted:.3g}. Make it "
             f"so with lcat.optim.orthogonalize_ (or torch.nn.init.orthogonal_), name its matrix shape with matrix= "
             f"(matrix='conv' for kernels), or pass check='off' for weights of a checkpoint, before or after loading"
         )

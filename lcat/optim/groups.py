@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from lcat._text import hint
 from lcat.optim.layout import resolve
-from lcat.optim.measure import orthogonalized
+from lcat.optim.measure import gram_error, orthogonalized
 from lcat.optim.optimizer import OrthogonalOptimizer
-from lcat.optim.options import COMMON, Matrix, OrthogonalizeMethod
+from lcat.optim.options import COMMON, DEFAULTS, Matrix, OrthogonalizeMethod
 
 __all__ = ["NoWeightToConstrain", "OrthogonalGroups", "Row", "orthogonal_groups"]
 
@@ -51,7 +51,8 @@ class _Candidate:
     param: nn.Parameter
     layer: str
     matrix: Matrix
-    side: bool = False
+    side: str = ""
+    recurrent: bool = False
     why: str = "hidden weight"
 
 
@@ -131,6 +132,8 @@ def orthogonal_groups(
     edge features and of skip connections, matrices of modules that are not known here (``include`` adds them), and by
     default the first and the last layer, which change the width of the features. A shared weight appears once.
 
+    A recurrent weight maps the hidden state to itself, so it is hidden in a first and in a last layer, too.
+
     The first and the last layer are those that the model registers first and last, frozen ones included. The layers of
     a ``ModuleDict`` that holds only layers are parallel and count as one: those of the edge types of a ``HeteroConv``,
     of the node and edge types of ``to_hetero``.
@@ -138,15 +141,18 @@ def orthogonal_groups(
     Args:
         model: the model; lazy layers must have run once.
         include: names (``fnmatch`` patterns, e.g. ``"convs.*.weight"``) of the parameters to constrain, instead
-            of this choice.
+            of this choice. Vectors that a pattern matches besides matrices (``"rnn.*_hh_*"`` matches biases, too) stay
+            Euclidean.
         exclude: names not to constrain.
         heads: ``"split"`` reads the projection ``(heads * channels, in)`` of an attention layer as ``heads``
             matrices ``(channels, in)``, so that each head has its own orthonormal basis; ``"joint"`` as one matrix.
         first: whether to constrain the first layer too. A message passing layer with all its linear maps counts as
             one.
         last: whether to constrain the last layer too.
-        orthogonalize: how the constrained weights are made orthonormal in place, ``"nearest"`` (which does not change
-            orthonormal ones) or ``"qr"``; None leaves the weights as they are.
+        orthogonalize: how the constrained weights are made orthonormal in place, ``"nearest"`` or ``"qr"``; None leaves
+            the weights as they are. Weights that are within an error of 0.5, the largest that a method of the package
+            leaves at its defaults, are not changed here: they may be those of a run that goes on. The optimizer does
+            it, unless it accepts them as a start.
         orthogonal_options: options of the orthogonal groups, e.g. ``{"lr": 0.1}``.
         **euclidean_options: options of the Euclidean group, e.g. ``lr=1e-3, weight_decay=5e-4``. Only options of
             the optimizers are accepted; other entries can be added to the groups afterwards.
@@ -156,7 +162,7 @@ def orthogonal_groups(
         with ``requires_grad=False`` are left out.
 
     Raises:
-        TypeError: an option that no optimizer of the package has.
+        TypeError: an option that no optimizer of the package has; parameters in place of a model.
         ValueError: lazy parameters, patterns that match nothing, a weight that cannot be made orthonormal. The model
             is unchanged then.
         NoWeightToConstrain: a ValueError for models in which no weight is left to constrain.
@@ -170,11 +176,17 @@ def orthogonal_groups(
     ['2.weight']
     >>> optimizer = POGO(groups, lr=0.1, base="vadam")
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model must be a torch.nn.Module, got a {type(model).__name__}; orthogonal_groups looks at the modules to "
+            f"see which weights are hidden. Pass the model itself, or parameters directly to the optimizer"
+        )
     if heads not in ("split", "joint"):
-        raise ValueError(f"heads must be 'split' or 'joint', got {heads!r}")
+        raise ValueError(f"heads must be 'split' or 'joint', got {heads!r}{hint(heads, ['split', 'joint'], show=repr)}")
     if orthogonalize is not None and orthogonalize not in get_args(OrthogonalizeMethod):
         methods = ", ".join(get_args(OrthogonalizeMethod))
-        raise ValueError(f"orthogonalize must be None or one of {methods}, got {orthogonalize!r}")
+        meant = hint(orthogonalize, get_args(OrthogonalizeMethod), show=repr)
+        raise ValueError(f"orthogonalize must be None or one of {methods}, got {orthogonalize!r}{meant}")
     _check_names(euclidean_options, inspect.signature(orthogonal_groups).parameters)
     _check_names(orthogonal_options or {})
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -191,8 +203,10 @@ def orthogonal_groups(
     if orthogonalize is not None:
         _orthogonalize({name: (named[name], matrix) for name, matrix in matrices.items()}, orthogonalize)
     groups: dict[Matrix, dict[str, Any]] = {}
+    common = {} if orthogonalize is None else {"orthogonalize": orthogonalize}
+    common |= orthogonal_options or {}
     for name, matrix in matrices.items():
-        empty: dict[str, Any] = {"params": [], "orthogonal": True, "matrix": matrix, **(orthogonal_options or {})}
+        empty: dict[str, Any] = {"params": [], "orthogonal": True, "matrix": matrix, **common}
         groups.setdefault(matrix, empty)["params"].append((name, named[name]))
     rest = [(name, p) for name, p in named.items() if name not in matrices]
     result = list(groups.values())
@@ -227,15 +241,24 @@ def _check_names(names: Iterable[str], arguments: Iterable[str] = ()) -> None:
 
 @torch.no_grad()
 def _orthogonalize(weights: dict[str, tuple[Tensor, Matrix]], method: OrthogonalizeMethod) -> None:
-    """Make all of them orthonormal in place, or none if one is refused."""
+    """Make all orthonormal in place that no method would leave, or none if one is refused."""
     results = []
     for name, (weight, matrix) in weights.items():
         try:
+            if _may_be_trained(weight, matrix):
+                continue
             results.append((weight, orthogonalized(weight, method, matrix)))
         except ValueError as error:
             raise ValueError(f"{name!r}: {error}") from None
     for weight, result in results:
         weight.copy_(result)
+
+
+def _may_be_trained(weight: Tensor, matrix: Matrix) -> bool:
+    """Whether a weight is as close to orthonormal as the default methods leave theirs."""
+    if not (weight.is_floating_point() or weight.is_complex()):
+        return False
+    return bool(gram_error(weight.detach()[None], resolve(tuple(weight.shape), matrix)) <= DEFAULTS.safe * (1 + 1e-3))
 
 
 def _choose(
@@ -251,7 +274,14 @@ def _choose(
     for pattern in (*(include or ()), *exclude):
         if not any(fnmatchcase(name, pattern) for name in named):
             raise ValueError(f"no parameter is called {pattern!r}; the model has {', '.join(map(repr, named))}")
-    layers = list(dict.fromkeys(c.layer for c in candidates.values() if not c.side))
+    for pattern in include or ():
+        vectors = [name for name, param in named.items() if fnmatchcase(name, pattern) and param.dim() < 2]
+        if vectors and not any(fnmatchcase(name, pattern) and param.dim() >= 2 for name, param in named.items()):
+            raise ValueError(
+                f"{vectors[0]!r} has shape {tuple(named[vectors[0]].shape)} and is no matrix, and {pattern!r} matches "
+                f"nothing else; include weights of at least 2 dimensions"
+            )
+    layers = list(dict.fromkeys(c.layer for c in candidates.values() if not c.side and not c.recurrent))
     matrices: dict[str, Matrix] = {}
     why: dict[str, str] = {}
     for name, param in named.items():
@@ -262,19 +292,16 @@ def _choose(
             if not any(fnmatchcase(name, pattern) for pattern in include):
                 why[name] = "not included"
             elif param.dim() < 2:
-                raise ValueError(
-                    f"{name!r} has shape {tuple(param.shape)} and is no matrix; include weights of at least 2 "
-                    f"dimensions"
-                )
+                why[name] = "included pattern, but no matrix"
             else:
                 matrices[name], why[name] = candidate.matrix if candidate else None, "included"
         elif candidate is None:
             why[name] = "vector or scalar" if param.dim() < 2 else "not known as a feature map"
         elif candidate.side:
-            why[name] = "side projection"
-        elif candidate.layer == layers[0] and not first:
+            why[name] = candidate.side
+        elif not candidate.recurrent and candidate.layer == layers[0] and not first:
             why[name] = "first layer"
-        elif candidate.layer == layers[-1] and not last:
+        elif not candidate.recurrent and candidate.layer == layers[-1] and not last:
             why[name] = "last layer"
         else:
             matrices[name], why[name] = candidate.matrix, candidate.why
@@ -303,9 +330,20 @@ def _candidates(model: nn.Module, heads: str) -> Iterator[_Candidate]:
             why = "hidden weight"
             if layer is not None and matrix is None and param.dim() == 2:
                 matrix, why = _split(param, layer, inside, heads)
-            side = any(part in SIDE_PROJECTIONS for part in inside)
+            side = "side projection" if any(part in SIDE_PROJECTIONS for part in inside) else ""
+            recurrent = isinstance(module, (nn.RNNBase, nn.RNNCellBase))
+            if recurrent and local.startswith("weight_ih"):
+                side = "input weight of a recurrent layer"
             name = f"{path}.{local}" if path else local
-            yield _Candidate(name=name, param=param, layer=_layer_of(path, modules), matrix=matrix, side=side, why=why)
+            yield _Candidate(
+                name=name,
+                param=param,
+                layer=_layer_of(path, modules),
+                matrix=matrix,
+                side=side,
+                recurrent=recurrent,
+                why="recurrent weight" if recurrent else why,
+            )
 
 
 def _message_passing_around(path: str, modules: dict[str, nn.Module]) -> tuple[nn.Module | None, list[str]]:
@@ -338,13 +376,10 @@ def _feature_maps(module: nn.Module) -> list[tuple[str, Matrix]]:
         width = module.embed_dim
         return [("in_proj_weight", (3, width, -1))] + [(f"{k}_proj_weight", None) for k in "qkv"]
     if isinstance(module, nn.RNNBase):
-        return [
-            (f"weight_hh_l{layer}{reverse}", (-1, module.hidden_size, module.proj_size or module.hidden_size))
-            for layer in range(module.num_layers)
-            for reverse in ("", "_reverse")
-        ]
+        ends = [f"_l{layer}{reverse}" for layer in range(module.num_layers) for reverse in ("", "_reverse")]
+        return [(kind + end, _gates(module, kind + end)) for end in ends for kind in ("weight_hh", "weight_ih")]
     if isinstance(module, nn.RNNCellBase):
-        return [("weight_hh", (-1, module.hidden_size, module.hidden_size))]
+        return [(kind, _gates(module, kind)) for kind in ("weight_hh", "weight_ih")]
     if isinstance(module, nn.modules.conv._ConvNd):
         groups = module.groups
         return [("weight", "conv" if groups == 1 else (groups, module.weight.shape[0] // groups, -1))]
@@ -357,6 +392,12 @@ def _feature_maps(module: nn.Module) -> list[tuple[str, Matrix]]:
     if isinstance(module, nn.Linear) or _is_pyg_linear(module):
         return [("weight", None)]
     return []
+
+
+def _gates(module: nn.RNNBase | nn.RNNCellBase, name: str) -> Matrix:
+    """A weight of a recurrent layer as one matrix for each gate."""
+    weight: Tensor | None = getattr(module, name, None)
+    return None if weight is None else (-1, int(module.hidden_size), weight.shape[-1])
 
 
 def _is_pyg_linear(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lcat.optim.bucket import Bucket
+from lcat.optim.guard import HEADROOM, cap_norm
 from lcat.optim.optimizer import OrthogonalOptimizer
 from lcat.optim.options import (
     DEFAULTS,
@@ -105,6 +106,11 @@ class Landing(OrthogonalOptimizer):
         require_number(group, "attraction", 0.0, strict=True)
         require_safe(group)
 
+    def max_error(self, group: dict[str, Any], p: int) -> float:  # noqa: ARG002
+        """``safe``."""
+        safe: float = group["safe"]
+        return safe
+
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
         """One step on the batch ``X (B, p, n)``, its length cut to the safe one."""
         algebra = algebra_for(X)
@@ -115,6 +121,7 @@ class Landing(OrthogonalOptimizer):
         alpha = weight * d * (1 - d).clamp_min(0) / f  # divided by f, whose square may overflow
         max_rate = (alpha + (alpha * alpha + (group["safe"] - d).clamp_min(0)).sqrt()) / f
         max_rate = torch.minimum(max_rate, 0.5 / (weight * (1 + d)))
+        max_rate = torch.minimum(max_rate, longest_rate(algebra, D, scale))
         return algebra.unpack(X - F * cap_rate(group["lr"], max_rate).to(X.dtype))
 
 
@@ -182,6 +189,11 @@ class LandingPC(OrthogonalOptimizer):
         super().check_options(group)
         require_safe(group)
 
+    def max_error(self, group: dict[str, Any], p: int) -> float:  # noqa: ARG002
+        """``safe``."""
+        safe: float = group["safe"]
+        return safe
+
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
         """One step on the batch ``X (B, p, n)``, its length cut to the safe one."""
         algebra = algebra_for(X)
@@ -191,6 +203,7 @@ class LandingPC(OrthogonalOptimizer):
         cross = d * (1 + d).sqrt()
         margin = (group["safe"] - 0.75 * d**2 - 0.25 * d**3).clamp_min(0)
         max_rate = ((cross * cross + 4 * margin).sqrt() - cross) / (2 * r)
+        max_rate = torch.minimum(max_rate, longest_rate(algebra, D, scale))
         R.mul_(-cap_rate(group["lr"], max_rate).to(R.dtype)).add_(X)
         return algebra.unpack(algebra.addmm_(R, E.mul_(-0.5), X))
 
@@ -216,6 +229,11 @@ def relative_gradient(algebra: Algebra, X: Tensor, D: Tensor, scale: Scale) -> t
 def _halved(scale: Scale, A: Tensor) -> Scale:
     """``scale / 2``, in the dtype of ``A``."""
     return 0.5 * (scale.to(A.dtype) if isinstance(scale, Tensor) else scale)
+
+
+def longest_rate(algebra: Algebra, D: Tensor, scale: Scale) -> Tensor:
+    """The rate from which on the rounding of a direction, which is not tangent, would be seen in the weights."""
+    return cap_norm(algebra, D, torch.finfo(D.dtype).max ** 0.5, HEADROOM) / scale
 
 
 def cap_rate(lr: float | Tensor, max_rate: Tensor) -> Tensor:

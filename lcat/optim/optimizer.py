@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lcat._text import hint
 from lcat.optim import euclidean
-from lcat.optim.base import BASES, gradient, tangent_part
+from lcat.optim.base import BASES, Direction, gradient, limited, tangent_part
 from lcat.optim.bucket import Bucket
 from lcat.optim.bucket_cache import BucketCache
-from lcat.optim.checks import check_gradient, check_group, check_weights
+from lcat.optim.checks import check_gradient, check_group, check_weights, orthogonalize_group
 from lcat.optim.layout import plain, resolve
+from lcat.optim.loading import check_form, check_state_dict, completed_groups, misspelt_options
 from lcat.optim.measure import gram_error, largest, project_
 from lcat.optim.options import COMMON, builtin, check_common
 from lcat.optim.products import Scale, algebra_for
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["OrthogonalOptimizer", "Update"]
 
@@ -72,9 +78,42 @@ class OrthogonalOptimizer(Optimizer):
         True
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004 - __init__ takes what is accepted here
+        """Name the option that was meant before Python refuses an unknown one."""
+        accepted = inspect.signature(cls.__init__).parameters
+        if kwargs and not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values()):
+            for name in kwargs.keys() - accepted.keys():
+                options = [option for option in accepted if option != "self"]
+                meant = hint(name, options, show=repr)
+                more = "" if meant else f"; its options are {', '.join(options)}"
+                raise TypeError(f"{cls.__name__} has no option {name!r}{meant}{more}")
+        return super().__new__(cls)
+
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self._prepare_caches()
+        if isinstance(params, nn.Module):
+            raise TypeError(
+                f"params must be parameters or groups of them, got a {type(params).__name__}; pass "
+                f"lcat.optim.orthogonal_groups(model), which selects the weights to constrain"
+            )
         super().__init__(params, {name: builtin(value) for name, value in {**COMMON, **defaults}.items()})
+
+    def __repr__(self) -> str:
+        """One line per group: what is special about it, not all of its options."""
+        lines = []
+        for index, group in enumerate(self.param_groups):
+            kind = "orthogonal" if group["orthogonal"] else f"Euclidean ({group['euclidean']})"
+            count = len(group["params"])
+            options = [f"lr={_shown(group['lr'])}"]
+            hidden = {"params", "param_names", "lr", "orthogonal", "updates", "euclidean", "euclidean_lr"}
+            options += [
+                f"{name}={_shown(value)}"
+                for name, value in group.items()
+                if name not in hidden and (name not in self.defaults or not _equal(value, _usual(name, type(self))))
+            ]
+            plural = "s" if count != 1 else ""
+            lines.append(f"    group {index}: {count} {kind} parameter{plural}, {', '.join(options)}")
+        return "\n".join([f"{type(self).__name__} (", *lines, ")"])
 
     def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor | Update:
         """One orthogonal step.
@@ -97,6 +136,17 @@ class OrthogonalOptimizer(Optimizer):
             return G
         algebra = algebra_for(X)
         return algebra.unpack(tangent_part(algebra, algebra.pack(X), algebra.pack(G)))
+
+    def direction(self, X: Tensor, G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:  # noqa: ARG002
+        """The base update at the weights ``X``: the direction and what multiplies it besides ``group["lr"]``."""
+        return BASES[group["base"]](G, group, bucket, None)
+
+    def max_error(self, group: dict[str, Any], p: int) -> float:  # noqa: ARG002
+        """Largest ``|| X X^H - I ||_F`` of ``p`` rows that a run leaves; 0 where it is rounding.
+
+        Weights that far from orthonormal are accepted as a start.
+        """
+        return 0.0
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise a ValueError for options out of range; methods extend it with their own."""
@@ -151,8 +201,13 @@ class OrthogonalOptimizer(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, checked as at construction; the dict itself is not changed."""
+        orthogonalize = None
         if isinstance(param_group, dict):
             param_group = {name: builtin(value) for name, value in param_group.items()}
+            orthogonalize = param_group.pop("orthogonalize", None)
+            for name, meant in misspelt_options(param_group, {"params", "param_names", *self.defaults}).items():
+                raise ValueError(f"a group has an entry {name!r}, which is no option of {type(self).__name__}{meant}")
+            self._check_named(param_group.get("params"))
             if not param_group.get("orthogonal", self.defaults["orthogonal"]):
                 param_group.setdefault("lr", param_group.get("euclidean_lr", self.defaults["euclidean_lr"]))
         super().add_param_group(param_group)
@@ -161,11 +216,30 @@ class OrthogonalOptimizer(Optimizer):
             group["matrix"] = plain(group["matrix"])
             self.check_options(group)
             if group["orthogonal"]:
-                check_group(group)
+                if orthogonalize is not None:
+                    orthogonalize_group(group, orthogonalize, self.max_error)
+                check_group(group, self.max_error)
         except (ValueError, TypeError):
             self.param_groups.pop()
             raise
         self._bucket_cache.clear()
+
+    def _check_named(self, params: Any) -> None:
+        """Raise a ValueError for parameters without names beside others with names, and the other way round."""
+        if not self.param_groups or not isinstance(params, (list, tuple)):
+            return
+        is_named = bool(params) and isinstance(params[0], tuple)
+        if is_named != ("param_names" in self.param_groups[0]):
+            have, lack = ("no names", "has") if is_named else ("names", "has none")
+            way_out = (
+                "leave the names out of this group"
+                if is_named
+                else "pass pairs [(name, parameter), ...], e.g. from model.named_parameters()"
+            )
+            raise ValueError(
+                f"the parameters of the first groups have {have}, and this group {lack}: all groups of an optimizer "
+                f"have names or none has; {way_out}"
+            )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -182,17 +256,17 @@ class OrthogonalOptimizer(Optimizer):
         have (one of torch's AdamW, loaded into Euclidean groups) keep their present values.
 
         Raises:
-            ValueError: the groups are not those of this optimizer, or an option in them is out of range; nothing is
+            ValueError: the groups are not those of this optimizer (number, kind and names of the parameters), an option
+                in them is unknown or out of range, or the state of a parameter is that of another shape; nothing is
                 loaded then.
         """
+        if not isinstance(state_dict, dict):
+            check_form(state_dict)  # what hooks make of a dict is checked after them
         completed: dict[str, Any] = {}
 
         def complete(_: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
-            groups = saved["param_groups"]
-            if len(groups) == len(self.param_groups):  # torch says what is wrong otherwise
-                groups = [{**present, **group} for present, group in zip(self.param_groups, groups, strict=True)]
-                for present, group in zip(self.param_groups, groups, strict=True):
-                    self.check_options({**group, "params": present["params"]})
+            groups = completed_groups(saved, self.param_groups, self.check_options)
+            check_state_dict(saved, groups, self.param_groups)
             completed.update(saved, param_groups=groups)
             return dict(completed)
 
@@ -239,15 +313,15 @@ class OrthogonalOptimizer(Optimizer):
             bucket.step.add_(1)
             X = bucket.gather(bucket.params, "weights")
             G = bucket.gather([p.grad for p in bucket.params if p.grad is not None], "gradients")
-            G = self.prepare(X, gradient(X, G, group), group, bucket)
-            D, scale = BASES[group["base"]](G, group, bucket)
+            G = self.prepare(X, limited(gradient(X, G, group), looks=bucket.may_be_read), group, bucket)
+            D, scale = self.direction(X, G, group, bucket)
             result = self.update(X, D, scale, group, bucket)
             weights, state = result if isinstance(result, Update) else (result, {})
             bucket.scatter(weights)
             self.after_update(state, bucket)
             bucket.commit()
         if group["check"] == "always":
-            check_weights(group)
+            check_weights(group, self.max_error)
         if "updates" in group:
             group["updates"] += 1
 
@@ -264,3 +338,17 @@ class OrthogonalOptimizer(Optimizer):
     def _prepare_caches(self) -> None:
         """Forget what is derived from the state; it is rebuilt when needed."""
         self._bucket_cache = BucketCache()
+
+
+def _usual(name: str, cls: type) -> Any:
+    """The default of an option of a method, as its constructor states it."""
+    accepted = inspect.signature(cls).parameters
+    return accepted[name].default if name in accepted else COMMON.get(name, inspect.Parameter.empty)
+
+
+def _equal(value: Any, usual: Any) -> bool:
+    return value is usual or (not isinstance(value, Tensor) and bool(value == usual))
+
+
+def _shown(value: Any) -> str:
+    return f"{value.item():g}" if isinstance(value, Tensor) and value.device.type == "cpu" else repr(value)

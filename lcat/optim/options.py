@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from torch import Tensor
 
+from lcat._text import hint
+
 __all__ = [
     "COMMON",
     "DEFAULTS",
@@ -21,7 +23,9 @@ __all__ = [
     "Defaults",
     "Euclidean",
     "GramMode",
+    "Iteration",
     "Matrix",
+    "MaxStep",
     "NormalStep",
     "Orientation",
     "OrthogonalizeMethod",
@@ -31,6 +35,7 @@ __all__ = [
     "builtin",
     "check_common",
     "constructor_options",
+    "guard_of",
     "is_due",
     "require_choice",
     "require_max_step",
@@ -42,8 +47,10 @@ __all__ = [
 Base: TypeAlias = Literal["sgd", "vadam", "muon"]
 Check: TypeAlias = Literal["init", "always", "off"]
 Euclidean: TypeAlias = Literal["adamw", "sgd"]
-GramMode: TypeAlias = Literal["exact", "identity"]
+GramMode: TypeAlias = Literal["auto", "exact", "identity"]
+Iteration: TypeAlias = Literal["stable", "published"]
 Matrix: TypeAlias = Literal["conv"] | tuple[int, ...] | None
+MaxStep: TypeAlias = float | Literal["auto"] | None
 NormalStep: TypeAlias = Literal["half", "order2", "best", "none"]
 Orientation: TypeAlias = Literal["auto", "rows", "cols"]
 OrthogonalizeMethod: TypeAlias = Literal["qr", "nearest"]
@@ -60,7 +67,7 @@ class Defaults:
     """Defaults of the options that several optimizers have; :class:`lcat.optim.POGO` says what they mean."""
 
     lr: float | Tensor = 1e-2
-    max_step: float | None = 1.0
+    max_step: MaxStep = "auto"
     safe: float = 0.5
     retraction: Retraction = "qr"
     stabilize: int = 100
@@ -157,8 +164,10 @@ def require_number(
 
 def require_choice(group: dict[str, Any], name: str, choices: tuple[Any, ...]) -> None:
     """Raise a ValueError unless the option is one of ``choices``."""
-    if group[name] not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {group[name]!r}")
+    value = group[name]
+    if not isinstance(value, (str, bool, int, float, type(None))) or value not in choices:
+        meant = hint(value, [c for c in choices if isinstance(c, str)], show=repr) if isinstance(value, str) else ""
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{meant}")
 
 
 def require_period(group: dict[str, Any], name: str, minimum: int) -> None:
@@ -174,9 +183,20 @@ def require_period(group: dict[str, Any], name: str, minimum: int) -> None:
 
 
 def require_max_step(group: dict[str, Any]) -> None:
-    """Raise a ValueError unless ``max_step`` is None or positive."""
-    if group["max_step"] is not None:
+    """Raise a ValueError unless ``max_step`` is "auto", None or positive."""
+    value = group["max_step"]
+    if isinstance(value, str) and value != "auto":
+        raise ValueError(
+            f"max_step must be 'auto', None or a number greater than 0, got {value!r}{hint(value, ['auto'], show=repr)}"
+        )
+    if value is not None and not isinstance(value, str):
         require_number(group, "max_step", 0.0, strict=True)
+
+
+def guard_of(group: dict[str, Any], auto: float | None = 1.0) -> float | None:
+    """The bound of the guard in a group: a number, or None for no guard; ``auto`` where it is the method's own."""
+    max_step: MaxStep = group["max_step"]
+    return auto if isinstance(max_step, str) else max_step
 
 
 def require_safe(group: dict[str, Any]) -> None:

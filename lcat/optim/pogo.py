@@ -1,4 +1,4 @@
-"""POGO: a landing step followed by one Newton-Schulz step."""
+"""POGO: a tangent step followed by one Newton-Schulz step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from lcat.optim.base import BASES, Direction, tangent_part
 from lcat.optim.bucket import Bucket
+from lcat.optim.guard import limit_of
 from lcat.optim.optimizer import OrthogonalOptimizer, Update
 from lcat.optim.options import (
     DEFAULTS,
@@ -16,10 +18,13 @@ from lcat.optim.options import (
     Check,
     Euclidean,
     GramMode,
+    Iteration,
     Matrix,
+    MaxStep,
     NormalStep,
     Orientation,
     constructor_options,
+    guard_of,
     is_due,
     require_choice,
     require_max_step,
@@ -27,6 +32,7 @@ from lcat.optim.options import (
 )
 from lcat.optim.pogo_step import pogo_step
 from lcat.optim.products import BATCHED, Scale, algebra_for
+from lcat.optim.stable_step import MAX_STEP, stable_step
 
 __all__ = ["POGO"]
 
@@ -137,6 +143,7 @@ class POGO(OrthogonalOptimizer):
         params: Any,
         lr: float | Tensor = DEFAULTS.lr,
         *,
+        iteration: Iteration = "stable",
         base: Base = DEFAULTS.base,
         momentum: float = DEFAULTS.momentum,
         dampening: float = DEFAULTS.dampening,
@@ -146,8 +153,8 @@ class POGO(OrthogonalOptimizer):
         tangent: bool = DEFAULTS.tangent,
         normal_step: NormalStep = "half",
         normal_every: int = 1,
-        max_step: float | None = DEFAULTS.max_step,
-        gram_mode: GramMode = "exact",
+        max_step: MaxStep = DEFAULTS.max_step,
+        gram_mode: GramMode = "auto",
         matrix: Matrix = DEFAULTS.matrix,
         orientation: Orientation = DEFAULTS.orientation,
         foreach: bool | None = DEFAULTS.foreach,
@@ -164,13 +171,31 @@ class POGO(OrthogonalOptimizer):
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise a ValueError for options out of range."""
         super().check_options(group)
+        require_choice(group, "iteration", get_args(Iteration))
         require_choice(group, "normal_step", get_args(NormalStep))
         require_choice(group, "gram_mode", get_args(GramMode))
         require_max_step(group)
         require_period(group, "normal_every", 1)
 
-    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Update:
+    def max_error(self, group: dict[str, Any], p: int) -> float:
+        """What a step leaves: below 1e-3 at the defaults; otherwise what the next normal steps take back."""
+        max_step = self._max_step(group)
+        if self._is_stable(group) and max_step is not None and max_step <= 1:
+            d = max_step * max_step
+            cube = 0.375 * d * d if group["normal_step"] == "order2" else 0.0
+            return abs((1 + d) * (1 - 0.5 * d + cube) ** 2 - 1)
+        return max(1.0, 0.5 * math.sqrt(p))
+
+    def direction(self, X: Tensor, G: Tensor, group: dict[str, Any], bucket: Bucket) -> Direction:
+        """The base update; buffers that the step cannot project with its own products are projected here."""
+        keeps = group["iteration"] == "published" or (self._is_stable(group) and self._steps_along_buffer(group))
+        project = None if keeps else lambda buffer: buffer.copy_(tangent_part(BATCHED, X, buffer))
+        return BASES[group["base"]](G, group, bucket, project)
+
+    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor | Update:
         """One step on the batch ``X (B, p, n)``; ``X' X'^H`` is returned as state where it is carried."""
+        if self._is_stable(group):
+            return self._stable_update(X, D, scale, group, bucket)
         algebra = algebra_for(X)
         carries = self._carries(X, group)
         K = self._carried_gram(bucket, X) if carries else None
@@ -181,7 +206,7 @@ class POGO(OrthogonalOptimizer):
             packed,
             algebra.pack(D),
             algebra.pack_scale(eta),
-            exact=group["gram_mode"] == "exact",
+            exact=group["gram_mode"] != "identity",
             normal_step=group["normal_step"] if is_due(group, "normal_every") else "none",
             max_step=self._max_step(group),
             K=None if K is None else algebra.pack(K),
@@ -191,10 +216,52 @@ class POGO(OrthogonalOptimizer):
         )
         return Update(algebra.unpack(Y), {} if next_gram is None else {"gram": algebra.unpack(next_gram)})
 
+    def _stable_update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
+        algebra = algebra_for(X)
+        packed, packed_D = algebra.pack(X), algebra.pack(D)
+        p, n = X.shape[-2:]
+        max_step, is_buffer = self._max_step(group), self._steps_along_buffer(group)
+        Y, s = stable_step(
+            algebra,
+            packed,
+            packed_D,
+            algebra.pack_scale(group["lr"] * scale),
+            limit=None if max_step is None else limit_of(p, n, bucket.params[0].dtype, max_step),
+            normal_step=group["normal_step"],
+            exact=group["gram_mode"] == "exact",
+            is_buffer=is_buffer,
+            looks=bucket.may_be_read,
+            out=packed if packed.is_contiguous() and not torch.compiler.is_compiling() else None,
+        )
+        if is_buffer and (torch.compiler.is_compiling() or packed_D.data_ptr() != D.data_ptr()):
+            D.copy_(algebra.unpack(packed_D))
+        name = self._buffer_name(group)
+        if s is not None and name is not None:
+            bucket.matrices(name).mul_(algebra.unpack(s))
+        return algebra.unpack(Y)
+
+    @staticmethod
+    def _is_stable(group: dict[str, Any]) -> bool:
+        """Whether the default step is taken, which relies on a normal step after every tangent step."""
+        has_normal_step: bool = group["normal_every"] == 1 and group["normal_step"] != "none"
+        return group["iteration"] == "stable" and has_normal_step
+
+    @staticmethod
+    def _buffer_name(group: dict[str, Any]) -> str | None:
+        """The state that accumulates gradients."""
+        if group["base"] == "vadam":
+            return "exp_avg"
+        return "momentum_buffer" if group["momentum"] != 0 else None
+
+    @staticmethod
+    def _steps_along_buffer(group: dict[str, Any]) -> bool:
+        """Whether the direction is a buffer itself, so that the step can project it with its own products."""
+        return group["base"] == "vadam" or (group["base"] == "sgd" and group["momentum"] != 0 and not group["nesterov"])
+
     @staticmethod
     def _max_step(group: dict[str, Any]) -> float | None:
         """The bound of the guard, lowered where one Newton-Schulz step is not what follows every step."""
-        max_step = group["max_step"]
+        max_step = guard_of(group, MAX_STEP[group["normal_step"]] if group["iteration"] == "stable" else None)
         if max_step is None:
             return None
         if group["normal_step"] == "order2":
@@ -202,11 +269,14 @@ class POGO(OrthogonalOptimizer):
         # Between normal steps X X^H grows by (eta R)(eta R)^H, or in a square matrix by that factor, each time.
         return math.sqrt((1 + max_step * max_step) ** (1 / group["normal_every"]) - 1)
 
-    @staticmethod
-    def _carries(X: Tensor, group: dict[str, Any]) -> bool:
-        # A compiled or captured step cannot check whether the weights were written from outside in the meantime.
+    @classmethod
+    def _carries(cls, X: Tensor, group: dict[str, Any]) -> bool:
+        # A compiled or captured step cannot check whether the weights were written from outside in the meantime. Where
+        # the guard shortens a step, the carried matrix would keep its error, and steps along large normal parts
+        # would multiply it.
         return (
-            group["gram_mode"] == "exact"
+            group["gram_mode"] != "identity"
+            and cls._max_step(group) is None
             and X.shape[-1] >= CARRY_RATIO * X.shape[-2]
             and not group["capturable"]
             and not torch.compiler.is_compiling()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lcat.optim.base import tangent_part
 from lcat.optim.bucket import Bucket
-from lcat.optim.guard import bound, shorten_tangent
+from lcat.optim.guard import all_below, bound, shorten_tangent
 from lcat.optim.optimizer import OrthogonalOptimizer
 from lcat.optim.options import (
     DEFAULTS,
@@ -16,9 +16,11 @@ from lcat.optim.options import (
     Check,
     Euclidean,
     Matrix,
+    MaxStep,
     Orientation,
     Retraction,
     constructor_options,
+    guard_of,
     is_due,
     require_choice,
     require_max_step,
@@ -52,12 +54,15 @@ class _Riemannian(OrthogonalOptimizer):
                 buffer.copy_(tangent_part(BATCHED, X, buffer))
         return tangent_part(BATCHED, X, G)
 
-    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:  # noqa: ARG002
+    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
         """One step along the tangent direction ``D``, retracted."""
-        eta = bound(BATCHED, D, group["lr"] * scale, group["max_step"])
+        max_step = guard_of(group)
+        eta = bound(BATCHED, D, group["lr"] * scale, max_step)
         V = D * (-(eta.to(D.dtype) if isinstance(eta, Tensor) else eta))
-        V = shorten_tangent(BATCHED, V, group["max_step"])
-        Y = RETRACTIONS[group["retraction"]](X, V, group["max_step"])
+        if max_step is not None and not (bucket.may_be_read and all_below(BATCHED.norm(V), max_step)):
+            # Where the direction is short beside its gradient, a long step is rounding, which is not tangent.
+            V = shorten_tangent(BATCHED, tangent_part(BATCHED, X, V), max_step)
+        Y = RETRACTIONS[group["retraction"]](X, V, max_step)
         if is_due(group, "stabilize"):
             Y = newton_schulz(Y)
         return Y
@@ -84,8 +89,9 @@ class RiemannianSGD(_Riemannian):
     Raises:
         ValueError: as POGO.
 
-    Complexity: three products of ``p x p x n`` (five with momentum) and the retraction. On a CPU a LAPACK QR of one
-        large matrix costs about as much as POGO's step; for batches of small ones it is several times slower.
+    Complexity: two products of ``p x p x n`` (four with momentum) and the retraction; three more where the guard acts.
+        On a CPU a LAPACK QR of one large matrix costs about as much as POGO's step; for batches of small ones it is
+        several times slower.
 
     Example:
         >>> import torch
@@ -106,7 +112,7 @@ class RiemannianSGD(_Riemannian):
         nesterov: bool = DEFAULTS.nesterov,
         retraction: Retraction = DEFAULTS.retraction,
         stabilize: int = DEFAULTS.stabilize,
-        max_step: float | None = DEFAULTS.max_step,
+        max_step: MaxStep = DEFAULTS.max_step,
         matrix: Matrix = DEFAULTS.matrix,
         orientation: Orientation = DEFAULTS.orientation,
         foreach: bool | None = DEFAULTS.foreach,
@@ -141,7 +147,7 @@ class RiemannianAdam(_Riemannian):
     Raises:
         ValueError: as POGO.
 
-    Complexity: five products of ``p x p x n`` and the retraction.
+    Complexity: four products of ``p x p x n`` and the retraction; three more where the guard acts.
 
     Example:
         >>> import torch
@@ -163,7 +169,7 @@ class RiemannianAdam(_Riemannian):
         eps: float = DEFAULTS.eps,
         retraction: Retraction = DEFAULTS.retraction,
         stabilize: int = DEFAULTS.stabilize,
-        max_step: float | None = DEFAULTS.max_step,
+        max_step: MaxStep = DEFAULTS.max_step,
         matrix: Matrix = DEFAULTS.matrix,
         orientation: Orientation = DEFAULTS.orientation,
         foreach: bool | None = DEFAULTS.foreach,

@@ -17,10 +17,12 @@ from lcat.optim.options import (
     Check,
     Euclidean,
     Matrix,
+    MaxStep,
     Orientation,
     Retraction,
     Sampling,
     constructor_options,
+    guard_of,
     is_due,
     require_choice,
     require_max_step,
@@ -87,7 +89,7 @@ class RSDM(OrthogonalOptimizer):
         retraction: Retraction = DEFAULTS.retraction,
         stabilize: int = DEFAULTS.stabilize,
         seed: int = 0,
-        max_step: float | None = DEFAULTS.max_step,
+        max_step: MaxStep = DEFAULTS.max_step,
         base: Base = DEFAULTS.base,
         momentum: float = DEFAULTS.momentum,
         dampening: float = DEFAULTS.dampening,
@@ -144,11 +146,12 @@ class RSDM(OrthogonalOptimizer):
         """``Y (B, r, r)``: one step from the identity on the rotations of the sampled directions."""
         S = Xr.mH @ Dr
         A = 0.5 * (S - S.mH)
-        eta = bound(BATCHED, A, group["lr"] * scale, group["max_step"])
+        max_step = guard_of(group)
+        eta = bound(BATCHED, A, group["lr"] * scale, max_step)
         V = A * (-(eta.to(A.dtype) if isinstance(eta, Tensor) else eta))
-        V = shorten_tangent(BATCHED, V, group["max_step"])
+        V = shorten_tangent(BATCHED, V, max_step)
         eye = torch.eye(V.shape[-1], dtype=V.dtype, device=V.device).expand_as(V)
-        return RETRACTIONS[group["retraction"]](eye, V, group["max_step"])
+        return RETRACTIONS[group["retraction"]](eye, V, max_step)
 
 
 def permutation(age: Tensor, n: int, seed: int) -> Tensor:

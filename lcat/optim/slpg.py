@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lcat.optim.bucket import Bucket
-from lcat.optim.guard import bound, shorten_tangent
+from lcat.optim.guard import HEADROOM, all_below, cap_norm, limit_of, shortened
 from lcat.optim.optimizer import OrthogonalOptimizer
 from lcat.optim.options import (
     DEFAULTS,
@@ -17,17 +17,22 @@ from lcat.optim.options import (
     Check,
     Euclidean,
     Matrix,
+    MaxStep,
     Orientation,
     Regularizer,
     constructor_options,
+    guard_of,
     require_choice,
     require_max_step,
     require_number,
 )
 from lcat.optim.products import BATCHED, Scale
-from lcat.optim.retractions import newton_schulz
+from lcat.optim.stable_step import MAX_STEP as MAX_STEPS
 
 __all__ = ["SLPG"]
+
+#: the bound of the guard, as after all Newton-Schulz steps
+MAX_STEP = MAX_STEPS["half"]
 
 
 class SLPG(OrthogonalOptimizer):
@@ -83,7 +88,7 @@ class SLPG(OrthogonalOptimizer):
         regularizer: Regularizer | None = None,
         gamma: float = 0.0,
         inner: int = 10,
-        max_step: float | None = DEFAULTS.max_step,
+        max_step: MaxStep = DEFAULTS.max_step,
         base: Base = DEFAULTS.base,
         momentum: float = DEFAULTS.momentum,
         dampening: float = DEFAULTS.dampening,
@@ -115,13 +120,23 @@ class SLPG(OrthogonalOptimizer):
         if not isinstance(group["inner"], int) or isinstance(group["inner"], bool) or group["inner"] < 1:
             raise ValueError(f"inner must be a whole number of at least 1, got {group['inner']!r}")
 
-    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:  # noqa: ARG002
+    def max_error(self, group: dict[str, Any], p: int) -> float:
+        """What one Newton-Schulz step leaves of the largest error that the guard lets through."""
+        max_step = guard_of(group, MAX_STEP)
+        if max_step is None or max_step > 1:
+            return max(1.0, 0.5 * math.sqrt(p))
+        return 0.75 * max_step**4 + 0.25 * max_step**6
+
+    def update(self, X: Tensor, D: Tensor, scale: Scale, group: dict[str, Any], bucket: Bucket) -> Tensor:
         """One proximal gradient step in the tangent space, then one Newton-Schulz step."""
-        eta = bound(BATCHED, D, group["lr"] * scale, group["max_step"])
-        if group["max_step"] is not None and group["gamma"] > 0:
-            p, n = X.shape[-2:]
+        p, n = X.shape[-2:]
+        max_step = guard_of(group, MAX_STEP)
+        eta = group["lr"] * scale
+        if max_step is not None:
+            eta = cap_norm(BATCHED, D, eta, HEADROOM)
+        if max_step is not None and group["gamma"] > 0:
             max_norm = math.sqrt(p * n if group["regularizer"] == "l1" else n)  # of a subgradient
-            max_rate = group["max_step"] / (group["gamma"] * max_norm)
+            max_rate = max_step / (group["gamma"] * max_norm)
             eta = eta.clamp_max(max_rate) if isinstance(eta, Tensor) else min(eta, max_rate)
         step = D * (eta.to(D.dtype) if isinstance(eta, Tensor) else eta)
         Xh = BATCHED.mH(X)
@@ -132,7 +147,13 @@ class SLPG(OrthogonalOptimizer):
             for _ in range(group["inner"]):
                 multiplier = multiplier + _symmetric(BATCHED.mm(Y - X, Xh))
                 Y = _proximal(BATCHED.addmm(X - step, multiplier, X, alpha=-1.0), weight, group["regularizer"])
-        return newton_schulz(X + shorten_tangent(BATCHED, Y - X, group["max_step"]))
+        E = BATCHED.add_identity_(BATCHED.gram(Y), -1.0)
+        limit = None if max_step is None else limit_of(p, n, bucket.params[0].dtype, max_step)
+        if limit is not None and not (bucket.may_be_read and all_below(BATCHED.norm(E), limit)):
+            cross = 2 * _symmetric(BATCHED.mm(Y - X, Xh))  # not zero where the multiplier is not found yet
+            before = BATCHED.add_identity_(BATCHED.gram(X), -1.0)
+            Y, E, _ = shortened(BATCHED, X, Y, E, before=before, cross=cross, limit=limit)
+        return BATCHED.addmm(Y, E, Y, alpha=-0.5)
 
 
 def _symmetric(A: Tensor) -> Tensor:

@@ -48,6 +48,18 @@ class ResumingClauses(OptimizerTools):
         """A copy of the state resumes bit for bit."""
         self.resumed(copy.deepcopy)
 
+    def test_resumes_from_weights_that_were_loaded_first(self) -> None:
+        """The usual order: the optimizer is made from trained weights, and its state is loaded then."""
+        _, uninterrupted = self.started(8)
+        optimizer, params = self.started(4)
+        saved = copy.deepcopy(optimizer.state_dict())
+        again = [torch.nn.Parameter(value) for value in self.values(params)]
+        resumed = self.make(again)
+        assert same(self.values(params), self.values(again)), "making the optimizer changed the weights"
+        resumed.load_state_dict(saved)
+        self.run(resumed, again, range(4, 8))
+        assert same(self.values(uninterrupted), self.values(again))
+
     def test_pickles(self) -> None:
         """A pickled optimizer continues bit for bit."""
         optimizer, params = self.started(3)

@@ -13,7 +13,7 @@ def test_momentum_is_that_of_torch():
     """The buffer of every variant equals torch.optim.SGD's on the same gradients."""
     for options in ({"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"momentum": 0.5, "dampening": 0.3}):
         p, twin = parameter(orthonormal(3, 5)), torch.nn.Parameter(torch.zeros(3, 5).double())
-        a, b = POGO([p], lr=0.1, **options), torch.optim.SGD([twin], lr=0.1, **options)
+        a, b = POGO([p], lr=0.1, iteration="published", **options), torch.optim.SGD([twin], lr=0.1, **options)
         for k in range(4):
             p.grad = random(3, 5, seed=k)
             twin.grad = random(3, 5, seed=k)
@@ -27,8 +27,11 @@ def test_momentum_is_that_of_torch():
 def test_tangent_feeds_the_buffer_with_the_projected_gradient(shape, dtype):
     """Three steps of momentum and of Landing by the formulas; (600, 3, 5) takes the layout for small matrices."""
     X, grads = orthonormal(*shape, dtype=dtype), [0.2 * random(*shape, dtype=dtype, seed=k) for k in range(3)]
-    for cls, method in ((POGO, naive.pogo), (Landing, lambda X, D, eta: X - eta * naive.landing_field(X, D, 1.0))):
-        got = step(cls, X, grads, lr=0.05, momentum=0.9, tangent=True)
+    for cls, method, more in (
+        (POGO, naive.pogo, {"iteration": "published"}),
+        (Landing, lambda X, D, eta: X - eta * naive.landing_field(X, D, 1.0), {}),
+    ):
+        got = step(cls, X, grads, lr=0.05, momentum=0.9, tangent=True, **more)
         expected, buffer = wide(X), 0.0
         for G in grads:
             buffer = 0.9 * buffer + naive.euclidean_projection(expected, wide(G))
@@ -45,18 +48,52 @@ def test_tangent_changes_nothing_where_there_is_no_buffer():
     torch.testing.assert_close(tangent, plain, rtol=0, atol=1e-15)
 
 
-@pytest.mark.parametrize("options", [{"momentum": 0.9, "lr": 0.5}, {"base": "vadam", "lr": 5.0}])
-def test_tangent_gradients_accelerate_where_the_residual_does_not_vanish(options):
-    """Procrustes: the optimum leaves a gradient across the manifold, which is a brake in the plain buffer."""
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [*SHAPES, (600, 3, 3), (600, 3, 5)])
+@pytest.mark.parametrize("options", [{}, {"nesterov": True}, {"dampening": 0.3}, {"gram_mode": "exact"}])
+def test_the_buffer_is_projected_at_every_point(options, shape, dtype):
+    """m <- P_X(mu m + (1 - dampening) G), and the step goes along it; (600, 3, 3) has the layout for small matrices."""
+    X, grads = orthonormal(*shape, dtype=dtype), [0.02 * random(*shape, dtype=dtype, seed=k) for k in range(3)]
+    p = parameter(X)
+    optimizer = POGO([p], lr=0.05, momentum=0.9, **options)
+    expected, buffer = wide(X), 0.0
+    for k, G in enumerate(grads):
+        weight = 1 - (options.get("dampening", 0.0) if k else 0.0)
+        buffer = naive.euclidean_projection(expected, 0.9 * buffer + weight * wide(G))
+        expected = naive.pogo(expected, wide(G) + 0.9 * buffer if "nesterov" in options else buffer, 0.05)
+        p.grad = G.clone()
+        optimizer.step()
+        # The weights are orthonormal to 1e-9 here, and X X^H is taken for the identity in the products.
+        torch.testing.assert_close(wide(optimizer.state[p]["momentum_buffer"]), buffer, rtol=0, atol=1e-8)
+        torch.testing.assert_close(wide(p.detach()), expected, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4), (600, 3, 3)])
+def test_the_first_moment_is_projected_at_every_point(shape):
+    X, grads = orthonormal(*shape), [0.1 * random(*shape, seed=k) for k in range(3)]
+    p = parameter(X)
+    optimizer = POGO([p], lr=1e-3, base="vadam", betas=(0.9, 0.99))
+    at, first = wide(X), 0.0
+    for G in grads:
+        first = naive.euclidean_projection(at, 0.9 * first + 0.1 * wide(G))
+        p.grad = G.clone()
+        optimizer.step()
+        torch.testing.assert_close(wide(optimizer.state[p]["exp_avg"]), first, rtol=0, atol=1e-12)
+        at = wide(p.detach())
+
+
+@pytest.mark.parametrize("options", [{"momentum": 0.9, "lr": 0.5}, {"base": "vadam", "lr": 32.0}])
+def test_projected_buffers_accelerate_where_the_residual_does_not_vanish(options):
+    """Procrustes: the optimum leaves a gradient across the manifold, which is a brake in the buffer as published."""
     A, B, X = random(20, 20, seed=1) / 20**0.5, random(20, 20, seed=2) / 20**0.5, orthonormal(20, 20)
     U, S, Vh = torch.linalg.svd(B @ A.mT)
     if torch.linalg.det(X) * torch.linalg.det(U @ Vh) < 0:
         X[0] *= -1
     best = 0.5 * (A.square().sum() + B.square().sum()) - S.sum()
     gaps = []
-    for tangent in (False, True):
+    for more in ({"iteration": "published", "max_step": 1.0}, {}):
         p = parameter(X)
-        optimizer = POGO([p], tangent=tangent, **options)
+        optimizer = POGO([p], **options, **more)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 200)
         for _ in range(200):
             p.grad = (p.detach() @ A - B) @ A.mT

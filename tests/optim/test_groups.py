@@ -52,8 +52,14 @@ def test_include_and_exclude():
     assert set(constrained(orthogonal_groups(model, exclude=["2.weight"]))) == {"4.weight"}
     with pytest.raises(ValueError, match=r"no parameter is called 'nothing'.*0.weight"):
         orthogonal_groups(model, exclude="nothing")
-    with pytest.raises(ValueError, match=r"'2.bias'.*no matrix"):
-        orthogonal_groups(model, include="2.*")
+    groups = orthogonal_groups(model, include="2.*")
+    assert set(constrained(groups)) == {"2.weight"}
+    assert {row.name: row.why for row in groups.table}["2.bias"] == "included pattern, but no matrix"
+    for alone in ("2.bias", "*.bias", ["2.*", "0.bias"]):
+        with pytest.raises(
+            ValueError, match=r"bias' has shape \(16,\) and is no matrix, and '.*' matches nothing else"
+        ):
+            orthogonal_groups(model, include=alone)
 
 
 def test_weights_become_orthonormal_the_nearest_way():
