@@ -106,6 +106,8 @@ class OrthogonalOptimizer(Optimizer):
             count = len(group["params"])
             options = [f"lr={_shown(group['lr'])}"]
             hidden = {"params", "param_names", "lr", "orthogonal", "updates", "euclidean", "euclidean_lr"}
+            if not group["orthogonal"]:
+                hidden.add("base")
             options += [
                 f"{name}={_shown(value)}"
                 for name, value in group.items()

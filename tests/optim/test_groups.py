@@ -330,3 +330,44 @@ def test_a_weight_that_cannot_be_made_orthonormal_is_named():
 def test_importing_lcat_optim_imports_no_pyg():
     code = "import sys, lcat.optim; sys.exit(any(m.split('.')[0] == 'torch_geometric' for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "reading"),
+    [
+        (lambda: nn.RNN(3, 16), "weight_hh_l0", "(16x16), rows"),
+        (lambda: nn.LSTM(3, 16), "weight_hh_l0", "4 x (16x16), rows"),
+        (lambda: nn.GRU(3, 16), "weight_hh_l0", "3 x (16x16), rows"),
+        (lambda: nn.RNNCell(3, 16), "weight_hh", "(16x16), rows"),
+        (lambda: nn.LSTMCell(3, 16), "weight_hh", "4 x (16x16), rows"),
+        (lambda: nn.GRUCell(3, 16), "weight_hh", "3 x (16x16), rows"),
+    ],
+)
+def test_recurrent_weights_are_hidden_weights(make, name, reading):
+    """First in the model, last in it, alone in it, or beside one other layer."""
+    linear = nn.Linear(16, 2)
+    for layers in ([make(), linear], [linear, make()], [make()], [make(), make()], [nn.Linear(3, 3), make(), linear]):
+        model = nn.ModuleList(layers)
+        groups = orthogonal_groups(model)
+        expected = {f"{i}.{name}": reading for i, m in enumerate(layers) if isinstance(m, (nn.RNNBase, nn.RNNCellBase))}
+        assert constrained(groups) == expected
+        why = {row.name: row.why for row in groups.table}
+        assert {why[n] for n in expected} == {"recurrent weight"}
+        ih = next(iter(expected)).replace("hh", "ih")
+        assert why[ih] == "input weight of a recurrent layer"
+        POGO(groups, lr=0.1)
+
+
+def test_stacked_recurrent_layers():
+    model = nn.LSTM(3, 8, num_layers=2, bidirectional=True, proj_size=4)
+    got = constrained(orthogonal_groups(model))
+    assert set(got) == {f"weight_hh_l{i}{end}" for i in (0, 1) for end in ("", "_reverse")}
+    assert set(got.values()) == {"4 x (8x4), columns"}
+
+
+def test_patterns_that_match_biases_too():
+    model = nn.Sequential(nn.LSTM(3, 8))
+    groups = orthogonal_groups(model, include="*hh*")
+    assert constrained(groups) == {"0.weight_hh_l0": "4 x (8x8), rows"}
+    assert {row.name: row.why for row in groups.table}["0.bias_hh_l0"] == "included pattern, but no matrix"
+    assert constrained(orthogonal_groups(model, include="*_ih_*")) == {"0.weight_ih_l0": "4 x (8x3), columns"}
