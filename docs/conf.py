@@ -12,6 +12,7 @@ sys.path[:0] = [str(HERE / "_ext"), str(HERE / "figures")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE / "figures"), os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ |= {"COLUMNS": "88", "NO_COLOR": "1"}  # tables of commands: as wide as the page, legible in both themes
+os.environ |= {"PYTHONSTARTUP": str(HERE / "_ext" / "failing_commands.py")}  # read by the kernels
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm asks for a widget that no page needs
 
 import lcat  # noqa: E402

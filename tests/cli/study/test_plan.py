@@ -40,8 +40,8 @@ def test_options_replace_keys_of_the_file_and_leave_the_others(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ('device = "warp"', "run.device: warp cannot be used: "),
-        ('data = "nowhere"', "run.data: there is no folder nowhere"),
+        ('device = "warp"', "run.device: there is no device 'warp'; "),
+        ('data = "nowhere"', "run.data: there is no folder "),
     ],
 )
 def test_what_the_machine_lacks_is_said_by_the_key_that_asked_for_it(tmp_path, capsys, lines, words):
