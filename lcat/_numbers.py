@@ -6,7 +6,7 @@ import numbers
 import operator
 from typing import Any
 
-__all__ = ["as_float", "as_int"]
+__all__ = ["as_float", "as_int", "as_plain"]
 
 
 def as_int(value: Any) -> int | None:
@@ -57,3 +57,23 @@ def as_float(value: Any) -> float | None:
         number = value.item()
         return as_float(number) if isinstance(number, numbers.Real) else None
     return None
+
+
+def as_plain(value: Any) -> Any:
+    """``value``, with NumPy's numbers as Python's, also in a tuple or list; everything else as it is.
+
+    Checkpoints and JSON keep plain values, and torch reads no others with ``weights_only``.
+
+    Example:
+        >>> import numpy as np
+        >>> from lcat._numbers import as_plain
+        >>> as_plain(np.int64(3)), as_plain((np.float64(0.5), 1)), as_plain("3")
+        (3, (0.5, 1), '3')
+    """
+    if type(value) in (tuple, list) and any(_is_numpy_number(item) for item in value):
+        return type(value)(as_plain(item) for item in value)
+    return value.item() if _is_numpy_number(value) else value
+
+
+def _is_numpy_number(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()

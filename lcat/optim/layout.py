@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from lcat._numbers import as_int
 from lcat.optim.options import Matrix, Orientation
 
 __all__ = ["Layout", "plain", "resolve"]
@@ -68,8 +69,9 @@ def plain(matrix: object) -> Matrix:
         return None
     if isinstance(matrix, str) and matrix == _CONV:
         return _CONV
-    if isinstance(matrix, (tuple, list)) and all(isinstance(d, int) and not isinstance(d, bool) for d in matrix):
-        return tuple(int(d) for d in matrix)
+    sizes = [as_int(size) for size in matrix] if isinstance(matrix, (tuple, list)) else [None]
+    if None not in sizes:
+        return tuple(size for size in sizes if size is not None)
     raise ValueError(f"matrix must be None, 'conv' or a tuple of sizes with at most one -1, got {matrix!r}")
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lcat._numbers import as_plain
 from lcat._text import hint
 from lcat.optim import euclidean
 from lcat.optim.base import BASES, Direction, gradient, limited, tangent_part
@@ -19,7 +20,7 @@ from lcat.optim.checks import check_gradient, check_group, check_weights, orthog
 from lcat.optim.layout import plain, resolve
 from lcat.optim.loading import check_form, check_state_dict, completed_groups, misspelt_options
 from lcat.optim.measure import gram_error, largest, project_
-from lcat.optim.options import COMMON, builtin, check_common
+from lcat.optim.options import COMMON, check_common
 from lcat.optim.products import Scale, algebra_for
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class OrthogonalOptimizer(Optimizer):
                 f"params must be parameters or groups of them, got a {type(params).__name__}; pass "
                 f"lcat.optim.orthogonal_groups(model), which selects the weights to constrain"
             )
-        super().__init__(params, {name: builtin(value) for name, value in {**COMMON, **defaults}.items()})
+        super().__init__(params, {name: as_plain(value) for name, value in {**COMMON, **defaults}.items()})
 
     def __repr__(self) -> str:
         """One line per group: what is special about it, not all of its options."""
@@ -205,7 +206,7 @@ class OrthogonalOptimizer(Optimizer):
         """Add a group of parameters, checked as at construction; the dict itself is not changed."""
         orthogonalize = None
         if isinstance(param_group, dict):
-            param_group = {name: builtin(value) for name, value in param_group.items()}
+            param_group = {name: as_plain(value) for name, value in param_group.items()}
             orthogonalize = param_group.pop("orthogonalize", None)
             for name, meant in misspelt_options(param_group, {"params", "param_names", *self.defaults}).items():
                 raise ValueError(f"a group has an entry {name!r}, which is no option of {type(self).__name__}{meant}")

@@ -32,7 +32,6 @@ __all__ = [
     "Regularizer",
     "Retraction",
     "Sampling",
-    "builtin",
     "check_common",
     "constructor_options",
     "guard_of",
@@ -105,11 +104,6 @@ def constructor_options(arguments: dict[str, Any], **more: Any) -> dict[str, Any
     """The options of a constructor, from its ``locals()``, and ``more`` that it has no argument for."""
     hidden = ("self", "params", "__class__")
     return {**{name: value for name, value in arguments.items() if name not in hidden}, **more}
-
-
-def builtin(value: Any) -> Any:
-    """A number of NumPy as Python's: options are plain data, or a checkpoint does not load with ``weights_only``."""
-    return value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
 
 
 def is_due(group: dict[str, Any], period_name: str) -> bool:

@@ -17,7 +17,7 @@ from lcat.data.splits.splits import Split
 from lcat.train._tracking import Best, follow_lambdas, read_lambdas
 from lcat.train.metrics import metric_by_name
 from lcat.train.optimizers import build_optimizer, scale_scalar_lr
-from lcat.train.ranges import check_ranges
+from lcat.train.ranges import check_ranges, use_plain_numbers
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import ScheduleName, build_schedule
 from lcat.train.seeds import seed_for
@@ -59,6 +59,7 @@ class FitConfig:
     optimizer_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         check_ranges(vars(self))
 
 

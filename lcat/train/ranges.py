@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["NOT_NEGATIVE", "POSITIVE", "PROPER_SHARE", "TRAINING_RANGES", "Range", "check_ranges", "optional", "whole"]
+from lcat._numbers import as_float, as_int, as_plain
+
+__all__ = [
+    "NOT_NEGATIVE",
+    "POSITIVE",
+    "PROPER_SHARE",
+    "TRAINING_RANGES",
+    "Range",
+    "check_ranges",
+    "optional",
+    "use_plain_numbers",
+    "whole",
+]
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,9 @@ class Range:
 
 def whole(low: int) -> Range:
     """Whole numbers from ``low`` on."""
-    return Range(lambda value: isinstance(value, int) and value >= low, f"a whole number, at least {low}")
+    return Range(
+        lambda value: (number := as_int(value)) is not None and number >= low, f"a whole number, at least {low}"
+    )
 
 
 def optional(inner: Range) -> Range:
@@ -32,9 +47,14 @@ def optional(inner: Range) -> Range:
     return Range(lambda value: value is None or inner.accepts(value), f"{inner.words}, or None")
 
 
-POSITIVE = Range(lambda value: value > 0, "positive")
-NOT_NEGATIVE = Range(lambda value: value >= 0, "0 or more")
-PROPER_SHARE = Range(lambda value: 0 <= value < 1, "in [0, 1)")
+def _number(value: Any) -> float:
+    number = as_float(value)
+    return math.nan if number is None else number
+
+
+POSITIVE = Range(lambda value: _number(value) > 0, "positive")
+NOT_NEGATIVE = Range(lambda value: _number(value) >= 0, "0 or more")
+PROPER_SHARE = Range(lambda value: 0 <= _number(value) < 1, "in [0, 1)")
 
 #: By the names that :class:`lcat.train.FitConfig`, :class:`lcat.train.MinibatchConfig` and
 #: :class:`lcat.ogb.Settings` share.
@@ -76,3 +96,9 @@ def check_ranges(
         if name in ranges and not ranges[name].accepts(value):
             message = f"must be {ranges[name].words}; got {value!r}"
             raise ValueError(f"{name} {message}") if error is None else error(name, message)
+
+
+def use_plain_numbers(settings: object) -> None:
+    """Replace NumPy's numbers among the attributes of ``settings`` by Python's, as files keep no others."""
+    for name, value in list(vars(settings).items()):
+        object.__setattr__(settings, name, as_plain(value))

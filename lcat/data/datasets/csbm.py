@@ -23,6 +23,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import add_self_loops
 
+from lcat._numbers import as_plain
 from lcat._seeds import Purpose, derive_seed
 from lcat.data.splits.splits import SplitError, random_split
 
@@ -107,6 +108,7 @@ def csbm(
         >>> data.num_nodes, data.num_features, data.is_undirected()
         (1000, 21, True)
     """
+    n, d = as_plain(n), as_plain(d)
     _check(n=n, p=p, q=q, sigma=sigma, d=d)
     gaps = {"regime": regime, "distance": distance, "mu": mu}
     named = [name for name, value in gaps.items() if value is not None]
@@ -136,14 +138,14 @@ def _generator(seed: int, purpose: Purpose) -> torch.Generator:
 
 
 def _check(*, n: int, p: float, q: float, sigma: float, d: int | None) -> None:
-    if not isinstance(n, int) or n < 4:
+    if isinstance(n, bool) or not isinstance(n, int) or n < 4:
         raise ValueError(f"n must be a whole number of nodes, at least 4; got {n!r}")
     for name, value in (("p", p), ("q", q)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} is a probability and must lie in [0, 1]; got {value}")
     if not (math.isfinite(sigma) and sigma > 0):
         raise ValueError(f"sigma must be a positive number; got {sigma}")
-    if d is not None and (not isinstance(d, int) or d < 1):
+    if d is not None and (isinstance(d, bool) or not isinstance(d, int) or d < 1):
         raise ValueError(f"d must be a whole number of features, at least 1, or None; got {d!r}")
 
 

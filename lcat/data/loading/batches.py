@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from lcat._numbers import as_plain
 from lcat._seeds import derive_seed
 
 __all__ = ["SeedBatch", "SeedBatches"]
@@ -66,6 +67,7 @@ class SeedBatches(Sampler[SeedBatch]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        batch_size, seed, rank, world_size = map(as_plain, (batch_size, seed, rank, world_size))
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more; got {batch_size}")
         if not 0 <= rank < world_size:

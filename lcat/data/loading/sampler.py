@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Data, GraphStore, HeteroData
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput, SamplerOutput
 
+from lcat._numbers import as_int
 from lcat.data.loading._numbering import TABLE_LIMIT, SortedNumbering, TableNumbering
 from lcat.data.loading._pick import pick_slots
 from lcat.data.storage.csc import CSCGraph
@@ -294,9 +295,10 @@ def _read_fanouts(
         fanouts = {relation: list(num_neighbors[relation]) for relation in relations}
     else:
         fanouts = {relation: list(num_neighbors) for relation in relations}
-    for counts in fanouts.values():
-        wrong = [count for count in counts if isinstance(count, bool) or not isinstance(count, int) or count < -1]
-        if wrong or not counts:
+    for relation, counts in fanouts.items():
+        numbers = [as_int(count) for count in counts]
+        fanouts[relation] = [number for number in numbers if number is not None and number >= -1]
+        if len(fanouts[relation]) < len(counts) or not counts:
             raise ValueError(
                 f"num_neighbors must be a list of whole numbers, one per hop, -1 for all neighbors; got {counts}"
             )

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from typing_extensions import Unpack
 
+from lcat._numbers import as_plain
 from lcat._seed_list import parse_seeds
 from lcat._text import hint
 from lcat.data import METRIC_NAMES
@@ -120,6 +121,7 @@ class StudyPlan(BaseModel):
     def _count_of_seeds(cls, seeds: Any) -> Any:
         if isinstance(seeds, str):
             return tuple(parse_seeds(seeds))
+        seeds = as_plain(seeds)
         if isinstance(seeds, int) and not isinstance(seeds, bool):
             if not 1 <= seeds <= _MAX_CELLS:
                 raise ValueError(f"the number of seeds must be at least 1 (or write a list of seeds); got {seeds}")
