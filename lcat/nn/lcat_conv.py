@@ -53,7 +53,7 @@ class LCATConv(LCATMixin, GATConv):
         neighbor_aggr: "sum" is the formula above, the paper's; "mean" divides the neighbors' sum by their number
             once more, as the published code does with PyG 2.1 and later (see :func:`lcat.nn.from_published`).
         cache_neighbor_sum: for a first layer on fixed features: keep :math:`\sum_{j \in N(i)} x_j`, [N, in_channels],
-            from call to call, as long as ``x`` and ``edge_index`` are the same tensors and not written to. Without
+            from call to call, as long as ``x`` and ``edge_index`` are the same tensors with the same numbers. Without
             effect where ``x`` needs a gradient, for ``neighbor_aggr="mean"`` and for bipartite graphs.
 
     Shapes:

@@ -9,19 +9,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lcat.graph import Graph
+from lcat._tracing import is_traced
+from lcat.graph import CacheKey, Graph
+
+_OWN: CacheKey[tuple[Tensor, Tensor]] = CacheKey("indices in their own memory")
+
+
+def _indices(graph: Graph) -> tuple[Tensor, Tensor]:
+    """Sources and targets, not in the memory of the input: the backward pass is that of the edges of the forward pass.
+
+    Fused kernels have their own sorted copy. Plain torch would read the input again, also after a write to it that
+    torch does not count.
+    """
+    if is_traced() or not graph.source._is_view():
+        return graph.source, graph.target
+    return graph.cached(_OWN, lambda: (graph.source.clone(), graph.target.clone()))
 
 
 def from_source(x: Tensor, graph: Graph) -> Tensor:
     """``x[j]`` for every edge ``j -> i``: [N_source, ...] -> [E, ...]."""
-    return x.index_select(0, graph.source)
+    return x.index_select(0, _indices(graph)[0])
 
 
 def from_target(x: Tensor, graph: Graph) -> Tensor:
     """``x[i]`` for every edge ``j -> i``: [N_target, ...] -> [E, ...]; zeros at dead edges."""
     if graph.padded:
         x = torch.cat([x, x.new_zeros(1, *x.shape[1:])])
-    return x.index_select(0, graph.target)
+    return x.index_select(0, _indices(graph)[1])
 
 
 def scale_rows(x: Tensor, scale: Tensor) -> Tensor:
@@ -32,7 +46,7 @@ def scale_rows(x: Tensor, scale: Tensor) -> Tensor:
 def sum_to_target(messages: Tensor, graph: Graph) -> Tensor:
     """``sum over in-edges``: [E, ...] -> [N_target, ...]."""
     rows = graph.num_targets + int(graph.padded)
-    index = graph.target.view(-1, *[1] * (messages.dim() - 1)).expand_as(messages)
+    index = _indices(graph)[1].view(-1, *[1] * (messages.dim() - 1)).expand_as(messages)
     total = messages.new_zeros(rows, *messages.shape[1:]).scatter_add(0, index, messages)
     return total[: graph.num_targets] if graph.padded else total
 
@@ -40,7 +54,7 @@ def sum_to_target(messages: Tensor, graph: Graph) -> Tensor:
 def max_to_target(values: Tensor, graph: Graph) -> Tensor:
     """``max over in-edges``, minus infinity where there are none: [E, ...] -> [N_target, ...]."""
     rows = graph.num_targets + int(graph.padded)
-    index = graph.target.view(-1, *[1] * (values.dim() - 1)).expand_as(values)
+    index = _indices(graph)[1].view(-1, *[1] * (values.dim() - 1)).expand_as(values)
     start = values.new_full((rows, *values.shape[1:]), -torch.inf)
     best = start.scatter_reduce(0, index, values, "amax")  # ONNX has no include_self=False
     return best[: graph.num_targets] if graph.padded else best

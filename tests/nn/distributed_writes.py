@@ -5,6 +5,7 @@ Prints one line for each case in which a layer's output is not that for a copy o
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 from contextlib import nullcontext
 from itertools import product
@@ -78,7 +79,9 @@ def main() -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 8)
     layers = {name: getattr(lcat.nn, name)(8, 3, add_self_loops=False) for name in LAYERS}
-    for how, form, implementation, name in product(COLLECTIVES, formats(), (None, "naive"), LAYERS):
+    cases = [*product(COLLECTIVES, formats(), (None, "naive"), ("GCNConv", "LCATConv"))]
+    cases += product(("broadcast",), ("edge_index",), (None, "naive"), LAYERS)
+    for how, form, implementation, name in cases:
         edges, tensor, new = formats()[form]
         if how == "all_reduce":  # a sum of zeros and the new edges
             tensor.zero_()
@@ -105,9 +108,10 @@ def main() -> None:
         dist.broadcast(features, 0)
         if not torch.equal(layer(features, edges), layer(features.clone(), edges.clone())):
             report("features", name)
-    print("done", rank, flush=True)
+    print(f"done {rank}", flush=True)
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(150, exit=True)  # where two processes wait for each other
     main()

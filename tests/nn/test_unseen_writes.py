@@ -78,6 +78,19 @@ def test_edges(name, add_self_loops, write):
     assert not torch.allclose(after, before)
 
 
+@pytest.mark.usefixtures("implementation")
+@pytest.mark.parametrize("add_self_loops", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_write_between_the_passes_does_not_reach_the_backward_pass(name, add_self_loops):
+    layer, x = getattr(lcat.nn, name)(5, 2, add_self_loops=add_self_loops), torch.randn(4, 5, requires_grad=True)
+    edges = EDGES.clone()
+    (expected,) = torch.autograd.grad(layer(x, EDGES.clone()).square().sum(), x)
+    out = layer(x, edges)
+    through_numpy(edges)
+    (grad,) = torch.autograd.grad(out.square().sum(), x)
+    torch.testing.assert_close(grad, expected)
+
+
 @pytest.mark.parametrize("form", edge_formats(EDGES, 4, 4))
 @pytest.mark.parametrize("name", ["GCNConv", "LCATConv"])
 def test_every_format(name, form):
@@ -127,5 +140,5 @@ def test_collectives_and_buffers_of_two_processes():
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split()) == ["0", "1", "done", "done"]
+    assert done.stdout.count("done") == 2, done.stdout
     assert "WRONG" not in done.stderr, done.stderr
