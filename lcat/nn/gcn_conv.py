@@ -42,13 +42,15 @@ class GCNConv(DropInConv):
         x'_i = \Theta \sum_{j \in N(i) \cup \{i\}} \frac{w_{ij}}{\sqrt{\hat d_j \hat d_i}} x_j, \qquad
         \hat d_i = \sum_{j \in N(i) \cup \{i\}} w_{ij}
 
-    All formats of edges give the same numbers. PyG's GCNConv gives other numbers for a torch.sparse matrix than for
-    the same ``edge_index`` when the graph has self-loops or duplicate edges; this one gives those of ``edge_index``.
+    All formats of edges give the same numbers; the entries of a matrix are edge weights. PyG's GCNConv gives other
+    numbers for a torch.sparse matrix than for the same ``edge_index`` when the graph has self-loops or duplicate
+    edges; this one gives those of ``edge_index``.
 
     Args:
         in_channels: features per node; -1 takes the size of the first input.
         out_channels: features of the output.
-        improved: give added self-loops the weight 2 instead of 1; as in PyG, only where there are edge weights.
+        improved: give added self-loops the weight 2 instead of 1; as in PyG, only where there are edge weights. A
+            matrix has some, so a matrix of ones gives other numbers than a plain ``edge_index``, which has none.
         cached: compute the normalization once and keep it for all later calls (one fixed graph). A call with
             another number of nodes raises instead of giving wrong numbers. Normalizations without edge weights are
             cached with the graph in any case.

@@ -9,6 +9,7 @@ from torch_geometric.explain import (
     CaptumExplainer,
     Explainer,
     GNNExplainer,
+    GraphMaskExplainer,
     ModelConfig,
     PGExplainer,
 )
@@ -82,6 +83,21 @@ def test_pg_explainer(name):
         explainer.algorithm.train(epoch, model, x, ONE_LOOP, target=target, index=1)
     plain = model(x, ONE_LOOP)
     assert explainer(x, ONE_LOOP, target=target, index=1).edge_mask.shape == (7,)
+    assert_same(model(x, ONE_LOOP), plain, "after explaining", 1e-6)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_graph_mask_explainer(name):
+    x, model = torch.randn(6, 8), _model(name)
+    plain = model(x, ONE_LOOP)
+    explainer = Explainer(
+        model, GraphMaskExplainer(2, epochs=2, log=False), explanation_type="model", model_config=_config(),
+        node_mask_type="attributes", edge_mask_type="object",
+    )  # fmt: skip
+    explanation = explainer(x, ONE_LOOP, index=1)
+    assert explanation.edge_mask.shape == (7,)
+    assert explanation.edge_mask.isfinite().all()
+    clear_masks(model)  # this explainer does not
     assert_same(model(x, ONE_LOOP), plain, "after explaining", 1e-6)
 
 
