@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from functools import lru_cache
 from pathlib import Path
 
 from lcat._text import hint
@@ -51,7 +52,19 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "torch-geometric": torch_geometric.__version__,
         "platform": platform.platform(),
+        **_machine(),
         "threads": str(torch.get_num_threads()),
+    }
+
+
+@lru_cache(maxsize=1)
+def _machine() -> dict[str, str]:
+    """Processor, cores and memory: they decide times and, with the versions, the last digits of numbers."""
+    memory = memory_bytes()
+    return {
+        "processor": processor(),
+        "cores": str(os.cpu_count() or "unknown"),
+        "memory": "unknown" if memory is None else f"{memory / 2**30:.0f} GiB",
     }
 
 

@@ -7,11 +7,34 @@ from pathlib import Path
 
 from lcat._files import replace_file
 
-__all__ = ["OutputError", "prepare_folder", "write_file"]
+__all__ = ["OutputError", "check_file", "other_kind", "prepare_folder", "write_file"]
 
 
 class OutputError(OSError):
     """The folder of a study cannot be written, or read; the message says why."""
+
+
+def other_kind(path: Path) -> str:
+    """``"a folder"``, ``"a named pipe"`` or ``"a socket"`` if that has the name; empty for a file, a device or nothing.
+
+    Opening a pipe waits for somebody at its other end, so this is asked first.
+    """
+    try:
+        kinds = {"a folder": path.is_dir(), "a named pipe": path.is_fifo(), "a socket": path.is_socket()}
+    except OSError:
+        return ""  # opening it says why
+    return next((kind for kind, yes in kinds.items() if yes), "")
+
+
+def check_file(path: Path) -> None:
+    """Check that a study can keep its file of that name.
+
+    Raises:
+        OutputError: if something other than a file has the name.
+    """
+    kind = other_kind(path)
+    if kind:
+        raise OutputError(f"{path} is {kind}; expected a file or nothing: move it away, or choose another folder")
 
 
 def prepare_folder(folder: str | Path) -> Path:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from typing_extensions import Unpack
 
 from lcat.data import NodeDataset, UnknownDataset
-from lcat.study._folder import OutputError, prepare_folder
+from lcat.study._folder import prepare_folder
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import RunKeywords
@@ -155,6 +155,7 @@ def run_study(
     study = Study(prepare_folder(folder))
     with StudyLock(folder) as lock, open_study(plan, Path(folder), resume=resume) as store:
         notes = [] if lock.has_locks else [_NO_LOCKS.format(folder)]
+        notes += [store.mended] if store.mended else []
         return _Driver(plan, study, store, settings, notes=notes, **options).run()
 
 
@@ -199,7 +200,7 @@ class _Driver:
         self._tell(None)
         engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._splits)
         engine.on_progress = self._tell
-        with closing(engine), closing(self._open_journal()) as journal:
+        with closing(engine), closing(Journal(self._study.folder)) as journal:
             journal.write("begin", engine=self._settings.engine, left=left.total(), done=len(self._statuses))
             self._note(self._notes, journal)
             try:
@@ -219,12 +220,6 @@ class _Driver:
         for text in texts:
             journal.write("note", text=text, key=None)
             self._tell(Note(text))
-
-    def _open_journal(self) -> Journal:
-        try:
-            return Journal(self._study.folder)
-        except OSError as error:
-            raise OutputError(f"cannot write to {self._study.folder}: {error.strerror or error}") from error
 
     def _loop(self, engine: Engine, journal: Journal) -> str:
         """Run until nothing is left or the budget is used up; returns what was used up."""

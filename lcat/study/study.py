@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,7 @@ class Study(StudyRecord):
         """
         folder = prepare_folder(folder)
         with Store(folder, write=True) as store:
-            stored = store.get("plan")
-            if stored is not None and StudyPlan(**stored) != plan:
+            if store.get("plan") is not None and store.plan() != plan:
                 raise StoreError(f"{folder} holds another study; choose another folder")
             store.put("plan", plan.model_dump(mode="json"))
             store.add_cells(plan.cells())
@@ -100,11 +100,12 @@ class Study(StudyRecord):
         """
         return regret(self.results(), **options)
 
-    def report(self, folder: str | Path | None = None) -> list[Path]:
+    def report(self, folder: str | Path | None = None, *, reference: str | None = None) -> list[Path]:
         """Write ``report.html``, tables and figures; see :func:`lcat.study.write_study`.
 
         Args:
             folder: that of the study by default; a study in memory needs one.
+            reference: a layer that every other one is tested against; all pairs of layers by default.
 
         Returns:
             The paths written.
@@ -113,4 +114,13 @@ class Study(StudyRecord):
             lcat.study.OutputError: if the folder cannot be written.
             ValueError: without a folder, for a study in memory.
         """
-        return write_study(self, folder)
+        return write_study(self, folder, reference=reference)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what the study holds, and the scores so far."""
+        try:
+            results = self.results()
+        except StoreError as error:
+            return f"<p>{html.escape(str(error))}</p>"
+        summary = f"<p>{html.escape(repr(self))}</p>"
+        return summary if results.empty else summary + compare(results)._repr_html_()

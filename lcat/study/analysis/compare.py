@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import math
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ _PAIR_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ranking:
     """Layers over data sets.
 
@@ -75,8 +76,12 @@ class Ranking:
         """By layer, best first."""
         return pd.Series(self.friedman.average_ranks, index=self.scores.columns, name="rank").sort_values(kind="stable")
 
+    def __repr__(self) -> str:
+        ranks = ", ".join(f"{layer} {rank:.2f}" for layer, rank in self.average_ranks.items())
+        return f"Ranking(over {len(self.scores)} data sets: {ranks}; p = {self.friedman.p_value:.3g})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Result of :func:`compare`.
 
@@ -102,6 +107,22 @@ class Comparison:
     overall: pd.DataFrame
     ranking: Ranking | None
     level: float
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.summary)} rows in summary, {len(self.pairs)} in pairs, {len(self.overall)} in overall"
+        return f"Comparison({counts}, ranking {'None' if self.ranking is None else self.ranking!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: layers by data sets, mean ± standard deviation in per cent."""
+        if self.summary.empty:
+            return f"<p>{html.escape(repr(self))}</p>"
+        spread = self.summary["std"].map(lambda std: "" if math.isnan(std) else f" ± {100 * std:.1f}")
+        shown = self.summary["test"].map(lambda mean: "–" if math.isnan(mean) else f"{100 * mean:.1f}") + spread
+        table = shown.groupby([self.summary["layer"], self.summary["dataset"]], sort=False).first().unstack("dataset")
+        order = list(dict.fromkeys(self.summary["dataset"])), list(dict.fromkeys(self.summary["layer"]))
+        body = table.reindex(columns=order[0], index=order[1]).fillna("").to_html()
+        ranks = "" if self.ranking is None else f"<p>{html.escape(repr(self.ranking))}</p>"
+        return f"<p>Test metric in %, mean ± standard deviation over runs</p>{body}{ranks}"
 
 
 def compare(
@@ -201,8 +222,8 @@ def _pairs(runs: pd.DataFrame, reference: str | None, level: float) -> pd.DataFr
                     "runs": len(shared),
                     "samples": test.runs,
                     "difference": test.difference,
-                    "low": test.low,
-                    "high": test.high,
+                    "low": max(test.low, -1.0),
+                    "high": min(test.high, 1.0),
                     "t": test.statistic,
                     "p_t": test.p_value,
                     "p_holm": math.nan,

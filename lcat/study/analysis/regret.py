@@ -117,8 +117,9 @@ def _answer(group: pd.DataFrame, always: str, candidates: list[str], level: floa
         "cross_validated": both["test"].mean(),
         "always_test": both["test_always"].mean(),
         "regret": test.difference,
-        "low": test.low,
-        "high": test.high,
+        # No difference of two shares is larger; nan stays nan.
+        "low": max(test.low, -1.0),
+        "high": min(test.high, 1.0),
         "p_value": test.p_value,
         "picked": ", ".join(f"{layer} {picked[layer]}" for layer in candidates if picked[layer]),
         "cross_validated_seconds": spent,

@@ -10,6 +10,8 @@ from functools import cached_property
 
 import pandas as pd
 
+from lcat.study.analysis.columns import check_results
+
 __all__ = [
     "RUN",
     "Selection",
@@ -33,6 +35,10 @@ class Selection:
     Args:
         frame: of :meth:`lcat.study.Study.results`.
 
+    Raises:
+        TypeError: if it is no frame.
+        ValueError: if columns are missing or hold something else; it names them.
+
     Example:
         >>> from lcat.study import make_plan, run_study
         >>> from lcat.study.analysis.selection import Selection
@@ -44,7 +50,7 @@ class Selection:
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        self.frame = frame
+        self.frame = check_results(frame)
 
     @classmethod
     def of(cls, frame: pd.DataFrame | Selection) -> Selection:
@@ -52,12 +58,9 @@ class Selection:
 
         Raises:
             TypeError: if it is no frame.
+            ValueError: if columns are missing or hold something else; it names them.
         """
-        if isinstance(frame, Selection):
-            return frame
-        if not isinstance(frame, pd.DataFrame):
-            raise TypeError(f"expected a frame of Study.results(), got {type(frame).__name__}")
-        return cls(frame)
+        return frame if isinstance(frame, Selection) else cls(frame)
 
     @cached_property
     def finished(self) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -94,9 +95,11 @@ def mark_best(summary: pd.DataFrame, unfinished: set[tuple[str, str]]) -> pd.Ser
 
 
 def interval_of(runs: pd.DataFrame, level: float, method: IntervalMethod) -> Interval:
-    """Of the mean test metric of one layer on one data set, over its samples."""
+    """Of the mean test metric of one layer on one data set, over its samples; a share, so it ends at 0 and 1."""
     known = len(runs) > 0 and method == "t"
     ratio = float(runs["test_train_ratio"].iloc[0]) if known else 0.0
     step = float(runs["resolution"].iloc[0]) if known else 0.0
     means = runs.groupby("sample", sort=False)["test"].mean()
-    return confidence_interval(means, level=level, method=method, test_train_ratio=ratio, resolution=step)
+    interval = confidence_interval(means, level=level, method=method, test_train_ratio=ratio, resolution=step)
+    # nan stays nan: there is no interval of one run.
+    return replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 1.0))

@@ -14,7 +14,7 @@ from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.models.theory import TheoryModel
 
-__all__ = ["DEFAULT_LAYERS", "LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model"]
+__all__ = ["DEFAULT_LAYERS", "LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model", "layer_title"]
 
 
 # The closed form has no hidden layers and nothing to drop or normalize, and learns single numbers, which do not decay.
@@ -73,6 +73,14 @@ class LayerSpec:
         """Its scores depend on features of edges: it has scores, and does not multiply them by 0."""
         return self.attention and self.model is not None and ("lambda1", 0.0) not in self.arguments
 
+    @property
+    def title(self) -> str:
+        """As papers write it: ``"GCN"``, ``"L-CATv2"``, ``"GAT (theory)"``."""
+        family = _TITLES.get(self.family)
+        if family is None:  # a layer of your own
+            return self.name
+        return f"{family}{'v2' if self.version == 2 else ''}{f' ({self.variant})' if self.variant else ''}"
+
     def settings_that_matter(self, point: dict[str, Any]) -> dict[str, Any]:
         """What of a point of a grid or search changes this layer: heads mean nothing to GCN."""
         without = set() if self.attention else {"heads", "attention_dropout"}
@@ -83,6 +91,8 @@ class LayerSpec:
             without |= {"scalar_lr"}
         return {name: value for name, value in point.items() if name not in without}
 
+
+_TITLES = {"gcn": "GCN", "gat": "GAT", "cat": "CAT", "lcat": "L-CAT"}
 
 _SPECS = (
     LayerSpec("gcn", "GCN, symmetric normalization", attention=False, model=models.GCN),
@@ -140,6 +150,17 @@ LAYERS: dict[str, LayerSpec] = {spec.name: spec for spec in (*_SPECS, *_THEORY)}
 THEORY_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _THEORY)
 #: Those that a study compares where it names none.
 DEFAULT_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _SPECS)
+
+
+def layer_title(name: str) -> str:
+    """A layer as papers write it; names of other layers stay as they are.
+
+    Example:
+        >>> from lcat.study.models.layers import layer_title
+        >>> layer_title("lcatv2"), layer_title("gcn-mean"), layer_title("mine")
+        ('L-CATv2', 'GCN (mean)', 'mine')
+    """
+    return LAYERS[name].title if name in LAYERS else name
 
 
 def build_model(

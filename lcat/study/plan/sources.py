@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ from lcat.data import (
     noisy_features,
     splits_from_masks,
 )
+from lcat.data.datasets.facts import graph_facts
 from lcat.data.datasets.load import find_spec
 from lcat.study.plan.cell import Cell, SplitChoice, digest
 from lcat.study.plan.splits import SplitFolder, make_split
@@ -58,6 +60,7 @@ class Sources:
     base: Path = Path()
     _last: tuple[str, NodeDataset] | None = None
     _fingerprint: tuple[NodeDataset, str] | None = None
+    _facts: tuple[NodeDataset, dict[str, Any]] | None = None
     _on_device: tuple[NodeDataset, torch.device, Data] | None = None
 
     def load(self, name: str, seed: int) -> NodeDataset:
@@ -106,6 +109,13 @@ class Sources:
             values = [data[key] for key in ("edge_weight", "edge_attr") if data.get(key) is not None]
             self._fingerprint = (dataset, _hash(data.x, data.edge_index, data.y, *values))
         return self._fingerprint[1]
+
+    def facts(self, cell: Cell) -> dict[str, Any]:
+        """Facts about the graph of a cell, before any noise; see :func:`lcat.data.datasets.facts.graph_facts`."""
+        dataset = self.load(cell.dataset, cell.seed)
+        if self._facts is None or self._facts[0] is not dataset:
+            self._facts = (dataset, graph_facts(dataset))
+        return self._facts[1]
 
     def test_set(self, cell: Cell, split: Split) -> str:
         """16 hexadecimal digits of the graph, before any noise, with its test nodes."""

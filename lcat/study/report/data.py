@@ -37,6 +37,8 @@ class ReportData:
         failures: failed results, with tracebacks.
         versions: of packages and machines, each once.
         comparison, regret, robustness, choice, overall_choice: the statistics.
+        graphs: facts about the graphs, one row per data set that recorded them.
+        reference: layer that every other one is compared with; ``None`` for all pairs.
         objectives: what the choice weighs.
         unmeasured: what it was asked to weigh, and no candidate has a value for.
     """
@@ -53,16 +55,24 @@ class ReportData:
     robustness: pd.DataFrame
     choice: pd.DataFrame
     overall_choice: pd.DataFrame
+    graphs: pd.DataFrame
+    reference: str | None
     objectives: tuple[str, ...]
     unmeasured: tuple[str, ...]
 
     @classmethod
-    def of(cls, record: StudyRecord, results: Sequence[CellResult] | None = None) -> ReportData:
+    def of(
+        cls, record: StudyRecord, results: Sequence[CellResult] | None = None, *, reference: str | None = None
+    ) -> ReportData:
         """From a study.
 
         Args:
             record: the study; curves are read for the runs that the page draws.
             results: of all its cells, to save time where they have been read already.
+            reference: a layer that every other one is compared with, instead of all pairs.
+
+        Raises:
+            ValueError: for a reference that did not run.
         """
         results = record.cell_results() if results is None else results
         plan = record.plan
@@ -86,11 +96,13 @@ class ReportData:
             planned=len(record.cells()),
             failures=tuple(result for result in results if not result.ok),
             versions=tuple(facts for facts in record.versions() if facts),
-            comparison=compare(selection),
+            comparison=compare(selection, reference=reference),
             regret=regret(selection),
             robustness=robustness(selection),
             choice=choose(selection, objectives, weights) if objectives and len(selected) else pd.DataFrame(),
             overall_choice=_overall_choice(selection, objectives, weights),
+            graphs=_graphs(results),
+            reference=reference,
             objectives=tuple(objectives),
             unmeasured=tuple(name for name in plan.objectives if name in asked and name not in measured),
         )
@@ -101,6 +113,25 @@ class ReportData:
         with_results = list(dict.fromkeys(self.selection.frame["dataset"]))
         planned = [name for name in self.plan.datasets if name in with_results]
         return [*planned, *(name for name in with_results if name not in planned)]
+
+    @property
+    def varied(self) -> list[str]:
+        """Columns of the settings that differ between the cells of some layer on one data set."""
+        frame = self.selection.frame
+        hyper = [name for name in frame.columns if name.startswith("hyper.")]
+        groups = frame[hyper].astype(str).groupby([frame["dataset"], frame["layer"]])
+        return [name for name in hyper if (groups[name].nunique() > 1).any()]
+
+    @property
+    def settings_in_words(self) -> dict[str, str]:
+        """By ``model``, the settings that were varied; empty if none were."""
+        if not self.varied:
+            return {}
+        rows = self.selection.frame.drop_duplicates("model")
+        return {
+            row["model"]: ", ".join(f"{name.removeprefix('hyper.')} {_short(row[name])}" for name in self.varied)
+            for _, row in rows.iterrows()
+        }
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -115,6 +146,23 @@ class ReportData:
             "seeds": sorted({int(seed) for seed in frame["seed"]}),
             "seconds": float(frame["seconds"].sum()),
         }
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _graphs(results: Sequence[CellResult]) -> pd.DataFrame:
+    """One row per data set, the mean over its distinct graphs; results of earlier versions of lcat have no facts."""
+    rows = [{"dataset": result.cell.dataset, **result.graph} for result in results if "nodes" in result.graph]
+    columns = ["dataset", "graphs", "nodes", "edges", "features", "classes", "labeled", "directed", "homophily"]
+    if not rows:
+        return pd.DataFrame(columns=columns)
+    frame = pd.DataFrame(rows).drop_duplicates()
+    groups = frame.groupby("dataset", sort=False)
+    means = groups[["nodes", "edges", "features", "classes", "labeled", "homophily"]].mean()
+    directed = groups["directed"].agg(lambda values: "yes" if values.all() else "some" if values.any() else "no")
+    return means.assign(graphs=groups.size(), directed=directed).reset_index()[columns]
 
 
 def _overall_choice(selection: Selection, objectives: list[str], weights: dict[str, float]) -> pd.DataFrame:

@@ -33,11 +33,11 @@ _POINTS = 120
 
 
 #: Of the panel that :func:`draw_triangle` fills.
-TRIANGLE_MARGINS = Margins(250, left=44, right=44, top=26, bottom=30)
+TRIANGLE_MARGINS = Margins(250, left=46, right=46, top=26, bottom=30)
 
 
 def draw_triangle(axes: Axes, ends: pd.DataFrame, runs: Sequence[CellResult], palette: Palette = PAGE) -> None:
-    """Where the layers of L-CAT models end between GCN, GAT and CAT, and the ways of some runs.
+    """Where the layers of L-CAT models are between GCN, GAT and CAT at the best epoch, and the ways of some runs to it.
 
     Args:
         axes: to draw on.
@@ -69,7 +69,7 @@ def draw_triangle(axes: Axes, ends: pd.DataFrame, runs: Sequence[CellResult], pa
         )  # fmt: skip
     for corner in _CORNERS:
         _name_corner(axes, *corner, color=palette["muted"])
-    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 9.5, "color": palette["muted"]}
+    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 10, "color": palette["muted"]}
     axes.text(0.5, -1.1, "λ₁: strength of the scores →", **style)
 
 
@@ -88,7 +88,7 @@ def triangle_picture(number: int, dataset: str, ends: pd.DataFrame, runs: Sequen
         f"{layer} layer {depth}: λ₁ {rows['lambda1'].mean():.2f}, λ₂ {rows['lambda2'].mean():.2f}"
         for (layer, depth), rows in ends.groupby(["layer", "depth"], sort=False)
     ]
-    caption = f"Mean final positions: {'; '.join(means)}."
+    caption = f"Means at the best epoch: {'; '.join(means)}."
     name = f"triangle-{number}"
     return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))
 
@@ -97,7 +97,7 @@ def _name_corner(axes: Axes, x: float, y: float, name: str, what: str, *, color:
     style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
     style["ha"], shift = ("right", -7) if x == 0 else ("left", 7)
     axes.annotate(name, (x, y), (shift, 2), fontsize=11, fontweight="bold", **style)
-    axes.annotate(what, (x, y), (shift, -10), fontsize=9, color=color, **style)
+    axes.annotate(what, (x, y), (shift, -10), fontsize=10, color=color, **style)
 
 
 def _in_triangle(lambda1: np.ndarray, lambda2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +106,7 @@ def _in_triangle(lambda1: np.ndarray, lambda2: np.ndarray) -> tuple[np.ndarray, 
 
 
 def path_picture(number: int, dataset: str, layer: str, runs: Sequence[CellResult]) -> Picture:
-    """lambda1 and lambda2 of every layer of a model over the epochs, the mean over some runs."""
+    """lambda1 and lambda2 of every layer of a model over the epochs, the mean over some runs, with their best epoch."""
     figure, axes = panel(Margins(190, left=40, right=14, top=10, bottom=38))
     paths = _common([list(result.fit.history.lambdas.values()) for result in runs if result.fit is not None])
     for depth, path in enumerate(paths):
@@ -120,13 +120,31 @@ def path_picture(number: int, dataset: str, layer: str, runs: Sequence[CellResul
     axes.margins(x=0.01)
     axes.locator_params(axis="x", nbins=6, integer=True)
     axes.grid(axis="y", color=PAGE["rule"], linewidth=0.7)
+    for epoch in {result.fit.best_epoch for result in runs if result.fit is not None}:
+        # The values after epoch e are entry e + 1: the first entry is the start.
+        axes.plot(epoch + 1, -0.03, "^", color=PAGE["ink"], markersize=5, clip_on=False, zorder=4)
+    best = [_at_best(runs, depth) for depth in range(len(paths))]
     moves = "; ".join(
-        f"layer {depth + 1}: λ₁ {path[0, 0]:.2f} → {path[-1, 0]:.2f}, λ₂ {path[0, 1]:.2f} → {path[-1, 1]:.2f}"
+        f"layer {depth + 1}: "
+        + ", ".join(
+            f"{name} {path[0, i]:.2f}, {best[depth][i]:.2f}, {path[-1, i]:.2f}" for i, name in enumerate(("λ₁", "λ₂"))
+        )
         for depth, path in enumerate(paths)
     )
-    caption = f"Solid λ₁, dashed λ₂, mean of {len(runs)} run{'s' if len(runs) > 1 else ''}. {moves}."
+    over = f"mean of {len(runs)} runs" if len(runs) > 1 else "one run"
+    caption = (
+        f"Solid λ₁, dashed λ₂, {over}; triangles below mark the best epoch{'s' if len(runs) > 1 else ''}. "
+        f"At the start, at the best epoch and at the last epoch: {moves}."
+    )
     name = f"path-{number}"
     return Picture(name, f"{dataset} · {layer}", caption, svg(figure, name, f"{dataset}, {layer}. {caption}"))
+
+
+def _at_best(runs: Sequence[CellResult], depth: int) -> np.ndarray:
+    """Mean lambdas of one layer of the model at the best epochs, which tables and the triangle show."""
+    pairs = [list(result.fit.lambdas.values())[depth] for result in runs if result.fit is not None]
+    mean: np.ndarray = np.mean(pairs, axis=0)
+    return mean
 
 
 def _common(runs: Sequence[Sequence[Sequence[Sequence[float]]]]) -> list[np.ndarray]:

@@ -21,47 +21,55 @@ __all__ = ["write_study"]
 _SMALL = 2000
 
 
-def write_study(record: StudyRecord, folder: str | Path | None = None, *, figures: bool = True) -> list[Path]:
+def write_study(
+    record: StudyRecord, folder: str | Path | None = None, *, figures: bool = True, reference: str | None = None
+) -> list[Path]:
     """Write the report of a study from its record alone; each file whole or not at all.
 
     ``report.html`` is one page that holds everything it shows, and ``tables/`` has its tables as CSV, Markdown and
     LaTeX. ``cells.csv`` has one row per cell, ``summary.csv`` one per data set and layer (without noise, with the
     settings that validate best), ``study.json`` everything with curves, ``null`` where there is no finite number.
-    ``accuracy.png`` and, if a layer learns lambda, ``lambda.png`` show two of the figures for slides. Files of an
-    earlier report in the same folder are replaced.
+    ``accuracy.png`` and, if a layer learns lambda, ``lambda.png`` show two of the figures for slides; ``figures/`` has
+    those of scores, lambdas, regret and ranks for a paper, as PDF and SVG. Files of an earlier report in the same
+    folder are replaced.
 
     Studies of more than 2,000 cells get neither ``study.json``, for their store says the same in less space, nor the
-    PNG figures: curves are read for the few runs that the page draws.
+    figures as files: curves are read for the few runs that the page draws.
 
     Args:
         record: a study with at least one result.
         folder: made if necessary; that of the study by default.
-        figures: also write ``report.html`` with its tables, and the PNG figures.
+        figures: also write ``report.html`` with its tables, and the figures as files.
+        reference: a layer that every other one is tested against, with Holm's rule over these tests alone; all pairs of
+            layers by default.
 
     Returns:
         The paths written.
 
     Raises:
-        ValueError: without a folder, for a study in memory.
+        ValueError: without a folder, for a study in memory; for a reference that did not run.
         OutputError: if the folder cannot be written.
         lcat.study.StoreError: if the store cannot be read.
     """
     target = record.folder if folder is None else Path(folder)
     if target is None:
-        raise ValueError("a study in memory has no folder of its own; expected folder, got None")
+        raise ValueError(
+            "a study in memory has no folder of its own for the report; expected a folder, as in report('results'), "
+            "got None"
+        )
     prepare_folder(target)
     load_matplotlib()
     results = record.cell_results()
-    data = ReportData.of(record, results)
+    data = ReportData.of(record, results, reference=reference)
     written = _write_csv(data, results, target)
     small = len(results) <= _SMALL
     if small:
         written.append(_write_json(record, data.comparison.summary, target))
     if figures:
-        from lcat.study.report.figures_png import write_pngs
+        from lcat.study.report.figures_files import write_figures
         from lcat.study.report.page import make_report
 
-        written += write_pngs(data, target) if small else []
+        written += write_figures(data, target) if small else []
         written += make_report(data).write(target)
     return written
 

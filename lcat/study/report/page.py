@@ -18,7 +18,9 @@ from lcat.study.analysis.selection import is_generated
 from lcat.study.models.layers import LAYERS
 from lcat.study.report import sentences
 from lcat.study.report.data import CURVES, ReportData
-from lcat.study.report.figures_scores import ranking_picture, regret_picture, scores_picture
+from lcat.study.report.figures_ranks import ranking_picture
+from lcat.study.report.figures_regret import regret_picture
+from lcat.study.report.figures_scores import scores_picture
 from lcat.study.report.figures_training import (
     curves_picture,
     pareto_picture,
@@ -27,6 +29,7 @@ from lcat.study.report.figures_training import (
     triangle_picture,
 )
 from lcat.study.report.palette import DARK, LIGHT
+from lcat.study.report.remarks import few_samples_sentence, settings_sentences, training_sentence
 from lcat.study.report.svg import Picture, depth_key, drawing_style, key
 from lcat.study.report.table import Table
 from lcat.study.report.tables import TABLES, all_tables
@@ -118,7 +121,8 @@ def make_report(data: ReportData) -> Report:
         tiles=sentences.tiles(data),
         answers=sentences.regret_sentences(data),
         ranking=sentences.ranking_sentence(data),
-        few_samples=sentences.few_samples_sentence(data),
+        training=training_sentence(data),
+        few_samples=few_samples_sentence(data),
         chosen=sentences.chosen_sentence(data),
         generated=sentences.generated_note(data),
         tables={name.replace("-", "_"): Markup(tables[name].html()) if name in tables else "" for name in TABLES},
@@ -131,6 +135,8 @@ def make_report(data: ReportData) -> Report:
         curves=CURVES,
         layers=[(name, LAYERS[name].summary) for name in data.facts["layers"] if name in LAYERS],
         objectives=data.objectives,
+        differences=settings_sentences(data),
+        reference=data.reference,
     )
     return Report(html, tables)
 

@@ -1,14 +1,17 @@
 """Colors and marks of all figures, on the page and in PNG files.
 
-A layer has the color of its family in every figure. The palette is that of Okabe and Ito, which color-blind readers can
-distinguish, lightened for dark pages; marks differ in shape as well.
+A layer has the color of its family in every figure, in the palette of Okabe and Ito, which color-blind readers can
+distinguish, lightened for dark pages; marks differ in shape as well. The layers of one model have colors of their own:
+no color has two meanings.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DARK", "LIGHT", "PAGE", "Mark", "Palette"]
+from lcat.study.models.layers import layer_title
+
+__all__ = ["DARK", "DEPTHS", "LIGHT", "PAGE", "Mark", "Palette"]
 
 #: Colors of the light page and of PNG files, by the names that the page's style sheet uses; ``depth0`` is the first
 #: layer of a model.
@@ -24,12 +27,14 @@ LIGHT = {
     "cat": "#c85200",
     "lcat": "#00875f",
     "band": "#eef0f3",
-    "depth0": "#00875f",
-    "depth1": "#b1508d",
-    "depth2": "#0072b2",
-    "depth3": "#a97500",
-    "depth4": "#2a93c9",
-    "depth5": "#c85200",
+    "depth0": "#6a3d9a",
+    "depth1": "#c2408a",
+    "depth2": "#8a7000",
+    "depth3": "#7a4a2e",
+    "depth4": "#9c7bd0",
+    "depth5": "#d9688f",
+    "depth6": "#4a4f9e",
+    "depth7": "#a58a2e",
 }
 #: The same of the dark page.
 DARK = {
@@ -44,14 +49,17 @@ DARK = {
     "cat": "#f0904a",
     "lcat": "#2fc598",
     "band": "#20252b",
-    "depth0": "#2fc598",
-    "depth1": "#e29ac4",
-    "depth2": "#56b4e9",
-    "depth3": "#e6b422",
-    "depth4": "#9bd3f2",
-    "depth5": "#f0904a",
+    "depth0": "#b795e6",
+    "depth1": "#f07fbd",
+    "depth2": "#d8bd3a",
+    "depth3": "#c39274",
+    "depth4": "#8567c2",
+    "depth5": "#ffb3cf",
+    "depth6": "#8d95e8",
+    "depth7": "#f0e08a",
 }
-_DEPTHS = sum(name.startswith("depth") for name in LIGHT)
+#: Colors of the layers of one model; deeper models use them again.
+DEPTHS = sum(name.startswith("depth") for name in LIGHT)
 
 
 @dataclass(frozen=True)
@@ -70,9 +78,15 @@ class Palette:
 
     Attributes:
         colors: by the names of :data:`LIGHT`.
+        titles: call layers as papers do, not as the commands do.
     """
 
     colors: dict[str, str]
+    titles: bool = False
+
+    def name(self, layer: str) -> str:
+        """What a figure calls a layer."""
+        return layer_title(layer) if self.titles else layer
 
     def __getitem__(self, name: str) -> str:
         return self.colors[name]
@@ -92,7 +106,7 @@ class Palette:
 
     def depth(self, number: int) -> str:
         """The color of a layer of a model, counted from 0."""
-        return self[f"depth{number % _DEPTHS}"]
+        return self[f"depth{number % DEPTHS}"]
 
 
 #: What figures of the page are drawn with: colors that nothing else has, which the SVG replaces by the variables of the

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+
+import pandas as pd
 
 from lcat.study.analysis.selection import is_generated
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report.data import ReportData
-from lcat.study.report.table import p_phrase, percent_points, seconds_text
-from lcat.study.statistics import fewest_datasets, fewest_wilcoxon_pairs
+from lcat.study.report.table import counted, p_phrase, percent_points, seconds_text
+from lcat.study.statistics import fewest_datasets
 from lcat.study.statistics.paired import FEWEST_PAIRS
 
 __all__ = [
     "chosen_sentence",
-    "few_samples_sentence",
     "generated_note",
     "plan_toml",
     "ranking_sentence",
@@ -23,21 +26,28 @@ __all__ = [
     "tiles",
 ]
 
+#: Settings of a machine: where its data are, and its cluster.
+_OF_THE_MACHINE = ("data", "address")
+
 
 def tiles(data: ReportData) -> list[tuple[str, str]]:
     """Counts for the head of the page: a number, and what it counts."""
     facts = data.facts
     left = facts["planned"] - facts["done"] - facts["failed"]
     counts = [
-        (f"{facts['done']:,}", "cells done" if left <= 0 else f"of {facts['planned']:,} cells done"),
+        (f"{facts['done']:,}", _cells(facts["done"], "done") if left <= 0 else f"of {facts['planned']:,} cells done"),
         (str(len(facts["datasets"])), "data set" if len(facts["datasets"]) == 1 else "data sets"),
         (str(len(facts["layers"])), "layer" if len(facts["layers"]) == 1 else "layers"),
         (str(len(facts["seeds"])), "seed" if len(facts["seeds"]) == 1 else "seeds"),
         (seconds_text(facts["seconds"]), "of training"),
     ]
     if facts["failed"]:
-        counts.append((f"{facts['failed']:,}", "cells failed"))
+        counts.append((f"{facts['failed']:,}", _cells(facts["failed"], "failed")))
     return counts
+
+
+def _cells(count: int, what: str) -> str:
+    return f"cell{'' if count == 1 else 's'} {what}"
 
 
 def regret_sentences(data: ReportData) -> list[str]:
@@ -46,9 +56,6 @@ def regret_sentences(data: ReportData) -> list[str]:
     for question, rows in data.regret.groupby("question", sort=False):
         always, candidates = rows["always"].iloc[0], rows["candidates"].iloc[0]
         count = len(rows)
-        tested = rows[rows["p_value"].notna()]
-        better = int((tested["high"] < 0).sum())
-        worse = int((tested["low"] > 0).sum())
         ratio = rows["cross_validated_seconds"].sum() / rows["always_seconds"].sum()
         where = f"on {rows['dataset'].iloc[0]}" if count == 1 else f"on average over {count} data sets"
         mean = rows["regret"].mean()
@@ -60,15 +67,31 @@ def regret_sentences(data: ReportData) -> list[str]:
         if count > 1:
             worst = rows.loc[rows["regret"].idxmax()]
             sentence += f". The largest regret is {percent_points(worst['regret'])} on {worst['dataset']}"
-        known = len(tested)
-        if known:
-            sentence += (
-                f". The 95 % confidence interval of the regret excludes zero on {better + worse} of {known} "
-                f"data set{'' if known == 1 else 's'}"
-            )
-            sentence += f" ({better} for {always}, {worse} against)" if better + worse else ""
+        sentence += _how_sure(rows, str(always))
         sentences.append(f"{sentence}. Cross-validation took {ratio:.1f} times the compute.")
     return sentences
+
+
+def _how_sure(rows: pd.DataFrame, always: str) -> str:
+    """What the intervals of the regret say, and where there are too few samples to say anything."""
+    tested = rows[rows["p_value"].notna()]
+    untested = rows[rows["p_value"].isna()]
+    better, worse = int((tested["high"] < 0).sum()), int((tested["low"] > 0).sum())
+    text = ""
+    if len(rows) == 1 and len(tested):
+        meaning = f"for {always}" if better else f"against {always}" if worse else "it may be chance"
+        verb = "excludes" if better + worse else "includes"
+        text = f". The 95 % confidence interval of the regret {verb} zero: {meaning}"
+    elif len(tested):
+        share = f"{better + worse or 'none'} of {counted(len(tested), 'data set')}"
+        text = f". The 95 % confidence interval of the regret excludes zero on {share}"
+        text += f" ({better} for {always}, {worse} against)" if better + worse else ""
+    if len(untested):
+        fewest, largest = int(untested["samples"].min()), int(untested["samples"].max())
+        count = counted(largest, "independent run") if fewest == largest else f"{fewest} to {largest} independent runs"
+        where = "" if len(rows) == 1 else f" on {', '.join(untested['dataset'])}"
+        text += f". With {count}{where} this may be chance: a test takes at least {FEWEST_PAIRS}"
+    return text
 
 
 def ranking_sentence(data: ReportData) -> str:
@@ -103,23 +126,6 @@ def ranking_sentence(data: ReportData) -> str:
     if ranking.left_out:
         text += f" Left out, because of failed runs or of a missing score on a data set: {', '.join(ranking.left_out)}."
     return text
-
-
-def few_samples_sentence(data: ReportData) -> str:
-    """On which data sets there are too few independent runs for any test, and how many it takes."""
-    pairs = data.comparison.pairs
-    if pairs.empty:
-        return ""
-    samples = pairs.groupby("dataset", sort=False)["samples"].max()
-    few = [f"{name} ({count})" for name, count in samples.items() if count < FEWEST_PAIRS]
-    if not few:
-        return ""
-    tests = int(pairs.groupby("dataset").size().max())
-    return (
-        f"Too few independent runs for a test of two layers on {', '.join(few)}. The corrected t test takes at least "
-        f"{FEWEST_PAIRS} seeds or splits per layer; 5 to 10 are usual. Wilcoxon's test can reach 0.05 from "
-        f"{fewest_wilcoxon_pairs()} on, and from {fewest_wilcoxon_pairs(tests=tests)} on for all pairs together."
-    )
 
 
 def chosen_sentence(data: ReportData) -> str:
@@ -157,13 +163,34 @@ def generated_note(data: ReportData) -> str:
 
 
 def plan_toml(plan: StudyPlan) -> str:
-    """The plan as a TOML file, without the keys that have their default."""
+    """The plan as a TOML file, without the keys that have their default, and without paths of the machine it ran on."""
     values = plan.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-    lines = [f"{name} = {_toml(value)}" for name, value in values.items() if not isinstance(value, dict)]
+    run = values.get("run", {})
+    notes = [
+        f"# run.{name} was set: say where it is on your machine" for name in _OF_THE_MACHINE if run.pop(name, None)
+    ]
+    names = [name for name in values["datasets"] if _is_absolute(name)]
+    if names:
+        values["datasets"] = [_file_name(name) if name in names else name for name in values["datasets"]]
+        notes.append("# your own data sets are beside this file")
+    rule, _, path = values.get("split", "").partition(":")
+    if _is_absolute(path):
+        values["split"] = f"{rule}:{_file_name(path)}"
+        notes.append("# the files of the splits are beside this file")
+    lines = [*notes, *(f"{name} = {_toml(value)}" for name, value in values.items() if not isinstance(value, dict))]
     for name, value in values.items():
         if isinstance(value, dict) and value:
             lines += _section(name, value)
     return "\n".join(lines) + "\n"
+
+
+def _is_absolute(path: str) -> bool:
+    # A page may be written from a store that another system made.
+    return path.startswith("~") or PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()
+
+
+def _file_name(path: str) -> str:
+    return re.split(r"[/\\]", path)[-1]
 
 
 def _section(name: str, values: dict[str, Any]) -> list[str]:

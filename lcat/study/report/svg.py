@@ -15,9 +15,20 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from lcat.study.report.palette import PAGE, Palette
+from lcat.study.report.palette import DEPTHS, PAGE, Palette
 
-__all__ = ["WIDTH", "Margins", "Picture", "add_axes", "depth_key", "drawing_style", "key", "panel", "svg"]
+__all__ = [
+    "WIDTH",
+    "Margins",
+    "Picture",
+    "add_axes",
+    "depth_key",
+    "depth_names",
+    "drawing_style",
+    "key",
+    "panel",
+    "svg",
+]
 
 _VARIABLES = {value: f"var(--{name})" for name, value in PAGE.colors.items()}
 _STYLE: dict[str, Any] = {
@@ -44,8 +55,8 @@ _COLORED = {
     "xtick.labelcolor": "ink",
     "ytick.labelcolor": "ink",
 }
-#: Width of a panel in points; the page shows it at 340 to 560 pixels.
-WIDTH = 360.0
+#: Width of a panel in points; the page shows it at 330 to 560 pixels, so that no text is below 9.7 of them.
+WIDTH = 340.0
 
 
 @dataclass(frozen=True)
@@ -171,11 +182,26 @@ def key(layers: Sequence[str], *, lines: bool = False) -> str:
     return f'<ul class="key">{"".join(items)}</ul>'
 
 
+def depth_names(count: int) -> list[str]:
+    """What each color of the layers of one model means.
+
+    Example:
+        >>> from lcat.study.report.svg import depth_names
+        >>> depth_names(9)[:2]
+        ['layers 1, 9 of the model', 'layer 2 of the model']
+    """
+    names = []
+    for number in range(min(count, DEPTHS)):
+        layers = [str(layer + 1) for layer in range(number, count, DEPTHS)]
+        names.append(f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)} of the model")
+    return names
+
+
 def depth_key(count: int) -> str:
     """The key of figures that distinguish the layers of one model."""
     items = [
         f'<li><svg viewBox="0 0 24 14" aria-hidden="true"><line x1="0" y1="7" x2="24" y2="7" '
-        f'stroke="{_VARIABLES[PAGE.depth(number)]}" stroke-width="2.4"/></svg>layer {number + 1} of the model</li>'
-        for number in range(count)
+        f'stroke="{_VARIABLES[PAGE.depth(number)]}" stroke-width="2.4"/></svg>{name}</li>'
+        for number, name in enumerate(depth_names(count))
     ]
     return f'<ul class="key">{"".join(items)}</ul>'

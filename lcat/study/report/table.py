@@ -5,17 +5,21 @@ from __future__ import annotations
 import html
 import io
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from lcat.study.models.layers import layer_title
+
 __all__ = [
     "Column",
     "Table",
     "bytes_text",
     "count_text",
+    "counted",
     "p_phrase",
     "p_text",
     "percent",
@@ -80,6 +84,17 @@ def count_text(value: Any) -> str:
     return f"{round(float(value)):,}"
 
 
+def counted(count: int, what: str) -> str:
+    """A number and what it counts.
+
+    Example:
+        >>> from lcat.study.report.table import counted
+        >>> counted(1, "data set"), counted(3, "data set")
+        ('1 data set', '3 data sets')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a :class:`Table`.
@@ -90,6 +105,9 @@ class Column:
         show: from a value to text; missing values are a dash.
         number: aligned to the right.
         spread: name of a column whose value follows behind ±, shown in the same way.
+        to: name of a column whose value follows behind "to", shown in the same way: the other end of an interval.
+        paper: shown in LaTeX, too; a printed page is narrow.
+        layers: holds names of layers.
     """
 
     name: str
@@ -97,6 +115,9 @@ class Column:
     show: Callable[[Any], str] = text
     number: bool = False
     spread: str = ""
+    to: str = ""
+    paper: bool = True
+    layers: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,10 +150,11 @@ class Table:
     def _shown(self, column: Column) -> list[str]:
         values = self.frame[column.name].tolist()
         shown = [_MISSING if _missing(value) else column.show(value) for value in values]
-        if column.spread:
-            for index, spread in enumerate(self.frame[column.spread].tolist()):
-                if not _missing(spread) and not _missing(values[index]):
-                    shown[index] += f" ± {column.show(spread)}"
+        for name, word in ((column.spread, "±"), (column.to, "to")):
+            if name:
+                for index, other in enumerate(self.frame[name].tolist()):
+                    if not _missing(other) and not _missing(values[index]):
+                        shown[index] += f" {word} {column.show(other)}"
         return shown
 
     def csv(self) -> str:
@@ -155,23 +177,28 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def latex(self) -> str:
-        """A table for the package booktabs."""
-        align = "".join("r" if column.number else "l" for column in self.columns)
+        """A table for the package booktabs: the columns that fit on a page, and layers called as papers call them."""
+        columns = [column for column in self.columns if column.paper]
+        texts = [[_on_paper(column, value) for value in self._shown(column)] for column in columns]
+        titles = [column.title for column in columns]
+        align = "".join("r" if column.number else "l" for column in columns)
+        letters = sum(max(map(len, [title, *values])) + 2 for title, values in zip(titles, texts, strict=True))
         lines = [
             "% needs \\usepackage{booktabs}",
             "\\begin{table}",
             "  \\centering",
+            *(line for limit, line in _SIZES if letters > limit),
             f"  \\caption{{{_escape_latex(self.caption)}}}",
             f"  \\label{{tab:{self.name}}}",
             f"  \\begin{{tabular}}{{{align}}}",
             "    \\toprule",
-            "    " + " & ".join(_escape_latex(column.title) for column in self.columns) + " \\\\",
+            "    " + " & ".join(map(_escape_latex, titles)) + " \\\\",
             "    \\midrule",
         ]
-        for number, row in enumerate(self.rows()):
+        for number, row in enumerate(zip(*texts, strict=True)):
             cells = [
                 f"\\textbf{{{_escape_latex(value)}}}" if (number, column.name) in self.bold else _escape_latex(value)
-                for column, value in zip(self.columns, row, strict=True)
+                for column, value in zip(columns, row, strict=True)
             ]
             lines.append("    " + " & ".join(cells) + " \\\\")
         return "\n".join([*lines, "    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""])
@@ -203,6 +230,17 @@ class Table:
                 f"<code>tables/{self.name}.csv</code> holds all.</p>"
             )
         return "".join(parts)
+
+
+#: Letters of a line from which on a table is set smaller, to fit into the 345 points of an article's page.
+_SIZES = ((62, "  \\small"), (72, "  \\footnotesize"), (72, "  \\setlength{\\tabcolsep}{3pt}"), (104, "  \\tiny"))
+
+
+def _on_paper(column: Column, value: str) -> str:
+    """Names of layers as papers have them, also in lists and counts such as ``gcn 2, gat 1``."""
+    if not column.layers:
+        return value
+    return re.sub(r"[^\s,]+", lambda word: layer_title(word[0]), value)
 
 
 def _css(column: Column) -> str:

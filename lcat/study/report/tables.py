@@ -24,7 +24,8 @@ from lcat.study.report.table import (
 __all__ = ["TABLES", "all_tables"]
 
 _DATASET = Column("dataset", "data set")
-_LAYER = Column("layer", "layer")
+_LAYER = Column("layer", "layer", layers=True)
+_INTERVAL = "95 % interval"
 _RUNS = Column("runs", "runs", count_text, True)
 _SAMPLES = Column("samples", "samples", count_text, True)
 
@@ -90,19 +91,17 @@ def _scores(data: ReportData) -> Table | None:
         _DATASET,
         _LAYER,
         Column("test", "test %", percent, True, spread="std"),
-        Column("low", "from", percent, True),
-        Column("high", "to", percent, True),
-        Column("validation", "validation %", percent, True),
+        Column("low", _INTERVAL, percent, True, to="high"),
+        Column("validation", "validation %", percent, True, paper=False),
         *counts,
-        Column("failed", "failed", count_text, True),
-        Column("models", "settings tried", count_text, True),
+        Column("failed", "failed", count_text, True, paper=False),
+        Column("models", "settings tried", count_text, True, paper=False),
         Column("parameters", "parameters", count_text, True),
         Column("seconds", "time per run", seconds_text, True),
-        Column("total_seconds", "total time", seconds_text, True),
-        Column("peak_memory", "peak memory", bytes_text, True),
+        Column("total_seconds", "total time", seconds_text, True, paper=False),
+        Column("peak_memory", "peak memory", bytes_text, True, paper=False),
     ]
-    level = round(100 * data.comparison.level)
-    caption = f"Scores: mean ± standard deviation of the test metric, {level} % confidence interval{note}; and cost"
+    caption = f"Scores: mean ± standard deviation of the test metric, 95 % confidence interval{note}; and cost"
     bold = frozenset((position, "test") for position, best in enumerate(frame["best"]) if best)
     return Table("scores", caption, columns, frame.drop(columns="best"), bold)
 
@@ -111,21 +110,20 @@ def _regret(data: ReportData) -> Table | None:
     counts, note = _counts(data.regret)
     columns = [
         _DATASET,
-        Column("always", "always"),
-        Column("candidates", "cross-validated"),
+        Column("always", "always", layers=True),
         Column("regret", "regret", percent_points, True),
-        Column("low", "from", percent_points, True),
-        Column("high", "to", percent_points, True),
+        Column("low", _INTERVAL, percent_points, True, to="high"),
         Column("p_value", "p", p_text, True),
-        Column("cross_validated", "cross-validated test %", percent, True),
-        Column("always_test", "L-CAT test %", percent, True),
-        Column("picked", "selected in runs"),
-        *counts,
-        Column("cross_validated_seconds", "time, cross-validated", seconds_text, True),
-        Column("always_seconds", "time, L-CAT", seconds_text, True),
         Column("compute_ratio", "times the compute", _fixed(2), True),
+        Column("always_seconds", "time, L-CAT", seconds_text, True, paper=False),
+        Column("cross_validated_seconds", "time, cross-validated", seconds_text, True, paper=False),
+        Column("picked", "selected in runs", layers=True),
+        *counts,
     ]
-    caption = f"Regret of always using L-CAT, in percentage points of the test metric; negative: L-CAT is better{note}"
+    caption = (
+        "Regret of always using L-CAT, in percentage points of the test metric (negative: L-CAT is better), and how "
+        f"many times the compute of L-CAT cross-validation takes{note}"
+    )
     return Table("regret", caption, columns, data.regret)
 
 
@@ -149,8 +147,8 @@ def _overall(data: ReportData) -> Table | None:
     if len(data.datasets) < 2:
         return None
     columns = [
-        Column("first", "layer"),
-        Column("second", "against"),
+        Column("first", "layer", layers=True),
+        Column("second", "against", layers=True),
         Column("datasets", "data sets", count_text, True),
         Column("wins", "wins", count_text, True),
         Column("ties", "ties", count_text, True),
@@ -159,7 +157,7 @@ def _overall(data: ReportData) -> Table | None:
         Column("p_wilcoxon", "p, Wilcoxon", p_text, True),
         Column("p_holm", "p, Holm", p_text, True),
     ]
-    caption = "Pairs of layers over data sets: Wilcoxon's signed-rank test on mean test metrics, adjusted by Holm"
+    caption = f"{_which_pairs(data)} over data sets: Wilcoxon's signed-rank test on mean test metrics, adjusted by Holm"
     return Table("pairs-overall", caption, columns, frame)
 
 
@@ -167,20 +165,23 @@ def _pairs(data: ReportData) -> Table | None:
     counts, note = _counts(data.comparison.pairs)
     columns = [
         _DATASET,
-        Column("first", "layer"),
-        Column("second", "against"),
+        Column("first", "layer", layers=True),
+        Column("second", "against", layers=True),
         Column("difference", "difference", percent_points, True),
-        Column("low", "from", percent_points, True),
-        Column("high", "to", percent_points, True),
+        Column("low", _INTERVAL, percent_points, True, to="high"),
         Column("p_t", "p, corrected t", p_text, True),
         Column("p_holm", "p, Holm", p_text, True),
-        Column("p_wilcoxon", "p, Wilcoxon", p_text, True),
+        Column("p_wilcoxon", "p, Wilcoxon", p_text, True, paper=False),
         *counts,
-        Column("test_train_ratio", "test/train", _fixed(2), True),
+        Column("test_train_ratio", "test/train", _fixed(2), True, paper=False),
     ]
     tests = "corrected resampled t test, adjusted by Holm; Wilcoxon"
-    caption = f"Pairs of layers on every data set, paired by run: {tests}{note}"
+    caption = f"{_which_pairs(data)} on every data set, paired by run: {tests}{note}"
     return Table("pairs", caption, columns, data.comparison.pairs)
+
+
+def _which_pairs(data: ReportData) -> str:
+    return "Pairs of layers" if data.reference is None else f"{data.reference} against every other layer"
 
 
 def _nemenyi(data: ReportData) -> Table | None:
@@ -223,8 +224,7 @@ def _robustness(data: ReportData) -> Table | None:
         _LAYER,
         Column("noise_level", "level", _plain, True),
         Column("test", "test %", percent, True, spread="std"),
-        Column("low", "from", percent, True),
-        Column("high", "to", percent, True),
+        Column("low", _INTERVAL, percent, True, to="high"),
         *counts,
     ]
     return Table("robustness", f"Test metric under noise{note}", columns, data.robustness)
@@ -240,17 +240,19 @@ def _objective_columns(names: tuple[str, ...]) -> list[Column]:
 
 
 def _choice(data: ReportData) -> Table | None:
-    frame = data.choice
-    if frame.empty:
+    if data.choice.empty:
         return None
+    settings = data.settings_in_words
+    # What distinguishes two settings of a layer is what was varied, not a hash of all of them.
+    frame = data.choice.assign(settings=data.choice["model"].map(settings))
     columns = [
         _DATASET,
         _LAYER,
-        Column("model", "settings"),
+        *([Column("settings", "settings")] if settings else []),
         *_objective_columns(data.objectives),
-        *(Column(f"rank.{name}", f"rank, {name}", _fixed(2), True) for name in data.objectives),
+        *(Column(f"rank.{name}", f"rank, {name}", _fixed(2), True, paper=False) for name in data.objectives),
         Column("score", "score", _fixed(3), True),
-        Column("pareto", "Pareto front", _yes),
+        Column("pareto", "Pareto front", _yes, paper=False),
         Column("chosen", "chosen", _yes),
     ]
     bold = frozenset((position, "layer") for position, is_chosen in enumerate(frame["chosen"]) if is_chosen)
@@ -295,14 +297,19 @@ def _settings(data: ReportData) -> Table | None:
     columns = [
         _DATASET,
         _LAYER,
-        Column("model", "settings"),
+        Column("model", "hash of the settings", paper=False),
         Column("cells", "cells", count_text, True),
         Column("failed", "failed", count_text, True),
         Column("chosen", "chosen in runs", count_text, True),
         *(Column(name, name.removeprefix("hyper."), _plain, True) for name in varied),
     ]
     same = ", ".join(f"{n.removeprefix('hyper.')} {_plain(frame[n].iloc[0])}" for n in hyper if n not in varied)
-    return Table("settings", f"All settings that ran. The same in all cells: {same or 'nothing'}", columns, rows)
+    return Table(
+        "settings",
+        f"All settings that ran, also those that a layer does not use. The same in all cells: {same or 'nothing'}",
+        columns,
+        rows,
+    )
 
 
 def _failures(data: ReportData) -> Table | None:
@@ -314,7 +321,7 @@ def _failures(data: ReportData) -> Table | None:
         }
         for result in data.failures
     ]
-    columns = [Column("cell", "cell"), Column("error", "error"), Column("key", "key")]
+    columns = [Column("cell", "cell"), Column("error", "error"), Column("key", "key", paper=False)]
     frame = pd.DataFrame(rows, columns=["cell", "key", "error"])
     return Table("failures", "Cells that failed", columns, frame, limit=100)
 
@@ -340,8 +347,8 @@ def _splits(data: ReportData) -> Table | None:
         Column("train_nodes", "train", count_text, True),
         Column("validation_nodes", "validation", count_text, True),
         Column("test_nodes", "test", count_text, True),
-        Column("split_hash", "hash of the split"),
-        Column("test_set", "hash of graph and test nodes"),
+        Column("split_hash", "hash of the split", paper=False),
+        Column("test_set", "hash of graph and test nodes", paper=False),
     ]
     return Table("splits", "Splits, by number of nodes, with what distinguishes them", columns, rows, limit=100)
 
@@ -358,8 +365,33 @@ def _numbers(values: pd.Series) -> str:
     return ", ".join(f"{part[0]}–{part[-1]}" if len(part) > 1 else str(part[0]) for part in parts)
 
 
+def _graphs(data: ReportData) -> Table | None:
+    """Facts about the graphs, one row per data set; generated graphs differ by seed, so their means."""
+    if data.graphs.empty:
+        return None
+    frame = data.graphs
+    columns = [
+        _DATASET,
+        Column("nodes", "nodes", count_text, True),
+        Column("edges", "edges", count_text, True),
+        Column("features", "features", count_text, True),
+        Column("classes", "classes", count_text, True),
+        Column("labeled", "labeled nodes", count_text, True),
+        Column("directed", "directed", text),
+        Column("homophily", "homophily", _fixed(2), True),
+    ]
+    caption = (
+        "The graphs. Edges as they are stored: an undirected edge counts twice. Homophily: share of edges between "
+        "nodes of one class, without self-loops"
+    )
+    if frame["graphs"].max() > 1:
+        columns.insert(1, Column("graphs", "graphs", count_text, True))
+        caption += "; means over the graphs of a data set"
+    return Table("graphs", caption, columns, frame)
+
+
 def _versions(data: ReportData) -> Table | None:
-    names = sorted({name for facts in data.versions for name in facts})
+    names = list(dict.fromkeys(name for facts in data.versions for name in facts))
     rows = {"what": names}
     columns = [Column("what", "what")]
     for number, facts in enumerate(data.versions, start=1):
@@ -381,6 +413,7 @@ _MAKERS: dict[str, Callable[[ReportData], Table | None]] = {
     "robustness": _robustness,
     "choice-overall": _overall_choice,
     "choice": _choice,
+    "graphs": _graphs,
     "settings": _settings,
     "failures": _failures,
     "splits": _splits,

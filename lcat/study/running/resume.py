@@ -43,12 +43,12 @@ def open_study(plan: StudyPlan, folder: Path | None, *, resume: bool = True) -> 
         _set_aside(folder, _ALL)
     store = Store(folder, write=True)
     try:
-        stored = store.get("plan")
         planned = plan.model_dump(mode="json")
         if holds_other_cells(plan, store) and folder is not None:
             _set_aside(folder, (SPLITS_NAME,))
             store.forget_cells()
-        if stored != planned:
+        store.mended = store.mend(plan)
+        if store.get("plan") != planned:
             store.put("plan", planned)
         store.add_cells(plan.cells())
     except BaseException:
@@ -65,8 +65,10 @@ def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
     Raises:
         PlanError: if it holds results of another study.
     """
-    stored, planned = store.get("plan"), plan.model_dump(mode="json")
-    if stored is None or _extends(plan, planned, stored, store):
+    if not store.has_plan():
+        return _is_free(plan, store)
+    stored, planned = store.plan().model_dump(mode="json"), plan.model_dump(mode="json")
+    if _extends(plan, planned, stored, store):
         return False
     if store.statuses():
         raise PlanError(
@@ -76,6 +78,23 @@ def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
     return True
 
 
+def _is_free(plan: StudyPlan, store: Store) -> bool:
+    """Whether a store without a plan, or with a damaged one, holds cells of another study without any result.
+
+    Its cells must be those of ``plan`` then; the cells of a search are in no plan.
+
+    Raises:
+        PlanError: if it holds results that are not those of ``plan``.
+    """
+    others = set(store.keys()) - {cell.key for cell in plan.cells()}
+    if others and store.statuses():
+        raise PlanError(
+            f"{store.path} is damaged: its plan cannot be read, and {len(others)} of its cells are not in this plan; "
+            "choose another folder with --out, take the plan that belongs to it, or set it aside with --no-resume"
+        )
+    return bool(others)
+
+
 def _extends(plan: StudyPlan, planned: dict[str, Any], stored: dict[str, Any], store: Store) -> bool:
     """Every cell of the study is one of the plan, or the search is the same and no shorter."""
     # Keys of cells do not say what files are judged by; other data sets bring their metric along.
@@ -83,8 +102,7 @@ def _extends(plan: StudyPlan, planned: dict[str, Any], stored: dict[str, Any], s
     if files and planned["metric"] != stored.get("metric"):
         return False
     if plan.search is None and stored.get("search") is None:
-        keys = {cell.key for cell in plan.cells()}
-        return all(cell.key in keys for cell in store.cells())
+        return set(store.keys()) <= {cell.key for cell in plan.cells()}
     for name in set(planned) - {*_FREE, "datasets", "layers", "search", "metric"}:
         if planned[name] != stored.get(name):
             return False

@@ -43,6 +43,8 @@ def run_cell(
     """
     device = torch.device(device)
     result = CellResult(cell=cell, fit=None, started=_now(), device=str(device), versions=versions())
+    if device.type == "cuda":
+        result.versions["gpu"] = torch.cuda.get_device_name(device)
     result.worker = f"{socket.gethostname()}:{os.getpid()}"
     start = time.perf_counter()
     try:
@@ -50,6 +52,7 @@ def run_cell(
         result.metric, result.split_sizes = dataset.metric, split.sizes
         result.split_rule = dataset.split_rule if cell.split.rule == "own" else cell.split.rule
         result.split_hash, result.test_set = split_hash(split), sources.test_set(cell, split)
+        result.graph = sources.facts(cell)
         data = sources.on_device(dataset, device)
         memory, start = PeakMemory(device), time.perf_counter()
         seed_for(cell.seed, "weights")

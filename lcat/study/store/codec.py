@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -40,20 +41,26 @@ def unpack_history(content: bytes) -> History:
     """The inverse of :func:`pack_history`.
 
     Raises:
-        ValueError: if the bytes are damaged, which the checksum of zlib tells.
+        ValueError: if the bytes are damaged, which the checksum of zlib tells, or stand for something else.
     """
     try:
         plain = zlib.decompress(content)
         end = 4 + int.from_bytes(plain[:4], "little")
         header = json.loads(plain[4:end])
         numbers = np.frombuffer(plain, dtype="<f8", offset=end)
-    except (zlib.error, ValueError) as error:
-        raise ValueError(f"a stored history is damaged: {error}") from error
+        return _history(header["series"], header["lambdas"], numbers)
+    except (zlib.error, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"its curves are damaged ({error})") from error
+
+
+def _history(series: list[list[Any]], lambdas: list[list[Any]], numbers: np.ndarray) -> History:
     history, start = History(), 0
-    for name, size in header["series"]:
+    for name, size in series:
+        if name not in _SERIES:
+            raise ValueError(f"no series is called {name!r}")
         setattr(history, name, numbers[start : start + size].tolist())
         start += size
-    for name, size in header["lambdas"]:
+    for name, size in lambdas:
         history.lambdas[name] = numbers[start : start + 2 * size].reshape(-1, 2).tolist()
         start += 2 * size
     return history

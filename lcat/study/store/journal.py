@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import IO
 
 from lcat._json import strict_json
-from lcat.study._folder import OutputError
+from lcat.study._folder import OutputError, check_file
 
 __all__ = ["JOURNAL_NAME", "Journal"]
 
@@ -23,11 +24,20 @@ class Journal:
 
     Args:
         folder: of the study; ``None`` keeps no journal.
+
+    Raises:
+        lcat.study.OutputError: if the file cannot be written.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.path = (folder or Path()) / JOURNAL_NAME
-        self._file = self.path.open("a", encoding="utf-8", buffering=1) if folder is not None else None
+        self._file: IO[str] | None = None
+        if folder is not None:
+            check_file(self.path)
+            try:
+                self._file = self.path.open("a", encoding="utf-8", buffering=1)
+            except OSError as error:
+                raise self._failure(error) from error
 
     def write(self, event: str, **facts: object) -> None:
         """Append one line.
@@ -41,7 +51,10 @@ class Journal:
         try:
             self._file.write(strict_json(line) + "\n")
         except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write {self.path}: {error.strerror or error}")
 
     def close(self) -> None:
         """Close the file; what a full disk did not take is dropped."""

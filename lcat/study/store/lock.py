@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from lcat._locks import lock_file
-from lcat.study._folder import OutputError
+from lcat.study._folder import OutputError, check_file
 
 __all__ = ["LOCK_NAME", "StudyBusy", "StudyLock"]
 
@@ -56,6 +56,7 @@ class StudyLock:
         self._file: io.FileIO | None = None
 
     def __enter__(self) -> StudyLock:
+        check_file(self.path)
         try:
             # Without a buffer, which a full disk would keep from closing.
             file = self.path.open("a+b", buffering=0)

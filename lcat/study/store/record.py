@@ -76,8 +76,7 @@ class StudyRecord:
     def plan(self) -> StudyPlan:
         """What was planned."""
         with self._reading() as store:
-            # Your own files may be gone when a study is read.
-            return StudyPlan.model_validate(store.get("plan"), context={"files": False})
+            return store.plan()
 
     def cells(self) -> list[Cell]:
         """All cells, finished or not, in the order of the plan; with a search, those that it has come to."""

@@ -37,6 +37,8 @@ class CellResult:
         worker: process that ran the cell, ``host:pid``.
         device: where it trained.
         versions: of packages, machine and threads.
+        graph: facts about the graph, see :func:`lcat.study.plan.graph_facts.graph_facts`; empty in results of earlier
+            versions of lcat.
     """
 
     cell: Cell
@@ -55,6 +57,7 @@ class CellResult:
     worker: str = ""
     device: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    graph: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

@@ -52,6 +52,11 @@ _STEPS: tuple[str, ...] = (
         PRIMARY KEY (unit, number)
     ) WITHOUT ROWID;
     """,
+    # 3: facts about the graphs
+    """
+    CREATE TABLE graphs (id INTEGER PRIMARY KEY, facts TEXT NOT NULL UNIQUE);
+    ALTER TABLE results ADD COLUMN graph INTEGER REFERENCES graphs (id);
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)

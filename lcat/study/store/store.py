@@ -8,50 +8,38 @@ import sqlite3
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lcat._json import strict_json, with_nan
+from lcat._json import strict_json
+from lcat.study._folder import other_kind
 from lcat.study.plan.cell import Cell
-from lcat.study.store.codec import pack_history, unpack_history
+from lcat.study.plan.plan import StudyPlan
+from lcat.study.store.codec import pack_history
+from lcat.study.store.damage import find_damage
 from lcat.study.store.result import CellResult, Status
+from lcat.study.store.rows import (
+    RESULT_COLUMNS,
+    RowError,
+    read_cell,
+    read_facts,
+    read_json,
+    read_plan,
+    read_result,
+)
 from lcat.study.store.schema import SCHEMA_VERSION, migrate
-from lcat.train import FitResult, History
 
 __all__ = ["STORE_NAME", "Store", "StoreError", "Trial"]
 
 #: Name of the file in the folder of a study.
 STORE_NAME = "study.sqlite"
-
-_COLUMNS = [
-    "key",
-    "status",
-    "error",
-    "metric",
-    "train",
-    "val",
-    "test",
-    "best_epoch",
-    "epochs",
-    "stopped",
-    "fit_seconds",
-    "lambdas",
-    "seconds",
-    "peak_memory",
-    "parameters",
-    "split_rule",
-    "train_nodes",
-    "val_nodes",
-    "test_nodes",
-    "split_hash",
-    "test_set",
-    "started",
-    "finished",
-    "worker",
-    "device",
-    "versions",
-]
+_MEND = (
+    "Run the study with its plan again: it writes what is damaged again from the plan, trains the cells anew whose "
+    "results are damaged, and keeps the others"
+)
+_SET_ASIDE = "--no-resume (resume=False in Python) sets it aside and begins anew"
 
 
 @dataclass(frozen=True)
@@ -90,6 +78,9 @@ class Store:
         folder: of the study; it must exist. ``None`` keeps everything in memory, until the store is closed.
         write: open for writing and make the file if necessary; else only read, also from folders that are read-only.
 
+    Attributes:
+        mended: one line on what :meth:`mend` mended when the study went on; empty where nothing was damaged.
+
     Raises:
         StoreError: one line.
 
@@ -107,17 +98,22 @@ class Store:
 
     def __init__(self, folder: str | Path | None, *, write: bool = False) -> None:
         self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self.mended = ""
         if folder is None:
             self.path = Path("a study in memory")  # for messages
             self._connection = self._open_in_memory()
             return
         self.path = Path(folder) / STORE_NAME
+        kind = other_kind(self.path)
+        if kind:
+            raise StoreError(f"there is no study in {folder}: {self.path.name} is {kind}; expected a file")
         if not write and not self.path.is_file():
             raise StoreError(f"there is no study in {folder}: {self.path.name} is missing")
         try:
             self._connection = self._open_to_write() if write else self._open_to_read()
         except (sqlite3.Error, ValueError, OSError) as error:
             raise StoreError(f"{self.path} cannot be opened as the store of a study: {error}") from error
+        self._connection.text_factory = _text
 
     def _open_to_write(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
@@ -150,8 +146,10 @@ class Store:
 
     @staticmethod
     def _checked(path: Path) -> sqlite3.Connection:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30, isolation_level=None)
+        # Not mode=ro: the last connection removes the files that WAL mode adds, and that can be a reader.
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=30, isolation_level=None)
         try:
+            connection.execute("PRAGMA query_only = ON")
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version == SCHEMA_VERSION:
                 return connection
@@ -178,9 +176,36 @@ class Store:
             self._copy.cleanup()
 
     def get(self, name: str) -> Any:
-        """A value kept by :meth:`put`, ``None`` if there is none."""
-        row = self._read("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        """A value kept by :meth:`put`, ``None`` if there is none.
+
+        Raises:
+            StoreError: if it is damaged.
+        """
+        rows = self._read("SELECT value FROM meta WHERE name = ?", (name,))
+        if not rows:
+            return None
+        with self._reading_rows():
+            return read_json(rows[0][0])
+
+    def plan(self) -> StudyPlan:
+        """The plan of the study.
+
+        Raises:
+            StoreError: if it is missing or damaged.
+        """
+        with self._reading_rows():
+            value = self.get("plan")
+            if value is None:
+                raise RowError("it is missing")
+            return read_plan(value)
+
+    def has_plan(self) -> bool:
+        """Whether the plan can be read."""
+        try:
+            self.plan()
+        except StoreError:
+            return False
+        return True
 
     def put(self, name: str, value: Any) -> None:
         """Keep a value that JSON can say under ``name``."""
@@ -200,13 +225,21 @@ class Store:
                 cursor.execute(f"DELETE FROM {table}")
 
     def cells(self) -> list[Cell]:
-        """All cells in the order in which they were added."""
-        rows = self._read("SELECT cell FROM cells ORDER BY position")
-        return [Cell.model_validate_json(row[0]) for row in rows]
+        """All cells in the order in which they were added.
+
+        Raises:
+            StoreError: if one is damaged.
+        """
+        with self._reading_rows():
+            return [read_cell(row[0]) for row in self._read("SELECT cell FROM cells ORDER BY position")]
+
+    def keys(self) -> list[str]:
+        """Keys of all cells, in the order in which they were added."""
+        return [row[0] for row in self._read("SELECT key FROM cells ORDER BY position")]
 
     def cell_count(self) -> int:
         """Number of cells."""
-        return int(self._read("SELECT count(*) FROM cells").fetchone()[0])
+        return int(self._read("SELECT count(*) FROM cells")[0][0])
 
     def add_trial(self, trial: Trial, cells: Iterable[Cell]) -> None:
         """Keep what a search tries next, and its cells, before any of them runs."""
@@ -220,7 +253,11 @@ class Store:
     def trials(self) -> list[Trial]:
         """All trials, by search and number."""
         rows = self._read("SELECT unit, number, dataset, layer, test_set, params, keys FROM trials ORDER BY 1, 2")
-        return [Trial(a, b, c, d, e, json.loads(params), json.loads(keys)) for a, b, c, d, e, params, keys in rows]
+        with self._reading_rows():
+            return [
+                Trial(a, b, c, d, e, read_json(params, dict), read_json(keys, list))
+                for a, b, c, d, e, params, keys in rows
+            ]
 
     def finish(self, result: CellResult) -> None:
         """Keep the result of a cell in one transaction; it is on the disk when this returns.
@@ -255,27 +292,25 @@ class Store:
             "error": None if fit is not None else (result.error or "no traceback"),
             "lambdas": None if fit is None else strict_json(fit.lambdas),
             "fit_seconds": None if fit is None else fit.seconds,
-            "versions": self._versions_id(cursor, result.versions),
+            "versions": _facts_id(cursor, "versions", result.versions),
+            "graph": _facts_id(cursor, "graphs", result.graph) if result.graph else None,
         }
         values.update(zip(("train_nodes", "val_nodes", "test_nodes"), result.split_sizes, strict=True))
-        for name in _COLUMNS:
+        for name in RESULT_COLUMNS:
             if name not in values:
                 source = fit if name in ("train", "val", "test", "best_epoch", "epochs", "stopped") else result
                 values[name] = None if source is None else getattr(source, name)
-        places = ", ".join("?" * len(_COLUMNS))
+        places = ", ".join("?" * len(RESULT_COLUMNS))
         cursor.execute("DELETE FROM results WHERE key = ?", (key,))
-        cursor.execute(f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES ({places})", [values[n] for n in _COLUMNS])
+        cursor.execute(
+            f"INSERT INTO results ({', '.join(RESULT_COLUMNS)}) VALUES ({places})", [values[n] for n in RESULT_COLUMNS]
+        )
         if fit is not None:
             cursor.execute("INSERT INTO histories VALUES (?, ?)", (key, pack_history(fit.history)))
 
-    def _versions_id(self, cursor: sqlite3.Cursor, versions: dict[str, str]) -> int:
-        text = json.dumps(versions, sort_keys=True)
-        cursor.execute("INSERT OR IGNORE INTO versions (facts) VALUES (?)", (text,))
-        return int(cursor.execute("SELECT id FROM versions WHERE facts = ?", (text,)).fetchone()[0])
-
     def statuses(self) -> dict[str, Status]:
         """``"done"`` or ``"failed"`` of every cell with a result, by its key."""
-        return dict(self._read("SELECT key, status FROM results").fetchall())
+        return dict(self._read("SELECT key, status FROM results"))
 
     def versions(self) -> list[dict[str, str]]:
         """Versions and machines of the results, each once, in the order of their first cells."""
@@ -283,7 +318,8 @@ class Store:
             "SELECT v.facts FROM results r JOIN cells c ON c.key = r.key JOIN versions v ON v.id = r.versions "
             "GROUP BY v.id ORDER BY min(c.position)"
         )
-        return [json.loads(row[0]) for row in rows]
+        with self._reading_rows():
+            return [read_facts(row[0]) for row in rows]
 
     def results(self, *, history: bool = False, keys: Iterable[str] | None = None) -> Iterator[CellResult]:
         """Results in the order of the cells.
@@ -291,45 +327,96 @@ class Store:
         Args:
             history: with the curves of every epoch; without them ``fit.history`` is empty, which is much quicker.
             keys: of the cells wanted; all by default.
+
+        Raises:
+            StoreError: if one is damaged.
         """
-        versions = {row[0]: json.loads(row[1]) for row in self._read("SELECT id, facts FROM versions")}
-        names = ", ".join(f"r.{name}" for name in _COLUMNS)
-        where: tuple[str, tuple[Any, ...]] = ("", ())
-        if keys is not None:
-            where = ("WHERE r.key IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),))
-        curves = ("h.history", "LEFT JOIN histories h ON h.key = r.key") if history else ("NULL", "")
-        rows = self._read(
-            f"SELECT c.cell, {curves[0]}, {names} FROM results r JOIN cells c ON c.key = r.key {curves[1]} {where[0]} "
-            "ORDER BY c.position",
-            where[1],
-        )
-        for cell, packed, *values in rows:
-            row = dict(zip(_COLUMNS, values, strict=True))
-            yield self._result(Cell.model_validate_json(cell), packed, row, versions[row["versions"]])
+        with self._reading_rows():
+            if keys is None and self._read("SELECT 1 FROM results WHERE key NOT IN (SELECT key FROM cells) LIMIT 1"):
+                raise RowError("a result has no cell")
+            facts = {table: dict(self._read(f"SELECT id, facts FROM {table}")) for table in ("versions", "graphs")}
+            names = ", ".join(f"r.{name}" for name in RESULT_COLUMNS)
+            where: tuple[str, tuple[Any, ...]] = ("", ())
+            if keys is not None:
+                where = ("WHERE r.key IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),))
+            curves = ("h.history", "LEFT JOIN histories h ON h.key = r.key") if history else ("NULL", "")
+            statement = (
+                f"SELECT c.cell, {curves[0]}, {names} FROM results r JOIN cells c ON c.key = r.key {curves[1]} "
+                f"{where[0]} ORDER BY c.position"
+            )
+            for text, packed, *values in self._connection.execute(statement, where[1]):
+                row = dict(zip(RESULT_COLUMNS, values, strict=True))
+                versions = read_facts(facts["versions"].get(row["versions"]))
+                graph = {} if row["graph"] is None else read_facts(facts["graphs"].get(row["graph"]))
+                yield read_result(read_cell(text), row, packed, history=history, facts=(versions, graph))
 
-    def _result(self, cell: Cell, packed: bytes | None, row: dict[str, Any], versions: dict[str, str]) -> CellResult:
-        fit = None
-        if row["status"] == "done":
-            try:
-                curves = History() if packed is None else unpack_history(packed)
-            except ValueError as error:
-                raise StoreError(f"{self.path}: cell {row['key']}: {error}") from error
-            names = ("metric", "train", "val", "test", "best_epoch", "epochs", "stopped")
-            figures = {**{name: row[name] for name in names}, "lambdas": json.loads(row["lambdas"])}
-            # SQLite keeps nan as NULL, and JSON as null.
-            fit = FitResult(**with_nan(figures), seconds=row["fit_seconds"], history=curves)
-        others = (
-            "error parameters metric split_rule seconds peak_memory split_hash test_set started finished worker device"
-        )
-        sizes = (row["train_nodes"], row["val_nodes"], row["test_nodes"])
-        rest = {name: row[name] for name in others.split()}
-        return CellResult(cell=cell, fit=fit, split_sizes=sizes, versions=versions, **rest)
+    def mend(self, plan: StudyPlan) -> str:
+        """Write what is damaged again from the plan, and forget the results that cannot be read.
 
-    def _read(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        Their cells have no result then, so they run again. Everything else stays as it is.
+
+        Args:
+            plan: of this study.
+
+        Returns:
+            One line on what was mended; empty if nothing was damaged.
+
+        Raises:
+            StoreError: if something is damaged that the plan does not say, as cells of a search; nothing is changed.
+        """
         try:
-            return self._connection.execute(statement, values)
+            damage = find_damage(self._connection)
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path} cannot be read: {error}") from error
+            raise self._unreadable(error) from error
+        if not damage:
+            return ""
+        cells = {cell.key: cell for cell in plan.cells()}
+        if damage.trials or not {*damage.cells, *damage.strays} <= set(cells):
+            raise StoreError(
+                f"{self.path} is damaged: {damage}, but the plan does not say what the damaged cells were: {_SET_ASIDE}"
+            )
+        with self._transaction() as cursor:
+            rows = [(cells[key].model_dump_json(), key) for key in damage.cells]
+            cursor.executemany("UPDATE cells SET cell = ? WHERE key = ?", rows)
+            cursor.executemany(
+                "INSERT INTO cells (key, cell) VALUES (?, ?)",
+                [(key, cells[key].model_dump_json()) for key in damage.strays],
+            )
+            for table in ("histories", "results"):
+                cursor.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in damage.results])
+            for table, row in damage.facts:
+                text = strict_json({"lcat": f"unknown, because row {row} of {table} was damaged"})
+                cursor.execute(f"INSERT OR REPLACE INTO {table} (id, facts) VALUES (?, ?)", (row, text))
+            cursor.execute("INSERT OR REPLACE INTO meta VALUES ('plan', ?)", (plan.model_dump_json(),))
+        again = len(damage.results)
+        return f"{self.path} was damaged and is mended: {damage}" + (
+            f", {again} {'cell runs' if again == 1 else 'cells run'} again" if again else ""
+        )
+
+    def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    @contextmanager
+    def _reading_rows(self) -> Iterator[None]:
+        """Context in which a row that cannot be read becomes one line on everything that cannot."""
+        try:
+            yield
+        except RowError as error:
+            try:
+                damage = str(find_damage(self._connection) or error)
+            except sqlite3.Error as failure:
+                raise self._unreadable(failure) from failure
+            raise StoreError(f"{self.path} is damaged: {damage}. {_MEND}; or {_SET_ASIDE}") from None
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(
+            f"{self.path} cannot be read: {error}; put a copy of the file back if you have one, and else {_SET_ASIDE}"
+        )
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection, self.path)
@@ -370,3 +457,15 @@ class _Transaction:
             f"cannot write {self._path}: {error}; every cell that had finished is kept. Mend that (free space, rights) "
             "and run the same command again to go on"
         )
+
+
+def _text(content: bytes) -> str:
+    """Damaged text becomes text all the same, which then is no JSON, rather than an error of SQLite without a row."""
+    return content.decode("utf-8", "replace")
+
+
+def _facts_id(cursor: sqlite3.Cursor, table: str, facts: dict[str, Any]) -> int:
+    """The row of ``table`` that holds these facts; each is kept once."""
+    text = strict_json(dict(sorted(facts.items())))
+    cursor.execute(f"INSERT OR IGNORE INTO {table} (facts) VALUES (?)", (text,))
+    return int(cursor.execute(f"SELECT id FROM {table} WHERE facts = ?", (text,)).fetchone()[0])

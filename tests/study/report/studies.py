@@ -47,6 +47,9 @@ _FACTS = {
 }
 
 
+_GRAPH = {"nodes": 100, "edges": 200, "features": 8, "classes": 3, "labeled": 90, "directed": False, "homophily": 0.75}
+
+
 def _result(cell, epochs, generator):
     layer_index = LAYERS.index(cell.layer) if cell.layer in LAYERS else 0
     top = 0.7 + 0.02 * layer_index - cell.noise.level + 0.02 * float(generator.standard_normal())
@@ -64,6 +67,7 @@ def _result(cell, epochs, generator):
     facts = dict(_FACTS)
     if cell.dataset not in ("cora", "citeseer"):
         facts |= {"split_hash": f"{cell.seed:016x}", "test_set": f"{cell.seed + 99:016x}"}
+    facts["graph"] = {**_GRAPH, "edges": 100 + cell.seed} if cell.dataset.startswith("csbm:") else _GRAPH
     facts["seconds"] = float(generator.uniform(0.5, 3)) * (1 + layer_index)
     return CellResult(cell, fit, parameters=1000 * (1 + layer_index), peak_memory=10_000_000 + layer_index, **facts)
 

@@ -102,8 +102,10 @@ def test_report_files(tmp_path):
         "accuracy.png",
         "lambda.png",
     ]
-    assert written[5] == tmp_path / "out/report.html"
-    assert {path.suffix for path in written[6:]} == {".csv", ".md", ".tex"}
+    figures = [path.name for path in written if path.parent.name == "figures"]
+    assert figures == ["scores.pdf", "scores.svg", "lambdas.pdf", "lambdas.svg"]
+    assert written[9] == tmp_path / "out/report.html"
+    assert {path.suffix for path in written[10:]} == {".csv", ".md", ".tex"}
     cells = list(csv.DictReader((tmp_path / "out/cells.csv").read_text().splitlines()))
     assert [line["status"] for line in cells] == ["done"] * 5 + ["failed"]
     assert [float(line["test"]) for line in cells[:5]] == [0.80, 0.82, 0.81, 0.84, 0.80]
@@ -176,5 +178,5 @@ def test_folders_that_cannot_be_written(tmp_path):
 
 
 def test_a_study_in_memory_has_no_folder_of_its_own(tmp_path):
-    with pytest.raises(ValueError, match="in memory has no folder of its own; expected folder, got None"):
+    with pytest.raises(ValueError, match=r"in memory has no folder of its own .* expected a folder, as in report"):
         write_study(StudyRecord.in_memory(PLAN, RESULTS))

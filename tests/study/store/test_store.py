@@ -49,7 +49,7 @@ def test_numbers_that_are_none_come_back(tmp_path):
     result.fit.history.val = [math.nan, 0.5]
     with filled(tmp_path, [result]) as store:
         [loaded] = store.results(history=True)
-        [text] = store._read("SELECT lambdas FROM results").fetchone()
+        [(text,)] = store._read("SELECT lambdas FROM results")
     assert repr(loaded) == repr(result)
     assert text == '{"a": [0.5, null]}'
 
@@ -141,7 +141,7 @@ def test_a_damaged_history_is_told_and_the_rest_is_read(tmp_path):
             packed[offset] ^= 1
         packed[len(packed) // 2] ^= 1
         store._connection.execute("UPDATE histories SET history = ? WHERE key = ?", (packed, RESULTS[0].cell.key))
-        with pytest.raises(StoreError, match=f"cell {RESULTS[0].cell.key}: a stored history is damaged"):
+        with pytest.raises(StoreError, match=f"1 result .{RESULTS[0].cell.key}: its curves are damaged"):
             list(store.results(history=True))
         assert len(list(store.results())) == 3
 

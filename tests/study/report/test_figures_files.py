@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lcat.study import Cell, CellResult, HyperParameters, StudyRecord, make_plan
 from lcat.study.report.data import ReportData
-from lcat.study.report.figures_png import lambdas_png, scores_png
+from lcat.study.report.figures_files import figure_file
 from lcat.train import FitResult, History
 
 
@@ -16,5 +16,6 @@ def test_dollars_in_a_name_are_no_mathematics():
     results = [CellResult(cell, fit, None, 10, "accuracy", "public", (1, 2, 3), 2.0)]
     plan = make_plan(datasets=[name], own=[name], layers=["lcat"], seeds=1)
     data = ReportData.of(StudyRecord.in_memory(plan, results))
-    for figure in (scores_png(data), lambdas_png(data)):
-        assert figure.startswith(b"\x89PNG")
+    for figure in ("scores", "lambdas"):
+        assert figure_file(data, figure, "png").startswith(b"\x89PNG")
+        assert name.encode() in figure_file(data, figure, "svg")

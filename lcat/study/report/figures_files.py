@@ -1,0 +1,206 @@
+"""Figures of the page as files: PNG for slides, PDF and SVG for papers, with the names of layers that papers use."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lcat.study._folder import prepare_folder, write_file
+from lcat.study.report.data import ReportData
+from lcat.study.report.figures_ranks import draw_ranking, ranking_margins
+from lcat.study.report.figures_regret import draw_regret, regret_legend, regret_margins
+from lcat.study.report.figures_scores import draw_scores, scores_legend, scores_margins
+from lcat.study.report.figures_training import TRIANGLE_MARGINS, draw_triangle
+from lcat.study.report.palette import LIGHT, Palette
+from lcat.study.report.svg import WIDTH, Margins, add_axes, depth_names, drawing_style
+
+__all__ = ["FIGURES", "figure_file", "write_figures"]
+
+_PALETTE = Palette(LIGHT, titles=True)
+#: Points above a panel, for its title.
+_TITLE = 24.0
+#: Points below all panels, per line of words or of the key.
+_LINE = 17.0
+#: Letters of a line of words below one column of panels.
+_LETTERS = 62
+
+_Format = Literal["png", "pdf", "svg"]
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    margins: Margins
+    draw: Callable[[Axes], None]
+
+    @property
+    def height(self) -> float:
+        return self.margins.height + _TITLE
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """Panels in one or two columns, with what their marks mean below."""
+
+    panels: Sequence[_Panel]
+    words: str = ""
+    depths: int = 0
+
+
+def write_figures(data: ReportData, folder: Path) -> list[Path]:
+    """Write ``accuracy.png``, ``lambda.png`` and the figures of ``figures/``, each where it has something to show."""
+    written = [
+        write_file(folder / f"{png}.png", content)
+        for png, name in (("accuracy", "scores"), ("lambda", "lambdas"))
+        if (content := figure_file(data, name, "png")) is not None
+    ]
+    figures = prepare_folder(folder / "figures")
+    formats: tuple[_Format, ...] = ("pdf", "svg")
+    for name in FIGURES:
+        for kind in formats:
+            content, path = figure_file(data, name, kind), figures / f"{name}.{kind}"
+            if content is not None:
+                written.append(write_file(path, content))
+            else:
+                path.unlink(missing_ok=True)  # of an earlier report: what it showed holds no more
+    return written
+
+
+def figure_file(data: ReportData, name: str, kind: _Format) -> bytes | None:
+    """One figure as a file, the same bytes for the same study; ``None`` if there is nothing to show.
+
+    Args:
+        data: see :class:`lcat.study.report.data.ReportData`.
+        name: one of :data:`FIGURES`.
+        kind: format.
+    """
+    sheet = _SHEETS[name](data)
+    return _drawn(sheet, kind) if sheet is not None else None
+
+
+def _scores(data: ReportData) -> _Sheet | None:
+    summary, selected = data.comparison.summary, data.selection.selected
+    panels = []
+    for dataset in data.datasets:
+        rows = summary[(summary["dataset"] == dataset) & (summary["runs"] > 0)]
+        if len(rows):
+            runs = selected[selected["dataset"] == dataset]
+
+            def draw(axes: Axes, rows=rows, runs=runs) -> None:  # type: ignore[no-untyped-def]
+                draw_scores(axes, rows, runs, _PALETTE)
+
+            panels.append(_Panel(dataset, scores_margins(rows, _PALETTE), draw))
+    return _Sheet(panels, scores_legend(summary[summary["runs"] > 0])) if panels else None
+
+
+def _lambdas(data: ReportData) -> _Sheet | None:
+    panels = []
+    for dataset in data.datasets:
+        ends = data.lambdas[data.lambdas["dataset"] == dataset]
+        if len(ends):
+            layers = set(ends["layer"])
+            runs = [run for run in data.runs if run.cell.dataset == dataset and run.cell.layer in layers]
+
+            def draw(axes: Axes, ends=ends, runs=runs) -> None:  # type: ignore[no-untyped-def]
+                draw_triangle(axes, ends, runs, _PALETTE)
+
+            panels.append(_Panel(dataset, TRIANGLE_MARGINS, draw))
+    if not panels:
+        return None
+    return _Sheet(panels, "Marks: values at the best epoch of each run.", depths=int(data.lambdas["depth"].max()))
+
+
+def _regret(data: ReportData) -> _Sheet | None:
+    table = data.regret
+    if table.empty:
+        return None
+
+    def draw(axes: Axes) -> None:
+        draw_regret(axes, table, _PALETTE)
+
+    return _Sheet([_Panel("", regret_margins(table, _PALETTE), draw)], regret_legend(table))
+
+
+def _ranks(data: ReportData) -> _Sheet | None:
+    ranking = data.comparison.ranking
+    if ranking is None:
+        return None
+
+    def draw(axes: Axes) -> None:
+        draw_ranking(axes, ranking, _PALETTE)
+
+    return _Sheet([_Panel("", ranking_margins(ranking), draw)])
+
+
+_SHEETS: dict[str, Callable[[ReportData], _Sheet | None]] = {
+    "scores": _scores,
+    "lambdas": _lambdas,
+    "regret": _regret,
+    "ranks": _ranks,
+}
+#: Names of the figures in ``figures/``.
+FIGURES = tuple(_SHEETS)
+
+
+def _drawn(sheet: _Sheet, kind: _Format) -> bytes:
+    columns = min(2, len(sheet.panels))
+    lines = [sheet.panels[start : start + columns] for start in range(0, len(sheet.panels), columns)]
+    heights = [max(panel.height for panel in line) for line in lines]
+    words = _wrapped(sheet.words, _LETTERS * columns)
+    names = depth_names(sheet.depths)
+    key_columns = 2 * columns
+    below = 8 + _LINE * (len(words) + math.ceil(len(names) / key_columns))
+    with drawing_style(_PALETTE):
+        matplotlib.rcParams.update({"pdf.fonttype": 42, "svg.hashsalt": "lcat"})  # fonts that publishers accept
+        total = math.fsum(heights) + below
+        figure = Figure(figsize=(columns * WIDTH / 72, total / 72), dpi=72)
+        figure.patch.set_facecolor(_PALETTE["paper"])
+        top = total
+        for line, height in zip(lines, heights, strict=True):
+            for column, panel in enumerate(line):
+                x = column * WIDTH
+                panel.draw(add_axes(figure, panel.margins, x, top - _TITLE - panel.margins.height))
+                middle = (x + WIDTH / 2) / (columns * WIDTH)
+                figure.text(middle, (top - 8) / total, panel.title, ha="center", va="top", fontsize=11)
+            top -= height
+        for number, text in enumerate(words):
+            y = (below - 6 - _LINE * number) / total
+            figure.text(0.5, y, text, ha="center", va="top", fontsize=10, color=_PALETTE["muted"])
+        if names:
+            handles = [Line2D([], [], color=_PALETTE.depth(i), label=name) for i, name in enumerate(names)]
+            figure.legend(handles=handles, loc="lower center", ncols=key_columns, frameon=False, fontsize=10)
+        return _printed(figure, kind)
+
+
+def _wrapped(words: str, letters: int) -> list[str]:
+    lines: list[str] = []
+    for word in words.split():
+        if lines and len(lines[-1]) + len(word) < letters:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _printed(figure: Figure, kind: _Format) -> bytes:
+    """The canvas is named, so that no display and no global pyplot state is ever involved; files hold no date."""
+    buffer = io.BytesIO()
+    if kind == "png":
+        FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=200)
+    elif kind == "pdf":
+        FigureCanvasPdf(figure).print_figure(buffer, format="pdf", metadata={"CreationDate": None})
+    else:
+        FigureCanvasSVG(figure).print_figure(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

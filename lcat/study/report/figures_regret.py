@@ -1,0 +1,128 @@
+"""The figure of regret: what always using L-CAT costs on every data set, with its confidence interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from lcat.study.report.palette import PAGE, Palette
+from lcat.study.report.svg import WIDTH, Margins, Picture, panel, svg
+from lcat.study.report.table import percent_points
+
+__all__ = ["draw_regret", "regret_legend", "regret_margins", "regret_picture"]
+
+_ROW = 21.0
+#: Width of a letter in points.
+_LETTER = 6.0
+
+
+def regret_margins(table: pd.DataFrame, palette: Palette = PAGE) -> Margins:
+    """Of the panel that :func:`draw_regret` fills."""
+    lines = len(table) + table["dataset"].nunique()
+    left = 16 + 6.2 * max(len(palette.name(name)) for name in table["always"])
+    return Margins(66 + _ROW * lines, left=left, right=14, top=4, bottom=58)
+
+
+def draw_regret(axes: Axes, table: pd.DataFrame, palette: Palette = PAGE) -> None:
+    """A line with the name of each data set, and below it one per version of L-CAT.
+
+    Args:
+        axes: to draw on.
+        table: of :func:`lcat.study.regret`.
+        palette: colors and names.
+    """
+    margins = regret_margins(table, palette)
+    reach = 1.08 * _reach(table)
+    ticks: list[tuple[int, str]] = []
+    line = 0
+    for dataset, rows in table.groupby("dataset", sort=False):
+        axes.annotate(_cut(str(dataset)), (0, line), xycoords=("axes fraction", "data"), xytext=(4 - margins.left, -3),
+                      textcoords="offset points", va="center", fontweight="bold", annotation_clip=False,
+                      bbox={"facecolor": palette["paper"], "edgecolor": "none", "pad": 1.5})  # fmt: skip
+        for row in rows.itertuples():
+            line += 1
+            ticks.append((line, palette.name(row.always)))
+            _draw_row(axes, row, line, reach, palette)
+        line += 1
+    axes.axvline(0, color=palette["ink"], linewidth=0.9)
+    axes.axvspan(-reach, 0, color=palette["lcat"], alpha=0.07, linewidth=0)
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(line - 0.4, -0.6)
+    axes.set_yticks([number for number, _ in ticks], [name for _, name in ticks])
+    axes.set_xlabel("regret in percentage points", labelpad=20)
+    for x, side, words in ((0, "left", "← L-CAT better"), (1, "right", "cross-validation better →")):
+        axes.annotate(words, (x, 0), xycoords="axes fraction", xytext=(0, -22), textcoords="offset points", ha=side,
+                      va="top", fontsize=10, color=palette["muted"], annotation_clip=False)  # fmt: skip
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color=palette["rule"], linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.locator_params(axis="x", nbins=6)
+
+
+def _draw_row(axes: Axes, row: Any, line: int, reach: float, palette: Palette) -> None:
+    mark, low, high = palette.mark(row.always), 100 * row.low, 100 * row.high
+    if math.isfinite(low):
+        axes.plot([max(low, -reach), min(high, reach)], [line, line], color=mark.color, linewidth=1.8)
+        for end, sign in ((low, -1), (high, 1)):
+            if end * sign > reach:
+                axes.plot(sign * reach, line, ">" if sign > 0 else "<", color=mark.color, markersize=5, clip_on=False)
+    axes.plot(100 * row.regret, line, mark.shape, color=mark.color, markersize=6.5)
+
+
+def regret_legend(table: pd.DataFrame) -> str:
+    """What the bars are, as far as there are any."""
+    if table["low"].isna().all():
+        return "One run per layer, so no interval." if (table["runs"] == 1).all() else "No interval: too few runs."
+    reach = 1.08 * _reach(table)
+    further = (100 * table[["low", "high"]].abs() > reach).any(axis=None)
+    some = table["low"].isna().any()
+    return (
+        "Bar: 95 % confidence interval"
+        + (" where there are enough runs" if some else "")
+        + ("; arrows: it continues." if further else ".")
+    )
+
+
+def regret_picture(table: pd.DataFrame) -> Picture:
+    """The regret of always using L-CAT, see :func:`draw_regret`."""
+    figure, axes = panel(regret_margins(table))
+    draw_regret(axes, table)
+    worst = max(table.itertuples(), key=lambda row: row.regret)
+    if len(table) == 1:
+        summary = f"{percent_points(worst.regret)} points"
+    else:
+        means = [
+            f"{always} {percent_points(rows['regret'].mean())}" for always, rows in table.groupby("always", sort=False)
+        ]
+        count = table["dataset"].nunique()
+        over = f"Mean over {count} data sets" if count > 1 else "Points"
+        largest = f"{percent_points(worst.regret)} on {worst.dataset} ({worst.always})"
+        summary = f"{over}: {', '.join(means)}" + (f"; largest {largest}" if count > 1 else "")
+    caption = f"{summary}. {regret_legend(table)}"
+    title = "Test metric lost by always using L-CAT"
+    return Picture("regret", title, caption, svg(figure, "regret", caption))
+
+
+def _reach(table: pd.DataFrame) -> float:
+    """Half the width of the axis: all means, and intervals up to three times the widest mean or median interval."""
+    means = (100 * table["regret"]).abs()
+    halves: Sequence[float] = (100 * table[["low", "high"]]).abs().max(axis=1).dropna().tolist()
+    widest = float(means.max())
+    if halves:
+        widest = max(widest, min(max(halves), 3 * max(float(np.median(halves)), widest)))
+    return max(widest, 0.2)
+
+
+def _cut(name: str) -> str:
+    """Both ends of a name that is too long for its line: own files differ at the end, generated graphs too."""
+    length = int((WIDTH - 8) / _LETTER)
+    if len(name) <= length:
+        return name
+    half = (length - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
