@@ -145,7 +145,7 @@ def run_study(
     if folder is None and "engine" not in plan.run.model_fields_set:
         run = {"engine": "inline", **run}
     try:
-        settings = RunSettings(**{**plan.run.model_dump(), **run})
+        settings = RunSettings.model_validate({**plan.run.model_dump(), **run})
     except ValidationError as error:
         raise PlanError(problems=find_problems(error, RunSettings, ("run",))) from None
     options: dict[str, Any] = {"own": own or {}, "retry_failed": retry_failed, "on_status": on_status}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,11 +40,12 @@ def print_results(results: Sequence[CellResult]) -> None:
 
 
 def print_written(written: Sequence[Path], folder: Path) -> None:
-    """Name the new files in ``folder``; those under ``tables`` are counted."""
+    """Name the new files in ``folder``; those in its subfolders are counted."""
     from rich.console import Console
     from rich.text import Text
 
     names = [path.name for path in written if path.parent == folder]
-    tables = len(written) - len(names)
-    line = f"Written to {folder}: {', '.join(names)}" + (f", and tables/ with {tables} files" if tables else "")
+    counts = Counter(path.parent.name for path in written if path.parent != folder)
+    more = " and ".join(f"{name}/ with {count} files" for name, count in counts.items())
+    line = f"Written to {folder}: {', '.join(names)}" + (f", and {more}" if more else "")
     Console().print(Text(line), soft_wrap=True)

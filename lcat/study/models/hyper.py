@@ -17,6 +17,7 @@ from pydantic import (
 
 from lcat._text import hint
 from lcat.study.models.messages import plain_message
+from lcat.study.models.one_line import OneLineErrors
 from lcat.train import SCHEDULES, FitConfig, optimizer_names
 from lcat.train.schedules import check_schedule
 
@@ -27,7 +28,7 @@ __all__ = ["HyperParameters", "Norm", "Overrides", "check_setting", "number_type
 Norm = Literal["none", "batch", "layer"]
 
 
-class HyperParameters(BaseModel):
+class HyperParameters(BaseModel, metaclass=OneLineErrors):
     """Everything that a cell needs beside its data set, layer and seed; checked when made.
 
     Attributes:
@@ -45,6 +46,9 @@ class HyperParameters(BaseModel):
             ``None`` leaves it to :func:`lcat.optim.orthogonal_groups`.
         optimizer, lr, weight_decay, scalar_lr, schedule, warmup, epochs, patience, clip_norm: see
             :class:`lcat.train.FitConfig`; without patience (``None``) no training stops early.
+
+    Raises:
+        ValueError: one line that names each setting, its value and what is allowed.
 
     Example:
         >>> from lcat.study import HyperParameters
@@ -128,7 +132,7 @@ else:  # one field per setting, whose values the settings themselves check
     _Fields = create_model("_Fields", **dict.fromkeys(HyperParameters.model_fields, (Any, None)))
 
 
-class Overrides(_Fields):
+class Overrides(_Fields, metaclass=OneLineErrors):
     """Settings that replace the defaults of every data set and layer; others leave a default as it is.
 
     ``"none"`` stands for no value where a setting may have none, as in ``patience="none"``; so does ``None`` when it is
@@ -191,7 +195,7 @@ def check_setting(name: str, *value: Any) -> Any:
 
 def _check_value(name: str, value: Any) -> Any:
     try:
-        return getattr(HyperParameters(**{name: value}), name)
+        return getattr(HyperParameters.model_validate({name: value}), name)
     except ValidationError as error:
         message = plain_message(error.errors()[0])
         raise ValueError(message if "; got " in message else f"{message}; got {value!r}") from None

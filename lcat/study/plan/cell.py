@@ -9,13 +9,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lcat.study.models.hyper import HyperParameters
+from lcat.study.models.one_line import OneLineErrors
 
 __all__ = ["Cell", "Noise", "NoiseKind", "SplitChoice", "digest"]
 
 NoiseKind = Literal["none", "edges", "features"]
 
 
-class SplitChoice(BaseModel):
+class SplitChoice(BaseModel, metaclass=OneLineErrors):
     """Which split of a data set a cell trains on.
 
     Attributes:
@@ -44,7 +45,7 @@ class SplitChoice(BaseModel):
         return ", ".join(parts)
 
 
-class Noise(BaseModel):
+class Noise(BaseModel, metaclass=OneLineErrors):
     """Noise on the graph of a cell, see :mod:`lcat.data.datasets.noise`.
 
     Attributes:
@@ -69,7 +70,7 @@ class Noise(BaseModel):
         return "no noise" if self.kind == "none" else f"noise on {self.kind} {self.level:g}"
 
 
-class Cell(BaseModel):
+class Cell(BaseModel, metaclass=OneLineErrors):
     """One training run: everything that decides its result.
 
     Attributes:

@@ -19,6 +19,7 @@ from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper_parameters
 from lcat.study.models.hyper import HyperParameters, Overrides
 from lcat.study.models.layers import LAYERS, THEORY_LAYERS
+from lcat.study.models.one_line import OneLineErrors
 from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
@@ -35,7 +36,7 @@ _MAX_CELLS = 1_000_000
 _MAX_POINTS = 20_000
 
 
-class StudyPlan(BaseModel):
+class StudyPlan(BaseModel, metaclass=OneLineErrors):
     """A study: every chosen layer on every chosen data set with every seed, split, noise and setting.
 
     Attributes:
@@ -58,7 +59,7 @@ class StudyPlan(BaseModel):
         own: names of the data sets that the caller hands to :func:`lcat.study.run_study`.
 
     Raises:
-        PlanError: through :func:`make_plan`, which turns pydantic's report into one line.
+        ValueError: one line; from :func:`make_plan` a :class:`PlanError`, which names the keys.
 
     Example:
         >>> from lcat.study import make_plan

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from lcat._environment import device_problem
 from lcat.study.models.hyper import check_setting, number_type
+from lcat.study.models.one_line import OneLineErrors
 from lcat.study.plan.cell import Noise, NoiseKind
 from lcat.study.plan.errors import describe_errors
 
@@ -35,7 +36,7 @@ def one_or_several(values: Any) -> Any:
     return (values,) if isinstance(values, (str, int, float)) else values
 
 
-class _Part(BaseModel):
+class _Part(BaseModel, metaclass=OneLineErrors):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -140,7 +141,7 @@ class SearchPlan(_Part):
             if not isinstance(values, (dict, list, tuple, Range)):
                 raise ValueError(f"{name}: write a list of values, or low and high (and log or step); got {values!r}")
             try:
-                made[name] = Range(**values) if isinstance(values, dict) else values
+                made[name] = Range.model_validate(values) if isinstance(values, dict) else values
             except ValidationError as error:
                 raise ValueError(f"{name}: {describe_errors(error, Range)}") from None
         return made

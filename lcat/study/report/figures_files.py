@@ -34,7 +34,7 @@ _TITLE = 24.0
 #: Points below all panels, per line of words or of the key.
 _LINE = 17.0
 #: Letters of a line of words below one column of panels.
-_LETTERS = 62
+_LETTERS = 58
 
 _Format = Literal["png", "pdf", "svg"]
 
@@ -47,7 +47,11 @@ class _Panel:
 
     @property
     def height(self) -> float:
-        return self.margins.height + _TITLE
+        return self.margins.height + self.above
+
+    @property
+    def above(self) -> float:
+        return _TITLE if self.title else 0.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class _Sheet:
     panels: Sequence[_Panel]
     words: str = ""
     depths: int = 0
+    layers: Sequence[str] = ()
 
 
 def write_figures(data: ReportData, folder: Path) -> list[Path]:
@@ -119,7 +124,12 @@ def _lambdas(data: ReportData) -> _Sheet | None:
             panels.append(_Panel(dataset, TRIANGLE_MARGINS, draw))
     if not panels:
         return None
-    return _Sheet(panels, "Marks: values at the best epoch of each run.", depths=int(data.lambdas["depth"].max()))
+    return _Sheet(
+        panels,
+        words="Marks: values at the best epoch of each run.",
+        depths=int(data.lambdas["depth"].max()),
+        layers=list(dict.fromkeys(data.lambdas["layer"])),
+    )
 
 
 def _regret(data: ReportData) -> _Sheet | None:
@@ -159,9 +169,9 @@ def _drawn(sheet: _Sheet, kind: _Format) -> bytes:
     lines = [sheet.panels[start : start + columns] for start in range(0, len(sheet.panels), columns)]
     heights = [max(panel.height for panel in line) for line in lines]
     words = _wrapped(sheet.words, _LETTERS * columns)
-    names = depth_names(sheet.depths)
+    handles = _key(sheet)
     key_columns = 2 * columns
-    below = 8 + _LINE * (len(words) + math.ceil(len(names) / key_columns))
+    below = 8 + _LINE * (len(words) + math.ceil(len(handles) / key_columns))
     with drawing_style(_PALETTE):
         matplotlib.rcParams.update({"pdf.fonttype": 42, "svg.hashsalt": "lcat"})  # fonts that publishers accept
         total = math.fsum(heights) + below
@@ -171,17 +181,30 @@ def _drawn(sheet: _Sheet, kind: _Format) -> bytes:
         for line, height in zip(lines, heights, strict=True):
             for column, panel in enumerate(line):
                 x = column * WIDTH
-                panel.draw(add_axes(figure, panel.margins, x, top - _TITLE - panel.margins.height))
+                panel.draw(add_axes(figure, panel.margins, x, top - panel.above - panel.margins.height))
                 middle = (x + WIDTH / 2) / (columns * WIDTH)
                 figure.text(middle, (top - 8) / total, panel.title, ha="center", va="top", fontsize=11)
             top -= height
         for number, text in enumerate(words):
             y = (below - 6 - _LINE * number) / total
             figure.text(0.5, y, text, ha="center", va="top", fontsize=10, color=_PALETTE["muted"])
-        if names:
-            handles = [Line2D([], [], color=_PALETTE.depth(i), label=name) for i, name in enumerate(names)]
+        if handles:
             figure.legend(handles=handles, loc="lower center", ncols=key_columns, frameon=False, fontsize=10)
         return _printed(figure, kind)
+
+
+def _key(sheet: _Sheet) -> list[Line2D]:
+    """Colors of the layers of a model, and shapes of the layers that are compared."""
+    colors = [
+        Line2D([], [], color=_PALETTE.depth(number), label=name)
+        for number, name in enumerate(depth_names(sheet.depths))
+    ]
+    marks = [
+        Line2D([], [], color=_PALETTE["muted"], marker=_PALETTE.mark(layer).shape, linestyle="none",
+               label=_PALETTE.name(layer))
+        for layer in sheet.layers
+    ]  # fmt: skip
+    return [*colors, *marks]
 
 
 def _wrapped(words: str, letters: int) -> list[str]:

@@ -127,14 +127,14 @@ def path_picture(number: int, dataset: str, layer: str, runs: Sequence[CellResul
     moves = "; ".join(
         f"layer {depth + 1}: "
         + ", ".join(
-            f"{name} {path[0, i]:.2f}, {best[depth][i]:.2f}, {path[-1, i]:.2f}" for i, name in enumerate(("λ₁", "λ₂"))
+            f"{name} {path[0, i]:.2f} → {best[depth][i]:.2f} → {path[-1, i]:.2f}" for i, name in enumerate(("λ₁", "λ₂"))
         )
         for depth, path in enumerate(paths)
     )
     over = f"mean of {len(runs)} runs" if len(runs) > 1 else "one run"
     caption = (
         f"Solid λ₁, dashed λ₂, {over}; triangles below mark the best epoch{'s' if len(runs) > 1 else ''}. "
-        f"At the start, at the best epoch and at the last epoch: {moves}."
+        f"Start → best epoch → last epoch: {moves}."
     )
     name = f"path-{number}"
     return Picture(name, f"{dataset} · {layer}", caption, svg(figure, name, f"{dataset}, {layer}. {caption}"))

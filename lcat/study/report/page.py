@@ -167,7 +167,7 @@ def _galleries(data: ReportData) -> dict[str, Gallery]:
         left_out = len(data.datasets) - len(shown)
         if name in ("triangles", "paths"):
             depths = max((int(depth) for depth in data.lambdas["depth"]), default=1)
-            legend = depth_key(depths) + (key(_learned(data)) if name == "triangles" else "")
+            legend = depth_key(depths) + (key(_learned(data), shapes=True) if name == "triangles" else "")
         else:
             legend = key(layers, lines=name == "curves")
         galleries[name] = Gallery(pictures, legend, left_out)

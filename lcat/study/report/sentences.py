@@ -166,6 +166,7 @@ def plan_toml(plan: StudyPlan) -> str:
     """The plan as a TOML file, without the keys that have their default, and without paths of the machine it ran on."""
     values = plan.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     run = values.get("run", {})
+    run.pop("base", None)  # paths start from the folder of the plan's file, wherever it is
     notes = [
         f"# run.{name} was set: say where it is on your machine" for name in _OF_THE_MACHINE if run.pop(name, None)
     ]

@@ -55,8 +55,8 @@ _COLORED = {
     "xtick.labelcolor": "ink",
     "ytick.labelcolor": "ink",
 }
-#: Width of a panel in points; the page shows it at 330 to 560 pixels, so that no text is below 9.7 of them.
-WIDTH = 340.0
+#: Width of a panel in points; the page shows it at 330 to 560 pixels, so that no text is below 10 of them.
+WIDTH = 320.0
 
 
 @dataclass(frozen=True)
@@ -166,12 +166,21 @@ _SHAPES = {
 }
 
 
-def key(layers: Sequence[str], *, lines: bool = False) -> str:
-    """The key of a gallery: mark and name of every layer, as a list."""
+def key(layers: Sequence[str], *, lines: bool = False, shapes: bool = False) -> str:
+    """The key of a gallery: mark and name of every layer, as a list.
+
+    Args:
+        layers: names.
+        lines: how their lines look, instead of their marks.
+        shapes: the shapes of marks alone, for figures whose colors mean something else.
+    """
     items = []
     for layer in layers:
         mark = PAGE.mark(layer)
         ink, fill = _VARIABLES[mark.color], _VARIABLES[PAGE.face(mark)]
+        if shapes:
+            ink = _VARIABLES[PAGE["muted"]]
+            fill = ink if mark.filled else fill
         dashes = {"-": "", "--": ' stroke-dasharray="5 2.5"', ":": ' stroke-dasharray="1.6 2.2"'}[mark.line]
         drawing = (
             f'<line x1="0" y1="7" x2="24" y2="7" stroke="{ink}" stroke-width="2.4"{dashes}/>'

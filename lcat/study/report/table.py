@@ -183,25 +183,32 @@ class Table:
         titles = [column.title for column in columns]
         align = "".join("r" if column.number else "l" for column in columns)
         letters = sum(max(map(len, [title, *values])) + 2 for title, values in zip(titles, texts, strict=True))
-        lines = [
-            "% needs \\usepackage{booktabs}",
-            "\\begin{table}",
-            "  \\centering",
-            *(line for limit, line in _SIZES if letters > limit),
-            f"  \\caption{{{_escape_latex(self.caption)}}}",
-            f"  \\label{{tab:{self.name}}}",
-            f"  \\begin{{tabular}}{{{align}}}",
+        size = next((line for limit, line in _SIZES if letters > limit), "")
+        head = [
             "    \\toprule",
             "    " + " & ".join(map(_escape_latex, titles)) + " \\\\",
             "    \\midrule",
         ]
+        caption = f"\\caption{{{_escape_latex(self.caption)}}}"
+        label = f"\\label{{tab:{self.name}}}"
+        body = []
         for number, row in enumerate(zip(*texts, strict=True)):
             cells = [
                 f"\\textbf{{{_escape_latex(value)}}}" if (number, column.name) in self.bold else _escape_latex(value)
                 for column, value in zip(columns, row, strict=True)
             ]
-            lines.append("    " + " & ".join(cells) + " \\\\")
-        return "\n".join([*lines, "    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""])
+            body.append("    " + " & ".join(cells) + " \\\\")
+        if len(self) > _PAGE:
+            lines = ["% needs \\usepackage{booktabs,longtable}", "{", f"  \\begin{{longtable}}{{{align}}}"]
+            lines += [f"    {caption} {label} \\\\", *head, "    \\endhead", *body, "    \\bottomrule"]
+            lines += ["  \\end{longtable}", "}"]
+        else:
+            lines = ["% needs \\usepackage{booktabs}", "\\begin{table}", "  \\centering", f"  {caption}", f"  {label}"]
+            lines += [f"  \\begin{{tabular}}{{{align}}}", *head, *body, "    \\bottomrule", "  \\end{tabular}"]
+            lines += ["\\end{table}"]
+        if size:
+            lines.insert(2 if len(self) > _PAGE else 3, size)
+        return "\n".join([*lines, ""])
 
     def html(self) -> str:
         """A box that scrolls by itself, with the table inside."""
@@ -233,7 +240,13 @@ class Table:
 
 
 #: Letters of a line from which on a table is set smaller, to fit into the 345 points of an article's page.
-_SIZES = ((62, "  \\small"), (72, "  \\footnotesize"), (72, "  \\setlength{\\tabcolsep}{3pt}"), (104, "  \\tiny"))
+_SIZES = (
+    (88, "  \\scriptsize \\setlength{\\tabcolsep}{3pt}"),
+    (74, "  \\footnotesize \\setlength{\\tabcolsep}{3pt}"),
+    (64, "  \\small"),
+)
+#: Rows from which on a table is broken over pages.
+_PAGE = 45
 
 
 def _on_paper(column: Column, value: str) -> str:

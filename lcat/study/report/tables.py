@@ -114,15 +114,15 @@ def _regret(data: ReportData) -> Table | None:
         Column("regret", "regret", percent_points, True),
         Column("low", _INTERVAL, percent_points, True, to="high"),
         Column("p_value", "p", p_text, True),
-        Column("compute_ratio", "times the compute", _fixed(2), True),
-        Column("always_seconds", "time, L-CAT", seconds_text, True, paper=False),
-        Column("cross_validated_seconds", "time, cross-validated", seconds_text, True, paper=False),
-        Column("picked", "selected in runs", layers=True),
+        Column("compute_ratio", "compute ratio", _fixed(2), True),
+        Column("always_seconds", "time, always", seconds_text, True, paper=False),
+        Column("cross_validated_seconds", "time, cross-validation", seconds_text, True, paper=False),
+        Column("picked", "selected", layers=True),
         *counts,
     ]
     caption = (
-        "Regret of always using L-CAT, in percentage points of the test metric (negative: L-CAT is better), and how "
-        f"many times the compute of L-CAT cross-validation takes{note}"
+        "Regret of always using L-CAT, in percentage points of the test metric (negative: L-CAT is better), and the "
+        f"compute of cross-validation as a multiple of L-CAT's; selected: in how many runs{note}"
     )
     return Table("regret", caption, columns, data.regret)
 

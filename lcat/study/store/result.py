@@ -37,7 +37,7 @@ class CellResult:
         worker: process that ran the cell, ``host:pid``.
         device: where it trained.
         versions: of packages, machine and threads.
-        graph: facts about the graph, see :func:`lcat.study.plan.graph_facts.graph_facts`; empty in results of earlier
+        graph: facts about the graph, see :func:`lcat.data.datasets.facts.graph_facts`; empty in results of earlier
             versions of lcat.
     """
 

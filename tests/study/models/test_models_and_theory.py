@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from lcat.data import Split, csbm
 from lcat.nn import models
-from lcat.study import LAYERS, HyperParameters, build_model
+from lcat.study import LAYERS, Budget, Cell, HyperParameters, Noise, Overrides, Range, StudyPlan, build_model
 from lcat.study.models.classifier import FeatureDropout
 from lcat.study.models.theory import TheoryModel
 from lcat.train import FitConfig, accuracy, fit, read_lambdas, seed_everything
@@ -141,3 +141,26 @@ def test_theory_value_is_the_projection_on_the_means():
     with torch.no_grad():
         logits = model(data.x, data.edge_index)
     assert accuracy(logits, data.y) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: HyperParameters(lr=-1), "^lr: must be greater than 0; got -1$"),
+        (lambda: HyperParameters(lr="x", heads=0), r"^heads: must be at least 1; got 0 \| lr: must be a number"),
+        (lambda: HyperParameters(hedas=2), r"^there is no setting 'hedas' \(did you mean heads\?\); settings are"),
+        (lambda: HyperParameters(patience=0), "^patience: must be at least 1, or .* got 0$"),
+        (lambda: HyperParameters(lr=float("nan")), "^lr: must be a finite number; got nan$"),
+        (lambda: Overrides(dropout=1.5), "^dropout: must be less than 1; got 1.5$"),
+        (lambda: Cell(dataset="cora", layer="gcn", seed="x", hyper=HyperParameters()), "^seed: must be a whole number"),
+        (lambda: Noise(kind="edgs"), "^kind: must be one of 'none', 'edges' or 'features'; got 'edgs'$"),
+        (lambda: Range(low=1), "^high: missing; settings are low, high, log, step$"),
+        (lambda: StudyPlan(datasets=["cora"], layers=["gnc"], seeds=1), r"^layers: there is no layer 'gnc' \(did"),
+        (lambda: Budget(cells=-1), "^cells: must be at least 1; got -1$"),
+    ],
+)  # fmt: skip
+def test_errors_of_settings_are_one_line(make, words):
+    with pytest.raises(ValueError, match=words) as error:
+        make()
+    assert "\n" not in str(error.value)
+    assert type(error.value) is ValueError  # not pydantic's

@@ -60,7 +60,7 @@ def test_no_error_no_overflow_and_readable_figures(browser, file, width, dark):
     assert browser.messages == []
     assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
     assert browser.evaluate("innerWidth") == width
-    assert browser.evaluate(_SMALLEST) >= 8
+    assert browser.evaluate(_SMALLEST) >= 10
     assert browser.evaluate(_CUT) == []
 
 
@@ -70,6 +70,25 @@ def test_wide_tables_scroll_in_their_box(browser, file):
     boxes = "[...document.querySelectorAll('.scroll')]"
     assert browser.evaluate(f"{boxes}.some(box => box.scrollWidth > box.clientWidth)")
     assert browser.evaluate(f"{boxes}.every(box => getComputedStyle(box).overflowX === 'auto' && box.tabIndex === 0)")
+
+
+def test_the_table_of_regret_fits_into_its_box(browser, file):
+    browser.open(file, 1280)
+    box = "document.querySelector('#table-regret').parentElement"
+    assert browser.evaluate(f"{box}.scrollWidth <= {box}.clientWidth")
+
+
+def test_two_and_three_pictures_fill_the_page(browser, file, tmp_path):
+    """One picture has its words beside it; two or more leave no column empty."""
+    right = (
+        "[...document.querySelectorAll('#scores .gallery')].map(one => one.getBoundingClientRect().right"
+        " - Math.max(...[...one.querySelectorAll('figure')].map(figure => figure.getBoundingClientRect().right)))"
+    )
+    for datasets in (("cora",), ("cora", "photo"), ("cora", "photo", "citeseer")):
+        plan, results = made_up_study(datasets=datasets, layers=("gcn", "lcat"), seeds=2, levels=(0.0,), epochs=3)
+        page = make_report(ReportData.of(StudyRecord.in_memory(plan, results))).write(tmp_path / str(len(datasets)))[0]
+        browser.open(page, 1280)
+        assert browser.evaluate(right) == [0]
 
 
 def test_colors_change_with_the_theme(browser, file):
@@ -94,7 +113,7 @@ def test_letters_stand_out_from_the_page(browser, file):
       };
       const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
       return Object.fromEntries(["ink", "muted", "accent", "gcn", "gat", "cat", "lcat", "depth0", "depth1", "depth2",
-        "depth3", "depth4", "depth5"].map(name => [name, ratio(name, "paper")]));
+        "depth3", "depth4", "depth5", "depth6", "depth7"].map(name => [name, ratio(name, "paper")]));
     })()
     """
     for dark in (False, True):

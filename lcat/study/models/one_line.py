@@ -1,0 +1,50 @@
+"""Models whose keywords are checked by pydantic, and whose errors are one line of lcat's own words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from lcat._text import hint
+from lcat.study.models.messages import plain_message
+
+__all__ = ["OneLineErrors"]
+
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _Metaclass
+else:
+    _Metaclass = type(BaseModel)
+
+
+class OneLineErrors(_Metaclass):
+    """Metaclass of models that people make by hand, such as :class:`lcat.study.HyperParameters`.
+
+    What pydantic finds wrong with their keywords becomes one line. ``model_validate``, and a model inside of another,
+    report as pydantic does: :func:`lcat.study.make_plan` puts such problems together with the keys that lead to them.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+        """A model of these keywords.
+
+        Raises:
+            ValueError: one line that names each keyword, its value and what is allowed.
+        """
+        try:
+            return super().__call__(*args, **kwargs)
+        except ValidationError as error:
+            known = list(cls.model_fields)  # type: ignore[attr-defined]
+            raise ValueError(" | ".join(_problem(item, known) for item in error.errors())) from None
+
+
+def _problem(item: Any, known: list[str]) -> str:
+    name = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        return f"there is no setting {name!r}{hint(name, known)}; settings are {', '.join(known)}"
+    if item["type"] == "missing":
+        return f"{name}: missing; settings are {', '.join(known)}"
+    message = " ".join(plain_message(item).split())
+    if not name:
+        return message
+    return f"{name}: {message}" if "got " in message else f"{name}: {message}; got {item['input']!r}"
