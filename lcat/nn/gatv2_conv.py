@@ -45,7 +45,8 @@ class GATv2Conv(AttentionConv):
         negative_slope: LeakyReLU's slope below zero.
         dropout: probability of dropping an attention coefficient in training.
         add_self_loops: replace the graph's self-loops by one per node.
-        edge_dim: features per edge, D; ``None`` if there are none.
+        edge_dim: features per edge, D; ``None`` if there are none; -1 and, as in PyG, 0 take the size of the
+            first ones.
         fill_value: features of the added self-loops: a float, a tensor ``[D]``, or how to reduce the features of
             the edges that point to the node ("add", "mean", "min", "max", "mul").
         bias: biases in the projections and after the sum.
