@@ -8,7 +8,7 @@ from lcat.ogb.graph import node_graph
 from lcat.ogb.model import NodeModel
 from lcat.ogb.run import FolderError, run_seeds
 from lcat.ogb.settings import PROTOCOLS, Settings, SettingsError, default_settings
-from lcat.ogb.training import SeedResult
+from lcat.ogb.training import SeedResult, build_node_model
 
 __all__ = [
     "PROTOCOLS",
@@ -18,6 +18,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "block_text",
+    "build_node_model",
     "default_settings",
     "leaderboard_block",
     "main",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from lcat._names import LAYER_TITLES
+from lcat._names import LAYER_TITLES, has_attention
 from lcat.data import OGBDataset
 from lcat.ogb.settings import Settings
 from lcat.ogb.training import SeedResult
@@ -21,6 +21,7 @@ def leaderboard_block(
     results: Sequence[SeedResult],
     *,
     command: str,
+    commands: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
     """What OGB's rules want to know of a result, as plain values.
 
@@ -32,12 +33,13 @@ def leaderboard_block(
         settings: how.
         results: one per seed.
         command: what was typed.
+        commands: what was typed for each seed, where that was another command.
 
     Returns:
         Plain values; ``not_a_submission`` lists what the rules of the leaderboard still want.
     """
     seeds = [result.seed for result in results]
-    heads = "" if settings.layer == "gcn" else f", {settings.heads} head" + "s" * (settings.heads > 1)
+    heads = f", {settings.heads} head" + "s" * (settings.heads > 1) if has_attention(settings.layer) else ""
     return {
         "generated": dataset.generated,
         "dataset": dataset.name,
@@ -50,8 +52,8 @@ def leaderboard_block(
         "parameters": results[0].parameters,
         "external_data": "none",
         "labels_as_input": settings.labels,
-        "command": command,
-        "hardware": "; ".join(_hardware(results)),
+        "command": "; ".join(_per_seed({seed: (commands or {}).get(seed, command) for seed in seeds})),
+        "hardware": "; ".join(_per_seed({result.seed: result.hardware or "not recorded" for result in results})),
         "versions": results[0].versions,
         "date": date.today().isoformat(),
         "not_a_submission": _shortcomings(dataset, settings, results),
@@ -96,14 +98,14 @@ def _score(values: dict[str, float | None]) -> str:
     return f"{values['mean']:.4f}" + (f" ± {values['std']:.4f}" if values["std"] is not None else " (one seed)")
 
 
-def _hardware(results: Sequence[SeedResult]) -> list[str]:
-    """What the seeds were trained on, with their numbers where that is not the same for all."""
+def _per_seed(values: Mapping[int, str]) -> list[str]:
+    """The different values, with the numbers of the seeds where that is not the same for all."""
     seeds: dict[str, list[int]] = {}
-    for result in results:
-        seeds.setdefault(result.hardware or "not recorded", []).append(result.seed)
+    for seed, value in values.items():
+        seeds.setdefault(value, []).append(seed)
     if len(seeds) == 1:
         return list(seeds)
-    return [f"{machine} ({_named(numbers)})" for machine, numbers in seeds.items()]
+    return [f"{value} ({_named(numbers)})" for value, numbers in seeds.items()]
 
 
 def _named(seeds: list[int]) -> str:

@@ -18,8 +18,8 @@ from lcat._output import safe_output
 from lcat.data import DataError, OGBDataset, default_root, load_ogb, write_standin
 from lcat.ogb.block import banner, block_text, leaderboard_block
 from lcat.ogb.options import parser_of
-from lcat.ogb.run import FolderError, run_seeds, write_json, write_text
-from lcat.ogb.settings import Settings, SettingsError, default_settings
+from lcat.ogb.run import FolderError, commands_of, finished_seeds, run_seeds, write_json, write_text
+from lcat.ogb.settings import Settings, SettingsError
 from lcat.train import NonFiniteLoss
 from lcat.train.checkpoint import CheckpointError
 from lcat.train.distributed import Processes
@@ -53,7 +53,7 @@ def _main(dataset: str, arguments: Sequence[str] | None, command: str | None) ->
     options = parser.parse_args(words)
     changes = {spec.name: getattr(options, spec.name) for spec in fields(Settings) if spec.name != "dataset"}
     try:
-        settings = default_settings(dataset, **changes)
+        settings = Settings(dataset=dataset, **changes)
     except SettingsError as error:
         parser.error(f"--{error.setting.replace('_', '-')} {error.message}")
     typed = shlex.join([*_started(command), *words])
@@ -82,10 +82,19 @@ def _run(
     if processes.is_main and dataset.generated:
         print(banner(), file=sys.stderr)
     results = run_seeds(
-        dataset, settings, options.seeds, folder, group=processes, progress=not options.quiet,
+        dataset, settings, options.seeds, folder, group=processes, progress=not options.quiet, command=typed,
+        predictions=options.predictions,
     )  # fmt: skip
-    block = leaderboard_block(dataset, settings, results, command=typed)
+    # All finished seeds of the folder: a block of some of them could be the best of a larger number.
+    others = {result.seed for result in processes.on_main(lambda: finished_seeds(folder))} - set(options.seeds)
+    if others:
+        results = processes.on_main(lambda: finished_seeds(folder))
+    commands = processes.on_main(lambda: commands_of(folder))
+    block = leaderboard_block(dataset, settings, results, command=typed, commands=commands)
     if processes.is_main:
+        if others:
+            numbers = ", ".join(map(str, sorted(others)))
+            print(f"{folder} holds more finished seeds ({numbers}); they are part of the block", file=sys.stderr)
         text = block_text(block)
         write_json(folder / "block.json", block)
         write_text(folder / "block.txt", text)
@@ -97,13 +106,14 @@ def _run(
 def _load(name: str, options: argparse.Namespace, processes: Processes) -> OGBDataset:
     """The first process downloads and processes, then the first of every machine; the others read what these left."""
     folder = options.data or default_root() / "ogb"
-    root = folder / "stand-ins" if options.stand_in else folder
+    root: Path = folder / "stand-ins" if options.stand_in else folder
     progress = processes.is_main and not options.quiet
 
     def load() -> OGBDataset:
-        if options.stand_in and not (root / name.replace("-", "_")).exists():
+        if options.stand_in:
             try:
-                write_standin(name, root)
+                if not (root / name.replace("-", "_")).exists():
+                    write_standin(name, root)
             except OSError as error:
                 raise DataError(f"--data: cannot write a stand-in to {root}: {error.strerror or error}") from error
         return load_ogb(name, root, download=not (options.no_download or options.stand_in), progress=progress)
@@ -123,9 +133,10 @@ def _load(name: str, options: argparse.Namespace, processes: Processes) -> OGBDa
 def _started(command: str | None) -> list[str]:
     """The words that started this process, without its options."""
     local, world = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    if command is None and world > 1:
+    if world > 1:
         nodes = ["--nnodes", str(world // local)] if world > local else []
-        return ["torchrun", *nodes, "--nproc-per-node", str(local), sys.argv[0]]
+        script = ["--no-python", *shlex.split(command)] if command else [sys.argv[0]]
+        return ["torchrun", *nodes, "--nproc-per-node", str(local), *script]
     return shlex.split(command) if command else ["python", sys.argv[0]]
 
 

@@ -16,7 +16,7 @@ def label_features(x: Tensor, y: Tensor, shown: Tensor, num_outputs: int) -> Ten
 
     Args:
         x: floats ``[N, F]``.
-        y: int64 ``[N]`` classes, or floats ``[N, tasks]`` of zeros and ones.
+        y: int64 ``[N]`` classes, or floats ``[N, tasks]`` of zeros and ones, nan where unknown.
         shown: bool ``[N]``, the nodes whose labels are shown.
         num_outputs: number of classes or of tasks.
 
@@ -34,7 +34,7 @@ def label_features(x: Tensor, y: Tensor, shown: Tensor, num_outputs: int) -> Ten
     if y.dim() == 1:
         labels[rows] = F.one_hot(y[rows], num_outputs).to(x.dtype)
     else:
-        labels[rows] = 2 * y[rows].to(x.dtype) - 1  # so that a no differs from not knowing
+        labels[rows] = (2 * y[rows].to(x.dtype) - 1).nan_to_num(0.0)  # so that a no differs from not knowing
     return torch.cat([x, labels], dim=-1)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 from torch_geometric.utils import trim_to_layer
 
-from lcat._names import LayerName
+from lcat._names import LayerName, has_attention, has_v2_scores, looks_one_hop
 from lcat.nn import CATConv, CATv2Conv, GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv
 from lcat.ops import dropout
 from lcat.train import LayerStep
@@ -44,7 +44,7 @@ def exact_when_trimmed(layer: LayerName) -> bool:
     So it is where a message depends on its two ends alone, and not where it depends on degrees (GCN) or on averages
     (CAT, L-CAT) around them.
     """
-    return layer in ("gat", "gatv2")
+    return looks_one_hop(layer)
 
 
 class NodeModel(nn.Module):
@@ -197,7 +197,7 @@ class NodeModel(nn.Module):
         """What the layers take of the edges' features, by the names of their arguments."""
         if edge_attr is None:
             return {}
-        return {"edge_weight": edge_attr.mean(dim=-1)} if self.layer == "gcn" else {"edge_attr": edge_attr}
+        return {"edge_attr": edge_attr} if has_attention(self.layer) else {"edge_weight": edge_attr.mean(dim=-1)}
 
     def leave(self, h: Tensor) -> Tensor:
         """What comes after the last layer; a function of each node alone."""
@@ -234,10 +234,10 @@ def _attention(
     layer: LayerName, inside: bool, heads: int, out_heads: int, dropout: float, edge_dim: int | None
 ) -> dict[str, Any]:
     """Arguments that attention layers have and GCN has not."""
-    if layer == "gcn":
+    if not has_attention(layer):
         return {}
     options: dict[str, Any] = {"heads": heads if inside else out_heads, "concat": inside, "dropout": dropout}
-    if layer.endswith("v2"):
+    if has_v2_scores(layer):
         options["share_weights"] = True  # as GATv2's authors, for as many parameters as GAT
     if edge_dim is not None:
         options["edge_dim"] = edge_dim

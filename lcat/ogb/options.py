@@ -7,11 +7,13 @@ import math
 import sys
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lcat._seed_list import parse_seeds
+from lcat._text import hint
 from lcat.ogb.settings import PROTOCOLS, Settings, choices, setting_types
 
 __all__ = ["parser_of"]
@@ -30,9 +32,38 @@ _OTHER_NAMES = {
 class _Parser(argparse.ArgumentParser):
     """One line for what is wrong, in place of the list of all options."""
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, rest = self.parse_known_args(args, namespace)
+        if rest:
+            word = next((word for word in rest if word.startswith("-")), rest[0])
+            if not word.startswith("-"):
+                self.error(f"unexpected argument {word!r}: options begin with --")
+            name = word.partition("=")[0]
+            known = {name for action in self._actions for name in action.option_strings}
+            self.error(f"there is no option {name}{hint(name, known, show=_with_its_name)}")
+        return options
+
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {' '.join(message.split())} (--help lists the options)", file=sys.stderr)
         sys.exit(2)
+
+
+class _OneSpelling(argparse.Action):
+    """Stores the value; two names of one option in one command are a mistake, as one of the values would be lost."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        spellings = namespace.__dict__.setdefault("_spellings", {})
+        before = spellings.setdefault(self.dest, option_string)
+        if before != option_string:
+            parser.error(f"{before} and {option_string} are one option: give one of them")
+        setattr(namespace, self.dest, values)
+
+
+def _with_its_name(spelling: str) -> str:
+    """An option as hints name it: with its listed name, where it is another name."""
+    word = spelling.removeprefix("--")
+    name = next((setting for setting, others in _OTHER_NAMES.items() if word in others), None)
+    return spelling if name is None else f"{spelling}, which is --{name.replace('_', '-')},"
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -51,6 +82,7 @@ def parser_of(dataset: str, command: str | None = None) -> argparse.ArgumentPars
         description=f"Train on {dataset} over several seeds and print the block that its leaderboard asks for. "
         "A run that was interrupted continues with the same command.",
         formatter_class=_Formatter,
+        allow_abbrev=False,
     )
     _add_general(parser.add_argument_group("data, seeds, output"))
     _add_settings(parser.add_argument_group("settings"), dataset)
@@ -80,6 +112,11 @@ def _add_general(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--out", "-o", type=Path, metavar="DIR", help="folder for the results (default: lcat-ogb/NAME-LAYER)"
     )
+    group.add_argument(
+        "--predictions",
+        action="store_true",
+        help="also write the logits of all nodes for every seed (seed-0-predictions.npy)",
+    )
     group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; by default a GPU if available")
     group.add_argument(
         "--timeout",
@@ -104,22 +141,26 @@ def _add_settings(group: argparse._ArgumentGroup, dataset: str) -> None:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=text)
             continue
         accepted = choices(hints[spec.name])
-        kind = str if accepted else _value_type(hints[spec.name])
-        if accepted:
-            text = f"{text}: {', '.join(accepted)}"
+        kind, is_optional = _value_type(hints[spec.name])
+        if accepted:  # checked with all other settings, which name the closest one
+            kind, text = str, f"{text}: {', '.join(accepted)}"
+        value_type = _or_none(kind) if is_optional else kind
+        if is_optional:
+            text = f"{text}; none for none"
         group.add_argument(
             *[flag, *_SHORT.get(spec.name, ())],
-            type=kind,
+            type=value_type,
+            action=_OneSpelling,
             default=default,
-            choices=accepted,
             metavar=_METAVARS.get(kind, "NAME"),
             help=text,
         )
         for name in _OTHER_NAMES.get(spec.name, ()):
             # Accepted, not listed; the default is that of the option itself.
             group.add_argument(
-                f"--{name}", dest=spec.name, type=kind, default=argparse.SUPPRESS, help=argparse.SUPPRESS
-            )
+                f"--{name}", dest=spec.name, type=value_type, action=_OneSpelling, default=argparse.SUPPRESS,
+                help=argparse.SUPPRESS,
+            )  # fmt: skip
 
 
 def _seeds(text: str) -> list[int]:
@@ -139,8 +180,16 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _value_type(hint: Any) -> Any:
-    """``int`` for ``int | None``."""
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return next(part for part in typing.get_args(hint) if part is not type(None))
-    return hint
+def _value_type(declared: Any) -> tuple[Any, bool]:
+    """``int`` for ``int | None``, and whether ``None`` is a value."""
+    if isinstance(declared, types.UnionType) or typing.get_origin(declared) is typing.Union:
+        return next(part for part in typing.get_args(declared) if part is not type(None)), True
+    return declared, False
+
+
+def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        return None if text.lower() == "none" else kind(text)
+
+    parse.__name__ = getattr(kind, "__name__", "value")  # what argparse calls a wrong one
+    return parse

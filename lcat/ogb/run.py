@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Sequence
+import pickle
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
+import torch
 from torch_geometric.data import Data
 
 from lcat._files import replace_file
@@ -17,12 +21,11 @@ from lcat._progress import progress_bar
 from lcat.data import OGBDataset
 from lcat.ogb.graph import node_graph
 from lcat.ogb.settings import Settings
-from lcat.ogb.training import SeedResult, train_seed
+from lcat.ogb.training import Evaluator, SeedResult, build_node_model, num_outputs, train_seed
 from lcat.train import History
-from lcat.train.checkpoint import save_checkpoint
 from lcat.train.distributed import Processes
 
-__all__ = ["FolderError", "run_seeds"]
+__all__ = ["FolderError", "commands_of", "finished_seeds", "run_seeds"]
 
 
 class FolderError(ValueError):
@@ -37,11 +40,14 @@ def run_seeds(
     *,
     group: Processes | None = None,
     progress: bool = True,
+    command: str = "",
+    predictions: bool = False,
 ) -> list[SeedResult]:
     """Train every seed that has no result in ``folder`` yet, and continue the one that was interrupted.
 
-    Files in ``folder``: ``run.json`` (what is run, on what), ``seed-3.json`` (a finished seed), ``seed-3.checkpoint``
-    (one that is not), ``seed-3.pt`` (the weights of the model that validated best).
+    Files in ``folder``: ``run.json`` (what is run, on what, by which commands), ``seed-3.json`` (a finished seed),
+    ``seed-3.checkpoint`` (one that is not), ``seed-3.pt`` (the weights of the model that validated best, for
+    ``torch.load``), and ``seed-3-predictions.npy`` if asked for.
 
     Args:
         dataset: as :func:`lcat.data.load_ogb` reads it.
@@ -50,6 +56,8 @@ def run_seeds(
         folder: where files go; made if it is missing.
         group: the processes of a torchrun; one process by default.
         progress: a bar over all epochs with the time left, on standard error.
+        command: what was typed, kept for each seed that is trained.
+        predictions: keep the logits of all nodes, float32 ``[N, classes or tasks]``, for every seed.
 
     Returns:
         The results in the order of ``seeds``.
@@ -69,7 +77,9 @@ def run_seeds(
         for seed in seeds:
             result = group.on_main(functools.partial(_finished, folder, seed))
             if result is None:
-                result = _one_seed(dataset, graph, settings, seed, folder, group, bar)
+                result = _one_seed(dataset, graph, settings, seed, folder, group=group, bar=bar, command=command)
+            if predictions:
+                group.on_main(functools.partial(_predict, dataset, graph, settings, seed, folder, group.device))
             bar.n = (len(results) + 1) * settings.epochs
             bar.refresh()
             results.append(result)
@@ -77,7 +87,15 @@ def run_seeds(
 
 
 def _one_seed(
-    dataset: OGBDataset, graph: Data, settings: Settings, seed: int, folder: Path, group: Processes, bar: Any
+    dataset: OGBDataset,
+    graph: Data,
+    settings: Settings,
+    seed: int,
+    folder: Path,
+    *,
+    group: Processes,
+    bar: Any,
+    command: str,
 ) -> SeedResult:
     done = bar.n
 
@@ -90,12 +108,53 @@ def _one_seed(
     result, model = train_seed(dataset, graph, settings, seed, group, checkpoint=checkpoint, on_epoch=on_epoch)
 
     def finish() -> None:
-        save_checkpoint(folder / f"seed-{seed}.pt", model.state_dict())
+        weights = {name: value.cpu() for name, value in model.state_dict().items()}
+        _write(folder / f"seed-{seed}.pt", lambda file: torch.save(weights, file))
+        _record_command(folder, seed, command)
         write_json(folder / f"seed-{seed}.json", result.to_dict())
         checkpoint.unlink(missing_ok=True)
 
     group.on_main(finish)
     return result
+
+
+def _predict(
+    dataset: OGBDataset, graph: Data, settings: Settings, seed: int, folder: Path, device: torch.device
+) -> None:
+    """Write the logits of a finished seed, if they are missing."""
+    path = folder / f"seed-{seed}-predictions.npy"
+    if path.exists():
+        return
+    weights = folder / f"seed-{seed}.pt"
+    model = build_node_model(settings, graph, num_outputs(dataset)).to(device)
+    try:
+        model.load_state_dict(torch.load(weights, weights_only=True, map_location=device))
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FolderError(
+            f"{weights} cannot be read ({reason}); move seed-{seed}.* away to run seed {seed} again"
+        ) from error
+    logits = Evaluator(dataset, graph, settings, device).predict(model)
+    _write(path, lambda file: np.save(file, logits.float().cpu().numpy()))
+
+
+def finished_seeds(folder: Path) -> list[SeedResult]:
+    """The results of all seeds that are finished in a folder, by seed."""
+    numbers = (path.name.removeprefix("seed-").removesuffix(".json") for path in folder.glob("seed-*.json"))
+    results = [_finished(folder, int(number)) for number in numbers if number.isdecimal()]
+    return sorted((result for result in results if result is not None), key=lambda result: result.seed)
+
+
+def commands_of(folder: Path) -> dict[int, str]:
+    """What was typed when each seed of a folder was trained, where it is known."""
+    stored = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return {int(seed): command for seed, command in stored.get("commands", {}).items()}
+
+
+def _record_command(folder: Path, seed: int, command: str) -> None:
+    if command:
+        stored = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        write_json(folder / "run.json", {**stored, "commands": {**stored.get("commands", {}), str(seed): command}})
 
 
 def _finished(folder: Path, seed: int) -> SeedResult | None:
@@ -141,7 +200,11 @@ def write_json(path: Path, values: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file completely or not at all."""
+    _write(path, lambda file: file.write(text.encode()))
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     try:
-        replace_file(path, lambda file: file.write(text.encode()))
+        replace_file(path, write)
     except OSError as error:
         raise FolderError(f"{path} cannot be written ({error.strerror})") from error

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import math
 import typing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from lcat._names import LayerName
+from lcat._names import LayerName, has_attention
+from lcat._text import hint
 from lcat.ogb.model import Activation, Norm, Residual
 from lcat.train import optimizer_names
 from lcat.train.ranges import NOT_NEGATIVE, PROPER_SHARE, TRAINING_RANGES, Range, check_ranges, whole
@@ -111,22 +113,24 @@ class Settings:
     precision: Precision = _option("float32", "precision of a step; bf16 is torch's autocast")
 
     def __post_init__(self) -> None:
-        for name, hint in setting_types().items():
-            accepted = choices(hint)
+        for name, declared in setting_types().items():
+            accepted = choices(declared)
             if accepted is not None:
-                self._need(name, getattr(self, name) in accepted, f"one of {', '.join(accepted)}")
+                self._need(name, getattr(self, name) in accepted, f"one of {', '.join(accepted)}", accepted)
         for spec in fields(self):
             value = getattr(self, spec.name)
             self._need(spec.name, not isinstance(value, float) or math.isfinite(value), "a finite number")
         check_ranges(vars(self), _RANGES, SettingsError)
         self._need("warmup", self.warmup < self.epochs, f"less than epochs ({self.epochs})")
-        self._need("optimizer", self.optimizer in optimizer_names(), f"one of {', '.join(optimizer_names())}")
-        divides = self.layer == "gcn" or self.hidden_channels % self.heads == 0
+        names = optimizer_names()
+        self._need("optimizer", self.optimizer in names, f"one of {', '.join(names)}", names)
+        divides = not has_attention(self.layer) or self.hidden_channels % self.heads == 0
         self._need("hidden_channels", divides, f"a multiple of heads ({self.heads})")
 
-    def _need(self, name: str, met: bool, accepted: str) -> None:
+    def _need(self, name: str, met: bool, accepted: str, names: Sequence[str] = ()) -> None:
         if not met:
-            raise SettingsError(name, f"must be {accepted}; got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            raise SettingsError(name, f"must be {accepted}; got {value!r}{hint(value, names)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name."""

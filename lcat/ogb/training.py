@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -20,13 +19,13 @@ from lcat.ogb.environment import hardware, versions
 from lcat.ogb.labels import label_features
 from lcat.ogb.model import NodeModel
 from lcat.ogb.settings import Settings
-from lcat.train import FitResult, History, NonFiniteLoss
+from lcat.train import FitResult, History, NodeObjective, NonFiniteLoss
 from lcat.train.distributed import Processes
 from lcat.train.inference import layerwise_inference
 from lcat.train.minibatch import MinibatchConfig, fit_minibatch
 from lcat.train.seeds import seed_for
 
-__all__ = ["Evaluator", "SeedResult", "build_node_model", "train_seed"]
+__all__ = ["Evaluator", "SeedResult", "build_node_model", "num_outputs", "train_seed"]
 
 
 @dataclass
@@ -94,7 +93,7 @@ def train_seed(
     Returns:
         The figures, and the model with the weights of the best epoch.
     """
-    outputs = _num_outputs(dataset)
+    outputs = num_outputs(dataset)
     seed_for(seed, "weights")
     model = build_node_model(settings, graph, outputs).to(group.device)
     result = fit_minibatch(
@@ -155,7 +154,7 @@ class Evaluator:
         graph, x = self.graph, self.graph.x
         model.eval()
         if self.settings.labels:
-            x = label_features(x, graph.y, graph.train_mask, _num_outputs(self.dataset))
+            x = label_features(x, graph.y, graph.train_mask, num_outputs(self.dataset))
         if self.settings.inference == "whole":
             logits: Tensor = model(x, graph.edge_index, graph.get("edge_attr"))
             return logits
@@ -165,20 +164,19 @@ class Evaluator:
         )  # fmt: skip
 
 
-def _num_outputs(dataset: OGBDataset) -> int:
+def num_outputs(dataset: OGBDataset) -> int:
+    """Number of columns of the model's output: classes, or tasks."""
     return dataset.num_classes if dataset.metric == "acc" else dataset.num_tasks
 
 
 def _loss_of_classes(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     """Sum of cross-entropies over the nodes that are learned, and how many they are."""
-    logits, y = batch.through(model)
-    return F.cross_entropy(logits, y, reduction="sum"), y.size(0)
+    return NodeObjective("cross-entropy").total(*batch.through(model))
 
 
 def _loss_of_tasks(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-    """The same of yes-or-no tasks, a mean over tasks."""
-    logits, y = batch.through(model)
-    return F.binary_cross_entropy_with_logits(logits, y, reduction="sum") / y.size(1), y.size(0)
+    """The same of yes-or-no tasks, a mean over the tasks whose labels are known."""
+    return NodeObjective("binary").total(*batch.through(model))
 
 
 def _config(settings: Settings) -> MinibatchConfig:

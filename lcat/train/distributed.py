@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from lcat._text import hint
 
 __all__ = ["Processes", "processes"]
 
 _T = TypeVar("_T")
 
+# Numbers in one message; a copy of so many gradients is made on the way.
+_BUCKET = 1 << 24
 # What torchrun sets in every process.
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -46,11 +50,68 @@ class Processes:
         """True in the one process that prints and writes."""
         return self.rank == 0
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """The model in ``DistributedDataParallel``, which averages gradients; as it is where there is one process."""
+    def wrap(self, model: nn.Module, find_unused_parameters: bool = False) -> nn.Module:
+        """The model in ``DistributedDataParallel``, which averages gradients; as it is where there is one process.
+
+        For training loops of your own; :func:`fit_minibatch` uses :meth:`share_weights` and :meth:`sum_gradients`.
+
+        Args:
+            model: on this process's device.
+            find_unused_parameters: needed where a step may leave a parameter out.
+        """
         if self.world_size == 1:
             return model
-        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+        return DistributedDataParallel(
+            model,
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            find_unused_parameters=find_unused_parameters,
+        )
+
+    def share_weights(self, model: nn.Module) -> None:
+        """Give all processes the main process's parameters and buffers.
+
+        Raises:
+            ValueError: the models of two processes have other parameters or buffers.
+        """
+        if self.world_size == 1:
+            return
+        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        names = [(name, str(tensor.dtype), list(tensor.shape)) for name, tensor in tensors.items()]
+        if any(other != names for other in self.gather(names)):
+            raise ValueError("the processes have models with other parameters: build the same model in all of them")
+        for tensor in tensors.values():
+            self._from_main(tensor)
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give all processes the main process's buffers, such as the statistics of BatchNorm."""
+        if self.world_size > 1:
+            for buffer in model.buffers():
+                self._from_main(buffer)
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Add up the gradients of all processes; a parameter that none of them has used keeps ``None``."""
+        if self.world_size == 1:
+            return
+        learned = [parameter for parameter in parameters if parameter.requires_grad]
+        used = torch.tensor([parameter.grad is not None for parameter in learned], dtype=torch.uint8)
+        used = used.to(self.device)
+        dist.all_reduce(used, op=dist.ReduceOp.MAX)
+        by_type: dict[torch.dtype, list[Tensor]] = {}
+        for parameter, is_used in zip(learned, used.tolist(), strict=True):
+            if is_used:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                by_type.setdefault(parameter.dtype, []).append(parameter.grad)
+        for gradients in by_type.values():
+            _sum_in_buckets(gradients)
+
+    def _from_main(self, tensor: Tensor) -> None:
+        sent = tensor.detach().contiguous()
+        if sent.data_ptr() == tensor.data_ptr():
+            sent = sent.clone()
+        dist.broadcast(sent, src=0)
+        # By torch's own copy, which counts as a change: what was computed from the tensor is then out of date.
+        tensor.detach().copy_(sent)
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """The sums of numbers over all processes, in double precision, the same in all of them."""
@@ -133,7 +194,8 @@ def processes(
         timeout_seconds: how long a process waits for the others before it gives up.
 
     Raises:
-        ValueError: some but not all of torchrun's variables are set; or there are fewer GPUs than processes.
+        ValueError: some but not all of torchrun's variables are set; there are fewer GPUs than processes; or the device
+            is none of these.
 
     Example:
         >>> from lcat.train import processes
@@ -166,15 +228,43 @@ def processes(
         dist.destroy_process_group()
 
 
+def _sum_in_buckets(gradients: list[Tensor]) -> None:
+    """One message for many small gradients."""
+    bucket: list[Tensor] = []
+    for gradient in [*gradients, None]:
+        if bucket and (gradient is None or sum(map(torch.numel, bucket)) + gradient.numel() > _BUCKET):
+            flat = torch.cat([one.reshape(-1) for one in bucket])
+            dist.all_reduce(flat)
+            for one, total in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
+                one.copy_(total.view_as(one))
+            bucket = []
+        if gradient is not None:
+            bucket.append(gradient)
+
+
 def _device(wanted: str | torch.device | None, local_rank: int) -> torch.device:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if wanted is None:
         return torch.device("cuda", local_rank) if local_rank < gpus else torch.device("cpu")
-    device = torch.device(wanted)
+    device = _known(wanted)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", local_rank)
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise ValueError(
             f"device {device} was asked for and there are {gpus} GPUs: start fewer processes per machine, or use 'cpu'"
         )
+    return device
+
+
+def _known(wanted: str | torch.device) -> torch.device:
+    """A device that a training can use, in place of torch's list of twenty."""
+    accepted = ("cpu", "cuda", "mps")
+    try:
+        device = torch.device(wanted)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in accepted:
+        is_gpu = str(wanted).lower().startswith("gpu")
+        meant = " (did you mean cuda?)" if is_gpu else hint(wanted, accepted)
+        raise ValueError(f"expected cpu, cuda, cuda:1 or mps as device, got {str(wanted)!r}{meant}")
     return device

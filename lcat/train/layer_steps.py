@@ -14,7 +14,7 @@ from torch_geometric.nn.models.basic_gnn import BasicGNN
 from lcat.nn import NeighborhoodStatistic
 from lcat.nn.neighborhood_statistic import StatisticInputs
 
-__all__ = ["LayerStep", "head_of", "source_statistic", "steps_of"]
+__all__ = ["LayerStep", "head_of", "layerwise_steps", "source_statistic", "steps_of"]
 
 # Layers of PyG whose output at a node depends on the node, its in-edges and their sources, and on nothing else.
 _ONE_HOP = (
@@ -80,6 +80,18 @@ def _checked_steps(model: nn.Module, steps: Any) -> list[LayerStep]:
                 f"a torch.nn.Module"
             )
     return list(steps)
+
+
+def layerwise_steps(model: nn.Module) -> list[LayerStep]:
+    """The same, after it was checked how far each of the layers looks.
+
+    Raises:
+        TypeError, ValueError: as :func:`steps_of` and :func:`source_statistic`.
+    """
+    steps = steps_of(model)
+    for step in steps:
+        source_statistic(step.conv)
+    return steps
 
 
 def _step_of(model: BasicGNN, number: int) -> LayerStep:

@@ -23,7 +23,8 @@ def accuracy(logits: Tensor, y: Tensor) -> float:
         A number in [0, 1].
 
     Raises:
-        ValueError: without any row, where a share has no meaning.
+        ValueError: without any row, where a share has no meaning; for logits or labels of another shape, nan among
+            them, and labels that are no class, such as the -1 of unlabeled nodes.
 
     Example:
         >>> import torch
@@ -32,6 +33,7 @@ def accuracy(logits: Tensor, y: Tensor) -> float:
         0.5
     """
     _check_rows(logits, y)
+    _check_labels(y, logits.size(1))
     return float((logits.argmax(dim=-1) == y).double().mean())
 
 
@@ -51,7 +53,7 @@ def roc_auc(logits: Tensor, y: Tensor) -> float:
         A number in [0, 1]; 0.5 is chance.
 
     Raises:
-        ValueError: if the logits do not have two columns, or only one class is present.
+        ValueError: if the logits do not have two columns, only one class is present, or there are other labels.
 
     Example:
         >>> import torch
@@ -62,6 +64,7 @@ def roc_auc(logits: Tensor, y: Tensor) -> float:
     _check_rows(logits, y)
     if logits.dim() != 2 or logits.size(-1) != 2:
         raise ValueError(f"roc_auc needs logits of shape [N, 2]; got {list(logits.shape)}")
+    _check_labels(y, 2)
     positive = int((y == 1).sum())
     negative = y.numel() - positive
     if positive == 0 or negative == 0:
@@ -93,7 +96,17 @@ def metric_by_name(name: str) -> Callable[[Tensor, Tensor], float]:
 def _check_rows(logits: Tensor, y: Tensor) -> None:
     if y.numel() == 0:
         raise ValueError("a metric needs at least one node; got none")
+    if y.dim() != 1 or logits.dim() != 2:
+        raise ValueError(
+            f"expected logits [nodes, classes] and labels [nodes], got {list(logits.shape)} and {list(y.shape)}"
+        )
     if logits.size(0) != y.numel():
         raise ValueError(f"one label per row is needed; got {logits.size(0)} rows of logits and {y.numel()} labels")
     if not bool(torch.isfinite(logits).all()):
         raise ValueError("the logits hold nan or inf: the model has diverged, a lower learning rate may help")
+
+
+def _check_labels(y: Tensor, classes: int) -> None:
+    low, high = (float(extreme) for extreme in torch.aminmax(y))  # nan if there is one
+    if not (low >= 0 and high < classes):
+        raise ValueError(f"labels must lie in 0 .. {classes - 1}; got {low:g} .. {high:g}: leave unlabeled nodes out")

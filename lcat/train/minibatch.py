@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -12,9 +11,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from lcat.data.loading.batches import SeedBatches
 from lcat.train._tracking import Best, follow_lambdas
 from lcat.train.checkpoint import (
     CheckpointError,
@@ -95,10 +94,12 @@ def fit_minibatch(
     Args:
         model: on the group's device.
         loader: a :class:`lcat.data.NodeBatchLoader`, or whatever has its ``epoch`` and length. For several processes
-            it is made with ``rank`` and ``world_size``. Where it has a ``signature()`` (what its batches follow from,
-            by name), a checkpoint fits loaders of the same one alone.
-        evaluate: called with the model in evaluation mode, without gradients, in the main process. Returns ``"val"``
-            and ``"test"``, and may return ``"train"`` and ``"val_loss"``.
+            it is made with the group's ``rank`` and ``world_size``. Any other loader, such as PyG's own, goes into a
+            :class:`lcat.data.SeededLoader`; in several processes, each trains on what its own one gives. Where it has a
+            ``signature()`` (what its batches follow from, by name), a checkpoint fits loaders of the same one alone.
+        evaluate: a :class:`WholeGraph`, or any function of the model; it is called with the model in evaluation mode,
+            without gradients, in the main process. Returns ``"val"`` and ``"test"``, and may return ``"train"`` and
+            ``"val_loss"``. If it has a method ``check_model``, that is called before the training.
         config: the settings; ``MinibatchConfig()`` by default.
         objective: ``(model, batch) -> (sum of losses, number of nodes)``; ``NodeObjective()`` by default.
         metric: how the result calls what ``evaluate`` measures.
@@ -114,6 +115,8 @@ def fit_minibatch(
 
     Raises:
         NonFiniteLoss: the loss became nan or infinite; the model holds the best weights up to then.
+        TypeError: the loader has no epochs that can be started anywhere, or the model cannot be measured.
+        ValueError: an epoch in which no node is trained on, or a loader made for another number of processes.
         CheckpointError: the checkpoint cannot be read or written, or is of another model, seed or loader, or
             of other settings.
         KeyboardInterrupt: Ctrl-C passes through, after the best weights so far have been put back. The last checkpoint
@@ -133,6 +136,10 @@ def fit_minibatch(
     """
     config = config or MinibatchConfig()
     group = group or Processes()
+    _check_loader(loader, group)
+    check_model = getattr(evaluate, "check_model", None)
+    if callable(check_model):
+        check_model(model)
     if seed is not None:
         seed_for(seed, "training", group.rank)
     run = _Run(model, loader, config, objective or NodeObjective(), group, seed)
@@ -207,6 +214,7 @@ def _measure(run: _Run, evaluate: Callable[[nn.Module], Mapping[str, float]], ep
     measured = (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs
     figures = nothing
     if measured:
+        run.group.share_buffers(run.model)
 
         def figures_of_main() -> dict[str, float]:
             run.model.eval()
@@ -241,12 +249,11 @@ class _Run:
             raise ValueError("the loader has no batch: give it seed nodes, or leave out drop_last")
         self.model, self.loader, self.config, self.objective, self.group = model, loader, config, objective, group
         self.seed = seed
-        # Wrapping makes the weights of all processes equal, so it comes before the optimizer looks at them.
-        self.wrapped = group.wrap(model)
-        self.called: Callable[..., Any] = self.wrapped
+        group.share_weights(model)  # before the optimizer looks at them
+        self.called: Callable[..., Any] = model
         if config.compile:
             backend = config.compile if isinstance(config.compile, str) else "inductor"
-            self.called = torch.compile(self.wrapped, dynamic=True, backend=backend)
+            self.called = torch.compile(model, dynamic=True, backend=backend)
         self.optimizer = build_optimizer(
             config.optimizer, model, lr=config.lr, weight_decay=config.weight_decay, **config.optimizer_options
         )
@@ -265,7 +272,12 @@ class _Run:
 
     def mean_loss(self) -> float:
         """The training loss of the epoch so far, a mean over nodes."""
-        return self._loss / max(self._count, 1.0)
+        if self._count == 0:
+            raise ValueError(
+                f"expected at least one node to train on in an epoch, got none in epoch {self.epoch} with "
+                f"{len(self.loader)} batches: check the seeds of the loader, or the mask of the objective"
+            )
+        return self._loss / self._count
 
     def stopped_early(self) -> bool:
         """True after a measured epoch that is ``patience`` epochs or more from the best one."""
@@ -282,9 +294,8 @@ class _Run:
         loss, count, steps = torch.zeros((), dtype=torch.float64), 0, 0
         for batch in self.loader.epoch(self.epoch, self.batch):
             final = (self.batch + 1) % config.accumulate == 0 or self.batch == last
-            with self._unsynchronized(not final):
-                total, nodes = self._losses(batch)
-                total.backward()
+            total, nodes = self._losses(batch)
+            total.backward()
             loss, count = loss + total.detach().double().cpu(), count + nodes
             self.batch += 1
             if not final:
@@ -297,13 +308,20 @@ class _Run:
 
     def _losses(self, batch: Any) -> tuple[Tensor, int]:
         device = self.group.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.autocast):
-            return self.objective(self.called, batch.to(device, non_blocking=True))
-
-    def _unsynchronized(self, wanted: bool) -> Any:
-        if wanted and isinstance(self.wrapped, DistributedDataParallel):
-            return self.wrapped.no_sync()
-        return contextlib.nullcontext()
+        try:
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.config.autocast):
+                total, nodes = self.objective(self.called, batch.to(device, non_blocking=True))
+        except ValueError as error:
+            if not str(error).startswith("Expected more than 1 value per channel"):
+                raise
+            raise ValueError(
+                f"batch {self.batch} of epoch {self.epoch} has one node, and BatchNorm needs two: make the loader with "
+                "drop_last=True or another batch_size, or use another normalization"
+            ) from error
+        if not isinstance(total, Tensor) or total.numel() != 1:
+            got = list(total.shape) if isinstance(total, Tensor) else type(total).__name__
+            raise ValueError(f"expected (sum of losses, number of nodes) from the objective, got {got} as the sum")
+        return total, nodes
 
     def _step(self, loss: float, count: int) -> None:
         loss, nodes = self.group.sum([loss, float(count)])
@@ -315,8 +333,11 @@ class _Run:
                 f"{config.optimizer}, lr {config.lr}, clip_norm {config.clip_norm}); lower lr, set clip_norm, or look "
                 "for nan in the features"
             )
-        # Gradients are sums over nodes, averaged over processes: from them to the mean over all nodes.
-        factor = self.group.world_size / max(nodes, 1.0)
+        if nodes == 0:  # nothing to learn from: the optimizer would still decay weights and move on by its momentum
+            self.optimizer.zero_grad()
+            return
+        self.group.sum_gradients(self.model.parameters())
+        factor = 1 / nodes  # from sums to the mean over all nodes
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
@@ -380,6 +401,23 @@ class _Run:
         """What random numbers and batches follow from."""
         signature = self.loader.signature() if hasattr(self.loader, "signature") else {}
         return {"seed": self.seed, **{f"the loader's {name}": value for name, value in signature.items()}}
+
+
+def _check_loader(loader: Any, group: Processes) -> None:
+    if not callable(getattr(loader, "epoch", None)) or not hasattr(loader, "__len__"):
+        raise TypeError(
+            f"expected a loader whose epochs can be started anywhere, got {type(loader).__name__}: use one of "
+            "lcat.data, or lcat.data.SeededLoader(loader, seed=0)"
+        )
+    batches = getattr(loader, "batches", None)
+    if isinstance(batches, SeedBatches):
+        made, needed = (batches.rank, batches.world_size), (group.rank, group.world_size)
+        if made != needed:
+            raise ValueError(
+                f"the loader was made for process {made[0]} of {made[1]}, and this is process {needed[0]} of "
+                f"{needed[1]}: pass rank=group.rank, world_size=group.world_size to the loader, and group=group to "
+                "fit_minibatch"
+            )
 
 
 def _compare(path: Path, saved: dict[str, Any], now: dict[str, Any], free: Collection[str] = ()) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["NodeObjective"]
+__all__ = ["LossName", "NodeObjective"]
 
 LossName = Literal["cross-entropy", "binary"]
 
@@ -21,7 +22,8 @@ class NodeObjective:
 
     Args:
         loss: ``"cross-entropy"`` for one of C classes (``y`` ``[N]`` or ``[N, 1]`` integers); ``"binary"`` for T yes-no
-            tasks (``y`` ``[N, T]``, 0 or 1), averaged over tasks; or ``f(logits, y) -> [B]``, one loss per node.
+            tasks (``y`` ``[N, T]``, 0 or 1, nan where unknown), averaged over the tasks whose labels are known, nodes
+            without any left out; or ``f(logits, y) -> [B]``, one loss per node.
         mask: name of a mask in the batch that tells the nodes; by default they are the batch's seeds.
         edge_attr: pass the batch's ``edge_attr`` to the model.
         trim: compute in each layer only what later ones need (PyG's ``trim_to_layer``). For layers that look one hop
@@ -29,7 +31,8 @@ class NodeObjective:
             fewer of them.
 
     Raises:
-        ValueError: for an unknown name; when called, for labels that are negative or of the wrong shape.
+        ValueError: for an unknown name; when called, for labels that are negative or of the wrong shape, and for losses
+            that are not one per node, or nan because of a label.
 
     Example:
         >>> from lcat.data import csbm, neighbor_loader
@@ -64,33 +67,77 @@ class NodeObjective:
             options["num_sampled_nodes_per_hop"] = batch.num_sampled_nodes
             options["num_sampled_edges_per_hop"] = batch.num_sampled_edges
         logits = model(batch.x, batch.edge_index, **options)
-        rows = slice(0, batch.batch_size) if self.mask is None else batch[self.mask]
-        logits, y = logits[rows], batch.y[rows]
-        return self._losses(logits, y).sum(), y.shape[0]
+        rows = slice(0, batch.batch_size) if self.mask is None else self._rows(batch)
+        if batch.y is None:
+            raise ValueError("the batch has no labels 'y': put them into the data that the loader cuts batches from")
+        return self.total(logits[rows], batch.y[rows])
 
-    def _losses(self, logits: Tensor, y: Tensor) -> Tensor:
+    def _rows(self, batch: Any) -> Tensor:
+        mask = batch.get(self.mask, None)
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            got = "none of this name" if mask is None else getattr(mask, "dtype", type(mask).__name__)
+            raise ValueError(f"expected a boolean mask {self.mask!r} in the batch, got {got}")
+        return mask
+
+    def total(self, logits: Tensor, y: Tensor) -> tuple[Tensor, int]:
+        """``(sum of the losses, number of nodes)`` of these logits and labels, nodes of unknown labels left out."""
         if callable(self.loss):
-            losses = self.loss(logits, y)
-            if losses.shape != y.shape[:1]:
-                raise ValueError(
-                    f"expected one loss per node from 'loss', {list(y.shape[:1])}, got {list(losses.shape)}: the sum "
-                    "is divided by the number of nodes later, so make the loss with reduction='none'"
-                )
-            return losses
-        if self.loss == "binary":
-            if y.shape != logits.shape:
-                raise ValueError(
-                    f"binary tasks need labels of the logits' shape {list(logits.shape)}; got {list(y.shape)}"
-                )
-            return F.binary_cross_entropy_with_logits(logits, y.to(logits.dtype), reduction="none").mean(dim=1)
-        if y.dim() == 2 and y.shape[1] == 1:
-            y = y.squeeze(1)
-        if y.dim() != 1 or y.is_floating_point():
-            raise ValueError(f"cross-entropy needs integer labels [N] or [N, 1]; got {y.dtype} {list(y.shape)}")
-        # On a GPU looking at the labels would wait for the device; there torch itself asserts.
-        if y.device.type == "cpu" and y.numel() and (int(y.min()) < 0 or int(y.max()) >= logits.shape[1]):
-            raise ValueError(
-                f"labels must lie in 0 .. {logits.shape[1] - 1}; got {int(y.min())} .. {int(y.max())}: leave "
-                "unlabeled nodes out of the seeds or the mask"
-            )
-        return F.cross_entropy(logits, y.long(), reduction="none")
+            return _of_function(self.loss, logits, y).sum(), y.shape[0]
+        return _binary(logits, y) if self.loss == "binary" else _cross_entropy(logits, y)
+
+
+def _of_function(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, y: Tensor) -> Tensor:
+    losses = loss(logits, y)
+    if not isinstance(losses, Tensor) or losses.shape != y.shape[:1]:
+        got = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        raise ValueError(
+            f"expected one loss per node from 'loss', {list(y.shape[:1])}, got {got}: the sum "
+            "is divided by the number of nodes later, so make the loss with reduction='none'"
+        )
+    if y.is_floating_point() and bool((losses.isnan() & y.isnan().reshape(y.shape[0], -1).any(dim=1)).any()):
+        unknown = int(y.isnan().reshape(y.shape[0], -1).any(dim=1).sum())
+        raise ValueError(
+            f"{unknown} of {y.shape[0]} nodes have labels that are nan, and 'loss' returned nan for them: leave these "
+            "nodes out of the seeds or the mask, or return 0 for what is unknown"
+        )
+    return losses
+
+
+def _binary(logits: Tensor, y: Tensor) -> tuple[Tensor, int]:
+    if y.shape != logits.shape or y.dim() != 2:
+        raise ValueError(
+            f"binary tasks need labels [nodes, tasks] of the logits' shape {list(logits.shape)}; got {list(y.shape)}"
+        )
+    known = ~y.isnan()
+    complete = bool(known.all())
+    y = y.to(logits.dtype)
+    values = y if complete else torch.where(known, y, 0)
+    if y.numel() and not (float(values.min()) >= 0 and float(values.max()) <= 1):
+        raise ValueError(
+            f"labels of binary tasks must be 0 or 1, or nan where unknown; got {float(values.min()):g} .. "
+            f"{float(values.max()):g}"
+        )
+    losses = F.binary_cross_entropy_with_logits(logits, values, reduction="none")
+    if complete:
+        return losses.mean(dim=1).sum(), y.shape[0]
+    tasks = known.sum(dim=1)
+    # A product with 0 would keep nan of logits that nobody asks for.
+    return (torch.where(known, losses, 0).sum(dim=1) / tasks.clamp(min=1)).sum(), int((tasks > 0).sum())
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, int]:
+    if y.dim() == 2 and y.shape[1] == 1:
+        y = y.squeeze(1)
+    if y.dim() != 1 or y.is_floating_point():
+        unknown = f", {int(y.isnan().sum())} of them nan" if y.is_floating_point() else ""
+        way_out = ": make them integers, and leave unlabeled nodes out of the seeds or the mask" if unknown else ""
+        raise ValueError(
+            f"cross-entropy needs integer labels [N] or [N, 1]; got {y.dtype} {list(y.shape)}{unknown}{way_out}"
+        )
+    # On a GPU looking at the labels would wait for the device; there torch itself asserts.
+    if y.device.type == "cpu" and y.numel() and (int(y.min()) < 0 or int(y.max()) >= logits.shape[1]):
+        raise ValueError(
+            f"labels must lie in 0 .. {logits.shape[1] - 1}; got {int(y.min())} .. {int(y.max())}: leave "
+            "unlabeled nodes out of the seeds or the mask"
+        )
+    return F.cross_entropy(logits, y.long(), reduction="sum"), y.shape[0]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from lcat._text import hint
 from lcat.train.ranges import check_ranges
 
 __all__ = [
@@ -77,8 +78,12 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
         ValueError: for an unknown name, a learning rate that is not positive or a negative weight decay.
     """
     if name not in _BUILDERS:
-        raise ValueError(f"optimizer must be one of {', '.join(optimizer_names())}; got {name!r}")
+        raise ValueError(
+            f"optimizer must be one of {', '.join(optimizer_names())}; got {name!r}{hint(name, optimizer_names())}"
+        )
     check_ranges({"lr": lr, "weight_decay": weight_decay})
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to train")
     return _BUILDERS[name](model, lr=lr, weight_decay=weight_decay, **options)
 
 

@@ -25,16 +25,27 @@ CONFIGS = {
     "plain": MinibatchConfig(epochs=4, lr=0.02),
     "accumulated": MinibatchConfig(epochs=2, lr=0.02, accumulate=3, clip_norm=0.5),
     "a process without seeds": MinibatchConfig(epochs=2, lr=0.02),
+    "a parameter that no step uses": MinibatchConfig(epochs=2, lr=0.02, accumulate=2),
     "one step of sgd": MinibatchConfig(epochs=1, lr=1.0, optimizer="sgd", weight_decay=0.0),
 }
 
 
-def train(group: Processes, config: MinibatchConfig, batch_size: int, fanout: list[int], dropout: float, **options):
+def train(
+    group: Processes,
+    config: MinibatchConfig,
+    batch_size: int,
+    fanout: list[int],
+    dropout: float,
+    unused: bool = False,
+    **options,
+):
     """The model and the result of one training, in double precision."""
     seed_everything(0 if group.is_main else 17)  # the main process's weights are everybody's
     data = csbm(n=120, q=0.1, seed=0)
     data.x = data.x.double()
     model = LCAT(data.num_features, 8, num_layers=2, out_channels=2, dropout=dropout).double()
+    if unused:
+        model.unused = torch.nn.Linear(2, 2).double()
     # 25 seeds a batch: two processes get 13 and 12; 72 in all: the last batch is smaller.
     loader = neighbor_loader(
         data, fanout, data.train_mask, batch_size, shuffle=True, rank=group.rank, world_size=group.world_size,
@@ -49,7 +60,7 @@ def curves(group: Processes) -> dict:
     outcomes = {}
     for name, config in CONFIGS.items():
         size = {"one step of sgd": 72, "a process without seeds": 71}.get(name, 25)
-        model, result = train(group, config, size, [-1, -1, -1, -1], dropout=0.0)
+        model, result = train(group, config, size, [-1, -1, -1, -1], dropout=0.0, unused=name.startswith("a parameter"))
         weights = {key: value.tolist() for key, value in model.state_dict().items()}
         outcomes[name] = {"history": result.to_dict()["history"], "weights": weights}
     return outcomes

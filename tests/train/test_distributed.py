@@ -49,6 +49,7 @@ def script():
 def test_two_processes_train_as_one(script, tmp_path):
     done = torchrun("curves", tmp_path)
     assert "destroy_process_group" not in done.stderr, "left in order"
+    assert "find_unused_parameters" not in done.stderr
     two = json.loads((tmp_path / "curves.json").read_text())
     assert two.pop("sum") == [3.0, 1.0]
     assert two.pop("failed") == [
@@ -117,4 +118,21 @@ def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(ValueError, match="there are 0 GPUs: start fewer processes"), processes("cuda"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("cudda", r"expected cpu, cuda, cuda:1 or mps as device, got 'cudda' \(did you mean cuda\?\)"),
+        ("gpu", r"got 'gpu' \(did you mean cuda\?\)"),
+        ("meta", "got 'meta'"),
+        ("", "got ''"),
+        ("cuda:x", "got 'cuda:x'"),
+    ],
+)
+def test_devices_that_do_not_exist(monkeypatch, device, words):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(ValueError, match=words), processes(device):
         pass

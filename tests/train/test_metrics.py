@@ -54,3 +54,21 @@ def test_metrics_by_name():
     assert set(METRICS) == {"accuracy", "roc-auc"}
     with pytest.raises(ValueError, match="accuracy, roc-auc; got 'f1'"):
         metric_by_name("f1")
+
+
+@pytest.mark.parametrize("metric", [accuracy, roc_auc])
+@pytest.mark.parametrize(
+    ("logits", "y", "words"),
+    [
+        (torch.zeros(3, 2), torch.tensor([[0], [1], [1]]), r"labels \[nodes\], got \[3, 2\] and \[3, 1\]"),
+        (torch.zeros(3), torch.tensor([0, 1, 1]), r"got \[3\] and \[3\]"),
+        (torch.zeros(1, 3, 2), torch.tensor([0]), r"got \[1, 3, 2\] and \[1\]"),
+        (torch.zeros(3, 2), torch.tensor([0, 1, -1]), r"in 0 .. 1; got -1 .. 1: leave unlabeled nodes out"),
+        (torch.zeros(3, 2), torch.tensor([0, 1, 2]), r"in 0 .. 1; got 0 .. 2"),
+        (torch.zeros(3, 2), torch.tensor([0.0, 1.0, torch.nan]), r"in 0 .. 1; got nan .. nan"),
+        (torch.full((3, 2), torch.nan), torch.tensor([0, 1, 1]), "nan or inf"),
+    ],
+)
+def test_what_would_give_a_wrong_number_is_refused(metric, logits, y, words):
+    with pytest.raises(ValueError, match=words):
+        metric(logits, y)

@@ -14,12 +14,14 @@ from torch_geometric.data import Data
 from torch_geometric.loader import RandomNodeLoader
 
 from lcat.data import SeededLoader, csbm, neighbor_loader, random_walk_loader
+from lcat.nn import LCATConv
 from lcat.nn.models import GAT, GCN, LCAT
 from lcat.train import (
     CheckpointError,
     MinibatchConfig,
     NodeObjective,
     NonFiniteLoss,
+    Processes,
     WholeGraph,
     fit_minibatch,
     load_checkpoint,
@@ -404,3 +406,210 @@ def test_refusals(data):
     data.y[data.train_mask] = -1
     with pytest.raises(ValueError, match=r"labels must lie in 0 .. 1; got -1 .. -1"):
         fit_minibatch(model, loader_of(data), evaluate)
+
+
+# Labels that are not known #############################################################################
+
+
+def tasks_of(data, unknown):
+    y = torch.randint(2, (data.num_nodes, 3), generator=torch.Generator().manual_seed(0)).float()
+    y[unknown] = torch.nan
+    return y
+
+
+def test_unknown_labels_of_binary_tasks_are_left_out():
+    logits = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([[1, 0, 1], [torch.nan, 1, 0], [torch.nan] * 3, [0, 0, 0], [torch.nan, torch.nan, 1], [1, 1, 1]])
+    total, count = NodeObjective("binary").total(logits, y)
+    by_hand, nodes = torch.zeros((), dtype=torch.float64), 0
+    for row, labels in zip(logits, y.double(), strict=True):
+        known = ~labels.isnan()
+        if known.any():
+            nodes += 1
+            by_hand = by_hand + F.binary_cross_entropy_with_logits(row[known], labels[known])
+    assert count == nodes == 5
+    torch.testing.assert_close(total, by_hand)
+    [gradient] = torch.autograd.grad(total, logits)
+    assert bool((gradient[y.isnan()] == 0).all())
+    assert bool((gradient[~y.isnan()] != 0).all())
+    whole = torch.ones(6, 3)
+    assert float(NodeObjective("binary").total(logits, whole)[0]) == float(
+        F.binary_cross_entropy_with_logits(logits, whole.double(), reduction="none").mean(dim=1).sum()
+    )
+
+
+def test_tasks_with_unknown_labels_train(data):
+    data.y = tasks_of(data, (slice(None, None, 4), 0))
+    data.y[::10] = torch.nan
+    seed_everything(0)
+    model = GAT(data.num_features, 8, num_layers=1, out_channels=3)
+    evaluate = WholeGraph(
+        data, {"val": data.val_mask, "test": data.test_mask}, lambda logits, y: 0.5, "binary", rows=50
+    )
+    result = fit_minibatch(
+        model, loader_of(data, 48, (5,)), evaluate, MinibatchConfig(epochs=3), objective=NodeObjective("binary"), seed=0
+    )
+    assert all(map(math.isfinite, [*result.history.loss, *result.history.val_loss]))
+
+
+@pytest.mark.parametrize(
+    ("objective", "y", "words"),
+    [
+        (NodeObjective("binary"), [[1.0, -1.0, 0.0]], r"must be 0 or 1, or nan where unknown; got -1 .. 1"),
+        (NodeObjective("binary"), [[1.0, 2.0, 0.0]], r"must be 0 or 1, or nan where unknown; got 0 .. 2"),
+        (NodeObjective("binary"), [[1.0]], r"of the logits' shape \[1, 3\]; got \[1, 1\]"),
+        (NodeObjective(), [torch.nan], r"integer labels .*, 1 of them nan: make them integers, and leave unlabeled"),
+        (
+            NodeObjective(lambda logits, y: (logits[:, 0] - y) ** 2),
+            [torch.nan],
+            "1 of 1 nodes have labels that are nan",
+        ),
+        (NodeObjective(lambda logits, y: 1.0), [0], r"expected one loss per node from 'loss', \[1\], got float"),
+        (NodeObjective(lambda logits, y: logits), [0], r"expected one loss per node from 'loss', \[1\], got \[1, 3\]"),
+    ],
+)
+def test_labels_and_losses_that_are_refused(objective, y, words):
+    with pytest.raises(ValueError, match=words):
+        objective.total(torch.zeros(1, 3), torch.tensor(y))
+
+
+def test_masks_of_an_objective():
+    batch = Data(x=torch.randn(4, 2), y=torch.zeros(4).long(), edge_index=torch.empty(2, 0).long(), batch_size=4)
+    batch.numbers = torch.tensor([0, 1, 1, 0])
+    for name, words in (("mine", "'mine' in the batch, got none"), ("numbers", "got torch.int64")):
+        with pytest.raises(ValueError, match=words):
+            NodeObjective(mask=name)(lambda x, edge_index: x, batch)
+    batch.y = None
+    with pytest.raises(ValueError, match="the batch has no labels 'y'"):
+        NodeObjective()(lambda x, edge_index: x, batch)
+
+
+# Steps and loaders ####################################################################################
+
+
+def test_an_epoch_without_a_node_is_refused(data):
+    data.mine = torch.zeros(160, dtype=torch.bool)
+    model, evaluate = make(data)
+    before = weights(model)
+    with pytest.raises(
+        ValueError, match=r"at least one node to train on in an epoch, got none in epoch 0 with 4 batches"
+    ):
+        fit_minibatch(model, loader_of(data), evaluate, objective=NodeObjective(mask="mine"))
+    assert equal(weights(model), before)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "pogo"])
+def test_a_step_without_a_node_changes_nothing(data, optimizer):
+    """The other steps are those of a run that has no such batch."""
+    data.mine = torch.arange(160) >= 120
+
+    class Some:
+        """Batches of 40 nodes, the first three without one of them."""
+
+        def __init__(self, first):
+            self.first = first
+
+        def __len__(self):
+            return 4 - self.first
+
+        def epoch(self, epoch, batch=0):
+            for number in range(self.first + batch, 4):
+                nodes = torch.arange(40 * number, 40 * (number + 1))
+                yield Data(x=data.x[nodes], y=data.y[nodes], mine=data.mine[nodes], edge_index=torch.empty(2, 0).long())
+
+    config = MinibatchConfig(epochs=2, lr=0.1, weight_decay=0.1, optimizer=optimizer)
+    results = []
+    for first in (0, 3):
+        model, evaluate = make(data, dropout=0.0)
+        result = fit_minibatch(model, Some(first), evaluate, config, objective=NodeObjective(mask="mine"))
+        results.append((weights(model), result.history.loss))
+    assert equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+
+
+@pytest.mark.parametrize(
+    "make_loader", [lambda data: [data], lambda data: data, lambda data: RandomNodeLoader(data, 2)]
+)
+def test_other_loaders_are_told_the_way(data, make_loader):
+    model, evaluate = make(data)
+    with pytest.raises(TypeError, match=r"got (list|Data|RandomNodeLoader): use one of lcat.data, or .*SeededLoader"):
+        fit_minibatch(model, make_loader(data), evaluate)
+
+
+@pytest.mark.parametrize("kind", ["neighbor", "walk"])
+def test_a_loader_of_another_process_is_refused(data, kind):
+    model, evaluate = make(data)
+    if kind == "neighbor":
+        loader = loader_of(data, rank=1, world_size=2)
+    else:
+        loader = random_walk_loader(data, 5, 2, 3, rank=1, world_size=2)
+    with pytest.raises(ValueError, match=r"made for process 1 of 2, and this is process 0 of 1: pass rank=group\.rank"):
+        fit_minibatch(model, loader, evaluate)
+    with pytest.raises(ValueError, match="made for process 0 of 1, and this is process 1 of 2"):
+        fit_minibatch(model, loader_of(data), evaluate, group=Processes(1, 2))
+
+
+def test_a_batch_of_one_node_and_batch_norm(data):
+    model, evaluate = make(data, norm="batch")
+    alone = Data(x=data.x[:1], y=data.y[:1], edge_index=torch.empty(2, 0).long(), batch_size=1)
+
+    class One:
+        def __len__(self):
+            return 1
+
+        def epoch(self, epoch, batch=0):
+            yield alone
+
+    with pytest.raises(ValueError, match=r"batch 0 of epoch 0 has one node, and BatchNorm needs two: .*drop_last=True"):
+        fit_minibatch(model, One(), evaluate)
+
+
+def test_an_objective_returns_a_sum_and_a_number(data):
+    model, evaluate = make(data)
+    for wrong in (lambda model, batch: (model(batch.x, batch.edge_index), 1), lambda model, batch: (1.0, 1)):
+        with pytest.raises(ValueError, match=r"expected \(sum of losses, number of nodes\) from the objective"):
+            fit_minibatch(model, loader_of(data), evaluate, objective=wrong)
+
+
+def test_a_model_without_parameters(data):
+    with pytest.raises(ValueError, match="Identity has no parameter that requires a gradient"):
+        fit_minibatch(torch.nn.Identity(), loader_of(data), lambda model: {"val": 0.0, "test": 0.0})
+
+
+# Custom models ########################################################################################
+
+
+class Own(torch.nn.Module):
+    """Not one of the models that layerwise_inference knows."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.conv, self.lin = LCATConv(features, 8), torch.nn.Linear(8, 2)
+
+    def forward(self, x, edge_index):
+        return self.lin(self.conv(x, edge_index).relu())
+
+
+def test_a_custom_model_trains_with_the_usual_lines(data):
+    evaluate = WholeGraph(data, {"val": data.val_mask, "test": data.test_mask})
+    seed_everything(0)
+    model = Own(data.num_features)
+    result = fit_minibatch(model, loader_of(data, 24, (-1, -1)), evaluate, MinibatchConfig(epochs=12, lr=0.02), seed=0)
+    assert result.test > 0.9
+    logits = model(data.x, data.edge_index)
+    right = (logits.argmax(1) == data.y)[data.test_mask]
+    assert result.test == float(right.double().mean())
+
+
+def test_what_cannot_be_measured_is_refused_before_the_training(data):
+    parts = {"val": data.val_mask, "test": data.test_mask}
+    model = Own(data.num_features)
+    before = weights(model)
+    with pytest.raises(TypeError, match=r"got Own. Other ways: .*inference='whole'.*any function of the model"):
+        fit_minibatch(model, loader_of(data), WholeGraph(data, parts, inference="layerwise"))
+    with pytest.raises(ValueError, match="needs the parts 'val' and 'test' for a training; 'test' is missing"):
+        fit_minibatch(model, loader_of(data), WholeGraph(data, {"val": data.val_mask}))
+    assert equal(weights(model), before)
+    assert (
+        fit_minibatch(model, loader_of(data), lambda model: {"val": 0.5, "test": 0.25}, MinibatchConfig(1)).test == 0.25
+    )

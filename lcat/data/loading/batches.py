@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from lcat._numbers import as_plain
+from lcat._numbers import as_int, as_plain
 from lcat._seeds import derive_seed
 
 __all__ = ["SeedBatch", "SeedBatches"]
@@ -67,7 +67,12 @@ class SeedBatches(Sampler[SeedBatch]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        batch_size, seed, rank, world_size = map(as_plain, (batch_size, seed, rank, world_size))
+        # Plain numbers, also where they are NumPy's: checkpoints keep them.
+        count, seed, rank, world_size = map(as_plain, (count, seed, rank, world_size))
+        size = as_int(batch_size)
+        if size is None:
+            raise ValueError(f"batch_size must be a whole number, 1 or more; got {batch_size!r}")
+        batch_size = size
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more; got {batch_size}")
         if not 0 <= rank < world_size:

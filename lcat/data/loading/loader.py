@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
 import torch_geometric.typing
-from torch import Tensor
-from torch.utils.data import Dataset
-from torch_geometric.data import Data
+from torch.utils.data import DataLoader, Dataset
 from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import BaseSampler, NeighborSampler
 
+from lcat.data.loading._inputs import checked_options, checked_seeds
+from lcat.data.loading._matrices import with_edge_index, with_matrices
 from lcat.data.loading.batches import SeedBatch, SeedBatches, one_epoch
 from lcat.data.loading.sampler import TorchNeighborSampler
 
 __all__ = ["NodeBatchLoader", "neighbor_loader"]
 
 Backend = Literal["auto", "torch", "pyg"]
-
-
-def _check_seeds(data: Any, input_nodes: Any) -> None:
-    """Seed nodes are whole numbers or a mask of all nodes; PyG rounds and cuts others silently."""
-    nodes = input_nodes[1] if isinstance(input_nodes, tuple) else input_nodes
-    if not isinstance(nodes, Tensor):
-        return
-    if nodes.is_floating_point() or nodes.is_complex():
-        raise TypeError(f"input_nodes must be whole numbers or a boolean mask; got {nodes.dtype}")
-    count = data.num_nodes if isinstance(data, Data) else None
-    if nodes.dtype == torch.bool and count is not None and nodes.numel() != count:
-        raise ValueError(f"input_nodes is a mask of {nodes.numel()} entries, and the graph has {count} nodes")
 
 
 class NodeBatchLoader(NodeLoader):
@@ -42,13 +31,15 @@ class NodeBatchLoader(NodeLoader):
     Args:
         data: what the batches are cut from: ``Data``, ``HeteroData`` or (feature store, graph store).
         node_sampler: a :class:`TorchNeighborSampler`, or any of PyG's that draws from torch's generator.
-        input_nodes: the seed nodes, as in ``NodeLoader``: indices, a mask, ``(type, indices)``, or ``None`` for all.
+        input_nodes: the seed nodes: numbers, a mask, ``None`` for all; for typed nodes a type for all of its nodes, or
+            ``(type, numbers or mask)``.
         batch_size: seed nodes per batch, those of all processes together.
         shuffle, drop_last, seed, rank, world_size: see :class:`SeedBatches`.
         **kwargs: of ``NodeLoader`` and ``DataLoader``, such as ``num_workers``, ``transform``, ``pin_memory``.
 
     Raises:
-        TypeError: for the arguments of ``DataLoader`` that say otherwise which batch comes when.
+        TypeError: for the arguments of ``DataLoader`` that say otherwise which batch comes when, and for unknown ones.
+        ValueError: for seed nodes that the graph does not have.
 
     Example:
         >>> import torch
@@ -76,13 +67,11 @@ class NodeBatchLoader(NodeLoader):
         world_size: int = 1,
         **kwargs: Any,
     ) -> None:
-        for name in ("subgraph_type", "weight_attr"):
-            if kwargs.get(name) is not None:
-                raise TypeError(f"NodeBatchLoader has no {name!r}, unlike PyG's NodeLoader; leave it out")
-        _check_seeds(data, input_nodes)
-        for name in ("sampler", "batch_sampler", "generator"):
-            if kwargs.pop(name, None) is not None:
-                raise TypeError(f"NodeBatchLoader takes no {name!r}: its batches follow from 'seed' and 'shuffle'")
+        kwargs = checked_options(type(self).__name__, kwargs, NodeLoader, DataLoader)
+        input_nodes = checked_seeds(data, input_nodes)
+        data, layouts = with_edge_index(data)
+        if layouts:
+            kwargs["transform"] = partial(_with_matrices, layouts, kwargs.get("transform"))
         # Its own generator: DataLoader would draw from the caller's at the start of every epoch.
         kwargs["generator"] = torch.Generator()
         super().__init__(data, node_sampler, input_nodes, batch_sampler=_NoBatches(), **kwargs)
@@ -127,6 +116,11 @@ class NodeBatchLoader(NodeLoader):
                 torch.manual_seed(index.seed)
                 out = self.node_sampler.sample_from_nodes(seeds)
         return self.filter_fn(out) if self.filter_per_worker else out
+
+
+def _with_matrices(layouts: Any, transform: Callable[[Any], Any] | None, batch: Any) -> Any:
+    batch = with_matrices(batch, layouts)
+    return batch if transform is None else transform(batch)
 
 
 class _Positions(Dataset):
@@ -180,7 +174,8 @@ def neighbor_loader(
     Args:
         data: ``Data``, ``HeteroData``, or (feature store, graph store) such as :func:`lcat.data.open_stores` opens.
         num_neighbors: in-edges to draw in each hop, -1 for all; see :class:`TorchNeighborSampler`.
-        input_nodes: the seed nodes: indices, a mask, ``(type, indices)``, or ``None`` for all.
+        input_nodes: the seed nodes: numbers, a mask, ``None`` for all; for typed nodes a type for all of its nodes, or
+            ``(type, numbers or mask)``.
         batch_size: seed nodes per batch, those of all processes together.
         shuffle: a new order in every epoch.
         replace: draw neighbors with replacement.

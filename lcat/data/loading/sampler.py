@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,8 +71,8 @@ class TorchNeighborSampler(BaseSampler):
         disjoint: bool = False,
     ) -> None:
         self._graphs, self._num_nodes = _read_graphs(data)
-        self.num_neighbors = num_neighbors if isinstance(num_neighbors, Mapping) else list(num_neighbors)
         self._fanouts = _read_fanouts(num_neighbors, list(self._graphs))
+        self.num_neighbors = num_neighbors if isinstance(num_neighbors, Mapping) else [int(n) for n in num_neighbors]
         self.num_hops = len(next(iter(self._fanouts.values())))
         self.replace = replace
         self.disjoint = disjoint
@@ -231,9 +231,10 @@ def _read_graphs(data: Any) -> tuple[dict[EdgeType, CSCGraph], dict[NodeType, in
             raise ValueError(f"sampling needs one set of nodes; got {data}: use a HeteroData for two")
         return {_ORDINARY: data}, {None: data.num_targets}
     if isinstance(data, Data):
-        return {_ORDINARY: CSCGraph.from_edges(_edges_of(data, "data"), data.num_nodes)}, {None: data.num_nodes}
+        graph = CSCGraph.from_edges(_edges_of(data, "data"), data.num_nodes)
+        return {_ORDINARY: graph}, {None: graph.num_targets}
     if isinstance(data, HeteroData):
-        counts = {kind: data[kind].num_nodes for kind in data.node_types}
+        counts = {kind: int(data[kind].num_nodes) for kind in data.node_types}
         graphs = {
             relation: CSCGraph.from_edges(
                 _edges_of(data[relation], f"data[{relation}]"), (counts[relation[0]], counts[relation[2]])
@@ -286,6 +287,10 @@ def _convert(store: GraphStore) -> dict[Any, CSCGraph]:
 def _read_fanouts(
     num_neighbors: Sequence[int] | Mapping[Any, Sequence[int]], relations: list[EdgeType]
 ) -> dict[EdgeType, list[int]]:
+    if isinstance(num_neighbors, (int, str)) or not isinstance(num_neighbors, (Mapping, Iterable)):
+        raise ValueError(
+            f"num_neighbors must be a list of whole numbers, one per hop, -1 for all neighbors; got {num_neighbors!r}"
+        )
     if isinstance(num_neighbors, Mapping):
         missing = [relation for relation in relations if relation not in num_neighbors]
         if missing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
@@ -12,6 +13,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import ClusterData
 
 from lcat._seeds import derive_seed
+from lcat.data.loading._inputs import checked_options
 from lcat.data.loading._partition import partition
 from lcat.data.loading.batches import SeedBatch, SeedBatches, one_epoch
 from lcat.data.storage.csc import CSCGraph
@@ -54,7 +56,11 @@ class SubgraphLoader(DataLoader):
         self.choose = choose
         self.batches = batches
         self.transform = transform
-        self._graph = CSCGraph.from_edges(data.edge_index, data.num_nodes)
+        kwargs = checked_options(type(self).__name__, kwargs, DataLoader)
+        for name in ("batch_size", "shuffle", "drop_last"):
+            if name in kwargs:
+                raise TypeError(f"{type(self).__name__} takes no {name!r}: its batches are those of 'batches'")
+        self._graph = CSCGraph.from_edges(_edges_of(data), data.num_nodes)
         # Its own generator: DataLoader would draw from the caller's at the start of every epoch.
         own: dict[str, Any] = {"batch_sampler": batches, "collate_fn": self._collate, "generator": torch.Generator()}
         dataset: Any = _Batches()
@@ -102,6 +108,18 @@ class SubgraphLoader(DataLoader):
         return Data(**values, edge_index=edge_index, num_nodes=count, n_id=nodes, e_id=edge)
 
 
+def _edges_of(data: Any) -> Tensor:
+    if not isinstance(data, Data) or not isinstance(data.edge_index, Tensor):
+        got = type(data).__name__ if not isinstance(data, Data) else "a Data without it"
+        raise ValueError(f"subgraphs are cut from a Data with 'edge_index', got {got}")
+    if "adj_t" in data:
+        raise ValueError(
+            "subgraphs are cut from 'edge_index', and 'adj_t' would stay that of the whole graph: remove it, or pass "
+            "transform=T.ToSparseTensor() to the loader"
+        )
+    return data.edge_index
+
+
 class _Batches:
     """A dataset that hands a batch on as it is."""
 
@@ -135,7 +153,7 @@ class _Walks:
     """The nodes that random walks from uniform roots pass."""
 
     def __init__(self, data: Data, roots: int, walk_length: int) -> None:
-        self.out_edges = CSCGraph.from_edges(data.edge_index.flip(0), data.num_nodes)
+        self.out_edges = CSCGraph.from_edges(_edges_of(data).flip(0), data.num_nodes)
         self.roots, self.walk_length = roots, walk_length
 
     def __call__(self, batch: SeedBatch) -> Tensor:
@@ -201,7 +219,7 @@ def random_walk_loader(
         ("walk_length", walk_length, 0),
         ("num_steps", num_steps, 1),
     ):
-        if value < low:
+        if not isinstance(value, (int, np.integer)) or value < low:
             raise ValueError(f"{name} must be {low} or more; got {value}")
     share = batch_size // world_size + (rank < batch_size % world_size)
     batches = _WalkBatches(num_steps, batch_size, walk_length, seed=seed, rank=rank, world_size=world_size)
@@ -301,7 +319,7 @@ def partition_nodes(data: Data, num_parts: int, *, method: Method = "auto", seed
         except ImportError:
             if method == "metis":
                 raise ImportError("method='metis' needs pyg-lib or torch-sparse; method='grown' does without") from None
-    return partition(CSCGraph.from_edges(data.edge_index, data.num_nodes), num_parts, derive_seed(seed, "parts"))
+    return partition(CSCGraph.from_edges(_edges_of(data), data.num_nodes), num_parts, derive_seed(seed, "parts"))
 
 
 def _metis_parts(data: Data, num_parts: int) -> Tensor:

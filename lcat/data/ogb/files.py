@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import re
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,14 @@ from lcat.data.datasets.node_dataset import DataError
 
 __all__ = [
     "MARKER",
+    "check_counts",
     "check_processed",
     "check_release",
     "error_summary",
     "generated_marker",
     "missing_raw",
     "safe_classes",
+    "stated_count",
 ]
 
 #: File that says of a folder that its data are generated.
@@ -124,6 +128,60 @@ def check_processed(folder: Path) -> None:
             ) from error
         if value != "None":
             raise DatasetUnavailable(f"{processed} was made with {what} {value!r}, another data set; {again}")
+
+
+def check_counts(meta: dict[str, str], folder: Path) -> None:
+    """The rows of raw files against the numbers of nodes and edges that other files state.
+
+    OGB takes the first so many rows of each file, and does not look whether there are fewer or more.
+
+    Args:
+        meta: a row of OGB's table.
+        folder: of the data set.
+
+    Raises:
+        DataError: for the first file with another number of rows.
+
+    Complexity:
+        Reads every file once, a small part of the time in which OGB parses them.
+    """
+    if meta["binary"] == "True":
+        return
+    raw = folder / "raw"
+    if meta["is hetero"] == "True":
+        names, counts = (_csv_row(raw / "num-node-dict.csv.gz", row) for row in (0, 1))
+        expected = {
+            raw / "node-feat/paper/node-feat.csv.gz": int(counts[names.index("paper")]),
+            raw / "node-label/paper/node-label.csv.gz": int(counts[names.index("paper")]),
+        }
+        for relation in sorted((raw / "relations").iterdir()):
+            edges = stated_count(relation / "num-edge-list.csv.gz")
+            expected |= {relation / f"{name}.csv.gz": edges for name in ("edge", "edge_reltype")}
+    else:
+        nodes, edges = (stated_count(raw / f"num-{kind}-list.csv.gz") for kind in ("node", "edge"))
+        additional = [name for name in meta["additional node files"].split(",") if name != "None"]
+        expected = {raw / f"{name}.csv.gz": nodes for name in ("node-feat", "node-label", *additional)}
+        expected |= {raw / f"{name}.csv.gz": edges for name in ("edge", "edge-feat")}
+    for path, count in expected.items():
+        if not path.exists():  # not every data set has every file
+            continue
+        with gzip.open(path, "rb") as file:
+            rows = sum(1 for line in file if not line.isspace())
+        if rows != count:
+            raise DataError(f"{meta['download_name']}: {path} must have {count} rows; got {rows}: move the folder away")
+
+
+def stated_count(path: Path) -> int:
+    """The number in a file such as ``num-edge-list.csv.gz``."""
+    try:
+        return int(_csv_row(path, 0)[0])
+    except (OSError, ValueError, IndexError, EOFError, zlib.error) as error:
+        raise DataError(f"expected a number in {path}, got {error_summary(error)}: move the folder away") from error
+
+
+def _csv_row(path: Path, number: int) -> list[str]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return file.read().splitlines()[number].strip().split(",")
 
 
 def generated_marker(folder: Path) -> dict[str, Any] | None:

@@ -28,12 +28,14 @@ from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_
 from lcat.data.datasets.node_dataset import DataError
 from lcat.data.ogb.download import download, unpack
 from lcat.data.ogb.files import (
+    check_counts,
     check_processed,
     check_release,
     error_summary,
     generated_marker,
     missing_raw,
     safe_classes,
+    stated_count,
 )
 
 __all__ = ["OGBDataset", "import_ogb", "load_ogb", "ogb_names"]
@@ -113,14 +115,20 @@ class OGBDataset:
             names = "classes" if self.metric == "acc" else "tasks"
             raise ValueError(f"expected logits of all nodes, [nodes, {names}] = {expected}, got {list(logits.shape)}")
         rows = self.split[part]
-        scores = logits.detach()[rows.to(logits.device)].float().cpu()  # the evaluator takes no bfloat16
+        scores = torch.as_tensor(logits).detach()
+        scores = scores[rows.to(scores.device)].float().cpu()  # the evaluator takes no bfloat16
         unknown = int(scores.isnan().any(dim=1).sum())
         if unknown:
             raise ValueError(f"expected numbers as logits, got nan for {unknown} of {len(rows)} nodes of {part!r}")
+        if self.metric != "acc" and not bool(scores.isfinite().all()):
+            raise ValueError(f"expected finite numbers as scores of {part!r}, got inf")
         if self.metric == "acc":
             scores = scores.argmax(dim=-1, keepdim=True)
         evaluator = import_ogb().Evaluator(self.name)
-        return float(evaluator.eval({"y_true": self.y[rows], "y_pred": scores})[self.metric])
+        try:
+            return float(evaluator.eval({"y_true": self.y[rows], "y_pred": scores})[self.metric])
+        except RuntimeError as error:  # no task has both answers among these nodes
+            raise DataError(f"{self.name}: {self.metric} of {part!r} cannot be computed ({error})") from error
 
 
 def ogb_names() -> list[str]:
@@ -164,9 +172,12 @@ def load_ogb(name: str, root: str | Path | None = None, *, download: bool = True
     name = _known(name)
     meta = _master()[name]
     root = Path(root) if root is not None else default_root() / "ogb"
-    folder = _ready_folder(name, meta, root, download, progress)
-    check_release(name, int(meta["version"]), folder)
-    check_processed(folder)
+    try:
+        folder = _ready_folder(name, meta, root, download, progress)
+        check_release(name, int(meta["version"]), folder)
+        check_processed(folder)
+    except OSError as error:
+        raise DatasetUnavailable(f"{name}: cannot look into {root} ({error.strerror or error})") from error
     data, split = _read(name, meta, root, folder, progress)
     dataset = OGBDataset(
         name=name,
@@ -313,9 +324,44 @@ def _check(dataset: OGBDataset) -> None:
         seen[nodes] = True
         if y.is_floating_point() and bool(torch.isnan(y[nodes]).all(dim=1).any()):
             raise DataError(f"{name}: the {part} split names nodes without a label")
+    _check_rows(dataset)
     for kind, edge_index, sizes in _edges(dataset):
         if edge_index.numel() and (int(edge_index.min()) < 0 or bool((edge_index.amax(dim=1) >= sizes).any())):
             raise DataError(f"{name}: {kind} names nodes beyond the {sizes.tolist()} that there are")
+
+
+def _check_rows(dataset: OGBDataset) -> None:
+    """One row per node and edge, also in processed copies that were made of shorter files."""
+    data, kind = dataset.data, dataset.node_type
+    nodes = int(data.num_nodes if kind is None else data.num_nodes_dict[kind])
+    x, edge_attr = (data.get("x"), data.get("edge_attr")) if kind is None else (data.x_dict[kind], None)
+    rows = {"labels": dataset.y, "node features": x}
+    for what, values in rows.items():
+        if values is not None and values.size(0) != nodes:
+            raise DataError(f"{dataset.name}: there are {nodes} nodes and {values.size(0)} rows of {what}")
+    if edge_attr is not None and edge_attr.size(0) != data.edge_index.size(1):
+        edges = data.edge_index.size(1)
+        raise DataError(f"{dataset.name}: there are {edges} edges and {edge_attr.size(0)} rows of edge features")
+    for what, edge_index, stated in _stated_edges(dataset):
+        if edge_index.size(1) != stated:
+            raise DataError(
+                f"{dataset.name}: {what} has {edge_index.size(1)} edges, and its num-edge-list says {stated}; move "
+                f"{dataset.folder} away to load it again"
+            )
+
+
+def _stated_edges(dataset: OGBDataset) -> Iterator[tuple[str, Tensor, int]]:
+    """Every set of edges with the number that the raw files state."""
+    data, raw, meta = dataset.data, dataset.folder / "raw", _master()[dataset.name]
+    factor = 2 if meta["add_inverse_edge"] == "True" else 1
+    if meta["binary"] == "True":
+        return
+    if dataset.node_type is None:
+        yield "edge_index", data.edge_index, factor * stated_count(raw / "num-edge-list.csv.gz")
+        return
+    for triplet, edge_index in data.edge_index_dict.items():
+        path = raw / "relations" / "___".join(triplet) / "num-edge-list.csv.gz"
+        yield f"edge_index of {triplet}", edge_index, factor * stated_count(path)
 
 
 def _edges(dataset: OGBDataset) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -371,6 +417,7 @@ def _dataset_class() -> Any:
             pass
 
         def process(self) -> None:
+            check_counts(self.meta_info, Path(self.root))
             final, self._suffix = self.processed_paths[0], ".part"
             super().process()
             Path(self.processed_paths[0]).replace(final)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch_geometric.typing
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.sampler import BaseSampler, SamplerOutput
 
-from lcat.data import NodeBatchLoader, SeedBatches, TorchNeighborSampler, csbm, neighbor_loader
+from lcat.data import (
+    CSCGraph,
+    FeatureFile,
+    NodeBatchLoader,
+    SeedBatches,
+    TorchNeighborSampler,
+    csbm,
+    neighbor_loader,
+    open_stores,
+    partition_loader,
+    random_walk_loader,
+)
 
 
 @pytest.fixture
@@ -128,3 +141,135 @@ def test_refusals(data):
 def test_pyg_without_its_libraries(data):
     with pytest.raises(ImportError, match="backend='torch' does without"):
         neighbor_loader(data, [1], backend="pyg")
+
+
+@pytest.fixture
+def typed():
+    graph = HeteroData()
+    graph["a"].x, graph["b"].x = torch.randn(6, 2), torch.randn(10, 2)
+    graph["b", "to", "a"].edge_index = torch.stack([torch.randint(10, (30,)), torch.randint(6, (30,))])
+    return graph
+
+
+@pytest.fixture
+def stores(data, tmp_path):
+    CSCGraph.from_edges(data.edge_index, 120).save(tmp_path / "graph")
+    FeatureFile.write(tmp_path / "x.npy", data.x)
+    return open_stores(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seeds", "error", "words"),
+    [
+        ("data", np.array([0.5, 1.0]), TypeError, "whole numbers or a boolean mask; got torch.float64"),
+        ("data", [1.5], TypeError, "whole numbers or a boolean mask; got torch.float32"),
+        ("data", np.array([True, False]), ValueError, "a mask of 2 entries, and the graph has 120 nodes"),
+        ("data", torch.ones(120, 1).bool(), ValueError, r"a mask of \[120, 1\] entries"),
+        ("data", torch.tensor([[1, 2]]), ValueError, r"a vector of node numbers; got \[1, 2\]"),
+        ("data", [0, 120], ValueError, "numbered 0 .. 119; got 0 .. 120"),
+        ("data", [-1], ValueError, "numbered 0 .. 119; got -1 .. -1"),
+        ("data", ("a", [1]), ValueError, "have no types; got the type 'a'"),
+        ("data", "train", TypeError, "whole numbers or a boolean mask; got str"),
+        ("typed", ("a", torch.ones(4).bool()), ValueError, "a mask of 4 entries, and of type 'a' there are 6 nodes"),
+        ("typed", ("a", np.ones(7, dtype=bool)), ValueError, "a mask of 7 entries, and of type 'a' there are 6 nodes"),
+        ("typed", ("b", [10]), ValueError, "numbered 0 .. 9; got 10 .. 10"),
+        ("typed", ("c", None), ValueError, "no nodes of type 'c'; there are 'a', 'b'"),
+        ("typed", None, ValueError, r"a type or \(type, nodes\), with one of 'a', 'b'"),
+        ("typed", torch.arange(3), ValueError, r"a type or \(type, nodes\)"),
+        ("stores", torch.ones(3).bool(), ValueError, "a mask of 3 entries, and the graph has 120 nodes"),
+        ("stores", [120], ValueError, "numbered 0 .. 119"),
+    ],
+)
+def test_seeds_fit_the_graph(kind, seeds, error, words, request):
+    with pytest.raises(error, match=words):
+        neighbor_loader(request.getfixturevalue(kind), [2], seeds, 200, backend="torch")
+
+
+@pytest.mark.parametrize(
+    ("kind", "seeds", "nodes"),
+    [
+        ("data", None, range(120)),
+        ("data", [3, 1], [3, 1]),
+        ("data", [], []),
+        ("data", np.array([3, 1]), [3, 1]),
+        ("data", np.arange(120) == 7, [7]),
+        ("data", (torch.arange(120) == 7).tolist(), [7]),
+        ("typed", "a", range(6)),
+        ("typed", ("a", None), range(6)),
+        ("typed", ("b", torch.arange(10) > 7), [8, 9]),
+        ("stores", None, range(120)),
+        ("stores", torch.arange(120) == 7, [7]),
+    ],
+)
+def test_seeds_in_every_form(kind, seeds, nodes, request):
+    loader = neighbor_loader(request.getfixturevalue(kind), [2], seeds, 200, backend="torch")
+    batches = list(loader)
+    name = seeds if isinstance(seeds, str) else seeds[0] if isinstance(seeds, tuple) else None
+    stores_of = [batch if name is None else batch[name] for batch in batches]
+    assert [n for store in stores_of for n in store.n_id[: store.batch_size].tolist()] == list(nodes)
+
+
+def test_numbers_may_be_those_of_numpy(data):
+    plain = Data(edge_index=data.edge_index, num_nodes=np.int64(120))
+    loader = neighbor_loader(plain, [np.int64(2)], batch_size=np.int64(50), seed=np.int64(1), backend="torch")
+    assert [batch.batch_size for batch in loader] == [50, 50, 20]
+    assert {type(value) for value in loader.signature().values()} <= {int, bool, str}
+    for wrong in (50.0, "3"):
+        with pytest.raises(ValueError, match="batch_size must be a whole number"):
+            neighbor_loader(data, [2], batch_size=wrong, backend="torch")
+    with pytest.raises(ValueError, match="num_neighbors must be a list"):
+        neighbor_loader(data, 5, backend="torch")
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_csr, torch.sparse_coo, torch.sparse_csc])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sparse_matrix_gives_batches_with_one(layout, workers):
+    """What ``T.ToSparseTensor()`` makes without torch-sparse."""
+    edges = torch.randint(30, (2, 90)).unique(dim=1)
+    values = torch.arange(1.0, edges.shape[1] + 1)
+    matrix = torch.sparse_coo_tensor(edges.flip(0), values, (30, 30)).coalesce()
+    whole = matrix.to_dense()
+    if layout != torch.sparse_coo:
+        matrix = matrix.to_sparse(layout=layout)
+    data = Data(x=torch.randn(30, 2), adj_t=matrix)
+    seen = []
+    loader = neighbor_loader(
+        data, [-1], batch_size=7, backend="torch", num_workers=workers, transform=lambda batch: seen.append(1) or batch
+    )
+    for batch in loader:
+        assert batch.adj_t.layout == layout
+        assert "edge_index" not in batch
+        dense = batch.adj_t.to_dense()
+        assert torch.equal(dense[: batch.batch_size], whole[batch.n_id][:, batch.n_id][: batch.batch_size])
+        assert torch.equal(batch.x, data.x[batch.n_id])
+    assert workers or len(seen) == 5
+    assert "adj_t" in data, "the data are as they were"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"time_attr": "time"}, "no 'time_attr', unlike PyG's NodeLoader: there is no temporal sampling"),
+        ({"is_sorted": True}, "no 'is_sorted', unlike PyG's NodeLoader: edges may come in any order"),
+        ({"num_worker": 1}, r"no 'num_worker' \(did you mean num_workers"),
+        ({"batch_sampler": [[0]]}, "no 'batch_sampler': its batches follow"),
+    ],
+)
+def test_options_that_loaders_do_not_have(data, options, words):
+    with pytest.raises(TypeError, match=words):
+        neighbor_loader(data, [1], backend="torch", **options)
+
+
+def test_subgraphs_name_what_they_need(data):
+    edges = data.edge_index
+    matrix = torch.sparse_coo_tensor(edges.flip(0), torch.ones(edges.shape[1]), (120, 120))
+    for wrong in (Data(adj_t=matrix, num_nodes=120), Data(edge_index=edges, adj_t=matrix, num_nodes=120)):
+        with pytest.raises(ValueError, match="subgraphs are cut from"):
+            random_walk_loader(wrong, 5, 2, 2)
+    with pytest.raises(TypeError, match="takes no 'shuffle': its batches are those of 'batches'"):
+        random_walk_loader(data, 5, 2, 2, shuffle=True)
+    with pytest.raises(TypeError, match="no 'walks'"):
+        partition_loader(data, 3, method="grown", walks=3)
+    plain = Data(edge_index=edges, num_nodes=np.int64(120))
+    assert len(list(random_walk_loader(plain, 5, 2, 2))) == 2
+    assert sum(batch.num_nodes for batch in partition_loader(plain, 3, method="grown")) == 120

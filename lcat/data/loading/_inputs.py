@@ -1,0 +1,131 @@
+"""What loaders are given: seed nodes and options, checked when a loader is made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data, GraphStore, HeteroData
+
+from lcat._text import hint
+from lcat.data.storage.feature_store import FileGraphStore
+
+__all__ = ["checked_options", "checked_seeds"]
+
+# Of PyG's and torch's loaders, what says otherwise which batch comes when, or asks for another kind of sampling.
+_DECIDED = ("dataset", "collate_fn", "sampler", "batch_sampler", "generator")
+_OTHER_SAMPLING = {
+    "time_attr": "there is no temporal sampling",
+    "temporal_strategy": "there is no temporal sampling",
+    "weight_attr": "there is no weighted sampling",
+    "subgraph_type": "batches hold the edges that were sampled",
+    "directed": "batches hold the edges that were sampled",
+    "is_sorted": "edges may come in any order",
+    "neighbor_sampler": "NodeBatchLoader takes a sampler",
+}
+
+
+def checked_options(loader: str, options: Mapping[str, Any], *classes: type) -> dict[str, Any]:
+    """The options of a loader, those that it does not have refused with the reason.
+
+    Args:
+        loader: its name.
+        options: the further arguments that it was given.
+        classes: whose arguments it hands on.
+
+    Raises:
+        TypeError: for the first that is none of theirs, or that the loader decides itself.
+    """
+    known = {name for cls in classes for name in inspect.signature(cls).parameters} - {"kwargs", "data"}
+    for name in options:
+        if options[name] is None and name in (*_DECIDED, *_OTHER_SAMPLING):
+            continue
+        if name in _DECIDED:
+            raise TypeError(f"{loader} takes no {name!r}: its batches follow from 'seed' and 'shuffle'")
+        if name in _OTHER_SAMPLING:
+            raise TypeError(f"{loader} has no {name!r}, unlike PyG's NodeLoader: {_OTHER_SAMPLING[name]}; leave it out")
+        if name not in known:
+            raise TypeError(f"{loader} has no {name!r}{hint(name, known)}")
+    return {name: value for name, value in options.items() if name not in (*_DECIDED, *_OTHER_SAMPLING)}
+
+
+def checked_seeds(data: Any, input_nodes: Any) -> Any:
+    """The seed nodes as PyG's ``NodeLoader`` takes them, checked; it would cut, round and miscount some silently.
+
+    Raises:
+        TypeError: they are no whole numbers and no mask.
+        ValueError: a type, a mask or a number that the graph does not have.
+    """
+    counts = _node_counts(data)
+    if counts is None:  # no graph that is known here: the sampler will say so
+        return input_nodes
+    kind, nodes = _split(counts, input_nodes)
+    nodes = torch.arange(counts[kind]) if nodes is None else _numbers_or_mask(nodes, counts[kind], kind)
+    return nodes if kind is None else (kind, nodes)
+
+
+def _split(counts: Mapping[str | None, int], input_nodes: Any) -> tuple[str | None, Any]:
+    """Type and nodes."""
+    if None in counts:
+        if isinstance(input_nodes, tuple) and len(input_nodes) == 2 and isinstance(input_nodes[0], str):
+            raise ValueError(f"the nodes of this graph have no types; got the type {input_nodes[0]!r}")
+        return None, input_nodes
+    known = ", ".join(map(repr, counts))
+    kind, nodes = input_nodes, None
+    if isinstance(input_nodes, (tuple, list)) and len(input_nodes) == 2 and isinstance(input_nodes[0], str):
+        kind, nodes = input_nodes
+    if not isinstance(kind, str):
+        raise ValueError(f"input_nodes of typed nodes is a type or (type, nodes), with one of {known}; got neither")
+    if kind not in counts:
+        raise ValueError(f"there are no nodes of type {kind!r}{hint(kind, map(str, counts))}; there are {known}")
+    return kind, nodes
+
+
+def _numbers_or_mask(given: Any, count: int, kind: str | None) -> Tensor:
+    owner = "the graph has" if kind is None else f"of type {kind!r} there are"
+    try:
+        nodes = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"input_nodes must be whole numbers or a boolean mask; got {type(given).__name__}") from None
+    if nodes.numel() == 0 and not isinstance(given, Tensor):
+        nodes = nodes.long()  # an empty list is a tensor of floats
+    if nodes.is_floating_point() or nodes.is_complex():
+        raise TypeError(f"input_nodes must be whole numbers or a boolean mask; got {nodes.dtype}")
+    if nodes.dtype == torch.bool:
+        if list(nodes.shape) != [count]:
+            size = nodes.numel() if nodes.dim() == 1 else list(nodes.shape)
+            raise ValueError(f"input_nodes is a mask of {size} entries, and {owner} {count} nodes")
+        return nodes
+    if nodes.dim() != 1:
+        raise ValueError(f"input_nodes must be a vector of node numbers; got {list(nodes.shape)}")
+    if nodes.numel():
+        low, high = (int(extreme) for extreme in torch.aminmax(nodes))
+        if low < 0 or high >= count:
+            raise ValueError(f"seed nodes must be numbered 0 .. {count - 1}; got {low} .. {high}")
+    return nodes
+
+
+def _node_counts(data: Any) -> dict[str | None, int] | None:
+    """Nodes of each type, ``None`` for those without a type."""
+    if isinstance(data, Data):
+        return {None: int(data.num_nodes or 0)}
+    if isinstance(data, HeteroData):
+        return {kind: int(data[kind].num_nodes) for kind in data.node_types}
+    if not (isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], GraphStore)):
+        return None
+    counts: dict[str | None, int] = {}
+    for relation, sizes in _store_sizes(data[1]):
+        if sizes is None or None in sizes:
+            return None
+        ends = (None, None) if relation is None else (relation[0], relation[2])
+        counts |= {ends[0]: int(sizes[0]), ends[1]: int(sizes[1])}
+    return counts or None
+
+
+def _store_sizes(store: GraphStore) -> list[tuple[Any, Any]]:
+    if isinstance(store, FileGraphStore):
+        return [(relation, (graph.num_sources, graph.num_targets)) for relation, graph in store.graphs.items()]
+    return [(attribute.edge_type, attribute.size) for attribute in store.get_all_edge_attrs()]
