@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 
+import pytest
 from rich.console import Console
 
 from lcat.cli.tables import dataset_table, failures_text, overview_table, plan_table
@@ -79,3 +81,50 @@ def test_a_plan_has_one_row_per_data_set_and_layer():
         ["cora", "gcn", "2", "10", "3", "1.2"],
         ["[b].pt", "lcat", "1", "5", "0", "?"],
     ]
+
+
+def lines_of(table, width, encoding="utf-8"):
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(width=width, file=file)
+    console.print(table)
+    file.flush()
+    return file.buffer.getvalue().decode(encoding).splitlines()
+
+
+LAYERS = ["gcn", "gat", "gatv2", "cat", "catv2", "lcat", "lcatv2", "gcn-mean"]
+MANY = [
+    made_up(layer, seed, 0.8, dataset=dataset, lambdas={"a": [0.1, 0.2], "b": [0.1, 0.2], "c": [0.3, 0.4]})
+    for layer in LAYERS
+    for seed in (0, 1)
+    for dataset in ("cora", "an-own-data-set-with-a-long-name.pt", "photo", "computers", "wiki-cs")
+]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
+def test_nothing_is_cut_off_on_narrow_terminals_and_in_pipes(width, encoding):
+    summary, lambdas = summary_frame(results_frame(MANY)), lambda_frame(MANY)
+    for table in (dataset_table("cora", summary, lambdas), overview_table(summary)):
+        lines = lines_of(table, width, encoding)
+        if width >= 30:
+            assert max(map(len, lines)) <= width
+        text = "\n".join(lines)
+        assert "…" not in text
+        assert "..." not in text
+        names = [re.split(r"[│|]", line)[1].strip() for line in lines if line[:1] in "│|"]
+        blocks = names.count("lcatv2")
+        assert blocks >= 1
+        for layer in LAYERS:
+            assert names.count(layer) == blocks
+        if encoding == "ascii":
+            assert text.isascii()
+
+
+def test_long_names_of_data_sets_leave_the_layers_whole():
+    rows = [PreviewRow("folder/" * 20 + "data.pt", "gcn-mean", 1, 5, 0, 72.6, guessed=True)]
+    preview = Preview(cells=[], total=5, left=5, slots=1, seconds=None, basis="", rows=rows)
+    lines = lines_of(plan_table(preview), 80)
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "gcn-mean" in text
+    assert "~72.6" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import re
 import shlex
@@ -48,6 +49,21 @@ def test_trains_and_says_how_it_was_called(call, tmp_path):
     block = json.loads((tmp_path / "lcat-ogb/arxiv-gcn/block.json").read_text())
     assert block["command"] == f"lcat ogb arxiv {' '.join(map(str, options))} --quiet"
     assert block["settings"]["epochs"] == 2
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), BrokenPipeError(32, "Broken pipe")])
+def test_results_are_written_before_they_are_printed(error, call, tmp_path, monkeypatch):
+    class Broken(io.StringIO):
+        def write(self, text):
+            raise error
+
+    monkeypatch.setattr(sys, "stdout", Broken())
+    options = ["--stand-in", "--data", "d", "--layer", "gcn", "--batching", "full", "--epochs", 1, "--seeds", 0, "-q"]
+    code, _, err = call("ogb", "arxiv", *options)
+    assert code == 0
+    assert "Traceback" not in err
+    assert ("No space left on device" in err) == (error.errno == 28)
+    assert {"block.json", "block.txt"} <= {path.name for path in (tmp_path / "lcat-ogb/arxiv-gcn").iterdir()}
 
 
 def test_help(call):

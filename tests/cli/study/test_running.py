@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lcat.study import Study, StudyBusy
+from lcat.cli.study.running import _signals
+from lcat.study import OutputError, StoreError, Study, StudyBusy
 from lcat.study.running import training
 from lcat.study.store.lock import StudyLock
 from tests.cli.study.support import FAST, PLAN
@@ -123,3 +125,71 @@ def test_ctrl_c_reports_what_there_is(call, tmp_path, monkeypatch):
     assert "interrupted: 2 of 5 cells had finished" in err
     assert "Written to" in out
     assert len(json.loads((tmp_path / "lcat-study/study.json").read_text())["cells"]) == 2
+
+
+def test_a_full_disk_for_the_report_leaves_the_scores(call, monkeypatch):
+    import lcat.study
+
+    def full(*_):
+        raise OutputError("cannot write lcat-study/cells.csv: No space left on device")
+
+    monkeypatch.setattr(lcat.study, "write_study", full)
+    code, out, err = call("study", "-d", "csbm:easy,n=60", "-l", "gcn", *FAST)
+    assert code == 2
+    assert "test accuracy %" in out
+    assert "gcn" in out
+    assert "No space left on device; lcat study report lcat-study writes the report" in err
+    assert err.count("\n") == 1
+
+
+def test_a_store_that_cannot_be_read_for_the_report_is_no_interruption(call, monkeypatch):
+    def broken(*_, **__):
+        raise StoreError("the store cannot be read")
+
+    monkeypatch.setattr(Study, "cell_results", broken)
+    code, _, err = call("study", "-d", "csbm:easy,n=60", "-l", "gcn", *FAST)
+    assert (code, err) == (1, "lcat: the store cannot be read\n")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_folder_without_locks_runs_with_a_note(call, monkeypatch, number, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    code, out, err = call("study", "-d", "csbm:easy,n=60", "-l", "gcn", *FAST)
+    assert code == 0
+    assert "Written to" in out
+    assert err.startswith("lcat: the file system of lcat-study has no locks")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "backend"), [("ascii", "module://no.such.backend"), ("cp1252", "Agg"), ("utf-8", "nonsense")]
+)
+def test_surroundings(encoding, backend, tmp_path):
+    """Encodings that lack characters, backends that do not exist, no home directory."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "MPLBACKEND": backend}
+    environment.pop("HOME", None)
+    words = ["study", "-d", "csbm:easy,n=60", "-l", "gcn", "-l", "lcat", *FAST, "--out", "out"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lcat", *words], env=environment, capture_output=True, cwd=tmp_path, check=False
+    )
+    out, err = done.stdout.decode(encoding), done.stderr.decode(encoding)
+    assert done.returncode == 0, err
+    assert "Traceback" not in err
+    assert ("lambda1, lambda2" if encoding != "utf-8" else "λ1, λ2") in out
+    assert (tmp_path / "out/report.html").is_file()
+
+
+def test_a_second_ctrl_c_ends_as_the_first():
+    with _signals() as signals:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # while the study ends
+        signals.ends_at_once = True
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGINT) is not signals
