@@ -16,7 +16,13 @@ from lcat.train.loop import FitConfig, NonFiniteLoss, fit, read_lambdas
 from lcat.train.metrics import METRICS, accuracy, metric_by_name, roc_auc
 from lcat.train.minibatch import MinibatchConfig, fit_minibatch
 from lcat.train.objective import NodeObjective
-from lcat.train.optimizers import build_optimizer, optimizer_names, orthogonal_optimizer_names, register_optimizer
+from lcat.train.optimizers import (
+    build_optimizer,
+    load_optimizer_state,
+    optimizer_names,
+    orthogonal_optimizer_names,
+    register_optimizer,
+)
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import SCHEDULES, build_schedule, schedule_factor
 from lcat.train.seeds import seed_everything
@@ -42,6 +48,7 @@ __all__ = [
     "fit_minibatch",
     "layerwise_inference",
     "load_checkpoint",
+    "load_optimizer_state",
     "metric_by_name",
     "optimizer_names",
     "orthogonal_optimizer_names",

@@ -25,7 +25,7 @@ from lcat.train.checkpoint import (
 from lcat.train.distributed import Processes
 from lcat.train.loop import FitConfig, NonFiniteLoss
 from lcat.train.objective import NodeObjective
-from lcat.train.optimizers import build_optimizer, scale_scalar_lr
+from lcat.train.optimizers import build_optimizer, load_optimizer_state, scale_scalar_lr
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import build_schedule
 from lcat.train.seeds import seed_for
@@ -380,7 +380,7 @@ class _Run:
         _compare(path, state.get("source", source), source)  # the first checkpoints did not keep it
         try:
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer_state(self.optimizer, state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(

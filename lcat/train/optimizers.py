@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lcat._text import hint
@@ -14,6 +14,7 @@ from lcat.train.ranges import check_ranges
 
 __all__ = [
     "build_optimizer",
+    "load_optimizer_state",
     "optimizer_names",
     "orthogonal_optimizer_names",
     "parameter_groups",
@@ -103,6 +104,32 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     scalars = [parameter for parameter in learned if parameter.numel() <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": scalars, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """``optimizer.load_state_dict(state)``, also where lambdas had no dimensions when ``state`` was saved.
+
+    They have shape ``[1]`` now, and torch keeps the shape of momenta as it was saved.
+
+    Args:
+        optimizer: any optimizer of torch or :mod:`lcat.optim`.
+        state: its ``state_dict``, of now or of before.
+
+    Raises:
+        ValueError, KeyError: as ``load_state_dict``.
+
+    Example:
+        >>> import torch
+        >>> from lcat.train import load_optimizer_state
+        >>> optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+        >>> load_optimizer_state(optimizer, optimizer.state_dict())
+    """
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            is_momentum = isinstance(value, Tensor) and name != "step"
+            if is_momentum and value.dim() == 0 and parameter.shape == (1,):
+                values[name] = value.reshape(1)
 
 
 def scale_scalar_lr(optimizer: Optimizer, factor: float) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
+
 import pytest
 import torch
 
 from lcat.nn import LCATConv
-from lcat.train import build_optimizer, optimizer_names, optimizers, register_optimizer
+from lcat.train import build_optimizer, load_optimizer_state, optimizer_names, optimizers, register_optimizer
 from lcat.train.optimizers import parameter_groups
 
 
@@ -77,3 +80,29 @@ def test_scalar_lr_slows_single_numbers_only():
     scale_scalar_lr(optimizer, 0.1)
     rates = {p.numel() <= 1: group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert rates == {False: 0.01, True: pytest.approx(0.001)}
+
+
+@pytest.mark.parametrize("make", [torch.optim.AdamW, partial(torch.optim.SGD, momentum=0.9), torch.optim.RMSprop])
+def test_states_of_lambdas_without_dimensions_load(make):
+    """As they were saved when a lambda had no dimensions: the next step is that of an optimizer that never stopped."""
+
+    def step(layer, optimizer):
+        optimizer.zero_grad()
+        layer(x, edges).square().sum().backward()
+        optimizer.step()
+
+    torch.manual_seed(0)
+    x, edges = torch.randn(4, 3), torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
+    layer = LCATConv(3, 2)
+    optimizer = make(layer.parameters(), lr=0.1)
+    step(layer, optimizer)
+    twin, state = copy.deepcopy(layer), copy.deepcopy(optimizer.state_dict())
+    for number, parameter in enumerate(layer.parameters()):
+        if parameter.shape == (1,):
+            entries = state["state"][number]
+            entries |= {key: value.reshape(()) for key, value in entries.items() if isinstance(value, torch.Tensor)}
+    again = make(twin.parameters(), lr=0.1)
+    load_optimizer_state(again, state)
+    step(layer, optimizer)
+    step(twin, again)
+    assert all(torch.equal(a, b) for a, b in zip(layer.parameters(), twin.parameters(), strict=True))
