@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
-from torch_geometric.nn.dense.linear import Linear, is_uninitialized_parameter
+from torch.nn.parameter import UninitializedParameter
+from torch_geometric.nn.dense.linear import Linear
 
 _FORWARD = Linear.forward
 
@@ -28,7 +29,7 @@ def is_plain(linear: Any) -> bool:
 
     Only then may a layer use its weight itself, or let the map change places with a sum.
     """
-    return _is_pyg_linear(linear) and not is_uninitialized_parameter(linear.weight) and not has_hooks(linear)
+    return _is_pyg_linear(linear) and not _takes_first_width(linear) and not has_hooks(linear)
 
 
 def input_weight(linear: Any) -> Tensor | None:
@@ -39,10 +40,16 @@ def input_weight(linear: Any) -> Tensor | None:
     """
     if not _is_pyg_linear(linear):
         return None
-    weight: Tensor = linear.weight
+    hooks = linear.__dict__["_forward_pre_hooks"]
     # A weight that takes its size from the first input has a pre-hook for that.
-    own_hooks = int(is_uninitialized_parameter(weight))
-    return weight if len(linear._forward_pre_hooks) <= own_hooks else None
+    if hooks and not (len(hooks) == 1 and _takes_first_width(linear)):
+        return None
+    weight: Tensor | None = linear.__dict__["_parameters"].get("weight")  # by name it is slow to read
+    return linear.weight if weight is None else weight
+
+
+def _takes_first_width(linear: Any) -> bool:
+    return type(linear.__dict__["_parameters"].get("weight")) is UninitializedParameter
 
 
 def _is_pyg_linear(linear: Any) -> bool:
