@@ -44,7 +44,7 @@ def test_philox_itself():
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**62 + 12345, -7])
-@pytest.mark.parametrize(("heads", "dropout"), [(1, 0.5), (3, 0.1), (8, 0.9)])
+@pytest.mark.parametrize(("heads", "dropout"), [(1, 0.5), (3, 0.1), (4, 0.5), (8, 0.9)])
 def test_mask(heads, dropout, seed):
     mask = keep_mask(50, heads, dropout, torch.tensor([seed], device=DEVICE))
     expected = [[is_retained(e, h, heads, dropout, seed) for h in range(heads)] for e in range(50)]
@@ -53,18 +53,34 @@ def test_mask(heads, dropout, seed):
 
 
 @triton.jit
-def far_kernel(OUT, SEED, EDGE_IDS, keep_threshold, keep_scale, keep_scale_rest, H: tl.constexpr):
-    edge_id = tl.load(EDGE_IDS + tl.arange(0, 8))
-    factor = keep_factor(tl.load(SEED), edge_id, 1, keep_threshold, keep_scale, keep_scale_rest, H, tl.float64)
-    tl.store(OUT + tl.arange(0, 8), factor)
+def far_kernel(
+    OUT, SEED, EDGE_IDS, keep_threshold, keep_scale, keep_scale_rest, H: tl.constexpr, BLOCK_HEADS: tl.constexpr
+):
+    edge_id = tl.load(EDGE_IDS + tl.arange(0, 8))[None, :]
+    first = tl.program_id(1) * BLOCK_HEADS
+    factor = keep_factor(
+        tl.load(SEED), edge_id, first, keep_threshold, keep_scale, keep_scale_rest, H, BLOCK_HEADS, tl.float64
+    )
+    head = (first + tl.arange(0, BLOCK_HEADS))[None, None, :]
+    tl.store(OUT + tl.arange(0, 8)[None, :, None] * H + head, factor, mask=head < H)
 
 
-def test_edges_beyond_32_bits_and_factors_in_double():
+@pytest.mark.parametrize("heads", [1, 3, 8, 12])
+def test_edges_beyond_32_bits_and_factors_in_double(heads):
     edges = torch.tensor([0, 2**31 - 1, 2**31, 2**32 // 3, 2**32, 2**33 + 1, 2**40, 2**55], device=DEVICE)
-    out = torch.empty(8, dtype=torch.float64, device=DEVICE)
-    seed = torch.tensor([99], device=DEVICE)
-    launch(far_kernel, (1,), 1, OUT=out, EDGE_IDS=edges, H=3, **dropout_arguments(0.3, seed))
-    expected = [is_retained(e, 1, 3, 0.3, 99) / 0.7 for e in edges.tolist()]
+    out = torch.empty(8, heads, dtype=torch.float64, device=DEVICE)
+    seed, block = torch.tensor([99], device=DEVICE), min(triton.next_power_of_2(heads), 4)
+    launch(
+        far_kernel,
+        (1, -(-heads // block)),
+        1,
+        OUT=out,
+        EDGE_IDS=edges,
+        H=heads,
+        BLOCK_HEADS=block,
+        **dropout_arguments(0.3, seed),
+    )
+    expected = [[is_retained(e, h, heads, 0.3, 99) / 0.7 for h in range(heads)] for e in edges.tolist()]
     assert torch.allclose(out.cpu(), torch.tensor(expected, dtype=torch.float64), rtol=1e-14)
 
 

@@ -27,6 +27,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from lcat.ops._triton.launch import compiler_options
+
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
     "sm_90": GPUTarget("cuda", 90, 32),
@@ -116,9 +118,8 @@ def compile_launch(launch: Launch, target: GPUTarget) -> Compiled:
             signature[parameter.name] = "fp32" if isinstance(value, float) else "i32"
             assert isinstance(value, float) or parameter.do_not_specialize, parameter.name
     source = ASTSource(fn=launch.kernel, signature=signature, constexprs=constants, attrs=attributes)
-    options: dict[str, Any] = {"num_warps": launch.warps, "num_stages": 1, "enable_fp_fusion": True}
-    if launch.registers is not None and target.backend == "cuda":
-        options["maxnreg"] = launch.registers
+    registers = launch.registers if target.backend == "cuda" else None
+    options = compiler_options(launch.warps, registers, launch.arguments.get("F", 4))
     made = triton.compile(source, target=target, options=options)
     if target.backend != "cuda":
         return Compiled(None, None, made.metadata.shared, None, made.asm["ttir"], made.asm["amdgcn"])
@@ -165,7 +166,7 @@ def narrow_addresses(ttir: str) -> list[str]:
     """The lines that add to a pointer a 32-bit offset which depends on a row, an edge or the program's place.
 
     A 32-bit offset may come from constants, ranges inside a row, and the second and third axes of the grid (blocks
-    of heads and features), nothing else.
+    of heads and features), or be an index as it was loaded, nothing else: a product of an index is too large.
     """
     defined = {}
     for line in ttir.splitlines():
@@ -182,10 +183,16 @@ def narrow_addresses(ttir: str) -> list[str]:
             return True
         return any(depends_on_position(operand, seen) for operand in re.findall(r"%[\w$.#]+", rest.split(" loc(")[0]))
 
+    def is_loaded(name: str) -> bool:
+        operation, rest = defined.get(name.split("#")[0], ("", ""))
+        if operation in ("tt.expand_dims", "tt.broadcast", "tt.splat"):
+            return is_loaded(re.findall(r"%[\w$.#]+", rest)[0])
+        return operation == "tt.load"
+
     lines = []
     for line in ttir.splitlines():
         match = re.search(r"tt\.addptr %[\w$.#]+, (%[\w$.#]+) : (?:[^,]|<[^>]*>)*?, (.*?)(?: loc\(|$)", line)
-        if match and "i64" not in match[2] and depends_on_position(match[1], set()):
+        if match and "i64" not in match[2] and not is_loaded(match[1]) and depends_on_position(match[1], set()):
             lines.append(line.strip())
     return lines
 
@@ -200,12 +207,13 @@ def load_widths(ptx: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Case:
-    """A shape and type, plain or with every option there is."""
+    """A shape and type, plain or with every option there is; with int32 indices, or int64 as under torch.compile."""
 
     heads: int
     features: int
     dtype: torch.dtype
     options: bool
+    traced: bool = False
 
     def launches(self) -> list[Launch]:
         """Every kernel that forward and backward passes of all primitives would run, each once."""
@@ -213,11 +221,15 @@ class Case:
         from lcat.ops._aggregate import triton as aggregate
         from lcat.ops._gat_attention import triton as gat_attention
         from lcat.ops._gatv2_attention import triton as gatv2_attention
+        from lcat.ops._sorted import sorted_edges
 
         rows, edges = 40, 2000  # enough edges for rows to be cut
         ends = torch.arange(edges) % rows
         graph = Graph(ends, ends, rows, rows)
-        by_target, by_source = graph.by_target, graph.by_source
+        if self.traced:  # under torch.compile the graph's own int64
+            by_target, by_source = graph.by_target, graph.by_source
+        else:
+            by_target, by_source = sorted_edges(graph, "by_target"), sorted_edges(graph, "by_source")
         x, s = torch.empty(rows, self.heads, self.features, dtype=self.dtype), torch.empty(rows, self.heads)
         att = torch.empty(self.heads, self.features)
         dropout, seed = (0.3, torch.ones(1, dtype=torch.int64)) if self.options else (0.0, None)
@@ -246,10 +258,12 @@ EVERYTHING = [
     *(Case(h, f, t, o) for h, f in SHAPES for t in (torch.float32, torch.bfloat16) for o in (False, True)),
     *(Case(h, f, torch.float16, o) for h, f in [(1, 64), (8, 8), (8, 64)] for o in (False, True)),
     *(Case(h, f, torch.float64, o) for h, f in [(3, 7), (8, 8)] for o in (False, True)),
+    *(Case(h, f, torch.float32, o, traced=True) for h, f in [(8, 8), (8, 64)] for o in (False, True)),
 ]
 USUAL = [
     Case(8, 8, torch.float32, True),
     Case(8, 64, torch.bfloat16, False),
+    Case(8, 64, torch.float32, False, traced=True),
     Case(1, 47, torch.float32, False),
     Case(1, 64, torch.float16, False),
 ]

@@ -89,12 +89,13 @@ def _forward_kernel(
         if SEED is not None:
             p *= keep_factor(
                 seed,
-                edge_id[:, :, None],
-                head[None, None, :],
+                edge_id,
+                tl.program_id(1) * BLOCK_HEADS,
                 keep_threshold,
                 keep_scale,
                 keep_scale_rest,
                 H,
+                BLOCK_HEADS,
                 ACC_DTYPE,
             )
         if EDGE_WEIGHT is not None:
@@ -208,12 +209,13 @@ def _source_kernel(
         if SEED is not None:
             factor = keep_factor(
                 seed,
-                edge_id[:, :, None],
-                head[None, None, :],
+                edge_id,
+                tl.program_id(1) * BLOCK_HEADS,
                 keep_threshold,
                 keep_scale,
                 keep_scale_rest,
                 H,
+                BLOCK_HEADS,
                 ACC_DTYPE,
             )
         if D_EDGE_WEIGHT is not None:

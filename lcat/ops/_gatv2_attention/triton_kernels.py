@@ -103,12 +103,13 @@ def forward_kernel(
         if SEED is not None:
             p *= keep_factor(
                 seed,
-                edge_id[:, :, None],
-                head[None, None, :],
+                edge_id,
+                tl.program_id(1) * BLOCK_HEADS,
                 keep_threshold,
                 keep_scale,
                 keep_scale_rest,
                 H,
+                BLOCK_HEADS,
                 ACC_DTYPE,
             )
         if EDGE_WEIGHT is not None:
@@ -189,12 +190,13 @@ def target_kernel(
             if SEED is not None:
                 dp *= keep_factor(
                     seed,
-                    edge_id[:, :, None],
-                    head[None, None, :],
+                    edge_id,
+                    tl.program_id(1) * BLOCK_HEADS,
                     keep_threshold,
                     keep_scale,
                     keep_scale_rest,
                     H,
+                    BLOCK_HEADS,
                     ACC_DTYPE,
                 )
             if D_EDGE_WEIGHT is not None:
@@ -269,12 +271,13 @@ def source_kernel(
         if SEED is not None:
             factor = keep_factor(
                 seed,
-                edge_id[:, :, None],
-                head[None, None, :],
+                edge_id,
+                tl.program_id(1) * BLOCK_HEADS,
                 keep_threshold,
                 keep_scale,
                 keep_scale_rest,
                 H,
+                BLOCK_HEADS,
                 ACC_DTYPE,
             )
             dp *= factor

@@ -27,22 +27,32 @@ _SIGN = tl.constexpr(0x80000000)
 
 @triton.jit
 def keep_factor(
-    seed, edge_id, head, keep_threshold, keep_scale, keep_scale_rest, H: tl.constexpr, ACC_DTYPE: tl.constexpr
-):
-    """``1 / (1 - p)`` where a coefficient is kept and 0 where it is dropped, of the shape of ``edge_id + head``.
+    seed, edge_id, first_head, keep_threshold, keep_scale, keep_scale_rest, H: tl.constexpr, BLOCK_HEADS: tl.constexpr,
+    ACC_DTYPE: tl.constexpr,
+):  # fmt: skip
+    """``1 / (1 - p)`` where a coefficient is kept, 0 where it is dropped: ``[R, B, BLOCK_HEADS]`` for ``[R, B]`` edges.
 
     ``keep_threshold`` is ``floor(p * 2**32) - 2**31``, so that it fits a signed 32-bit argument whatever ``p`` is, and
     ``keep_scale + keep_scale_rest`` is ``1 / (1 - p)``: kernels take float arguments as float32, two of them carry a
-    float64.
+    float64. Where the number of heads is a multiple of 4, the four words of a block belong to four heads of one edge.
     """
-    index = edge_id.to(tl.int64) * H + head
-    block = index >> 2
+    edge = edge_id.to(tl.int64)[:, :, None]
+    if H % 4 == 0:
+        group = first_head // 4 + tl.arange(0, BLOCK_HEADS // 4)
+        block = edge * (H // 4) + group[None, None, :]
+    else:
+        index = edge * H + (first_head + tl.arange(0, BLOCK_HEADS))[None, None, :]
+        block = index >> 2
     low = (block & 0xFFFFFFFF).to(tl.uint32)
     high = (block >> 32).to(tl.uint32)
     zero = low * 0
     word0, word1, word2, word3 = tl.philox(seed, low, high, zero, zero)
-    which = index & 3
-    word = tl.where(which < 2, tl.where(which == 0, word0, word1), tl.where(which == 2, word2, word3))
+    if H % 4 == 0:
+        words = tl.join(tl.join(word0, word2), tl.join(word1, word3))  # [R, B, H / 4, 2, 2]: word 2 i + j at i, j
+        word = tl.reshape(words, (edge_id.shape[0], edge_id.shape[1], BLOCK_HEADS))
+    else:
+        which = index & 3
+        word = tl.where(which < 2, tl.where(which == 0, word0, word1), tl.where(which == 2, word2, word3))
     # Flipping the highest bit turns the unsigned order into the signed one.
     keep = (word ^ _SIGN).to(tl.int32, bitcast=True) >= keep_threshold
     factor = tl.full(keep.shape, 0.0, ACC_DTYPE) + keep_scale
@@ -81,11 +91,11 @@ def _mask_kernel(
     BLOCK_EDGES: tl.constexpr,
 ):
     edge_id = tl.program_id(0).to(tl.int64) * BLOCK_EDGES + tl.arange(0, BLOCK_EDGES)
-    head = tl.arange(0, BLOCK_HEADS)[None, :]
+    head = tl.arange(0, BLOCK_HEADS)[None, None, :]
+    edge = edge_id[None, :]
     seed = tl.load(SEED)
-    factor = keep_factor(seed, edge_id[:, None], head, keep_threshold, keep_scale, keep_scale_rest, H, tl.float32)
-    mask = (edge_id < count)[:, None] & (head < H)
-    tl.store(OUT + edge_id[:, None] * H + head, factor, mask=mask)
+    factor = keep_factor(seed, edge, 0, keep_threshold, keep_scale, keep_scale_rest, H, BLOCK_HEADS, tl.float32)
+    tl.store(OUT + edge[:, :, None] * H + head, factor, mask=(edge < count)[:, :, None] & (head < H))
 
 
 def keep_mask(num_edges: int, heads: int, dropout: float, seed: Tensor) -> Tensor:

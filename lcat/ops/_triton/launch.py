@@ -17,7 +17,7 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["TileShape", "accumulator", "blocks", "launch", "padded", "tile_shape"]
+__all__ = ["TileShape", "accumulator", "blocks", "compiler_options", "launch", "padded", "tile_shape"]
 
 # Numbers that one warp holds of each tile-sized array. 512 are 16 registers per thread: with the three or four such
 # arrays of a backward pass, q, grad and the addresses, that stays near 128 registers, so that 16 warps fit on a
@@ -67,11 +67,12 @@ def padded(count: int) -> int:
 def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> TileShape:
     """The tile of ``kernel`` (a key of the table above) for rows of ``heads`` times ``features`` numbers.
 
-    One warp per program where possible: then sums over features and edges are shuffles, with no shared memory and
-    no barrier. What is left of a warp's share after one row goes to two edges, then to rows while they have 64 edges
-    times heads: then every thread has two, and what is kept for each (number, address, score) takes no more registers
-    than the row. Rows rather than edges, because rows side by side are equally long (see the schedule), while the last
-    step of a row of seven edges leaves most of eight lanes idle.
+    One warp per program where possible: then sums over features and edges are shuffles. (Some kernels still exchange
+    layouts through shared memory: one to five barriers of a single warp in a step.) What is left of a warp's share
+    after one row goes to two edges, then to rows while they have 64 edges times heads: then every thread has two, and
+    what is kept for each (number, address, score) takes no more registers than the row. Rows rather than edges,
+    because rows side by side are equally long (see the schedule), while the last step of a row of seven edges leaves
+    most of eight lanes idle.
     """
     width = padded(features)
     held = padded(heads)
@@ -104,13 +105,23 @@ def launch(kernel: Any, grid: tuple[int, ...], warps: int, *, registers: int | N
     """
     if 0 in grid:
         return
-    # No software pipelining (it serves dense loops; ours jump through memory), and fused multiply-add stated
-    # explicitly, because its default is not the same in all versions of Triton and it changes the last bit.
-    options = {"num_warps": warps, "num_stages": 1, "enable_fp_fusion": True}
-    if registers is not None and torch.version.hip is None:
-        options["maxnreg"] = registers
+    options = compiler_options(warps, None if torch.version.hip else registers, arguments.get("F", 4))
     with _device_of(arguments):
         kernel[grid](**arguments, **options)
+
+
+def compiler_options(warps: int, registers: int | None, features: int) -> dict[str, Any]:
+    """How a kernel is compiled.
+
+    No software pipelining: it serves dense loops; ours jump through memory. Fused multiply-add is stated explicitly,
+    because its default is not the same in all versions of Triton and it changes the last bit. It is off where a thread
+    may hold a single number of a head: there a product could be fused into the first addition of a sum over lanes, and
+    then the lanes of one sum would differ in the last bit.
+    """
+    options: dict[str, Any] = {"num_warps": warps, "num_stages": 1, "enable_fp_fusion": features % 4 == 0}
+    if registers is not None:
+        options["maxnreg"] = registers
+    return options
 
 
 def _device_of(arguments: dict[str, Any]) -> AbstractContextManager[Any]:
