@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gzip
 import io
 import json
 import re
@@ -12,7 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("ogb")
 pytest.importorskip("typer")
@@ -84,7 +87,24 @@ def test_help(call):
     [
         (["arxvi"], ["NAME must be one of arxiv, ", "'arxvi'", "did you mean arxiv?"]),
         (["ogbg-molhiv"], ["papers100M; got 'ogbg-molhiv', which is no data set for predicting properties of nodes"]),
-        (["arxiv", "--layer", "gta"], ["--layer", "'gta'"]),
+        (["arxiv", "--layer", "gta"], ["--layer must be one of gcn, ", "got 'gta' (did you mean gat"]),
+        (["arxiv", "--layer", "GAT"], ["--layer", "got 'GAT' (did you mean gat"]),
+        (["arxiv", "--optimizer", "adma"], ["--optimizer must be one of ", "got 'adma' (did you mean adam"]),
+        (["arxiv", "--norm", "bach"], ["--norm must be one of none, layer, batch; got 'bach' (did you mean batch?)"]),
+        (
+            ["arxiv", "--laye", "gat"],
+            ["there is no option --laye (did you mean --layer or --layers, which is --num-layers"],
+        ),
+        (["arxiv", "--epoch=3"], ["there is no option --epoch (did you mean --epochs"]),
+        (["arxiv", "gat"], ["unexpected argument 'gat': options begin with --"]),
+        (["arxiv", "--hidden", "8", "--hidden-channels", "16"], ["--hidden and --hidden-channels are one option"]),
+        (["arxiv", "--num-layers", "2", "--depth", "3"], ["--num-layers and --depth are one option: give one of them"]),
+        (["arxiv", "-l", "gat", "--layer", "gcn"], ["-l and --layer are one option"]),
+        (["arxiv", "--patience", "nine"], ["--patience", "'nine'"]),
+        (["arxiv", "--patience", "0"], ["--patience must be a whole number, at least 1", "got 0"]),
+        (["arxiv", "--device", "cudda"], ["--device: expected cpu, cuda, cuda:1 or mps", "(did you mean cuda?)"]),
+        (["arxiv", "--device", "gpu"], ["--device: expected cpu", "got 'gpu' (did you mean cuda?)"]),
+        (["arxiv", "--device", "meta"], ["--device: expected cpu", "got 'meta'"]),
         (["mag", "--layer", "gat", "--hidden", "9", "--heads", "2"], ["--hidden-channels must be a multiple of heads"]),
         (["mag", "--epochs", "0"], ["--epochs must be a whole number, at least 1; got 0"]),
         (["ogbn_arxiv", "--color", "red"], ["--color"]),
@@ -166,6 +186,86 @@ def test_short_spellings_are_accepted_and_not_listed(name, setting, value):
 def test_short_options():
     options = parser_of("ogbn-arxiv").parse_args(["-l", "cat", "-q", "-o", "o"])
     assert (options.layer, options.quiet, options.out) == ("cat", True, Path("o"))
+
+
+def test_none_is_a_value():
+    parser = parser_of("ogbn-arxiv")
+    assert parser.parse_args(["--patience", "none", "--clip-norm", "None"]).patience is None
+    assert parser.parse_args(["--patience", "3", "--clip-norm", "1.5"]).clip_norm == 1.5
+
+
+FAST = ["--stand-in", "--data", "d", "-l", "gcn", "--batching", "full", "--epochs", 1, "--hidden", 8, "--quiet"]
+
+
+def test_a_block_has_all_finished_seeds_of_its_folder(call, tmp_path):
+    """A block of the best two of four would be easy else."""
+
+    def block():
+        return json.loads((tmp_path / "o/block.json").read_text())
+
+    assert call("ogb", "arxiv", *FAST, "--out", "o", "--seeds", "0-2")[0] == 0
+    first = block()
+    code, out, err = call("ogb", "arxiv", *FAST, "--out", "o", "--seeds", "0-1")
+    assert code == 0
+    assert "o holds more finished seeds (2); they are part of the block" in err
+    assert block() == first
+    assert first["seeds"] == [0, 1, 2]
+    assert "seeds             0, 1, 2 (" in out
+    call("ogb", "arxiv", *FAST, "--out", "o", "--seeds", "5,")
+    assert block()["seeds"] == [0, 1, 2, 5]
+    assert re.search(r"--seeds 0-2 \(seeds 0, 1, 2\); lcat ogb arxiv .*--seeds 5, \(seed 5\)$", block()["command"])
+
+
+def test_weights_and_predictions_can_be_read(call, tmp_path):
+    """As docs/ogb.md says; predictions also for a seed that is finished already."""
+    from lcat.data import load_ogb
+    from lcat.ogb import build_node_model, node_graph
+
+    call("ogb", "arxiv", *FAST, "--out", "o", "--seeds", "0,")
+    assert not (tmp_path / "o/seed-0-predictions.npy").exists()
+    for _ in range(2):
+        assert call("ogb", "arxiv", *FAST, "--out", "o", "--seeds", "0-1", "--predictions")[0] == 0
+    settings = Settings(**json.loads((tmp_path / "o/run.json").read_text())["settings"])
+    dataset = load_ogb("ogbn-arxiv", tmp_path / "d/stand-ins", download=False, progress=False)
+    graph = node_graph(dataset, settings)
+    for result in json.loads((tmp_path / "o/block.json").read_text())["results"]:
+        seed = result["seed"]
+        logits = torch.from_numpy(np.load(tmp_path / f"o/seed-{seed}-predictions.npy"))
+        assert dataset.evaluate(logits, "test") == result["test"]
+        model = build_node_model(settings, graph, dataset.num_classes).eval()
+        model.load_state_dict(torch.load(tmp_path / f"o/seed-{seed}.pt"))
+        with torch.no_grad():
+            assert torch.equal(model(graph.x, graph.edge_index), logits)
+    (tmp_path / "o/seed-0.pt").write_bytes(b"damaged")
+    (tmp_path / "o/seed-0-predictions.npy").unlink()
+    code, _, err = call("ogb", "arxiv", *FAST, "--out", "o", "--seeds", "0,", "--predictions")
+    assert code == 1
+    assert "seed-0.pt cannot be read" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("options", [[], ["--labels"], ["--labels", "--batching", "neighbor", "--batch-size", 100]])
+def test_unknown_labels_are_left_out(call, tmp_path, options):
+    """As OGB's evaluator does: a task counts where its label is known."""
+    from lcat.data import write_standin
+
+    folder = write_standin("ogbn-proteins", tmp_path / "d/stand-ins", nodes=200)
+    path = folder / "raw/node-label.csv.gz"
+    rows = [row.split(",") for row in gzip.decompress(path.read_bytes()).decode().splitlines()]
+    for number, row in enumerate(rows):
+        row[number % 112] = row[(number + 7) % 112] = ""
+    path.write_bytes(gzip.compress("\n".join(map(",".join, rows)).encode()))
+    code, _, err = call("ogb", "proteins", *FAST, "--out", "o", "--seeds", "0,", "--linear-ends", *options)
+    assert code == 0, err
+    [result] = json.loads((tmp_path / "o/block.json").read_text())["results"]
+    assert result["curve"][0]["loss"] is not None
+    assert 0 < result["test"] < 1
+
+
+def test_torchrun_is_part_of_the_command(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    words = shlex.join(command._started("lcat ogb arxiv"))
+    assert words == "torchrun --nnodes 2 --nproc-per-node 2 --no-python lcat ogb arxiv"
 
 
 def test_seeds():

@@ -75,6 +75,13 @@ def test_label_features_by_hand():
     assert tasks.tolist() == [[1, -1], [0, 0], [1, -1]]
 
 
+def test_unknown_labels_are_shown_as_unknown():
+    tasks = label_features(
+        torch.zeros(2, 1), torch.tensor([[1.0, torch.nan], [torch.nan, 0.0]]), torch.tensor([1, 0]) > 0, 2
+    )
+    assert tasks.tolist() == [[0, 1, 0], [0, 0, 0]]
+
+
 def test_shown_labels_leave_something_to_learn():
     train = torch.tensor([False, True, False])
     generator = torch.Generator().manual_seed(0)

@@ -130,7 +130,7 @@ def check_processed(folder: Path) -> None:
             raise DatasetUnavailable(f"{processed} was made with {what} {value!r}, another data set; {again}")
 
 
-def check_counts(meta: dict[str, str], folder: Path) -> None:
+def check_counts(meta: dict[str, str], folder: Path) -> str | None:
     """The rows of raw files against the numbers of nodes and edges that other files state.
 
     OGB takes the first so many rows of each file, and does not look whether there are fewer or more.
@@ -139,14 +139,17 @@ def check_counts(meta: dict[str, str], folder: Path) -> None:
         meta: a row of OGB's table.
         folder: of the data set.
 
+    Returns:
+        What is wrong with the first file that has more rows, ``None`` if there is none.
+
     Raises:
-        DataError: for the first file with another number of rows.
+        DataError: for the first file with fewer rows.
 
     Complexity:
         Reads every file once, a small part of the time in which OGB parses them.
     """
     if meta["binary"] == "True":
-        return
+        return None
     raw = folder / "raw"
     if meta["is hetero"] == "True":
         names, counts = (_csv_row(raw / "num-node-dict.csv.gz", row) for row in (0, 1))
@@ -162,13 +165,18 @@ def check_counts(meta: dict[str, str], folder: Path) -> None:
         additional = [name for name in meta["additional node files"].split(",") if name != "None"]
         expected = {raw / f"{name}.csv.gz": nodes for name in ("node-feat", "node-label", *additional)}
         expected |= {raw / f"{name}.csv.gz": edges for name in ("edge", "edge-feat")}
+    surplus = None
     for path, count in expected.items():
         if not path.exists():  # not every data set has every file
             continue
         with gzip.open(path, "rb") as file:
             rows = sum(1 for line in file if not line.isspace())
-        if rows != count:
-            raise DataError(f"{meta['download_name']}: {path} must have {count} rows; got {rows}: move the folder away")
+        text = f"{meta['download_name']}: {path} must have {count} rows; got {rows}: move the folder away"
+        if 0 < rows < count:  # a file without any is damaged, and OGB cannot read it
+            raise DataError(text)
+        if rows > count and surplus is None:
+            surplus = text
+    return surplus
 
 
 def stated_count(path: Path) -> int:

@@ -178,7 +178,7 @@ def load_ogb(name: str, root: str | Path | None = None, *, download: bool = True
         check_processed(folder)
     except OSError as error:
         raise DatasetUnavailable(f"{name}: cannot look into {root} ({error.strerror or error})") from error
-    data, split = _read(name, meta, root, folder, progress)
+    data, split, surplus = _read(name, meta, root, folder, progress)
     dataset = OGBDataset(
         name=name,
         data=data,
@@ -190,6 +190,10 @@ def load_ogb(name: str, root: str | Path | None = None, *, download: bool = True
         generated=generated_marker(folder),
     )
     _check(dataset)
+    if surplus is not None:
+        # Made by this call, and it does not show what was left out.
+        (folder / "processed" / "geometric_data_processed.pt").unlink()
+        raise DataError(surplus)
     return dataset
 
 
@@ -239,11 +243,14 @@ def _list(paths: list[str]) -> str:
     return ", ".join(paths[:4]) + (f" and {len(paths) - 4} more files" if len(paths) > 4 else "")
 
 
-def _read(name: str, meta: dict[str, str], root: Path, folder: Path, progress: bool) -> tuple[Data, dict[str, Tensor]]:
-    """OGB's class, made safe."""
+def _read(
+    name: str, meta: dict[str, str], root: Path, folder: Path, progress: bool
+) -> tuple[Data, dict[str, Tensor], str | None]:
+    """OGB's class, made safe; the last entry names a raw file with more rows than it should have."""
     processed = folder / "processed" / "geometric_data_processed.pt"
     was_there = processed.exists()
     try:
+        surplus = None if was_there else check_counts(meta, folder)
         with _ogb_without_prompts(meta, progress):
             dataset = _dataset_class()(name=name, root=str(root))
             data, split = dataset[0], dataset.get_idx_split()
@@ -257,7 +264,7 @@ def _read(name: str, meta: dict[str, str], root: Path, folder: Path, progress: b
         raise _unreadable(name, folder, processed, was_there, error) from error
     split = {part: next(iter(nodes.values())) if isinstance(nodes, dict) else nodes for part, nodes in split.items()}
     # OGB's tensors share memory that pandas marked read-only.
-    return data, {part: torch.as_tensor(nodes).long().clone() for part, nodes in split.items()}
+    return data, {part: torch.as_tensor(nodes).long().clone() for part, nodes in split.items()}, surplus
 
 
 def _unreadable(name: str, folder: Path, processed: Path, was_there: bool, error: Exception) -> DatasetUnavailable:
@@ -417,7 +424,6 @@ def _dataset_class() -> Any:
             pass
 
         def process(self) -> None:
-            check_counts(self.meta_info, Path(self.root))
             final, self._suffix = self.processed_paths[0], ".part"
             super().process()
             Path(self.processed_paths[0]).replace(final)

@@ -319,3 +319,103 @@ def test_without_ogb_one_line_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(ogb_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DatasetUnavailable, match=r"pip install 'lcat-gnn\[ogb\]'"):
         load("ogbn-arxiv", tmp_path)
+
+
+def change(path, edit):
+    """Change the lines of a raw file."""
+    rows = gzip.decompress(path.read_bytes()).decode().splitlines()
+    path.write_bytes(gzip.compress(("\n".join(edit(rows)) + "\n").encode()))
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("ogbn-arxiv", "raw/node-feat"),
+        ("ogbn-arxiv", "raw/node-label"),
+        ("ogbn-arxiv", "raw/node_year"),
+        ("ogbn-arxiv", "raw/edge"),
+        ("ogbn-products", "raw/edge"),
+        ("ogbn-proteins", "raw/edge-feat"),
+        ("ogbn-proteins", "raw/node_species"),
+        ("ogbn-mag", "raw/node-feat/paper/node-feat"),
+        ("ogbn-mag", "raw/node-label/paper/node-label"),
+        ("ogbn-mag", "raw/relations/author___writes___paper/edge"),
+    ],
+)
+@pytest.mark.parametrize("edit", [lambda rows: rows[:-1], lambda rows: rows[:10], lambda rows: [*rows, rows[0]]])
+def test_files_of_other_lengths_are_told(name, file, edit, root):
+    """OGB takes as many rows as another file states, and does not look whether there are fewer or more."""
+    path = root / name.replace("-", "_") / f"{file}.csv.gz"
+    rows = len(rows_of(path))
+    change(path, edit)
+    words = rf"{path.name} must have {rows} rows; got \d+: move|there are 200 nodes and 201 rows of labels"
+    for _ in range(2):  # also where the first call has left a processed copy
+        with pytest.raises(DataError, match=words):
+            load(name, root)
+
+
+@pytest.mark.parametrize("name", ["ogbn-arxiv", "ogbn-products", "ogbn-proteins", "ogbn-mag"])
+def test_processed_copies_of_shorter_files_are_told(name, root, monkeypatch):
+    """Made by OGB itself, or before this was checked."""
+    folder = root / name.replace("-", "_")
+    relation = "raw/relations/paper___cites___paper/edge" if name == "ogbn-mag" else "raw/edge"
+    rows = gzip.decompress((folder / f"{relation}.csv.gz").read_bytes())
+    change(folder / f"{relation}.csv.gz", lambda rows: rows[:20])
+    with monkeypatch.context() as patch:
+        patch.setattr(ogb_module, "check_counts", lambda meta, folder: None)
+        with pytest.raises(DataError, match=r"num-edge-list says \d+|rows of edge features"):
+            load(name, root)
+    (folder / f"{relation}.csv.gz").write_bytes(gzip.compress(rows))
+    with pytest.raises(DataError, match=r"num-edge-list says \d+|rows of edge features"):
+        load(name, root)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_predictions_are_checked_for_every_data_set(name, root):
+    dataset = load(name, root)
+    columns = dataset.num_classes if dataset.metric == "acc" else dataset.num_tasks
+    y = dataset.y.nan_to_num(0).long()
+    perfect = torch.nn.functional.one_hot(y.view(-1), columns).float() if dataset.metric == "acc" else y.float()
+    for part in ("train", "valid", "test"):
+        for logits in (perfect, perfect.numpy(), perfect.bfloat16()):
+            assert dataset.evaluate(logits, part) == 1.0
+        spoiled = perfect.clone()
+        spoiled[dataset.split[part][0], 0] = torch.nan
+        with pytest.raises(ValueError, match=f"got nan for 1 of {len(dataset.split[part])} nodes of '{part}'"):
+            dataset.evaluate(spoiled, part)
+    for wrong in (perfect.argmax(1), perfect.argmax(1, keepdim=True), perfect[:, :-1], perfect[1:], perfect[None]):
+        with pytest.raises(ValueError, match=rf"= \[200, {columns}\], got"):
+            dataset.evaluate(wrong, "test")
+    for part in ("val", "all", ""):
+        with pytest.raises(ValueError, match=f"'part' is '{part}'; expected one of 'train', 'valid', 'test'"):
+            dataset.evaluate(perfect, part)
+    if dataset.metric == "rocauc":
+        with pytest.raises(ValueError, match="expected finite numbers as scores of 'test', got inf"):
+            dataset.evaluate(torch.full_like(perfect, torch.inf), "test")
+
+
+def test_a_metric_that_cannot_be_computed_is_one_line(root):
+    path = root / "ogbn_proteins/raw/node-label.csv.gz"
+    change(path, lambda rows: [",".join("0" * 112)] * len(rows))
+    dataset = load("ogbn-proteins", root)
+    with pytest.raises(DataError, match=r"ogbn-proteins: rocauc of 'valid' cannot be computed \(No positively"):
+        dataset.evaluate(torch.rand(200, 112), "valid")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs permissions that bind the user")
+def test_a_folder_that_may_not_be_read_is_one_line(root):
+    root.chmod(0)
+    try:
+        with pytest.raises(DatasetUnavailable, match=r"ogbn-arxiv: cannot look into .*\(Permission denied\)"):
+            load("ogbn-arxiv", root)
+    finally:
+        root.chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_asked_is_one_line(root, monkeypatch):
+    def refuse(self, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(DatasetUnavailable, match=r"ogbn-arxiv: cannot look into .*\(Permission denied\)"):
+        load("ogbn-arxiv", root)
