@@ -52,19 +52,19 @@ def overview_table(summary: pd.DataFrame) -> BlockTable:
     return table
 
 
-def dataset_table(dataset: str, summary: pd.DataFrame, lambdas: pd.DataFrame, split_rule: str = "") -> BlockTable:
+def dataset_table(dataset: str, summary: pd.DataFrame, lambdas: pd.DataFrame, facts: str = "") -> BlockTable:
     """One data set: test metric, learned lambda of every layer of the model, parameters and seconds.
 
     Args:
         dataset: its name.
         summary: of :class:`lcat.study.Comparison`.
         lambdas: of :meth:`lcat.study.Study.lambdas` for the chosen cells.
-        split_rule: how its nodes were split, in words.
+        facts: about its graph and its splits, in words.
     """
     rows = list(summary[summary["dataset"] == dataset].itertuples())
     means = lambdas[lambdas["dataset"] == dataset].groupby(["layer", "depth"])[["lambda1", "lambda2"]].mean()
     depths = sorted(means.index.unique("depth"))
-    table = BlockTable(f"{dataset}   ({split_rule})" if split_rule else dataset)
+    table = BlockTable(f"{dataset} ({facts})" if facts else dataset)
     table.add_column("layer")
     table.add_column(f"test {rows[0].metric} %", justify="right")
     for depth in depths:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lcat.study import CellResult
@@ -30,13 +30,28 @@ def print_results(results: Sequence[CellResult]) -> None:
     rules = {result.cell.dataset: result.split_rule for result in results if result.split_rule}
     summary = summary_frame(selection)
     datasets = list(dict.fromkeys(selection.frame["dataset"]))
+    graphs = {result.cell.dataset: result.graph for result in results if result.graph}
     for name in datasets:
-        console.print(dataset_table(name, summary, lambdas, rules.get(name, "")))
+        facts = "; ".join(filter(None, (_graph_in_words(graphs.get(name, {})), rules.get(name, ""))))
+        console.print(dataset_table(name, summary, lambdas, facts))
     if len(datasets) > 1:
         console.print(overview_table(summary))
     errors = [(str(result.cell), result.error) for result in results if result.error is not None]
     if errors:
         console.print(failures_text(errors))
+
+
+def _graph_in_words(facts: Mapping[str, Any]) -> str:
+    """What was read, so that its owner sees what was not meant; of a graph drawn for each seed, the last one."""
+    if not facts:
+        return ""
+    directed = "directed" if facts["directed"] else "both directions of each"
+    unlabeled = facts["nodes"] - facts["labeled"]
+    words = (
+        f"{facts['nodes']:,} nodes, {facts['edges']:,} edges ({directed}), {facts['features']:,} features, "
+        f"{facts['classes']:,} classes"
+    )
+    return words + (f", {unlabeled:,} nodes without a label" if unlabeled else "")
 
 
 def print_written(written: Sequence[Path], folder: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 import lcat.study as study_package
 from lcat.data import csbm
 from lcat.study.running import training
+from tests.cli.study.support import FAST
 
 
 def test_scores_under_noise_never_stand_for_clean_ones(call, monkeypatch):
@@ -47,7 +48,7 @@ def test_names_and_paths_are_shown_as_they_are(call, tmp_path, monkeypatch):
     assert code == 0
     out, err = (re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text) for text in printed)
     assert f"gcn on {name}, seed 0" in err
-    assert f"{name}   (own masks)" in out
+    assert f"{name} (60 nodes, " in out
     assert out.count(name) == 2  # its own table, and the overview
     assert "Written to o[red]: cells.csv" in out
     code, out, _ = call("study", *arguments, "--dry-run", "--no-resume", "--quiet")
@@ -56,3 +57,16 @@ def test_names_and_paths_are_shown_as_they_are(call, tmp_path, monkeypatch):
     assert out.count(name) == 2
     assert "Written to o[red]: cells.csv" in call("study", "report", "o[red]")[1]
     assert "under o[red])" in call("study", "--list-datasets", "--data", "o[red]")[1]
+
+
+def test_what_was_read_is_shown(call, tmp_path):
+    data = csbm(n=60, seed=0)
+    data.y[:3] = -1
+    for part in ("train", "val", "test"):
+        data[f"{part}_mask"][:3] = False
+    torch.save(data, tmp_path / "mine.pt")
+    code, out, err = call("study", "-d", "mine.pt", "-l", "gcn", *FAST)
+    assert (code, err) == (0, "")
+    edges = f"{data.num_edges:,} edges (both directions of each)"
+    features = f"{data.num_features} features, 2 classes, 3 nodes without a label; own masks)"
+    assert f"mine.pt (60 nodes, {edges}, {features}" in out
