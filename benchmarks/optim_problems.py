@@ -62,6 +62,7 @@ SKIP = (
 SOLVERS: dict[str, Callable[[list[Tensor], float], Contender]] = {
     **{name: make for name, make in CONTENDERS.items() if name not in SKIP},
     "POGO, momentum": partial(_ours, POGO, momentum=0.9),
+    "POGO published, momentum": partial(_ours, POGO, momentum=0.9, iteration="published", max_step=1.0),
     "POGO, momentum, tangent": partial(_ours, POGO, momentum=0.9, tangent=True),
     "POGO, vadam, tangent": partial(_ours, POGO, base="vadam", tangent=True),
     "Landing, momentum": partial(_ours, Landing, momentum=0.9),
@@ -230,8 +231,8 @@ def _gap(run: dict[str, Any]) -> float:
 
 #: ours beside the published implementation; without the guard, which that one lacks
 SAME = {
-    "pogo-torch": partial(_ours, POGO, max_step=None),
-    "pogo-torch, VectorAdam": partial(_ours, POGO, base="vadam", max_step=None),
+    "pogo-torch": partial(_ours, POGO, iteration="published"),
+    "pogo-torch, VectorAdam": partial(_ours, POGO, base="vadam", iteration="published"),
 }
 SAME_CURVE = 1e-9  # largest relative difference of two losses that count as equal
 

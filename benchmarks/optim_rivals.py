@@ -91,7 +91,8 @@ def _ours(cls: type, Xs: list[Tensor], lr: float, **options: Any) -> Contender:
 
 CONTENDERS: dict[str, Callable[[list[Tensor], float], Contender]] = {
     "POGO": partial(_ours, optim.POGO),
-    "POGO, identity gram (4 products)": partial(_ours, optim.POGO, gram_mode="identity"),
+    "POGO, published": partial(_ours, optim.POGO, iteration="published"),
+    "POGO, identity gram (4 products)": partial(_ours, optim.POGO, iteration="published", gram_mode="identity"),
     "POGO, vadam": partial(_ours, optim.POGO, base="vadam"),
     "POGO, order2": partial(_ours, optim.POGO, normal_step="order2"),
     "Landing": partial(_ours, optim.Landing),

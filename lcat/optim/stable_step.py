@@ -44,7 +44,7 @@ def stable_step(
     limit: float | None,
     normal_step: NormalStep = "half",
     exact: bool = False,
-    is_buffer: bool = False,
+    buffer: Tensor | None = None,
     looks: bool = True,
     out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
@@ -58,7 +58,8 @@ def stable_step(
         limit: largest ``|M M^H - I|_F``, see :func:`lcat.optim.guard.limit_of`; None for no guard.
         normal_step: a key of :data:`lcat.optim.normal.NORMAL_STEPS`, but "none".
         exact: compute ``X X^H`` in ``T`` too (two more products).
-        is_buffer: whether ``D`` is a buffer, which is then projected onto the tangent space at ``X`` in place.
+        buffer: ``D`` as ``(B, p, n)`` where it is a buffer, which is then projected onto the tangent space at ``X``, in
+            place.
         looks: whether the error may be read from the device, so that the guard costs nothing where it has nothing to
             do; otherwise it always computes its product.
         out: memory for the result, which may be that of ``X``.
@@ -69,16 +70,15 @@ def stable_step(
     s = None
     if limit is not None and not looks:
         eta = cap_norm(algebra, D, eta, HEADROOM)
-    M, H = _tangent_step(algebra, X, D, eta, exact=exact, is_buffer=is_buffer)
+    M, H = _tangent_step(algebra, X, D, eta, exact=exact, buffer=buffer)
     E = algebra.add_identity_(algebra.gram(M), -1.0)
     if limit is not None:
         size = algebra.norm(E)
-        if looks and not all_below(size, HEADROOM * HEADROOM):
-            eta = cap_norm(algebra, D, eta, HEADROOM)
-            M, H = _tangent_step(algebra, X, D, eta, exact=exact, is_buffer=False)
-            E = algebra.add_identity_(algebra.gram(M), -1.0)
-            size = algebra.norm(E)
         if not looks or not all_below(size, limit):
+            if looks and not all_below(size, HEADROOM * HEADROOM):
+                eta = cap_norm(algebra, D, eta, HEADROOM)
+                M, H = _tangent_step(algebra, X, D, eta, exact=exact, buffer=None)
+                E = algebra.add_identity_(algebra.gram(M), -1.0)
             before = algebra.add_identity_(algebra.gram(X), -1.0)
             cross = None
             if H is not None and not exact:
@@ -96,22 +96,37 @@ def stable_step(
 
 
 def _tangent_step(
-    algebra: Algebra, X: Tensor, D: Tensor, eta: Scale, *, exact: bool, is_buffer: bool
+    algebra: Algebra, X: Tensor, D: Tensor, eta: Scale, *, exact: bool, buffer: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """``M = X + T``, and ``X D^H`` (None for square matrices, whose step needs none of it)."""
     if X.shape[algebra.rows] == X.shape[algebra.columns]:
         A = algebra.mm(algebra.mH(X), D)
         A = A - algebra.mH(A)
-        if not is_buffer:
+        if buffer is None:
             return algebra.addmm(X, X, A.mul_(_as(-0.5 * eta, A))), None
         T = algebra.mm(X, A)  # twice the tangent part of D
-        torch.mul(T, 0.5, out=D) if not torch.compiler.is_compiling() else D.copy_(T * 0.5)
-        return T.mul_(_as(-0.5 * eta, T)).add_(X), None
+        # The fewer passes over memory the better: for small matrices they are as long as the products.
+        if torch.compiler.is_compiling():
+            buffer.copy_(algebra.unpack(T) * 0.5)
+        else:
+            torch.mul(algebra.unpack(T), 0.5, out=buffer)
+        return _moved(X, T, -0.5 * eta), None
     H = algebra.mm(X, algebra.mH(D))
     T = algebra.addmm_(algebra.mm(algebra.gram(X), D).neg_(), H, X) if exact else algebra.mm(H, X).sub_(D)
-    if is_buffer:
+    if buffer is not None:
         algebra.addmm_(D, (H + algebra.mH(H)).mul_(-0.5), X)
-    return T.mul_(_as(0.5 * eta, T)).add_(X), H
+        if torch.compiler.is_compiling() or D.data_ptr() != buffer.data_ptr():
+            buffer.copy_(algebra.unpack(D))
+    return _moved(X, T, 0.5 * eta), H
+
+
+def _moved(X: Tensor, T: Tensor, eta: Scale) -> Tensor:
+    """``X + eta T``, in the memory of ``T``."""
+    if torch.compiler.is_compiling():
+        return X + T * _as(eta, T)
+    if isinstance(eta, Tensor):
+        return torch.addcmul(X, T, eta.to(T.dtype), out=T)
+    return torch.add(X, T, alpha=eta, out=T)
 
 
 def _as(scale: Scale, A: Tensor) -> Scale:
