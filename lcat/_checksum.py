@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lcat._memory import check_memory
+
 __all__ = ["checksum", "use_compiled"]
 
 # address, rows, bytes in a row, bytes from row to row, threads -> 64 bits
@@ -27,11 +29,12 @@ def use_compiled(function: Compiled) -> None:
     _compiled = function
 
 
-def checksum(tensor: Tensor) -> int | None:
+def checksum(tensor: Tensor, name: str = "tensor") -> int | None:
     """64 bits that change whenever one number in ``tensor`` does, and almost surely when more of them do.
 
     Args:
         tensor: a plain strided tensor.
+        name: what errors call it.
 
     Returns:
         the number; ``None`` on a GPU where no process group is initialized: to know it, the host would wait for the
@@ -47,7 +50,7 @@ def checksum(tensor: Tensor) -> int | None:
         if not _has_process_group() or (tensor.is_cuda and torch.cuda.is_current_stream_capturing()):
             return None
         return _by_torch(tensor)
-    _check_memory(tensor)
+    check_memory(name, tensor)
     if _compiled is None:
         return _by_torch(tensor)
     tensor, rows = _in_rows(tensor)
@@ -56,18 +59,6 @@ def checksum(tensor: Tensor) -> int | None:
     if rows > 1:
         length, stride = length // rows, tensor.stride(0) * size
     return _compiled(tensor.data_ptr(), rows, length, stride, torch.get_num_threads())
-
-
-def _check_memory(tensor: Tensor) -> None:
-    if tensor.numel() == 0:
-        return
-    last = sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    end, available = (tensor.storage_offset() + last + 1) * tensor.itemsize, tensor.untyped_storage().nbytes()
-    if end > available:
-        raise RuntimeError(
-            f"expected {end} bytes of memory, as shape {list(tensor.shape)} needs, got {available}: its storage "
-            f"was freed or shrunk (untyped_storage().resize_, as FSDP and offloading do); load it again before the call"
-        )
 
 
 def _has_process_group() -> bool:

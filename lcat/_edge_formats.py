@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from lcat._checksum import checksum
+from lcat._memory import check_memory, has_memory
 from lcat._tracing import is_jit_tracing, is_traced, needs_static_shape
 
 Flow: TypeAlias = Literal["source_to_target", "target_to_source"]
 Layout: TypeAlias = Literal["edge_index", "coo", "csr", "csc", "SparseTensor"]
 Side: TypeAlias = Literal["by_target", "by_source"]
-# Pointer, other endpoint and edge of the edges grouped by one endpoint, int64.
-Groups: TypeAlias = tuple[Tensor, Tensor, Tensor]
+# Pointer and edge of each slot of the edges grouped by one endpoint, int64; None for edges in the order of the slots.
+Groups: TypeAlias = tuple[Tensor, Tensor | None]
 
 _INTEGER_TYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _ACCEPTED = (
@@ -65,7 +66,7 @@ class EdgeList:
     @property
     def fingerprint(self) -> Any:
         """What changes whenever the edges do; every index is read for it."""
-        return *map(tensor_fingerprint, self.watched), *map(checksum, self.memory)
+        return *map(tensor_fingerprint, self.watched), *(checksum(tensor, self.name) for tensor in self.memory)
 
     @property
     def shares_memory(self) -> bool:
@@ -107,9 +108,14 @@ class EdgeList:
             IndexError: an index is negative or too large. Where values cannot be read (in a trace), indices are not
                 checked.
         """
+        if not is_traced() and not needs_static_shape(self.key):
+            for indices in self.memory:
+                check_memory(self.name, indices)
         source, target = self.endpoints()
         if not needs_static_shape(source) and not is_jit_tracing():
-            self._check_range(source, target, num_sources, num_targets)
+            hint = f"; check the rows of 'x', the order of the two rows of '{self.name}', or pass 'size'"
+            check_range(self.name, source, "source", num_sources, hint)
+            check_range(self.name, target, "target", num_targets, hint)
         return source, target, {} if is_traced() else self._groups()
 
     def checked_sizes(self, num_sources: int | None, num_targets: int | None) -> tuple[int, int]:
@@ -144,22 +150,6 @@ class EdgeList:
         """What the input already knows of ``by_target`` and ``by_source``."""
         return {}
 
-    def _check_range(self, source: Tensor, target: Tensor, num_sources: int, num_targets: int) -> None:
-        for side, index, bound in (("source", source, num_sources), ("target", target, num_targets)):
-            if index.numel() == 0:
-                continue
-            low, high = (int(extreme) for extreme in torch.aminmax(index))
-            if low < 0:
-                raise IndexError(
-                    f"Found negative indices in '{self.name}' (got {low}): {side} nodes are numbered 0 to {bound - 1}"
-                )
-            if high >= bound:
-                raise IndexError(
-                    f"Found indices in '{self.name}' that are larger than {bound - 1} (got {high}): there are "
-                    f"{bound} {side} nodes; check the rows of 'x', the order of the two rows of "
-                    f"'{self.name}', or pass 'size'"
-                )
-
     def with_values(self, edges: Tensor, values: Tensor, shape: tuple[int, int]) -> tuple[Any, Tensor | None]:
         """A matrix of the input's own format that holds ``values`` at ``edges``, and the values in its order."""
         raise NotImplementedError(f"'{self.name}' is no matrix")
@@ -189,17 +179,15 @@ class PyGEdgeIndex(EdgeList):
         if edges.sort_order is None or edges._indptr is None or None in edges.sparse_size():
             return {}
         sorted_by = 0 if edges.is_sorted_by_row else 1
-        plain = edges.as_tensor().detach().long()
         sides: tuple[Side, Side] = ("by_source", "by_target")
         if self.flow == "target_to_source":
             sides = ("by_target", "by_source")
-        positions = torch.arange(plain.shape[1], device=plain.device)
-        groups = {sides[sorted_by]: (edges._indptr.long(), plain[1 - sorted_by], positions)}
-        if edges._T_perm is not None and edges._T_indptr is not None:
-            order = edges._T_perm.long()
-            other = edges._T_index[sorted_by]
-            other = plain[sorted_by][order] if other is None else other.long()
-            groups[sides[1 - sorted_by]] = (edges._T_indptr.long(), other, order)
+        groups: dict[Side, Groups] = {}
+        if has_memory(edges._indptr):
+            groups[sides[sorted_by]] = (edges._indptr.long(), None)
+        pointer, order = edges._T_indptr, edges._T_perm
+        if pointer is not None and order is not None and has_memory(pointer) and has_memory(order):
+            groups[sides[1 - sorted_by]] = (pointer.long(), order.long())
         return groups
 
 
@@ -258,9 +246,23 @@ class SparseMatrix(EdgeList):
             row, column = self.input._indices().detach().to(torch.long, copy=True)
             return column, row
         pointer, other = (index.detach().to(torch.long, copy=True) for index in self.watched)
+        self._check_pointer(pointer, other.shape[0])
         lines = torch.arange(pointer.shape[0] - 1, device=pointer.device)
         line = lines.repeat_interleave(pointer.diff(), output_size=other.shape[0])
         return (other, line) if self.layout == "csr" else (line, other)
+
+    def _check_pointer(self, pointer: Tensor, num_entries: int) -> None:
+        """Torch checks the pointer of a matrix only where it is asked to."""
+        num_lines = self.input.shape[0 if self.layout == "csr" else 1]
+        if is_traced() or needs_static_shape(pointer):
+            return
+        starts_and_ends = pointer.shape == (num_lines + 1,) and int(pointer[0]) == 0 and int(pointer[-1]) == num_entries
+        if not starts_and_ends or bool((pointer.diff() < 0).any()):
+            part = "crow_indices" if self.layout == "csr" else "ccol_indices"
+            raise ValueError(
+                f"expected '{self.name}' with {part}() of shape [{num_lines + 1}] that rise from 0 to the number of "
+                f"entries, {num_entries}, got others: make the matrix with check_invariants=True to see what is wrong"
+            )
 
     def with_values(self, edges: Tensor, values: Tensor, shape: tuple[int, int]) -> tuple[Any, Tensor | None]:
         """A matrix of the input's layout with entries ``values`` ([E, H]), as PyG returns."""
@@ -356,6 +358,24 @@ def read_edges(edge_index: Any, *, flow: Flow, name: str) -> EdgeList:
         )
     kind = PyGEdgeIndex if callable(getattr(edge_index, "sparse_size", None)) else EdgeList
     return kind(edge_index, flow, name)
+
+
+def check_range(name: str, index: Tensor, side: Literal["source", "target"], bound: int, hint: str) -> None:
+    """Every entry of ``index`` is in ``[0, bound)``; ``hint`` ends the message for one that is too large.
+
+    Raises:
+        IndexError: one is not.
+    """
+    if index.numel() == 0:
+        return
+    low, high = (int(extreme) for extreme in torch.aminmax(index))
+    if low < 0:
+        raise IndexError(f"Found negative indices in '{name}' (got {low}): {side} nodes are numbered 0 to {bound - 1}")
+    if high >= bound:
+        raise IndexError(
+            f"Found indices in '{name}' that are larger than {bound - 1} (got {high}): there are {bound} {side} nodes"
+            + hint
+        )
 
 
 def _refuse_reverse_flow(flow: Flow, name: str) -> None:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from lcat import _graph_cache
-from lcat._edge_formats import EdgeList, Flow, Groups, Side, read_edges
+from lcat._edge_formats import EdgeList, Flow, Groups, Side, check_range, read_edges
+from lcat._memory import check_memory
 from lcat._tracing import is_capturing, is_jit_tracing, is_traced, needs_static_shape, outside_inference_mode
 
 __all__ = [
@@ -89,6 +90,9 @@ class Graph:
     changed after they are made (derived views are computed at their first use, and cached), so that layers,
     threads and autograd can share them.
 
+    :func:`graph_view` makes one of edges in any form; this makes one of indices. Whether they are in their ranges is
+    checked once, before anything is computed from them.
+
     Args:
         source: ``[E]`` int64 indices in ``[0, num_sources)``.
         target: ``[E]`` int64 indices in ``[0, num_targets)``; see ``padded``.
@@ -100,6 +104,10 @@ class Graph:
         padded: True if edges with ``target == num_targets`` are dead: they send their message to an
             extra row that is cut off. Dead edges replace dropped ones where the number of edges
             may not depend on values (``torch.compile``, ``torch.export``, meta tensors, ``vmap``).
+
+    Raises:
+        TypeError: the indices are no tensors, or a number of nodes is no integer.
+        ValueError: the indices are not int64, have other shapes or devices than each other, or a number is negative.
 
     Complexity:
         A view holds O(E) indices; :attr:`by_target` and :attr:`by_source` sort once in O(E log E).
@@ -116,6 +124,8 @@ class Graph:
         num_loops: int = 0,
         padded: bool = False,
     ) -> None:
+        if not torch.compiler.is_compiling():
+            _check_arguments(source, target, num_sources, num_targets)
         self.source = source
         self.target = target
         self.num_sources = num_sources
@@ -127,6 +137,7 @@ class Graph:
         self._size: _graph_cache.Size | None = None  # for a graph that is kept
         self._before_self_loops: weakref.ref[Graph] | None = None
         self._input_groups: dict[Side, Groups] = {}
+        self._is_in_range = False
 
     def __repr__(self) -> str:
         return f"Graph({self.num_sources} -> {self.num_targets} nodes, {self.num_edges} edges)"
@@ -157,6 +168,7 @@ class Graph:
             return make()
         entry = (key, parameters)
         if entry not in self._cache:
+            self.check_indices()
             with outside_inference_mode():
                 made = make()
             if is_capturing():
@@ -169,6 +181,24 @@ class Graph:
         value: _T = self._cache[entry]
         return value
 
+    def check_indices(self) -> None:
+        """Raise if an index leaves the graph or the memory of the indices is gone.
+
+        Indices are read the first time only, and not while tracing, where they have no values.
+
+        Raises:
+            IndexError: an index is negative or too large.
+            RuntimeError: the storage of the indices was freed or shrunk.
+        """
+        if is_traced() or needs_static_shape(self.source):
+            return
+        check_memory("source", self.source)
+        check_memory("target", self.target)
+        if not self._is_in_range and not is_capturing():  # a captured CUDA graph cannot wait for values
+            check_range("source", self.source, "source", self.num_sources, "")
+            check_range("target", self.target, "target", self.num_targets + int(self.padded), "")
+            self._is_in_range = True
+
     def is_cached(self, key: CacheKey[Any], *parameters: Hashable) -> bool:
         """Whether a value is kept for this key and these parameters."""
         return (key, parameters) in self._cache
@@ -178,9 +208,10 @@ class Graph:
         return None if self._before_self_loops is None else self._before_self_loops()
 
     def input_groups(self, side: Side) -> Groups | None:
-        """Pointer, other endpoint and edge of ``"by_target"`` or ``"by_source"``, if the input contained them.
+        """Pointer and edge of each slot of ``"by_target"`` or ``"by_source"``, if the input contained them.
 
-        Inside a row the slots are in the input's order.
+        Inside a row the slots are in the input's order. ``None`` for the edges says that they stand in the order of the
+        slots. Nothing of it is checked: an EdgeIndex may hold groups of other edges than its own.
         """
         return self._input_groups.get(side)
 
@@ -227,15 +258,19 @@ class Graph:
         loop = self.source == self.target
         if needs_static_shape(loop) and not dynamic:
             target = self.target.masked_fill(loop, self.num_targets)
-            return Graph(self.source, target, self.num_sources, self.num_targets, padded=True)
+            return self._derive(self.source, target, padded=True)
         if not dynamic and not is_jit_tracing() and not bool(loop.any()):  # a trace is for graphs with loops too
-            same = Graph(self.source, self.target, self.num_sources, self.num_targets)
+            same = self._derive(self.source, self.target)
             same._input_groups = self._input_groups
             return same
         kept_edges = (~loop).nonzero().flatten()
-        return Graph(
-            self.source[kept_edges], self.target[kept_edges], self.num_sources, self.num_targets, kept_edges=kept_edges
-        )
+        return self._derive(self.source[kept_edges], self.target[kept_edges], kept_edges=kept_edges)
+
+    def _derive(self, source: Tensor, target: Tensor, **options: Any) -> Graph:
+        """A graph between the same nodes, whose indices are in range if those of this one are."""
+        graph = Graph(source, target, self.num_sources, self.num_targets, **options)
+        graph._is_in_range = self._is_in_range
+        return graph
 
     def with_self_loops(self, num_loops: int, *, dynamic: bool = False) -> Graph:
         """The graph without its own self-loops, and one new loop for each of the first ``num_loops`` nodes.
@@ -256,11 +291,9 @@ class Graph:
     def _with_self_loops(self, num_loops: int, dynamic: bool) -> Graph:
         without = self.without_self_loops(dynamic=dynamic)
         loops = torch.arange(num_loops, device=self.device, dtype=self.source.dtype)
-        graph = Graph(
+        graph = without._derive(
             torch.cat([without.source, loops]),
             torch.cat([without.target, loops]),
-            self.num_sources,
-            self.num_targets,
             kept_edges=without.kept_edges,
             num_loops=num_loops,
             padded=without.padded,
@@ -405,6 +438,7 @@ def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
     source, target, groups = edges.checked(num_sources, num_targets)
     graph = Graph(source, target, num_sources, num_targets)
     graph._input_groups = groups
+    graph._is_in_range = not is_traced() and not needs_static_shape(source)
     return graph
 
 
@@ -422,6 +456,29 @@ def _num_bytes(made: Any, parent: Graph | None) -> int:
     if isinstance(made, tuple):
         return sum(_num_bytes(part, parent) for part in made if isinstance(part, Tensor))
     return 0
+
+
+def _check_arguments(source: Any, target: Any, num_sources: Any, num_targets: Any) -> None:
+    for name, count in (("num_sources", num_sources), ("num_targets", num_targets)):
+        if isinstance(count, torch.SymInt):
+            continue
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise TypeError(f"expected '{name}' of type int, got {type(count).__name__}")
+        if count < 0:
+            raise ValueError(f"expected '{name}' of at least 0, got {count}")
+    for name, index in (("source", source), ("target", target)):
+        if not isinstance(index, Tensor):
+            raise TypeError(f"expected '{name}' of type torch.Tensor, got {type(index).__name__}")
+        if index.dtype != torch.long or index.layout != torch.strided or index.dim() != 1:
+            raise ValueError(
+                f"expected '{name}' as a dense tensor of shape [E] and type int64, got {list(index.shape)}, "
+                f"{index.dtype} and {index.layout}: lcat.graph.graph_view converts edges of other forms"
+            )
+    if source.shape != target.shape or source.device != target.device:
+        raise ValueError(
+            f"expected 'source' and 'target' of one length on one device, got {list(source.shape)} on "
+            f"{source.device} and {list(target.shape)} on {target.device}"
+        )
 
 
 def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:

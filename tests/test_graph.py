@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import threading
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -17,6 +18,7 @@ from torch_geometric import EdgeIndex
 import lcat.graph as graph_module
 from lcat import _graph_cache
 from lcat.graph import CacheKey, Graph, cache_info, forget, graph_view, set_cache_limit
+from lcat.ops import aggregate, use_implementation
 from tests.support.graphs import KINDS, edge_formats, random_edges, size_of
 
 EDGES = torch.tensor([[0, 1, 2, 2, 0, 1], [1, 0, 2, 0, 1, 1]])
@@ -457,3 +459,48 @@ def test_nothing_is_kept_that_was_made_while_a_cuda_graph_was_captured(monkeypat
     for _ in range(2):
         graph.cached(key, lambda: made.append(1))
     assert len(made) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ((EDGES[0].to(torch.uint8), EDGES[1].to(torch.uint8), 3, 3), ValueError, "'source'.*int64.*uint8.*graph_view"),
+        ((EDGES[0].float(), EDGES[1].float(), 3, 3), ValueError, "'source'.*int64.*float32"),
+        ((EDGES, EDGES, 3, 3), ValueError, r"'source'.*shape \[E\].*\[2, 6\]"),
+        ((EDGES[0], EDGES[1, :4], 3, 3), ValueError, r"of one length on one device, got \[6\] on cpu and \[4\] on cpu"),
+        ((EDGES[0], EDGES[1].to("meta"), 3, 3), ValueError, "of one length on one device"),
+        ((EDGES[0].tolist(), EDGES[1], 3, 3), TypeError, "'source' of type torch.Tensor, got list"),
+        ((None, EDGES[1], 3, 3), TypeError, "'source' of type torch.Tensor, got NoneType"),
+        ((EDGES[0], EDGES[1], -1, 3), ValueError, "'num_sources' of at least 0, got -1"),
+        ((EDGES[0], EDGES[1], 3, 3.0), TypeError, "'num_targets' of type int, got float"),
+        ((EDGES[0], EDGES[1], None, 3), TypeError, "'num_sources' of type int, got NoneType"),
+    ],
+)
+def test_graph_by_hand_is_checked(arguments, error, match):
+    with pytest.raises(error, match=match):
+        Graph(*arguments)
+
+
+@pytest.mark.parametrize("derive", ["by_target", "by_source", "in_degree"])
+@pytest.mark.parametrize(("row", "index"), [(0, 3), (0, -1), (1, 10**9), (1, -5)])
+def test_indices_of_a_graph_by_hand_are_checked_at_first_use(row, index, derive):
+    edges = EDGES.clone()
+    edges[row, 2] = index
+    graph = Graph(edges[0], edges[1], 3, 3)
+    with pytest.raises(IndexError, match=f"in '{('source', 'target')[row]}'.*{index}"):
+        getattr(graph, derive)
+    for context in (use_implementation("naive"), nullcontext()):
+        with context, pytest.raises(IndexError, match=f"in '{('source', 'target')[row]}'.*{index}"):
+            aggregate(torch.ones(3, 2), graph)
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+@pytest.mark.parametrize(
+    "pointer", [[0, 2, 10**6, 4], [0, 5, 2, 4], [-3, 2, 3, 4], [0, 2, 3, 9], [1, 2, 3, 4], [0, 2, 4]]
+)
+def test_a_pointer_of_a_matrix_that_does_not_fit(pointer, layout):
+    make = torch.sparse_csr_tensor if layout == "csr" else torch.sparse_csc_tensor
+    matrix = make(torch.tensor(pointer), torch.tensor([0, 1, 2, 0]), torch.ones(4), (3, 3))
+    part = "crow_indices" if layout == "csr" else "ccol_indices"
+    with pytest.raises(ValueError, match=rf"'edge_index' with {part}\(\) of shape \[4\].*rise from 0.*4, got others"):
+        graph_view(matrix, None, None)

@@ -10,7 +10,9 @@ from torch.nn.parameter import UninitializedParameter
 from torch_geometric.typing import SparseTensor
 
 from lcat._edge_formats import EdgeList
+from lcat._memory import check_memory
 from lcat._numbers import as_float, as_int
+from lcat._tracing import needs_static_shape
 
 
 def check_features(
@@ -49,6 +51,7 @@ def check_features(
             f"'{name}' of {layer} has shape {shape}; it takes [N, {width}], or {sets} for "
             f"{'' if any_sets else 'B '}feature sets on one graph"
         )
+    _check_memory(name, x)
     if weight is None:
         return
     if shape[-1] != channels:
@@ -130,6 +133,14 @@ def check_edge_tensor(
         )
     if values.device != device:
         raise ValueError(f"'{name}' of {layer} is on {values.device}, 'x' is on {device}: move one with .to(...)")
+    _check_memory(name, values)
+
+
+def _check_memory(name: str, tensor: Tensor) -> None:
+    """Torch's own operations read what is not there any more, or crash."""
+    plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
+    if plain and not needs_static_shape(tensor):
+        check_memory(name, tensor)
 
 
 def check_edge_features(layer: str, name: str, values: Tensor, x: Tensor, weight: Tensor) -> None:

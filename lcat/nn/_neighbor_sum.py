@@ -32,7 +32,7 @@ class NeighborSum:
 
     def of(self, x: Tensor, graph: Graph, node_dim: int) -> Tensor:
         """``sum_{j -> i} x_j``, [N, ...] with the nodes first; kept for the next call."""
-        fingerprint = tensor_fingerprint(x), checksum(x)
+        fingerprint = tensor_fingerprint(x), checksum(x, "x")
         if self._cached is not None:
             tensor, cached_fingerprint, cached_graph, total = self._cached
             if tensor() is x and cached_fingerprint == fingerprint and cached_graph() is graph:

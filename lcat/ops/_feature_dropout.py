@@ -8,7 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lcat._memory import check_memory
+from lcat._tracing import is_traced
 from lcat.ops import _fused, _native
+from lcat.ops._check import check_dense, check_probability
+from lcat.ops._operands import check_options
 from lcat.ops._operators import Operator
 from lcat.ops._transforms import is_transformed
 from lcat.ops.dispatch import must_be_plain
@@ -34,7 +38,8 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         training: ``False`` returns ``x`` itself.
 
     Raises:
-        ValueError: ``p`` is outside [0, 1].
+        TypeError: ``x`` is no tensor, or ``p`` no number.
+        ValueError: ``x`` is not dense or not of floating point, or ``p`` is outside [0, 1].
 
     Complexity:
         O(n) time; O(1) memory is kept for the backward pass.
@@ -48,12 +53,16 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         >>> y.unique()
         tensor([0.0000, 1.3333])
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"expected a probability 'p' in [0, 1], got {p}")
+    check_dense("x", x)
+    p = check_probability("p", p)
+    if not x.is_floating_point() and not x.is_complex():
+        raise ValueError(f"expected 'x' of a floating point or complex type, got {x.dtype}: convert it with .float()")
     if not training or p == 0:
         return x
     compiled = x.device.type == "cpu" and x.dtype in _TYPES and _native.STATUS.instruction_set is not None
-    if not compiled or x.layout != torch.strided or is_transformed(x) or must_be_plain():
+    if not compiled or is_transformed(x) or must_be_plain():
+        if type(x) is Tensor and not is_traced():
+            check_memory("x", x)
         return F.dropout(x, p)
     seed = _fused.draw_seed(p, x.device)
     assert seed is not None  # p > 0
@@ -74,10 +83,16 @@ class _Arguments(NamedTuple):
 
 
 def _run(arguments: _Arguments) -> Tensor:
-    x = arguments.x.contiguous()
+    x = arguments.x
     out = torch.empty_like(x)
     _native.call("dropout", x.dtype, x, out, x.numel(), arguments.p, _native.seed_value(arguments.seed))
     return out
+
+
+def _check(arguments: _Arguments) -> None:
+    if arguments.x.dtype not in _TYPES:
+        raise ValueError(f"expected 'x' of type float32 or float64, got {arguments.x.dtype}")
+    check_options(arguments.p, arguments.seed)
 
 
 def _fake(arguments: _Arguments) -> Tensor:
@@ -92,7 +107,7 @@ def _setup_context(ctx: Any, arguments: _Arguments, output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (seed,) = ctx.saved_tensors
-    return _DROPOUT.gradients([_DROPOUT(_Arguments(grad, seed, ctx.p))])
+    return _DROPOUT.gradients([_DROPOUT.overload(grad, seed, ctx.p)])
 
 
 _DROPOUT = Operator(
@@ -100,6 +115,7 @@ _DROPOUT = Operator(
     _Arguments,
     results=1,
     kernels={"cpu": _run},
+    check=_check,
     fake=_fake,
     setup_context=_setup_context,
     backward=_backward,

@@ -90,7 +90,6 @@ _REASONS = {
     Feature.EDGE_KEY: "it takes edge features as edge_attr and edge_matrix, an edge_key is of size [E, H, F] anyway",
     Feature.WIDE_EDGE_ATTR: f"it projects at most {MAX_EDGE_FEATURES} edge features",
     Feature.OTHER_VALUE_WIDTH: "it needs keys and values of one shape",
-    Feature.STEEP_SLOPE: "it computes LeakyReLU as a maximum, for slopes up to 1",
     Feature.LARGE_GRAPH: "it counts nodes and edges in 31 bits",
     Feature.TRANSFORM: "functorch transforms, forward-mode differentiation and torch.jit.trace take the naive path",
 }

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lcat._checksum import use_compiled
+from lcat._memory import check_memory
 from lcat.graph import SortedEdges
 
 __all__ = [
@@ -31,10 +32,11 @@ __all__ = [
     "loaded_library",
     "native_status",
     "seed_value",
+    "take_groups",
     "transpose_groups",
 ]
 
-_INTERFACE = 3  # of the functions below; csrc/group.cpp has the same number
+_INTERFACE = 5  # of the functions below; csrc/group.cpp has the same number
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 
 InstructionSet = Literal["avx512", "avx2", "baseline"]
@@ -60,20 +62,29 @@ class NativeStatus:
     problem: str | None
 
 
-# p: pointer, i: int64, d: double. The number of threads comes last everywhere.
+# p: pointer, i: int64, d: double, e: what edge_arguments returns. The number of threads (t) comes last everywhere.
 _SIGNATURES = {
-    "aggregate": "pppp pppp iii",
-    "aggregate_weight": "pppppp iii",
+    "aggregate": "pppp e p iii",
+    "aggregate_weight": "pp e p iii",
     "dropout": "pp idi",
-    "gat_attention_forward": "pppppppp pppp iii ddi",
-    "gat_attention_targets": "pppppppp iiid",
-    "gat_attention_backward": "pppppp ppp pppp iii ddi",
-    "gatv2_attention_forward": "pppp ppip ppp pp iii ddi",
+    "gat_attention_forward": "ppppp e pppp iii ddi",
+    "gat_attention_targets": "ppppppp pp iiid",
+    "gat_attention_backward": "pppppp e pppp iii ddi",
+    "gatv2_attention_forward": "pppp ppip e pp iii ddi",
     "gatv2_attention_targets": "pppp iii",
-    "gatv2_attention_by_target": "ppppp ppip p ppp ppppp iii ddi",
-    "gatv2_attention_by_source": "ppppp ppip p ppp ppp iii ddi",
+    "gatv2_attention_by_target": "ppppp ppip p e ppppp i iii ddi",
+    "gatv2_attention_by_source": "ppppp ppip p e ppp iii ddi",
 }
-_C_TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
+# Functions that all types share; they take no number of threads.
+_EDGE_SIGNATURES = {
+    "group_edges": "ppiii ppp",
+    "take_groups": "ppiii pp ppp",
+    "transpose_groups": "e ii ppp",
+    "insert_loops": "e ii ppp",
+    "narrow": "pip",
+}
+_C_TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double, "t": ctypes.c_int}
+_NO_MEMORY, _MISFIT, _LARGE = 1, 2, 3  # what the functions return, besides 0; csrc/block.h has the same
 
 
 def loaded_library() -> ctypes.CDLL:
@@ -97,19 +108,50 @@ def group_edges(row: Tensor, other: Tensor, num_rows: int, num_others: int) -> S
         num_others: number of nodes at the other side.
 
     Raises:
-        IndexError: an index is out of its range: a graph made by hand, or changed after it was checked.
+        IndexError: an index is out of its range: a graph that was changed after it was checked.
+        RuntimeError: the memory of the edges is gone.
     """
+    row, other = _readable(row, other)
     count = row.shape[0]
     indptr = row.new_empty(num_rows + 2)
     indices, edge_ids = (row.new_empty(count, dtype=torch.int32) for _ in range(2))
-    row, other = row.contiguous(), other.contiguous()
     sizes = (count, num_rows + 1, num_others)
     status = loaded_library().lcat_group_edges(*_addresses(row, other), *sizes, *_addresses(indptr, indices, edge_ids))
-    if status == 2:
+    if status == _MISFIT:
         raise changed_unseen(num_others, num_rows)
-    if status:
-        raise MemoryError(f"no memory to sort {count} edges")
+    _check_status("group_edges", status)
     return SortedEdges(indptr[: num_rows + 1], indices, edge_ids)
+
+
+def take_groups(
+    row: Tensor, other: Tensor, num_rows: int, num_others: int, *, pointer: Tensor, order: Tensor | None
+) -> SortedEdges | None:
+    """Edges in groups that somebody else has made, in a copy; ``None`` where these are not groups of these edges.
+
+    Args:
+        row: ``[E]`` int64 on the CPU.
+        other: ``[E]`` int64.
+        num_rows: number of groups; fewer than 2**31 nodes and edges.
+        num_others: number of nodes at the other side.
+        pointer: ``[num_rows + 1]`` int64, where each group begins.
+        order: ``[E]`` int64, the edge in each slot; ``None`` for edges that stand in the order of the groups.
+
+    Raises:
+        RuntimeError: the memory of the edges is gone.
+    """
+    row, other = _readable(row, other)
+    count = row.shape[0]
+    indptr = row.new_empty(num_rows + 1)
+    indices, edge_ids = (row.new_empty(count, dtype=torch.int32) for _ in range(2))
+    status = loaded_library().lcat_take_groups(
+        *_addresses(row, other),
+        *(count, num_rows, num_others, pointer.data_ptr(), None if order is None else order.data_ptr()),
+        *_addresses(indptr, indices, edge_ids),
+    )
+    if status == _MISFIT:
+        return None
+    _check_status("take_groups", status)
+    return SortedEdges(indptr, indices, edge_ids)
 
 
 def changed_unseen(num_sources: int, num_targets: int) -> IndexError:
@@ -124,26 +166,46 @@ def changed_unseen(num_sources: int, num_targets: int) -> IndexError:
 def transpose_groups(groups: SortedEdges, num_others: int) -> SortedEdges:
     """The edges of :func:`group_edges` grouped by the node at the other side, in the same order inside."""
     indptr, indices, edge_ids = groups
-    count, num_rows = edge_ids.shape[0], indptr.shape[0] - 1
     result = SortedEdges(indptr.new_empty(num_others + 1), torch.empty_like(indices), torch.empty_like(edge_ids))
-    sizes = (count, num_rows, num_others)
-    if loaded_library().lcat_transpose_groups(*_addresses(*groups), *sizes, *_addresses(*result)):
-        raise MemoryError(f"no memory to sort {count} edges")
+    _run_on_groups("transpose_groups", groups, num_others, num_others, result)
     return result
 
 
-def insert_loops(groups: SortedEdges, num_loops: int) -> SortedEdges:
+def insert_loops(groups: SortedEdges, num_loops: int, num_others: int) -> SortedEdges:
     """The edges of :func:`group_edges`, none of them a loop, and a loop in each of the first ``num_loops`` groups."""
     indptr, _, edge_ids = groups
-    count, num_rows = edge_ids.shape[0], indptr.shape[0] - 1
-    indices, positions = (edge_ids.new_empty(count + num_loops) for _ in range(2))
+    indices, positions = (edge_ids.new_empty(edge_ids.shape[0] + num_loops) for _ in range(2))
     result = SortedEdges(torch.empty_like(indptr), indices, positions)
-    loaded_library().lcat_insert_loops(*_addresses(*groups), count, num_rows, num_loops, *_addresses(*result))
+    _run_on_groups("insert_loops", groups, num_others, num_loops, result)
     return result
+
+
+def _run_on_groups(function: str, groups: SortedEdges, num_others: int, parameter: int, result: SortedEdges) -> None:
+    indptr, indices, edge_ids, *sizes = edge_arguments(groups, num_others, per_edge=True)
+    addresses = (*_addresses(indptr, indices, edge_ids), *sizes, indptr.shape[0] - 1, parameter, *_addresses(*result))
+    _check_status(function, getattr(loaded_library(), f"lcat_{function}")(*addresses))
+
+
+def _readable(*indices: Tensor) -> list[Tensor]:
+    """The indices of edges as the library reads them."""
+    for index in indices:
+        check_memory("edge_index", index)
+    return [index.resolve_neg().contiguous() for index in indices]
 
 
 def _addresses(*tensors: Tensor) -> list[int]:
     return [t.data_ptr() for t in tensors]
+
+
+def _check_status(function: str, status: int) -> None:
+    if status == _NO_MEMORY:
+        raise MemoryError(f"the compiled kernel '{function}' found no memory for its buffers")
+    if status == _MISFIT:
+        raise IndexError(
+            f"expected edges that fit the tensors of '{function}' (a pointer that rises from 0 to at most their "
+            f"number, and indices of rows that exist), got others: if the graph was right at first, a write that torch "
+            f"cannot see (numpy, .data) has changed it: pass edge_index.clone() after such a write"
+        )
 
 
 def _declare(library: ctypes.CDLL) -> None:
@@ -153,21 +215,19 @@ def _declare(library: ctypes.CDLL) -> None:
         raise AttributeError(f"interface {interface}, not {_INTERFACE}")
     for name, letters in _SIGNATURES.items():
         for suffix in _TYPES.values():
-            function = getattr(library, f"lcat_{name}_{suffix}")
-            function.argtypes = [*(_C_TYPES[letter] for letter in letters.replace(" ", "")), ctypes.c_int]
-            function.restype = ctypes.c_int
-    for name, letters in (
-        ("group_edges", "ppiiippp"),
-        ("transpose_groups", "pppiiippp"),
-        ("insert_loops", "pppiiippp"),
-    ):
-        function = getattr(library, f"lcat_{name}")
-        function.argtypes = [_C_TYPES[letter] for letter in letters]
-        function.restype = ctypes.c_int
+            _declare_function(library, f"lcat_{name}_{suffix}", letters + "t")
+    for name, letters in _EDGE_SIGNATURES.items():
+        _declare_function(library, f"lcat_{name}", letters)
     library.lcat_checksum.argtypes = [_C_TYPES[letter] for letter in "piii"] + [ctypes.c_int]
     library.lcat_checksum.restype = ctypes.c_uint64
     library.lcat_chunks.argtypes = []
     library.lcat_chunks.restype = ctypes.c_int64
+
+
+def _declare_function(library: ctypes.CDLL, name: str, letters: str) -> None:
+    function = getattr(library, name)
+    function.argtypes = [_C_TYPES[letter] for letter in letters.replace("e", "pppiii").replace(" ", "")]
+    function.restype = ctypes.c_int
 
 
 def _load() -> tuple[ctypes.CDLL | None, NativeStatus]:
@@ -223,25 +283,56 @@ def chunks() -> int:
     return int(loaded_library().lcat_chunks())
 
 
-def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> None:
+def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> bool:
     """Run ``lcat_<function>_<type>`` on contiguous CPU tensors, numbers and ``None`` (a null pointer).
 
+    The library trusts the addresses and sizes: operators check their arguments before they come here
+    (:mod:`lcat.ops._operators`). The edges are checked inside, as they are read.
+
+    Returns:
+        whether a function that takes a short way met numbers that are too large for it.
+
     Raises:
+        IndexError: the edges do not fit the sizes that :func:`edge_arguments` states.
         MemoryError: a kernel found no memory for its buffers.
     """
     converted = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
-    if getattr(loaded_library(), f"lcat_{function}_{_TYPES[dtype]}")(*converted, torch.get_num_threads()):
-        raise MemoryError(f"the compiled kernel '{function}' found no memory for its buffers")
+    status = getattr(loaded_library(), f"lcat_{function}_{_TYPES[dtype]}")(*converted, torch.get_num_threads())
+    if status:
+        _check_status(function, status)
+    return bool(status == _LARGE)
 
 
-def edge_arguments(edges: SortedEdges) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges as the kernels read them, with 32-bit indices; copies only for the int64 indices of a traced graph."""
-    return edges.indptr, edges.indices.to(torch.int32), edges.edge_ids.to(torch.int32)
+def edge_arguments(
+    edges: SortedEdges, num_others: int, *, per_edge: bool
+) -> tuple[Tensor, Tensor, Tensor, int, int, int]:
+    """Edges as the kernels read them, with 32-bit indices, and what they are checked against.
+
+    Copies are made only of the int64 indices of a traced graph.
+
+    Args:
+        edges: the edges.
+        num_others: rows of the tensors that ``indices`` point into.
+        per_edge: whether ``edge_ids`` point into tensors too, with one row per edge.
+    """
+    indptr, indices, edge_ids = edges
+    count = edge_ids.shape[0]
+    return indptr, _narrow(indices), _narrow(edge_ids), count, num_others, count if per_edge else -1
+
+
+def _narrow(index: Tensor) -> Tensor:
+    if index.dtype == torch.int32:
+        return index
+    narrow = index.new_empty(index.shape, dtype=torch.int32)
+    loaded_library().lcat_narrow(index.data_ptr(), index.shape[0], narrow.data_ptr())
+    return narrow
 
 
 def as_dense(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """The tensor in ``dtype``, contiguous."""
-    return None if tensor is None else tensor.to(dtype).contiguous()
+    if tensor is None or (tensor.dtype == dtype and tensor.is_contiguous()):  # half a microsecond faster than below
+        return tensor
+    return tensor.to(dtype).contiguous()
 
 
 def seed_value(seed: Tensor | None) -> int:

@@ -7,8 +7,9 @@ one). The operator's schema, and the order in which arguments are packed and unp
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from operator import is_, itemgetter
 from types import NoneType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, get_args, get_type_hints
 
@@ -16,8 +17,9 @@ import torch
 from torch import Tensor
 
 from lcat.graph import SortedEdges
+from lcat.ops._operands import check_devices, in_memory
 
-__all__ = ["NO_EDGES", "Arguments", "Operator", "OptionalEdges", "contiguous", "unpacker"]
+__all__ = ["NO_EDGES", "Arguments", "Operator", "OptionalEdges", "unpacker"]
 
 _SCHEMA_TYPES: dict[Any, str] = {
     Tensor: "Tensor",
@@ -28,6 +30,7 @@ _SCHEMA_TYPES: dict[Any, str] = {
     list[bool]: "bool[]",
 }
 _AUTOCAST = ("AutocastCPU", "AutocastCUDA")
+_EDGES = ("by_target", "by_source")
 _libraries: list[torch.library.Library] = []  # what is registered stays so for as long as these live
 
 
@@ -40,6 +43,15 @@ class OptionalEdges(NamedTuple):
 
 
 NO_EDGES = OptionalEdges(None, None, None)
+
+
+class _Checked(threading.local):
+    """The arguments with which this thread calls an operator from a public function, which has checked them."""
+
+    arguments: tuple[Any, ...] = ()
+
+
+_checked = _Checked()
 
 
 class Arguments(Protocol):
@@ -59,7 +71,10 @@ class Operator(Generic[A]):
         name: its name.
         arguments: the NamedTuple of its arguments; those that have gradients come first.
         results: the number of tensors that it returns.
-        kernels: for each kind of device, what computes the results from the arguments.
+        kernels: for each kind of device, what computes the results from the arguments, whose tensors are contiguous.
+        check: raises for arguments whose shapes and types do not fit each other. It is not called where the kernel gets
+            the very tensors of :meth:`__call__`, nor for fakes, whose sizes may be symbols. Devices and memory are
+            checked for all operators alike (:mod:`lcat.ops._operands`).
         fake: the shapes and types of the results, for tracing.
         setup_context: as in ``torch.library.register_autograd``, but it gets the arguments as a NamedTuple.
         backward: as there; :meth:`gradients` makes what it returns.
@@ -72,6 +87,7 @@ class Operator(Generic[A]):
         results: int,
         *,
         kernels: dict[str, Callable[[A], Any]],
+        check: Callable[[A], None],
         fake: Callable[[A], Any],
         setup_context: Callable[[Any, A, Any], None],
         backward: Callable[..., tuple[Tensor | None, ...]],
@@ -79,18 +95,38 @@ class Operator(Generic[A]):
         unpack = unpacker(arguments)
         self._size = _size(arguments)
         returns = "Tensor" if results == 1 else f"({', '.join(['Tensor'] * results)})"
-        schema = f"({', '.join(_schema(arguments))}) -> {returns}"
+        stated = _schema(arguments)
+        schema = f"({', '.join(stated)}) -> {returns}"
+        tensors = [(i, text.split()[1]) for i, text in enumerate(stated) if text.startswith("Tensor")]
 
-        def taking_arguments(function: Callable[[A], Any]) -> Callable[..., Any]:
-            return lambda *flat: function(unpack(flat))
+        inputs = [(i, argument) for i, argument in tensors if not argument.startswith(_EDGES)]
+        of_tensors = itemgetter(*(i for i, _ in tensors))
+
+        def checked(kernel: Callable[[A], Any], device: str) -> Callable[..., Any]:
+            def run(*flat: Any) -> Any:
+                if len(_checked.arguments) == len(flat) and all(
+                    map(is_, of_tensors(flat), of_tensors(_checked.arguments))
+                ):
+                    return kernel(unpack(in_memory(flat, inputs)))
+                check_devices(flat, tensors, device)
+                packed = unpack(in_memory(flat, tensors))
+                check(packed)
+                return kernel(packed)
+
+            return run
 
         (device, kernel), *others = kernels.items()
         operator = torch.library.custom_op(
-            f"lcat::{name}", taking_arguments(kernel), mutates_args=(), device_types=device, schema=schema
+            f"lcat::{name}", checked(kernel, device), mutates_args=(), device_types=device, schema=schema
         )
         for device, kernel in others:
-            operator.register_kernel(device, taking_arguments(kernel))
-        operator.register_fake(taking_arguments(fake))
+            operator.register_kernel(device, checked(kernel, device))
+
+        def of_one_device(*flat: Any) -> Any:
+            check_devices(flat, tensors)
+            return fake(unpack(flat))
+
+        operator.register_fake(of_one_device)
         operator.register_autograd(
             backward, setup_context=lambda ctx, inputs, output: setup_context(ctx, unpack(inputs), output)
         )
@@ -98,7 +134,15 @@ class Operator(Generic[A]):
         self.overload: Callable[..., Any] = getattr(torch.ops.lcat, name).default
 
     def __call__(self, arguments: A) -> Any:
-        return self.overload(*arguments.pack())
+        """Call it with arguments that a public function has checked, and edges that lcat.ops._sorted has sorted."""
+        packed = arguments.pack()
+        if torch.compiler.is_compiling():
+            return self.overload(*packed)
+        _checked.arguments = packed
+        try:
+            return self.overload(*packed)
+        finally:
+            _checked.arguments = ()
 
     def gradients(self, gradients: Iterable[Tensor | None]) -> tuple[Tensor | None, ...]:
         """The gradients of the first arguments, and ``None`` for all others."""
@@ -127,11 +171,6 @@ def unpacker(arguments: type[Any]) -> Callable[[Sequence[Any]], Any]:
         return make
     cut = itemgetter(*pieces)
     return lambda flat: make([x if m is None else m(x) for m, x in zip(makers, cut(flat), strict=True)])
-
-
-def contiguous(tensors: Iterable[Tensor | None]) -> list[Tensor | None]:
-    """The same tensors, in memory as kernels read them; gradients often arrive expanded."""
-    return [None if t is None else t.contiguous() for t in tensors]
 
 
 def _group(hint: Any) -> tuple[type[Any] | None, bool]:

@@ -7,6 +7,7 @@ Everything here is differentiable any number of times, works under ``vmap``, for
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lcat._tracing import is_traced
@@ -41,6 +42,12 @@ def from_target(x: Tensor, graph: Graph) -> Tensor:
 def scale_rows(x: Tensor, scale: Tensor) -> Tensor:
     """``scale_i x_i`` for every node: [N, ...], [N] -> [N, ...]."""
     return x * scale.view(-1, *[1] * (x.dim() - 1))
+
+
+def linear(x: Tensor, matrix: Tensor) -> Tensor:
+    """``x matrix^T``, in the type that both are promoted to, as products of single numbers are."""
+    dtype = torch.promote_types(x.dtype, matrix.dtype)
+    return F.linear(x.to(dtype), matrix.to(dtype))
 
 
 def sum_to_target(messages: Tensor, graph: Graph) -> Tensor:

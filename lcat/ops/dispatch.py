@@ -20,6 +20,7 @@ import torch
 from lcat._tracing import is_exporting
 
 __all__ = [
+    "PLAIN",
     "Call",
     "Choice",
     "Feature",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 Name = Literal["triton", "native", "scatter", "naive"]
+
+PLAIN: tuple[Name, ...] = ("scatter", "naive")  # those made of operations that do not check what they read
 
 _ENVIRONMENT = "LCAT_IMPLEMENTATION"
 # A plain global, because torch.compile cannot trace a context variable.
@@ -46,7 +49,6 @@ class Feature(Flag):
         EDGE_KEY: ``edge_key`` of :func:`~lcat.ops.gatv2_attention`.
         WIDE_EDGE_ATTR: an ``edge_attr`` with more than 16 features.
         OTHER_VALUE_WIDTH: values of another shape than the keys.
-        STEEP_SLOPE: a ``negative_slope`` above 1.
         LARGE_GRAPH: at least 2**31 nodes or edges.
         TRANSFORM: a functorch transform, forward-mode differentiation or ``torch.jit.trace``
             (:func:`~lcat.ops.is_transformed`).
@@ -61,7 +63,6 @@ class Feature(Flag):
     EDGE_KEY = auto()
     WIDE_EDGE_ATTR = auto()
     OTHER_VALUE_WIDTH = auto()
-    STEEP_SLOPE = auto()
     LARGE_GRAPH = auto()
     TRANSFORM = auto()
 

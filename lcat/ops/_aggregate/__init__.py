@@ -6,12 +6,12 @@ from torch import Tensor
 
 from lcat.graph import Graph
 from lcat.ops._aggregate import fused, naive, scatter
-from lcat.ops._check import Shapes, check_rows
+from lcat.ops._check import NUMBERS, WEIGHTS, Arguments
 from lcat.ops._fused import native_objection, needs_gradient, too_large, triton_objection
 from lcat.ops._scatter import scatter_objection
 from lcat.ops._segment import scale_rows
 from lcat.ops._transforms import is_transformed
-from lcat.ops.dispatch import Call, Feature, Implementation, Primitive
+from lcat.ops.dispatch import PLAIN, Call, Feature, Implementation, Primitive
 
 __all__ = ["aggregate"]
 
@@ -50,7 +50,9 @@ def aggregate(
 
     Raises:
         TypeError: an argument is no tensor, or ``graph`` no Graph.
-        ValueError: a tensor does not have its shape.
+        ValueError: a tensor does not have its shape, is on another device than the graph, not dense or not of numbers.
+        IndexError: an edge leaves the graph.
+        RuntimeError: the memory of a tensor was freed.
 
     Complexity:
         O(E F) time. O(N F) memory; the naive implementation O(E F).
@@ -62,15 +64,15 @@ def aggregate(
         >>> aggregate(torch.tensor([[1.0], [10.0], [100.0]]), graph).flatten()
         tensor([100.,   0.,  11.])
     """
-    shapes = Shapes(graph)
-    check_rows("x", x, graph.num_sources, "source")
+    arguments = Arguments(graph)
+    arguments.check_rows("x", x, "source", dtypes=NUMBERS)
     if isinstance(edge_weight, Tensor) and edge_weight.dim() == 2 and x.dim() > 1:
-        shapes.sizes["H"] = x.shape[1]
-        shapes.check("edge_weight", edge_weight, "E", "H")
+        arguments.sizes["H"] = x.shape[1]
+        arguments.check("edge_weight", edge_weight, "E", "H", dtypes=WEIGHTS)
     else:
-        shapes.check_optional("edge_weight", edge_weight, "E")
-    shapes.check_optional("source_scale", source_scale, "N_source")
-    shapes.check_optional("target_scale", target_scale, "N_target")
+        arguments.check_optional("edge_weight", edge_weight, "E", dtypes=WEIGHTS)
+    arguments.check_optional("source_scale", source_scale, "N_source", dtypes=NUMBERS)
+    arguments.check_optional("target_scale", target_scale, "N_target", dtypes=NUMBERS)
     if needs_gradient(source_scale, target_scale):  # the operators take scales for constants
         x = x if source_scale is None else scale_rows(x, source_scale)
         out = aggregate(x, graph, edge_weight)
@@ -78,6 +80,8 @@ def aggregate(
     features = Feature.LARGE_GRAPH if too_large(graph) else Feature.NONE
     if is_transformed(x, edge_weight, graph.source, source_scale, target_scale):
         features |= Feature.TRANSFORM
-    implementation = _PRIMITIVE.choose(Call(x.device, x.dtype, features))
+    implementation = _PRIMITIVE.choose(Call(x.device, arguments.unusual_dtype or x.dtype, features))
+    if implementation.name in PLAIN:
+        arguments.check_memory()
     result: Tensor = implementation.function(x, graph, edge_weight, source_scale, target_scale)
     return result

@@ -14,8 +14,9 @@ from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._aggregate import naive, native
 from lcat.ops._double_backward import double_backward, graph_of
-from lcat.ops._dtypes import result_dtype
-from lcat.ops._operators import NO_EDGES, Operator, contiguous, unpacker
+from lcat.ops._dtypes import as_type, result_dtype
+from lcat.ops._operands import check_edges, check_floats, check_needs, sizes_of
+from lcat.ops._operators import NO_EDGES, Operator, unpacker
 from lcat.ops._segment import scale_rows
 from lcat.ops._sorted import sorted_edges
 
@@ -105,7 +106,7 @@ def aggregate(
     rows = x.reshape(x.shape[0], heads, trailing.numel() // max(heads, 1))
     dtype = result_dtype(x, edge_weight, source_scale, target_scale)
     arguments = Forward(
-        Inputs(rows.to(dtype), edge_weight),
+        Inputs(as_type(rows, dtype), edge_weight),
         by_target=sorted_edges(graph, "by_target"),
         by_source=sorted_edges(graph, "by_source") if _fused.needs_gradient(x, edge_weight) else None,
         scales=Scales(source_scale, target_scale),
@@ -121,40 +122,64 @@ def _triton() -> Any:
     return triton
 
 
+def _check_forward(arguments: Forward) -> None:
+    _check(arguments.inputs, arguments.by_target, arguments.scales, num_targets=arguments.num_targets)
+    check_edges("by_source", arguments.by_source, arguments.inputs.x.shape[0], arguments.by_target.edge_ids.numel())
+
+
+def _check_backward(arguments: Backward) -> None:
+    saved = arguments.saved
+    num_targets = saved.by_target.indptr.numel() - 1
+    _check(saved.inputs, saved.by_target, saved.scales, num_targets=num_targets)
+    x = saved.inputs.x
+    check_floats("grad", arguments.grad, num_targets, *x.shape[1:])
+    check_needs(arguments.needs, _NUM_INPUTS, saved.by_source)
+    check_edges("by_source", saved.by_source, x.shape[0], saved.by_target.edge_ids.numel())
+
+
+def _check(inputs: Inputs, by_target: SortedEdges, scales: Scales, num_targets: int) -> None:
+    """What both passes take."""
+    x, weight = inputs
+    num_edges = by_target.edge_ids.numel()
+    num_sources, heads, _ = sizes = sizes_of("x", x, 3)
+    check_floats("x", x, *sizes)
+    if weight is not None:
+        check_floats("weight", weight, num_edges, *([] if weight.dim() == 1 else [heads]))
+    check_edges("by_target", by_target, num_targets, num_edges)
+    check_floats("source_scale", scales.source_scale, num_sources)
+    check_floats("target_scale", scales.target_scale, num_targets)
+
+
 def _run_forward(backend: Any, arguments: Forward) -> Tensor:
-    x, weight = contiguous(arguments.inputs)
-    source_scale, target_scale = contiguous(arguments.scales)
     out: Tensor = backend.forward(
-        x,
-        weight,
+        *arguments.inputs,
         arguments.by_target,
         num_targets=arguments.num_targets,
-        source_scale=source_scale,
-        target_scale=target_scale,
+        source_scale=arguments.scales.source_scale,
+        target_scale=arguments.scales.target_scale,
     )
     return out
 
 
 def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, Tensor]:
-    grad, saved = arguments.grad.contiguous(), arguments.saved
+    grad, saved = arguments.grad, arguments.saved
     (x, weight), (source_scale, target_scale) = saved.inputs, saved.scales
     need_x, need_weight = arguments.needs
     d_x, d_weight = _fused.absent(x), _fused.absent(x)
     if need_x:
-        scale_of_targets, scale_of_sources = contiguous((target_scale, source_scale))
         d_x = backend.forward(
             grad,
-            None if weight is None else weight.contiguous(),
+            weight,
             saved.by_source,
             num_targets=x.shape[0],
-            source_scale=scale_of_targets,  # the edges are turned round
-            target_scale=scale_of_sources,
+            source_scale=target_scale,  # the edges are turned round
+            target_scale=source_scale,
         )
     if need_weight and weight is not None:
         grad = grad if target_scale is None else scale_rows(grad, target_scale)
         x = x if source_scale is None else scale_rows(x, source_scale)
-        d_weight = backend.weight_grad(grad, x.contiguous(), saved.by_target, heads_in_weight=weight.dim() == 2)
-        d_weight = d_weight.to(weight.dtype)
+        d_weight = backend.weight_grad(grad, x, saved.by_target, heads_in_weight=weight.dim() == 2)
+        d_weight = as_type(d_weight, weight.dtype)
     return d_x, d_weight
 
 
@@ -214,6 +239,7 @@ _FORWARD = Operator(
     Forward,
     results=1,
     kernels={"cpu": lambda a: _run_forward(native, a), "cuda": lambda a: _run_forward(_triton(), a)},
+    check=_check_forward,
     fake=_fake_forward,
     setup_context=_setup_context,
     backward=_backward,
@@ -223,6 +249,7 @@ _BACKWARD = Operator(
     Backward,
     results=_NUM_INPUTS,
     kernels={"cpu": lambda a: _run_backward(native, a), "cuda": lambda a: _run_backward(_triton(), a)},
+    check=_check_backward,
     fake=_fake_backward,
     setup_context=_setup_context_again,
     backward=_double_backward,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import SortedEdges
-from lcat.ops._dtypes import compute_dtype
+from lcat.ops._dtypes import as_type, compute_dtype
 from lcat.ops._native import as_dense, call, edge_arguments
 
 
@@ -22,14 +22,14 @@ def forward(
     heads, width = x.shape[1:]
     if weight is None or weight.dim() == 1:
         heads, width = 1, heads * width
-    rows, weights = x.to(dtype).contiguous(), as_dense(weight, dtype)
+    rows, weights = as_type(x, dtype).contiguous(), as_dense(weight, dtype)
     out = rows.new_empty(num_targets, *x.shape[1:])
     call(
         *("aggregate", dtype, rows, weights, as_dense(source_scale, dtype), as_dense(target_scale, dtype)),
-        *edge_arguments(by_target),
+        *edge_arguments(by_target, x.shape[0], per_edge=weight is not None),
         *(out, num_targets, heads, width),
     )
-    return out.to(x.dtype)
+    return as_type(out, x.dtype)
 
 
 def weight_grad(grad: Tensor, x: Tensor, by_target: SortedEdges, heads_in_weight: bool) -> Tensor:
@@ -42,6 +42,6 @@ def weight_grad(grad: Tensor, x: Tensor, by_target: SortedEdges, heads_in_weight
     out = x.new_zeros(by_target.edge_ids.shape[0], heads, dtype=dtype)
     call(
         *("aggregate_weight", dtype, as_dense(grad, dtype), as_dense(x, dtype)),
-        *(*edge_arguments(by_target), out, grad.shape[0], heads, width),
+        *(*edge_arguments(by_target, x.shape[0], per_edge=True), out, grad.shape[0], heads, width),
     )
-    return (out if heads_in_weight else out.squeeze(1)).to(x.dtype)
+    return as_type(out if heads_in_weight else out.squeeze(1), x.dtype)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops._check import Shapes, check_probability
+from lcat.ops._check import NUMBERS, WEIGHTS, Arguments, check_number, check_probability
 from lcat.ops._fused import native_objection, too_large, triton_objection
 from lcat.ops._gat_attention import fused, naive, scatter
 from lcat.ops._scatter import scatter_objection
 from lcat.ops._transforms import is_transformed
-from lcat.ops.dispatch import Call, Feature, Implementation, Primitive
+from lcat.ops.dispatch import PLAIN, Call, Feature, Implementation, Primitive
 
 __all__ = ["gat_attention"]
 
@@ -55,8 +55,11 @@ def gat_attention(
         ``[N_target, H, F]``; zeros where there is no in-edge.
 
     Raises:
-        TypeError: an argument is no tensor, or ``graph`` no Graph.
-        ValueError: a tensor does not have its shape, or ``dropout`` is outside [0, 1].
+        TypeError: an argument is no tensor, ``graph`` no Graph, or an option no number.
+        ValueError: a tensor does not have its shape, is on another device than the graph, not dense or not of numbers;
+            ``dropout`` is outside [0, 1], ``negative_slope`` not finite.
+        IndexError: an edge leaves the graph.
+        RuntimeError: the memory of a tensor was freed.
 
     Complexity:
         O(E H F) time. O(N H F) memory; the naive implementation O(E H F).
@@ -69,19 +72,20 @@ def gat_attention(
         >>> gat_attention(score, None, value, graph).flatten()  # equal scores: the mean of the in-neighbors
         tensor([0., 0., 2.])
     """
-    shapes = Shapes(graph)
-    shapes.check("value", value, "N_source", "H", "F")
-    shapes.check("source_score", source_score, "N_source", "H")
-    shapes.check_optional("target_score", target_score, "N_target", "H")
-    shapes.check_optional("edge_score", edge_score, "E", "H")
-    shapes.check_optional("edge_weight", edge_weight, "E")
-    check_probability("dropout", dropout)
+    arguments = Arguments(graph)
+    arguments.check("value", value, "N_source", "H", "F", dtypes=NUMBERS)
+    arguments.check("source_score", source_score, "N_source", "H")
+    arguments.check_optional("target_score", target_score, "N_target", "H")
+    arguments.check_optional("edge_score", edge_score, "E", "H")
+    arguments.check_optional("edge_weight", edge_weight, "E", dtypes=WEIGHTS)
+    dropout = check_probability("dropout", dropout)
+    negative_slope = check_number("negative_slope", negative_slope)
     features = Feature.LARGE_GRAPH if too_large(graph) else Feature.NONE
-    if negative_slope > 1:
-        features |= Feature.STEEP_SLOPE
     if is_transformed(source_score, target_score, value, edge_score, edge_weight, graph.source):
         features |= Feature.TRANSFORM
-    implementation = _PRIMITIVE.choose(Call(value.device, value.dtype, features))
+    implementation = _PRIMITIVE.choose(Call(value.device, arguments.unusual_dtype or value.dtype, features))
+    if implementation.name in PLAIN:
+        arguments.check_memory()
     result: Tensor = implementation.function(
         source_score,
         target_score,

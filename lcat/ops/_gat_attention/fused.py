@@ -15,9 +15,10 @@ from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._attention_dropout import dropout_factors
 from lcat.ops._double_backward import double_backward, graph_of
-from lcat.ops._dtypes import compute_dtype, result_dtype
+from lcat.ops._dtypes import as_type, compute_dtype, result_dtype
 from lcat.ops._gat_attention import naive, native
-from lcat.ops._operators import NO_EDGES, Operator, contiguous, unpacker
+from lcat.ops._operands import check_edges, check_floats, check_needs, check_options, check_sums, sizes_of
+from lcat.ops._operators import NO_EDGES, Operator, unpacker
 from lcat.ops._sorted import sorted_edges
 
 __all__ = ["Backward", "Forward", "Inputs", "Options", "Results", "Saved", "gat_attention"]
@@ -130,8 +131,7 @@ def gat_attention(
         options=Options(negative_slope, dropout, keep_positive),
     )
     out, *_ = _FORWARD(arguments)
-    result: Tensor = out.to(result_dtype(*inputs))
-    return result
+    return as_type(out, result_dtype(*inputs))
 
 
 def _few_edges(graph: Graph, value: Tensor) -> bool:
@@ -151,10 +151,47 @@ def _triton() -> Any:
     return triton
 
 
+def _check_forward(arguments: Forward) -> None:
+    num_edges = arguments.by_target.edge_ids.numel()
+    num_sources = _check(arguments.inputs, arguments.by_target, arguments.seed, arguments.options)
+    check_edges("by_source", arguments.by_source, num_sources, num_edges)
+
+
+def _check_backward(arguments: Backward) -> None:
+    saved, results = arguments.saved, arguments.saved.results
+    num_targets, num_edges = saved.by_target.indptr.numel() - 1, saved.by_target.edge_ids.numel()
+    num_sources = _check(saved.inputs, saved.by_target, saved.seed, arguments.options)
+    heads, width = saved.inputs.value.shape[1:]
+    check_floats("grad", arguments.grad, num_targets, heads, width)
+    check_floats("out", results.out, num_targets, heads, width)
+    check_floats("lse", results.lse, num_targets, heads)
+    check_sums(results.out, results.lse)
+    if arguments.options.keep_positive:
+        check_floats("positive", results.positive, num_targets, heads, width)
+        check_floats("positive_mass", results.positive_mass, num_targets, heads)
+        check_sums(results.out, results.positive, results.positive_mass)
+    check_needs(arguments.needs, _NUM_INPUTS, saved.by_source)
+    check_edges("by_source", saved.by_source, num_sources, num_edges)
+
+
+def _check(inputs: Inputs, by_target: SortedEdges, seed: Tensor | None, options: Options) -> int:
+    """What both passes take; the number of sources."""
+    num_targets, num_edges = by_target.indptr.numel() - 1, by_target.edge_ids.numel()
+    num_sources, heads, width = sizes_of("value", inputs.value, 3)
+    check_floats("value", inputs.value, num_sources, heads, width)
+    check_floats("source_score", inputs.source_score, num_sources, heads)
+    check_floats("target_score", inputs.target_score, num_targets, heads)
+    check_floats("edge_score", inputs.edge_score, num_edges, heads)
+    check_floats("edge_weight", inputs.edge_weight, num_edges)
+    check_edges("by_target", by_target, num_targets, num_edges)
+    check_options(options.dropout, seed)
+    return num_sources
+
+
 def _run_forward(backend: Any, arguments: Forward) -> tuple[Tensor, ...]:
     inputs, options = arguments.inputs, arguments.options
     out, lse, positive, positive_mass = backend.forward(
-        *contiguous(inputs),
+        *inputs,
         arguments.by_target,
         slope=options.slope,
         dropout=options.dropout,
@@ -170,8 +207,8 @@ def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, ...]:
     saved, options = arguments.saved, arguments.options
     results = saved.results
     gradients = backend.backward(
-        arguments.grad.contiguous(),
-        *contiguous(saved.inputs),
+        arguments.grad,
+        *saved.inputs,
         out=results.out,
         lse=results.lse,
         positive=results.positive if options.keep_positive else None,
@@ -266,6 +303,7 @@ _FORWARD = Operator(
     Forward,
     results=len(Results._fields),
     kernels={"cpu": lambda a: _run_forward(native, a), "cuda": lambda a: _run_forward(_triton(), a)},
+    check=_check_forward,
     fake=_fake_forward,
     setup_context=_setup_context,
     backward=_backward,
@@ -275,6 +313,7 @@ _BACKWARD = Operator(
     Backward,
     results=_NUM_INPUTS,
     kernels={"cpu": lambda a: _run_backward(native, a), "cuda": lambda a: _run_backward(_triton(), a)},
+    check=_check_backward,
     fake=_fake_backward,
     setup_context=_setup_context_again,
     backward=_double_backward,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lcat.graph import SortedEdges
 from lcat.ops._aggregate import native as aggregate
-from lcat.ops._dtypes import compute_dtype
+from lcat.ops._dtypes import as_type, compute_dtype
 from lcat.ops._native import as_dense, call, edge_arguments, seed_value
 
 
@@ -27,14 +27,14 @@ def forward(
     """One pass over the edges by target: ``(out, lse, positive, positive_mass)``."""
     dtype = compute_dtype(source_score, target_score, value, edge_score, edge_weight)
     num_targets, (heads, width) = by_target.indptr.shape[0] - 1, value.shape[1:]
-    values = value.to(dtype).contiguous()
+    values = as_type(value, dtype).contiguous()
     out, lse = values.new_empty(num_targets, heads, width), values.new_empty(num_targets, heads)
     positive = values.new_empty(num_targets, heads, width) if keep_positive else None
     positive_mass = values.new_empty(num_targets, heads) if keep_positive else None
     call(
         *("gat_attention_forward", dtype, as_dense(source_score, dtype), as_dense(target_score, dtype), values),
         *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype)),
-        *edge_arguments(by_target),
+        *edge_arguments(by_target, value.shape[0], per_edge=edge_score is not None or edge_weight is not None),
         *(out, lse, positive, positive_mass, num_targets, heads, width, slope, dropout, seed_value(seed)),
     )
     return out, lse, positive, positive_mass
@@ -65,13 +65,13 @@ def backward(
     dtype = out.dtype
     (num_sources, heads, width), num_targets = value.shape, out.shape[0]
     need_source_score, need_target_score, need_value, need_edge_score, need_edge_weight = needs
-    gradient = grad.to(dtype).contiguous()
+    gradient = as_dense(grad, dtype)
     packed = out.new_empty(num_targets, 3, heads)
     sum_scores = need_target_score and positive is None
     d_target_score = out.new_empty(num_targets, heads) if need_target_score and not sum_scores else None
     call(
         *("gat_attention_targets", dtype, gradient, as_dense(target_score, dtype), out, lse, positive, positive_mass),
-        *(packed, d_target_score, num_targets, heads, width, slope),
+        *(by_target.indptr, packed, d_target_score, num_targets, heads, width, slope),
     )
     # Edges beyond indptr[-1] are dead: no kernel visits them.
     num_edges = by_source.edge_ids.shape[0]
@@ -79,11 +79,18 @@ def backward(
     d_value = out.new_empty(num_sources, heads, width) if need_value else None
     d_edge_score = out.new_zeros(num_edges, heads) if need_edge_score or sum_scores else None
     d_edge_weight = out.new_zeros(num_edges) if need_edge_weight else None
+    has_per_edge = any(t is not None for t in (edge_score, edge_weight, d_edge_score, d_edge_weight))
     if need_source_score or need_value or need_edge_weight or d_edge_score is not None:
         call(
             *("gat_attention_backward", dtype, gradient, as_dense(source_score, dtype), as_dense(value, dtype)),
             *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype), packed),
-            *(*edge_arguments(by_source), d_source_score, d_value, d_edge_score, d_edge_weight),
+            *(
+                *edge_arguments(by_source, num_targets, per_edge=has_per_edge),
+                d_source_score,
+                d_value,
+                d_edge_score,
+                d_edge_weight,
+            ),
             *(num_sources, heads, width, slope, dropout, seed_value(seed)),
         )
     if sum_scores and d_edge_score is not None:
@@ -93,5 +100,6 @@ def backward(
     arguments = (source_score, target_score, value, edge_score, edge_weight)
     gradients = (d_source_score, d_target_score, d_value, d_edge_score, d_edge_weight)
     return tuple(
-        g.to(a.dtype) if g is not None and a is not None else None for a, g in zip(arguments, gradients, strict=True)
+        as_type(g, a.dtype) if g is not None and a is not None else None
+        for a, g in zip(arguments, gradients, strict=True)
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops._check import Shapes, check_probability, check_tensor
+from lcat.ops._check import NUMBERS, WEIGHTS, Arguments, check_number, check_probability
 from lcat.ops._fused import MAX_EDGE_FEATURES, native_objection, too_large, triton_objection
 from lcat.ops._gatv2_attention import fused, naive, scatter
 from lcat.ops._scatter import scatter_objection
 from lcat.ops._transforms import is_transformed
-from lcat.ops.dispatch import Call, Feature, Implementation, Primitive
+from lcat.ops.dispatch import PLAIN, Call, Feature, Implementation, Primitive
 
 __all__ = ["gatv2_attention"]
 
@@ -63,9 +63,12 @@ def gatv2_attention(
         ``[N_target, H, F']``; zeros where there is no in-edge.
 
     Raises:
-        TypeError: an argument is no tensor, or ``graph`` no Graph.
-        ValueError: a tensor does not have its shape, ``dropout`` is outside [0, 1], or of ``edge_attr`` and
-            ``edge_matrix`` only one is given, or they do not fit each other.
+        TypeError: an argument is no tensor, ``graph`` no Graph, or an option no number.
+        ValueError: a tensor does not have its shape, is on another device than the graph, not dense or not of numbers;
+            ``dropout`` is outside [0, 1], ``negative_slope`` not finite, or of ``edge_attr`` and ``edge_matrix`` only
+            one is given.
+        IndexError: an edge leaves the graph.
+        RuntimeError: the memory of a tensor was freed.
 
     Complexity:
         O(E H F) time. O(N H F) memory; the naive implementation O(E H F).
@@ -78,17 +81,18 @@ def gatv2_attention(
         >>> gatv2_attention(key, torch.zeros_like(key), key, torch.zeros(1, 1), graph).flatten()
         tensor([0., 0., 2.])
     """
-    shapes = Shapes(graph)
-    shapes.check("key", key, "N_source", "H", "F")
-    shapes.check("query", query, "N_target", "H", "F")
+    arguments = Arguments(graph)
+    arguments.check("key", key, "N_source", "H", "F")
+    arguments.check("query", query, "N_target", "H", "F")
     if value is not key:
-        shapes.check("value", value, "N_source", "H", "F'")
-    shapes.check("att", att, "H", "F")
-    shapes.check_optional("edge_key", edge_key, "E", "H", "F")
-    shapes.check_optional("edge_weight", edge_weight, "E")
-    shapes.check_optional("edge_attr", edge_attr, "E", "D")
-    _check_edge_matrix(edge_attr, edge_matrix, key)
-    check_probability("dropout", dropout)
+        arguments.check("value", value, "N_source", "H", "F'", dtypes=NUMBERS)
+    arguments.check("att", att, "H", "F")
+    arguments.check_optional("edge_key", edge_key, "E", "H", "F")
+    arguments.check_optional("edge_weight", edge_weight, "E", dtypes=WEIGHTS)
+    if edge_attr is not None or edge_matrix is not None:
+        _check_edge_features(arguments, edge_attr, edge_matrix)
+    dropout = check_probability("dropout", dropout)
+    negative_slope = check_number("negative_slope", negative_slope)
     features = Feature.LARGE_GRAPH if too_large(graph) else Feature.NONE
     if edge_key is not None:
         features |= Feature.EDGE_KEY
@@ -96,11 +100,11 @@ def gatv2_attention(
         features |= Feature.WIDE_EDGE_ATTR
     if value is not key and value.shape[1:] != key.shape[1:]:
         features |= Feature.OTHER_VALUE_WIDTH
-    if negative_slope > 1:
-        features |= Feature.STEEP_SLOPE
     if is_transformed(key, query, value, att, edge_key, edge_attr, edge_matrix, edge_weight, graph.source):
         features |= Feature.TRANSFORM
-    implementation = _PRIMITIVE.choose(Call(value.device, value.dtype, features))
+    implementation = _PRIMITIVE.choose(Call(value.device, arguments.unusual_dtype or value.dtype, features))
+    if implementation.name in PLAIN:
+        arguments.check_memory()
     result: Tensor = implementation.function(
         key,
         query,
@@ -117,18 +121,12 @@ def gatv2_attention(
     return result
 
 
-def _check_edge_matrix(edge_attr: Tensor | None, edge_matrix: Tensor | None, key: Tensor) -> None:
-    if edge_attr is None and edge_matrix is None:
-        return
+def _check_edge_features(arguments: Arguments, edge_attr: Tensor | None, edge_matrix: Tensor | None) -> None:
     if edge_attr is None or edge_matrix is None:
         missing = "edge_attr" if edge_attr is None else "edge_matrix"
         raise ValueError(
             f"'{missing}' is missing: gatv2_attention takes 'edge_attr' and 'edge_matrix' together, or neither"
         )
-    check_tensor("edge_matrix", edge_matrix)
-    rows = key.shape[1] * key.shape[2]
-    if edge_matrix.shape != (rows, edge_attr.shape[1]):
-        raise ValueError(
-            f"expected 'edge_attr' of shape [E, D] and 'edge_matrix' of shape [H * F, D], here H * F = {rows}, "
-            f"got {list(edge_attr.shape)} and {list(edge_matrix.shape)}"
-        )
+    arguments.check("edge_attr", edge_attr, "E", "D")
+    arguments.sizes["H * F"] = arguments.sizes["H"] * arguments.sizes["F"]
+    arguments.check("edge_matrix", edge_matrix, "H * F", "D")

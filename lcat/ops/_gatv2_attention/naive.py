@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops._segment import from_source, from_target, softmax_over_in_edges, sum_to_target
+from lcat.ops._segment import from_source, from_target, linear, softmax_over_in_edges, sum_to_target
 
 
 def gatv2_attention(
@@ -32,7 +32,7 @@ def gatv2_attention(
     if edge_key is not None:
         hidden = hidden + edge_key
     if edge_attr is not None and edge_matrix is not None:
-        hidden = hidden + F.linear(edge_attr, edge_matrix).view_as(hidden)
+        hidden = hidden + linear(edge_attr, edge_matrix).view_as(hidden)
     score = (F.leaky_relu(hidden, negative_slope) * att).sum(dim=-1)
     alpha = softmax_over_in_edges(score, graph)
     if dropout > 0.0:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lcat.graph import Graph
 from lcat.ops._scatter import segments
+from lcat.ops._segment import linear
 
 
 def gatv2_attention(
@@ -28,7 +29,7 @@ def gatv2_attention(
     if edge_key is not None:
         hidden = hidden + edges.per_edge(edge_key)
     if edge_attr is not None and edge_matrix is not None:
-        hidden = hidden + F.linear(edges.per_edge(edge_attr), edge_matrix).view_as(hidden)
+        hidden = hidden + linear(edges.per_edge(edge_attr), edge_matrix).view_as(hidden)
     alpha = edges.softmax((F.leaky_relu(hidden, negative_slope) * att).sum(dim=-1))
     alpha = F.dropout(alpha, dropout, training=dropout > 0)
     if edge_weight is not None:

@@ -18,9 +18,9 @@ struct Aggregate {
   int64_t heads, width;  // a row of x is heads * width numbers
 
   template <class Shape>
-  void run(const Shape& shape, int chunk) const {
+  void run(const Shape& shape, int, Range range) const {
     const int64_t row_width = heads * width, last = edges.slots();
-    if (is_plain(shape)) return run_plain(shape, chunk);
+    if (is_plain(shape)) return run_plain(shape, range);
     const int block_size = block_length<T>(row_width);
     const int64_t ahead = prefetch_distance<T>(row_width);
     const Upcoming<T> upcoming{x, row_width, edges.indices, last};
@@ -28,10 +28,11 @@ struct Aggregate {
     const bool scaled = source_scale || target_scale;
     if (weight == nullptr) std::fill_n(weights.get(), kMaxEdges * heads, T(1));
     Rows<T> gathered, weight_rows;
-    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
       T* sum = out + i * row_width;
-      if (edges.indptr[i] == edges.indptr[i + 1]) std::fill_n(sum, row_width, T(0));
+      if (edges.indptr[i] == edges.indptr[i + 1]) {
+        std::fill_n(sum, row_width, target_scale ? T(0) * target_scale[i] : T(0));
+      }
       for (int64_t slot = edges.indptr[i]; slot < edges.indptr[i + 1]; slot += block_size) {
         const int n = int(std::min<int64_t>(block_size, edges.indptr[i + 1] - slot));
         gathered.gather(x, row_width, edges.indices + slot, n);
@@ -63,11 +64,10 @@ struct Aggregate {
   }
 
   template <class Shape>
-  void run_plain(const Shape& shape, int chunk) const {
+  void run_plain(const Shape& shape, Range range) const {
     using V = typename Shape::V;
     constexpr int kVectors = Shape::kCount > 0 ? Shape::kCount : 1;
     const int64_t last = edges.slots(), ahead = prefetch_distance<T>(width);
-    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
       V sums[kVectors] = {};
       // Four edges at a time, and in the order of add_weighted_rows: the same bits whichever way a sum takes.
@@ -132,14 +132,13 @@ struct WeightGradient {
   int64_t heads, width;
 
   template <class Shape>
-  void run(const Shape& shape, int chunk) const {
+  void run(const Shape& shape, int, Range range) const {
     const int64_t row_width = heads * width, last = edges.slots();
     const int block_size = block_length<T>(row_width);
     const auto dots = scratch<T>(kMaxEdges * heads);
     const Upcoming<T> upcoming{x, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width);
     Rows<T> gathered;
-    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
       for (int64_t slot = edges.indptr[i]; slot < edges.indptr[i + 1]; slot += block_size) {
         const int n = int(std::min<int64_t>(block_size, edges.indptr[i + 1] - slot));
@@ -158,16 +157,16 @@ struct WeightGradient {
 
 #define LCAT_AGGREGATE(NAME, T)                                                                                    \
   LCAT_EXPORT int lcat_aggregate_##NAME(const T* x, const T* weight, const T* source_scale, const T* target_scale, \
-                                        const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids,    \
-                                        T* out, int64_t rows, int64_t heads, int64_t width, int threads) {         \
-    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows};                                                \
+      const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids, int64_t count, int64_t others,       \
+      int64_t per_edge, T* out, int64_t rows, int64_t heads, int64_t width, int threads) {                         \
+    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                       \
     return lcat::launch<T>(lcat::Aggregate<T>{x, weight, source_scale, target_scale, edges, out, heads, width},    \
                            threads);                                                                               \
   }                                                                                                                \
   LCAT_EXPORT int lcat_aggregate_weight_##NAME(const T* gradient, const T* x, const int64_t* indptr,               \
-                                               const int32_t* indices, const int32_t* edge_ids, T* out,            \
-                                               int64_t rows, int64_t heads, int64_t width, int threads) {          \
-    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows};                                                \
+      const int32_t* indices, const int32_t* edge_ids, int64_t count, int64_t others, int64_t per_edge, T* out,    \
+      int64_t rows, int64_t heads, int64_t width, int threads) {                                                   \
+    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                       \
     return lcat::launch<T>(lcat::WeightGradient<T>{gradient, x, edges, out, heads, width}, threads);               \
   }
 LCAT_AGGREGATE(f32, float)

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <memory>
 
@@ -25,8 +26,32 @@ struct SortedEdges {
   const int64_t* indptr;
   const int32_t *indices, *edge_ids;
   int64_t rows;
+  int64_t count;         // slots in memory, dead ones included
+  int64_t others;        // rows of the tables that `indices` point into
+  int64_t per_edge;      // rows of the tables that `edge_ids` point into; negative where there is none
 
   int64_t slots() const { return indptr[rows]; }
+
+  // Whether everything that the rows of a chunk say becomes an address inside its table. Chunks share no row and leave
+  // none out, so that together they check all; a chunk reads its slots here shortly before it uses them, from memory
+  // into the cache, which is why nobody notices. Without a branch in the loops, so that they are vectorized.
+  bool fit(Range range) const {
+    const int64_t last = slots();
+    if (range.begin > range.end || last < 0 || last > count || (range.begin == 0 && indptr[0] != 0)) return false;
+    bool wrong = indptr[range.begin] < 0 || indptr[range.end] > last;
+    for (int64_t i = range.begin; i < range.end; ++i) wrong |= indptr[i + 1] < indptr[i];
+    if (wrong) return false;  // the slots below are then in memory
+    const int64_t begin = indptr[range.begin], end = indptr[range.end];
+    return all_below(indices, begin, end, others) && (per_edge < 0 || all_below(edge_ids, begin, end, per_edge));
+  }
+
+ private:
+  static bool all_below(const int32_t* index, int64_t begin, int64_t end, int64_t bound) {
+    const uint32_t limit = uint32_t(std::min<int64_t>(bound, int64_t(1) << 31));  // a negative index is above it
+    bool wrong = false;
+    for (int64_t slot = begin; slot < end; ++slot) wrong |= uint32_t(index[slot]) >= limit;
+    return !wrong;
+  }
 };
 
 inline Range rows_of_chunk(const SortedEdges& edges, int chunk) {
@@ -96,12 +121,34 @@ void with_head_shape(int64_t width, Body&& body) {
   return body(HeadShape<T, 4, 0, true>(width));
 }
 
-// Runs kernel.run(shape, chunk) for all chunks, with the shape of a head of kernel.width numbers; 1 if memory ran out.
+// What the exported functions return.
+enum Status { kDone = 0, kNoMemory = 1, kMisfit = 2, kLarge = 3 };
+
+// Runs kernel.run(shape, chunk, rows of the chunk) for all chunks, with the shape of a head of kernel.width numbers.
+// Rows whose edges do not fit are not run.
 template <class T, class Kernel>
 int launch(const Kernel& kernel, int threads) {
-  int status = 0;
+  int status = kDone;
+  std::atomic<bool> misfit{false};
   with_head_shape<T>(kernel.width, [&](auto shape) {
-    status = for_chunks(threads, [&](int chunk) { kernel.run(shape, chunk); });
+    status = for_chunks(threads, [&](int chunk) {
+      const Range range = rows_of_chunk(kernel.edges, chunk);
+      if (!kernel.edges.fit(range)) {
+        misfit = true;
+      } else if (range.begin < range.end) {
+        kernel.run(shape, chunk, range);
+      }
+    });
+  });
+  return misfit ? int(kMisfit) : status;
+}
+
+// The same for kernels that visit nodes and no edges.
+template <class T, class Kernel>
+int launch_over_nodes(const Kernel& kernel, int threads) {
+  int status = kDone;
+  with_head_shape<T>(kernel.width, [&](auto shape) {
+    status = for_chunks(threads, [&](int chunk) { kernel.run(shape, part_of_chunk(kernel.rows, chunk)); });
   });
   return status;
 }

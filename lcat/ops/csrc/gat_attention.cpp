@@ -25,7 +25,7 @@ struct GatForward {
   Dropout dropout;
 
   template <class Shape>
-  void run(const Shape& shape, int chunk) const {
+  void run(const Shape& shape, int, Range range) const {
     const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4;
     const int block_size = block_length<T>(row_width);
     const auto memory = scratch<T>(kMaxEdges * heads * 4 + stride * 2);
@@ -36,7 +36,6 @@ struct GatForward {
     Rows<T> values, scores, extras;
     const Upcoming<T> upcoming{value, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width);
-    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
       const int64_t begin = edges.indptr[i], end = edges.indptr[i + 1];
       T *sum = out + i * row_width, *sum_positive = positive ? positive + i * row_width : nullptr;
@@ -144,13 +143,13 @@ struct GatForward {
 template <class T>
 struct GatTargets {
   const T *gradient, *target_score, *out, *lse, *positive, *positive_mass;
+  const int64_t* indptr;  // of the edges by target
   T *packed, *d_target_score;  // [N, 3, H]; [N, H] or null
   int64_t rows, heads, width;
   T slope;
 
   template <class Shape>
-  void run(const Shape& shape, int chunk) const {
-    const Range range = part_of_chunk(rows, chunk);
+  void run(const Shape& shape, Range range) const {
     for (int64_t i = range.begin; i < range.end; ++i) {
       T* pack = packed + i * heads * 3;
       for (int64_t h = 0; h < heads; ++h) {
@@ -159,7 +158,9 @@ struct GatTargets {
         pack[h] = target_score ? target_score[at] : T(0);
         pack[heads + h] = lse[at];
         pack[heads * 2 + h] = delta;
-        if (d_target_score) {
+        if (d_target_score && indptr[i] == indptr[i + 1]) {
+          d_target_score[at] = 0;  // also where the gradient of this row is infinite
+        } else if (d_target_score) {
           const T along = dot(shape, gradient + at * width, positive + at * width);
           d_target_score[at] = (1 - slope) * (along - delta * positive_mass[at]);
         }
@@ -178,7 +179,7 @@ struct GatBackward {
   Dropout dropout;
 
   template <class Shape>
-  void run(const Shape& shape, int chunk) const {
+  void run(const Shape& shape, int, Range range) const {
     const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4, size = kMaxEdges * heads;
     const int block_size = block_length<T>(row_width);
     const bool multiplied = dropout.active || edge_weight;
@@ -189,7 +190,6 @@ struct GatBackward {
     Rows<T> gradients, packs, extras;
     const Upcoming<T> upcoming{gradient, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width);
-    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t j = range.begin; j < range.end; ++j) {
       for (int64_t h = 0; h < heads; ++h) store(own + h * 4, splat<4>(source_score[j * heads + h]));
       std::fill_n(total, stride, T(0));
@@ -283,31 +283,31 @@ struct GatBackward {
 }  // namespace lcat
 
 #define LCAT_GAT_ATTENTION(NAME, T)                                                                                 \
-  LCAT_EXPORT int lcat_gat_attention_forward_##NAME(                                                                \
-      const T* source_score, const T* target_score, const T* value, const T* edge_score, const T* edge_weight,      \
-      const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids, T* out, T* lse, T* positive,          \
+  LCAT_EXPORT int lcat_gat_attention_forward_##NAME(const T* source_score, const T* target_score, const T* value,  \
+      const T* edge_score, const T* edge_weight, const int64_t* indptr, const int32_t* indices,                     \
+      const int32_t* edge_ids, int64_t count, int64_t others, int64_t per_edge, T* out, T* lse, T* positive,        \
       T* positive_mass, int64_t rows, int64_t heads, int64_t width, double slope, double dropout, int64_t seed,     \
       int threads) {                                                                                                \
-    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows};                                                 \
+    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                        \
     return lcat::launch<T>(                                                                                         \
         lcat::GatForward<T>{source_score, target_score, value, edge_score, edge_weight, edges, out, lse, positive,  \
                             positive_mass, heads, width, T(slope), lcat::Dropout(dropout, seed)},                   \
         threads);                                                                                                   \
   }                                                                                                                 \
-  LCAT_EXPORT int lcat_gat_attention_targets_##NAME(                                                                \
-      const T* gradient, const T* target_score, const T* out, const T* lse, const T* positive,                      \
-      const T* positive_mass, T* packed, T* d_target_score, int64_t rows, int64_t heads, int64_t width,             \
-      double slope, int threads) {                                                                                  \
-    return lcat::launch<T>(lcat::GatTargets<T>{gradient, target_score, out, lse, positive, positive_mass, packed,   \
+  LCAT_EXPORT int lcat_gat_attention_targets_##NAME(const T* gradient, const T* target_score, const T* out,        \
+      const T* lse, const T* positive, const T* positive_mass, const int64_t* indptr, T* packed, T* d_target_score, \
+      int64_t rows, int64_t heads, int64_t width, double slope, int threads) {                                      \
+    return lcat::launch_over_nodes<T>(lcat::GatTargets<T>{gradient, target_score, out, lse, positive,               \
+        positive_mass, indptr, packed,                                                                              \
                                                d_target_score, rows, heads, width, T(slope)},                       \
                            threads);                                                                                \
   }                                                                                                                 \
-  LCAT_EXPORT int lcat_gat_attention_backward_##NAME(                                                               \
-      const T* gradient, const T* source_score, const T* value, const T* edge_score, const T* edge_weight,          \
-      const T* packed, const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids, T* d_source_score,   \
-      T* d_value, T* d_edge_score, T* d_edge_weight, int64_t rows, int64_t heads, int64_t width, double slope,      \
-      double dropout, int64_t seed, int threads) {                                                                  \
-    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows};                                                 \
+  LCAT_EXPORT int lcat_gat_attention_backward_##NAME(const T* gradient, const T* source_score, const T* value,     \
+      const T* edge_score, const T* edge_weight, const T* packed, const int64_t* indptr, const int32_t* indices,    \
+      const int32_t* edge_ids, int64_t count, int64_t others, int64_t per_edge, T* d_source_score, T* d_value,      \
+      T* d_edge_score, T* d_edge_weight, int64_t rows, int64_t heads, int64_t width, double slope, double dropout,  \
+      int64_t seed, int threads) {                                                                                  \
+    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                        \
     return lcat::launch<T>(                                                                                         \
         lcat::GatBackward<T>{gradient, source_score, value, edge_score, edge_weight, packed, edges, d_source_score, \
                              d_value, d_edge_score, d_edge_weight, heads, width, T(slope),                          \

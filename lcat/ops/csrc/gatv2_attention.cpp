@@ -5,7 +5,8 @@
 // softmax coefficients p_ij anew from lse. Two sums are saved by algebra:
 // - ds_ij sums to zero over j, so that dq_i = att (1 - slope) sum_{z > 0} ds_ij, feature by feature;
 // - LeakyReLU(z) = LeakyReLU'(z) z, so that datt = sum_ij ds_ij LeakyReLU'(z_ij) z_ij falls apart into sums over
-//   targets (times q_i), over sources (times k_j) and over features, which need no visit of the edges.
+//   targets (times q_i), over sources (times k_j) and over features, which need no visit of the edges. Where q or k is
+//   so large that these sums may overflow or cancel, while z does not, they are made edge by edge instead.
 #include <cstdint>
 
 #include "edge_features.h"
@@ -28,7 +29,7 @@ struct Gatv2Forward {
   Dropout dropout;
 
   template <class Shape>
-  void run(const Shape& shape, int chunk) const {
+  void run(const Shape& shape, int, Range range) const {
     const int64_t row_width = heads * width, last = edges.slots();
     const int block_size = block_length<T>(row_width);
     const auto memory = scratch<T>(kMaxEdges * heads * 2);
@@ -39,7 +40,6 @@ struct Gatv2Forward {
     const Upcoming<T> upcoming{key, row_width, edges.indices, last};
     const Upcoming<T> upcoming_values{value, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width * (value == key ? 1 : 2));
-    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
       const int64_t begin = edges.indptr[i], end = edges.indptr[i + 1];
       T* sum = out + i * row_width;
@@ -135,8 +135,7 @@ struct Gatv2Targets {
   int64_t rows, heads, width;
 
   template <class Shape>
-  void run(const Shape& shape, int chunk) const {
-    const Range range = part_of_chunk(rows, chunk);
+  void run(const Shape& shape, Range range) const {
     for (int64_t i = range.begin; i < range.end; ++i) {
       for (int64_t h = 0; h < heads; ++h) {
         const int64_t at = i * heads + h;
@@ -147,6 +146,18 @@ struct Gatv2Targets {
   }
 };
 
+// to += sum * row; says so if the row has numbers that are too large for it.
+template <class T>
+LCAT_INLINE void add_products(const T* sum, const T* row, int64_t width, T* to, std::atomic<bool>* large) {
+  constexpr T limit = T(1 << 30);
+  bool within = true;
+  for (int64_t f = 0; f < width; ++f) {
+    to[f] += sum[f] * row[f];
+    within &= row[f] < limit && row[f] > -limit;
+  }
+  if (!within) *large = true;
+}
+
 template <class T>
 struct Gatv2ByTarget {
   const T *gradient, *key, *query, *value, *att, *edge_weight, *packed;
@@ -154,12 +165,14 @@ struct Gatv2ByTarget {
   SortedEdges edges;
   T *d_query, *d_edge_weight, *d_edge_attr;  // each may be null
   T *att_sums, *matrix_sums;            // [kChunks, H * F] and [kChunks, count, H * F], filled with 0; may be null
+  bool att_by_edge;                     // whether att_sums are the whole gradient, made edge by edge
   int64_t heads, width;
   T slope;
   Dropout dropout;
+  std::atomic<bool>* large;  // becomes true where att_sums need att_by_edge
 
   template <class Shape>
-  void run(const Shape& shape, int chunk) const {
+  void run(const Shape& shape, int chunk, Range range) const {
     const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4;
     const int64_t size = kMaxEdges * heads;
     const int block_size = block_length<T>(row_width);
@@ -172,9 +185,12 @@ struct Gatv2ByTarget {
     const Upcoming<T> upcoming{key, row_width, edges.indices, last};
     const Upcoming<T> upcoming_values{value, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width * (value == key ? 1 : 2));
-    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t i = range.begin; i < range.end; ++i) {
       const T *query_row = query + i * row_width, *pack = packed + i * heads * 2;
+      if (edges.indptr[i] == edges.indptr[i + 1]) {  // nothing of this row counts, infinite or not
+        if (d_query) std::fill_n(d_query + i * row_width, row_width, T(0));
+        continue;
+      }
       for (int64_t h = 0; h < heads; ++h) {
         store(lse + h * 4, splat<4>(pack[h]));
         store(delta + h * 4, splat<4>(pack[heads + h]));
@@ -190,6 +206,7 @@ struct Gatv2ByTarget {
         if (d_edge_weight) weight_gradient(slot, n, scores, dots, lse, kept);
         differentiate(scores, dots, lse, delta, 0, multiplied ? multiplier : nullptr, n, heads);
         add_where_active(shape, key_rows, n, heads, query_row, dots, sum);
+        if (att_sums && att_by_edge) add_att(key_rows, n, query_row, dots, att_sums + chunk * row_width);
         if (features && matrix_sums) {
           for (int b = 0; b < n; ++b) {
             const int64_t e = edges.edge_ids[slot + b];
@@ -201,12 +218,23 @@ struct Gatv2ByTarget {
         }
       }
       for (int64_t f = 0; f < row_width; ++f) sum[f] *= 1 - slope;
-      if (att_sums) {
-        T* to = att_sums + chunk * row_width;
-        for (int64_t f = 0; f < row_width; ++f) to[f] += sum[f] * query_row[f];
+      if (att_sums && !att_by_edge) {
+        add_products(sum, query_row, row_width, att_sums + chunk * row_width, large);
       }
       if (d_query) {
         for (int64_t f = 0; f < row_width; ++f) d_query[i * row_width + f] = sum[f] * att[f];
+      }
+    }
+  }
+
+  void add_att(const T* const* key_rows, int n, const T* query_row, const T* ds, T* to) const {
+    for (int b = 0; b < n; ++b) {
+      for (int64_t h = 0; h < heads; ++h) {
+        const T pull = ds[quad_order(b, h, heads)];
+        for (int64_t f = h * width; f < (h + 1) * width; ++f) {
+          const T z = key_rows[b][f] + query_row[f];
+          to[f] += pull * (z > 0 ? z : z * slope);
+        }
       }
     }
   }
@@ -234,9 +262,10 @@ struct Gatv2BySource {
   int64_t heads, width;
   T slope;
   Dropout dropout;
+  std::atomic<bool>* large;
 
   template <class Shape>
-  void run(const Shape& shape, int chunk) const {
+  void run(const Shape& shape, int chunk, Range range) const {
     const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4;
     const int64_t size = kMaxEdges * heads;
     const int block_size = block_length<T>(row_width);
@@ -249,9 +278,13 @@ struct Gatv2BySource {
     const Upcoming<T> upcoming{query, row_width, edges.indices, last};
     const Upcoming<T> upcoming_gradients{gradient, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width * 2);
-    const Range range = rows_of_chunk(edges, chunk);
     for (int64_t j = range.begin; j < range.end; ++j) {
       const T *key_row = key + j * row_width, *value_row = value + j * row_width;
+      if (edges.indptr[j] == edges.indptr[j + 1]) {  // nothing of this row counts, infinite or not
+        if (d_key) std::fill_n(d_key + j * row_width, row_width, T(0));
+        if (d_value) std::fill_n(d_value + j * row_width, row_width, T(0));
+        continue;
+      }
       std::fill_n(sum, row_width, T(0));
       std::fill_n(value_sum, row_width, T(0));
       std::fill_n(total, stride, T(0));
@@ -289,10 +322,7 @@ struct Gatv2BySource {
       const T below = slope * ((four[0] + four[1]) + (four[2] + four[3]));
       for (int64_t f = h * width; f < (h + 1) * width; ++f) sum[f] = (1 - slope) * sum[f] + below;
     }
-    if (att_sums) {
-      T* to = att_sums + chunk * row_width;
-      for (int64_t f = 0; f < row_width; ++f) to[f] += sum[f] * key_row[f];
-    }
+    if (att_sums) add_products(sum, key_row, row_width, att_sums + chunk * row_width, large);
     T *to_key = d_key ? d_key + j * row_width : nullptr, *to_value = d_value ? d_value + j * row_width : nullptr;
     if (to_key) {
       if (value == key) {
@@ -309,47 +339,50 @@ struct Gatv2BySource {
 }  // namespace lcat
 
 #define LCAT_GATV2_ATTENTION(NAME, T)                                                                                  \
-  LCAT_EXPORT int lcat_gatv2_attention_forward_##NAME(                                                                 \
-      const T* key, const T* query, const T* value, const T* att, const T* edge_attr, const T* edge_matrix,            \
-      int64_t edge_width, const T* edge_weight, const int64_t* indptr, const int32_t* indices,                         \
-      const int32_t* edge_ids, T* out, T* lse, int64_t rows, int64_t heads, int64_t width, double slope,               \
-      double dropout, int64_t seed, int threads) {                                                                     \
+  LCAT_EXPORT int lcat_gatv2_attention_forward_##NAME(const T* key, const T* query, const T* value, const T* att,     \
+      const T* edge_attr, const T* edge_matrix, int64_t edge_width, const T* edge_weight, const int64_t* indptr,       \
+      const int32_t* indices, const int32_t* edge_ids, int64_t count, int64_t others, int64_t per_edge, T* out,        \
+      T* lse, int64_t rows, int64_t heads, int64_t width, double slope, double dropout, int64_t seed, int threads) {   \
     const lcat::EdgeFeatures<T> features{edge_attr, edge_matrix, edge_width};                                          \
-    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows};                                                    \
+    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                           \
     return lcat::launch<T>(                                                                                            \
         lcat::Gatv2Forward<T>{key, query, value, att, edge_weight, features, edges, out, lse, heads, width, T(slope),  \
                               lcat::Dropout(dropout, seed)},                                                           \
         threads);                                                                                                      \
   }                                                                                                                    \
   LCAT_EXPORT int lcat_gatv2_attention_targets_##NAME(const T* gradient, const T* out, const T* lse, T* packed,        \
-                                                      int64_t rows, int64_t heads, int64_t width, int threads) {       \
-    return lcat::launch<T>(lcat::Gatv2Targets<T>{gradient, out, lse, packed, rows, heads, width}, threads);            \
+      int64_t rows, int64_t heads, int64_t width, int threads) {                                                       \
+    return lcat::launch_over_nodes<T>(lcat::Gatv2Targets<T>{gradient, out, lse, packed, rows, heads, width}, threads); \
   }                                                                                                                    \
-  LCAT_EXPORT int lcat_gatv2_attention_by_target_##NAME(                                                               \
-      const T* gradient, const T* key, const T* query, const T* value, const T* att, const T* edge_attr,               \
-      const T* edge_matrix, int64_t edge_width, const T* edge_weight, const T* packed, const int64_t* indptr,          \
-      const int32_t* indices, const int32_t* edge_ids, T* d_query, T* d_edge_weight, T* d_edge_attr, T* att_sums,      \
-      T* matrix_sums, int64_t rows, int64_t heads, int64_t width, double slope, double dropout, int64_t seed,          \
-      int threads) {                                                                                                   \
+  LCAT_EXPORT int lcat_gatv2_attention_by_target_##NAME(const T* gradient, const T* key, const T* query,              \
+      const T* value, const T* att, const T* edge_attr, const T* edge_matrix, int64_t edge_width,                      \
+      const T* edge_weight, const T* packed, const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids,   \
+      int64_t count, int64_t others, int64_t per_edge, T* d_query, T* d_edge_weight, T* d_edge_attr, T* att_sums,      \
+      T* matrix_sums, int64_t att_by_edge, int64_t rows, int64_t heads, int64_t width, double slope, double dropout,   \
+      int64_t seed, int threads) {                                                                                     \
     const lcat::EdgeFeatures<T> features{edge_attr, edge_matrix, edge_width};                                          \
-    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows};                                                    \
-    return lcat::launch<T>(                                                                                            \
+    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                           \
+    std::atomic<bool> large{false};                                                                                    \
+    const int status = lcat::launch<T>(                                                                                \
         lcat::Gatv2ByTarget<T>{gradient, key, query, value, att, edge_weight, packed, features, edges, d_query,        \
-                               d_edge_weight, d_edge_attr, att_sums, matrix_sums, heads, width, T(slope),              \
-                               lcat::Dropout(dropout, seed)},                                                          \
+                               d_edge_weight, d_edge_attr, att_sums, matrix_sums, att_by_edge != 0, heads, width,      \
+                               T(slope), lcat::Dropout(dropout, seed), &large},                                        \
         threads);                                                                                                      \
+    return status == lcat::kDone && large ? int(lcat::kLarge) : status;                                                \
   }                                                                                                                    \
-  LCAT_EXPORT int lcat_gatv2_attention_by_source_##NAME(                                                               \
-      const T* gradient, const T* key, const T* query, const T* value, const T* att, const T* edge_attr,               \
-      const T* edge_matrix, int64_t edge_width, const T* edge_weight, const T* packed, const int64_t* indptr,          \
-      const int32_t* indices, const int32_t* edge_ids, T* d_key, T* d_value, T* att_sums, int64_t rows,                \
-      int64_t heads, int64_t width, double slope, double dropout, int64_t seed, int threads) {                         \
+  LCAT_EXPORT int lcat_gatv2_attention_by_source_##NAME(const T* gradient, const T* key, const T* query,              \
+      const T* value, const T* att, const T* edge_attr, const T* edge_matrix, int64_t edge_width,                      \
+      const T* edge_weight, const T* packed, const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids,   \
+      int64_t count, int64_t others, int64_t per_edge, T* d_key, T* d_value, T* att_sums, int64_t rows, int64_t heads, \
+      int64_t width, double slope, double dropout, int64_t seed, int threads) {                                        \
     const lcat::EdgeFeatures<T> features{edge_attr, edge_matrix, edge_width};                                          \
-    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows};                                                    \
-    return lcat::launch<T>(                                                                                            \
+    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                           \
+    std::atomic<bool> large{false};                                                                                    \
+    const int status = lcat::launch<T>(                                                                                \
         lcat::Gatv2BySource<T>{gradient, key, query, value, att, edge_weight, packed, features, edges, d_key, d_value, \
-                               att_sums, heads, width, T(slope), lcat::Dropout(dropout, seed)},                        \
+                               att_sums, heads, width, T(slope), lcat::Dropout(dropout, seed), &large},                \
         threads);                                                                                                      \
+    return status == lcat::kDone && large ? int(lcat::kLarge) : status;                                                \
   }
 LCAT_GATV2_ATTENTION(f32, float)
 LCAT_GATV2_ATTENTION(f64, double)

@@ -154,11 +154,24 @@ LCAT_INLINE Vector<float, 4> larger(Vector<float, 4> a, Vector<float, 4> b) { re
 LCAT_INLINE Vector<double, 4> larger(Vector<double, 4> a, Vector<double, 4> b) { return _mm256_max_pd(a, b); }
 #endif
 
-// LeakyReLU as a maximum, which is right for every slope up to 1.
+// LeakyReLU as its formula: z above zero, else z * slope, so that 0 * -infinity is NaN here as everywhere.
 template <class V, class T>
 LCAT_INLINE V leaky(V z, T slope) {
-  return larger(z * slope, z);
+  return z > 0 ? z : z * slope;
 }
+#if defined(__AVX512F__)
+LCAT_INLINE Vector<float, 16> leaky(Vector<float, 16> z, float slope) {
+  return _mm512_mask_mul_ps(z, _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_LE_OQ), z, _mm512_set1_ps(slope));
+}
+LCAT_INLINE Vector<double, 8> leaky(Vector<double, 8> z, double slope) {
+  return _mm512_mask_mul_pd(z, _mm512_cmp_pd_mask(z, _mm512_setzero_pd(), _CMP_LE_OQ), z, _mm512_set1_pd(slope));
+}
+#endif
+#if defined(__AVX2__)  // the sign of z is the mask: no comparison
+LCAT_INLINE Vector<float, 8> leaky(Vector<float, 8> z, float slope) { return _mm256_blendv_ps(z, z * slope, z); }
+LCAT_INLINE Vector<float, 4> leaky(Vector<float, 4> z, float slope) { return _mm_blendv_ps(z, z * slope, z); }
+LCAT_INLINE Vector<double, 4> leaky(Vector<double, 4> z, double slope) { return _mm256_blendv_pd(z, z * slope, z); }
+#endif
 
 template <class V>
 LCAT_INLINE Vector<Scalar<V>, 4> first_four(V v) {

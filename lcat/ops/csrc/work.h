@@ -19,6 +19,7 @@ struct Range {
 // Rows of chunk `chunk`; a row costs one unit plus one for each of its slots.
 inline Range rows_of_chunk(const int64_t* indptr, int64_t rows, int chunk) {
   const auto cut = [&](int c) {
+    if (c == 0) return int64_t(0);  // also where indptr does not rise: no row may be left out
     if (c == kChunks) return rows;
     const double goal = (double(indptr[rows] - indptr[0]) + double(rows)) * c / kChunks;
     int64_t low = 0, high = rows;
