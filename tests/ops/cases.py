@@ -32,9 +32,9 @@ def make_graph(kind: str, sources: int = 23, targets: int = 19, edges: int = 90,
     elif kind == "isolated":
         source, target = source % (sources // 2), target % (targets // 2)
     elif kind == "hub":
-        target[: edges * 3 // 4] = 2
-        source[edges // 8 :] = 3
-        target[edges // 8 : edges // 4] = 5
+        target[: edges * 3 // 4] = 2 % targets
+        source[edges // 8 :] = 3 % sources
+        target[edges // 8 : edges // 4] = 5 % targets
     padded = kind == "padded"
     if padded:
         target[::4] = targets
