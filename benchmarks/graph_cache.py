@@ -99,8 +99,8 @@ def memory() -> list[dict[str, Any]]:
             net = getattr(models, name)(16, 16, num_layers=1)
             for edges in graphs:
                 net(x, edges).sum().backward()
-            tensors, kept, used_limit = cache_info()
-            rows.append({"model": name, "limit MB": used_limit / 1e6, "graphs kept": tensors, "MB": kept / 1e6})
+            tensors, num_bytes, used_limit = cache_info()
+            rows.append({"model": name, "limit MB": used_limit / 1e6, "graphs kept": tensors, "MB": num_bytes / 1e6})
             print(rows[-1], flush=True)
     set_cache_limit(None)
     return rows

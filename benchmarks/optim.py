@@ -4,10 +4,10 @@
     python benchmarks/optim.py --scale paper --device cuda --output benchmarks/results/optim_gpu.json
 
 First the numbers are checked (our published step against the formula in float64, and against pogo-torch where it is
-installed); if they differ nothing is timed. Then all contenders make steps in turns in one process, on the same gradients:
-medians of the time and of the ratio to the reference within a round. On Linux the steps are timed twice, with the C
-library's allocator as it is and with one that keeps freed memory, because memory touched for the first time is
-expensive on virtual machines; claim the larger ratio.
+installed); if they differ nothing is timed. Then all contenders make steps in turns in one process, on the same
+gradients: medians of the time and of the ratio to the reference within a round. On Linux the steps are timed twice,
+with the C library's allocator as it is and with one that keeps freed memory, because memory touched for the first time
+is expensive on virtual machines; claim the larger ratio.
 
 Rivals are used where they are installed and named as missing where not: ``pogo-torch`` (GPL-3; the published POGO) and
 ``geoopt`` from PyPI, ``landing`` from github.com/pierreablin/landing (the package of that name on PyPI is something

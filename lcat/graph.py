@@ -460,7 +460,7 @@ def _num_bytes(made: Any, parent: Graph | None) -> int:
 
 def _check_arguments(source: Any, target: Any, num_sources: Any, num_targets: Any) -> None:
     for name, count in (("num_sources", num_sources), ("num_targets", num_targets)):
-        if isinstance(count, torch.SymInt):
+        if isinstance(count, torch.SymInt) or (isinstance(count, Tensor) and is_jit_tracing()):
             continue
         if isinstance(count, bool) or not isinstance(count, int):
             raise TypeError(f"expected '{name}' of type int, got {type(count).__name__}")

@@ -39,6 +39,9 @@ def test_versions_have_the_keys_that_stores_keep():
         "torch": torch.__version__,
         "torch-geometric": importlib.metadata.version("torch-geometric"),
         "platform": platform.platform(),
+        "processor": processor(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{memory_bytes() / 2**30:.0f} GiB",
         "threads": str(torch.get_num_threads()),
     }
 

@@ -295,7 +295,7 @@ class TestMemory:
         assert type(graph.by_target.indices) is torch.Tensor
 
 
-def _kept(tensors):
+def _remembered(tensors):
     return [tensor in _graph_cache._entries for tensor in tensors]
 
 
@@ -308,9 +308,9 @@ class TestForgetting:
     @pytest.mark.parametrize("form", edge_formats(EDGES[:, :4], 3, 3))
     def test_one_graph(self, form):
         edge_input, other = edge_formats(EDGES[:, :4], 3, 3)[form][0], EDGES.clone()
-        before, kept = _view(edge_input), _view(other)
+        before, view = _view(edge_input), _view(other)
         forget(edge_input)
-        assert _view(other) is kept
+        assert _view(other) is view
         assert _view(edge_input) is not before
 
     def test_one_that_is_not_kept_and_all(self):
@@ -338,7 +338,7 @@ class TestForgetting:
         set_cache_limit(0)
         assert cache_info().tensors == 1  # the one that was used last
         _view(EDGES)
-        assert _kept([edges, EDGES]) == [False, True]
+        assert _remembered([edges, EDGES]) == [False, True]
 
     def test_the_limit_forgets_what_was_used_longest_ago(self):
         tensors = [torch.randint(50, (2, 1000)) for _ in range(10)]
@@ -346,24 +346,24 @@ class TestForgetting:
         set_cache_limit(5 * each)
         for tensor in tensors[:5]:
             _view(tensor, 50, 50).by_target  # noqa: B018
-        assert _kept(tensors[:5]) == [True] * 5
+        assert _remembered(tensors[:5]) == [True] * 5
         _view(tensors[0], 50, 50)
         _view(tensors[5], 50, 50).by_target  # noqa: B018
-        assert _kept(tensors[:6]) == [True, False, False, True, True, True]
+        assert _remembered(tensors[:6]) == [True, False, False, True, True, True]
         for tensor in tensors:
             _view(tensor, 50, 50).by_target  # noqa: B018
             assert cache_info().bytes <= 5 * each
         set_cache_limit(2 * each)
         assert cache_info().bytes <= 2 * each
-        assert _kept(tensors[-1:]) == [True]
+        assert _remembered(tensors[-1:]) == [True]
 
     def test_freed_tensors_make_room(self):
-        kept, each = torch.randint(50, (2, 1000)), 8 * (51 + 2000)
+        edges, each = torch.randint(50, (2, 1000)), 8 * (51 + 2000)
         set_cache_limit(3 * each)
-        _view(kept, 50, 50).by_target  # noqa: B018
+        _view(edges, 50, 50).by_target  # noqa: B018
         for _ in range(10):
             _view(torch.randint(50, (2, 1000)), 50, 50).by_target  # noqa: B018
-        assert _kept([kept]) == [True]
+        assert _remembered([edges]) == [True]
 
     def test_layers_are_right_without_room(self):
         from lcat.nn import LCATConv

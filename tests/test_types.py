@@ -18,12 +18,12 @@ def messages(request):
     arguments = ["--config-file=", "--ignore-missing-imports", f"--cache-dir={cache}", str(SCRIPT)]
     out, err, _ = api.run(arguments)
     assert err == ""
-    found: dict[int, list[str]] = {}
+    reported: dict[int, list[str]] = {}
     for line in out.splitlines():
         if match := re.match(r".*user_script\.py:(\d+): (.*)", line):
-            found.setdefault(int(match[1]), []).append(match[2])
-    assert found, out
-    return found
+            reported.setdefault(int(match[1]), []).append(match[2])
+    assert reported, out
+    return reported
 
 
 def _expected(mark):

@@ -23,6 +23,7 @@ __all__ = [
     "check_needs",
     "check_options",
     "check_sums",
+    "contiguous",
     "in_memory",
     "sizes_of",
 ]
@@ -77,6 +78,15 @@ def in_memory(flat: Sequence[Any], tensors: Sequence[tuple[int, str]]) -> list[A
         check_memory(name, tensor)
         result[position] = tensor.contiguous()
     return result
+
+
+def contiguous(flat: list[Any], tensors: Sequence[tuple[int, str]]) -> list[Any]:
+    """The arguments of an operator, those at these positions contiguous; their memory was checked before."""
+    for position, _ in tensors:
+        tensor = flat[position]
+        if tensor is not None and not tensor.is_contiguous():
+            flat[position] = tensor.contiguous()
+    return flat
 
 
 def sizes_of(name: str, tensor: Tensor, dims: int) -> torch.Size:

@@ -15,11 +15,13 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, get_args, get_ty
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
+from lcat._tracing import is_traced
 from lcat.graph import SortedEdges
-from lcat.ops._operands import check_devices, in_memory
+from lcat.ops._operands import check_devices, contiguous, in_memory
 
-__all__ = ["NO_EDGES", "Arguments", "Operator", "OptionalEdges", "unpacker"]
+__all__ = ["NO_EDGES", "Arguments", "Operator", "OptionalEdges", "places", "unpacker"]
 
 _SCHEMA_TYPES: dict[Any, str] = {
     Tensor: "Tensor",
@@ -46,9 +48,10 @@ NO_EDGES = OptionalEdges(None, None, None)
 
 
 class _Checked(threading.local):
-    """The arguments with which this thread calls an operator from a public function, which has checked them."""
+    """The arguments with which this thread calls an operator, and which were checked before."""
 
     arguments: tuple[Any, ...] = ()
+    saved: bool = False  # by a forward pass: all but the first argument were checked there
 
 
 _checked = _Checked()
@@ -107,7 +110,8 @@ class Operator(Generic[A]):
                 if len(_checked.arguments) == len(flat) and all(
                     map(is_, of_tensors(flat), of_tensors(_checked.arguments))
                 ):
-                    return kernel(unpack(in_memory(flat, inputs)))
+                    readable = contiguous(in_memory(flat, inputs[:1]), inputs) if _checked.saved else None
+                    return kernel(unpack(readable or in_memory(flat, inputs)))
                 check_devices(flat, tensors, device)
                 packed = unpack(in_memory(flat, tensors))
                 check(packed)
@@ -144,10 +148,44 @@ class Operator(Generic[A]):
         finally:
             _checked.arguments = ()
 
+    def after_forward(self, packed: tuple[Any, ...], *, same_memory: bool) -> Any:
+        """Call it with a gradient and with the tensors that a forward pass has saved.
+
+        Args:
+            packed: all arguments, the gradient first. Autograd has compared it with the output.
+            same_memory: whether the other tensors are and lie as in the forward pass, which has checked them.
+        """
+        if not same_memory:
+            return self.overload(*packed)
+        _checked.arguments, _checked.saved = packed, True
+        try:
+            return self.overload(*packed)
+        finally:
+            _checked.arguments, _checked.saved = (), False
+
     def gradients(self, gradients: Iterable[Tensor | None]) -> tuple[Tensor | None, ...]:
         """The gradients of the first arguments, and ``None`` for all others."""
         first = tuple(gradients)
         return first + (None,) * (self._size - len(first))
+
+
+def places(tensors: Iterable[Tensor | None]) -> list[tuple[int, torch.Size, torch.dtype] | None] | None:
+    """Where tensors lie and what they are, to see later whether they are still the same.
+
+    torch gives a storage that it resizes another address. ``None`` while torch traces and for tensors that may have no
+    address (fakes, subclasses): these are checked again.
+    """
+    if is_traced():
+        return None
+    result: list[tuple[int, torch.Size, torch.dtype] | None] = []
+    for tensor in tensors:
+        if tensor is None:
+            result.append(None)
+        elif type(tensor) is Tensor or type(tensor) is Parameter:
+            result.append((tensor.data_ptr(), tensor.shape, tensor.dtype))
+        else:
+            return None
+    return result
 
 
 def unpacker(arguments: type[Any]) -> Callable[[Sequence[Any]], Any]:

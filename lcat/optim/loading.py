@@ -113,7 +113,7 @@ def _check_members(index: int, ours: dict[str, Any], theirs: dict[str, Any]) -> 
     if not their_names or not our_names:
         return
     for position, (saved, name) in enumerate(zip(their_names, our_names, strict=True)):
-        if _bare(saved) != _bare(name):
+        if _unprefixed(saved) != _unprefixed(name):
             raise ValueError(
                 f"parameter {position} of group {index} is {saved!r} in the checkpoint and {name!r} in the optimizer: "
                 f"its state would become that of another parameter. Pass the parameters in the order in which they "
@@ -141,7 +141,7 @@ def _check_entry(name: str, param: Tensor, layout: Layout | None, entry: str, va
         )
 
 
-def _bare(name: str) -> str:
+def _unprefixed(name: str) -> str:
     """A parameter's name without what DistributedDataParallel and torch.compile put before it."""
     while name.startswith(PREFIXES):
         name = name[name.index(".") + 1 :]

@@ -136,9 +136,9 @@ def test_swapped_arguments_are_named(name, edges):
     conv = getattr(lcat.nn, name)(8, 4, add_self_loops=False)
     adjacency = torch.sparse_coo_tensor(edges.long(), torch.ones(4), (3, 3))
     wide = torch.randint(3, (2, 8))  # as many edges as in_channels
-    for given in (edges, wide, adjacency, adjacency.to_sparse_csr()):
+    for swapped in (edges, wide, adjacency, adjacency.to_sparse_csr()):
         with pytest.raises(ValueError, match=rf"'x' and 'edge_index' of {name} are swapped.*\[3, 8\]"):
-            conv(given, X)
+            conv(swapped, X)
     square = getattr(lcat.nn, name)(3, 4)
     with pytest.raises(ValueError, match="are swapped"):
         square(adjacency, X[:, :3])

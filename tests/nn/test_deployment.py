@@ -85,7 +85,7 @@ def run_onnx():
                     dynamic_axes={"x": {0: "nodes"}, "edge_index": {1: "edges"}},
                 )
         session = onnxruntime.InferenceSession(path)
-        names = [given.name for given in session.get_inputs()]
+        names = [node.name for node in session.get_inputs()]
         for x, edges, expected in outputs(net):
             (out,) = session.run(None, dict(zip(names, (x.numpy(), edges.numpy()), strict=True)))
             torch.testing.assert_close(torch.from_numpy(out), expected, rtol=1e-4, atol=1e-5)

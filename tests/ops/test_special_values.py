@@ -101,8 +101,8 @@ def test_random_special_values(name: str, seed: int) -> None:
     special = torch.tensor([INF, -INF, 1e38, -1e38, 0.0, -0.0, 1e-30, -1e-30, 1e-42])
     for tensor in call.tensors.values():
         for _ in range(2):
-            place = int(torch.randint(tensor.numel(), (), generator=draw))
-            tensor.view(-1)[place] = special[int(torch.randint(len(special), (), generator=draw))]
+            position = int(torch.randint(tensor.numel(), (), generator=draw))
+            tensor.view(-1)[position] = special[int(torch.randint(len(special), (), generator=draw))]
     finite_where_naive_is(call)
 
 

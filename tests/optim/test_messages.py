@@ -61,12 +61,12 @@ def test_groups_with_and_without_names():
     named = POGO([("a", parameter(orthonormal(3, 5)))])
     with pytest.raises(ValueError, match=r"have names, and this group has none.*pass pairs \[\(name, parameter\)"):
         named.add_param_group({"params": weights()})
-    bare = POGO(weights())
+    unnamed = POGO(weights())
     with pytest.raises(ValueError, match=r"have no names, and this group has.*leave the names out"):
-        bare.add_param_group({"params": [("a", parameter(orthonormal(3, 5)))]})
-    assert len(named.param_groups) == len(bare.param_groups) == 1
+        unnamed.add_param_group({"params": [("a", parameter(orthonormal(3, 5)))]})
+    assert len(named.param_groups) == len(unnamed.param_groups) == 1
     named.add_param_group({"params": [("b", parameter(orthonormal(3, 5)))]})
-    bare.add_param_group({"params": weights()})
+    unnamed.add_param_group({"params": weights()})
 
 
 def test_prints_one_line_per_group():

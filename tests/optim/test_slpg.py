@@ -40,7 +40,7 @@ def test_slpg_solves_its_subproblem(regularizer, monkeypatch):
     caught = []
 
     optimizer = SLPG([p], lr=eta, regularizer=regularizer, gamma=gamma, inner=500)
-    monkeypatch.setattr(slpg_module, "_proximal", lambda *given: caught.append(_proximal(*given)) or caught[-1])
+    monkeypatch.setattr(slpg_module, "_proximal", lambda *arguments: caught.append(_proximal(*arguments)) or caught[-1])
     p.grad = G.clone()
     optimizer.step()
     T = (caught[-1] - X)[0]

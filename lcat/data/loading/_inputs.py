@@ -84,13 +84,15 @@ def _split(counts: Mapping[str | None, int], input_nodes: Any) -> tuple[str | No
     return kind, nodes
 
 
-def _numbers_or_mask(given: Any, count: int, kind: str | None) -> Tensor:
+def _numbers_or_mask(input_nodes: Any, count: int, kind: str | None) -> Tensor:
     owner = "the graph has" if kind is None else f"of type {kind!r} there are"
     try:
-        nodes = torch.as_tensor(given)
+        nodes = torch.as_tensor(input_nodes)
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"input_nodes must be whole numbers or a boolean mask; got {type(given).__name__}") from None
-    if nodes.numel() == 0 and not isinstance(given, Tensor):
+        raise TypeError(
+            f"input_nodes must be whole numbers or a boolean mask; got {type(input_nodes).__name__}"
+        ) from None
+    if nodes.numel() == 0 and not isinstance(input_nodes, Tensor):
         nodes = nodes.long()  # an empty list is a tensor of floats
     if nodes.is_floating_point() or nodes.is_complex():
         raise TypeError(f"input_nodes must be whole numbers or a boolean mask; got {nodes.dtype}")

@@ -16,7 +16,7 @@ from lcat.ops._aggregate import naive, native
 from lcat.ops._double_backward import double_backward, graph_of
 from lcat.ops._dtypes import as_type, result_dtype
 from lcat.ops._operands import check_edges, check_floats, check_needs, sizes_of
-from lcat.ops._operators import NO_EDGES, Operator, unpacker
+from lcat.ops._operators import NO_EDGES, Operator, places, unpacker
 from lcat.ops._segment import scale_rows
 from lcat.ops._sorted import sorted_edges
 
@@ -198,13 +198,16 @@ def _fake_backward(arguments: Backward) -> tuple[Tensor, Tensor]:
 
 def _setup_context(ctx: Any, arguments: Forward, output: Any) -> None:
     del output
-    saved = Saved(arguments.inputs, arguments.by_target, arguments.by_source, arguments.scales)
-    ctx.save_for_backward(*saved.pack())
+    saved = Saved(arguments.inputs, arguments.by_target, arguments.by_source, arguments.scales).pack()
+    ctx.save_for_backward(*saved)
+    ctx.places = places(saved)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     needs = list(ctx.needs_input_grad[:_NUM_INPUTS])
-    gradients = _BACKWARD.overload(grad, *ctx.saved_tensors, needs)  # Backward, packed
+    saved = ctx.saved_tensors
+    same_memory = ctx.places is not None and places(saved) == ctx.places
+    gradients = _BACKWARD.after_forward((grad, *saved, needs), same_memory=same_memory)  # Backward, packed
     return _FORWARD.gradients(g if need else None for g, need in zip(gradients, needs, strict=True))
 
 

@@ -18,7 +18,7 @@ from lcat.ops._double_backward import double_backward, graph_of
 from lcat.ops._dtypes import as_type, compute_dtype, result_dtype
 from lcat.ops._gat_attention import naive, native
 from lcat.ops._operands import check_edges, check_floats, check_needs, check_options, check_sums, sizes_of
-from lcat.ops._operators import NO_EDGES, Operator, unpacker
+from lcat.ops._operators import NO_EDGES, Operator, places, unpacker
 from lcat.ops._sorted import sorted_edges
 
 __all__ = ["Backward", "Forward", "Inputs", "Options", "Results", "Saved", "gat_attention"]
@@ -248,6 +248,7 @@ def _setup_context(ctx: Any, arguments: Forward, output: tuple[Tensor, ...]) -> 
         arguments.inputs, Results(*output), arguments.by_target, by_source=arguments.by_source, seed=arguments.seed
     )
     ctx.save_for_backward(*saved.pack())
+    ctx.places = places(saved.pack())
     ctx.options = arguments.options
 
 
@@ -255,7 +256,10 @@ def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ..
     if grad is None:
         return _FORWARD.gradients([])
     needs = list(ctx.needs_input_grad[:_NUM_INPUTS])
-    gradients = _BACKWARD.overload(grad, *ctx.saved_tensors, *ctx.options, needs)  # Backward, packed
+    saved = ctx.saved_tensors
+    same_memory = ctx.places is not None and places(saved) == ctx.places
+    packed = (grad, *saved, *ctx.options, needs)  # Backward
+    gradients = _BACKWARD.after_forward(packed, same_memory=same_memory)
     return _FORWARD.gradients(g if need else None for g, need in zip(gradients, needs, strict=True))
 
 
