@@ -31,6 +31,10 @@ def report(
         list[str] | None,
         typer.Option("--dataset", "-d", help="Only this data set; needs --out. Repeatable.", metavar="NAME"),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="Test this layer against each other one, instead of all pairs.", metavar="NAME"),
+    ] = None,
 ) -> None:
     """Write the report, tables and figures of the study in DIR again, from its store alone."""
     from lcat.study import OutputError, StoreError, Study, write_study
@@ -41,9 +45,17 @@ def report(
         study = Study.load(folder)
         if layer or dataset:
             study = _part(study, layers=layer or (), datasets=dataset or ())
-        if study.results().empty:
+        results = study.results()
+        if results.empty:
             stop(f"no cell of the study in {folder} has a result yet; run it first", 1)
-        written = write_study(study, out or folder)
+        layers = list(dict.fromkeys(results["layer"]))
+        if reference is not None and reference not in layers:
+            stop(
+                f"--reference: expected a layer of the report, {', '.join(layers)}; got {reference!r}"
+                f"{hint(reference, layers)}",
+                2,
+            )
+        written = write_study(study, out or folder, reference=reference)
     except StoreError as error:
         stop(str(error), 2)
     except OutputError as error:

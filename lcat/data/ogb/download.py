@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from lcat._files import move_file
+from lcat._files import move_file, scratch_folder
 from lcat._locks import lock_file
 from lcat._progress import progress_bar
 from lcat.data.datasets.load import DatasetUnavailable
@@ -85,10 +85,9 @@ def unpack(archive: str | Path, top: str, folder: str | Path, *, progress: bool 
         DatasetUnavailable: if the archive is incomplete, damaged, holds something else, or does not fit the disk.
     """
     archive, folder = Path(archive), Path(folder)
-    fresh = folder.parent / f".{folder.name}.unpacking-{os.getpid()}"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(archive) as file:
+        with zipfile.ZipFile(archive) as file, scratch_folder(folder) as fresh:
             members = [member for member in file.infolist() if member.filename.startswith(f"{top}/")]
             if not members:
                 folders = sorted({name.split("/")[0] for name in file.namelist()})
@@ -100,7 +99,7 @@ def unpack(archive: str | Path, top: str, folder: str | Path, *, progress: bool 
                 for member in members:
                     file.extract(member, fresh)
                     bar.update(member.file_size)
-        _add_missing(fresh / top, folder)
+            _add_missing(fresh / top, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DatasetUnavailable(
             f"{archive} is incomplete or damaged ({_reason(error)}); rename it to {archive.name}.part to "
@@ -108,8 +107,6 @@ def unpack(archive: str | Path, top: str, folder: str | Path, *, progress: bool 
         ) from error
     except OSError as error:
         raise DatasetUnavailable(f"{archive} cannot be unpacked to {folder} ({_reason(error)})") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)  # made above, by this process
 
 
 def _fetch(url: str, file: IO[bytes], part: Path, progress: bool, timeout: float) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from lcat._files import scratch_folder
 from lcat._seeds import derive_seed
 from lcat._version import __version__
 from lcat.data.datasets.node_dataset import DataError
@@ -120,8 +121,8 @@ def write_standin(name: str, root: str | Path, *, nodes: int | None = None, seed
     if folder.exists():
         raise DataError(f"{folder} exists already; a stand-in never overwrites, so name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
-        inner = Path(made) / folder.name
+    with scratch_folder(folder) as made:
+        inner = made / folder.name
         inner.mkdir()
         values = {"dataset": name, "note": _NOTE, "nodes": nodes, "seed": seed, "lcat": __version__}
         (inner / MARKER).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

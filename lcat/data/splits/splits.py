@@ -7,6 +7,7 @@ a public semi-supervised split) take part in message passing and in nothing else
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,16 +183,22 @@ def load_split_file(path: str | Path, num_nodes: int) -> Split:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = [("val" if name == "val" and "val" in arrays else key) for name, key in _KEYS]
-            missing = [name for name in names if name not in arrays]
-            if missing:
+        with path.open("rb") as file:  # which NumPy leaves open when it is damaged
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise SplitError(
-                    f"split file {path} holds the arrays {', '.join(arrays.files) or 'none'}; "
-                    f"it needs train, valid (or val) and test, and lacks {', '.join(missing)}"
+                    f"split file {path} holds one array without a name; it needs train, valid (or val) and test"
                 )
-            train, val, test = (torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in names)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            with loaded as arrays:
+                names = [("val" if name == "val" and "val" in arrays else key) for name, key in _KEYS]
+                missing = [name for name in names if name not in arrays]
+                if missing:
+                    raise SplitError(
+                        f"split file {path} holds the arrays {', '.join(arrays.files) or 'none'}; "
+                        f"it needs train, valid (or val) and test, and lacks {', '.join(missing)}"
+                    )
+                train, val, test = (torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in names)
+    except _DAMAGE as error:
         if isinstance(error, SplitError):
             raise
         raise SplitError(f"split file {path} cannot be read: {_one_line(error)}") from error
@@ -201,6 +208,8 @@ def load_split_file(path: str | Path, num_nodes: int) -> Split:
         raise SplitError(f"split file {path} does not fit a graph with {num_nodes} nodes: {error}") from None
 
 
+# What NumPy and the zip module raise for damaged files (one is a NotImplementedError), and torch for other types.
+_DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, TypeError)
 _KEYS = (("train", "train"), ("val", "valid"), ("test", "test"))
 
 

@@ -22,9 +22,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from lcat._names import METRIC_NAMES
 from lcat._text import hint
 from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
-from lcat.study._folder import OutputError, write_file
+from lcat.study._folder import OutputError, check_file, write_file
 from lcat.study.plan.cell import SplitChoice, digest
 
 __all__ = ["SPLITS_NAME", "SplitFolder", "SplitKind", "SplitRule", "make_split", "split_hash"]
@@ -45,6 +46,8 @@ _KINDS: dict[SplitKind, str] = {
 }
 #: More folds than this in one rule are a slip of the keyboard.
 _MAX_FOLDS = 1000
+#: Content of a file ``.graph``: the hash, and the metric, which earlier versions did not keep.
+_GRAPH_FILE = re.compile(rf"([0-9a-f]{{16}})(?: ({'|'.join(METRIC_NAMES)}))?\s*".encode())
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,12 @@ class SplitFolder:
         if not generated and not path.is_file():
             path = self.folder / f"{digest([*parts, name])}.npz"
         if path.is_file():
-            stored = load_split_file(path, len(dataset.data.y))
+            try:
+                stored = load_split_file(path, len(dataset.data.y))
+            except SplitError as error:
+                raise SplitError(
+                    f"{error}; move it away, and the study makes this split of {dataset.name} ({choice}) again"
+                ) from error
             if generated:
                 return stored
             if split_hash(make_split(choice, dataset, seed, self.base)) != split_hash(stored):
@@ -215,18 +223,26 @@ class SplitFolder:
             metric: that it is judged by.
 
         Raises:
-            lcat.data.DataError: if one of them is another one.
+            lcat.data.DataError: if one of them is another one, or the file that remembers them is damaged.
             lcat.study.OutputError: if they cannot be written or read.
         """
         path = self.folder / f"{digest(name)}.graph"
+        check_file(path)
         try:
-            # Earlier versions kept no metric.
-            old_graph, _, old_metric = path.read_text(encoding="ascii").partition(" ")
+            content = path.read_bytes()
         except FileNotFoundError:
             write_file(path, f"{graph} {metric}".encode())
             return
         except OSError as error:
             raise OutputError(f"cannot read {path}: {error.strerror or error}") from error
+        whole = _GRAPH_FILE.fullmatch(content)
+        if whole is None:
+            raise DataError(
+                f"{path} is damaged: expected the hash of the graph of {name} and its metric, got "
+                f"{_start(content)}; if the files of the data set are those that the study began with, move it away, "
+                "and the study writes it again"
+            )
+        old_graph, old_metric = whole[1].decode(), (whole[2] or b"").decode()
         if old_graph != graph:
             raise DataError(
                 f"the data set {name} has changed since the study began (features, edges or labels), and old and new "
@@ -237,6 +253,10 @@ class SplitFolder:
                 f"the metric of the data set {name} has changed since the study began, from {old_metric} to {metric}, "
                 "and old and new results do not compare; put the old metric back, or begin another study with --out"
             )
+
+
+def _start(content: bytes) -> str:
+    return ascii(content[:40].decode("ascii", "replace")) + (" ..." if len(content) > 40 else "")
 
 
 def split_hash(split: Split) -> str:

@@ -6,6 +6,8 @@ import hashlib
 import http.server
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -139,6 +141,27 @@ def test_unpacks_what_is_missing_and_keeps_what_is_there(tmp_path):
     unpack(archive, "top", tmp_path / "old", progress=False)
     assert snapshot(tmp_path / "old") == {"raw/one": b"mine", "raw/two": b"2"}
     assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "new", "old"}
+
+
+def test_what_a_killed_process_unpacked_is_gone_after_the_next(tmp_path):
+    archive = make_archive(tmp_path / "a.zip", {"top/raw/one": b"1", "top/raw/two": b"2"})
+    code = """
+import os, sys, zipfile
+from lcat.data.ogb.download import unpack
+extract = zipfile.ZipFile.extract
+def killed(*arguments):
+    extract(*arguments)
+    os._exit(9)
+zipfile.ZipFile.extract = killed
+unpack(sys.argv[1], "top", sys.argv[2], progress=False)
+"""
+    for _ in range(2):
+        command = [sys.executable, "-c", code, archive, tmp_path / "new"]
+        assert subprocess.run(command, check=False).returncode == 9
+        [left] = (path for path in tmp_path.iterdir() if path != archive)
+        assert left.name.startswith(".writing-")
+    unpack(archive, "top", tmp_path / "new", progress=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "new"}
 
 
 def test_an_archive_cannot_write_elsewhere(tmp_path):

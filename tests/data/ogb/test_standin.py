@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -44,6 +46,25 @@ def test_bad_arguments(tmp_path):
     with pytest.raises(DataError, match=r"needs 200 nodes .*; got 10"):
         write_standin("ogbn-arxiv", tmp_path, nodes=10)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_gone_after_the_next(tmp_path):
+    code = """
+import os, sys
+from lcat.data.ogb import standin
+usual = standin.STANDINS["ogbn-arxiv"]
+def write(folder, nodes, seed):
+    usual[2](folder, nodes, seed)
+    os._exit(9)
+standin.STANDINS["ogbn-arxiv"] = (*usual[:2], write)
+standin.write_standin("ogbn-arxiv", sys.argv[1], nodes=200)
+"""
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == 9
+        [left] = tmp_path.iterdir()
+        assert left.name.startswith(".writing-")
+    folder = write_standin("ogbn-arxiv", tmp_path, nodes=200)
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_communities_have_signal_in_features_and_more_in_neighbors():

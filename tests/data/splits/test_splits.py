@@ -92,6 +92,33 @@ def test_split_file_errors_name_the_file(tmp_path):
     np.savez(tmp_path / "pickle.npz", train=np.array([{}], dtype=object), valid=np.array([1]), test=np.array([2]))
     with pytest.raises(SplitError, match=r"pickle\.npz cannot be read"):
         load_split_file(tmp_path / "pickle.npz", 3)
+    np.save(tmp_path / "array.npy", np.arange(3))
+    with pytest.raises(SplitError, match=r"array\.npy holds one array without a name; it needs train"):
+        load_split_file(tmp_path / "array.npy", 3)
+    for values in (["a"], [1 + 2j], np.array(["2020"], dtype="M8[Y]")):
+        np.savez(tmp_path / "other.npz", train=np.array(values), valid=np.array([1]), test=np.array([2]))
+        with pytest.raises(SplitError, match=r"other\.npz"):
+            load_split_file(tmp_path / "other.npz", 3)
+
+
+def test_a_split_file_with_any_byte_changed_is_the_same_split_or_an_error_of_one_line(tmp_path):
+    parts = {"train": np.arange(20), "valid": np.arange(20, 30), "test": np.arange(30, 60)}
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, **parts)
+    whole, errors = path.read_bytes(), []
+    for number in range(len(whole)):
+        changed = bytearray(whole)
+        changed[number] ^= 0xFF
+        path.write_bytes(changed)
+        try:
+            split = load_split_file(path, 60)
+        except SplitError as error:
+            errors.append(str(error))
+        else:
+            masks = (split.train, split.val, split.test)
+            assert [mask.nonzero().view(-1).tolist() for mask in masks] == [part.tolist() for part in parts.values()]
+    assert len(errors) > len(whole) // 2
+    assert all("a.npz" in error and "\n" not in error for error in errors)
 
 
 def test_several_masks_are_handed_out_in_turn_and_one_mask_to_all():

@@ -138,6 +138,56 @@ def test_a_metric_that_changed_is_a_failed_cell(tmp_path):
     assert (again.done, again.failed) == (2, 0)
 
 
+@pytest.mark.parametrize("how", ["empty", "half", "no ASCII", "other text", "other metric"])
+def test_a_damaged_record_of_a_graph_is_one_line(how, tmp_path):
+    data, plan = dataset(), plan_of(datasets=["ours"], own=["ours"], layers=["gcn"])
+    assert run_study(plan, tmp_path, own={"ours": data}, engine="inline").done == 1
+    [record] = (tmp_path / "splits").glob("*.graph")
+    whole = record.read_bytes()
+    damaged = {
+        "empty": b"",
+        "half": whole[:9],
+        "no ASCII": b"\xff\x00" + whole[2:],
+        "other text": b"a\nb\n" * 30,
+        "other metric": whole[:17] + b"f1",
+    }[how]
+    record.write_bytes(damaged)
+    bigger = plan_of(datasets=["ours"], own=["ours"], layers=["gcn", "gat"])
+    outcome = run_study(bigger, tmp_path, own={"ours": data}, engine="inline")
+    assert (outcome.done, outcome.failed) == (1, 1)
+    [failure] = outcome.study.failures().to_dict("records")
+    assert "is damaged: expected the hash of the graph of ours and its metric, got" in failure["error"]
+    assert "move it away" in failure["error"]
+    assert "\n" not in failure["error"]
+    assert record.read_bytes() == damaged
+    record.rename(tmp_path / "away")
+    again = run_study(bigger, tmp_path, own={"ours": data}, engine="inline", retry_failed=True)
+    assert (again.done, again.failed) == (2, 0)
+    assert record.read_bytes() == whole
+
+
+@pytest.mark.parametrize("rule", ["own", "stratified:3"])
+def test_a_damaged_split_of_a_study_is_one_line(rule, tmp_path):
+    data = dataset()
+    plan = plan_of(datasets=["ours"], own=["ours"], layers=["gcn"], split=rule)
+    done = run_study(plan, tmp_path, own={"ours": data}, engine="inline").done
+    files = {path: path.read_bytes() for path in (tmp_path / "splits").glob("*.npz")}
+    for path, content in files.items():
+        middle = len(content) // 4
+        path.write_bytes(content[:middle] + b"\xff" * 40 + content[middle + 40 :])
+    bigger = plan_of(datasets=["ours"], own=["ours"], layers=["gcn", "gat"], split=rule)
+    outcome = run_study(bigger, tmp_path, own={"ours": data}, engine="inline")
+    assert outcome.failed == done
+    for failure in outcome.study.failures().to_dict("records"):
+        assert "cannot be read" in failure["error"]
+        assert "move it away, and the study makes this split of ours" in failure["error"]
+        assert "\n" not in failure["error"]
+    for path in files:
+        path.unlink()
+    assert run_study(bigger, tmp_path, own={"ours": data}, engine="inline", retry_failed=True).failed == 0
+    assert len(list((tmp_path / "splits").glob("*.npz"))) == len(files)
+
+
 def test_results_name_their_splits_and_test_sets(tmp_path):
     data = dataset()
     plan = plan_of(datasets=["ours"], own=["ours"], split="nested:2x3", seeds=2, layers=["gcn", "gat"])
