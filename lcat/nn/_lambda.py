@@ -37,11 +37,7 @@ _NEAREST = (0.003, 0.999)
 
 
 def value_of(raw: Tensor, name: ScalarName, parametrization: Parametrization) -> Tensor:
-    """The value in [0, 1] of a raw parameter, without dimensions, so that it does not decide the dtype of products.
-
-    Half types are read in float32, where 10^raw is exact enough.
-    """
-    raw = raw.reshape(())
+    """The value in [0, 1] of a raw parameter. Half types are read in float32, where 10^raw is exact enough."""
     if raw.dtype in (torch.float16, torch.bfloat16):
         raw = raw.float()
     if parametrization == "sigmoid":
@@ -88,7 +84,8 @@ class Scalar:
         if raw is None:
             assert self.fixed is not None
             return self.fixed
-        return value_of(raw, self.name, self.parametrization)
+        # Without dimensions it does not decide the dtype of products.
+        return value_of(raw.reshape(()), self.name, self.parametrization)
 
     def initial_raw(self) -> float:
         """The raw parameter at which a learned scalar starts."""
