@@ -141,14 +141,21 @@ class _Work:
     def cut(self, begin: int, end: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """A block: its nodes (targets first), its in-edges as positions among them, what belongs to the edges."""
         first, last = int(self.graph.indptr[begin]), int(self.graph.indptr[end])
-        source, position = torch.unique(self.graph.indices[first:last].long(), return_inverse=True)
+        source, position = torch.unique(self.graph.sources_at(slice(first, last)), return_inverse=True)
         is_target = (source >= begin) & (source < end)
         numbers = torch.where(is_target, source - begin, end - begin - 1 + (~is_target).cumsum(0))
         nodes = torch.cat([torch.arange(begin, end), source[~is_target]])
         degree = self.graph.indptr[begin : end + 1].diff()
         targets = torch.arange(end - begin).repeat_interleave(degree, output_size=last - first)
         edge_index = torch.stack([numbers[position], targets])
-        edge = slice(first, last) if self.graph.edge_ids is None else self.graph.edge_ids[first:last].long()
+        edge = self.graph.edge_numbers_at(slice(first, last)) if self.per_edge else slice(first, last)
+        if isinstance(edge, Tensor) and edge.numel():
+            for name, values in self.per_edge.items():
+                if int(edge.max()) >= values.shape[0]:
+                    raise IndexError(
+                        f"edge_ids of the graph must be rows of {name}, 0 .. {values.shape[0] - 1}; "
+                        f"got {int(edge.max())}"
+                    )
         per_edge = {name: self.rows_of(values, edge) for name, values in self.per_edge.items()}
         return nodes, edge_index.to(self.device), per_edge
 

@@ -141,13 +141,13 @@ class TorchNeighborSampler(BaseSampler):
             for relation, graph in self._graphs.items():
                 source_type, _, target_type = relation
                 owner, position = self._draw(graph, frontier[target_type], target_type, relation, hop, generator)
-                keys = graph.indices.index_select(0, position).long()
+                keys = graph.sources_at(position)
                 if self.disjoint:
                     tree = frontier[target_type] // self._num_nodes[target_type]
                     keys += tree.index_select(0, owner) * self._num_nodes[source_type]
                 numbers, new = numberings[source_type].add(keys)
                 next_nodes[source_type].append(new)
-                edge = position if graph.edge_ids is None else graph.edge_ids.index_select(0, position).long()
+                edge = graph.edge_numbers_at(position)
                 sample.add_edges(relation, numbers, base[target_type] + owner, edge)
             frontier = {kind: torch.cat(parts) if parts else frontier[kind][:0] for kind, parts in next_nodes.items()}
         sample.add_nodes(frontier)

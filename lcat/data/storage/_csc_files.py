@@ -51,7 +51,12 @@ def _replaced(folder: Path) -> Iterator[Path]:
     Written in their place, the arrays of an older graph would be lost where something fails, and processes that have
     mapped them would end.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(
+            f"a graph is written to a folder, and {error.filename} is a file: choose another name"
+        ) from None
     with scratch_folder(folder / "csc.json") as scratch:
         yield scratch
         (folder / "csc.json").unlink(missing_ok=True)  # until all are moved there is no graph here

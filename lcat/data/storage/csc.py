@@ -30,11 +30,14 @@ class CSCGraph:
             of the slot.
 
     Raises:
-        ValueError: arrays of another type or shape, or an ``indptr`` that does not fit ``indices``.
+        TypeError: an array is no tensor.
+        ValueError: arrays of another type or shape, or an ``indptr`` that falls or does not fit ``indices``.
+        IndexError: a source that is no node, or a negative edge number. Of mapped files these are checked where they
+            are read.
 
     Complexity:
-        ``8 N + 4 E`` bytes with int32 indices and without ``edge_ids``; nothing is copied, so memory-mapped arrays stay
-        on disk.
+        O(N + E) time, O(N) for mapped files. ``8 N + 4 E`` bytes with int32 indices and without ``edge_ids``; nothing
+        is copied, so memory-mapped arrays stay on disk.
 
     Example:
         >>> import torch
@@ -47,6 +50,14 @@ class CSCGraph:
     def __init__(
         self, indptr: Tensor, indices: Tensor, num_sources: int | None = None, edge_ids: Tensor | None = None
     ) -> None:
+        self._take(indptr, indices, num_sources, edge_ids)
+        self.check_edges()
+
+    def _take(self, indptr: Any, indices: Any, num_sources: Any, edge_ids: Any) -> None:
+        """Keep the arrays, all of them checked but the entries of ``indices`` and ``edge_ids``."""
+        for name, array in (("indptr", indptr), ("indices", indices), ("edge_ids", edge_ids)):
+            if not isinstance(array, Tensor) and not (array is None and name == "edge_ids"):
+                raise TypeError(f"{name} must be a tensor; got {type(array).__name__}: convert it with torch.as_tensor")
         if indptr.dtype != torch.int64 or indptr.dim() != 1 or indptr.numel() == 0:
             raise ValueError(f"indptr must be int64 [N + 1]; got {indptr.dtype} {list(indptr.shape)}")
         for name, array in (("indices", indices), ("edge_ids", edge_ids)):
@@ -57,14 +68,22 @@ class CSCGraph:
                 f"indptr must run from 0 to the number of edges {indices.numel()}; "
                 f"got {int(indptr[0])} to {int(indptr[-1])}"
             )
+        falls = indptr[1:] < indptr[:-1]
+        if bool(falls.any()):
+            node = int(falls.nonzero()[0])
+            raise ValueError(
+                f"indptr must rise from 0 to the number of edges {indices.numel()}; it falls at node {node}, "
+                f"from {int(indptr[node])} to {int(indptr[node + 1])}: make it with CSCGraph.from_edges"
+            )
         if edge_ids is not None and edge_ids.shape != indices.shape:
             raise ValueError(f"edge_ids must have one number per edge, {indices.numel()}; got {edge_ids.numel()}")
         self.indptr = indptr
         self.indices = indices
         self.edge_ids = edge_ids
-        self.num_targets = indptr.numel() - 1
+        self.num_targets: int = indptr.numel() - 1
         self.num_sources = self.num_targets if num_sources is None else _whole(num_sources)
         self._folder: Path | None = None
+        self._entries_checked = False
 
     def __repr__(self) -> str:
         return f"CSCGraph({self.num_sources} -> {self.num_targets} nodes, {self.num_edges} edges)"
@@ -79,6 +98,55 @@ class CSCGraph:
     def num_edges(self) -> int:
         """Number of edges."""
         return self.indices.numel()
+
+    def check_edges(self) -> None:
+        """Check the entries of ``indices`` and ``edge_ids``, all of them, once.
+
+        Raises:
+            IndexError: a source that is no node, or a negative edge number.
+
+        Complexity:
+            O(E) in the first call for mapped files; O(1) afterwards, and for graphs in memory.
+        """
+        if not self._entries_checked:
+            self._check_entries(self.indices, self.edge_ids)
+            self._entries_checked = True
+
+    def sources_at(self, slots: slice | Tensor) -> Tensor:
+        """``indices`` of these slots, int64.
+
+        Raises:
+            IndexError: a source that is no node, in a damaged file.
+        """
+        sources = _entries(self.indices, slots)
+        if not self._entries_checked:
+            self._check_entries(sources, None)
+        return sources.long()
+
+    def edge_numbers_at(self, slots: slice | Tensor) -> Any:
+        """The numbers in the input of the edges in these slots, int64; ``slots`` itself without ``edge_ids``.
+
+        Raises:
+            IndexError: a negative number, in a damaged file.
+        """
+        if self.edge_ids is None:
+            return slots
+        numbers = _entries(self.edge_ids, slots)
+        if not self._entries_checked:
+            self._check_entries(None, numbers)
+        return numbers.long()
+
+    def _check_entries(self, sources: Tensor | None, numbers: Tensor | None) -> None:
+        where = "" if self._folder is None else f"{self._folder} is damaged, write it again: "
+        if sources is not None and sources.numel():
+            low, high = (int(extreme) for extreme in torch.aminmax(sources))
+            if low < 0 or high >= self.num_sources:
+                raise IndexError(
+                    f"{where}indices must hold source nodes 0 .. {self.num_sources - 1}; got {low} .. {high}"
+                    + ("" if where or low < 0 else f" (num_sources={high + 1} or more makes them nodes)")
+                )
+        if numbers is not None and numbers.numel() and int(numbers.min()) < 0:
+            raise IndexError(f"{where}edge_ids must hold edge numbers of 0 or more; got {int(numbers.min())}")
 
     @classmethod
     def from_edges(cls, edge_index: Any, num_nodes: int | tuple[int, int]) -> CSCGraph:
@@ -106,10 +174,21 @@ class CSCGraph:
             source = source.index_select(0, edge_ids)
         indptr = torch.zeros(num_targets + 1, dtype=torch.int64)
         indptr[1:] = torch.bincount(target, minlength=num_targets).cumsum(0)
-        return cls(indptr, source.contiguous(), num_sources, edge_ids)
+        return cls._made(indptr, source.contiguous(), num_sources, edge_ids, checked=True)
+
+    @classmethod
+    def _made(
+        cls, indptr: Tensor, indices: Tensor, num_sources: Any, edge_ids: Tensor | None, *, checked: bool
+    ) -> CSCGraph:
+        """A graph whose entries were checked before, or will be where they are read."""
+        graph = cls.__new__(cls)
+        graph._take(indptr, indices, num_sources, edge_ids)
+        graph._entries_checked = checked
+        return graph
 
     def edge_index(self) -> Tensor:
         """``[2, E]`` int64: all edges in the order of the slots."""
+        self.check_edges()
         targets = torch.arange(self.num_targets).repeat_interleave(self.indptr.diff(), output_size=self.num_edges)
         return torch.stack([self.indices.to(torch.int64), targets])
 
@@ -140,11 +219,20 @@ class CSCGraph:
             raise ValueError(f"{folder / 'csc.json'} is no description of a graph ({error})") from error
         if not isinstance(description, dict) or description.get("format") != FORMAT:
             raise ValueError(f"{folder / 'csc.json'} must have the format {FORMAT!r}; write it with CSCGraph.save")
-        arrays = {
-            name: map_array(folder / f"{name}.bin", TYPES[kind], (count,))
-            for name, (kind, count) in description["arrays"].items()
-        }
-        graph = cls(arrays["pointer"], arrays["source"], description["num_sources"], arrays.get("edge"))
+        try:
+            kinds = {name: (TYPES[kind], _whole(count)) for name, (kind, count) in description["arrays"].items()}
+            num_sources = _whole(description["num_sources"])
+            kinds["pointer"], kinds["source"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{folder / 'csc.json'} does not describe the arrays of a graph ({type(error).__name__}: {error}): "
+                "write it again with CSCGraph.save"
+            ) from error
+        arrays = {name: map_array(folder / f"{name}.bin", kind, (count,)) for name, (kind, count) in kinds.items()}
+        try:
+            graph = cls._made(arrays["pointer"], arrays["source"], num_sources, arrays.get("edge"), checked=False)
+        except ValueError as error:
+            raise ValueError(f"{folder} is damaged, write it again: {error}") from None
         graph._folder = folder
         return graph
 
@@ -187,6 +275,10 @@ class CSCGraph:
         """
         write_in_two_passes(Path(folder), chunks, _whole(num_nodes), undirected, edge_numbers)
         return cls.open(folder)
+
+
+def _entries(array: Tensor, slots: slice | Tensor) -> Tensor:
+    return array[slots] if isinstance(slots, slice) else array.index_select(0, slots)
 
 
 def _whole(count: Any) -> int:

@@ -101,6 +101,7 @@ class FileGraphStore(GraphStore):
         graph = self.graphs.get(edge_attr.edge_type)
         if graph is None or edge_attr.layout != EdgeLayout.CSC:
             return None
+        graph.check_edges()  # PyG's samplers trust them
         return graph.indices, graph.indptr
 
     def _remove_edge_index(self, edge_attr: EdgeAttr) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch_geometric.loader import NodeLoader
+from torch_geometric.sampler import NodeSamplerInput
 from torch_geometric.testing import MyGraphStore
 
 from lcat.data import (
@@ -281,6 +282,62 @@ def test_damaged_graphs_are_refused(tmp_path, data):
 def test_arrays_that_are_no_graph(arrays, words):
     with pytest.raises(ValueError, match=words):
         CSCGraph(*arrays())
+
+
+@pytest.mark.parametrize(
+    ("pointer", "node"), [([0, 10**12, 2], 1), ([0, 50, 2], 1), ([0, -5, 2], 0), ([0, 2, 1, 2], 1)]
+)
+def test_an_indptr_that_falls_is_refused_also_in_a_file(tmp_path, pointer, node):
+    with pytest.raises(ValueError, match=f"must rise from 0 to the number of edges 2; it falls at node {node}"):
+        CSCGraph(torch.tensor(pointer), torch.tensor([0, 1]))
+    CSCGraph(torch.tensor([0, *[1] * (len(pointer) - 2), 2]), torch.tensor([0, 1])).save(tmp_path)
+    torch.tensor(pointer).numpy().tofile(tmp_path / "pointer.bin")
+    with pytest.raises(ValueError, match=f"damaged.*it falls at node {node}"):
+        CSCGraph.open(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64])
+@pytest.mark.parametrize("source", [-1, 2, 10**9])
+def test_sources_that_are_no_nodes_are_refused_in_memory_and_where_files_are_read(tmp_path, kind, source):
+    pointer, indices = torch.tensor([0, 1, 2]), torch.tensor([0, source], dtype=kind)
+    with pytest.raises(IndexError, match=rf"indices must hold source nodes 0 .. 1; got .*{source}"):
+        CSCGraph(pointer, indices)
+    CSCGraph(pointer, torch.tensor([0, 1], dtype=kind)).save(tmp_path)
+    indices.numpy().tofile(tmp_path / "source.bin")
+    graph = CSCGraph.open(tmp_path)
+    seeds = NodeSamplerInput(None, torch.tensor([1]))
+    store = FileGraphStore()
+    store.put_graph(graph)
+    for read in (
+        lambda: TorchNeighborSampler(graph, [-1]).sample_from_nodes(seeds),
+        lambda: layerwise_inference(GAT(2, 2, 1, 2), torch.ones(2, 2), graph),
+        lambda: store.get_edge_index(edge_type=None, layout="csc"),
+        graph.edge_index,
+    ):
+        with pytest.raises(IndexError, match=f"damaged, write it again: indices must hold .*{source}"):
+            read()
+
+
+def test_edge_numbers_out_of_range_are_refused():
+    pointer, indices = torch.tensor([0, 1, 2]), torch.tensor([0, 1])
+    with pytest.raises(IndexError, match="edge_ids must hold edge numbers of 0 or more; got -1"):
+        CSCGraph(pointer, indices, edge_ids=torch.tensor([0, -1]))
+    graph = CSCGraph(pointer, indices, edge_ids=torch.tensor([0, 7]))
+    with pytest.raises(IndexError, match=r"rows of edge_attr, 0 .. 1; got 7"):
+        layerwise_inference(GAT(2, 2, 1, 2, edge_dim=1), torch.ones(2, 2), graph, edge_attr=torch.ones(2, 1))
+
+
+def test_arrays_of_a_graph_are_tensors():
+    with pytest.raises(TypeError, match="indptr must be a tensor; got list: convert it"):
+        CSCGraph([0, 1], [0])
+
+
+def test_a_graph_is_written_to_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    graph = CSCGraph(torch.tensor([0, 1]), torch.tensor([0]))
+    for folder in (tmp_path / "file", tmp_path / "file" / "graph"):
+        with pytest.raises(NotADirectoryError, match="is a file: choose another name"):
+            graph.save(folder)
 
 
 # Both, behind PyG's interfaces #######################################################################
