@@ -6,7 +6,7 @@ import numbers
 import operator
 from typing import Any
 
-__all__ = ["as_float", "as_int", "as_plain"]
+__all__ = ["as_float", "as_int", "as_plain", "refuse_bytes"]
 
 
 def as_int(value: Any) -> int | None:
@@ -73,6 +73,27 @@ def as_plain(value: Any) -> Any:
     if type(value) in (tuple, list) and any(_is_numpy_number(item) for item in value):
         return type(value)(as_plain(item) for item in value)
     return value.item() if _is_numpy_number(value) else value
+
+
+def refuse_bytes(what: str, index: Any) -> None:
+    """Refuse a vector of uint8 as an index: it may be an old kind of mask, or numbers.
+
+    Args:
+        what: what the index is, for the message.
+        index: an array or a tensor.
+
+    Raises:
+        TypeError: it is a vector of uint8.
+
+    Example:
+        >>> import numpy as np
+        >>> from lcat._numbers import refuse_bytes
+        >>> refuse_bytes("rows", np.array([0, 1], dtype=np.uint8))
+        Traceback (most recent call last):
+        TypeError: rows of type uint8 may be a mask or numbers: pass .bool() for a mask, .long() for numbers
+    """
+    if str(index.dtype).endswith("uint8") and len(index.shape) > 0:
+        raise TypeError(f"{what} of type uint8 may be a mask or numbers: pass .bool() for a mask, .long() for numbers")
 
 
 def _is_numpy_number(value: Any) -> bool:

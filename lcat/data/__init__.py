@@ -22,7 +22,7 @@ from lcat.data.loading.subgraphs import (
 from lcat.data.ogb.load import OGBDataset, load_ogb, ogb_names
 from lcat.data.ogb.standin import write_standin
 from lcat.data.splits.folds import fold_numbers, fold_split, nested_split
-from lcat.data.splits.splits import Split, SplitError, load_split_file, random_split
+from lcat.data.splits.splits import Split, SplitError, from_indices, load_split_file, random_split
 from lcat.data.storage.csc import CSCGraph
 from lcat.data.storage.feature_file import FeatureFile
 from lcat.data.storage.feature_store import FileFeatureStore, FileGraphStore, open_stores
@@ -55,6 +55,7 @@ __all__ = [
     "fold_numbers",
     "fold_split",
     "from_data",
+    "from_indices",
     "load",
     "load_file",
     "load_ogb",

@@ -95,10 +95,18 @@ def find_spec(name: str) -> DatasetSpec:
     Raises:
         UnknownDataset: with the closest names.
     """
+    if not isinstance(name, str):
+        raise UnknownDataset(
+            f"expected the name of a data set, such as 'cora' (lcat.data.CATALOG lists them); got {name!r}"
+        )
     key = name.strip().lower().replace("_", "-")
     if key in CATALOG:
         return CATALOG[key]
     known = ", ".join(sorted(CATALOG))
+    if key.startswith("csbm"):
+        raise UnknownDataset(
+            f"{name!r} is no public data set: lcat.data.csbm(...) makes such graphs; known names are {known}"
+        )
     raise UnknownDataset(f"there is no data set called {name!r}{hint(key, CATALOG)}; known are {known}")
 
 

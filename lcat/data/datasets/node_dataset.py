@@ -16,6 +16,10 @@ from lcat.data.splits.splits import Split, SplitError, random_split
 __all__ = ["DataError", "NodeDataset", "random_splits", "splits_from_masks"]
 
 
+# Class numbers below this, or below the number of nodes, are accepted also where most classes have no node.
+_MANY_CLASSES = 10_000
+
+
 class DataError(ValueError):
     """A data set that cannot be used; the message names what is wrong with it and what is accepted."""
 
@@ -227,6 +231,12 @@ def _check_graph(name: str, data: Data) -> None:
         raise DataError(
             f"{name}: y must hold class numbers 0 .. C - 1, and -1 for nodes without a label; got {values}: "
             "torch.unique(y, return_inverse=True)[1] numbers the classes anew"
+        )
+    largest = int(y.max())
+    if largest >= max(_MANY_CLASSES, x.size(0)):
+        raise DataError(
+            f"{name}: y must hold class numbers 0 .. C - 1; got {largest} as the largest of {x.size(0)} nodes, and "
+            "models get an output for each number: torch.unique(y, return_inverse=True)[1] numbers the classes anew"
         )
     _check_edge_values(name, data)
 

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, GraphStore, HeteroData
 
+from lcat._numbers import refuse_bytes
 from lcat._text import hint
+from lcat.data.storage.csc import CSCGraph
 from lcat.data.storage.feature_store import FileGraphStore
 
-__all__ = ["checked_options", "checked_seeds"]
+__all__ = ["check_callable", "checked_options", "checked_seeds"]
 
 # Of PyG's and torch's loaders, what says otherwise which batch comes when, or asks for another kind of sampling.
 _DECIDED = ("dataset", "collate_fn", "sampler", "batch_sampler", "generator")
@@ -47,20 +49,32 @@ def checked_options(loader: str, options: Mapping[str, Any], *classes: type) -> 
             raise TypeError(f"{loader} takes no {name!r}: its batches follow from 'seed' and 'shuffle'")
         if name in _OTHER_SAMPLING:
             raise TypeError(f"{loader} has no {name!r}, unlike PyG's NodeLoader: {_OTHER_SAMPLING[name]}; leave it out")
+        if name in ("transform", "transform_sampler_output"):
+            check_callable(name, options[name])
         if name not in known:
             raise TypeError(f"{loader} has no {name!r}{hint(name, known)}")
     return {name: value for name, value in options.items() if name not in (*_DECIDED, *_OTHER_SAMPLING)}
+
+
+def check_callable(name: str, value: Any) -> None:
+    """Refuse an option that is called with every batch and cannot be.
+
+    Raises:
+        TypeError: it is neither ``None`` nor a function.
+    """
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function of a batch, or None; got {value!r}")
 
 
 def checked_seeds(data: Any, input_nodes: Any) -> Any:
     """The seed nodes as PyG's ``NodeLoader`` takes them, checked; it would cut, round and miscount some silently.
 
     Raises:
-        TypeError: they are no whole numbers and no mask.
+        TypeError: they are no whole numbers and no mask, or ``data`` is nothing that batches are cut from.
         ValueError: a type, a mask or a number that the graph does not have.
     """
     counts = _node_counts(data)
-    if counts is None:  # no graph that is known here: the sampler will say so
+    if counts is None:  # a store that does not tell: the sampler will say so
         return input_nodes
     kind, nodes = _split(counts, input_nodes)
     nodes = torch.arange(counts[kind]) if nodes is None else _numbers_or_mask(nodes, counts[kind], kind)
@@ -94,6 +108,7 @@ def _numbers_or_mask(input_nodes: Any, count: int, kind: str | None) -> Tensor:
         ) from None
     if nodes.numel() == 0 and not isinstance(input_nodes, Tensor):
         nodes = nodes.long()  # an empty list is a tensor of floats
+    refuse_bytes("input_nodes", nodes)
     if nodes.is_floating_point() or nodes.is_complex():
         raise TypeError(f"input_nodes must be whole numbers or a boolean mask; got {nodes.dtype}")
     if nodes.dtype == torch.bool:
@@ -117,7 +132,13 @@ def _node_counts(data: Any) -> dict[str | None, int] | None:
     if isinstance(data, HeteroData):
         return {kind: int(data[kind].num_nodes) for kind in data.node_types}
     if not (isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], GraphStore)):
-        return None
+        way_out = ""
+        if isinstance(data, CSCGraph):
+            way_out = ", which has no features: put it into a FileGraphStore, or sample with TorchNeighborSampler alone"
+        raise TypeError(
+            f"batches are cut from a Data, a HeteroData or (feature store, graph store); got a {type(data).__name__}"
+            + way_out
+        )
     counts: dict[str | None, int] = {}
     for relation, sizes in _store_sizes(data[1]):
         if sizes is None or None in sizes:

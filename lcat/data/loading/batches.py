@@ -102,16 +102,20 @@ class SeedBatches(Sampler[SeedBatch]):
 
     def start_at(self, epoch: int, batch: int = 0) -> None:
         """What the next iteration runs over: an epoch, without its first ``batch`` batches."""
-        self.check_place(epoch, batch)
-        self._next = (epoch, batch)
+        self._next = self.check_place(epoch, batch)
 
-    def check_place(self, epoch: int, batch: int) -> None:
-        """Raise ValueError for a place where no iteration can start."""
-        if epoch < 0 or not 0 <= batch <= len(self):
+    def check_place(self, epoch: int, batch: int) -> tuple[int, int]:
+        """The two as plain numbers; ValueError for a place where no iteration can start."""
+        first, number = as_int(epoch), as_int(batch)
+        if first is None or number is None:
+            raise ValueError(f"epoch and batch must be whole numbers, 0 or more; got epoch {epoch!r}, batch {batch!r}")
+        if first < 0 or not 0 <= number <= len(self):
             raise ValueError(f"an epoch has {len(self)} batches; got epoch {epoch}, batch {batch}")
+        return first, number
 
     def epoch(self, epoch: int, batch: int = 0) -> Iterator[SeedBatch]:
         """The batches of one epoch, from number ``batch`` on."""
+        epoch, batch = self.check_place(epoch, batch)
         if self.shuffle:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
             order = torch.randperm(self.count, generator=generator)

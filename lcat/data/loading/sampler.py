@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Data, GraphStore, HeteroData
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput, SamplerOutput
 
-from lcat._numbers import as_int
+from lcat._numbers import as_int, refuse_bytes
 from lcat.data.loading._numbering import TABLE_LIMIT, SortedNumbering, TableNumbering
 from lcat.data.loading._pick import pick_slots
 from lcat.data.storage.csc import CSCGraph
@@ -319,6 +319,7 @@ def _generator(seed: int | None) -> torch.Generator:
 
 
 def _check_nodes(nodes: Tensor, num_nodes: int) -> None:
+    refuse_bytes("seed nodes", nodes)
     if nodes.numel() == 0:
         return
     low, high = (int(bound) for bound in torch.aminmax(nodes))

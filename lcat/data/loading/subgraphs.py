@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import ClusterData
 
 from lcat._seeds import derive_seed
-from lcat.data.loading._inputs import checked_options
+from lcat.data.loading._inputs import check_callable, checked_options
 from lcat.data.loading._partition import partition
 from lcat.data.loading.batches import SeedBatch, SeedBatches, one_epoch
 from lcat.data.storage.csc import CSCGraph
@@ -52,6 +52,7 @@ class SubgraphLoader(DataLoader):
         transform: Callable[[Data], Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        check_callable("transform", transform)
         self.data = data
         self.choose = choose
         self.batches = batches

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lcat._numbers import as_float
 from lcat._seeds import derive_seed
 
 __all__ = ["Split", "SplitError", "from_indices", "load_split_file", "random_split"]
@@ -53,11 +54,16 @@ class Split:
     def __post_init__(self) -> None:
         masks = {"train": self.train, "val": self.val, "test": self.test}
         for name, mask in masks.items():
+            if not isinstance(mask, Tensor):
+                raise SplitError(
+                    f"the {name} mask must be a boolean tensor with one entry per node; got {type(mask).__name__}: "
+                    "convert it with torch.as_tensor"
+                )
             if mask.dtype != torch.bool or mask.dim() != 1:
                 raise SplitError(
                     f"the {name} mask must be a boolean vector with one entry per node; "
                     f"got dtype {mask.dtype} and shape {list(mask.shape)}. "
-                    "Node numbers become masks with lcat.data.splits.splits.from_indices(num_nodes, train, val, test)"
+                    "Node numbers become masks with lcat.data.from_indices(num_nodes, train, val, test)"
                 )
             if mask.numel() != self.train.numel():
                 raise SplitError(
@@ -100,14 +106,21 @@ def from_indices(num_nodes: int, train: Tensor, val: Tensor, test: Tensor) -> Sp
 
     Example:
         >>> import torch
-        >>> from lcat.data.splits.splits import from_indices
+        >>> from lcat.data import from_indices
         >>> from_indices(4, torch.tensor([0, 3]), torch.tensor([1]), torch.tensor([2])).train.tolist()
         [True, False, False, True]
     """
     masks = []
     for name, index in (("train", train), ("val", val), ("test", test)):
-        if index.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
-            raise SplitError(f"the {name} nodes must be integers; got dtype {index.dtype}")
+        if not isinstance(index, Tensor):
+            raise SplitError(
+                f"the {name} nodes must be a tensor of integers; got {type(index).__name__}: convert it with "
+                "torch.as_tensor"
+            )
+        if index.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8):
+            masks_have = index.dtype in (torch.bool, torch.uint8)
+            way_out = ": make numbers of a mask with .nonzero().view(-1)" if masks_have else ""
+            raise SplitError(f"the {name} nodes must be signed integers; got dtype {index.dtype}{way_out}")
         index = index.long().flatten()
         if index.numel() and (int(index.min()) < 0 or int(index.max()) >= num_nodes):
             raise SplitError(
@@ -145,10 +158,15 @@ def random_split(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2), seed: 
         >>> random_split(torch.arange(100) % 2, seed=3).sizes
         (60, 20, 20)
     """
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+    shares = [as_float(share) for share in fractions] if hasattr(fractions, "__len__") else []
+    if len(shares) != 3 or None in shares:
+        raise SplitError(f"fractions must be three positive numbers, of train, val and test; got {fractions!r}")
+    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise SplitError(
             f"fractions must be three positive numbers that sum to 1 (train, val, test); got {tuple(fractions)}"
         )
+    if not isinstance(y, Tensor):
+        raise SplitError(f"y must be a tensor of labels; got {type(y).__name__}: convert it with torch.as_tensor")
     if y.dim() != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise SplitError(f"y must be a vector of integer labels; got dtype {y.dtype} and shape {list(y.shape)}")
     generator = torch.Generator().manual_seed(derive_seed(seed, "split"))

@@ -78,7 +78,7 @@ class CSCGraph:
         if edge_ids is not None and edge_ids.shape != indices.shape:
             raise ValueError(f"edge_ids must have one number per edge, {indices.numel()}; got {edge_ids.numel()}")
         self.indptr = indptr
-        self.indices = indices
+        self.indices: Tensor = indices
         self.edge_ids = edge_ids
         self.num_targets: int = indptr.numel() - 1
         self.num_sources = self.num_targets if num_sources is None else _whole(num_sources)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lcat._files import replace_file
+from lcat._numbers import as_int, refuse_bytes
 from lcat.data.storage._mapping import map_readonly
 
 __all__ = ["FeatureFile"]
@@ -20,6 +21,7 @@ __all__ = ["FeatureFile"]
 _FLOATS = ("float16", "float32", "float64")
 _WHOLE = ("int8", "uint8", "int16", "int32", "int64", "bool")
 _TYPES = {np.dtype(name): getattr(torch, name) for name in (*_FLOATS, *_WHOLE)}
+_OUT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _STORAGE = {getattr(torch, name): name for name in _FLOATS}
 
 # Linux maps the cached pages around one that is asked for too, up to 64 KiB (fault_around_bytes).
@@ -41,7 +43,9 @@ class FeatureFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such array; the message says why.
+        ValueError: it is no such array; the message says why. Or ``resident`` is no number of bytes.
+        TypeError: ``dtype`` is no floating-point type. (Integers are handed out as they are, so that of the file is
+            accepted, too.)
 
     Complexity:
         O(rows asked for) reads, in rising order. Memory: those rows, and at most ``resident`` bytes beyond them.
@@ -58,10 +62,13 @@ class FeatureFile:
     def __init__(self, path: str | Path, dtype: torch.dtype = torch.float32, resident: int | None = None) -> None:
         self.path = Path(path)
         self.dtype = dtype
-        self.resident = resident
+        self.resident = None if resident is None else as_int(resident)
+        if resident is not None and (self.resident is None or self.resident < 0):
+            raise ValueError(f"expected a whole number of bytes such as 1 << 30 as resident, or None, got {resident!r}")
         if not self.path.is_file():
             raise FileNotFoundError(f"there is no file {self.path}: write one with FeatureFile.write")
         self._map, self._rows = _mapped(self.path)
+        _check_out_type(dtype, self._rows.dtype)
         self.shape = tuple(self._rows.shape)
 
     def __repr__(self) -> str:
@@ -104,6 +111,7 @@ class FeatureFile:
             raise TypeError(f"{accepted}, got {index!r}") from None
         if numbers.numel() == 0 and not isinstance(index, Tensor):
             numbers = numbers.long()  # an empty list is a tensor of floats
+        refuse_bytes("an index of rows", numbers)
         if numbers.is_floating_point() or numbers.is_complex():
             raise TypeError(f"{accepted}, got {numbers.dtype}")
         if numbers.dtype == torch.bool:
@@ -165,19 +173,33 @@ class FeatureFile:
             dtype: of the file that is returned.
 
         Raises:
+            TypeError: chunks that are no tensors or arrays, or ``dtype`` is no floating-point type.
+            FileNotFoundError: there is no folder for ``path``.
             ValueError: no chunk, chunks that do not fit together, a type that files do not have, or numbers too large
                 or too small for ``storage``. The file is then as it was before.
         """
         path = Path(path)
+        known = f"expected one of {', '.join(_STORAGE.values())} as storage of floats"
+        if not isinstance(storage, torch.dtype):
+            kind = type(storage).__name__
+            raise ValueError(f"{known}, got {storage!r}, a {kind}: pass a type of torch, such as torch.float16")
         if storage not in _STORAGE:
-            raise ValueError(f"expected one of {', '.join(_STORAGE.values())} as storage of floats, got {storage}")
+            raise ValueError(f"{known}, got {storage}")
         parts = [chunks] if isinstance(chunks, (Tensor, np.ndarray)) else chunks
-        replace_file(path, lambda file: _write_rows(file, map(_tensor, parts), storage))
+        if not isinstance(parts, Iterable):
+            raise TypeError(f"expected a tensor, an array or chunks of rows, got {chunks!r}")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to: create it before")
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder: name a file in it, such as {path / 'x.npy'}")
+        replace_file(path, lambda file: _write_rows(file, map(_tensor, parts), storage, dtype))
         return cls(path, dtype)
 
 
 def _tensor(chunk: Any) -> Tensor:
     """A chunk whose type and shape a file can have."""
+    if isinstance(chunk, (list, tuple)):  # of numbers: a row or a chunk? A list of them reads as another shape
+        raise TypeError(f"expected tensors or arrays as chunks, got a {type(chunk).__name__}: pass torch.tensor(rows)")
     try:
         rows = torch.as_tensor(chunk).detach()
     except (TypeError, ValueError, RuntimeError) as error:
@@ -194,12 +216,23 @@ def _tensor(chunk: Any) -> Tensor:
     return rows.cpu()
 
 
-def _write_rows(file: Any, chunks: Iterable[Tensor], storage: torch.dtype) -> None:
+def _check_out_type(dtype: Any, kind: torch.dtype) -> None:
+    """Whether rows of type ``kind`` can be handed out as ``dtype`` without a change of what they mean."""
+    if not isinstance(dtype, torch.dtype) or (dtype not in _OUT_TYPES and (kind.is_floating_point or dtype != kind)):
+        known = ", ".join(map(str, _OUT_TYPES))
+        raise TypeError(
+            f"expected one of {known} as dtype of floats, got {dtype!r} for a file of {kind}: convert the rows that "
+            "you read"
+        )
+
+
+def _write_rows(file: Any, chunks: Iterable[Tensor], storage: torch.dtype, dtype: torch.dtype) -> None:
     count, first, largest = 0, None, 0.0
     for chunk in chunks:
         if first is None:
             first = chunk[:0]
             kind = storage if chunk.is_floating_point() else chunk.dtype
+            _check_out_type(dtype, kind)
             _write_header(file, kind, (0, *chunk.shape[1:]))
         if chunk.shape[1:] != first.shape[1:]:
             raise ValueError(

@@ -261,3 +261,11 @@ def test_the_rule_names_the_splits_of_any_mask(graph):
 def test_edges_of_any_whole_numbers(graph, dtype):
     values = {**graph.to_dict(), "edge_index": graph.edge_index.to(dtype)}
     assert torch.equal(from_data(Data(**values)).data.edge_index, graph.edge_index)
+
+
+def test_class_numbers_far_beyond_the_nodes_are_refused():
+    data = csbm(n=60, seed=0)
+    for largest in (10_000, 10**9):
+        data.y[0] = largest
+        with pytest.raises(DataError, match=rf"got {largest} as the largest of 60 nodes.*torch.unique"):
+            from_data(data, "mine")

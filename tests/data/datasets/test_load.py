@@ -192,3 +192,14 @@ def test_without_a_home_directory_the_way_out_is_named(monkeypatch):
         default_root()
     monkeypatch.setenv("LCAT_DATA", "/data")
     assert default_root() == Path("/data")
+
+
+@pytest.mark.parametrize("name", [None, 3])
+def test_a_name_is_a_string(name):
+    with pytest.raises(UnknownDataset, match=f"expected the name of a data set.*got {name}"):
+        load(name)
+
+
+def test_a_synthetic_graph_is_not_loaded():
+    with pytest.raises(UnknownDataset, match=r"lcat\.data\.csbm\(\.\.\.\) makes such graphs"):
+        load("csbm:easy,n=50")

@@ -7,13 +7,14 @@ import pytest
 import torch
 import torch_geometric.typing
 from torch_geometric.data import Data, HeteroData
-from torch_geometric.sampler import BaseSampler, SamplerOutput
+from torch_geometric.sampler import BaseSampler, NodeSamplerInput, SamplerOutput
 
 from lcat.data import (
     CSCGraph,
     FeatureFile,
     NodeBatchLoader,
     SeedBatches,
+    SubgraphLoader,
     TorchNeighborSampler,
     csbm,
     neighbor_loader,
@@ -273,3 +274,39 @@ def test_subgraphs_name_what_they_need(data):
     plain = Data(edge_index=edges, num_nodes=np.int64(120))
     assert len(list(random_walk_loader(plain, 5, 2, 2))) == 2
     assert sum(batch.num_nodes for batch in partition_loader(plain, 3, method="grown")) == 120
+
+
+def test_a_graph_alone_has_no_batches():
+    graph = CSCGraph.from_edges(torch.tensor([[0], [1]]), 2)
+    with pytest.raises(TypeError, match="got a CSCGraph, which has no features: put it into a FileGraphStore"):
+        neighbor_loader(graph, [2])
+
+
+@pytest.mark.parametrize("place", [("0",), (0.5,), (None,), (True,), (0, "1")])
+def test_epochs_and_batches_are_whole_numbers(place):
+    data = csbm(n=20, seed=0)
+    halves = SubgraphLoader(data, lambda batch: batch.positions, SeedBatches(20, 10))
+    for loader in (neighbor_loader(data, [2]), halves):
+        with pytest.raises(ValueError, match="epoch and batch must be whole numbers"):
+            loader.epoch(*place)
+    with pytest.raises(ValueError, match="epoch and batch must be whole numbers"):
+        next(SeedBatches(20, 10).epoch(*place))
+
+
+def test_a_transform_is_a_function():
+    data = csbm(n=20, seed=0)
+    with pytest.raises(TypeError, match="transform must be a function of a batch, or None; got 'T'"):
+        neighbor_loader(data, [2], transform="T")
+    with pytest.raises(TypeError, match="transform must be a function of a batch, or None; got 'T'"):
+        SubgraphLoader(data, lambda batch: batch.positions, SeedBatches(20, 10), transform="T")
+
+
+def test_seeds_of_bytes_are_ambiguous():
+    data = csbm(n=20, seed=0)
+    with pytest.raises(TypeError, match=r"uint8 may be a mask or numbers: pass \.bool\(\)"):
+        neighbor_loader(data, [2], data.train_mask.to(torch.uint8))
+    with pytest.raises(TypeError, match=r"uint8 may be a mask or numbers: pass \.bool\(\)"):
+        neighbor_loader(data, [2], data.train_mask.numpy().astype("uint8"))
+    seeds = NodeSamplerInput(None, data.train_mask.to(torch.uint8))
+    with pytest.raises(TypeError, match="seed nodes of type uint8"):
+        TorchNeighborSampler(data, [2]).sample_from_nodes(seeds)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lcat.data import DataError, Split, SplitError, load_split_file, random_split, splits_from_masks
-from lcat.data.splits.splits import from_indices
+from lcat.data import DataError, Split, SplitError, from_indices, load_split_file, random_split, splits_from_masks
 
 
 def test_random_split_keeps_the_shares_of_every_class():
@@ -132,3 +131,26 @@ def test_several_masks_are_handed_out_in_turn_and_one_mask_to_all():
         splits_from_masks(train, val[:3], val)
     with pytest.raises(DataError, match="agree"):
         splits_from_masks(train, torch.zeros(4, 3, dtype=torch.bool), val)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Split([True], [False], [False]), "train mask must be a boolean tensor.*got list: convert it"),
+        (lambda: random_split([0, 1, 0]), "y must be a tensor of labels; got list: convert it"),
+        (lambda: random_split(torch.arange(9) % 2, None), "three positive numbers.*got None"),
+        (lambda: random_split(torch.arange(9) % 2, "abc"), "three positive numbers.*got 'abc'"),
+        (lambda: from_indices(3, [0], [1], [2]), "train nodes must be a tensor of integers; got list"),
+        (lambda: from_indices(3, *torch.eye(3, dtype=torch.uint8)), r"got dtype torch.uint8: .*\.nonzero\(\)"),
+    ],
+)
+def test_lists_and_masks_of_bytes_are_named(make, words):
+    with pytest.raises(SplitError, match=words):
+        make()
+
+
+def test_the_way_out_of_node_numbers_exists():
+    numbers = torch.tensor([0]), torch.tensor([1]), torch.tensor([2])
+    with pytest.raises(SplitError, match=r"with lcat\.data\.from_indices\("):
+        Split(*numbers)
+    assert from_indices(3, *numbers).sizes == (1, 1, 1)

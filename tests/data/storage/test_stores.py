@@ -284,6 +284,51 @@ def test_arrays_that_are_no_graph(arrays, words):
         CSCGraph(*arrays())
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, "float32", float])
+def test_floats_are_handed_out_as_floats(tmp_path, dtype):
+    FeatureFile.write(tmp_path / "x.npy", torch.tensor([[0.5]]))
+    before = (tmp_path / "x.npy").read_bytes()
+    with pytest.raises(TypeError, match=r"expected one of torch.float16.* as dtype of floats, got"):
+        FeatureFile(tmp_path / "x.npy", dtype=dtype)
+    with pytest.raises(TypeError, match=r"expected one of torch.float16.* as dtype of floats, got"):
+        FeatureFile.write(tmp_path / "x.npy", torch.tensor([[0.25]]), dtype=dtype)
+    assert (tmp_path / "x.npy").read_bytes() == before
+    FeatureFile.write(tmp_path / "y.npy", torch.tensor([3]))
+    assert FeatureFile(tmp_path / "y.npy", dtype=torch.int64)[0] == 3
+
+
+def test_an_index_of_bytes_is_ambiguous(tmp_path):
+    file = FeatureFile.write(tmp_path / "x.npy", torch.tensor([1.0, 2.0]))
+    with pytest.raises(TypeError, match=r"uint8 may be a mask or numbers: pass \.bool\(\)"):
+        file[torch.tensor([0, 1], dtype=torch.uint8)]
+    assert file[torch.tensor(1, dtype=torch.uint8)] == 2
+
+
+@pytest.mark.parametrize("resident", ["1GB", -5, 0.5, True])
+def test_a_bound_is_a_number_of_bytes(tmp_path, resident):
+    FeatureFile.write(tmp_path / "x.npy", torch.tensor([1.0]))
+    with pytest.raises(ValueError, match=r"expected a whole number of bytes .* as resident, or None, got"):
+        FeatureFile(tmp_path / "x.npy", resident=resident)
+
+
+@pytest.mark.parametrize(
+    ("name", "chunks", "options", "error", "words"),
+    [
+        ("x.npy", None, {}, TypeError, "expected a tensor, an array or chunks of rows, got None"),
+        ("x.npy", 3, {}, TypeError, "expected a tensor, an array or chunks of rows, got 3"),
+        ("x.npy", [[1.0, 2.0], [3.0, 4.0]], {}, TypeError, r"as chunks, got a list: pass torch.tensor\(rows\)"),
+        ("no/x.npy", torch.ones(2), {}, FileNotFoundError, "there is no folder .*no to write x.npy to"),
+        (".", torch.ones(2), {}, IsADirectoryError, "is a folder: name a file in it"),
+        ("x.npy", torch.ones(2), {"storage": "float16"}, ValueError, "got 'float16', a str: pass a type of torch"),
+        ("x.npy", torch.ones(2), {"storage": [1]}, ValueError, r"got \[1\], a list: pass a type of torch"),
+    ],
+)
+def test_what_cannot_be_written(tmp_path, name, chunks, options, error, words):
+    with pytest.raises(error, match=words):
+        FeatureFile.write(tmp_path / name, chunks, **options)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("pointer", "node"), [([0, 10**12, 2], 1), ([0, 50, 2], 1), ([0, -5, 2], 0), ([0, 2, 1, 2], 1)]
 )
