@@ -144,6 +144,7 @@ def test_exported_programs_load_without_lcat(strict, tmp_path):
     assert done.stdout.split() == sorted(f"{name}.pt2" for name in names)
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning")  # torch's own packaging
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["GCNConv", "LCATv2Conv"])
 def test_aot_inductor_packages_load_without_lcat(name, tmp_path):
