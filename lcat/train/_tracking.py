@@ -6,11 +6,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lcat.train._checks import kind_of
 from lcat.train.result import History
 
 
 def read_lambdas(model: nn.Module) -> dict[str, list[float]]:
-    """``[lambda1, lambda2]`` of every module of ``model`` that has both, by its name, as Python floats."""
+    """``[lambda1, lambda2]`` of every module of ``model`` that has both, by its name, as Python floats.
+
+    Raises:
+        TypeError: for what is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a model, a torch.nn.Module, got {kind_of(model)}: call it once for each model")
     return {
         name: [float(module.lambda1.detach()), float(module.lambda2.detach())]
         for name, module in model.named_modules()

@@ -14,6 +14,16 @@ from torch_geometric.data import Data
 from tqdm import tqdm
 
 from lcat.data.splits.splits import Split
+from lcat.train._checks import (
+    check_callable,
+    check_graph,
+    check_logits,
+    check_module,
+    check_split,
+    config_of,
+    kind_of,
+    with_whole_labels,
+)
 from lcat.train._tracking import Best, follow_lambdas, read_lambdas
 from lcat.train.metrics import metric_by_name
 from lcat.train.optimizers import build_optimizer, scale_scalar_lr
@@ -82,7 +92,8 @@ def fit(
 
     Args:
         model: called as ``model(x, edge_index)``, returns logits ``[N, C]``.
-        data: ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, ``y`` ``[N]`` integer labels; on the model's device.
+        data: ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, ``y`` ``[N]`` labels of any integer
+            type or bool; on the model's device.
         split: train, validation and test masks of length ``N``.
         config: the settings; ``FitConfig()`` by default.
         metric: ``"accuracy"`` or ``"roc-auc"``.
@@ -96,7 +107,8 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss became nan or infinite; the model holds the best weights up to then.
-        ValueError: on settings, labels or masks that cannot be used.
+        TypeError: for an argument of another kind, such as masks instead of a :class:`lcat.data.Split`.
+        ValueError: on settings, labels or masks that cannot be used, and for logits without a gradient.
         KeyboardInterrupt: Ctrl-C passes through, after the best weights so far have been put back.
 
     Example:
@@ -110,8 +122,11 @@ def fit(
         >>> result.test > 0.9
         True
     """
-    config = config or FitConfig()
-    _check_task(data, split)
+    check_module(model, "fit(model, data, split)")
+    config = config_of(config, FitConfig)
+    data = _checked_task(data, split)
+    if on_epoch is not None:
+        check_callable("on_epoch", on_epoch, "a function (epoch, history)")
     measure = metric_by_name(metric)
     if seed is not None:
         seed_for(seed, "training")
@@ -173,7 +188,7 @@ def _train_step(
     optimizer.zero_grad()
     logits = model(data.x, data.edge_index)
     if epoch == 0:
-        _check_logits(logits, data.y, split)
+        _check_logits(logits, data.y, split, training=True)
     loss = F.cross_entropy(logits[split.train], data.y[split.train])
     value = float(loss.detach())
     # Checked before the step, so that a bad loss never reaches the weights.
@@ -195,6 +210,8 @@ def _evaluate(
 ) -> None:
     model.eval()
     logits = model(data.x, data.edge_index)
+    if not history.val:
+        _check_logits(logits, data.y, split, training=False)
     if not bool(torch.isfinite(logits).all()):
         raise NonFiniteLoss(
             f"the logits hold nan or inf after epoch {len(history.val)} (lr {history.lr[-1]:g}); "
@@ -206,7 +223,8 @@ def _evaluate(
     history.val_loss.append(float(F.cross_entropy(logits[split.val], data.y[split.val])))
 
 
-def _check_logits(logits: Tensor, y: Tensor, split: Split) -> None:
+def _check_logits(logits: Tensor, y: Tensor, split: Split, training: bool) -> None:
+    check_logits(logits, training)
     classes = int(y[split.train | split.val | split.test].max()) + 1
     if logits.dim() != 2 or logits.shape[0] != y.numel() or logits.shape[1] < classes:
         raise ValueError(
@@ -215,11 +233,16 @@ def _check_logits(logits: Tensor, y: Tensor, split: Split) -> None:
         )
 
 
-def _check_task(data: Data, split: Split) -> None:
-    if data.y is None or data.y.dim() != 1 or data.y.is_floating_point():
-        got = "no y" if data.y is None else f"dtype {data.y.dtype} and shape {list(data.y.shape)}"
-        raise ValueError(f"data.y must be a vector of integer labels, one per node; got {got}")
+def _checked_task(data: Data, split: Split) -> Data:
+    """The data with labels of 64 bits."""
+    check_graph(data)
+    check_split(split)
+    if not isinstance(data.x, Tensor):
+        way_out = "set data.x" if data.x is None else "use data.x = torch.as_tensor(data.x)"
+        raise ValueError(f"expected a tensor of features [nodes, F] as data.x, got {kind_of(data.x)}: {way_out}")
+    data = with_whole_labels(data)
     if split.num_nodes != data.y.numel():
         raise ValueError(f"the split has {split.num_nodes} nodes and the data {data.y.numel()}; they must agree")
     if bool((data.y[(split.train | split.val | split.test).to(data.y.device)] < 0).any()):
         raise ValueError("a node of the split has a negative label; leave unlabeled nodes out of all three masks")
+    return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +15,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lcat.data.loading.batches import SeedBatches
+from lcat.train._checks import (
+    check_callable,
+    check_module,
+    check_objective,
+    config_of,
+    figures_of,
+    kind_of,
+    sum_and_count,
+)
 from lcat.train._tracking import Best, follow_lambdas
 from lcat.train.checkpoint import (
     CheckpointError,
@@ -26,6 +36,7 @@ from lcat.train.distributed import Processes
 from lcat.train.loop import FitConfig, NonFiniteLoss
 from lcat.train.objective import NodeObjective
 from lcat.train.optimizers import build_optimizer, load_optimizer_state, scale_scalar_lr
+from lcat.train.ranges import check_ranges, optional, whole
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import build_schedule
 from lcat.train.seeds import seed_for
@@ -115,8 +126,10 @@ def fit_minibatch(
 
     Raises:
         NonFiniteLoss: the loss became nan or infinite; the model holds the best weights up to then.
-        TypeError: the loader has no epochs that can be started anywhere, or the model cannot be measured.
-        ValueError: an epoch in which no node is trained on, or a loader made for another number of processes.
+        TypeError: the loader has no epochs that can be started anywhere, the model cannot be measured, or an argument
+            is of another kind.
+        ValueError: an epoch in which no node is trained on, a loader made for another number of processes, or an
+            objective that returns something other than a sum of losses and a whole number of nodes, 0 or more.
         CheckpointError: the checkpoint cannot be read or written, or is of another model, seed or loader, or
             of other settings.
         KeyboardInterrupt: Ctrl-C passes through, after the best weights so far have been put back. The last checkpoint
@@ -134,9 +147,18 @@ def fit_minibatch(
         >>> result.test > 0.9
         True
     """
-    config = config or MinibatchConfig()
+    check_module(model, "fit_minibatch(model, loader, evaluate)")
+    config = config_of(config, MinibatchConfig)
     group = group or Processes()
     _check_loader(loader, group)
+    check_callable("evaluate", evaluate, "a WholeGraph, or a function (model) -> {'val': number, 'test': number},")
+    if objective is not None:
+        check_objective(objective)
+    if on_epoch is not None:
+        check_callable("on_epoch", on_epoch, "a function (epoch, history)")
+    check_ranges({"checkpoint_steps": checkpoint_steps}, {"checkpoint_steps": optional(whole(1))})
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        raise TypeError(f"expected the path of a file as 'checkpoint', got {kind_of(checkpoint)}")
     check_model = getattr(evaluate, "check_model", None)
     if callable(check_model):
         check_model(model)
@@ -219,7 +241,7 @@ def _measure(run: _Run, evaluate: Callable[[nn.Module], Mapping[str, float]], ep
         def figures_of_main() -> dict[str, float]:
             run.model.eval()
             with torch.no_grad():
-                return {name: float(value) for name, value in evaluate(run.model).items()}
+                return figures_of(evaluate(run.model))
 
         figures = {**nothing, **run.group.on_main(figures_of_main)}
         if math.isnan(figures["val"]) or math.isnan(figures["test"]):
@@ -308,9 +330,14 @@ class _Run:
 
     def _losses(self, batch: Any) -> tuple[Tensor, int]:
         device = self.group.device
+        if not hasattr(batch, "to"):
+            raise TypeError(
+                f"expected batches of torch_geometric.data.Data from the loader, got {kind_of(batch)}: use a loader of "
+                "lcat.data or of PyG"
+            )
         try:
             with torch.autocast(device.type, torch.bfloat16, enabled=self.config.autocast):
-                total, nodes = self.objective(self.called, batch.to(device, non_blocking=True))
+                returned = self.objective(self.called, batch.to(device, non_blocking=True))
         except ValueError as error:
             if not str(error).startswith("Expected more than 1 value per channel"):
                 raise
@@ -318,10 +345,7 @@ class _Run:
                 f"batch {self.batch} of epoch {self.epoch} has one node, and BatchNorm needs two: make the loader with "
                 "drop_last=True or another batch_size, or use another normalization"
             ) from error
-        if not isinstance(total, Tensor) or total.numel() != 1:
-            got = list(total.shape) if isinstance(total, Tensor) else type(total).__name__
-            raise ValueError(f"expected (sum of losses, number of nodes) from the objective, got {got} as the sum")
-        return total, nodes
+        return sum_and_count(returned)
 
     def _step(self, loss: float, count: int) -> None:
         loss, nodes = self.group.sum([loss, float(count)])

@@ -8,6 +8,10 @@ from typing import Any, Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch_geometric.data import Batch
+
+from lcat._numbers import as_int
+from lcat.train._checks import call_loss, check_logits, kind_of
 
 __all__ = ["LossName", "NodeObjective"]
 
@@ -67,7 +71,8 @@ class NodeObjective:
             options["num_sampled_nodes_per_hop"] = batch.num_sampled_nodes
             options["num_sampled_edges_per_hop"] = batch.num_sampled_edges
         logits = model(batch.x, batch.edge_index, **options)
-        rows = slice(0, batch.batch_size) if self.mask is None else self._rows(batch)
+        check_logits(logits)
+        rows = _seeds(batch) if self.mask is None else self._rows(batch)
         if batch.y is None:
             raise ValueError("the batch has no labels 'y': put them into the data that the loader cuts batches from")
         return self.total(logits[rows], batch.y[rows])
@@ -86,8 +91,19 @@ class NodeObjective:
         return _binary(logits, y) if self.loss == "binary" else _cross_entropy(logits, y)
 
 
+def _seeds(batch: Any) -> slice:
+    size = as_int(getattr(batch, "batch_size", None))
+    # The batch_size of a Batch is the number of its graphs, not of its seeds.
+    if size is None or isinstance(batch, Batch):
+        raise ValueError(
+            f"expected a batch with seeds (its first 'batch_size' nodes), got {kind_of(batch)} without: name the mask "
+            "of the nodes to train on, for example objective=NodeObjective(mask='train_mask')"
+        )
+    return slice(0, size)
+
+
 def _of_function(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, y: Tensor) -> Tensor:
-    losses = loss(logits, y)
+    losses = call_loss(loss, logits, y)
     if not isinstance(losses, Tensor) or losses.shape != y.shape[:1]:
         got = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
         raise ValueError(

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import pytest
 import torch
 import torch.nn.functional as F
+from torch_geometric.data import HeteroData
 
 from lcat.data import Split, csbm
 from lcat.nn.models import GAT, GCN, LCAT
@@ -236,3 +237,80 @@ def test_task_refusals(task):
 def test_seed_refuses(seed):
     with pytest.raises(ValueError, match="whole number"):
         seed_everything(seed)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool])
+def test_labels_of_any_integer_type(task, dtype):
+    data, split = task
+    expected = fit(model_of(data), data, split, FitConfig(epochs=2), seed=0)
+    narrow = data.clone()
+    narrow.y = data.y.to(dtype)
+    assert fit(model_of(data), narrow, split, FitConfig(epochs=2), seed=0).history == expected.history
+    assert narrow.y.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("y", lambda data: data.y.numpy(), "got ndarray: use data.y = torch.as_tensor"),
+        ("y", lambda data: data.y.tolist(), "got list: use data.y = torch.as_tensor"),
+        ("y", lambda data: data.y.to(torch.complex64), "must be a vector of integer labels"),
+        ("x", lambda data: None, "as data.x, got None: set data.x"),
+        ("x", lambda data: data.x.numpy(), "as data.x, got ndarray"),
+        ("edge_index", lambda data: None, "expected edges in data.edge_index, got None"),
+    ],
+)
+def test_data_of_another_kind(task, name, value, message):
+    data, split = task
+    other = data.clone()
+    setattr(other, name, value(data))
+    with pytest.raises(ValueError, match=message):
+        fit(model_of(data), other, split)
+
+
+def test_arguments_of_another_kind(task):
+    data, split = task
+    model = model_of(data)
+    with pytest.raises(TypeError, match=r"got tuple: pass Split\(\*split\)"):
+        fit(model, data, (split.train, split.val, split.test))
+    with pytest.raises(TypeError, match=r"expected a lcat.data.Split, got None"):
+        fit(model, data, None)
+    with pytest.raises(TypeError, match=r"got dict: pass FitConfig\(\*\*config\)"):
+        fit(model, data, split, {"epochs": 2})
+    with pytest.raises(TypeError, match=r"as the model, got Data: call fit\(model, data, split\)"):
+        fit(data, model, split)
+    with pytest.raises(TypeError, match="got the class GCN: make one first"):
+        fit(GCN, data, split)
+    with pytest.raises(TypeError, match="as the model, got function"):
+        fit(lambda x, edge_index: x, data, split)
+    with pytest.raises(TypeError, match=r"got HeteroData: data.to_homogeneous\(\)"):
+        fit(model, HeteroData(), split)
+    with pytest.raises(TypeError, match="as 'on_epoch', got 'x'"):
+        fit(model, data, split, on_epoch="x")
+    with pytest.raises(ValueError, match="on the device 'meta'"):
+        fit(model_of(data).to("meta"), data, split)
+    with pytest.raises(TypeError, match=r"expected a model, a torch.nn.Module, got list"):
+        read_lambdas([model])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda out: (out, out), TypeError, "got tuple: wrap the model"),
+        (lambda out: {"logits": out}, TypeError, "got dict: wrap the model"),
+        (lambda out: None, TypeError, "got None: wrap the model"),
+        (lambda out: out.detach().numpy(), TypeError, "got ndarray: wrap the model"),
+        (lambda out: out.detach(), ValueError, "got logits without a gradient"),
+        (lambda out: out.to(torch.complex64), ValueError, "got a tensor torch.complex64"),
+        (lambda out: out.argmax(1), ValueError, "got a tensor torch.int64"),
+    ],
+)
+def test_models_without_logits(task, change, error, message):
+    data, split = task
+
+    class Changed(GCN):
+        def forward(self, *arguments):
+            return change(super().forward(*arguments))
+
+    with pytest.raises(error, match=message):
+        fit(model_of(data, Changed), data, split, FitConfig(epochs=2))

@@ -10,7 +10,7 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 from torch_geometric.loader import RandomNodeLoader
 
 from lcat.data import SeededLoader, csbm, neighbor_loader, random_walk_loader
@@ -18,6 +18,7 @@ from lcat.nn import LCATConv
 from lcat.nn.models import GAT, GCN, LCAT
 from lcat.train import (
     CheckpointError,
+    FitConfig,
     MinibatchConfig,
     NodeObjective,
     NonFiniteLoss,
@@ -613,3 +614,103 @@ def test_what_cannot_be_measured_is_refused_before_the_training(data):
     assert (
         fit_minibatch(model, loader_of(data), lambda model: {"val": 0.5, "test": 0.25}, MinibatchConfig(1)).test == 0.25
     )
+
+
+@pytest.mark.parametrize(
+    ("count", "got"),
+    [(-3, "got -3"), (1.5, "got 1.5"), (True, "got True"), (None, "got None"), (torch.tensor(2.5), "got a tensor")],
+)
+def test_objective_with_a_count_that_is_none(data, count, got):
+    """A negative count would train uphill, and a fraction is no number of nodes."""
+    model, evaluate = make(data)
+    before = weights(model)
+
+    def objective(model, batch):
+        return model(batch.x, batch.edge_index).sum(), count
+
+    with pytest.raises(ValueError, match=f"expected a whole number of nodes, 0 or more, from the objective, {got}"):
+        fit_minibatch(model, loader_of(data), evaluate, MinibatchConfig(epochs=1), objective=objective)
+    assert equal(before, weights(model))
+
+
+def test_objective_with_a_count_in_a_tensor(data):
+    def objective(model, batch):
+        total, count = NodeObjective()(model, batch)
+        return total, torch.tensor(count)
+
+    _, one = run(data, MinibatchConfig(epochs=1))
+    _, two = run(data, MinibatchConfig(epochs=1), objective=objective)
+    assert one.history == two.history
+
+
+@pytest.mark.parametrize(
+    ("objective", "error", "message"),
+    [
+        (
+            lambda model, batch: model(batch.x, batch.edge_index).sum(),
+            ValueError,
+            r"got a tensor torch.float32 \[\] alone",
+        ),
+        (lambda model, batch: None, ValueError, "got None alone"),
+        (lambda model, batch: (1.0, 3), ValueError, "got float as the sum"),
+        (lambda model, batch: (model(batch.x, batch.edge_index).sum().detach(), 3), ValueError, "without a gradient"),
+        ("cross_entropy", TypeError, "got 'cross_entropy': pass NodeObjective"),
+        (torch.nn.CrossEntropyLoss(), TypeError, "got CrossEntropyLoss: pass NodeObjective"),
+        (F.cross_entropy, TypeError, "got function: pass NodeObjective"),
+        (
+            NodeObjective(loss=F.mse_loss),
+            ValueError,
+            "'loss' cannot be computed from the logits, a tensor torch.float32",
+        ),
+    ],
+)
+def test_objectives_that_are_none(data, objective, error, message):
+    model, evaluate = make(data)
+    with pytest.raises(error, match=message):
+        fit_minibatch(model, loader_of(data), evaluate, MinibatchConfig(epochs=1), objective=objective)
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "error", "message"),
+    [
+        (None, TypeError, "as 'evaluate', got None"),
+        (lambda model: 0.5, TypeError, "must return 'val' and 'test' as numbers, in a dictionary; got float"),
+        (lambda model: {"val": "a", "test": 0.5}, ValueError, "got 'a' for 'val'"),
+        (lambda model: {"val": torch.ones(3), "test": 0.5}, ValueError, r"got a tensor torch.float32 \[3\] for 'val'"),
+        (lambda model: {"test": 0.5}, ValueError, "'val' is missing"),
+    ],
+)
+def test_evaluate_without_figures(data, evaluate, error, message):
+    model, _ = make(data)
+    with pytest.raises(error, match=message):
+        fit_minibatch(model, loader_of(data), evaluate, MinibatchConfig(epochs=1))
+
+
+def test_arguments_of_another_kind(data):
+    model, evaluate = make(data)
+    with pytest.raises(TypeError, match=r"got FitConfig: pass MinibatchConfig\(\*\*vars\(config\)\)"):
+        fit_minibatch(model, loader_of(data), evaluate, FitConfig())
+    with pytest.raises(TypeError, match=r"got dict: pass MinibatchConfig\(\*\*config\)"):
+        fit_minibatch(model, loader_of(data), evaluate, {})
+    with pytest.raises(TypeError, match="got the class GAT: make one first"):
+        fit_minibatch(GAT, loader_of(data), evaluate)
+    with pytest.raises(TypeError, match="path of a file as 'checkpoint', got int"):
+        fit_minibatch(model, loader_of(data), evaluate, checkpoint=3)
+
+
+@pytest.mark.parametrize("steps", [0, "2", 1.5, True])
+def test_steps_between_checkpoints_are_whole(data, steps, tmp_path):
+    model, evaluate = make(data)
+    path = tmp_path / "run.ckpt"
+    with pytest.raises(ValueError, match=f"checkpoint_steps must be a whole number, .*; got {steps!r}"):
+        fit_minibatch(model, loader_of(data), evaluate, checkpoint=path, checkpoint_steps=steps)
+    assert not path.exists()
+
+
+def test_batches_without_seeds(data):
+    model, evaluate = make(data)
+    for batch in (data, Batch.from_data_list([data])):  # the batch_size of a Batch is its number of graphs
+        with pytest.raises(ValueError, match=r"expected a batch with seeds .* name the mask"):
+            fit_minibatch(model, SeededLoader([batch]), evaluate, MinibatchConfig(epochs=1))
+    with pytest.raises(TypeError, match=r"expected batches of torch_geometric.data.Data from the loader, got int"):
+        fit_minibatch(model, SeededLoader([1, 2]), evaluate, MinibatchConfig(epochs=1))
