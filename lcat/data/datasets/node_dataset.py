@@ -236,7 +236,8 @@ def _check_graph(name: str, data: Data) -> None:
     if largest >= max(_MANY_CLASSES, x.size(0)):
         raise DataError(
             f"{name}: y must hold class numbers 0 .. C - 1; got {largest} as the largest of {x.size(0)} nodes, and "
-            "models get an output for each number: torch.unique(y, return_inverse=True)[1] numbers the classes anew"
+            "models get an output for each number: "
+            "y[y >= 0] = torch.unique(y[y >= 0], return_inverse=True)[1] numbers the classes anew"
         )
     _check_edge_values(name, data)
 

@@ -44,7 +44,8 @@ class SeedBatches(Sampler[SeedBatch]):
         rank, world_size: which of how many processes this is.
 
     Raises:
-        ValueError: for a batch size below 1 or a rank that is not below ``world_size``.
+        TypeError: for a seed that is no whole number.
+        ValueError: for a batch size below 1, a rank that is not below ``world_size``, or no whole numbers.
 
     Example:
         >>> from lcat.data import SeedBatches
@@ -68,7 +69,15 @@ class SeedBatches(Sampler[SeedBatch]):
         world_size: int = 1,
     ) -> None:
         # Plain numbers, also where they are NumPy's: checkpoints keep them.
-        count, seed, rank, world_size = map(as_plain, (count, seed, rank, world_size))
+        seed = as_plain(seed)
+        derive_seed(seed, "order")  # refuses what is no seed
+        counts = {"count": count, "rank": rank, "world_size": world_size}
+        for name, value in counts.items():
+            whole = as_int(value)
+            if whole is None:
+                raise ValueError(f"{name} must be a whole number; got {value!r}")
+            counts[name] = whole
+        count, rank, world_size = counts.values()
         size = as_int(batch_size)
         if size is None:
             raise ValueError(f"batch_size must be a whole number, 1 or more; got {batch_size!r}")

@@ -311,6 +311,8 @@ def partition_nodes(data: Data, num_parts: int, *, method: Method = "auto", seed
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}; got {method!r}")
     if num_parts < 1:
         raise ValueError(f"num_parts must be 1 or more; got {num_parts}")
+    if not isinstance(data, Data) or method != "random":
+        _edges_of(data)  # refuses what is no graph
     if method == "random":
         generator = torch.Generator().manual_seed(derive_seed(seed, "parts"))
         return torch.randperm(data.num_nodes, generator=generator) % num_parts

@@ -198,6 +198,8 @@ def load_ogb(name: str, root: str | Path | None = None, *, download: bool = True
 
 
 def _known(name: str) -> str:
+    if not isinstance(name, str):
+        raise UnknownDataset(f"expected the name of a data set, such as 'ogbn-arxiv'; got {name!r}")
     key = name.strip().lower().replace("_", "-")
     by_lower = {known.lower(): known for known in ogb_names()}
     if key in by_lower or f"ogbn-{key}" in by_lower:

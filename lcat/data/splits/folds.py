@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lcat._numbers import as_int
 from lcat._seeds import derive_seed
 from lcat.data.splits.splits import Split, SplitError
 
@@ -40,6 +41,10 @@ def fold_numbers(y: Tensor, folds: int, seed: int = 0, *, stratified: bool = Tru
         >>> numbers[:6].bincount().tolist(), numbers[6:].bincount().tolist()
         ([2, 2, 2], [1, 1, 1])
     """
+    if not isinstance(y, Tensor):
+        raise SplitError(f"y must be a tensor of labels; got {type(y).__name__}: convert it with torch.as_tensor")
+    if as_int(folds) is None:
+        raise SplitError(f"folds must be a whole number; got {folds!r}")
     if y.dim() != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise SplitError(f"y must be a vector of integer labels; got dtype {y.dtype} and shape {list(y.shape)}")
     labels = y.cpu()
@@ -76,8 +81,8 @@ def fold_split(y: Tensor, folds: int, fold: int, seed: int = 0, *, repeat: int =
         >>> fold_split(torch.arange(100) % 2, folds=5, fold=0).sizes
         (60, 20, 20)
     """
-    if folds < 3:
-        raise SplitError(f"folds must be at least 3, for test, validation and training; got {folds}")
+    if as_int(folds) is None or folds < 3:
+        raise SplitError(f"folds must be at least 3, for test, validation and training; got {folds!r}")
     _check_number("fold", fold, folds)
     numbers = fold_numbers(y, folds, derive_seed(seed, "folds", repeat), stratified=stratified)
     test, val = numbers == fold, numbers == (fold + 1) % folds
@@ -123,5 +128,7 @@ def nested_split(
 
 
 def _check_number(name: str, value: int, count: int) -> None:
+    if as_int(value) is None or as_int(count) is None:
+        raise SplitError(f"{name} and the number of folds must be whole numbers; got {value!r} and {count!r}")
     if not 0 <= value < count:
         raise SplitError(f"{name} must lie in 0 .. {count - 1}; got {value}")

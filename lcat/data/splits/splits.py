@@ -161,7 +161,7 @@ def random_split(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2), seed: 
     shares = [as_float(share) for share in fractions] if hasattr(fractions, "__len__") else []
     if len(shares) != 3 or None in shares:
         raise SplitError(f"fractions must be three positive numbers, of train, val and test; got {fractions!r}")
-    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+    if not min(fractions) > 0 or not abs(sum(fractions) - 1) <= 1e-6:
         raise SplitError(
             f"fractions must be three positive numbers that sum to 1 (train, val, test); got {tuple(fractions)}"
         )

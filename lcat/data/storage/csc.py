@@ -213,7 +213,7 @@ class CSCGraph:
         folder = Path(folder)
         try:
             description = json.loads((folder / "csc.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(f"{folder} holds no csc.json: write one with CSCGraph.save") from None
         except ValueError as error:
             raise ValueError(f"{folder / 'csc.json'} is no description of a graph ({error})") from error

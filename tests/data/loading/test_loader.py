@@ -282,15 +282,15 @@ def test_a_graph_alone_has_no_batches():
         neighbor_loader(graph, [2])
 
 
-@pytest.mark.parametrize("place", [("0",), (0.5,), (None,), (True,), (0, "1")])
-def test_epochs_and_batches_are_whole_numbers(place):
+@pytest.mark.parametrize("arguments", [("0",), (0.5,), (None,), (True,), (0, "1")])
+def test_epochs_and_batches_are_whole_numbers(arguments):
     data = csbm(n=20, seed=0)
     halves = SubgraphLoader(data, lambda batch: batch.positions, SeedBatches(20, 10))
     for loader in (neighbor_loader(data, [2]), halves):
         with pytest.raises(ValueError, match="epoch and batch must be whole numbers"):
-            loader.epoch(*place)
+            loader.epoch(*arguments)
     with pytest.raises(ValueError, match="epoch and batch must be whole numbers"):
-        next(SeedBatches(20, 10).epoch(*place))
+        next(SeedBatches(20, 10).epoch(*arguments))
 
 
 def test_a_transform_is_a_function():
@@ -310,3 +310,16 @@ def test_seeds_of_bytes_are_ambiguous():
     seeds = NodeSamplerInput(None, data.train_mask.to(torch.uint8))
     with pytest.raises(TypeError, match="seed nodes of type uint8"):
         TorchNeighborSampler(data, [2]).sample_from_nodes(seeds)
+
+
+@pytest.mark.parametrize("name", ["rank", "world_size"])
+def test_numbers_of_processes_are_whole(name):
+    for value in ("0", 1.5, None):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number; got {value!r}"):
+            neighbor_loader(csbm(n=20, seed=0), [2], **{name: value})
+
+
+@pytest.mark.parametrize("seed", ["a", 0.5])
+def test_a_seed_is_checked_before_the_first_batch(seed):
+    with pytest.raises(TypeError, match=f"expected a whole number as seed, got {seed!r}"):
+        neighbor_loader(csbm(n=20, seed=0), [2], seed=seed)

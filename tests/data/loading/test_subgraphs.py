@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import RandomNodeLoader
 from torch_geometric.utils import stochastic_blockmodel_graph, subgraph
 
-from lcat.data import SeededLoader, csbm, partition_loader, partition_nodes, random_walk_loader
+from lcat.data import CSCGraph, SeededLoader, csbm, partition_loader, partition_nodes, random_walk_loader
 from lcat.nn.models import GAT
 from lcat.train import MinibatchConfig, NodeObjective, WholeGraph, fit_minibatch
 
@@ -166,3 +166,10 @@ def test_refusals(data):
 def test_metis_without_its_library(data):
     with pytest.raises(ImportError, match="method='grown' does without"):
         partition_nodes(data, 2, method="metis")
+
+
+@pytest.mark.parametrize("method", ["auto", "grown", "random"])
+def test_parts_are_of_a_data(method):
+    graph = CSCGraph.from_edges(torch.tensor([[0], [1]]), 2)
+    with pytest.raises(ValueError, match="subgraphs are cut from a Data with 'edge_index', got CSCGraph"):
+        partition_nodes(graph, 2, method=method)

@@ -419,3 +419,9 @@ def test_a_folder_that_cannot_be_asked_is_one_line(root, monkeypatch):
     monkeypatch.setattr(Path, "exists", refuse)
     with pytest.raises(DatasetUnavailable, match=r"ogbn-arxiv: cannot look into .*\(Permission denied\)"):
         load("ogbn-arxiv", root)
+
+
+@pytest.mark.parametrize("name", [None, 3])
+def test_a_name_is_a_string(name):
+    with pytest.raises(UnknownDataset, match=f"expected the name of a data set.*got {name}"):
+        load_ogb(name)

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from lcat.data import DataError, Split, SplitError, from_indices, load_split_file, random_split, splits_from_masks
+from lcat.data import (
+    DataError,
+    Split,
+    SplitError,
+    fold_split,
+    from_indices,
+    load_split_file,
+    random_split,
+    splits_from_masks,
+)
 
 
 def test_random_split_keeps_the_shares_of_every_class():
@@ -140,6 +149,10 @@ def test_several_masks_are_handed_out_in_turn_and_one_mask_to_all():
         (lambda: random_split([0, 1, 0]), "y must be a tensor of labels; got list: convert it"),
         (lambda: random_split(torch.arange(9) % 2, None), "three positive numbers.*got None"),
         (lambda: random_split(torch.arange(9) % 2, "abc"), "three positive numbers.*got 'abc'"),
+        (lambda: random_split(torch.arange(9) % 2, (float("nan"), 0.5, 0.5)), "three positive numbers that sum to 1"),
+        (lambda: fold_split([0, 1] * 9, 3, 0), "y must be a tensor of labels; got list"),
+        (lambda: fold_split(torch.arange(9) % 2, "3", 0), "folds must be at least 3.*got '3'"),
+        (lambda: fold_split(torch.arange(9) % 2, 3, "0"), "fold and the number of folds must be whole numbers"),
         (lambda: from_indices(3, [0], [1], [2]), "train nodes must be a tensor of integers; got list"),
         (lambda: from_indices(3, *torch.eye(3, dtype=torch.uint8)), r"got dtype torch.uint8: .*\.nonzero\(\)"),
     ],
