@@ -7,12 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from lcat.data.storage.csc import CSCGraph
+from lcat.train._checks import kind_of
 from lcat.train.layer_steps import LayerStep, head_of, source_statistic, steps_of
+from lcat.train.ranges import check_ranges, whole
 
 __all__ = ["layerwise_inference"]
 
@@ -59,8 +62,8 @@ def layerwise_inference(
         ``[N, C]`` on the CPU.
 
     Raises:
-        TypeError: for a model or layer of which it is not known how far it looks.
-        ValueError: for layers with ``cached=True``, or sizes that do not fit.
+        TypeError: for a model or layer of which it is not known how far it looks, and features that are no tensor.
+        ValueError: for layers with ``cached=True``, a ``folder`` that is a file, or sizes that do not fit.
 
     Complexity:
         The time of L layers, and the linear maps of sources once per block in which they occur. Memory: the rows
@@ -78,8 +81,14 @@ def layerwise_inference(
         >>> torch.allclose(out, model(data.x, data.edge_index), atol=1e-5)
         True
     """
-    if rows < 1 or edges < 1:
-        raise ValueError(f"rows and edges must be 1 or more; got {rows} and {edges}")
+    check_ranges({"rows": rows, "edges": edges}, {"rows": whole(1), "edges": whole(1)})
+    if isinstance(x, np.ndarray) or not hasattr(x, "shape"):
+        raise TypeError(
+            f"expected features in a tensor or a FeatureFile as x, got {kind_of(x)}: use torch.as_tensor(x), which "
+            "also reads memory-mapped arrays"
+        )
+    if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
+        raise ValueError(f"expected a folder as 'folder', got the file {folder}: name a folder, existing or new")
     graph = edge_index if isinstance(edge_index, CSCGraph) else CSCGraph.from_edges(edge_index, x.shape[0])
     if graph.num_targets != x.shape[0] or graph.num_sources != x.shape[0]:
         raise ValueError(f"x has {x.shape[0]} rows and the graph is {graph}; they must agree")

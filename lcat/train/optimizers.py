@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
 Builder = Callable[..., Optimizer]
 
 _BUILDERS: dict[str, Builder] = {}
+_TAKEN: dict[Builder, Callable[[], set[str]]] = {}  # the names of their options, for those of this file
 _ORTHOGONAL: list[Builder] = []  # those of them that keep hidden weights orthonormal
 
 
@@ -76,16 +78,35 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
         **options: further arguments of the optimizer.
 
     Raises:
-        ValueError: for an unknown name, a learning rate that is not positive or a negative weight decay.
+        ValueError: for an unknown name, an option that the optimizer does not have, a learning rate that is not
+            positive or a negative weight decay.
     """
-    if name not in _BUILDERS:
-        raise ValueError(
-            f"optimizer must be one of {', '.join(optimizer_names())}; got {name!r}{hint(name, optimizer_names())}"
-        )
+    if not isinstance(name, str) or name not in _BUILDERS:
+        way_out = hint(name, optimizer_names()) if isinstance(name, str) else ": see register_optimizer for your own"
+        raise ValueError(f"optimizer must be one of {', '.join(optimizer_names())}; got {name!r}{way_out}")
     check_ranges({"lr": lr, "weight_decay": weight_decay})
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to train")
+    _check_options(name, options)
     return _BUILDERS[name](model, lr=lr, weight_decay=weight_decay, **options)
+
+
+def _check_options(name: str, options: dict[str, Any]) -> None:
+    """Refuse names that the optimizer does not know, where it is known which these are."""
+    builder = _BUILDERS[name]
+    if not options or builder not in _TAKEN:
+        return
+    known = sorted(_TAKEN[builder]())
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"the optimizer {name!r} has no option {option!r}; expected some of {', '.join(known)}"
+                f"{hint(option, known)}"
+            )
+
+
+def _arguments_of(cls: Callable[..., Optimizer]) -> set[str]:
+    return set(inspect.signature(cls).parameters) - {"params", "lr", "weight_decay"}
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
@@ -152,6 +173,7 @@ def _torch_builder(cls: type[Optimizer], **defaults: float) -> Builder:
     def build(model: nn.Module, *, lr: float, weight_decay: float, **options: Any) -> Optimizer:
         return cls(parameter_groups(model, weight_decay), lr=lr, **{**defaults, **options})  # type: ignore[call-arg]
 
+    _TAKEN[build] = lambda: _arguments_of(cls)
     return build
 
 
@@ -182,6 +204,12 @@ def _orthogonal_builder(class_name: str, **defaults: Any) -> Builder:
         rate = 10 * lr if orthogonal_lr is None else orthogonal_lr
         return cls(_scalars_apart(groups), lr=rate, **{**defaults, **options})
 
+    def taken() -> set[str]:
+        from lcat import optim
+
+        return {"orthogonal_lr", *_GROUP_OPTIONS} | _arguments_of(getattr(optim, class_name))
+
+    _TAKEN[build] = taken
     _ORTHOGONAL.append(build)
     return build
 

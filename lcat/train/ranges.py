@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from lcat._numbers import as_float, as_int, as_plain
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "POSITIVE",
     "PROPER_SHARE",
     "TRAINING_RANGES",
+    "YES_OR_NO",
     "Range",
     "check_ranges",
     "optional",
@@ -55,6 +58,20 @@ def _number(value: Any) -> float:
 POSITIVE = Range(lambda value: _number(value) > 0, "positive")
 NOT_NEGATIVE = Range(lambda value: _number(value) >= 0, "0 or more")
 PROPER_SHARE = Range(lambda value: 0 <= _number(value) < 1, "in [0, 1)")
+_NO_OPTIONS = {"name", "model", "lr", "weight_decay"}  # arguments of build_optimizer itself
+YES_OR_NO = Range(lambda value: isinstance(value, bool), "True or False")
+
+
+def _can_compile(value: Any) -> bool:
+    if not isinstance(value, str):
+        return isinstance(value, bool)
+    # Listing them imports the compiler, which takes a second.
+    return value == "inductor" or value in torch.compiler.list_backends(exclude_tags=())
+
+
+def _are_options(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value) and not _NO_OPTIONS & set(value)
+
 
 #: By the names that :class:`lcat.train.FitConfig`, :class:`lcat.train.MinibatchConfig` and
 #: :class:`lcat.ogb.Settings` share.
@@ -67,6 +84,11 @@ TRAINING_RANGES: dict[str, Range] = {
     "clip_norm": optional(POSITIVE),
     "accumulate": whole(1),
     "eval_every": whole(1),
+    "autocast": YES_OR_NO,
+    "compile": Range(_can_compile, "True, False or the name of a backend of torch.compile"),
+    "optimizer_options": Range(
+        _are_options, "a dictionary of further arguments of the optimizer, without lr and weight_decay"
+    ),
 }
 
 

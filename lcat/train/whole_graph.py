@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lcat._names import METRIC_NAMES
 from lcat.data.storage.csc import CSCGraph
+from lcat.train._checks import call_loss, check_callable, check_graph, check_labels, check_logits, kind_of
 from lcat.train.inference import layerwise_inference
 from lcat.train.layer_steps import layerwise_steps
 from lcat.train.metrics import metric_by_name
@@ -37,6 +38,7 @@ class WholeGraph:
         **options: of :func:`layerwise_inference`.
 
     Raises:
+        TypeError: parts without names, or data of another kind.
         ValueError: parts, labels or options that cannot be used.
 
     Example:
@@ -62,6 +64,15 @@ class WholeGraph:
     ) -> None:
         if inference not in get_args(Inference):
             raise ValueError(f"inference must be one of {', '.join(get_args(Inference))}; got {inference!r}")
+        check_graph(data)
+        check_labels(data.y)
+        if not isinstance(parts, Mapping):
+            raise TypeError(
+                "expected masks or node numbers by name as the parts, {'val': ..., 'test': ...}, got "
+                f"{kind_of(parts)}: pass {{'val': data.val_mask, 'test': data.test_mask}}"
+            )
+        if not isinstance(measure, str):
+            check_callable("measure", measure, "the name of a metric, or a function (logits, y) -> float,")
         self.measure = metric_by_name(measure) if isinstance(measure, str) else measure
         self.x, self.y = data.x, data.y.cpu()
         if self.y.dim() == 2 and self.y.shape[1] == 1:
@@ -138,11 +149,12 @@ class WholeGraph:
             logits: Tensor = model(x.to(dtype), edge_index, **options)
         finally:
             model.train(training)
+        check_logits(logits)
         return logits.cpu()
 
     def _loss(self, logits: Tensor, y: Tensor) -> float:
         if callable(self.loss):
-            losses = self.loss(logits, y)
+            losses = call_loss(self.loss, logits, y)
             if not isinstance(losses, Tensor) or losses.shape not in (y.shape[:1], torch.Size(())):
                 got = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
                 raise ValueError(

@@ -352,8 +352,21 @@ def test_refusals():
         layerwise_inference(GCN(12, 8, 2, cached=True), data.x, data.edge_index)
     with pytest.raises(ValueError, match="x has 150 rows and the graph"):
         layerwise_inference(GCN(12, 8, 2), data.x, CSCGraph.from_edges(data.edge_index[:, :0], 3))
-    with pytest.raises(ValueError, match="rows and edges must be 1 or more; got 0"):
-        layerwise_inference(GCN(12, 8, 2), data.x, data.edge_index, rows=0)
+    for name, value in (("rows", 0), ("rows", "5"), ("edges", 1.5)):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number, at least 1; got {value!r}"):
+            layerwise_inference(GCN(12, 8, 2), data.x, data.edge_index, **{name: value})
+    for x in (data.x.numpy(), data.x.tolist()):
+        with pytest.raises(TypeError, match=r"as x, got (ndarray|list): use torch.as_tensor\(x\)"):
+            layerwise_inference(GCN(12, 8, 2), x, data.edge_index)
+
+
+def test_folder_that_is_a_file(tmp_path):
+    x, edge_index = torch.randn(3, 12), torch.tensor([[0, 1], [1, 2]])
+    path = tmp_path / "layers"
+    path.write_text("mine")
+    with pytest.raises(ValueError, match="expected a folder as 'folder', got the file"):
+        layerwise_inference(GCN(12, 8, 2), x, edge_index, folder=path)
+    assert path.read_text() == "mine"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

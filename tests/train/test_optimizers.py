@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from lcat.nn import LCATConv
-from lcat.train import build_optimizer, load_optimizer_state, optimizer_names, optimizers, register_optimizer
+from lcat.train import (
+    MinibatchConfig,
+    build_optimizer,
+    load_optimizer_state,
+    optimizer_names,
+    optimizers,
+    orthogonal_optimizer_names,
+    register_optimizer,
+)
 from lcat.train.optimizers import parameter_groups
 
 
@@ -106,3 +114,40 @@ def test_states_of_lambdas_without_dimensions_load(make):
     step(layer, optimizer)
     step(twin, again)
     assert all(torch.equal(a, b) for a, b in zip(layer.parameters(), twin.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "match"),
+    [
+        ("adam", {"momentum": 0.9}, "'adam' has no option 'momentum'; expected some of amsgrad, betas"),
+        ("sgd", {"momentun": 0.9}, "has no option 'momentun'.*momentum"),
+        ("pogo", {"fist": True}, "'pogo' has no option 'fist'"),
+    ],
+)
+def test_options_that_an_optimizer_does_not_have(name, options, match):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    with pytest.raises(ValueError, match=match):
+        build_optimizer(name, model, lr=0.1, **options)
+
+
+def test_options_of_every_optimizer_are_known():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    for name in orthogonal_optimizer_names():
+        build_optimizer(name, copy.deepcopy(model), lr=0.1, orthogonal_lr=0.2, first=True, check="off")
+    with pytest.raises(ValueError, match="optimizer must be one of"):
+        build_optimizer(torch.optim.Adam, model, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"optimizer_options": ["a"]}, "optimizer_options must be a dictionary"),
+        ({"optimizer_options": {"lr": 0.1}}, "without lr and weight_decay; got"),
+        ({"autocast": "bf16"}, "autocast must be True or False; got 'bf16'"),
+        ({"compile": "yes"}, "compile must be True, False or the name of a backend of torch.compile; got 'yes'"),
+        ({"compile": 1}, "compile must be True, False"),
+    ],
+)
+def test_settings_of_another_kind(settings, match):
+    with pytest.raises(ValueError, match=match):
+        MinibatchConfig(**settings)

@@ -94,3 +94,24 @@ def test_a_model_that_mixes_rows_up_is_named():
         WholeGraph(data, parts, inference="whole")(Pooled())
     with pytest.raises(ValueError, match=r"returned shape \[1, 2\] for a block of 100 nodes"):
         WholeGraph(data, parts)(Pooled())
+
+
+def test_arguments_of_another_kind():
+    data = csbm(n=60, seed=0)
+    parts = {"val": data.val_mask, "test": data.test_mask}
+    with pytest.raises(TypeError, match=r"got tuple: pass {'val': data.val_mask"):
+        WholeGraph(data, (data.val_mask, data.test_mask))
+    with pytest.raises(TypeError, match="as 'measure', got None"):
+        WholeGraph(data, parts, None)
+    unlabeled = data.clone()
+    unlabeled.y = None
+    with pytest.raises(ValueError, match=r"as data.y, got None: set data.y"):
+        WholeGraph(unlabeled, parts)
+
+    class Pair(GCN):
+        def forward(self, *arguments):
+            out = super().forward(*arguments)
+            return out, out
+
+    with pytest.raises(TypeError, match="got tuple: wrap the model"):
+        WholeGraph(data, parts, inference="whole")(Pair(data.num_features, 8, num_layers=1, out_channels=2))
