@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lcat._text import hint
+from lcat.train._checks import kind_of
 from lcat.train.ranges import check_ranges
 
 __all__ = [
@@ -78,6 +79,7 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
         **options: further arguments of the optimizer.
 
     Raises:
+        TypeError: for a model that is none.
         ValueError: for an unknown name, an option that the optimizer does not have, a learning rate that is not
             positive or a negative weight decay.
     """
@@ -85,6 +87,8 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
         way_out = hint(name, optimizer_names()) if isinstance(name, str) else ": see register_optimizer for your own"
         raise ValueError(f"optimizer must be one of {', '.join(optimizer_names())}; got {name!r}{way_out}")
     check_ranges({"lr": lr, "weight_decay": weight_decay})
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected a torch.nn.Module, got {kind_of(model)}: pass the model, not its parameters")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to train")
     _check_options(name, options)

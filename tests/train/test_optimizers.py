@@ -136,6 +136,8 @@ def test_options_of_every_optimizer_are_known():
         build_optimizer(name, copy.deepcopy(model), lr=0.1, orthogonal_lr=0.2, first=True, check="off")
     with pytest.raises(ValueError, match="optimizer must be one of"):
         build_optimizer(torch.optim.Adam, model, lr=0.1)
+    with pytest.raises(TypeError, match=r"got generator: pass the model, not its parameters"):
+        build_optimizer("adam", model.parameters(), lr=0.1)
 
 
 @pytest.mark.parametrize(
