@@ -39,7 +39,7 @@ def test_names_and_paths_are_shown_as_they_are(call, tmp_path, monkeypatch):
     (tmp_path / name).parent.mkdir(parents=True)
     torch.save(csbm(n=60, seed=0).to_dict(), tmp_path / name)
     # The files themselves take long and are not looked at.
-    monkeypatch.setattr(study_package, "write_study", lambda *_: [Path("o[red]/cells.csv")])
+    monkeypatch.setattr(study_package, "write_study", lambda *_, **__: [Path("o[red]/cells.csv")])
     arguments = ["-d", name, "-d", "csbm:easy,n=60", "-l", "gcn", "--seeds", 1, "--epochs", 2, "--out", "o[red]"]
     arguments += ["--engine", "inline"]
     with monkeypatch.context() as patch:
