@@ -12,10 +12,11 @@ _MAX_SEEDS = 1_000_000
 def parse_seeds(text: str) -> list[int]:
     """Seeds of a text: ``"3"`` stands for the first three, 0, 1 and 2; ``"0,3,5"``, ``"0-9"`` and mixes for themselves.
 
-    One seed alone is written as a list: ``"3,"`` or ``"3-3"``. ``"0"`` is seed 0, as no run has 0 seeds.
+    One seed alone is written as a list: ``"3,"`` or ``"3-3"``, seed 0 as ``"0,"``.
 
     Raises:
-        ValueError: if the text is none of these, or names a seed twice or one outside of ``0 .. 2^32 - 1``.
+        ValueError: if the text is none of these, stands for 0 seeds, or names a seed twice or one outside of
+            ``0 .. 2^32 - 1``.
 
     Example:
         >>> from lcat._seed_list import parse_seeds
@@ -26,7 +27,9 @@ def parse_seeds(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
     if len(parts) > 1 and not parts[-1]:
         parts.pop()  # "3,"
-    is_count = len(parts) == 1 and "," not in text and parts[0].isdecimal() and int(parts[0]) > 0
+    is_count = len(parts) == 1 and "," not in text and parts[0].isdecimal()
+    if is_count and int(parts[0]) == 0:
+        raise ValueError(f"the number of seeds must be at least 1, got {text!r}; seed 0 alone is '0,' or '0-0'")
     seeds: list[int] = []
     for part in parts:
         low, dash, high = (piece.strip() for piece in (f"0-{int(part) - 1}" if is_count else part).partition("-"))

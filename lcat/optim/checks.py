@@ -21,6 +21,7 @@ __all__ = [
     "check_orthonormal",
     "check_parameter",
     "check_weights",
+    "check_written",
     "describe",
     "is_sharded",
     "orthogonalize_group",
@@ -120,6 +121,29 @@ def check_weights(group: dict[str, Any], max_error: MaxError) -> None:
             check_orthonormal(param, layout, describe(i, group), max_error(group, layout.p))
         except ValueError as error:
             raise RuntimeError(f"after a step (check='always'): {error}") from None
+
+
+def check_written(group: dict[str, Any], versions: list[int], max_error: MaxError) -> None:
+    """Raise a ValueError for weights written from outside that the method would not accept as a start.
+
+    Args:
+        group: the group.
+        versions: torch's count of the writes of each parameter after the last step.
+        max_error: what the method leaves.
+    """
+    for i, param in enumerate(group["params"]):
+        is_new = i >= len(versions) or param._version != versions[i]
+        # Reading a number is not allowed while a CUDA graph is captured.
+        if not is_new or param.is_meta or (param.is_cuda and torch.cuda.is_current_stream_capturing()):
+            continue
+        try:
+            layout = resolve(tuple(param.shape), group["matrix"], group["orientation"])
+            check_orthonormal(param, layout, describe(i, group), max_error(group, layout.p))
+        except ValueError as error:
+            raise ValueError(
+                f"weights were written after the optimizer was made or made its last step (initialized anew, loaded), "
+                f"and they must be orthonormal; optimizer.project_() replaces them by the nearest such ones: {error}"
+            ) from None
 
 
 def check_parameter(param: Tensor, index: int, group: dict[str, Any], max_error: MaxError) -> Layout:

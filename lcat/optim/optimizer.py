@@ -16,7 +16,7 @@ from lcat.optim import euclidean
 from lcat.optim.base import BASES, Direction, gradient, limited, tangent_part
 from lcat.optim.bucket import Bucket
 from lcat.optim.bucket_cache import BucketCache
-from lcat.optim.checks import check_gradient, check_group, check_weights, orthogonalize_group
+from lcat.optim.checks import check_gradient, check_group, check_weights, check_written, orthogonalize_group
 from lcat.optim.layout import plain, resolve
 from lcat.optim.loading import check_form, check_state_dict, completed_groups, misspelt_options
 from lcat.optim.measure import gram_error, largest, project_
@@ -91,6 +91,7 @@ class OrthogonalOptimizer(Optimizer):
         return super().__new__(cls)
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self._seen_versions: list[list[int]] = []
         self._prepare_caches()
         if isinstance(params, nn.Module):
             raise TypeError(
@@ -166,6 +167,8 @@ class OrthogonalOptimizer(Optimizer):
             What the closure returned, or None.
 
         Raises:
+            ValueError: weights of an orthogonal group were written since the last step (initialized anew, loaded) and
+                are not orthonormal; nothing has moved then. Not with ``check="off"``.
             RuntimeError: a gradient of an orthogonal group is sparse or sharded, or (``check="always"``) a
                 matrix left the manifold.
         """
@@ -177,12 +180,28 @@ class OrthogonalOptimizer(Optimizer):
                 loss = closure()
         # All gradients are checked before the first weight moves: a refused one leaves nothing half done.
         active = [self._active(group) for group in self.param_groups]
+        if not torch.compiler.is_compiling():
+            self._check_writes()
         for index, (group, params) in enumerate(zip(self.param_groups, active, strict=True)):
             if group["orthogonal"]:
                 self._orthogonal_step(index, group, params)
             elif params:
                 euclidean.step(group, params, [self.state[p] for p in params])
+        if not torch.compiler.is_compiling():
+            self._note_versions()
         return loss
+
+    def _check_writes(self) -> None:
+        """Check orthogonal weights that something else has written since the last step, as at construction.
+
+        torch counts the writes of a tensor, so that the usual step compares only numbers.
+        """
+        for group, seen in zip(self.param_groups, self._seen_versions, strict=False):
+            if group["orthogonal"] and group["check"] != "off" and [p._version for p in group["params"]] != seen:
+                check_written(group, seen, self.max_error)
+
+    def _note_versions(self) -> None:
+        self._seen_versions = [[p._version for p in g["params"]] if g["orthogonal"] else [] for g in self.param_groups]
 
     @staticmethod
     def _active(group: dict[str, Any]) -> list[Tensor]:
@@ -226,6 +245,11 @@ class OrthogonalOptimizer(Optimizer):
             self.param_groups.pop()
             raise
         self._bucket_cache.clear()
+        if (
+            len(self._seen_versions) == len(self.param_groups) - 1
+        ):  # those of a copied optimizer come with its next step
+            tracked = group["orthogonal"] and not any(p.is_inference() for p in group["params"])
+            self._seen_versions.append([p._version for p in group["params"]] if tracked else [])
 
     def _check_named(self, params: Any) -> None:
         """Raise a ValueError for parameters without names beside others with names, and the other way round."""
@@ -246,6 +270,8 @@ class OrthogonalOptimizer(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        if "_seen_versions" not in self.__dict__:  # unpickled or copied: its weights are other tensors
+            self._seen_versions = []
         self._prepare_caches()
         for group in self.param_groups:
             for name, default in {**COMMON, **self.defaults}.items():

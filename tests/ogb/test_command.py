@@ -45,7 +45,7 @@ def call(monkeypatch, capsys, tmp_path):
 
 
 def test_trains_and_says_how_it_was_called(call, tmp_path):
-    options = ["--stand-in", "--data", "d", "--layer", "gcn", "--batching", "full", "--epochs", 2, "--seeds", 0]
+    options = ["--stand-in", "--data", "d", "--layer", "gcn", "--batching", "full", "--epochs", 2, "--seeds", 1]
     code, out, _ = call("ogb", "arxiv", *options, "--quiet")
     assert code == 0
     assert "Written to lcat-ogb/arxiv-gcn" in out
@@ -61,7 +61,7 @@ def test_results_are_written_before_they_are_printed(error, call, tmp_path, monk
             raise error
 
     monkeypatch.setattr(sys, "stdout", Broken())
-    options = ["--stand-in", "--data", "d", "--layer", "gcn", "--batching", "full", "--epochs", 1, "--seeds", 0, "-q"]
+    options = ["--stand-in", "--data", "d", "--layer", "gcn", "--batching", "full", "--epochs", 1, "--seeds", 1, "-q"]
     code, _, err = call("ogb", "arxiv", *options)
     assert code == 0
     assert "Traceback" not in err

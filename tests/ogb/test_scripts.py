@@ -177,7 +177,7 @@ def environment(**more):
 
 
 def test_a_killed_process_goes_on(tmp_path, data, run):
-    options = ["--layer", "gat", "--hidden-channels", "32", "--epochs", "60", "--seeds", "0"]
+    options = ["--layer", "gat", "--hidden-channels", "32", "--epochs", "60", "--seeds", "0,"]
     command = [sys.executable, str(SCRIPTS / "mag.py"), "--data", str(data), "--out", str(tmp_path / "out")]
     command += [*map(str, SHORT), *options]
     process = subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -228,7 +228,7 @@ def test_two_processes_learn_as_one(batching, tmp_path, data, run):
         "--num-layers",
         2,
         "--seeds",
-        0,
+        1,
     ]
     options += ["--batching", "full", "--labels"] if batching == "labels" else ["--batching", batching]
     one, two = run("arxiv", *options), parallel(tmp_path, data, *options)

@@ -26,6 +26,7 @@ from lcat.study import PlanError, Study, StudyPlan, load_plan, make_plan
         (["-d", "cora", "--data", "nowhere"], 2, ["--data", "there is no folder nowhere"]),
         (["-d", "cora", "--data", "."], 1, ["ind.cora.x", "Planetoid/Cora/raw"]),
         (["--seeds", "1,1"], 2, ["--seeds", "each seed once", "1,1"]),
+        (["--seeds", "0"], 2, ["--seeds", "at least 1", "'0'", "'0,'"]),
         (["--seeds", "-3"], 2, ["--seeds", "-3"]),
         (["--seeds", "three"], 2, ["--seeds", "0,3,5 or 0-9", "'three'"]),
         (["--epochs", "-1"], 2, ["--epochs", "at least 1", "-1"]),
