@@ -59,6 +59,7 @@ import lcat.ops
 from lcat._environment import package_version
 
 TOLERANCE = 1e-4  # sums over hubs in float32, in another order, differ by less; an edge that is lost does not
+HALF_TOLERANCE = 5e-2  # of bfloat16, in which naive also rounds its sums
 PRODUCTS = (2_449_029, 123_718_280)
 BATCH = (20_000, 60_000)  # nodes and edges of a sampled batch
 SHAPES = [(1, 16), (1, 64), (8, 8), (8, 16), (8, 32), (8, 64)]
@@ -113,12 +114,14 @@ def part_operators(device: Device, rows: Rows, tiny: bool) -> None:
                 continue
 
             def row(primitive: str = primitive, graph: Any = graph, shape: Shape = shape) -> dict[str, Any]:
+                worst = _like_naive(device, primitive, shape)
                 step = operator_step(primitive, graph, shape)
                 step()
                 moved = bytes_moved(primitive, graph.num_targets, graph.num_edges, shape)
                 eager = device.medians({"eager": step})["eager"]
                 replayed = device.medians({"graph": device.captured(step)}, cold=True)["graph"]
                 return {
+                    "difference from naive": worst,
                     "eager ms": eager * 1e3,
                     "graph ms": replayed * 1e3,
                     "host ms": device.host_seconds(step) * 1e3,
@@ -129,6 +132,23 @@ def part_operators(device: Device, rows: Rows, tiny: bool) -> None:
                 }
 
             rows.measure({"graph": name, "primitive": primitive, **shape.facts()}, row)
+
+
+def _like_naive(device: Device, primitive: str, shape: Shape) -> float:
+    """Output and gradients beside the plain implementation's, on a graph with hubs that is small enough for it.
+
+    The kernels are those of the measurement: they depend on heads, features and types. Without dropout, whose masks
+    differ.
+    """
+    graph = view_of(2_000, 30_000, device.device)
+    step = operator_step(primitive, graph, Shape(shape.heads, shape.features, shape.dtype))
+    fused = step()
+    with lcat.ops.use_implementation("naive"):
+        worst = difference(fused, step())
+    limit = TOLERANCE if shape.dtype == torch.float32 else HALF_TOLERANCE
+    if not worst <= limit:
+        raise RuntimeError(f"numbers differ from naive's by {worst:.1e}, expected at most {limit:.0e}: not timed")
+    return worst
 
 
 def _short(kernels: dict[str, float] | None) -> dict[str, float] | None:
@@ -318,6 +338,7 @@ def part_tiles(device: Device, rows: Rows, tiny: bool) -> None:
                         table = []
                         with _tiles(launch, numbers, limit):
                             for primitive in PRIMITIVES[1 if shape.dropout else 0 :]:
+                                _like_naive(device, primitive, shape)
                                 step = operator_step(primitive, graph, shape)
                                 step()
                                 taken = device.medians({"graph": device.captured(step)}, cold=True)["graph"]

@@ -152,6 +152,20 @@ def test_parts_of_the_gpu_benchmark_run_on_tiny_graphs(part, script, tmp_path):
     assert (report["part"], report["failures"], report["left out"]) == (part, [], [])
     assert len(report["rows"]) >= 1
     assert all(row["difference"] < 1e-4 for row in report["rows"] if "difference" in row)
+    if part == "operators":
+        assert all(
+            row["difference from naive"] < (1e-4 if row["dtype"] == "float32" else 5e-2) for row in report["rows"]
+        )
+
+
+def test_operators_with_wrong_numbers_get_no_time(script, monkeypatch):
+    gpu = script("gpu")
+    device = gpu["Device"](torch.device("cpu"), 1)
+    monkeypatch.setitem(gpu["_like_naive"].__globals__, "difference", lambda *_: 1e-3)
+    with pytest.raises(
+        RuntimeError, match=r"numbers differ from naive's by 1\.0e-03, expected at most 1e-04: not timed"
+    ):
+        gpu["_like_naive"](device, "aggregate", gpu["Shape"](1, 4))
 
 
 def test_a_failing_measurement_does_not_stop_the_next(script, tmp_path):
