@@ -12,6 +12,59 @@ from lcat.ops._dtypes import as_type, compute_dtype
 from lcat.ops._native import as_dense, call, edge_arguments, seed_value
 
 
+def scores(value: Tensor, att_source: Tensor | None, att_target: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """``<att_source, value>`` and ``<att_target, value>`` for each node and head, in one pass over ``value``.
+
+    Args:
+        value: ``[N, H, F]``.
+        att_source: ``[H, F]``; ``None`` gives ``None``.
+        att_target: likewise.
+    """
+    dtype = compute_dtype(value, att_source, att_target)
+    rows, heads, width = value.shape
+    values = as_type(value, dtype).contiguous()
+    source_score = None if att_source is None else values.new_empty(rows, heads)
+    target_score = None if att_target is None else values.new_empty(rows, heads)
+    call(
+        *("gat_scores", dtype, values, as_dense(att_source, dtype), as_dense(att_target, dtype)),
+        *(source_score, target_score, rows, heads, width),
+    )
+    return source_score, target_score
+
+
+def scores_backward(
+    value: Tensor,
+    att_source: Tensor | None,
+    att_target: Tensor | None,
+    d_source_score: Tensor | None,
+    d_target_score: Tensor | None,
+    d_value: Tensor | None,
+    needs: Sequence[bool] = (True, True),
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of ``att_source`` and ``att_target`` in :func:`scores`; that of ``value`` is added to ``d_value``.
+
+    Args:
+        value: as in :func:`scores`; all tensors have its type, float32 or float64.
+        att_source: likewise.
+        att_target: likewise.
+        d_source_score: ``[N, H]``, the gradient of the first result; ``None`` where that is ``None``.
+        d_target_score: likewise, of the second.
+        d_value: ``[N, H, F]``, contiguous, changed in place; ``None`` if nobody asks for it.
+        needs: whether each of the two gradients is asked for.
+    """
+    dtype = value.dtype
+    rows, heads, width = value.shape
+    d_att_source = value.new_empty(heads, width) if needs[0] and att_source is not None else None
+    d_att_target = value.new_empty(heads, width) if needs[1] and att_target is not None else None
+    call(
+        *("gat_scores_backward", dtype, as_dense(value, dtype)),
+        *(as_dense(att_source, dtype), as_dense(att_target, dtype)),
+        *(as_dense(d_source_score, dtype), as_dense(d_target_score, dtype)),
+        *(d_value, d_att_source, d_att_target, rows, heads, width),
+    )
+    return d_att_source, d_att_target
+
+
 def forward(
     source_score: Tensor,
     target_score: Tensor | None,
