@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lcat.optim.bucket import Bucket, make_buckets
+from lcat.optim.changes import Form, form_of
 from lcat.optim.layout import resolve
 
 __all__ = ["BucketCache"]
@@ -34,7 +35,12 @@ class BucketCache:
         self._entries.clear()
 
     def buckets(
-        self, index: int, group: dict[str, Any], params: list[Tensor], states: list[dict[str, Any]]
+        self,
+        index: int,
+        group: dict[str, Any],
+        params: list[Tensor],
+        states: list[dict[str, Any]],
+        form: Form | None = None,
     ) -> list[Bucket]:
         """The buckets of some parameters of a group.
 
@@ -43,14 +49,14 @@ class BucketCache:
             group: its options.
             params: those of its parameters that have a gradient.
             states: their dicts in ``optimizer.state``.
+            form: their :func:`lcat.optim.changes.form_of`, if it is known.
         """
         layout_options = (group["matrix"], group["orientation"])
         if torch.compiler.is_compiling():
             # Dynamo traces through the cache of `resolve` with a warning, so it gets the function inside.
             layouts = [resolve.__wrapped__(tuple(p.shape), *layout_options) for p in params]
             return make_buckets(params, layouts, states, foreach=group["foreach"], shared=False)
-        shapes, dtypes = [p.shape for p in params], [p.dtype for p in params]
-        key = (group["foreach"], layout_options, params[0].device, shapes, dtypes)
+        key = (group["foreach"], layout_options, form or form_of(params))
         entry = self._entries.get(index)
         if (
             entry is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
@@ -162,10 +162,11 @@ def orthogonal_groups(
         with ``requires_grad=False`` are left out.
 
     Raises:
-        TypeError: an option that no optimizer of the package has; parameters in place of a model.
-        ValueError: lazy parameters, patterns that match nothing, a weight that cannot be made orthonormal. The model
-            is unchanged then.
-        NoWeightToConstrain: a ValueError for models in which no weight is left to constrain.
+        TypeError: an option that no optimizer of the package has; parameters in place of a model; arguments of another
+            kind.
+        ValueError: lazy parameters, weights on the device "meta" (unless ``orthogonalize=None``), patterns that match
+            nothing, a weight that cannot be made orthonormal. The model is unchanged then.
+        NoWeightToConstrain: a ValueError for models in which no weight is left to constrain, frozen ones among them.
 
     >>> import torch
     >>> from torch import nn
@@ -181,8 +182,16 @@ def orthogonal_groups(
             f"model must be a torch.nn.Module, got a {type(model).__name__}; orthogonal_groups looks at the modules to "
             f"see which weights are hidden. Pass the model itself, or parameters directly to the optimizer"
         )
-    if heads not in ("split", "joint"):
+    if not isinstance(heads, str) or heads not in ("split", "joint"):
         raise ValueError(f"heads must be 'split' or 'joint', got {heads!r}{hint(heads, ['split', 'joint'], show=repr)}")
+    for name, value in (("first", first), ("last", last)):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be True or False, got {value!r}; name single weights with include=")
+    if not isinstance(orthogonal_options, (Mapping, type(None))):
+        raise TypeError(
+            f"orthogonal_options must be a dict of options such as {{'lr': 0.1}}, got "
+            f"{type(orthogonal_options).__name__}"
+        )
     if orthogonalize is not None and orthogonalize not in get_args(OrthogonalizeMethod):
         methods = ", ".join(get_args(OrthogonalizeMethod))
         meant = hint(orthogonalize, get_args(OrthogonalizeMethod), show=repr)
@@ -197,10 +206,17 @@ def orthogonal_groups(
             f"model (under torch.no_grad()) before making groups"
         )
     candidates = {c.name: c for c in _candidates(model, heads)}
-    matrices, why = _choose(
-        named, candidates, include=_patterns(include), exclude=_patterns(exclude) or (), first=first, last=last
-    )
+    included, excluded = _patterns("include", include), _patterns("exclude", exclude) or ()
+    if not named:
+        raise NoWeightToConstrain(_nothing_learned(model))
+    matrices, why = _choose(named, candidates, include=included, exclude=excluded, first=first, last=last)
     if orthogonalize is not None:
+        empty_names = [name for name in matrices if named[name].is_meta]
+        if empty_names:
+            raise ValueError(
+                f"{empty_names[0]!r} is on the device 'meta' and has no values to make orthonormal: call "
+                f"model.to_empty(device='cpu') and initialize or load the weights first, or pass orthogonalize=None"
+            )
         _orthogonalize({name: (named[name], matrix) for name, matrix in matrices.items()}, orthogonalize)
     groups: dict[Matrix, dict[str, Any]] = {}
     common = {} if orthogonalize is None else {"orthogonalize": orthogonalize}
@@ -426,11 +442,28 @@ def _layer_of(path: str, modules: dict[str, nn.Module]) -> str:
     return path
 
 
-def _patterns(names: str | Iterable[str] | None) -> tuple[str, ...] | None:
+def _patterns(option: str, names: str | Iterable[str] | None) -> tuple[str, ...] | None:
     """One pattern or several as a tuple."""
     if names is None:
         return None
-    return (names,) if isinstance(names, str) else tuple(names)
+    patterns = (names,) if isinstance(names, str) else tuple(names) if isinstance(names, Iterable) else (names,)
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise TypeError(
+                f"{option} must be a name or pattern of parameters such as 'convs.*.weight', or several, got "
+                f"{type(pattern).__name__}"
+            )
+    return patterns
+
+
+def _nothing_learned(model: nn.Module) -> str:
+    """Why a model has no weight to constrain that requires a gradient."""
+    if next(model.parameters(), None) is None:
+        return f"no weight is left to constrain: the {type(model).__name__} has no parameters"
+    return (
+        "no weight is left to constrain: all parameters of the model have requires_grad=False; call "
+        "model.requires_grad_(True), or for those that are to be trained"
+    )
 
 
 def _reading(param: nn.Parameter, matrix: Matrix) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from lcat._numbers import as_int
 from lcat.optim.options import Matrix, Orientation
 
-__all__ = ["Layout", "plain", "resolve"]
+__all__ = ["Layout", "check_orientation", "plain", "resolve"]
 
 _CONV: Literal["conv"] = "conv"
 
@@ -75,6 +75,12 @@ def plain(matrix: object) -> Matrix:
     raise ValueError(f"matrix must be None, 'conv' or a tuple of sizes with at most one -1, got {matrix!r}")
 
 
+def check_orientation(orientation: object) -> None:
+    """Raise a ValueError unless the option is one of its values."""
+    if not isinstance(orientation, str) or orientation not in get_args(Orientation):
+        raise ValueError(f"orientation must be one of {', '.join(get_args(Orientation))}, got {orientation!r}")
+
+
 @lru_cache(maxsize=4096)
 def resolve(shape: tuple[int, ...], matrix: Matrix = None, orientation: Orientation = "auto") -> Layout:
     """The layout of a parameter of this shape.
@@ -94,8 +100,7 @@ def resolve(shape: tuple[int, ...], matrix: Matrix = None, orientation: Orientat
     >>> resolve((64, 16)).transposed
     True
     """
-    if orientation not in get_args(Orientation):
-        raise ValueError(f"orientation must be one of {', '.join(get_args(Orientation))}, got {orientation!r}")
+    check_orientation(orientation)
     view = _view_shape(shape, matrix)
     if len(view) < 2:
         raise ValueError(
@@ -124,7 +129,8 @@ def _view_shape(shape: tuple[int, ...], matrix: Matrix) -> tuple[int, ...]:
         if len(shape) < 2:
             raise ValueError(f"matrix='conv' needs a kernel (out, in, ...), got shape {tuple(shape)}")
         return (shape[0], math.prod(shape[1:]))
-    if isinstance(matrix, str) or not all(isinstance(d, int) and d >= -1 and d != 0 for d in matrix):
+    is_shape = isinstance(matrix, tuple)
+    if not is_shape or not all(isinstance(d, int) and d >= -1 and d != 0 for d in matrix):
         raise ValueError(f"matrix must be None, 'conv' or a tuple of sizes with at most one -1, got {matrix!r}")
     known = math.prod(d for d in matrix if d != -1)
     total = math.prod(shape)

@@ -12,7 +12,7 @@ from lcat._text import hint
 from lcat.optim.checks import describe
 from lcat.optim.layout import Layout, resolve
 
-__all__ = ["check_form", "check_state_dict", "completed_groups", "misspelt_options"]
+__all__ = ["check_entry", "check_form", "check_state_dict", "completed_groups", "misspelt_options"]
 
 #: what wrappers of modules put before the names of parameters
 PREFIXES = ("module.", "_orig_mod.")
@@ -93,7 +93,7 @@ def check_state_dict(saved: dict[str, Any], groups: list[dict[str, Any]], presen
                 raise ValueError(f"the checkpoint does not fit {name}: {error}") from None
             for entry, value in entries.items():
                 if isinstance(value, Tensor):
-                    _check_entry(name, param, layout, entry, value)
+                    check_entry(name, param, layout, entry, value, "in the checkpoint")
 
 
 def _check_members(index: int, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
@@ -121,8 +121,17 @@ def _check_members(index: int, ours: dict[str, Any], theirs: dict[str, Any]) -> 
             )
 
 
-def _check_entry(name: str, param: Tensor, layout: Layout | None, entry: str, value: Tensor) -> None:
-    """Raise a ValueError unless one entry of the state fits its parameter."""
+def check_entry(name: str, param: Tensor, layout: Layout | None, entry: str, value: Tensor, where: str) -> None:
+    """Raise a ValueError unless one entry of the state fits its parameter.
+
+    Args:
+        name: of the parameter.
+        param: the parameter.
+        layout: how it is read, None in a Euclidean group.
+        entry: name of the entry.
+        value: its tensor.
+        where: in which state it is, for the message.
+    """
     shape = tuple(param.shape)
     expected: tuple[int, ...] | None = {"step": (), "momentum_buffer": shape, "exp_avg": shape}.get(entry)
     if entry == "exp_avg_sq":
@@ -131,12 +140,12 @@ def _check_entry(name: str, param: Tensor, layout: Layout | None, entry: str, va
         expected = (*layout.batch, layout.p, layout.p)
     if expected is not None and tuple(value.shape) != expected and not (entry == "step" and value.numel() == 1):
         raise ValueError(
-            f"{entry!r} of {name} has shape {tuple(value.shape)} in the checkpoint, expected {expected} for a "
+            f"{entry!r} of {name} has shape {tuple(value.shape)} {where}, expected {expected} for a "
             f"parameter of shape {shape}: it is the state of another parameter or of another reading (matrix=)"
         )
     if value.is_complex() and not param.is_complex():
         raise ValueError(
-            f"{entry!r} of {name} is {value.dtype} in the checkpoint, and the parameter is {param.dtype}: the "
+            f"{entry!r} of {name} is {value.dtype} {where}, and the parameter is {param.dtype}: the "
             f"imaginary part would be lost"
         )
 

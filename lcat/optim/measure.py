@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from lcat.optim.layout import Layout, resolve
+from lcat._text import hint
+from lcat.optim.layout import Layout, check_orientation, plain, resolve
 from lcat.optim.options import Matrix, Orientation, OrthogonalizeMethod
 
 __all__ = [
     "Tensors",
+    "check_values",
     "gram_error",
     "largest",
+    "layout_of",
     "nearest",
     "orthogonality_error",
     "orthogonalize_",
@@ -39,7 +42,7 @@ def gram_error(stacked: Tensor, layout: Layout) -> Tensor:
     return error
 
 
-def largest(errors: Iterable[Tensor]) -> float:
+def largest(errors: Iterable[Tensor | float]) -> float:
     """The largest of several numbers, 0 of none; NaN if one of them is NaN (which Python's ``max`` may lose)."""
     values = [float(error) for error in errors]
     return math.nan if any(map(math.isnan, values)) else max(values, default=0.0)
@@ -49,13 +52,84 @@ def _tensors(tensors: Tensors) -> list[Tensor]:
     """A tensor, an iterable of them, or the parameters of a module that have at least 2 dimensions."""
     if isinstance(tensors, Tensor):
         listed = [tensors]
+    elif isinstance(tensors, nn.Module):
+        listed = list(tensors.parameters())
     else:
-        listed = list(tensors.parameters() if isinstance(tensors, nn.Module) else tensors)
-    if any(nn.parameter.is_lazy(t) for t in listed):
+        is_one = isinstance(tensors, (str, bytes, Mapping, type)) or hasattr(tensors, "dtype")
+        if is_one or not isinstance(tensors, Iterable):
+            raise TypeError(f"expected a tensor, several, or a module, got {_kind(tensors)}{_way_out(tensors)}")
+        listed = list(tensors)
+    for tensor in listed:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"expected a tensor, several, or a module, got {_kind(tensor)} among several{_way_out(tensor)}"
+            )
+        if nn.parameter.is_lazy(tensor):
+            raise ValueError(
+                "a lazy parameter has no shape yet; run one forward pass through the model (under torch.no_grad()) "
+                "first"
+            )
+    listed = [t for t in listed if t.dim() >= 2] if isinstance(tensors, nn.Module) else listed
+    for tensor in listed:
+        check_values(tensor)
+    return listed
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return "None" if value is None else repr(value) if isinstance(value, str) else type(value).__name__
+
+
+def _way_out(value: object) -> str:
+    """What to pass instead."""
+    if type(value).__module__ == "numpy":
+        return ": pass torch.from_numpy(array), which shares its memory"
+    if isinstance(value, torch.optim.Optimizer):
+        return ": call the methods orthogonality_error() and project_() of an optimizer of lcat.optim"
+    if isinstance(value, Mapping):
+        return ": pass group['params'] of a parameter group, dict.values() of other dicts"
+    if isinstance(value, tuple):
+        return ": pass the parameters without their names"
+    return ""
+
+
+def check_values(tensor: Tensor) -> None:
+    """Raise a ValueError for a tensor without readable numbers: meta, sparse, nested or quantized."""
+    if tensor.is_meta:
         raise ValueError(
-            "a lazy parameter has no shape yet; run one forward pass through the model (under torch.no_grad()) first"
+            "a tensor on the device 'meta' has no values: call model.to_empty(device='cpu') and initialize or load the "
+            "weights first"
         )
-    return [t for t in listed if t.dim() >= 2] if isinstance(tensors, nn.Module) else listed
+    if tensor.layout != torch.strided or tensor.is_nested:
+        kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+        raise ValueError(f"expected a dense tensor, got a {kind} one; pass its matrices as dense tensors (to_dense())")
+    if tensor.is_quantized:
+        raise ValueError(f"expected a tensor of numbers, got one of dtype {tensor.dtype}; pass tensor.dequantize()")
+
+
+def _check_writable(tensor: Tensor) -> None:
+    """Raise a ValueError for a tensor that cannot be written in place."""
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        raise ValueError(
+            "a tensor made in torch.inference_mode() cannot be changed outside of it; pass a clone of it, or make the "
+            "model outside"
+        )
+    if any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)):
+        raise ValueError(
+            f"a tensor of shape {tuple(tensor.shape)} has several entries in one place of memory (expand) and cannot "
+            f"be changed in place; pass a contiguous copy (tensor.clone(memory_format=torch.contiguous_format))"
+        )
+
+
+def layout_of(tensor: Tensor, matrix: object, orientation: object) -> Layout:
+    """The layout of a tensor, for options as users pass them.
+
+    Raises:
+        ValueError: as :func:`lcat.optim.layout.resolve`.
+    """
+    check_orientation(orientation)
+    return resolve(tuple(tensor.shape), plain(matrix), orientation)
 
 
 def orthogonality_error(tensors: Tensors, *, matrix: Matrix = None, orientation: Orientation = "auto") -> float:
@@ -68,13 +142,15 @@ def orthogonality_error(tensors: Tensors, *, matrix: Matrix = None, orientation:
         matrix: how to read them as matrices, as in :class:`lcat.optim.POGO`.
         orientation: which side is orthonormal, as there.
 
+    Raises:
+        TypeError: for what is no tensor, such as NumPy's arrays.
+        ValueError: a tensor that is no matrix, is lazy, sparse, quantized or on the device "meta".
+
     >>> import torch
     >>> orthogonality_error(torch.eye(3, 5))
     0.0
     """
-    return largest(
-        gram_error(t.detach()[None], resolve(tuple(t.shape), matrix, orientation)) for t in _tensors(tensors)
-    )
+    return largest(gram_error(t.detach()[None], layout_of(t, matrix, orientation)) for t in _tensors(tensors))
 
 
 @torch.no_grad()
@@ -95,8 +171,9 @@ def orthogonalize_(
         The tensors, changed in place; none of them if one is refused.
 
     Raises:
-        ValueError: an unknown method, or a tensor that is no matrix, is lazy, holds integers, or has no full rank
-            (its answer is not unique).
+        TypeError: for what is no tensor, such as NumPy's arrays.
+        ValueError: an unknown method, or a tensor that is no matrix, is lazy, sparse, on the device "meta" or expanded,
+            holds integers, or has no full rank (its answer is not unique). Nothing is changed then.
 
     Complexity: ``O(p^2 n)`` per matrix, in float64.
 
@@ -107,6 +184,8 @@ def orthogonalize_(
     True
     """
     listed = _tensors(tensors)
+    for tensor in listed:
+        _check_writable(tensor)
     for tensor, result in [(t, orthogonalized(t, method, matrix, orientation)) for t in listed]:
         tensor.copy_(result)
     return listed
@@ -117,8 +196,10 @@ def orthogonalized(
 ) -> Tensor:
     """What :func:`orthogonalize_` writes into one tensor."""
     if method not in get_args(OrthogonalizeMethod):
-        raise ValueError(f"method must be one of {', '.join(get_args(OrthogonalizeMethod))}, got {method!r}")
-    layout = resolve(tuple(tensor.shape), matrix, orientation)
+        meant = hint(method, get_args(OrthogonalizeMethod), show=repr)
+        raise ValueError(f"method must be one of {', '.join(get_args(OrthogonalizeMethod))}, got {method!r}{meant}")
+    check_values(tensor)
+    layout = layout_of(tensor, matrix, orientation)
     if not (tensor.is_floating_point() or tensor.is_complex()):
         raise ValueError(f"a tensor of dtype {tensor.dtype} cannot hold orthonormal rows; convert it to floats first")
     wider = torch.complex128 if tensor.is_complex() else torch.float64

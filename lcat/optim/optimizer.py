@@ -16,10 +16,11 @@ from lcat.optim import euclidean
 from lcat.optim.base import BASES, Direction, gradient, limited, tangent_part
 from lcat.optim.bucket import Bucket
 from lcat.optim.bucket_cache import BucketCache
+from lcat.optim.changes import Changes
 from lcat.optim.checks import check_gradient, check_group, check_weights, check_written, orthogonalize_group
-from lcat.optim.layout import plain, resolve
+from lcat.optim.layout import plain
 from lcat.optim.loading import check_form, check_state_dict, completed_groups, misspelt_options
-from lcat.optim.measure import gram_error, largest, project_
+from lcat.optim.measure import largest, orthogonality_error, project_
 from lcat.optim.options import COMMON, check_common
 from lcat.optim.products import Scale, algebra_for
 
@@ -92,6 +93,7 @@ class OrthogonalOptimizer(Optimizer):
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self._seen_versions: list[list[int]] = []
+        self._changes = Changes()
         self._prepare_caches()
         if isinstance(params, nn.Module):
             raise TypeError(
@@ -167,8 +169,9 @@ class OrthogonalOptimizer(Optimizer):
             What the closure returned, or None.
 
         Raises:
-            ValueError: weights of an orthogonal group were written since the last step (initialized anew, loaded) and
-                are not orthonormal; nothing has moved then. Not with ``check="off"``.
+            ValueError: an option in ``param_groups`` was changed to a value out of range; a parameter has another shape
+                than its state; weights of an orthogonal group were written since the last step (initialized anew,
+                loaded) and are not orthonormal (not with ``check="off"``). Nothing has moved then.
             RuntimeError: a gradient of an orthogonal group is sparse or sharded, or (``check="always"``) a
                 matrix left the manifold.
         """
@@ -178,7 +181,9 @@ class OrthogonalOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        # All gradients are checked before the first weight moves: a refused one leaves nothing half done.
+        # All is checked before the first weight moves: what is refused leaves nothing half done.
+        if not torch.compiler.is_compiling():
+            self._check_changes()
         active = [self._active(group) for group in self.param_groups]
         if not torch.compiler.is_compiling():
             self._check_writes()
@@ -189,7 +194,18 @@ class OrthogonalOptimizer(Optimizer):
                 euclidean.step(group, params, [self.state[p] for p in params])
         if not torch.compiler.is_compiling():
             self._note_versions()
+            self._changes.note(self.param_groups)
         return loss
+
+    def _check_changes(self) -> None:
+        """Check the options and shapes that differ from those of the last step, as at construction."""
+        self._changes.check(
+            self.param_groups,
+            self.state,
+            required=self.defaults,
+            check_options=self.check_options,
+            max_error=self.max_error,
+        )
 
     def _check_writes(self) -> None:
         """Check orthogonal weights that something else has written since the last step, as at construction.
@@ -272,6 +288,7 @@ class OrthogonalOptimizer(Optimizer):
         super().__setstate__(state)
         if "_seen_versions" not in self.__dict__:  # unpickled or copied: its weights are other tensors
             self._seen_versions = []
+        self._changes = Changes()
         self._prepare_caches()
         for group in self.param_groups:
             for name, default in {**COMMON, **self.defaults}.items():
@@ -322,10 +339,9 @@ class OrthogonalOptimizer(Optimizer):
     def orthogonality_error(self) -> float:
         """The largest ``|| X X^H - I ||_F`` of all orthogonal matrices (reads from the device)."""
         return largest(
-            gram_error(p[None], resolve(tuple(p.shape), group["matrix"], group["orientation"]))
+            orthogonality_error(group["params"], matrix=group["matrix"], orientation=group["orientation"])
             for group in self.param_groups
             if group["orthogonal"]
-            for p in group["params"]
         )
 
     def project_(self) -> None:
@@ -338,7 +354,8 @@ class OrthogonalOptimizer(Optimizer):
         """One step of the parameters of a group that have a gradient."""
         if not params:
             return
-        for bucket in self._bucket_cache.buckets(index, group, params, [self.state[p] for p in params]):
+        form = None if torch.compiler.is_compiling() else self._changes.form(index, params)
+        for bucket in self._bucket_cache.buckets(index, group, params, [self.state[p] for p in params], form):
             bucket.step.add_(1)
             X = bucket.gather(bucket.params, "weights")
             G = bucket.gather([p.grad for p in bucket.params if p.grad is not None], "gradients")

@@ -131,6 +131,7 @@ def check_common(group: dict[str, Any]) -> None:
         )
     require_choice(group, "base", get_args(Base))
     require_choice(group, "check", get_args(Check))
+    require_choice(group, "orientation", get_args(Orientation))
     require_choice(group, "euclidean", get_args(Euclidean))
     require_choice(group, "foreach", (None, True, False))
     if not isinstance(group["ns_steps"], int) or group["ns_steps"] < 1:

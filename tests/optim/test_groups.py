@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lcat.optim import POGO, Landing, orthogonal_groups, orthogonality_error
+from lcat.optim import POGO, Landing, NoWeightToConstrain, orthogonal_groups, orthogonality_error
 from tests.support.versions import needs_to_hetero
 
 
@@ -371,3 +371,35 @@ def test_patterns_that_match_biases_too():
     assert constrained(groups) == {"0.weight_hh_l0": "4 x (8x8), rows"}
     assert {row.name: row.why for row in groups.table}["0.bias_hh_l0"] == "included pattern, but no matrix"
     assert constrained(orthogonal_groups(model, include="*_ih_*")) == {"0.weight_ih_l0": "4 x (8x3), columns"}
+
+
+def test_models_without_a_weight_to_train_are_named():
+    model = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 3))
+    with pytest.raises(NoWeightToConstrain, match=r"all parameters of the model have requires_grad=False"):
+        orthogonal_groups(model.requires_grad_(False))
+    with pytest.raises(NoWeightToConstrain, match=r"the Sequential has no parameters"):
+        orthogonal_groups(nn.Sequential())
+
+
+def test_weights_without_values_cannot_be_made_orthonormal():
+    model = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 3)).to("meta")
+    with pytest.raises(ValueError, match=r"'1.weight' is on the device 'meta'.*to_empty.*orthogonalize=None"):
+        orthogonal_groups(model)
+    assert [row.name for row in orthogonal_groups(model, orthogonalize=None).table if row.orthogonal] == ["1.weight"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "pattern"),
+    [
+        ("include", 3, r"include must be a name or pattern.*got int"),
+        ("include", [3], r"include must be a name or pattern.*got int"),
+        ("exclude", [None], r"exclude must be a name or pattern.*got NoneType"),
+        ("first", "x", r"first must be True or False, got 'x'"),
+        ("last", 3, r"last must be True or False, got 3"),
+        ("orthogonal_options", [1], r"orthogonal_options must be a dict of options"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(option, value, pattern):
+    model = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 3))
+    with pytest.raises(TypeError, match=pattern):
+        orthogonal_groups(model, **{option: value})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -106,3 +107,50 @@ def test_optimizer_projects_and_measures():
     assert optimizer.orthogonality_error() > 1e-4
     optimizer.project_()
     assert optimizer.orthogonality_error() < 1e-14
+
+
+@pytest.mark.parametrize("function", [orthogonality_error, orthogonalize_, project_])
+@pytest.mark.parametrize(
+    ("value", "error", "pattern"),
+    [
+        ("a", TypeError, r"expected a tensor, several, or a module, got 'a'"),
+        (None, TypeError, r"got None"),
+        (3, TypeError, r"got int"),
+        ([1, 2], TypeError, r"got int among several"),
+        ([None], TypeError, r"got None among several"),
+        (np.eye(3), TypeError, r"got ndarray: pass torch.from_numpy\(array\)"),
+        ([np.eye(3)], TypeError, r"got ndarray among several: pass torch.from_numpy"),
+        ({"params": [torch.eye(3)]}, TypeError, r"got dict: pass group\['params'\]"),
+        ([("weight", torch.eye(3))], TypeError, r"got tuple among several: pass the parameters without their names"),
+        (nn.Linear, TypeError, r"got the class Linear"),
+        (POGO([nn.Parameter(torch.eye(3))]), TypeError, r"got POGO: call the methods"),
+        (torch.empty(3, 3, device="meta"), ValueError, r"'meta' has no values"),
+        (nn.Linear(3, 3, device="meta"), ValueError, r"'meta' has no values"),
+        (torch.eye(3).to_sparse(), ValueError, r"expected a dense tensor, got a sparse_coo one"),
+        (torch.eye(3).to_sparse_csr(), ValueError, r"expected a dense tensor, got a sparse_csr one"),
+    ],
+)
+def test_what_is_no_matrix_is_named(function, value, error, pattern):
+    with pytest.raises(error, match=pattern):
+        function(value)
+
+
+@pytest.mark.parametrize("function", [orthogonality_error, orthogonalize_, project_])
+def test_options_that_cannot_be_read_are_named(function):
+    for matrix in (3, True, {}, np.array([3, 3])):
+        with pytest.raises(ValueError, match="matrix must be None, 'conv' or a tuple"):
+            function(torch.eye(3), matrix=matrix)
+    for orientation in ("x", None, ["rows"]):
+        with pytest.raises(ValueError, match="orientation must be one of auto, rows, cols"):
+            function(torch.eye(3), orientation=orientation)
+    function(torch.eye(3), matrix=[1, 3, 3])
+
+
+def test_memory_that_cannot_be_written_is_refused_and_nothing_changes():
+    with torch.inference_mode():
+        made_there = torch.ones(2, 3)
+    first = torch.diag(torch.tensor([2.0, 3.0]))
+    for tensor, pattern in ((made_there, r"made in torch.inference_mode"), (torch.eye(2).expand(3, 2, 2), r"expand")):
+        with pytest.raises(ValueError, match=pattern):
+            orthogonalize_([first, tensor])
+    assert torch.equal(first, torch.diag(torch.tensor([2.0, 3.0])))
