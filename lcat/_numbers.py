@@ -6,7 +6,7 @@ import numbers
 import operator
 from typing import Any
 
-__all__ = ["as_float", "as_int", "as_plain", "refuse_bytes"]
+__all__ = ["as_float", "as_int", "as_plain", "is_bool", "refuse_bytes"]
 
 
 def as_int(value: Any) -> int | None:
@@ -27,7 +27,7 @@ def as_int(value: Any) -> int | None:
     """
     if type(value) is int:
         return value
-    if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):
+    if is_bool(value):
         return None
     try:
         return operator.index(value)
@@ -57,6 +57,18 @@ def as_float(value: Any) -> float | None:
         number = value.item()
         return as_float(number) if isinstance(number, numbers.Real) else None
     return None
+
+
+def is_bool(value: Any) -> bool:
+    """Whether ``value`` is true or false: Python's, NumPy's, or arrays and tensors of them, which are no numbers here.
+
+    Example:
+        >>> import numpy as np
+        >>> from lcat._numbers import is_bool
+        >>> is_bool(True), is_bool(np.bool_(False)), is_bool(1)
+        (True, True, False)
+    """
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
 
 
 def as_plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lcat.cli.stop import stop
 from lcat.cli.study.options import PLAN_KEYS, explain_plan_error
-from lcat.cli.study.values import read_grid, read_space, read_weights
+from lcat.cli.study.values import read_grid, read_number, read_space, read_weights, read_whole
 
 if TYPE_CHECKING:
     from lcat.study import StudyPlan
@@ -19,7 +19,12 @@ __all__ = ["plan_of"]
 _DEFAULT_SEEDS = 5
 _DEMO_SEEDS = 3
 #: How options are read whose values have a form of their own.
+_WHOLE = ("epochs", "num_layers", "hidden_channels", "heads", "trials", "workers", "threads", "max_cells")
+_NUMBERS = ("dropout", "lr", "weight_decay", "orthogonal_lr", "max_seconds")
 _READERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(_WHOLE, read_whole),
+    **dict.fromkeys(_NUMBERS, read_number),
+    **dict.fromkeys(("noise_edges", "noise_features"), lambda levels: list(map(read_number, levels))),
     "grid": read_grid,
     "search": read_space,
     "objective": read_weights,

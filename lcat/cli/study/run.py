@@ -72,7 +72,7 @@ def run(
         ),
     ] = None,
     noise_edges: Annotated[
-        list[float] | None,
+        list[str] | None,
         typer.Option(
             help="Run again with this share of random edges added. Repeatable.",
             metavar="SHARE",
@@ -80,7 +80,7 @@ def run(
         ),
     ] = None,
     noise_features: Annotated[
-        list[float] | None,
+        list[str] | None,
         typer.Option(
             help="Run again with noise on the features, relative to their standard deviation. Repeatable.",
             metavar="LEVEL",
@@ -101,7 +101,7 @@ def run(
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Largest number of epochs.", metavar="N", rich_help_panel=_TRAINING)
+        str | None, typer.Option(help="Largest number of epochs.", metavar="N", rich_help_panel=_TRAINING)
     ] = None,
     patience: Annotated[
         str | None,
@@ -112,10 +112,10 @@ def run(
         ),
     ] = None,
     num_layers: Annotated[
-        int | None, typer.Option(help="Number of layers; also --depth.", metavar="N", rich_help_panel=_TRAINING)
+        str | None, typer.Option(help="Number of layers; also --depth.", metavar="N", rich_help_panel=_TRAINING)
     ] = None,
     hidden_channels: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             help="Width of hidden layers, all heads together; also --hidden.",
             metavar="N",
@@ -123,10 +123,10 @@ def run(
         ),
     ] = None,
     heads: Annotated[
-        int | None, typer.Option(help="Number of attention heads.", metavar="N", rich_help_panel=_TRAINING)
+        str | None, typer.Option(help="Number of attention heads.", metavar="N", rich_help_panel=_TRAINING)
     ] = None,
     dropout: Annotated[
-        float | None,
+        str | None,
         typer.Option(help="Dropout between layers and on attention.", metavar="RATE", rich_help_panel=_TRAINING),
     ] = None,
     norm: Annotated[
@@ -141,9 +141,9 @@ def run(
             rich_help_panel=_TRAINING,
         ),
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.", metavar="RATE", rich_help_panel=_TRAINING)] = None,
+    lr: Annotated[str | None, typer.Option(help="Learning rate.", metavar="RATE", rich_help_panel=_TRAINING)] = None,
     weight_decay: Annotated[
-        float | None, typer.Option(help="Weight decay.", metavar="RATE", rich_help_panel=_TRAINING)
+        str | None, typer.Option(help="Weight decay.", metavar="RATE", rich_help_panel=_TRAINING)
     ] = None,
     schedule: Annotated[
         str | None,
@@ -152,7 +152,7 @@ def run(
         ),
     ] = None,
     orthogonal_lr: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             help="Learning rate of orthonormal weights; ten times --lr by default.",
             metavar="RATE",
@@ -184,7 +184,7 @@ def run(
         ),
     ] = None,
     trials: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             help="Trials of the search for each layer and test set; 20 by default.",
             metavar="N",
@@ -196,7 +196,7 @@ def run(
         typer.Option(help="processes (the default), inline or ray.", metavar="NAME", rich_help_panel=_RUNNING),
     ] = None,
     workers: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             help="Cells (training runs) at the same time; by default one per GPU, or as many as the cores serve.",
             metavar="N",
@@ -204,7 +204,7 @@ def run(
         ),
     ] = None,
     threads: Annotated[
-        int | None,
+        str | None,
         typer.Option(help="Threads of each cell; 1 by default.", metavar="N", rich_help_panel=_RUNNING),
     ] = None,
     device: Annotated[
@@ -218,11 +218,11 @@ def run(
         ),
     ] = None,
     max_cells: Annotated[
-        int | None,
+        str | None,
         typer.Option(help="Stop when this many cells have finished.", metavar="N", rich_help_panel=_RUNNING),
     ] = None,
     max_seconds: Annotated[
-        float | None,
+        str | None,
         typer.Option(help="Start no cell after this many seconds.", metavar="SECONDS", rich_help_panel=_RUNNING),
     ] = None,
     resume: Annotated[
@@ -270,7 +270,10 @@ def run(
     list_datasets: Annotated[bool, typer.Option("--list-datasets", hidden=True)] = False,
     list_defaults: Annotated[bool, typer.Option("--list-defaults", hidden=True)] = False,
 ) -> None:
-    """Run a study; ``HELP`` says it to users."""
+    """Run a study; ``HELP`` says it to users.
+
+    Numbers are taken as text: the plan checks them, as those of a file.
+    """
     options = dict(locals())  # by the names in lcat.cli.study.options.PLAN_KEYS
     from lcat.cli.study.datasets import print_datasets
     from lcat.cli.study.defaults import defaults

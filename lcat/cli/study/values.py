@@ -7,7 +7,7 @@ from typing import Any
 
 from lcat.cli.stop import stop
 
-__all__ = ["OTHER_NAMES", "read_grid", "read_space", "read_weights"]
+__all__ = ["OTHER_NAMES", "read_grid", "read_number", "read_space", "read_weights", "read_whole"]
 
 #: Other names of options and settings that are accepted, without their dashes.
 OTHER_NAMES = {"hidden": "hidden-channels", "depth": "num-layers"}
@@ -21,12 +21,12 @@ def read_grid(words: Sequence[str], option: str = "--grid") -> dict[str, list[An
         >>> read_grid(["lr=0.01,0.001", "norm=none,batch"])
         {'lr': [0.01, 0.001], 'norm': ['none', 'batch']}
     """
-    grid = {}
+    grid: dict[str, list[Any]] = {}
     for word in words:
         name, equals, values = word.partition("=")
         if not (name and equals and values):
             stop(f"{option}: write NAME=VALUE,VALUE,... as in lr=0.01,0.001; got {word!r}", 2)
-        grid[_setting(name)] = [_number(value) for value in values.split(",")]
+        _add(grid, _setting(name), [_number(value) for value in values.split(",")], option)
     return grid
 
 
@@ -43,13 +43,13 @@ def read_space(words: Sequence[str]) -> dict[str, Any]:
         name, _, values = word.partition("=")
         low, dots, rest = values.partition("..")
         if not dots:
-            space.update(read_grid([word], option="--search"))
+            _add(space, *next(iter(read_grid([word], option="--search").items())), "--search")
             continue
         high, _, way = rest.partition(":")
         ends: dict[str, Any] = {"low": _number(low), "high": _number(high)}
         if way:
             ends.update({"log": True} if way == "log" else {"step": _number(way)})
-        space[_setting(name)] = ends
+        _add(space, _setting(name), ends, "--search")
     return space
 
 
@@ -61,8 +61,18 @@ def read_weights(words: Sequence[str]) -> dict[str, Any]:
         >>> read_weights(["accuracy=2", "time"])
         {'accuracy': 2, 'time': 1.0}
     """
-    pairs = [word.partition("=") for word in words]
-    return {name.strip(): _number(value) if equals else 1.0 for name, equals, value in pairs}
+    weights: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        _add(weights, name.strip(), _number(value) if equals else 1.0, "--objective")
+    return weights
+
+
+def _add(values: dict[str, Any], name: str, value: Any, option: str) -> None:
+    """Keep a value by its name; stops with one line if the name has one, which would be lost."""
+    if name in values:
+        stop(f"{option}: {name} is given twice; give it once", 2)
+    values[name] = value
 
 
 def _setting(name: str) -> str:
@@ -71,11 +81,23 @@ def _setting(name: str) -> str:
     return OTHER_NAMES.get(word, word).replace("-", "_")
 
 
+def read_whole(text: str) -> int | str:
+    """The whole number that a text says; other text as it is, for the plan to refuse it."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def read_number(text: str) -> float | str:
+    """The number that a text says; other text as it is, for the plan to refuse it."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _number(text: str) -> int | float | str:
-    """The number that a text says, or the text itself."""
-    for kind in (int, float):
-        try:
-            return kind(text.strip())
-        except ValueError:
-            continue
-    return text.strip()
+    """The number that a text says, whole if it can be, or the text itself."""
+    value = read_whole(text.strip())
+    return read_number(value) if isinstance(value, str) else value

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     ValidationError,
@@ -15,9 +14,11 @@ from pydantic import (
     model_serializer,
 )
 
+from lcat._numbers import is_bool
 from lcat._text import hint
+from lcat.study.models.fields import Number, Whole
 from lcat.study.models.messages import plain_message
-from lcat.study.models.one_line import OneLineErrors
+from lcat.study.models.one_line import Record
 from lcat.train import SCHEDULES, FitConfig, optimizer_names
 from lcat.train.schedules import check_schedule
 
@@ -28,7 +29,7 @@ __all__ = ["HyperParameters", "Norm", "Overrides", "check_setting", "number_type
 Norm = Literal["none", "batch", "layer"]
 
 
-class HyperParameters(BaseModel, metaclass=OneLineErrors):
+class HyperParameters(Record):
     """Everything that a cell needs beside its data set, layer and seed; checked when made.
 
     Attributes:
@@ -56,28 +57,28 @@ class HyperParameters(BaseModel, metaclass=OneLineErrors):
         0.01
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
-    hidden_channels: int = Field(64, ge=1)
-    heads: int = Field(8, ge=1)
-    num_layers: int = Field(2, ge=1)
-    dropout: float = Field(0.5, ge=0, lt=1)
-    input_dropout: float = Field(0.0, ge=0, lt=1)
-    attention_dropout: float | None = Field(default=None, ge=0, lt=1)
+    hidden_channels: Whole = Field(64, ge=1)
+    heads: Whole = Field(8, ge=1)
+    num_layers: Whole = Field(2, ge=1)
+    dropout: Number = Field(0.5, ge=0, lt=1)
+    input_dropout: Number = Field(0.0, ge=0, lt=1)
+    attention_dropout: Number | None = Field(default=None, ge=0, lt=1)
     norm: Norm = "none"
-    lambda1_init: float = Field(0.5, gt=0.0025, lt=1)
-    lambda2_init: float = Field(0.5, gt=0.0025, lt=1)
+    lambda1_init: Number = Field(0.5, gt=0.0025, lt=1)
+    lambda2_init: Number = Field(0.5, gt=0.0025, lt=1)
     optimizer: str = "adam"
-    lr: float = Field(0.01, gt=0)
-    weight_decay: float = Field(5e-4, ge=0)
-    scalar_lr: float = Field(1.0, gt=0)
-    orthogonal_lr: float | None = Field(default=None, gt=0)
+    lr: Number = Field(0.01, gt=0)
+    weight_decay: Number = Field(5e-4, ge=0)
+    scalar_lr: Number = Field(1.0, gt=0)
+    orthogonal_lr: Number | None = Field(default=None, gt=0)
     orthogonal_include: str | None = Field(default=None, min_length=1)
     schedule: str = "constant"
-    warmup: int = Field(0, ge=0)
-    epochs: int = Field(200, ge=1)
-    patience: int | None = Field(default=100, ge=1)
-    clip_norm: float | None = Field(default=None, gt=0)
+    warmup: Whole = Field(0, ge=0)
+    epochs: Whole = Field(200, ge=1)
+    patience: Whole | None = Field(default=100, ge=1)
+    clip_norm: Number | None = Field(default=None, gt=0)
 
     @field_validator("optimizer", "schedule")
     @classmethod
@@ -90,7 +91,7 @@ class HyperParameters(BaseModel, metaclass=OneLineErrors):
     @field_validator("patience", mode="before")
     @classmethod
     def _patience_above_zero(cls, value: Any) -> Any:
-        if value in (0, "0") and not isinstance(value, bool):
+        if not is_bool(value) and value in (0, "0"):
             raise ValueError(f'must be at least 1, or "none" (None in Python) to never stop early; got {value}')
         return value
 
@@ -118,7 +119,7 @@ class HyperParameters(BaseModel, metaclass=OneLineErrors):
 def number_type(name: str) -> type[int] | type[float] | None:
     """``int`` or ``float`` for a setting that takes numbers, ``None`` for others."""
     annotation = HyperParameters.model_fields[name].annotation
-    kinds = set(get_args(annotation) or (annotation,))
+    kinds = {getattr(part, "__origin__", part) for part in get_args(annotation) or (annotation,)}
     return int if int in kinds else float if float in kinds else None
 
 
@@ -127,12 +128,12 @@ def _may_be_none(name: str) -> bool:
 
 
 if TYPE_CHECKING:
-    _Fields = BaseModel
+    _Fields = Record
 else:  # one field per setting, whose values the settings themselves check
-    _Fields = create_model("_Fields", **dict.fromkeys(HyperParameters.model_fields, (Any, None)))
+    _Fields = create_model("_Fields", __base__=Record, **dict.fromkeys(HyperParameters.model_fields, (Any, None)))
 
 
-class Overrides(_Fields, metaclass=OneLineErrors):
+class Overrides(_Fields):
     """Settings that replace the defaults of every data set and layer; others leave a default as it is.
 
     ``"none"`` stands for no value where a setting may have none, as in ``patience="none"``; so does ``None`` when it is
@@ -146,13 +147,11 @@ class Overrides(_Fields, metaclass=OneLineErrors):
         5
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     @field_validator("*")
     @classmethod
     def _checked(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name)
-        if value in (None, "none") and _may_be_none(name):
+        if (value is None or value == "none") and _may_be_none(name):
             return "none"
         return None if value is None else _check_value(name, value)
 
@@ -198,4 +197,4 @@ def _check_value(name: str, value: Any) -> Any:
         return getattr(HyperParameters.model_validate({name: value}), name)
     except ValidationError as error:
         message = plain_message(error.errors()[0])
-        raise ValueError(message if "; got " in message else f"{message}; got {value!r}") from None
+        raise ValueError(message if "got " in message else f"{message}; got {value!r}") from None

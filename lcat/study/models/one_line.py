@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lcat._text import hint
-from lcat.study.models.messages import plain_message
+from lcat.study.models.messages import plain_message, without_consequences
 
-__all__ = ["OneLineErrors"]
+__all__ = ["OneLineErrors", "Record"]
 
 
 if TYPE_CHECKING:
@@ -35,11 +35,31 @@ class OneLineErrors(_Metaclass):
             return super().__call__(*args, **kwargs)
         except ValidationError as error:
             known = list(cls.model_fields)  # type: ignore[attr-defined]
-            raise ValueError(" | ".join(_problem(item, known) for item in error.errors())) from None
+            raise ValueError(
+                " | ".join(_problem(item, known) for item in without_consequences(error.errors()))
+            ) from None
+
+
+class Record(BaseModel, metaclass=OneLineErrors):
+    """Base of such models: it is checked when it is made, and stays as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            raise self._refusal(name)
+
+        def __delattr__(self, name: str) -> None:
+            raise self._refusal(name)
+
+    def _refusal(self, name: str) -> ValueError:
+        kind = type(self).__name__
+        return ValueError(f"{name}: {kind} is frozen, because it is checked when it is made; make another one")
 
 
 def _problem(item: Any, known: list[str]) -> str:
-    name = ".".join(map(str, item["loc"]))
+    name = ".".join(str(key) for key in item["loc"] if isinstance(key, str) and key != "[key]")
     if item["type"] == "extra_forbidden":
         return f"there is no setting {name!r}{hint(name, known)}; settings are {', '.join(known)}"
     if item["type"] == "missing":

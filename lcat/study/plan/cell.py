@@ -6,17 +6,18 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from lcat.study.models.fields import Number, Whole
 from lcat.study.models.hyper import HyperParameters
-from lcat.study.models.one_line import OneLineErrors
+from lcat.study.models.one_line import Record
 
 __all__ = ["Cell", "Noise", "NoiseKind", "SplitChoice", "digest"]
 
 NoiseKind = Literal["none", "edges", "features"]
 
 
-class SplitChoice(BaseModel, metaclass=OneLineErrors):
+class SplitChoice(Record):
     """Which split of a data set a cell trains on.
 
     Attributes:
@@ -28,13 +29,11 @@ class SplitChoice(BaseModel, metaclass=OneLineErrors):
         inner_fold: number of the inner fold, whose nodes validate; ``None`` unless nested.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     rule: str = "own"
-    seed: int = 0
-    repeat: int | None = None
-    fold: int | None = None
-    inner_fold: int | None = None
+    seed: Whole = 0
+    repeat: Whole | None = None
+    fold: Whole | None = None
+    inner_fold: Whole | None = None
 
     def __str__(self) -> str:
         parts = [self.rule]
@@ -45,7 +44,7 @@ class SplitChoice(BaseModel, metaclass=OneLineErrors):
         return ", ".join(parts)
 
 
-class Noise(BaseModel, metaclass=OneLineErrors):
+class Noise(Record):
     """Noise on the graph of a cell, see :mod:`lcat.data.datasets.noise`.
 
     Attributes:
@@ -53,10 +52,8 @@ class Noise(BaseModel, metaclass=OneLineErrors):
         level: share of new edges, or standard deviation relative to that of the features; 0 for ``"none"``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: NoiseKind = "none"
-    level: float = Field(default=0.0, ge=0)
+    level: Number = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
     def _level_fits(self) -> Noise:
@@ -70,7 +67,7 @@ class Noise(BaseModel, metaclass=OneLineErrors):
         return "no noise" if self.kind == "none" else f"noise on {self.kind} {self.level:g}"
 
 
-class Cell(BaseModel, metaclass=OneLineErrors):
+class Cell(Record):
     """One training run: everything that decides its result.
 
     Attributes:
@@ -91,11 +88,9 @@ class Cell(BaseModel, metaclass=OneLineErrors):
         (False, True)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     dataset: str
     layer: str
-    seed: int
+    seed: Whole
     hyper: HyperParameters
     split: SplitChoice = SplitChoice()
     noise: Noise = Noise()

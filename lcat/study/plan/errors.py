@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from lcat._text import hint
-from lcat.study.models.messages import plain_message
+from lcat.study.models.messages import plain_message, without_consequences
 
 __all__ = ["PlanError", "PlanProblem", "describe_errors", "find_problems"]
 
@@ -66,12 +66,12 @@ def find_problems(error: ValidationError, model: type[BaseModel], part: tuple[st
         model: that was to be made, for the names of its keys.
         part: the keys under which the model stands in a plan.
     """
-    return [_problem(item, model, part) for item in error.errors()]
+    return [_problem(item, model, part) for item in without_consequences(error.errors())]
 
 
 def _problem(item: Any, model: type[BaseModel], part: tuple[str, ...]) -> PlanProblem:
-    # The names of the members of a union stand in pydantic's path too.
-    members = ("Range", "tuple[any, ...]")
+    # The names of the members of a union stand in pydantic's path too, and a word for names that are no text.
+    members = ("Range", "tuple[any, ...]", "[key]")
     path = tuple(str(key) for key in item["loc"] if not isinstance(key, int) and key not in members)
     message = " ".join(_message(item, path, model).split())
     return PlanProblem(path=(*part, *path), message=message, value=item["input"])

@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from typing_extensions import Unpack
 
-from lcat._numbers import as_plain
+from lcat._numbers import as_plain, is_bool
 from lcat._seed_list import parse_seeds
 from lcat._text import hint
 from lcat.data import METRIC_NAMES
 from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper_parameters
+from lcat.study.models.fields import Number, Whole
 from lcat.study.models.hyper import HyperParameters, Overrides
 from lcat.study.models.layers import LAYERS, THEORY_LAYERS
-from lcat.study.models.one_line import OneLineErrors
+from lcat.study.models.one_line import Record
 from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
@@ -36,7 +37,7 @@ _MAX_CELLS = 1_000_000
 _MAX_POINTS = 20_000
 
 
-class StudyPlan(BaseModel, metaclass=OneLineErrors):
+class StudyPlan(Record):
     """A study: every chosen layer on every chosen data set with every seed, split, noise and setting.
 
     Attributes:
@@ -68,19 +69,17 @@ class StudyPlan(BaseModel, metaclass=OneLineErrors):
         (12, 16)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     datasets: tuple[str, ...] = Field(min_length=1)
     layers: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Whole, ...] = Field(min_length=1)
     split: str = "own"
-    split_seed: int = Field(default=0, ge=0, lt=2**32)
+    split_seed: Whole = Field(default=0, ge=0, lt=2**32)
     noise: NoisePlan = NoisePlan()
     overrides: Overrides = Overrides()
-    grid: dict[str, tuple[Any, ...]] = {}
+    grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     search: SearchPlan | None = None
     metric: str | None = None
-    objectives: dict[str, float] = {}
+    objectives: dict[str, Number] = Field(default_factory=dict)
     budget: Budget = Budget()
     run: RunSettings = RunSettings()
     own: tuple[str, ...] = ()
@@ -123,7 +122,12 @@ class StudyPlan(BaseModel, metaclass=OneLineErrors):
         if isinstance(seeds, str):
             return tuple(parse_seeds(seeds))
         seeds = as_plain(seeds)
-        if isinstance(seeds, int) and not isinstance(seeds, bool):
+        if is_bool(seeds) or not isinstance(seeds, (int, list, tuple, range)):
+            raise ValueError(
+                "must be a number of seeds such as 5, a list of whole numbers such as [0, 3, 5], or text such as "
+                f"'0-9'; got {seeds!r}"
+            )
+        if isinstance(seeds, int):
             if not 1 <= seeds <= _MAX_CELLS:
                 raise ValueError(f"the number of seeds must be at least 1 (or write a list of seeds); got {seeds}")
             return tuple(range(seeds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,13 +52,15 @@ def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> Stu
         ...     len(load_plan(file, {"seeds": 2}).cells())
         40
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"expected the path of a plan file, got {type(path).__name__}; make_plan takes keywords")
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise PlanError(f"there is no plan file {path}") from None
     except OSError as error:
         raise PlanError(f"the plan file {path} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PlanError(f"the plan file {path} is no TOML: {error}") from error
     values.setdefault("seeds", 5)
     values.setdefault("layers", DEFAULT_LAYERS)
@@ -86,6 +89,10 @@ def _start_from(folder: Path, values: dict[str, Any]) -> None:
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(values)
     for name, change in changes.items():
-        old = result.get(name)
-        result[name] = _merged(old, change) if isinstance(old, dict) and isinstance(change, Mapping) else change
+        if isinstance(change, Mapping):
+            # What stands in place of a table stays, for the plan to refuse it.
+            old = result.get(name, {})
+            result[name] = _merged(old, change) if isinstance(old, dict) else old
+        else:
+            result[name] = change
     return result

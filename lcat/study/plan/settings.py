@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lcat._environment import device_problem
+from lcat._numbers import as_plain
+from lcat.study.models.fields import Number, Whole, YesOrNo
 from lcat.study.models.hyper import check_setting, number_type
-from lcat.study.models.one_line import OneLineErrors
+from lcat.study.models.one_line import Record
 from lcat.study.plan.cell import Noise, NoiseKind
 from lcat.study.plan.errors import describe_errors
 
@@ -33,11 +35,12 @@ SamplerName = Literal["tpe", "random"]
 
 def one_or_several(values: Any) -> Any:
     """A single text or number as the only entry of a list; everything else as it is."""
+    values = as_plain(values)
     return (values,) if isinstance(values, (str, int, float)) else values
 
 
-class _Part(BaseModel, metaclass=OneLineErrors):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class _Part(Record):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class NoisePlan(_Part):
@@ -53,8 +56,8 @@ class NoisePlan(_Part):
         ['no noise', 'noise on edges 0.1', 'noise on edges 0.5']
     """
 
-    edges: tuple[float, ...] = ()
-    features: tuple[float, ...] = ()
+    edges: tuple[Number, ...] = ()
+    features: tuple[Number, ...] = ()
 
     @field_validator("edges", "features", mode="before")
     @classmethod
@@ -84,10 +87,10 @@ class Range(_Part):
         step: only ``low``, ``low + step``, ...; not together with ``log``.
     """
 
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = Field(default=None, gt=0)
+    low: Number
+    high: Number
+    log: YesOrNo = False
+    step: Number | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
@@ -117,9 +120,9 @@ class SearchPlan(_Part):
     """
 
     space: dict[str, Range | tuple[Any, ...]] = Field(min_length=1)
-    trials: int = Field(default=20, ge=1, le=100_000)
+    trials: Whole = Field(default=20, ge=1, le=100_000)
     sampler: SamplerName = "tpe"
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    seed: Whole = Field(default=0, ge=0, lt=2**32)
 
     def values(self, name: str) -> tuple[Any, ...]:
         """The values of one setting; of a range of fractions its ends, of one of whole numbers all."""
@@ -174,9 +177,9 @@ class Budget(_Part):
         trials: trials of all searches of the study together.
     """
 
-    cells: int | None = Field(default=None, ge=1)
-    seconds: float | None = Field(default=None, gt=0)
-    trials: int | None = Field(default=None, ge=1)
+    cells: Whole | None = Field(default=None, ge=1)
+    seconds: Number | None = Field(default=None, gt=0)
+    trials: Whole | None = Field(default=None, ge=1)
 
 
 class RunSettings(_Part):
@@ -196,10 +199,10 @@ class RunSettings(_Part):
     """
 
     engine: EngineName = "processes"
-    workers: int | None = Field(default=None, ge=1, le=4096)
-    threads: int = Field(default=1, ge=1, le=4096)
+    workers: Whole | None = Field(default=None, ge=1, le=4096)
+    threads: Whole = Field(default=1, ge=1, le=4096)
     device: str = "cpu"
-    retries: int = Field(default=2, ge=0)
+    retries: Whole = Field(default=2, ge=0)
     address: str | None = None
     data: str | None = None
     base: str = ""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from lcat._text import hint
 from lcat.data import (
     DataError,
     NodeDataset,
@@ -38,7 +39,15 @@ __all__ = ["Sources", "check_name", "is_own_file", "parse_csbm"]
 
 _HERE = Path()
 _FILE_SUFFIXES = (".pt", ".npz")
-_CSBM_KEYS = {"n": int, "q": float, "p": float, "sigma": float, "distance": float, "d": int}
+_REGIMES = ("easy", "hard")
+_CSBM_KEYS: dict[str, type[int] | type[float]] = {
+    "n": int,
+    "q": float,
+    "p": float,
+    "sigma": float,
+    "distance": float,
+    "d": int,
+}
 
 
 @dataclass
@@ -208,7 +217,7 @@ def parse_csbm(name: str) -> dict[str, object]:
     """The arguments of :func:`lcat.data.csbm` in a name such as ``csbm:hard,q=0.3`` or ``csbm:distance=1.5,q=0.1``.
 
     Raises:
-        lcat.data.UnknownDataset: on an option that does not exist or a value that is no number.
+        lcat.data.UnknownDataset: on an option that does not exist or comes twice, or a value that is no number.
 
     Example:
         >>> from lcat.study.plan.sources import parse_csbm
@@ -222,19 +231,34 @@ def parse_csbm(name: str) -> dict[str, object]:
     arguments: dict[str, object] = {}
     for part in tail.split(","):
         key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals and key in ("easy", "hard"):
+        if not equals and key in _REGIMES:
+            if "regime" in arguments:
+                raise UnknownDataset(f"data set {name!r}: expected one of easy and hard, got two")
             arguments["regime"] = key
         elif equals and key in _CSBM_KEYS:
+            kind = _CSBM_KEYS[key]
             try:
-                number = _CSBM_KEYS[key](value)
+                number = kind(value)
             except ValueError:
                 number = math.nan
             if not math.isfinite(number):
-                raise UnknownDataset(f"data set {name!r}: {key} must be a number; got {value!r}")
+                words = "whole number" if _is_number(value) else "number"
+                raise UnknownDataset(f"data set {name!r}: {key} must be a {words}; got {value!r}")
+            if key in arguments:
+                raise UnknownDataset(f"data set {name!r}: {key} is given twice; give it once")
             arguments[key] = number
         else:
-            raise UnknownDataset(f"data set {name!r}: {part.strip()!r} is no option; {usage}")
+            raise UnknownDataset(
+                f"data set {name!r}: {part.strip()!r} is no option{hint(key, [*_CSBM_KEYS, *_REGIMES])}; {usage}"
+            )
     return arguments
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _draw(name: str, seed: int) -> NodeDataset:

@@ -83,6 +83,26 @@ def test_bad_input_is_one_line(call, tmp_path, monkeypatch, arguments, code, wor
             2,
             ["pogo", "needs num_layers 2 or more"],
         ),
+        *(
+            ([f"--{name}", wrong], 2, [f"--{name}: must be a whole number; got {wrong!r}"])
+            for name in ("epochs", "num-layers", "hidden-channels", "heads", "workers", "threads", "max-cells")
+            for wrong in ("abc", "1.5", "true")
+        ),
+        *(
+            ([f"--{name}", wrong], 2, [f"--{name}: ", "must be a number; got ", repr(wrong)])
+            for name in (
+                "lr",
+                "dropout",
+                "weight-decay",
+                "orthogonal-lr",
+                "max-seconds",
+                "noise-edges",
+                "noise-features",
+            )
+            for wrong in ("abc", "true", "")
+        ),
+        (["--search", "lr=0.1..0.2", "--trials", "x"], 2, ["--trials: must be a whole number; got 'x'"]),
+        (["--depth", "x"], 2, ["--num-layers: must be a whole number; got 'x'"]),
         (["report", "nowhere"], 2, ["there is no study in nowhere"]),
     ],
 )

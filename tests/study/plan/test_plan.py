@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import get_args, get_origin
 
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel
 
 from lcat.data import CATALOG, csbm
 from lcat.study import (
     LAYERS,
+    Budget,
     Cell,
     HyperParameters,
     Noise,
+    NoisePlan,
     Overrides,
     PlanError,
+    RunSettings,
     SplitChoice,
     StudyPlan,
     default_hyper_parameters,
@@ -183,10 +188,12 @@ def test_demo_holds_the_four_regimes():
 
 
 def test_plans_are_frozen():
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(ValueError, match=r"^seeds: StudyPlan is frozen, because .* make another one$"):
         demo_plan().seeds = (1,)
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(ValueError, match=r"^lr: Overrides is frozen"):
         Overrides().lr = 1.0
+    with pytest.raises(ValueError, match=r"^level: Noise is frozen"):
+        del Noise().level
 
 
 @pytest.mark.parametrize(
@@ -196,6 +203,14 @@ def test_plans_are_frozen():
         ({"datasets": []}, ["datasets", "at least 1"]),
         ({"datasets": ["csbm:medium"]}, ["'medium' is no option", "csbm:easy or csbm:hard"]),
         ({"datasets": ["csbm:q=x"]}, ["q must be a number", "'x'"]),
+        ({"datasets": ["csbm:easy,n=60,n=70"]}, ["n is given twice; give it once"]),
+        ({"datasets": ["csbm:n=60, easy,n=60"]}, ["n is given twice; give it once"]),
+        ({"datasets": ["csbm:easy,hard"]}, ["expected one of easy and hard, got two"]),
+        ({"datasets": ["csbm:easy,easy"]}, ["expected one of easy and hard, got two"]),
+        ({"datasets": ["csbm:easy,n=1.5"]}, ["n must be a whole number; got '1.5'"]),
+        ({"datasets": ["csbm:easy,n=true"]}, ["n must be a number; got 'true'"]),
+        ({"datasets": ["csbm:easy,sigmma=1"]}, ["'sigmma=1' is no option (did you mean sigma?)"]),
+        ({"datasets": ["csbm:easi"]}, ["'easi' is no option (did you mean easy?)"]),
         ({"datasets": ["csbm"]}, ["csbm:hard,q=0.3"]),
         ({"datasets": ["gone.pt"]}, ["there is no file gone.pt"]),
         ({"layers": ["gta"]}, ["layers", "'gta'", "did you mean gat", "lcatv2"]),
@@ -249,6 +264,20 @@ def test_plans_are_frozen():
             ["pogo", "num_layers 2 or more", "num_layers 1 for gcn on cora"],
         ),
         ({"overrides": {"orthogonal_lr": 0.1}}, ["orthogonal_lr", "pogo", "got optimizer adam for gcn"]),
+        *(
+            ({part: wrong}, [f"{part}: must be a table of names and values; got {wrong!r}"])
+            for part in ("noise", "overrides", "search", "budget", "run", "grid", "objectives")
+            for wrong in (3, [0.1])
+        ),
+        ({"overrides": {3: 4}}, ["overrides: its names must be text; got 3"]),
+        ({"grid": {3: [4]}}, ["grid: its names must be text; got 3"]),
+        ({"datasets": 3}, ["datasets: each entry must be text; got 3"]),
+        ({"layers": [True]}, ["layers: each entry must be text; got True"]),
+        ({"seeds": 1.5}, ["seeds: must be a number of seeds such as 5, a list", "'0-9'; got 1.5"]),
+        ({"seeds": True}, ["seeds: must be a number of seeds", "got True"]),
+        ({"seeds": [1.5]}, ["seeds: each entry must be a whole number; got 1.5"]),
+        ({"split_seed": 2**32}, ["split_seed: must be less than 4294967296; got 4294967296"]),
+        ({"overrides": {"orthogonal_include": ""}}, ["overrides.orthogonal_include: must not be empty; got ''"]),
         ({"layers": ["gat-theory"]}, ["nothing is left to run", "gat-theory", "csbm:", "cora"]),
     ],
 )
@@ -259,6 +288,71 @@ def test_refusals(change, words):
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"datasets": [3]}, {"seeds": [None]}, {"noise": {"edges": [True]}}])
+def test_a_wrong_entry_is_one_problem(change):
+    with pytest.raises(PlanError) as caught:
+        make_plan(**{"datasets": ["cora"], "layers": ["gcn"], "seeds": 1, **change})
+    assert len(caught.value.problems) == 1
+
+
+def numbers_of(model, path=()):
+    """The keys of all fields of a plan that take numbers."""
+    for name, field in model.model_fields.items():
+        is_several = get_origin(field.annotation) in (dict, tuple)
+        for part in () if is_several else (field.annotation, *get_args(field.annotation)):
+            part = getattr(part, "__origin__", part)
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from numbers_of(part, (*path, name))
+            elif part in (int, float):
+                yield (*path, name)
+
+
+NUMBERS = [
+    *numbers_of(StudyPlan),
+    *(("overrides", *key) for key in numbers_of(HyperParameters)),
+    ("seeds", 0),
+    ("noise", "edges", 0),
+    ("noise", "features"),
+    ("grid", "heads"),
+    ("grid", "lr", 0),
+    ("search", "space", "heads", 0),
+    ("search", "space", "lr", "low"),
+    ("search", "space", "lr", "step"),
+    ("objectives", "time"),
+]
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_], ids=repr)
+@pytest.mark.parametrize("path", NUMBERS, ids=str)
+def test_booleans_are_no_numbers(path, value):
+    change = value
+    for key in reversed(path[1:]):
+        change = [change] if key == 0 else {key: change}
+    if path[0] == "search" and path[1] != "space":
+        change["space"] = {"lr": [0.1]}
+    if path[-2:] in [("lr", "low"), ("lr", "step")]:
+        change["space"]["lr"] = {"low": 0.5, "high": 2, **change["space"]["lr"]}
+    with pytest.raises(PlanError, match=r"must be a (whole )?number.*; got (np\.)?(True|False)") as caught:
+        make_plan(**{"datasets": ["cora"], "layers": ["gat"], "seeds": 1, path[0]: change})
+    assert str(caught.value).startswith(path[0])
+
+
+@pytest.mark.parametrize("model", [HyperParameters, Noise, SplitChoice, NoisePlan, Budget, RunSettings, Overrides])
+def test_booleans_are_no_numbers_in_python(model):
+    fields = HyperParameters.model_fields if model is Overrides else model.model_fields
+    for name in fields:
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            model(**{name: True})
+
+
+def test_numbers_are_no_booleans():
+    for wrong in (1, 0, "yes"):
+        with pytest.raises(PlanError, match="log: must be true or false; got"):
+            make_plan(
+                datasets="cora", layers="gcn", seeds=1, search={"space": {"lr": {"low": 1, "high": 2, "log": wrong}}}
+            )
 
 
 TOML = """
@@ -306,6 +400,7 @@ def test_a_plan_file_is_the_plan_that_its_keys_make(tmp_path):
         (TOML.replace("epochs", "epoks"), ["overrides.epoks", "did you mean epochs", "7"]),
         (TOML + "[serach]\nspace = {}\n", ["serach", "did you mean search"]),
         (TOML.replace("[0.1]", "'much'"), ["noise.edges", "'much'"]),
+        ("a = " + "[" * 100_000, ["is no TOML"]),
     ],
 )
 def test_wrong_plan_files(tmp_path, text, words):
@@ -316,6 +411,18 @@ def test_wrong_plan_files(tmp_path, text, words):
     assert "\n" not in str(caught.value)
     for word in ["plan.toml", *words]:
         assert word in str(caught.value)
+
+
+def test_what_stands_in_place_of_a_table_is_refused_under_options_too(tmp_path):
+    (tmp_path / "plan.toml").write_text("overrides = 3\n" + TOML.partition("[overrides]")[0])
+    with pytest.raises(PlanError, match="overrides: must be a table of names and values; got 3"):
+        load_plan(tmp_path / "plan.toml", {"overrides": {"lr": 0.5}})
+
+
+@pytest.mark.parametrize("path", [None, 3, {"datasets": ["cora"]}])
+def test_a_plan_file_is_named_by_its_path(path):
+    with pytest.raises(TypeError, match=r"expected the path of a plan file, got .*; make_plan takes keywords"):
+        load_plan(path)
 
 
 def test_single_values_stand_for_lists(tmp_path):
