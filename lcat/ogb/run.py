@@ -126,14 +126,19 @@ def _predict(
     if path.exists():
         return
     weights = folder / f"seed-{seed}.pt"
+    way_out = f"move seed-{seed}.* away to run seed {seed} again"
     model = build_node_model(settings, graph, num_outputs(dataset)).to(device)
     try:
-        model.load_state_dict(torch.load(weights, weights_only=True, map_location=device))
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise FolderError(
-            f"{weights} cannot be read ({reason}); move seed-{seed}.* away to run seed {seed} again"
-        ) from error
+        state = torch.load(weights, weights_only=True, map_location=device)
+    except OSError as error:
+        raise FolderError(f"{weights} cannot be read ({error.strerror or error}); {way_out}") from error
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        # Torch's own words are a paragraph on how to load what is not safe.
+        raise FolderError(f"{weights} cannot be read (it is no whole file of torch.save); {way_out}") from error
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise FolderError(f"{weights} cannot be read (its weights are not those of this model); {way_out}") from error
     logits = Evaluator(dataset, graph, settings, device).predict(model)
     _write(path, lambda file: np.save(file, logits.float().cpu().numpy()))
 
@@ -147,24 +152,63 @@ def finished_seeds(folder: Path) -> list[SeedResult]:
 
 def commands_of(folder: Path) -> dict[int, str]:
     """What was typed when each seed of a folder was trained, where it is known."""
-    stored = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return {int(seed): command for seed, command in stored.get("commands", {}).items()}
+    return {int(seed): command for seed, command in _read_run(folder).get("commands", {}).items()}
 
 
 def _record_command(folder: Path, seed: int, command: str) -> None:
     if command:
-        stored = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        stored = _read_run(folder)
         write_json(folder / "run.json", {**stored, "commands": {**stored.get("commands", {}), str(seed): command}})
+
+
+def _read_run(folder: Path) -> dict[str, Any]:
+    """What ``run.json`` holds: tables of settings, data and commands."""
+    path = folder / "run.json"
+    way_out = (
+        "put a copy of it back, choose another folder, or move it away if the seeds in the folder are those of this run"
+    )
+    stored = _read_table(path, way_out)
+    for name in ("settings", "data", "commands"):
+        if not isinstance(stored.get(name, {}), dict):
+            raise FolderError(f"{path} cannot be read (its {name} must be a table; got {stored[name]!r}); {way_out}")
+    for seed, command in stored.get("commands", {}).items():
+        if not (seed.isdecimal() and isinstance(command, str)):
+            raise FolderError(f"{path} cannot be read (its commands must be texts by seed); {way_out}")
+    return stored
+
+
+def _read_table(path: Path, way_out: str) -> dict[str, Any]:
+    """The JSON of a file, which must be a table of names and values.
+
+    Raises:
+        FolderError: one line with the file, the reason and the way out.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except (ValueError, RecursionError):
+        reason = "it is no JSON" if path.stat().st_size else "it is empty"
+    else:
+        if isinstance(values, dict):
+            return values
+        reason = f"it must hold a table of names and values; got {type(values).__name__}"
+    raise FolderError(f"{path} cannot be read ({reason}); {way_out}")
 
 
 def _finished(folder: Path, seed: int) -> SeedResult | None:
     path = folder / f"seed-{seed}.json"
     if not path.exists():
         return None
+    way_out = f"put a copy of it back, or move it away to run seed {seed} again"
+    values = _read_table(path, way_out)
     try:
-        return SeedResult.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise FolderError(f"{path} cannot be read ({error}); move it away to run seed {seed} again") from error
+        result = SeedResult.from_dict(values)
+        if result.seed != seed:
+            raise ValueError(f"it is the result of seed {result.seed}")
+    except ValueError as error:
+        raise FolderError(f"{path} cannot be read ({error}); {way_out}") from error
+    return result
 
 
 def _claim(folder: Path, dataset: OGBDataset, settings: Settings) -> None:
@@ -173,12 +217,14 @@ def _claim(folder: Path, dataset: OGBDataset, settings: Settings) -> None:
     path = folder / "run.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            write_json(path, wanted)
-            return
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FolderError(f"{folder} cannot be used ({error}); choose another folder") from error
+        is_new = not path.exists()
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror or str(error)
+        raise FolderError(f"{folder} cannot be the folder of the results ({reason}); choose another one") from error
+    if is_new:
+        write_json(path, wanted)
+        return
+    stored = _read_run(folder)
     for group, values in wanted.items():
         for name, value in values.items():
             other = stored.get(group, {}).get(name)

@@ -10,10 +10,20 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from lcat._names import LayerName, has_attention
+from lcat._numbers import as_float, as_int
 from lcat._text import hint
 from lcat.ogb.model import Activation, Norm, Residual
 from lcat.train import optimizer_names
-from lcat.train.ranges import NOT_NEGATIVE, PROPER_SHARE, TRAINING_RANGES, Range, check_ranges, whole
+from lcat.train.ranges import (
+    NOT_NEGATIVE,
+    PROPER_SHARE,
+    TRAINING_RANGES,
+    YES_OR_NO,
+    Range,
+    check_ranges,
+    use_plain_numbers,
+    whole,
+)
 from lcat.train.schedules import ScheduleName
 
 __all__ = ["PROTOCOLS", "Settings", "SettingsError", "choices", "default_settings", "setting_types"]
@@ -46,8 +56,11 @@ _RANGES = {
     **dict.fromkeys(("dropout", "attention_dropout", "input_dropout"), PROPER_SHARE),
     "noise": NOT_NEGATIVE,
     "warmup": whole(0),
-    "label_rate": Range(lambda value: 0 < value < 1, "between 0 and 1"),
-    "num_neighbors": Range(lambda value: value == -1 or value >= 1, "1 or more, or -1 for all"),
+    "label_rate": Range(lambda value: 0 < (as_float(value) or 0) < 1, "between 0 and 1"),
+    "num_neighbors": Range(
+        lambda value: (number := as_int(value)) is not None and (number == -1 or number >= 1),
+        "1 or more, or -1 for all",
+    ),
 }
 
 
@@ -113,7 +126,11 @@ class Settings:
     precision: Precision = _option("float32", "precision of a step; bf16 is torch's autocast")
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
+        self._need("dataset", self.dataset in list(PROTOCOLS), f"one of {', '.join(PROTOCOLS)}", list(PROTOCOLS))
         for name, declared in setting_types().items():
+            if declared is bool:
+                self._need(name, YES_OR_NO.accepts(getattr(self, name)), YES_OR_NO.words)
             accepted = choices(declared)
             if accepted is not None:
                 self._need(name, getattr(self, name) in accepted, f"one of {', '.join(accepted)}", accepted)
@@ -198,7 +215,11 @@ def default_settings(dataset: str, **changes: Any) -> Settings:
         >>> settings.num_layers, settings.batching, settings.layer
         (3, 'walk', 'lcat')
     """
-    if dataset not in PROTOCOLS:
+    if dataset not in list(PROTOCOLS):  # of any type
         raise SettingsError("dataset", f"must be one of {', '.join(PROTOCOLS)}; got {dataset!r}")
+    known = [spec.name for spec in fields(Settings) if spec.name != "dataset"]
+    for name, value in changes.items():
+        if name not in known:
+            raise SettingsError(name, f"is no setting{hint(name, known)}; got {value!r}")
     changes = {name: value for name, value in changes.items() if value is not None}
     return Settings(dataset=dataset, **{**PROTOCOLS[dataset], **changes})

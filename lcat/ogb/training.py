@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from lcat._json import with_nan, without_nan
+from lcat._numbers import as_float, as_int
 from lcat.data import OGBDataset
 from lcat.ogb.batches import Batch, Batches
 from lcat.ogb.environment import hardware, versions
@@ -65,8 +66,56 @@ class SeedResult:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SeedResult:
-        """The inverse of :meth:`to_dict`: ``None`` becomes ``nan``."""
-        return cls(**with_nan(values))
+        """The inverse of :meth:`to_dict`: ``None`` becomes ``nan``.
+
+        Raises:
+            ValueError: if a value is missing or of another kind, in a few words.
+        """
+        values = with_nan(values)
+        known = {spec.name: spec for spec in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ValueError(f"{name!r} is no part of a result")
+        for name, spec in known.items():
+            if name not in values and spec.default is MISSING and spec.default_factory is MISSING:
+                raise ValueError(f"its {name} is missing")
+        result = cls(**values)
+        for names, fits, words in _KINDS:
+            for name in names:
+                if not fits(getattr(result, name)):
+                    raise ValueError(f"its {name} must be {words}; got {getattr(result, name)!r}")
+        return result
+
+
+def _is_table(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(map(fits, value.values()))
+
+
+def _is_number(value: Any) -> bool:
+    return as_float(value) is not None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_lambdas(value: Any) -> bool:
+    return _is_table(value, lambda pair: isinstance(pair, list) and len(pair) == 2 and all(map(_is_number, pair)))
+
+
+def _is_curve(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_table(row, _is_number) for row in value)
+
+
+#: What files of results hold: names, a test, and the same in words.
+_KINDS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
+    (("seed", "best_epoch", "epochs", "parameters"), lambda value: as_int(value) is not None, "a whole number"),
+    (("train", "valid", "test", "seconds"), _is_number, "a number"),
+    (("lambdas",), _are_lambdas, "a table of pairs of numbers"),
+    (("curve",), _is_curve, "a list of tables of numbers"),
+    (("versions",), lambda value: _is_table(value, _is_text), "a table of text"),
+    (("hardware",), _is_text, "text"),
+)
 
 
 def train_seed(

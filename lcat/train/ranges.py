@@ -81,6 +81,7 @@ TRAINING_RANGES: dict[str, Range] = {
     "lr": POSITIVE,
     "weight_decay": NOT_NEGATIVE,
     "scalar_lr": POSITIVE,
+    "warmup": whole(0),
     "clip_norm": optional(POSITIVE),
     "accumulate": whole(1),
     "eval_every": whole(1),

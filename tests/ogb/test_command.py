@@ -243,6 +243,66 @@ def test_weights_and_predictions_can_be_read(call, tmp_path):
     assert "seed-0.pt cannot be read" in err.splitlines()[-1]
 
 
+RESULT = {"seed": 0, "train": 1, "valid": 1, "test": 1, "best_epoch": 1, "epochs": 1, "seconds": 1, "parameters": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("run.json", b"", "it is empty"),
+        ("run.json", b"{half", "it is no JSON"),
+        ("run.json", b"\xff\xfe", "it is no JSON"),
+        ("run.json", b"[" * 100_000, "it is no JSON"),
+        ("run.json", b"[1]", "it must hold a table of names and values; got list"),
+        ("run.json", b'{"settings": 3}', "its settings must be a table; got 3"),
+        ("run.json", b'{"commands": {"0": 3}}', "its commands must be texts by seed"),
+        ("run.json", None, "Is a directory"),
+        ("seed-0.json", b"", "it is empty"),
+        ("seed-0.json", b"{half", "it is no JSON"),
+        ("seed-0.json", b"[]", "it must hold a table of names and values; got list"),
+        ("seed-0.json", None, "Is a directory"),
+        ("seed-0.json", {}, "its seed is missing"),
+        ("seed-0.json", {**RESULT, "seed": 5}, "it is the result of seed 5"),
+        ("seed-0.json", {**RESULT, "test": "x"}, "its test must be a number; got 'x'"),
+        ("seed-0.json", {**RESULT, "epochs": True}, "its epochs must be a whole number; got True"),
+        ("seed-0.json", {**RESULT, "lambdas": {"a": 3}}, "its lambdas must be a table of pairs of numbers"),
+        ("seed-0.json", {**RESULT, "curve": 3}, "its curve must be a list of tables of numbers; got 3"),
+        ("seed-0.json", {**RESULT, "versions": None}, "its versions must be a table of text"),
+        ("seed-0.json", {**RESULT, "more": 3}, "'more' is no part of a result"),
+        ("seed-0.pt", b"", "it is no whole file of torch.save"),
+        ("seed-0.pt", b"damaged", "it is no whole file of torch.save"),
+        ("seed-0.pt", None, "Is a directory"),
+        ("seed-0.pt", torch.tensor(1), "its weights are not those of this model"),
+        ("seed-0.pt", {"a": torch.tensor(1)}, "its weights are not those of this model"),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_way_out(call, tmp_path, name, content, reason):
+    options = ["arxiv", *FAST, "--out", "o", "--seeds", "0,"]
+    assert call("ogb", *options)[0] == 0
+    file = tmp_path / "o" / name
+    file.unlink()
+    if content is None:
+        file.mkdir()
+    elif isinstance(content, bytes):
+        file.write_bytes(content)
+    elif name.endswith(".pt"):
+        torch.save(content, file)
+    else:
+        file.write_text(json.dumps(content))
+    code, out, err = call("ogb", *options, "--predictions")
+    assert (code, out) == (1, "")
+    assert f"o/{name} cannot be read ({reason}" in err.splitlines()[-1]
+    assert "move" in err.splitlines()[-1]
+    assert "weights_only" not in err
+
+
+def test_a_folder_of_results_that_is_a_file_is_one_line(call, tmp_path):
+    (tmp_path / "o").write_text("")
+    code, _, err = call("ogb", "arxiv", *FAST, "--out", "o", "--seeds", "0,")
+    assert code == 1
+    assert "o cannot be the folder of the results (it is a file); choose another one" in err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("options", [[], ["--labels"], ["--labels", "--batching", "neighbor", "--batch-size", 100]])
 def test_unknown_labels_are_left_out(call, tmp_path, options):
     """As OGB's evaluator does: a task counts where its label is known."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 
+import numpy as np
 import pytest
 
 pytest.importorskip("ogb")
 
 from lcat.ogb import PROTOCOLS, Settings, SettingsError, default_settings
+from lcat.ogb.settings import setting_types
 
 
 @pytest.mark.parametrize("dataset", PROTOCOLS)
@@ -47,6 +50,9 @@ def test_protocols_are_the_published_ones():
         ({"optimizer": "adamm"}, "optimizer must be one of adam, adamw"),
         ({"warmup": 50}, r"warmup must be less than epochs \(50\); got 50"),
         ({"patience": 0}, "patience must be a whole number, at least 1, or None to train all epochs; got 0"),
+        ({"num_neighbors": 2.5}, "num_neighbors must be 1 or more, or -1 for all; got 2.5"),
+        ({"label_rate": "x"}, "label_rate must be between 0 and 1; got 'x'"),
+        ({"hedas": 2}, r"hedas is no setting \(did you mean heads"),
         ({"batching": "some"}, "batching must be one of full, neighbor, walk"),
     ],
 )
@@ -62,6 +68,37 @@ def test_gcn_has_no_heads_to_divide():
 def test_every_setting_says_what_it_is():
     for spec in dataclasses.fields(Settings):
         assert spec.name == "dataset" or len(spec.metadata["help"]) > 4
+
+
+@pytest.mark.parametrize("value", [True, np.True_], ids=repr)
+def test_booleans_are_no_numbers(value):
+    kinds = setting_types()
+    numbers = [name for name in kinds if {int, float} & {kinds[name], *typing.get_args(kinds[name])}]
+    assert {"heads", "lr", "clip_norm", "patience"} < set(numbers)
+    for name in numbers:
+        with pytest.raises(SettingsError, match=f"^{name} must be .*; got True"):
+            default_settings("ogbn-arxiv", **{name: value})
+
+
+def test_numbers_and_words_are_no_booleans():
+    flags = [name for name, kind in setting_types().items() if kind is bool]
+    for name in flags:
+        for value in (1, 0, "yes"):
+            with pytest.raises(SettingsError, match=f"^{name} must be True or False; got {value!r}"):
+                default_settings("ogbn-arxiv", **{name: value})
+
+
+def test_numpy_numbers_are_kept_as_plain_ones():
+    settings = default_settings("ogbn-arxiv", heads=np.int64(4), lr=np.float32(0.5), bias=np.True_)
+    assert (settings.heads, settings.lr, settings.bias) == (4, 0.5, True)
+    assert [type(value) for value in (settings.heads, settings.lr, settings.bias)] == [int, float, bool]
+
+
+@pytest.mark.parametrize("dataset", ["arxiv", 3, [1], None])
+def test_settings_are_those_of_a_known_data_set(dataset):
+    for make in (Settings, default_settings):
+        with pytest.raises(SettingsError, match=r"^dataset must be one of ogbn-arxiv, "):
+            make(dataset=dataset)
 
 
 def test_no_protocol_for_other_names():

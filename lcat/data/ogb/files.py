@@ -123,9 +123,9 @@ def check_processed(folder: Path) -> None:
         try:
             value = torch.load(path, weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-            raise DatasetUnavailable(
-                f"{path} cannot be read as a plain value ({error_summary(error)}); {again}"
-            ) from error
+            # Torch's own words are a paragraph on how to load what is not safe.
+            reason = error_summary(error) if isinstance(error, OSError) else "it is no whole file of torch.save"
+            raise DatasetUnavailable(f"{path} cannot be read as a plain value ({reason}); {again}") from error
         if value != "None":
             raise DatasetUnavailable(f"{processed} was made with {what} {value!r}, another data set; {again}")
 
@@ -203,9 +203,14 @@ def generated_marker(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error_summary(error)}); it marks the folder as generated") from error
-    return dict(values)
+        if not isinstance(values, dict):
+            raise ValueError("it must hold a table of names and values")
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error_summary(error)}); it marks the folder as generated: "
+            f"move {folder} away, and --stand-in makes it again"
+        ) from error
+    return values
 
 
 def safe_classes(*, binary: bool) -> list[Any]:
