@@ -123,9 +123,9 @@ def check_processed(folder: Path) -> None:
         try:
             value = torch.load(path, weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-            # Torch's own words are a paragraph on how to load what is not safe.
-            reason = error_summary(error) if isinstance(error, OSError) else "it is no whole file of torch.save"
-            raise DatasetUnavailable(f"{path} cannot be read as a plain value ({reason}); {again}") from error
+            raise DatasetUnavailable(
+                f"{path} cannot be read as a plain value ({error_summary(error)}); {again}"
+            ) from error
         if value != "None":
             raise DatasetUnavailable(f"{processed} was made with {what} {value!r}, another data set; {again}")
 
@@ -228,5 +228,7 @@ def error_summary(error: BaseException) -> str:
     refused = re.search(r"GLOBAL (\S+)", str(error))
     if refused:
         return f"it holds {refused[1]}, which is no plain value and is not run"
+    if re.match("Weights only load failed|PytorchStreamReader failed", str(error)):
+        return "it is no whole file of torch.save"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -147,6 +147,24 @@ def test_a_pickle_with_code_is_refused(name, file, forced, root, tmp_path, monke
     assert (tmp_path / "was-here").exists()
 
 
+@pytest.mark.parametrize("content", [b"garbage", b"PK\x03\x04 a half"])
+def test_a_file_that_is_none_of_torch_is_told_in_a_few_words(content, root):
+    load("ogbn-arxiv", root)
+    (root / "ogbn_arxiv/processed/pre_filter.pt").write_bytes(content)
+    with pytest.raises(
+        DatasetUnavailable, match=r"pre_filter.pt cannot be read as a plain value \(it is no whole file"
+    ):
+        load("ogbn-arxiv", root)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"[" * 100_000, b"\xff"])
+def test_a_damaged_marker_of_a_stand_in_is_one_line(content, root):
+    load("ogbn-arxiv", root)
+    (root / "ogbn_arxiv/GENERATED_STAND_IN.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read .*; it marks the folder as generated: move .* away"):
+        load("ogbn-arxiv", root)
+
+
 def test_a_plain_pickle_is_refused(root, tmp_path):
     """Not even a zip file, as torch wrote until 1.6."""
     load("ogbn-arxiv", root)
