@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +18,7 @@ from typing import Any
 
 import torch
 
+import lcat.ops
 from lcat._environment import load_average, memory_bytes, process_bytes, processor
 from lcat._files import replace_file
 from lcat._json import strict_json
@@ -26,8 +31,8 @@ ALLOCATORS = {
 }
 
 
-def interleaved(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each contender; every round runs each of them once, after one unmeasured round."""
+def turns(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each contender in each round; every round runs each once, after one unmeasured round."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for round_ in range(rounds + 1):
         for name, run in contenders.items():
@@ -35,7 +40,65 @@ def interleaved(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[s
             run()
             if round_ > 0:
                 times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
+
+
+def interleaved(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median milliseconds of each contender that takes its :func:`turns`."""
+    return {name: statistics.median(values) for name, values in turns(contenders, rounds).items()}
+
+
+def spread(milliseconds: list[float]) -> dict[str, Any]:
+    """Median, quartiles and minimum."""
+    low, median, high = (
+        statistics.quantiles(milliseconds, n=4, method="inclusive") if len(milliseconds) > 1 else milliseconds * 3
+    )
+    return {"median": median, "quartiles": [low, high], "minimum": min(milliseconds), "calls": len(milliseconds)}
+
+
+def spread_text(values: dict[str, Any]) -> str:
+    """A :func:`spread` for a table."""
+    low, high = values["quartiles"]
+    return f"{values['median']:8.3f} ({low:.3f} to {high:.3f}), {values['minimum']:.3f}"
+
+
+def rounds_within(contenders: dict[str, Callable[[], Any]], seconds: float, least: int = 5, most: int = 400) -> int:
+    """How many rounds of all contenders take about so long."""
+    for run in contenders.values():
+        run()
+    start = time.perf_counter()
+    for run in contenders.values():
+        run()
+    return max(least, min(most, int(seconds / max(time.perf_counter() - start, 1e-6))))
+
+
+def in_every_mode(script: str, modes: list[str], extra: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """Run ``script`` with the arguments of this process once for each allocator mode.
+
+    Args:
+        script: path; with ``--worker FILE`` it measures in its own process and writes JSON to the file.
+        modes: keys of :data:`ALLOCATORS`.
+        extra: further arguments by mode.
+
+    Returns:
+        By mode, what was written.
+    """
+    facts = {}
+    for mode in modes:
+        print(f"\n== allocator mode: {mode}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            result_file = Path(folder) / "mode.json"
+            command = [
+                sys.executable,
+                script,
+                *sys.argv[1:],
+                "--worker",
+                str(result_file),
+                *(extra or {}).get(mode, []),
+            ]
+            subprocess.run(command, check=True, env={**os.environ, **ALLOCATORS[mode]})
+            facts[mode] = json.loads(result_file.read_text())
+    return facts
 
 
 def peak_megabytes(run: Callable[[], Any]) -> float:
@@ -85,6 +148,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "kernels": lcat.ops.native_status().instruction_set,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "load": load_average(),

@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
-import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -27,11 +24,13 @@ from typing import Any
 import torch
 import torch_geometric
 import torch_geometric.nn as pyg
+from _layers import make_step, same_numbers
 from _measure import (
     ALLOCATORS,
     available_megabytes,
     copy_bandwidth,
     geometric_mean,
+    in_every_mode,
     interleaved,
     machine,
     peak_megabytes,
@@ -92,18 +91,6 @@ def make_layers(heads: int, features: int) -> dict[str, nn.Module]:
     return layers
 
 
-def make_step(layer: Callable[..., Tensor], x: Tensor, edges: Any, parameters: list[Tensor]) -> Callable[[], Any]:
-    """One forward and backward pass, with gradients of the input and all parameters."""
-    wanted = [x, *parameters]
-    cotangent = torch.randn(layer(x, edges).shape, generator=torch.Generator().manual_seed(1), dtype=x.dtype)
-
-    def step() -> Any:
-        out = layer(x, edges)
-        return out, torch.autograd.grad(out, wanted, cotangent)
-
-    return step
-
-
 def sparse_rivals(x: Tensor, edge_index: Tensor, nodes: int, layer: nn.Module) -> dict[str, Callable[[], Any]]:
     """GCN's product with a normalized matrix made beforehand: torch.sparse (CSR) and PyG's EdgeIndex."""
     loops = torch.arange(nodes).repeat(2, 1)
@@ -161,16 +148,9 @@ def check_numbers(steps: dict[str, Callable[[], Any]], layers: dict[str, nn.Modu
         ours = make_step(layer, x, edge_index, list(layer.parameters()))()
         with lcat.ops.use_implementation("naive"):
             theirs = make_step(rival, x, edge_index, list(rival.parameters()))()
-        _same(name, ours, theirs, 1e-9)
+        same_numbers(name, ours, theirs, 1e-9)
         if f"PyG {name}" in steps:
-            _same(name, steps[name](), steps[f"PyG {name}"](), 1e-3)
-
-
-def _same(name: str, ours: Any, theirs: Any, limit: float) -> None:
-    for a, b in zip((ours[0], *ours[1]), (theirs[0], *theirs[1]), strict=True):
-        off = float((a - b).detach().norm() / b.detach().norm().clamp(min=1.0))
-        if not off < limit:
-            raise SystemExit(f"{name}: numbers differ by {off:.2g}; no time is reported for wrong results")
+            same_numbers(name, steps[name](), steps[f"PyG {name}"](), 1e-3)
 
 
 def floors(name: str, nodes: int, edges: int, width: int, bandwidth: dict[str, float]) -> dict[str, float]:
@@ -341,16 +321,9 @@ def main() -> None:
     if options.worker:
         return run_mode(options)
 
-    modes, facts = {}, {}
-    for allocator in options.allocators:
-        print(f"\n== allocator mode: {allocator}", flush=True)
-        with tempfile.TemporaryDirectory() as folder:
-            result_file = Path(folder) / "mode.json"
-            memory = [] if allocator == "default" else ["--no-memory"]  # kept pages would hide the peak
-            command = [sys.executable, __file__, *sys.argv[1:], "--worker", str(result_file), *memory]
-            subprocess.run(command, check=True, env={**os.environ, **ALLOCATORS[allocator]})
-            facts[allocator] = json.loads(result_file.read_text())
-            modes[allocator] = facts[allocator]["cases"]
+    # Kept pages would hide the peak.
+    facts = in_every_mode(__file__, options.allocators, {"keep": ["--no-memory"]})
+    modes = {allocator: fact["cases"] for allocator, fact in facts.items()}
     summary = summarize(modes)
     for kind in ("edges by target", "edges in no order", "EdgeIndex, cache filled"):
         ratios_by_mode = {
@@ -364,7 +337,6 @@ def main() -> None:
     print("\n== geometric means over the grid, in the allocator mode less favorable to lcat")
     for row in summary:
         print(f"  {row['what']:<52}{row['ratio']:7.2f}   target {row['target']:<14}{'met' if row['met'] else 'MISSED'}")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     versions = {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__}
     command = "python benchmarks/kernels.py " + " ".join(sys.argv[1:])
     result = {"command": command.strip(), "versions": versions, "summary": summary, "modes": facts}

@@ -142,6 +142,99 @@ def test_results_about_depth_lose_nothing_that_pages_print(script, tmp_path):
     assert [line[:12] for line in lines if "dataset" in line] == ['  {"dataset"'] * 2
 
 
+TINY = {
+    "small_graphs": ("--graphs", "20/60", "--shapes", "2x4", "--layers", "GCNConv", "GATv2Conv", "LCATConv"),
+    "epochs": ("--datasets", "cora", "--models", "GCN", "LCAT"),
+    "batches": ("--graph", "300", "3000", "--batch-sizes", "8", "--batches", "3", "--models", "GATConv", "LCATv2Conv"),
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_calls_stay_within_their_budget(name, script):
+    """Counts, not times: as many Python functions and torch operators as the table of the script allows, or fewer."""
+    module = script(name)
+    keys = "layers" if name == "small_graphs" else "models"
+    counted, _ = module["counts"](argparse.Namespace(**{keys: list(module["RIVALS"])}))
+    assert sorted(counted) == sorted(module["BUDGET"])
+    assert script("_counts")["over_budget"](counted, module["BUDGET"]) == []
+
+
+def test_what_is_above_its_budget_is_named(script):
+    counts = script("_counts")
+    pair = counts["Counts"]
+    assert counts["count"](lambda: torch.ones(2).neg(), warm_up=1) == pair(0, 4)  # ones, empty, fill_, neg
+
+    def outer():
+        return inner()
+
+    def inner():
+        return None
+
+    assert counts["count"](outer) == pair(1, 0)
+    budget = {"layer": {"forward": pair(10, 10)}}
+    over = counts["over_budget"]
+    assert over({"layer": {"forward": pair(10, 10)}}, budget) == []
+    assert len(over({"layer": {"forward": pair(100, 10)}}, budget)) == 1
+    assert len(over({"layer": {"forward": pair(100, 100)}}, budget)) == 2
+    assert over({"layer": {"other": pair(1, 1)}}, budget) == ["layer, other: no budget; counted (1, 1)"]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_benchmarks_of_the_host_run_on_tiny_graphs(name, script, tmp_path, monkeypatch):
+    monkeypatch.delenv("LCAT_TEST_DATA", raising=False)
+    output = tmp_path / "results.json"
+    options = ("--rounds", "2", "--threads", "1", "--allocators", "keep", "--out", str(output))
+    script(name, *TINY[name], *options)
+    report = json.loads(output.read_text())
+    rows = report["modes"]["keep"]["rows"]
+    assert len(rows) >= 2
+    for row in rows:
+        low, high = row["lcat"]["quartiles"]
+        assert 0 < row["lcat"]["minimum"] <= low <= row["lcat"]["median"] <= high
+        assert row["lcat"]["calls"] == 2
+        assert row["ratio"] == pytest.approx(row["PyG"]["median"] / row["lcat"]["median"])
+    assert report["modes"]["keep"]["machine"]["kernels"] in ("avx512", "avx2", "baseline", None)
+    assert report["command"].startswith(f"python benchmarks/{name}.py --")
+    assert {"lcat", "torch_geometric"} <= report["versions"].keys()
+    assert all("value" in entry and entry["modes"].keys() == {"keep"} for entry in report["summary"])
+    assert len(report["summary"]) >= 2
+
+
+def test_wrong_numbers_of_a_layer_get_no_time(script):
+    layers = script("_layers")
+    ours, theirs = layers["make_pair"]("GATConv", 8, 2, 4)
+    x, edges = torch.randn(10, 8), torch.randint(10, (2, 30))
+    layers["check_pair"]("GATConv", ours, theirs, x, edges)
+    with torch.no_grad():
+        theirs.bias.add_(0.1)
+    with pytest.raises(SystemExit, match="GATConv: numbers differ by"):
+        layers["check_pair"]("GATConv", ours, theirs, x, edges)
+
+
+def test_a_summary_claims_the_less_favorable_mode(script):
+    entry = script("_command")["least_favorable"]("x", {"default": [3.0, 2.0], "keep": [1.4, 9.0]}, "at least", 1.5)
+    assert entry == {
+        "what": "x",
+        "value": 1.4,
+        "modes": {"default": 2.0, "keep": 1.4},
+        "target": "at least 1.5",
+        "met": False,
+    }
+
+
+def test_generated_graphs_have_the_shape_of_the_data_set(script):
+    shape = script("_standins")["Shape"](300, 2000, features=50, classes=3, largest=80, density=0.2)
+    data = script("_standins")["stand_in"](shape)
+    source, target = data.edge_index
+    assert (data.num_nodes, data.num_edges, data.num_features) == (300, 2000, 50)
+    assert bool((source != target).all())
+    assert (source * 300 + target).unique().numel() == 2000
+    assert torch.equal((target * 300 + source).sort().values, (source * 300 + target).sort().values)
+    assert 40 <= int(torch.bincount(source).max()) <= 110
+    assert float((data.x != 0).float().mean()) == pytest.approx(0.2, abs=0.02)
+    assert torch.equal(data.edge_index, script("_standins")["stand_in"](shape).edge_index)
+
+
 @pytest.mark.parametrize("part", ["facts", "operators", "layers", "products", "batches", "one"])
 def test_parts_of_the_gpu_benchmark_run_on_tiny_graphs(part, script, tmp_path):
     output = tmp_path / "rows.json"
