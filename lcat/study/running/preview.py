@@ -81,7 +81,8 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
         StoreError: if the folder holds a store that cannot be read.
     """
     estimate, statuses, ran = Estimate(), {}, Counter[tuple[str, str]]()
-    if (folder / STORE_NAME).is_file():
+    path = folder / STORE_NAME
+    if path.is_file() and path.stat().st_size > 0:  # an empty one is that of a run that was stopped at its beginning
         with Store(folder) as store:
             if resume:
                 holds_other_cells(plan, store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -40,6 +41,9 @@ _MEND = (
     "results are damaged, and keeps the others"
 )
 _SET_ASIDE = "--no-resume (resume=False in Python) sets it aside and begins anew"
+_PUT_BACK = f"put a copy of the file back if you have one, and else {_SET_ASIDE}"
+#: The smallest page of SQLite, in bytes.
+_MIN_SIZE = 512
 
 
 @dataclass(frozen=True)
@@ -104,16 +108,44 @@ class Store:
             self._connection = self._open_in_memory()
             return
         self.path = Path(folder) / STORE_NAME
-        kind = other_kind(self.path)
-        if kind:
-            raise StoreError(f"there is no study in {folder}: {self.path.name} is {kind}; expected a file")
-        if not write and not self.path.is_file():
-            raise StoreError(f"there is no study in {folder}: {self.path.name} is missing")
+        self._check_path(write)
         try:
             self._connection = self._open_to_write() if write else self._open_to_read()
         except (sqlite3.Error, ValueError, OSError) as error:
-            raise StoreError(f"{self.path} cannot be opened as the store of a study: {error}") from error
+            if self._copy is not None:
+                self._copy.cleanup()
+            raise StoreError(
+                f"{self.path} cannot be opened as the store of a study: {_reason_and_way_out(error, self.path)}"
+            ) from error
         self._connection.text_factory = _text
+
+    def _check_path(self, write: bool) -> None:
+        """Refuse what SQLite would open as a new study, or wait for, or explain in words of its own."""
+        folder = self.path.parent
+        kind = other_kind(self.path)
+        if kind:
+            raise StoreError(
+                f"there is no study in {folder}: {self.path.name} is {kind}; expected a file. Move it away, or choose "
+                f"another folder; {_SET_ASIDE}"
+            )
+        try:
+            size = self.path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            if not write:
+                raise StoreError(_no_study(folder)) from None
+            return
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be opened: {_reason_and_way_out(error, self.path)}") from error
+        if size == 0 and not write and not Path(f"{self.path}-wal").exists():
+            raise StoreError(
+                f"there is no study in {folder} yet: {self.path.name} is empty; run the study (lcat study, or "
+                "run_study in Python), or put a copy of the file back if you have one"
+            )
+        if 0 < size < _MIN_SIZE:  # SQLite takes a single byte for an empty database, and would write over it
+            raise StoreError(
+                f"{self.path} cannot be opened as the store of a study: file is not a database, as it has {size} "
+                f"{'byte' if size == 1 else 'bytes'}; {_PUT_BACK}"
+            )
 
     def _open_to_write(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
@@ -414,9 +446,7 @@ class Store:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: sqlite3.Error) -> StoreError:
-        return StoreError(
-            f"{self.path} cannot be read: {error}; put a copy of the file back if you have one, and else {_SET_ASIDE}"
-        )
+        return StoreError(f"{self.path} cannot be read: {_reason_and_way_out(error, self.path)}")
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection, self.path)
@@ -457,6 +487,49 @@ class _Transaction:
             f"cannot write {self._path}: {error}; every cell that had finished is kept. Mend that (free space, rights) "
             "and run the same command again to go on"
         )
+
+
+def _no_study(folder: Path) -> str:
+    """Why there is none, and where one may be."""
+    if folder.is_file():
+        owner = f"its folder, {folder.parent}" if folder.name == STORE_NAME else "the folder of a study"
+        return f"there is no study in {folder}: it is a file; expected {owner}"
+    if not folder.is_dir():
+        return f"there is no study in {folder}: there is no such folder; expected the folder of a study (its --out)"
+    try:
+        inner = sorted(path.parent for path in folder.glob(f"*/{STORE_NAME}"))
+    except OSError:
+        inner = []
+    meant = f" (did you mean {' or '.join(map(str, inner[:3]))}?)" if inner else ""
+    return (
+        f"there is no study in {folder}: {STORE_NAME} is missing{meant}; expected a folder that lcat study, or "
+        "run_study in Python, has written to"
+    )
+
+
+def _reason_and_way_out(error: Exception, path: Path) -> str:
+    """What SQLite or the system says, and what to do about it."""
+    if not isinstance(error, (OSError, sqlite3.Error)):
+        # Of another version or of something else, which the message says; nothing is broken.
+        return f"{error}; or choose another folder"
+    reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    lacks = [
+        f"{right} {name}"
+        for name, right, mode in (
+            (path, "read", os.R_OK),
+            (path, "write", os.W_OK),
+            (path.parent, "write to", os.W_OK),
+        )
+        if name.exists() and not os.access(name, mode)
+    ]
+    if isinstance(error, PermissionError) or (lacks and "database" in reason and "not a database" not in reason):
+        missing = f" (you may not {', nor '.join(lacks)})" if lacks else ""
+        return f"{reason}{missing}; give yourself these rights, or work on a copy of the folder"
+    if "locked" in reason:
+        return f"{reason}; another process works on it: wait for it, or choose another folder"
+    if "not a database" in reason or "malformed" in reason:
+        return f"{reason}; {_PUT_BACK}"
+    return f"{reason}; mend that (rights, disk, free space), or {_PUT_BACK}"
 
 
 def _text(content: bytes) -> str:

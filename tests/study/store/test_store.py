@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from lcat.study import StoreError
+from lcat.study import StoreError, Study
 from lcat.study.store import schema
 from lcat.study.store.codec import pack_history, unpack_history
 from lcat.study.store.store import STORE_NAME, Store, Trial
@@ -119,6 +119,88 @@ def test_no_study_and_something_else(tmp_path):
     for write in (False, True):
         with pytest.raises(StoreError, match="a database of something else"):
             Store(tmp_path, write=write)
+
+
+@pytest.mark.parametrize("write", [False, True])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"garbage " * 100, "file is not a database; put a copy of the file back"),
+        (b"\0" * 8192, "file is not a database; put a copy of the file back"),
+        (b"x", "file is not a database, as it has 1 byte; put a copy of the file back"),
+        (b"SQLite format 3\0", "file is not a database, as it has 16 bytes; put a copy of the file back"),
+        ("half", "database disk image is malformed; put a copy of the file back"),
+        (None, "study.sqlite is a folder; expected a file. Move it away"),
+    ],
+)
+def test_what_is_no_store_is_told_with_the_way_out_and_stays(tmp_path, content, words, write):
+    path = tmp_path / STORE_NAME
+    if content == "half":
+        filled(tmp_path, RESULTS).close()
+        content = path.read_bytes()[:6000]
+    path.unlink(missing_ok=True)
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(StoreError) as caught:
+        Store(tmp_path, write=write)
+    assert words in str(caught.value)
+    assert "--no-resume (resume=False in Python) sets it aside and begins anew" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.is_dir() if content is None else path.read_bytes() == content
+
+
+def test_an_empty_file_is_no_study_yet(tmp_path):
+    """A run that was stopped at its very beginning leaves it; the next one goes on."""
+    (tmp_path / STORE_NAME).write_bytes(b"")
+    with pytest.raises(StoreError, match=r"no study in .* yet: study.sqlite is empty; run the study"):
+        Store(tmp_path)
+    with pytest.raises(StoreError, match=r"yet: study\.sqlite is empty"):
+        Study.load(tmp_path)
+    filled(tmp_path, RESULTS).close()
+    with Store(tmp_path) as store:
+        assert len(list(store.results())) == len(RESULTS)
+
+
+def test_a_folder_without_a_study_is_told(tmp_path):
+    for folder, words in (
+        ("none", "there is no such folder; expected the folder of a study"),
+        ("file", "it is a file; expected the folder of a study"),
+        (".", r"study.sqlite is missing \(did you mean .*inner\?\); expected a folder that lcat study"),
+        (f"inner/{STORE_NAME}", "it is a file; expected its folder, .*inner"),
+    ):
+        (tmp_path / "file").write_text("")
+        (tmp_path / "inner").mkdir(exist_ok=True)
+        (tmp_path / "inner" / STORE_NAME).write_bytes(b"")
+        with pytest.raises(StoreError, match=f"^there is no study in .*: {words}"):
+            Store(tmp_path / folder)
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_a_store_that_may_not_be_read_is_told_with_the_way_out(tmp_path, write, monkeypatch):
+    """As root may read everything, the system's answer is put in its place."""
+    filled(tmp_path, RESULTS).close()
+
+    def refuse(*arguments, **options):
+        raise sqlite3.OperationalError("unable to open database file")
+
+    def forbid(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("sqlite3.connect", refuse)
+    monkeypatch.setattr("shutil.copy", forbid)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(StoreError) as caught:
+        Store(tmp_path, write=write)
+    assert f"(you may not read {tmp_path / STORE_NAME}, nor write" in str(caught.value)
+    assert "give yourself these rights, or work on a copy of the folder" in str(caught.value)
+    assert "Errno" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_store_without_the_right_to_read_it(tmp_path):
+    filled(tmp_path, RESULTS).close()
+    (tmp_path / STORE_NAME).chmod(0)
+    with pytest.raises(StoreError, match=r"you may not read .*give yourself these rights"):
+        Store(tmp_path)
 
 
 def test_a_store_of_a_later_version_is_left_alone(tmp_path):
