@@ -135,7 +135,10 @@ class EdgeList:
         if num_sources is None or num_targets is None:
             known = num_targets if num_sources is None else num_sources
             if known is None:
-                raise ValueError(f"the number of nodes is unknown: '{self.name}' does not state it, so pass 'size'")
+                raise ValueError(
+                    f"the number of nodes is unknown: '{self.name}' does not state it, so pass it ('num_sources' and "
+                    f"'num_targets', or 'size' of a layer)"
+                )
             num_sources = num_targets = known
         stated = (self.num_sources, self.num_targets)
         for side, has, needs in zip(("source", "target"), stated, (num_sources, num_targets), strict=True):
@@ -343,7 +346,9 @@ def read_edges(edge_index: Any, *, flow: Flow, name: str) -> EdgeList:
         return SparseMatrix(edge_index, flow, name)
     if edge_index.layout != torch.strided:
         raise ValueError(f"'{name}' has layout {edge_index.layout}; it takes {_ACCEPTED}")
-    shape = list(edge_index.shape)
+    if edge_index.is_nested:  # has no shape
+        raise ValueError(f"'{name}' is a nested tensor; it takes {_ACCEPTED}")
+    shape = edge_index.shape
     if edge_index.dtype not in _INTEGER_TYPES:
         raise ValueError(
             f"Expected '{name}' to be of integer type (got '{edge_index.dtype}'): node numbers are integers; "
@@ -354,7 +359,8 @@ def read_edges(edge_index: Any, *, flow: Flow, name: str) -> EdgeList:
     if shape[0] != 2:
         turned = ": it looks transposed, pass .t().contiguous()" if shape[1] == 2 else ": it takes [2, E]"
         raise ValueError(
-            f"Expected '{name}' to have size '2' in the first dimension (got '{shape[0]}' of shape {shape}){turned}"
+            f"Expected '{name}' to have size '2' in the first dimension (got '{shape[0]}' of shape {list(shape)})"
+            f"{turned}"
         )
     kind = PyGEdgeIndex if callable(getattr(edge_index, "sparse_size", None)) else EdgeList
     return kind(edge_index, flow, name)

@@ -109,7 +109,10 @@ def set_limit(number: int | None) -> None:
 @cache
 def _default_limit(device: torch.device) -> int:
     if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory) // _DEFAULT_SHARE
+        number = torch.cuda.current_device() if device.index is None and torch.cuda.is_available() else device.index
+        if number is None or number >= torch.cuda.device_count():
+            raise ValueError(f"expected 'device' as one of {torch.cuda.device_count()} GPUs, got '{device}'")
+        return int(torch.cuda.get_device_properties(number).total_memory) // _DEFAULT_SHARE
     return (memory_bytes() or _MEMORY_UNKNOWN) // _DEFAULT_SHARE
 
 

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from lcat import _graph_cache
+from lcat._device import read_device
 from lcat._edge_formats import EdgeList, Flow, Groups, Side, check_range, read_edges
 from lcat._memory import check_memory
+from lcat._numbers import as_int
 from lcat._tracing import is_capturing, is_jit_tracing, is_traced, needs_static_shape, outside_inference_mode
 
 __all__ = [
@@ -125,7 +127,8 @@ class Graph:
         padded: bool = False,
     ) -> None:
         if not torch.compiler.is_compiling():
-            _check_arguments(source, target, num_sources, num_targets)
+            num_sources, num_targets = _read_count("num_sources", num_sources), _read_count("num_targets", num_targets)
+            _check_indices(source, target)
         self.source = source
         self.target = target
         self.num_sources = num_sources
@@ -278,10 +281,14 @@ class Graph:
         The order is PyG's: the edges that stay, in their order, then the loops 0, 1, ..., num_loops - 1.
 
         Raises:
-            ValueError: there are fewer sources or targets than loops.
+            TypeError: ``num_loops`` is no integer.
+            ValueError: there are fewer sources or targets than loops, or ``num_loops`` is negative.
         """
+        if type(num_loops) is not int:
+            num_loops = _read_count("num_loops", num_loops)
         max_loops = min(self.num_sources, self.num_targets)
-        if num_loops > max_loops:
+        if num_loops > max_loops or num_loops < 0:
+            _read_count("num_loops", num_loops)
             raise ValueError(
                 f"'num_loops' is {num_loops}, but the graph has {self.num_sources} source and {self.num_targets} "
                 f"target nodes: a loop needs a node on both sides, so at most {max_loops}"
@@ -335,10 +342,13 @@ def graph_view(
         the graph, and the :class:`~lcat._edge_formats.EdgeList` with the input's layout and values.
 
     Raises:
-        TypeError: ``edge_index`` is none of the accepted types.
-        ValueError: wrong dtype, shape or matrix size.
+        TypeError: ``edge_index`` is none of the accepted types, or a number of nodes no integer.
+        ValueError: wrong dtype, shape or matrix size, or a negative number of nodes.
         IndexError: an index is negative or too large.
     """
+    if type(num_sources) is not int or type(num_targets) is not int:
+        num_sources = None if num_sources is None else _read_count("num_sources", num_sources)
+        num_targets = None if num_targets is None else _read_count("num_targets", num_targets)
     edges = read_edges(edge_index, flow=flow, name=name)
     num_sources, num_targets = edges.checked_sizes(num_sources, num_targets)
 
@@ -379,6 +389,9 @@ def cache_info(device: torch.device | str = "cpu") -> CacheInfo:
     Args:
         device: the one whose limit is shown.
 
+    Raises:
+        TypeError, ValueError: ``device`` is no device, or not available.
+
     Example:
         >>> import torch
         >>> from lcat.graph import cache_info, forget, graph_view
@@ -392,7 +405,7 @@ def cache_info(device: torch.device | str = "cpu") -> CacheInfo:
         0
     """
     sizes = [size for _, size in _graph_cache.contents()]
-    return CacheInfo(_graph_cache.num_tensors(), sum(sizes), _graph_cache.limit(torch.device(device)))
+    return CacheInfo(_graph_cache.num_tensors(), sum(sizes), _graph_cache.limit(read_device(device)))
 
 
 def set_cache_limit(limit: int | None) -> None:
@@ -435,6 +448,8 @@ def forget(edges: Any = None) -> None:
 
 
 def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
+    if not torch.compiler.is_compiling():
+        num_sources, num_targets = _read_count("num_sources", num_sources), _read_count("num_targets", num_targets)
     source, target, groups = edges.checked(num_sources, num_targets)
     graph = Graph(source, target, num_sources, num_targets)
     graph._input_groups = groups
@@ -458,14 +473,19 @@ def _num_bytes(made: Any, parent: Graph | None) -> int:
     return 0
 
 
-def _check_arguments(source: Any, target: Any, num_sources: Any, num_targets: Any) -> None:
-    for name, count in (("num_sources", num_sources), ("num_targets", num_targets)):
-        if isinstance(count, torch.SymInt) or (isinstance(count, Tensor) and is_jit_tracing()):
-            continue
-        if isinstance(count, bool) or not isinstance(count, int):
-            raise TypeError(f"expected '{name}' of type int, got {type(count).__name__}")
-        if count < 0:
-            raise ValueError(f"expected '{name}' of at least 0, got {count}")
+def _read_count(name: str, count: Any) -> int:
+    """A number of nodes, at least 0, as an int; in a trace what stands for one."""
+    if isinstance(count, torch.SymInt) or (isinstance(count, Tensor) and is_jit_tracing()):
+        return count  # type: ignore[return-value]
+    number = as_int(count)
+    if number is None:
+        raise TypeError(f"expected '{name}' of type int, got {type(count).__name__}: {count!r} is no number of nodes")
+    if number < 0:
+        raise ValueError(f"expected '{name}' of at least 0, got {number}: it is a number of nodes")
+    return number
+
+
+def _check_indices(source: Any, target: Any) -> None:
     for name, index in (("source", source), ("target", target)):
         if not isinstance(index, Tensor):
             raise TypeError(f"expected '{name}' of type torch.Tensor, got {type(index).__name__}")

@@ -80,6 +80,7 @@ _SHARED = {
     "_seed_list",
     "_seeds",
     "_memory",
+    "_device",
 }
 # Private modules that other packages may import: the tools, the formats of edges, checksums, questions about tracing.
 _OPEN = _SHARED | {"_edge_formats", "_tracing", "_checksum"}

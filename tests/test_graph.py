@@ -9,6 +9,7 @@ import threading
 from contextlib import nullcontext
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -504,3 +505,40 @@ def test_a_pointer_of_a_matrix_that_does_not_fit(pointer, layout):
     part = "crow_indices" if layout == "csr" else "ccol_indices"
     with pytest.raises(ValueError, match=rf"'edge_index' with {part}\(\) of shape \[4\].*rise from 0.*4, got others"):
         graph_view(matrix, None, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "error", "match"),
+    [
+        (3.0, TypeError, "of type int, got float: 3.0 is no number of nodes"),
+        ("3", TypeError, "of type int, got str"),
+        (True, TypeError, "of type int, got bool"),
+        ([3], TypeError, "of type int, got list"),
+        (-1, ValueError, "of at least 0, got -1"),
+    ],
+)
+def test_numbers_of_nodes_are_checked_also_for_known_edges(count, error, match):
+    edges = EDGES.clone()
+    for _ in range(2):
+        with pytest.raises(error, match=f"'num_sources' {match}"):
+            graph_view(edges, count, 3)
+        with pytest.raises(error, match=f"'num_targets' {match}"):
+            graph_view(edges, 3, count)
+        with pytest.raises(error, match=f"'num_sources' {match}"):
+            graph_view(edges[:, :0], count, count)
+        graph, _ = graph_view(edges, 3, 3)
+        with pytest.raises(error, match=f"'num_loops' {match}"):
+            graph.with_self_loops(count)
+
+
+def test_numbers_of_nodes_may_be_those_of_numpy():
+    edges = EDGES.clone()
+    graph, _ = graph_view(edges, np.int64(3), np.array(3))
+    assert graph is graph_view(edges, 3, 3)[0]
+    assert (type(graph.num_sources), graph.num_targets) == (int, 3)
+    assert Graph(edges[0], edges[1], np.int64(3), np.int32(3)).with_self_loops(np.int64(2)).num_loops == 2
+
+
+def test_no_number_of_nodes_says_what_to_pass():
+    with pytest.raises(ValueError, match="'num_sources' and 'num_targets'"):
+        graph_view(EDGES, None, None)

@@ -13,7 +13,7 @@ from lcat.graph import Graph
 from lcat.nn import _checks
 from lcat.nn._inputs import AttentionEdges, Nodes
 from lcat.nn._interpolation import Interpolation
-from lcat.nn._linear import is_plain
+from lcat.nn._linear import input_weight, is_plain, linear_weight
 from lcat.nn._messages import AttentionMessages
 from lcat.ops import aggregate
 
@@ -26,6 +26,7 @@ class AttentionConv(AttentionMessages):
 
     # What CAT and L-CAT add, see _lcat.py; ``None`` in GAT, that is lambda1 = 1 and lambda2 = 0.
     interpolation: Interpolation | None = None
+    lin_edge: Any
     lin_value: Any
     raw_lambda1: Tensor | None
     raw_lambda2: Tensor | None
@@ -108,20 +109,99 @@ class AttentionConv(AttentionMessages):
         """Step 3: what messages carry, at the source; at the target, what ``message(x_i=...)`` would see."""
         if self.lin_value is None:
             return projected
-        return self._by_head(self.lin_value(nodes.x[0]), nodes), projected[1]
+        return self._by_head(self.lin_value(nodes.x[0]), nodes, 0), projected[1]
 
-    def _by_head(self, mapped: Tensor, nodes: Nodes) -> Tensor:
-        """What a map makes of nodes, [.., N, H F], as [.., N, H, F]; an embedding keeps more dimensions of them."""
-        if nodes.batch is None and mapped.dim() > 2:
-            mapped = mapped.flatten(1)
-        if mapped.shape[-1] != self.heads * self.out_channels:
-            raise ValueError(
-                f"a map of {type(self).__name__} returned {mapped.shape[-1]} features per node (shape "
-                f"{list(mapped.shape)}); expected heads * out_channels = {self.heads * self.out_channels}: replace it "
-                f"by one of that width"
-            )
+    def _by_head(self, mapped: Tensor, nodes: Nodes, position: int) -> Tensor:
+        """What a map makes of sources (0) or targets (1), [.., N, H F], as [.., N, H, F].
+
+        An embedding keeps more dimensions of nodes.
+        """
+        if not isinstance(mapped, Tensor):
+            _checks.check_mapped(type(self).__name__, "lin", mapped)
+        dims = mapped.dim()
+        if nodes.batch is None and dims > 2:
+            mapped, dims = mapped.flatten(1), 2
+        shape = mapped.shape
+        if dims < 2 or shape[-1] != self.heads * self.out_channels or shape[-2] != nodes.counts[position]:
+            self._refuse_mapped(mapped, nodes, position)
         by_head: Tensor = mapped.unflatten(-1, (self.heads, self.out_channels))
         return by_head
+
+    def _edges_by_head(self, edge_attr: Tensor) -> Tensor:
+        """The projection of edge features, [E, H, F]."""
+        mapped, rows = self.lin_edge(edge_attr), edge_attr.shape[0]
+        width = self.heads * self.out_channels
+        _checks.check_mapped(type(self).__name__, "lin_edge", mapped)
+        if mapped.numel() != rows * width:
+            raise ValueError(
+                f"the map 'lin_edge' of {type(self).__name__} returned shape {list(mapped.shape)}; expected heads * "
+                f"out_channels = {width} features for each of {rows} edges: replace it by one of that width"
+            )
+        by_head: Tensor = mapped.reshape(rows, self.heads, self.out_channels)
+        return by_head
+
+    def _refuse_mapped(self, mapped: Tensor, nodes: Nodes, position: int) -> None:
+        """Raise for what a map returned, of another shape than the layer needs."""
+        own = input_weight(self._maps()[-position]) is not None  # then it is the layer that was changed
+        changed = self._changed_since_made() if own else None
+        if changed is not None:
+            raise ValueError(changed)
+        width, count = self.heads * self.out_channels, nodes.counts[position]
+        what = f"{mapped.shape[-1]} features per node (shape {list(mapped.shape)})"
+        if mapped.dim() < 2 or mapped.shape[-1] == width:
+            what = f"shape {list(mapped.shape)}"
+        raise ValueError(
+            f"a map of {type(self).__name__} returned {what}; expected heads * out_channels = {width} features for "
+            f"each of {count} nodes: replace it by one of that width"
+        )
+
+    def _changed_since_made(self) -> str | None:
+        """Maps and attention vectors that are gone, or of another shape than heads and channels say."""
+        name = type(self).__name__
+        problem = super()._changed_since_made() or self._changed_numbers()
+        if problem is not None:
+            return problem
+        if None in self._maps():
+            needed = "'lin_l' and 'lin_r'" if hasattr(self, "lin_l") else "'lin', or 'lin_src' and 'lin_dst'"
+            return f"a linear map of {name} is None; it takes {needed}: put a map of nodes there"
+        shape = (1, self.heads, self.out_channels)
+        for part in ("att", "att_src", "att_dst", "att_edge"):
+            if part in self._parameters and not (part == "att_edge" and self.edge_dim is None):
+                vector, first = self._parameters[part], self._attention_weight()
+                problem = _checks.changed_attention(name, part, vector, shape=shape, like=first)
+                if problem is not None:
+                    return problem
+        return self._changed_maps()
+
+    def _changed_maps(self) -> str | None:
+        """Linear maps of another shape or type than the layer was made with; what others take, only they know."""
+        edge_dim = -1 if self.edge_dim in (None, -1, 0) else self.edge_dim
+        widths = {"lin_edge": edge_dim, "lin_value": self._channels(0)}
+        widths |= {"lin": self._channels(0), "lin_src": self._channels(0), "lin_dst": self._channels(1)}
+        widths |= {"lin_l": self._channels(0), "lin_r": self._channels(1)}
+        dtype = self._attention_weight().dtype
+        for part, in_channels in widths.items():
+            weight = linear_weight(getattr(self, part, None))
+            if weight is None:
+                continue
+            problem = _checks.changed_weight(
+                type(self).__name__, part, weight, channels=(in_channels, self.heads * self.out_channels), dtype=dtype
+            )
+            if problem is not None:
+                return problem
+        return None
+
+    def _changed_numbers(self) -> str | None:
+        """Options that were replaced by what they do not take."""
+        name = type(self).__name__
+        try:
+            for option in ("heads", "out_channels"):
+                _checks.read_size(name, option, getattr(self, option))
+            _checks.read_number(name, "negative_slope", self.negative_slope)
+            _checks.read_probability(name, "dropout", self.dropout)
+        except ValueError as error:
+            return str(error)
+        return None
 
     def _score_inputs(self, nodes: Nodes, projected: tuple[Any, Any] | None) -> tuple[Any, Any]:
         """Step 4: what the score sees of sources and targets, linear in ``x``, [.., N, H, ...].
@@ -145,10 +225,17 @@ class AttentionConv(AttentionMessages):
             return self._average_targets(nodes, edges, projected, lambda2)
         if self._averages_features(nodes):
             averages = self._average_of_features(nodes, edges, lambda2) if statistic is None else statistic
+            if statistic is not None:
+                _checks.check_statistic_like(type(self).__name__, statistic, nodes.swap_batch(nodes.x[0]))
             averaged = nodes.swap_batch(averages)
             return self._score_inputs(Nodes((averaged, averaged), nodes.counts, True, nodes.batch), None)
         pair = self._score_inputs(nodes, projected)
         averages = self._average_of_pair(pair, nodes, edges, lambda2) if statistic is None else statistic
+        if statistic is not None:
+            one = nodes.swap_batch(pair[0])
+            _checks.check_statistic_like(
+                type(self).__name__, statistic, one if pair[0] is pair[1] else torch.cat([one, one], dim=-1)
+            )
         both = nodes.swap_batch(averages)
         if pair[0] is pair[1]:
             return both, both
@@ -268,9 +355,14 @@ class AttentionConv(AttentionMessages):
         else:
             out = out.view(nodes.counts[1], nodes.batch, self.heads, self.out_channels).transpose(0, 1)
         out = out.flatten(-2) if self.concat else out.mean(dim=-2)
+        width = self.heads * self.out_channels if self.concat else self.out_channels
         if self.res is not None and nodes.x[1] is not None:  # as in PyG: a target without features has no residual
-            out = out + self.res(nodes.x[1])
+            residual = self.res(nodes.x[1])
+            _checks.check_residual(type(self).__name__, residual, out)
+            out = out + residual
         if self.bias is not None:
+            if self.bias.numel() != width:
+                _checks.check_bias(type(self).__name__, self.bias, width, out)
             out = out + self.bias
         elif self.res is None and out.requires_grad:
             out = out.clone()  # kernels keep their output for the backward pass; an in-place activation must not hit it

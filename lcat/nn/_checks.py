@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch_geometric.typing import SparseTensor
 from lcat._edge_formats import EdgeList
 from lcat._memory import check_memory
 from lcat._numbers import as_float, as_int
-from lcat._tracing import needs_static_shape
+from lcat._tracing import is_jit_tracing, needs_static_shape
 
 
 def check_features(
@@ -23,39 +24,42 @@ def check_features(
     channels: int,
     weight: Tensor | None,
     edge_index: Any,
-    any_sets: bool = False,
+    has_scores: bool = True,
 ) -> None:
     """``x`` is a floating point tensor [N, channels] (or [B, N, channels]) that ``weight`` can multiply.
 
     ``weight`` is ``None`` where a user has replaced the layer's own map by another one, which may take integers (an
     embedding), another width and another device. ``edge_index`` is looked at where ``x`` is wrong: they may have been
-    swapped. With ``any_sets``, feature sets on one graph may have any number of leading dimensions.
+    swapped. Without scores (GCN), features may be complex, and feature sets on one graph may have any number of leading
+    dimensions.
     """
     if not isinstance(x, Tensor):
         _refuse_swapped(layer, x, edge_index)
         raise TypeError(
             f"'{name}' of {layer} is of type {type(x).__name__}; it takes a tensor of shape [N, {channels}]"
         )
-    if not x.is_floating_point() and not x.is_complex():
-        _refuse_swapped(layer, x, edge_index)
+    if not x.is_floating_point():
+        if not x.is_complex():
+            _refuse_swapped(layer, x, edge_index)
         if weight is not None:
-            raise ValueError(f"'{name}' of {layer} has dtype {x.dtype}; it takes floating point: convert with .float()")
+            _check_number_type(layer, name, x, has_scores)
     if x.layout != torch.strided:
         _refuse_swapped(layer, x, edge_index)
-    shape = list(x.shape)
-    fewest = 1 if any_sets and weight is None else 2
-    if x.dim() < fewest or (x.dim() > 3 and not any_sets):
-        width = "in_channels" if channels == -1 else str(channels)
-        sets = f"[..., N, {width}]" if any_sets else f"[B, N, {width}]"
+        if str(x.layout) == "torch._mkldnn":
+            refuse_other_kinds(layer, name, x, f"[N, {channels}]")
+    if x.is_nested:  # has no shape
         raise ValueError(
-            f"'{name}' of {layer} has shape {shape}; it takes [N, {width}], or {sets} for "
-            f"{'' if any_sets else 'B '}feature sets on one graph"
+            f"'{name}' of {layer} is a nested tensor; it takes a dense one: put several graphs into one with "
+            f"torch_geometric.data.Batch, or convert it with torch.nested.to_padded_tensor"
         )
+    shape, dim = x.shape, x.dim()
+    if dim < 2 or dim > 3:
+        _check_dim(layer, name, shape, channels=channels, weight=weight, has_scores=has_scores)
     _check_memory(name, x)
     if weight is None:
         return
     if shape[-1] != channels:
-        _check_width(layer, name, shape, channels=channels, weight=weight)
+        _check_width(layer, name, list(shape), channels=channels, weight=weight)
     if x.device != weight.device:
         raise ValueError(
             f"'{name}' of {layer} is on {x.device}, the layer is on {weight.device}: move one with .to(...)"
@@ -66,6 +70,33 @@ def check_features(
         raise ValueError(
             f"'{name}' of {layer} has dtype {x.dtype}, the layer's weights {weight.dtype}: convert one with "
             f".to(...), or run under torch.autocast"
+        )
+
+
+def _check_number_type(layer: str, name: str, x: Tensor, has_scores: bool) -> None:
+    """``x``, not of floating point, is complex, and the layer takes that."""
+    if x.is_complex():
+        if has_scores:
+            raise ValueError(
+                f"'{name}' of {layer} has dtype {x.dtype}; it takes real numbers, because attention compares scores "
+                f"and complex numbers have no order: pass real and imaginary parts as features, "
+                f"torch.view_as_real(x).flatten(-2), twice as many"
+            )
+        return
+    convert = ".dequantize()" if x.is_quantized else ".float()"
+    raise ValueError(f"'{name}' of {layer} has dtype {x.dtype}; it takes floating point: convert with {convert}")
+
+
+def _check_dim(
+    layer: str, name: str, shape: torch.Size, *, channels: int, weight: Tensor | None, has_scores: bool
+) -> None:
+    fewest = 2 if has_scores or weight is not None else 1
+    if len(shape) < fewest or (has_scores and len(shape) > 3):
+        width = "in_channels" if channels == -1 else str(channels)
+        sets = f"[B, N, {width}]" if has_scores else f"[..., N, {width}]"
+        raise ValueError(
+            f"'{name}' of {layer} has shape {list(shape)}; it takes [N, {width}], or {sets} for "
+            f"{'B ' if has_scores else ''}feature sets on one graph"
         )
 
 
@@ -120,11 +151,11 @@ def check_edge_device(layer: str, edges: EdgeList, device: torch.device) -> None
 def check_edge_tensor(
     layer: str, name: str, values: Any, edges: EdgeList, *, device: torch.device, dims: tuple[int, ...]
 ) -> None:
-    """``values`` has one row per edge of the input."""
-    takes = " or ".join(f"[{edges.num_edges}{', D' * (d - 1)}]" for d in dims)
-    if not isinstance(values, Tensor):
-        raise TypeError(f"'{name}' of {layer} is of type {type(values).__name__}; it takes a tensor of shape {takes}")
+    """``values`` is a dense tensor with one row per edge of the input."""
+    if not isinstance(values, Tensor) or values.layout is not torch.strided or values.is_nested:
+        refuse_other_kinds(layer, name, values, _row_shapes(edges.num_edges, dims))
     if values.dim() not in dims:
+        takes = _row_shapes(edges.num_edges, dims)
         raise ValueError(f"'{name}' of {layer} has shape {list(values.shape)}; it takes {takes}")
     if values.shape[0] != edges.num_edges:
         raise ValueError(
@@ -134,6 +165,26 @@ def check_edge_tensor(
     if values.device != device:
         raise ValueError(f"'{name}' of {layer} is on {values.device}, 'x' is on {device}: move one with .to(...)")
     _check_memory(name, values)
+
+
+def refuse_other_kinds(layer: str, name: str, values: Any, takes: str) -> None:
+    """Raise for what is no dense tensor; ``takes`` says which shape it should have."""
+    if not isinstance(values, Tensor):
+        raise TypeError(
+            f"'{name}' of {layer} is of type {type(values).__name__}; it takes a tensor of shape {takes}: "
+            f"torch.as_tensor makes one of numbers"
+        )
+    if values.is_nested:
+        raise ValueError(f"'{name}' of {layer} is a nested tensor; it takes a dense one of shape {takes}")
+    if values.layout is not torch.strided:
+        raise ValueError(
+            f"'{name}' of {layer} has layout {values.layout}; it takes a dense tensor of shape {takes}: convert it "
+            f"with .to_dense()"
+        )
+
+
+def _row_shapes(rows: int | str, dims: tuple[int, ...]) -> str:
+    return " or ".join(f"[{rows}{', D' * (d - 1)}]" for d in dims)
 
 
 def _check_memory(name: str, tensor: Tensor) -> None:
@@ -149,18 +200,38 @@ def check_edge_features(layer: str, name: str, values: Tensor, x: Tensor, weight
         expected, owner = x.dtype, "'x' has"
     else:  # a user's map makes features of them
         expected, owner = weight.dtype, "the layer's weights have"
-    if values.dtype != expected and not under_autocast(x):
+    if values.dtype == expected:
+        return
+    check_not_quantized(layer, name, values)
+    if not (values.is_floating_point() and values.dtype.itemsize > 1 and under_autocast(x)):
         raise ValueError(
             f"'{name}' of {layer} has dtype {values.dtype}, {owner} {expected}: convert one with .to(...), or run "
             f"under torch.autocast"
         )
 
 
-def weights_like(values: Tensor, x: Tensor) -> Tensor:
+def check_not_quantized(layer: str, name: str, values: Tensor) -> None:
+    """``values`` are numbers, and not codes of numbers."""
+    if values.is_quantized:
+        raise ValueError(
+            f"'{name}' of {layer} has dtype {values.dtype}, which is quantized; it takes numbers: convert it with "
+            f".dequantize()"
+        )
+
+
+def weights_like(layer: str, name: str, values: Tensor, x: Tensor) -> Tensor:
     """Weights of edges in the dtype of ``x``: float64 weights, as NumPy makes them, would make float64 features.
 
     Under autocast, where types mix, weights of half precision stay as they are, and others become float32 at least.
     """
+    if values.dtype == x.dtype and values.is_floating_point():
+        return values
+    check_not_quantized(layer, name, values)
+    if values.is_complex() and not x.is_complex():
+        raise ValueError(
+            f"'{name}' of {layer} has dtype {values.dtype}, 'x' has {x.dtype}; complex weights need complex features, "
+            f"which GCNConv takes: convert x, or pass real weights, such as their .abs() or .real"
+        )
     if values.is_complex() or (x.is_complex() and values.is_floating_point()):
         return values
     if not x.is_floating_point() and not x.is_complex():  # a user's map makes features of them
@@ -178,7 +249,13 @@ def check_size(layer: str, size: Any, counts: tuple[int | None, int | None]) -> 
     if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise ValueError(f"'size' of {layer} is {size!r}; it takes (number of source nodes, number of target nodes)")
     known: list[int | None] = []
-    for side, stated, counted in zip(("x[0]", "x[1]"), size, counts, strict=True):
+    for side, number, counted in zip(("x[0]", "x[1]"), size, counts, strict=True):
+        stated = None if number is None else read_count(number)
+        if number is not None and stated is None:
+            raise ValueError(
+                f"'size' of {layer} is {tuple(size)!r}; it takes two ints of at least 0, (number of source nodes, "
+                f"number of target nodes), or None for one that 'x' states"
+            )
         if stated is not None and counted is not None and stated != counted:
             raise ValueError(
                 f"'size' of {layer} is {tuple(size)}, but {side} has {counted} nodes: Encountered tensor with size "
@@ -186,6 +263,24 @@ def check_size(layer: str, size: Any, counts: tuple[int | None, int | None]) -> 
             )
         known.append(counted if stated is None else stated)
     return known[0], known[1]
+
+
+def check_statistic_like(layer: str, statistic: Tensor, like: Tensor) -> None:
+    """``statistic`` has the shape and device of ``like``, and real numbers."""
+    same = statistic.shape == like.shape and statistic.device == like.device
+    if not same or not statistic.is_floating_point():
+        raise ValueError(
+            f"'statistic' of {layer} has shape {list(statistic.shape)}, {statistic.dtype}, on {statistic.device}; it "
+            f"takes {list(like.shape)}, {like.dtype}, on {like.device}, as 'neighborhood_statistic' returns it"
+        )
+
+
+def read_count(value: Any) -> int | None:
+    """A number of nodes as an int, or as what stands for one in a trace; ``None`` for anything else."""
+    if type(value) is int or isinstance(value, torch.SymInt) or (isinstance(value, Tensor) and is_jit_tracing()):
+        return value if type(value) is not int or value >= 0 else None  # type: ignore[return-value]
+    number = as_int(value)
+    return number if number is not None and number >= 0 else None
 
 
 def check_statistic(layer: str, statistic: Any, num_nodes: int | None) -> None:
@@ -200,6 +295,7 @@ def check_statistic(layer: str, statistic: Any, num_nodes: int | None) -> None:
             f"'statistic' of {layer} is of type {type(statistic).__name__}; it takes the tensor that "
             f"'neighborhood_statistic' returns"
         )
+    refuse_other_kinds(layer, "statistic", statistic, "[N, ...]")
     if statistic.dim() == 0 or statistic.shape[0] != num_nodes:
         raise ValueError(
             f"'statistic' of {layer} has shape {list(statistic.shape)}, but 'x' has {num_nodes} nodes: it takes one "
@@ -219,16 +315,27 @@ def check_fill_value(layer: str, fill_value: Any, edge_dim: int | None, reductio
             raise ValueError(f"'fill_value' of {layer} is {fill_value!r}; it takes {takes}")
         return fill_value
     if isinstance(fill_value, Tensor):
-        if edge_dim not in (None, -1, 0) and fill_value.numel() not in (1, edge_dim):
-            raise ValueError(
-                f"'fill_value' of {layer} has shape {list(fill_value.shape)}; it takes one number, or as many as "
-                f"edge_dim={edge_dim} says"
-            )
+        refuse_other_kinds(layer, "fill_value", fill_value, "[] or [edge_dim]")
+        check_not_quantized(layer, "fill_value", fill_value)
+        if fill_value.is_complex():
+            raise ValueError(f"'fill_value' of {layer} has dtype {fill_value.dtype}; it takes real numbers")
+        check_fill_width(layer, fill_value, edge_dim)
         return fill_value
     number = as_float(fill_value)
-    if number is None:
+    if number is None or not math.isfinite(number):
         raise ValueError(f"'fill_value' of {layer} is {fill_value!r}; it takes {takes}")
     return number
+
+
+def check_fill_width(layer: str, fill_value: Tensor, edge_dim: int | None) -> None:
+    """A tensor as ``fill_value`` has one number, or one for each of the features of an edge, where those are known."""
+    shape = list(fill_value.shape)
+    row = shape[:-1] in ([], [1])
+    if not row or (edge_dim not in (None, -1, 0) and fill_value.numel() not in (1, edge_dim)):
+        raise ValueError(
+            f"'fill_value' of {layer} has shape {shape}; it takes one number, or as many in a row as edge_dim="
+            f"{edge_dim} says"
+        )
 
 
 def read_size(layer: str, name: str, value: Any) -> int:
@@ -281,8 +388,87 @@ def read_probability(layer: str, name: str, value: Any) -> float:
 
 
 def read_number(layer: str, name: str, value: Any) -> float:
-    """Any real number."""
+    """Any finite real number."""
     number = as_float(value)
-    if number is None:
-        raise ValueError(f"'{name}' of {layer} is {value!r}; it takes a float")
+    if number is None or not math.isfinite(number):
+        raise ValueError(f"'{name}' of {layer} is {value!r}; it takes a finite float")
     return number
+
+
+def check_bias(layer: str, bias: Tensor, width: int, out: Tensor) -> None:
+    """``bias`` can be added to ``out``, whose last dimension has ``width`` features, without another shape."""
+    try:
+        fits = torch.broadcast_shapes(bias.shape, out.shape) == out.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"'bias' of {layer} has shape {list(bias.shape)}, but the output has {width} features: 'bias', 'concat' or "
+            f"a linear map was replaced after the layer was made; replace 'bias' by a parameter of shape [{width}], or "
+            f"by None"
+        )
+
+
+def check_mapped(layer: str, name: str, mapped: Any) -> None:
+    """What a map that a user has put into a layer returns is a tensor of numbers."""
+    if not isinstance(mapped, Tensor):
+        raise TypeError(
+            f"the map '{name}' of {layer} returned {type(mapped).__name__}; expected a tensor with one row per node or "
+            f"edge: wrap it in a module that returns one"
+        )
+
+
+def changed_weight(
+    layer: str, name: str, weight: Tensor, *, channels: tuple[int, int], dtype: torch.dtype
+) -> str | None:
+    """What to say of the weight of a map that has another shape or type than the layer was made with."""
+    inputs, width = channels
+    expected = [width, weight.shape[-1] if inputs in (-1, 0) else inputs]
+    if list(weight.shape) != expected:
+        return (
+            f"the weight of '{name}' of {layer} has shape {list(weight.shape)}, but the layer has {expected[1]} input "
+            f"and {width} output features (all heads): a map or a number of features or heads was replaced after the "
+            f"layer was made; make another layer"
+        )
+    if weight.dtype != dtype:
+        return (
+            f"the weight of '{name}' of {layer} has dtype {weight.dtype}, the layer's others have {dtype}: convert one "
+            f"with .to(...)"
+        )
+    return None
+
+
+def changed_attention(
+    layer: str, name: str, vector: Tensor | None, *, shape: tuple[int, int, int], like: Tensor | None
+) -> str | None:
+    """What to say of an attention vector that is gone, or does not fit the heads or the other weights."""
+    if vector is None:
+        return f"'{name}' of {layer} is None; it takes a parameter of shape {list(shape)}"
+    try:
+        fits = torch.broadcast_shapes(vector.shape, shape) == shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        return (
+            f"'{name}' of {layer} has shape {list(vector.shape)}; it takes {list(shape)}, that is [1, heads, "
+            f"out_channels]: one of them was replaced after the layer was made; make another layer"
+        )
+    if not vector.is_floating_point():
+        return f"'{name}' of {layer} has dtype {vector.dtype}; attention takes weights of a floating point type"
+    if like is not None and vector.dtype != like.dtype:
+        return (
+            f"'{name}' of {layer} has dtype {vector.dtype}, the layer's others have {like.dtype}: convert one with "
+            f".to(...)"
+        )
+    return None
+
+
+def check_residual(layer: str, residual: Any, out: Tensor) -> None:
+    """What the map of the residual returns has the shape of the output."""
+    check_mapped(layer, "res", residual)
+    if residual.shape != out.shape:
+        raise ValueError(
+            f"the map 'res' of {layer} returned shape {list(residual.shape)}, but the output has {list(out.shape)}: "
+            f"'res', 'concat' or 'heads' was replaced after the layer was made; replace 'res' by a map to "
+            f"{out.shape[-1]} features, or by None"
+        )

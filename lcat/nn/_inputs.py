@@ -81,7 +81,7 @@ def read_edge_weight(layer: DropInConv, edge_weight: Any, edge_list: EdgeList, x
     """The weights of the edges, [E], in the dtype of the features."""
     name = type(layer).__name__
     _checks.check_edge_tensor(name, "edge_weight", edge_weight, edge_list, device=x.device, dims=(1,))
-    return _checks.weights_like(edge_weight, x)
+    return _checks.weights_like(name, "edge_weight", edge_weight, x)
 
 
 class AttentionInputs(DropInConv):
@@ -240,6 +240,12 @@ class AttentionInputs(DropInConv):
         features: Tensor = edge_attr.view(-1, 1) if edge_attr.dim() == 1 else edge_attr
         weight = input_weight(self.lin_edge)
         if weight is None:
+            if self.lin_edge is None:
+                raise ValueError(
+                    f"'lin_edge' of {name} is None, but it was made with edge_dim={self.edge_dim} and gets "
+                    f"'edge_attr': leave 'edge_attr' out, or put a linear map there"
+                )
+            _checks.check_not_quantized(name, "edge_attr", features)
             return features  # a user's map, which may take integers (an embedding) and another width
         width = self._edge_width()
         if width is not None and features.shape[1] != width:
@@ -260,7 +266,10 @@ class AttentionInputs(DropInConv):
             return None
         return weight.shape[-1]
 
-    def _report_unused(self, edge_attr: Tensor) -> None:
+    def _report_unused(self, edge_attr: Any) -> None:
+        _checks.refuse_other_kinds(
+            type(self).__name__, "edge_attr", edge_attr, "[E, edge_dim], in a layer that is made with edge_dim"
+        )
         message = (
             f"{type(self).__name__} got 'edge_attr' of shape {list(edge_attr.shape)}, but was made with "
             f"edge_dim=None: make it with edge_dim={edge_attr.shape[-1] if edge_attr.dim() > 1 else 1} to use edge "
@@ -278,6 +287,7 @@ class AttentionInputs(DropInConv):
         if isinstance(fill, (int, float)):
             return edge_attr.new_full(shape, fill)
         if isinstance(fill, Tensor):
+            _checks.check_fill_width(type(self).__name__, fill, shape[1])
             return fill.to(edge_attr.device, edge_attr.dtype).expand(shape)
         # PyG reduces over row 1 of edge_index, whatever the flow.
         count = edge_attr.shape[0]

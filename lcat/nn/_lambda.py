@@ -82,7 +82,11 @@ class Scalar:
     def value(self, raw: Tensor | None) -> Tensor | float:
         """The value: a float if it is fixed, else that of the layer's raw parameter."""
         if raw is None:
-            assert self.fixed is not None
+            if self.fixed is None:
+                raise ValueError(
+                    f"'raw_{self.name}' is None, but {self.name} is learned: assign {self.name} = None to learn it, or "
+                    f"{self.name} = a float in [0, 1] to fix it, and leave its parameter to the layer"
+                )
             return self.fixed
         # Without dimensions it does not decide the dtype of products.
         return value_of(raw.reshape(()), self.name, self.parametrization)
@@ -99,7 +103,7 @@ class Scalar:
     def describe(self, raw: Tensor | None) -> str:
         """For the repr of a layer: a number is fixed, ``learned`` has a gradient, ``frozen`` is a parameter without."""
         if raw is None:
-            return f"{self.fixed:g}"
+            return "missing" if self.fixed is None else f"{self.fixed:g}"
         state = "learned" if raw.requires_grad else "frozen"
         if is_traced() or raw.is_meta or not holds_value(raw):
             return state

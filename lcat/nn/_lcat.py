@@ -80,7 +80,22 @@ class LCATMixin(AttentionConv):
             self.lin_value.reset_parameters()
         for scalar in (interpolation.lambda1, interpolation.lambda2):
             if scalar.fixed is None:
-                torch.nn.init.constant_(getattr(self, f"raw_{scalar.name}"), scalar.initial_raw())
+                raw: Parameter | None = getattr(self, f"raw_{scalar.name}")
+                if raw is None:
+                    scalar.value(raw)  # says what is missing
+                else:
+                    torch.nn.init.constant_(raw, scalar.initial_raw())
+
+    def _changed_since_made(self) -> str | None:
+        """The two raw parameters, and what the GAT layer finds."""
+        for name in ("raw_lambda1", "raw_lambda2"):
+            raw: Tensor | None = getattr(self, name)
+            if raw is not None and (raw.numel() != 1 or not raw.is_floating_point()):
+                return (
+                    f"'{name}' of {type(self).__name__} has shape {list(raw.shape)} and dtype {raw.dtype}; it takes "
+                    f"{list(RAW_SHAPE)} of a floating point type"
+                )
+        return super()._changed_since_made()
 
     @property
     def lambda1(self) -> Tensor:
@@ -127,9 +142,10 @@ class LCATMixin(AttentionConv):
         elif raw is not None:
             raw.requires_grad_()
         else:
-            assert scalar.fixed is not None
             weight = self._attention_weight()
-            start = torch.full(RAW_SHAPE, scalar.raw_near(scalar.fixed), dtype=weight.dtype, device=weight.device)
+            # It may be missing because somebody has set it to None.
+            first = scalar.initial_raw() if scalar.fixed is None else scalar.raw_near(scalar.fixed)
+            start = torch.full(RAW_SHAPE, first, dtype=weight.dtype, device=weight.device)
             scalar, raw = replace(scalar, fixed=None), Parameter(start)
         setattr(self.interpolation, name, scalar)
         self.register_parameter(f"raw_{name}", raw)
@@ -190,6 +206,8 @@ class LCATMixin(AttentionConv):
             ``[N, ...]``, for ``forward(..., statistic=)``; its other dimensions are the layer's own business. ``None``
             if lambda2 is fixed at 0.
         """
+        if None in self._maps():
+            raise ValueError(self._changed_since_made())
         lambda2 = self._smoothing()
         if isinstance(lambda2, float) and lambda2 == 0.0:
             return None

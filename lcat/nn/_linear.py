@@ -48,6 +48,14 @@ def input_weight(linear: Any) -> Tensor | None:
     return linear.weight if weight is None else weight
 
 
+def linear_weight(linear: Any) -> Tensor | None:
+    """The weight of a map that multiplies with one, plain or not; ``None`` for others, and before the first input."""
+    weight = getattr(linear, "weight", None)
+    if not isinstance(linear, (Linear, nn.Linear)) or not isinstance(weight, Tensor) or _takes_first_width(linear):
+        return None
+    return weight
+
+
 def _takes_first_width(linear: Any) -> bool:
     return type(linear.__dict__["_parameters"].get("weight")) is UninitializedParameter
 

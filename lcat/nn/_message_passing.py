@@ -7,13 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.nn.conv import MessagePassing
+from typing_extensions import Unpack
 
 from lcat._edge_formats import EdgeList, read_edges
 from lcat.nn import _steps
+from lcat.nn._calls import CheckedCalls
+from lcat.nn._options import (
+    MessagePassingOptions,
+    check_message_passing_values,
+    unusable_aggregation,
+)
 from lcat.nn.neighborhood_statistic import StatisticInputs
 
 
-class DropInConv(MessagePassing):
+class DropInConv(CheckedCalls, MessagePassing):
     """A MessagePassing layer that calls :mod:`lcat.ops`, unless someone wants to see or change messages.
 
     Where messages must exist, PyG's ``propagate`` runs, in its general form. PyG also generates one for each class when
@@ -25,6 +32,13 @@ class DropInConv(MessagePassing):
     __jit_unused_properties__ = ("statistic_depends_on",)
     # The steps of the class as lcat ships it; subclasses of users inherit them.
     _shipped_steps: tuple[Any, ...]
+
+    def __init__(self, **kwargs: Unpack[MessagePassingOptions]) -> None:
+        check_message_passing_values(type(self), kwargs)
+        try:
+            super().__init__(**kwargs)
+        except (TypeError, ValueError) as error:  # only the aggregation is not checked
+            raise type(error)(unusable_aggregation(type(self), kwargs, error)) from None
 
     @property
     def statistic_depends_on(self) -> StatisticInputs | None:
@@ -38,6 +52,12 @@ class DropInConv(MessagePassing):
 
     def _set_jittable_templates(self, raise_on_error: bool = False) -> None:
         """PyG's constructor calls this to generate ``propagate`` and ``edge_updater`` for the class; see there."""
+
+    def _changed_since_made(self) -> str | None:
+        """The aggregation; see :class:`~lcat.nn._calls.CheckedCalls`."""
+        if self._modules.get("aggr_module", self) is None and type(self).aggregate is MessagePassing.aggregate:
+            return f"'aggr_module' of {type(self).__name__} is None; it takes an aggregation of torch_geometric.nn.aggr"
+        return None
 
     def _wants_messages(self) -> bool:
         """True if PyG's own propagate must run: hooks, an explainer, another aggregation, or replaced steps.

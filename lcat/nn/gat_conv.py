@@ -229,12 +229,12 @@ class GATConv(AttentionConv):
         """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
         first, second = nodes.x
         maps = self._maps()
-        source = self._by_head(maps[0](first), nodes)
+        source = self._by_head(maps[0](first), nodes, 0)
         if second is None:
             return source, None
         if nodes.one_set and len(maps) == 1:
             return source, source
-        return source, self._by_head(maps[-1](second), nodes)
+        return source, self._by_head(maps[-1](second), nodes, 1)
 
     def _score_inputs(
         self, nodes: Nodes, projected: tuple[Tensor, Tensor | None] | None
@@ -302,7 +302,7 @@ class GATConv(AttentionConv):
         """``a_e . Theta_e e_ij`` for every edge and head, [E, H']."""
         if edge_attr is None or self.lin_edge is None:
             return None
-        projected = self.lin_edge(edge_attr).reshape(edge_attr.shape[0], self.heads, self.out_channels)
+        projected = self._edges_by_head(edge_attr)
         score: Tensor = (projected * self.att_edge).sum(dim=-1)
         return score if batch is None else score.repeat(1, batch)
 

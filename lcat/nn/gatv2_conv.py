@@ -202,12 +202,12 @@ class GATv2Conv(AttentionConv):
     def _project(self, nodes: Nodes) -> tuple[Tensor, Tensor]:
         """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
         first, second = nodes.x
-        source = self._by_head(self.lin_l(first), nodes)
+        source = self._by_head(self.lin_l(first), nodes, 0)
         if second is None:
             return source, source.new_zeros(*source.shape[:-3], nodes.counts[1], self.heads, self.out_channels)
         if nodes.one_set and self.lin_r is self.lin_l:
             return source, source
-        return source, self._by_head(self.lin_r(second), nodes)
+        return source, self._by_head(self.lin_r(second), nodes, 1)
 
     def _score_inputs(self, nodes: Nodes, projected: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """Step 4: the keys of sources and the queries of targets, [.., N, H, F]: their projections."""
@@ -267,7 +267,7 @@ class GATv2Conv(AttentionConv):
         """``Theta_e e_ij`` for every edge and head, [E, H', F]."""
         if edge_attr is None or self.lin_edge is None:
             return None
-        key: Tensor = self.lin_edge(edge_attr).reshape(edge_attr.shape[0], self.heads, self.out_channels)
+        key = self._edges_by_head(edge_attr)
         return key if batch == 1 else key.repeat(1, batch, 1)
 
     def edge_update(

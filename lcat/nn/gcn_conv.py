@@ -24,7 +24,7 @@ from lcat.graph import Graph
 from lcat.nn import _checks
 from lcat.nn._gcn_norm import NormalizedEdges, inverse_sqrt_degree, normalized_per_edge, normalized_per_node
 from lcat.nn._inputs import read_edge_weight, read_graph
-from lcat.nn._linear import input_weight, is_plain
+from lcat.nn._linear import input_weight, is_plain, linear_weight
 from lcat.nn._message_passing import DropInConv, matrix_of
 from lcat.nn._options import MessagePassingOptions, check_message_passing_options
 from lcat.nn.neighborhood_statistic import StatisticInputs
@@ -176,14 +176,36 @@ class GCNConv(DropInConv):
 
     def _mapped(self, x: Tensor) -> Tensor:
         """What a map that a user has put in the place of ``lin`` makes of the features."""
+        name = type(self).__name__
+        if self.lin is None:
+            raise ValueError(f"'lin' of {name} is None; it takes a linear map of nodes: put one there")
         out: Tensor = self.lin(x)
+        _checks.check_mapped(name, "lin", out)
+        counts_nodes = x.is_floating_point() or x.is_complex()  # what an embedding takes may have one dimension less
+        if out.dim() < 2 or (counts_nodes and x.dim() > 1 and out.shape[self.node_dim] != x.shape[self.node_dim]):
+            raise ValueError(
+                f"the map in the place of 'lin' of {name} returned shape {list(out.shape)} for 'x' of shape "
+                f"{list(x.shape)}; expected [N, {self.out_channels}], one row per node"
+            )
         if self.bias is not None and out.shape[-1] != self.bias.shape[0]:
             raise ValueError(
-                f"the map in the place of 'lin' of {type(self).__name__} returned {out.shape[-1]} features per node "
+                f"the map in the place of 'lin' of {name} returned {out.shape[-1]} features per node "
                 f"(shape {list(out.shape)}); expected out_channels={self.bias.shape[0]}: replace it by one of that "
                 f"width, or set 'bias' to None"
             )
         return out
+
+    def _changed_since_made(self) -> str | None:
+        """The shape and type of the weight and the bias; other maps are checked by what they return."""
+        name, weight, problem = type(self).__name__, linear_weight(self.lin), super()._changed_since_made()
+        if problem is None and weight is not None:
+            dtype = weight.dtype if self.bias is None else self.bias.dtype
+            problem = _checks.changed_weight(
+                name, "lin", weight, channels=(self.in_channels, self.out_channels), dtype=dtype
+            )
+        if problem is None and self.bias is not None and self.bias.numel() not in (1, self.out_channels):
+            problem = f"'bias' of {name} has shape {list(self.bias.shape)}; it takes [{self.out_channels}], or be None"
+        return problem
 
     def neighborhood_statistic(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor = None) -> Tensor | None:
         r""":math:`1 / \sqrt{\hat d_i}` of each node; see :class:`lcat.nn.NeighborhoodStatistic`.
@@ -218,7 +240,7 @@ class GCNConv(DropInConv):
                 f"message passing. Please try other layers such as 'SAGEConv' or 'GraphConv' instead"
             )
         _checks.check_features(
-            name, "x", x, channels=self.in_channels, weight=weight, edge_index=edge_index, any_sets=True
+            name, "x", x, channels=self.in_channels, weight=weight, edge_index=edge_index, has_scores=False
         )
 
     def _with_bias(self, out: Tensor, messages: bool) -> Tensor:
@@ -228,6 +250,8 @@ class GCNConv(DropInConv):
             return out
         alone = not torch.compiler.is_compiling() and is_plain(self.lin)
         if not alone or messages or out.dtype != bias.dtype or is_transformed(out, bias):
+            if bias.numel() != out.shape[-1]:
+                _checks.check_bias(type(self).__name__, bias, out.shape[-1], out)
             return out + bias
         return out.add_(bias)
 
@@ -319,8 +343,8 @@ class GCNConv(DropInConv):
             edge_weight = edge_list.values
         if edge_weight is None:
             return graph, edge_list, None
-        if isinstance(edge_weight, Tensor) and edge_weight.dim() == 2 and edge_weight.shape[1] == 1:
-            edge_weight = edge_weight.squeeze(1)
+        if isinstance(edge_weight, Tensor) and edge_weight.dim() == 2 and not edge_weight.is_nested:
+            edge_weight = edge_weight.squeeze(1) if edge_weight.shape[1] == 1 else edge_weight
         return graph, edge_list, read_edge_weight(self, edge_weight, edge_list, x)
 
     def _keep(self, graph: Graph, factor: Tensor, edge_list: EdgeList) -> None:

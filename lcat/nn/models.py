@@ -16,6 +16,7 @@ from typing_extensions import Unpack
 
 from lcat._text import hint
 from lcat.nn import _checks
+from lcat.nn._calls import CheckedCalls
 from lcat.nn._inputs import FillValue
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._lambda import Parametrization
@@ -63,7 +64,7 @@ class LayerOptions(MessagePassingOptions, total=False):
     cache_neighbor_sum: bool
 
 
-class _Model(BasicGNN):
+class _Model(CheckedCalls, BasicGNN):
     """BasicGNN with checked arguments."""
 
     def __init__(

@@ -11,7 +11,7 @@ from torch import Tensor
 from lcat._memory import check_memory
 from lcat._tracing import is_traced
 from lcat.ops import _fused, _native
-from lcat.ops._check import check_dense, check_probability
+from lcat.ops._check import FLOATS, check_dense, check_probability
 from lcat.ops._operands import check_options
 from lcat.ops._operators import Operator
 from lcat.ops._transforms import is_transformed
@@ -33,13 +33,13 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     functorch transforms, while ``torch.export`` records and without the compiled kernels it is torch's function.
 
     Args:
-        x: any shape.
+        x: any shape; a complex number is dropped as a whole.
         p: probability of zero, in [0, 1].
         training: ``False`` returns ``x`` itself.
 
     Raises:
         TypeError: ``x`` is no tensor, or ``p`` no number.
-        ValueError: ``x`` is not dense or not of floating point, or ``p`` is outside [0, 1].
+        ValueError: ``x`` is not dense or not of a floating point or complex type, or ``p`` is outside [0, 1].
 
     Complexity:
         O(n) time; O(1) memory is kept for the backward pass.
@@ -55,7 +55,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """
     check_dense("x", x)
     p = check_probability("p", p)
-    if not x.is_floating_point() and not x.is_complex():
+    if x.dtype not in FLOATS and not x.is_complex():
         raise ValueError(f"expected 'x' of a floating point or complex type, got {x.dtype}: convert it with .float()")
     if not training or p == 0:
         return x
@@ -63,6 +63,9 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     if not compiled or is_transformed(x) or must_be_plain():
         if type(x) is Tensor and not is_traced():
             check_memory("x", x)
+        if x.is_complex():  # torch draws no complex numbers
+            factor = F.dropout(torch.ones_like(x.real), p)
+            return torch.where(factor == 0, torch.zeros_like(x), x * factor)
         return F.dropout(x, p)
     seed = _fused.draw_seed(p, x.device)
     assert seed is not None  # p > 0

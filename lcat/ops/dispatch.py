@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import torch
 
+from lcat._device import read_device
+from lcat._text import hint
 from lcat._tracing import is_exporting
 
 __all__ = [
@@ -201,7 +203,7 @@ def use_implementation(name: Name) -> Iterator[None]:
     """
     known = sorted({i.name for p in _primitives.values() for i in p.implementations})
     if name not in known:
-        raise ValueError(f"expected an implementation ({', '.join(known)}), got '{name}'")
+        raise ValueError(f"expected an implementation ({', '.join(known)}), got {name!r}{hint(name, known)}")
     global _forced
     before, _forced = _forced, name
     try:
@@ -220,10 +222,19 @@ def explain(
         dtype: their floating point type.
         features: what else the call needs, such as ``Feature.EDGE_KEY``.
 
+    Raises:
+        TypeError, ValueError: an argument is of another kind, or no device has this name.
+
     Example:
         >>> import lcat.ops
         >>> [choice.primitive for choice in lcat.ops.explain()]
         ['aggregate', 'gat_attention', 'gatv2_attention']
     """
-    call = Call(torch.device(device), dtype, features)
+    named = isinstance(device, str) and bool(hint(device, _primitives))
+    device = read_device(device, otherwise=": explain answers for all primitives, leave the name out" if named else "")
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"expected 'dtype' as a torch.dtype such as torch.float32, got {dtype!r}")
+    if not isinstance(features, Feature):
+        raise TypeError(f"expected 'features' as lcat.ops.Feature, combined with |, got {features!r}")
+    call = Call(device, dtype, features)
     return [_primitives[name].explain(call) for name in sorted(_primitives)]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
 import pytest
 import torch
 
 import lcat.nn
 from lcat.nn import CATConv, GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv, from_published
 from lcat.nn.models import GAT
-from tests.support.layers import LAYERS
+from tests.support.layers import ATTENTION, LAYERS
 
 X = torch.randn(4, 8)
 EDGES = torch.tensor([[0, 1, 2], [1, 2, 3]])
@@ -21,9 +24,31 @@ def _edges(layer, edges, x=X, **kwargs):
 
 
 def _everywhere(label, error, match, call):
-    """The same mistake in a layer of every family."""
-    for layer in (GCNConv, GATConv, GATv2Conv, CATConv, LCATv2Conv):
+    """The same mistake in every layer."""
+    for layer in (getattr(lcat.nn, name) for name in LAYERS):
         yield pytest.param(lambda layer=layer: call(layer), error, match, id=f"{label}-{layer.__name__}")
+
+
+def _in_attention(label, error, match, call):
+    """The same mistake in every attention layer."""
+    for layer in (getattr(lcat.nn, name) for name in ATTENTION):
+        yield pytest.param(lambda layer=layer: call(layer), error, match, id=f"{label}-{layer.__name__}")
+
+
+def _quantized(values):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(values, 0.1, 0, torch.quint8)
+
+
+def _nested(*parts, **kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.nested.nested_tensor(list(parts), **kwargs)
+
+
+def _matrix(values=None):
+    return torch.sparse_coo_tensor(EDGES.flip(0), torch.ones(3) if values is None else values, (4, 4))
 
 
 def _case(label, error, match, call):
@@ -70,7 +95,78 @@ CASES = [
     *_everywhere("weight_2d", ValueError, r"'edge_weight'.*\[3, 2\].*\[3\]",
                  lambda c: c(8, 4)(X, EDGES, edge_weight=torch.ones(3, 2))),
     *_everywhere("weight_list", TypeError, r"'edge_weight'.*list", lambda c: c(8, 4)(X, EDGES, edge_weight=[1.0] * 3)),
+    *[case for form, edges in (("edge_index", EDGES), ("matrix", _matrix())) for case in (
+        *_everywhere(f"weight_sparse-{form}", ValueError, r"'edge_weight'.*layout torch.sparse_coo.*\[3\].*to_dense",
+                     lambda c, edges=edges: c(8, 4)(X, edges, edge_weight=torch.ones(3).to_sparse())),
+        *_everywhere(f"weight_quantized-{form}", ValueError, r"'edge_weight'.*quint8.*dequantize",
+                     lambda c, edges=edges: c(8, 4)(X, edges, edge_weight=_quantized(torch.ones(3)))),
+        *_everywhere(f"weight_nested-{form}", ValueError, r"'edge_weight'.*nested tensor.*\[3\]",
+                     lambda c, edges=edges: c(8, 4)(X, edges, edge_weight=_nested(torch.ones(1), torch.ones(2)))),
+        *_everywhere(f"weight_complex-{form}", ValueError, r"'edge_weight'.*complex64, 'x' has torch.float32; complex",
+                     lambda c, edges=edges: c(8, 4)(X, edges, edge_weight=torch.ones(3, dtype=torch.complex64))),
+    )],
+    _case("matrix_complex", ValueError, r"complex weights need complex features",
+          lambda: GCNConv(8, 4)(X, _matrix(torch.ones(3, dtype=torch.complex64)))),
+    # other kinds of tensors
+    *_everywhere("x_nested", ValueError, r"'x' of .* is a nested tensor.*to_padded",
+                 lambda c: c(8, 4)(_nested(X, X[:2]), EDGES)),
+    *_everywhere("x_jagged", ValueError, r"'x' of .* is a nested tensor",
+                 lambda c: c(8, 4)(_nested(X, X[:2], layout=torch.jagged), EDGES)),
+    *_everywhere("x_mkldnn", ValueError, r"'x' of .*mkldnn.*to_dense", lambda c: c(8, 4)(X.to_mkldnn(), EDGES)),
+    *_everywhere("x_quantized", ValueError, r"'x' of .*quint8.*dequantize", lambda c: c(8, 4)(_quantized(X), EDGES)),
+    *_everywhere("edges_nested", ValueError, r"'edge_index' is a nested", lambda c: c(8, 4)(X, _nested(*EDGES))),
+    *_in_attention("x_complex", ValueError, r"'x' of .*complex64; it takes real numbers.*view_as_real",
+                   lambda c: c(8, 4)(X.to(torch.complex64), EDGES)),
+    # edge_attr
+    *[case for label, options in (("without", {}), ("with", {"edge_dim": 2})) for case in (
+        *_in_attention(f"attr_list-{label}", TypeError, r"'edge_attr' of .* is of type list; it takes a tensor",
+                       lambda c, options=options: c(8, 4, **options)(X, EDGES, edge_attr=FEW.tolist())),
+        *_in_attention(f"attr_float-{label}", TypeError, r"'edge_attr' of .* is of type float",
+                       lambda c, options=options: c(8, 4, **options)(X, EDGES, edge_attr=1.5)),
+        *_in_attention(f"attr_numpy-{label}", TypeError, r"'edge_attr' of .* is of type ndarray.*as_tensor",
+                       lambda c, options=options: c(8, 4, **options)(X, EDGES, edge_attr=FEW.numpy())),
+        *_in_attention(f"attr_sparse-{label}", ValueError, r"'edge_attr' of .*sparse_coo.*to_dense",
+                       lambda c, options=options: c(8, 4, **options)(X, EDGES, edge_attr=FEW.to_sparse())),
+        *_in_attention(f"attr_nested-{label}", ValueError, r"'edge_attr' of .*nested",
+                       lambda c, options=options: c(8, 4, **options)(X, EDGES, edge_attr=_nested(FEW[0], FEW[1, :1]))),
+    )],
+    *_in_attention("attr_quantized", ValueError, r"'edge_attr' of .*quint8.*dequantize",
+                   lambda c: c(8, 4, edge_dim=2)(X, EDGES, edge_attr=_quantized(FEW))),
+    *_in_attention("attr_complex", ValueError, r"'edge_attr' of .*complex64, 'x' has torch.float32",
+                   lambda c: c(8, 4, edge_dim=2)(X, EDGES, edge_attr=FEW.to(torch.complex64))),
+    *_in_attention("attr_integers_autocast", ValueError, r"'edge_attr' of .*int64", lambda c: _autocast(c)),
+    # size
+    *[case for label, size in (("floats", (4.0, 4.0)), ("strings", ("4", "4")), ("bools", (True, 4)),
+                               ("below", (-1, 4)), ("one", (4,)), ("string", "44"), ("int", 4), ("none", ()),
+                               ("array", X[0, :2].numpy()))
+      for case in (
+        *_in_attention(f"size_{label}", ValueError, r"'size' of .*; it takes", lambda c, size=size:
+                       c(8, 4)(X, EDGES, size=size)),
+        *_in_attention(f"size_{label}-targets", ValueError, r"'size' of .*; it takes", lambda c, size=size:
+                       c(8, 4, add_self_loops=False)((X, None), EDGES, size=size)))],
     # constructors
+    *[case for label, slope in (("inf", float("inf")), ("nan", float("nan")), ("text", "0.2"), ("none", None))
+      for case in _in_attention(f"slope_{label}", ValueError, r"'negative_slope' of .* is .*finite float",
+                                lambda c, slope=slope: c(8, 4, negative_slope=slope))],
+    *[case for label, fill in (("nan", float("nan")), ("sparse", torch.ones(2).to_sparse()),
+                               ("column", torch.ones(2, 1)), ("complex", torch.ones(2, dtype=torch.complex64)))
+      for case in _in_attention(f"fill_{label}", ValueError, r"'fill_value' of .*; it takes",
+                                lambda c, fill=fill: c(8, 4, edge_dim=2, fill_value=fill))],
+    *_in_attention("fill_lazy", ValueError, r"'fill_value' of .* has shape \[3\]; it takes one number",
+                   lambda c: c(8, 4, edge_dim=-1, fill_value=torch.ones(3))(X, EDGES, edge_attr=FEW)),
+    *[case for label, aggr in (("none", None), ("int", 3), ("empty", []), ("list", ["add", None]),
+                               ("module", torch.nn.ReLU()))
+      for case in _everywhere(f"aggr_{label}", TypeError, r"'aggr' of .*; it takes the name of an aggregation",
+                              lambda c, aggr=aggr: c(8, 4, aggr=aggr))],
+    *_everywhere("aggr_typo", ValueError, r"'aggr' of .* is 'meen' \(did you mean mean.*\?\); it takes 'add'",
+                 lambda c: c(8, 4, aggr="meen")),
+    *[case for label, options in (("list", [1]), ("text", "learn"), ("int", 3))
+      for case in _everywhere(f"aggr_kwargs_{label}", TypeError, r"'aggr_kwargs' of .*; it takes a dict",
+                              lambda c, options=options: c(8, 4, aggr_kwargs=options))],
+    *_everywhere("aggr_kwargs_unknown", TypeError, r"'aggr' of .* is 'add' with aggr_kwargs=.*'learnt'",
+                 lambda c: c(8, 4, aggr_kwargs={"learnt": True})),
+    *_everywhere("decomposed_layers_0", ValueError, r"'decomposed_layers' of .* is 0; it takes an int of at least 1",
+                 lambda c: c(8, 4, decomposed_layers=0)),
     *_everywhere("out_channels_0", ValueError, r"'out_channels'.*0.*at least 1", lambda c: c(8, 0)),
     *_everywhere("out_channels_float", ValueError, r"'out_channels'.*4.5", lambda c: c(8, 4.5)),
     *_everywhere("in_channels_0", ValueError, r"'in_channels'.*0", lambda c: c(0, 4)),
@@ -138,6 +234,11 @@ def _cached():
     layer(torch.randn(6, 8), EDGES)
 
 
+def _autocast(layer):
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(8, 4, edge_dim=2)(X, EDGES, edge_attr=FEW.long())
+
+
 def _hetero():
     from torch_geometric.nn import HeteroConv
 
@@ -174,6 +275,37 @@ def test_gat_warns_of_edge_attr_without_edge_dim_and_ignores_it_as_pyg_does():
     with pytest.warns(UserWarning, match=r"edge_attr.*edge_dim=2"):
         out = layer(X, EDGES, FEW)
     assert torch.equal(out, layer(X, EDGES))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_aggregation_of_its_own_needs_no_name(name):
+    class Mine(getattr(lcat.nn, name)):
+        def aggregate(self, inputs, index, dim_size=None):
+            out = inputs.new_zeros(dim_size, *inputs.shape[1:])
+            return out.index_add(0, index, inputs)
+
+    torch.manual_seed(0)
+    mine = Mine(8, 4, aggr=None)
+    torch.manual_seed(0)
+    assert torch.allclose(mine(X, EDGES), getattr(lcat.nn, name)(8, 4)(X, EDGES), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules")
+def test_complex_weights_need_complex_features_and_gcn_takes_both():
+    torch.manual_seed(0)
+    layer = GCNConv(8, 4, normalize=False, bias=False)
+    x, weight = torch.randn(4, 8, dtype=torch.complex64), torch.randn(3, dtype=torch.complex64)
+    expected = torch.zeros(4, 8, dtype=torch.complex64).index_add(0, EDGES[1], weight[:, None] * x[EDGES[0]])
+    out = layer.to(torch.complex64)(x, EDGES, weight)
+    assert torch.allclose(out, expected @ layer.lin.weight.mT, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_sizes_may_be_numbers_of_numpy(name):
+    torch.manual_seed(0)
+    layer = getattr(lcat.nn, name)(8, 4, add_self_loops=False)
+    size = tuple(np.array([4, 6]))
+    assert torch.equal(layer((X, None), EDGES, size=size), layer((X, None), EDGES, size=(4, 6)))
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -116,3 +116,26 @@ def test_compiled_without_graph_break() -> None:
     y = compiled(x)
     y.sum().backward()
     assert torch.equal(x.grad == 0, y == 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_numbers_are_dropped_as_a_whole(dtype):
+    x = torch.full((2000,), 1 + 2j, dtype=dtype, requires_grad=True)
+    torch.manual_seed(0)
+    y = dropout(x, 0.25)
+    values, counts = y.detach().real.unique(return_counts=True)
+    assert values.tolist() == pytest.approx([0.0, 4 / 3])
+    assert 400 < counts[0] < 600
+    assert torch.equal(y.detach().imag, 2 * y.detach().real)
+    y.real.sum().backward()
+    assert torch.equal(x.grad == 0, y == 0)
+    assert torch.equal(dropout(x, 1.0), torch.zeros_like(x))
+    assert dropout(x, 0.5, training=False) is x
+    infinite = torch.full((50,), complex("inf"), dtype=dtype)
+    assert not dropout(infinite, 0.5).real.isnan().any()
+
+
+def test_types_that_torch_cannot_drop():
+    for dtype in (torch.float8_e4m3fn, torch.int64, torch.bool):
+        with pytest.raises(ValueError, match=f"'x' of a floating point or complex type, got {dtype}"):
+            dropout(torch.ones(3).to(dtype))

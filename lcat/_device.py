@@ -1,0 +1,38 @@
+"""Devices as users name them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+__all__ = ["read_device"]
+
+
+def read_device(device: Any, *, otherwise: str = "") -> torch.device:
+    """``device`` as a torch.device.
+
+    Args:
+        device: a torch.device, or its name.
+        otherwise: what ends the message for anything else: what the caller probably meant.
+
+    Raises:
+        TypeError: neither of them.
+        ValueError: no device has this name.
+
+    Example:
+        >>> from lcat._device import read_device
+        >>> read_device("cpu")
+        device(type='cpu')
+    """
+    if isinstance(device, torch.device):
+        return device
+    if not isinstance(device, str):
+        raise TypeError(
+            f"expected 'device' as a torch.device or its name, such as 'cpu' or 'cuda:0', got {device!r} of type "
+            f"{type(device).__name__}{otherwise}"
+        )
+    try:
+        return torch.device(device)
+    except RuntimeError:  # torch lists all kinds of devices that exist anywhere
+        raise ValueError(f"expected 'device' such as 'cpu', 'cuda' or 'cuda:0', got {device!r}{otherwise}") from None

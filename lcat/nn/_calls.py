@@ -1,0 +1,54 @@
+"""Calls that fail because of wrong use: the error says so instead of what failed. It costs nothing where none fails."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.modules.module import _has_any_global_hook
+
+from lcat.nn._options import unknown_keyword
+
+
+class CheckedCalls:
+    """Stands in the bases of a layer or model before PyG's class."""
+
+    if TYPE_CHECKING:  # a module's own; TorchScript could not read these annotations
+        forward: Any
+        _call_impl: Any
+
+    def _compiled_call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        """A call; where it fails because of wrong use, the error says so.
+
+        ``Module.__call__`` calls a method of this name, if there is one, in place of ``_call_impl`` (``compile()`` puts
+        one on the instance). So this takes the place of a step that each call makes anyway, and ``torch.compile`` and
+        ``torch.fx``, which look for changed ``__call__`` and ``_call_impl``, find none.
+        """
+        attributes = self.__dict__  # those of a module are slow to read by name
+        try:
+            if (
+                attributes["_forward_pre_hooks"] or attributes["_forward_hooks"] or attributes["_backward_pre_hooks"]
+                or attributes["_backward_hooks"] or _has_any_global_hook() or torch._C._get_tracing_state()
+            ):  # fmt: skip
+                return self._call_impl(*args, **kwargs)
+            return self.forward(*args, **kwargs)
+        except (TypeError, AttributeError, RuntimeError):
+            problem = self._wrong_use(kwargs)
+            if problem is None:
+                raise
+            raise problem from None
+
+    def _wrong_use(self, keywords: dict[str, Any]) -> Exception | None:
+        """Why a call with these keywords has failed, if it is an unknown keyword or a change of the layer."""
+        parameters = inspect.signature(self.forward).parameters.values()
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            unknown = unknown_keyword(type(self).__name__, keywords, [parameter.name for parameter in parameters])
+            if unknown is not None:
+                return TypeError(unknown)
+        changed = self._changed_since_made()
+        return None if changed is None else ValueError(changed)
+
+    def _changed_since_made(self) -> str | None:
+        """What somebody has changed in the layer that it cannot work with; asked for where a call has failed."""
+        return None
