@@ -70,6 +70,7 @@ _SHARED = {
     "_json",
     "_files",
     "_text",
+    "_option_names",
     "_environment",
     "_deprecated",
     "_names",

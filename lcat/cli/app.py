@@ -46,5 +46,7 @@ def _run() -> int | None:
         # Errors of the command line itself; typer brings its own copy of click, or uses click's, by version.
         if not hasattr(error, "format_message"):
             raise
-        stop(error.format_message(), getattr(error, "exit_code", 2))
+        from lcat.cli.usage import usage_message
+
+        stop(usage_message(error), getattr(error, "exit_code", 2))
     return code

@@ -25,6 +25,8 @@ def ogb(
 
     lcat ogb NAME --help lists the options; --stand-in tries it on a small generated graph.
     """
+    if name is not None and name.startswith("-") and name not in context.help_option_names:
+        stop(f"the name of the data set comes before options, as in lcat ogb arxiv {name}; got {name!r} first", 2)
     if name is None or name.startswith("-"):
         print(context.get_help())
         raise typer.Exit(0 if name in (None, *context.help_option_names) else 2)

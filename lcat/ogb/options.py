@@ -12,8 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lcat._option_names import option_hint
 from lcat._seed_list import parse_seeds
-from lcat._text import hint
 from lcat.ogb.settings import PROTOCOLS, Settings, choices, setting_types
 
 __all__ = ["parser_of"]
@@ -33,15 +33,27 @@ class _Parser(argparse.ArgumentParser):
     """One line for what is wrong, in place of the list of all options."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        options, rest = self.parse_known_args(args, namespace)
+        try:
+            options, rest = self.parse_known_args(args, namespace)
+        except argparse.ArgumentError as error:
+            self.error(self._in_our_words(error))
         if rest:
             word = next((word for word in rest if word.startswith("-")), rest[0])
             if not word.startswith("-"):
                 self.error(f"unexpected argument {word!r}: options begin with --")
             name = word.partition("=")[0]
             known = {name for action in self._actions for name in action.option_strings}
-            self.error(f"there is no option {name}{hint(name, known, show=_with_its_name)}")
+            self.error(f"there is no option {name}{option_hint(name, known, show=_with_its_name)}")
         return options
+
+    def _in_our_words(self, error: argparse.ArgumentError) -> str:
+        name = str(error.argument_name).split("/")[0]
+        if error.message == "expected one argument":  # one argument
+            metavar = next((action.metavar for action in self._actions if name in action.option_strings), None)
+            return f"{name}: expected a value, as in {name} {metavar or 'VALUE'}"
+        if error.message.startswith("ignored explicit argument"):
+            return f"{name}: takes no value; write {name} alone"
+        return f"{name}: {error.message}"
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {' '.join(message.split())} (--help lists the options)", file=sys.stderr)
@@ -83,6 +95,7 @@ def parser_of(dataset: str, command: str | None = None) -> argparse.ArgumentPars
         "A run that was interrupted continues with the same command.",
         formatter_class=_Formatter,
         allow_abbrev=False,
+        exit_on_error=False,
     )
     _add_general(parser.add_argument_group("data, seeds, output"))
     _add_settings(parser.add_argument_group("settings"), dataset)
@@ -144,7 +157,8 @@ def _add_settings(group: argparse._ArgumentGroup, dataset: str) -> None:
         kind, is_optional = _value_type(hints[spec.name])
         if accepted:  # checked with all other settings, which name the closest one
             kind, text = str, f"{text}: {', '.join(accepted)}"
-        value_type = _or_none(kind) if is_optional else kind
+        read = _READERS.get(kind, kind)
+        value_type = _or_none(read) if is_optional else read
         if is_optional:
             text = f"{text}; none for none"
         group.add_argument(
@@ -159,6 +173,7 @@ def _add_settings(group: argparse._ArgumentGroup, dataset: str) -> None:
             # Accepted, not listed; the default is that of the option itself.
             group.add_argument(
                 f"--{name}", dest=spec.name, type=value_type, action=_OneSpelling, default=argparse.SUPPRESS,
+                metavar=_METAVARS.get(kind, "NAME"),
                 help=argparse.SUPPRESS,
             )  # fmt: skip
 
@@ -168,6 +183,23 @@ def _seeds(text: str) -> list[int]:
         return parse_seeds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number; got {text!r}") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number; got {text!r}") from None
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {int: _whole, float: _number}
 
 
 def _seconds(text: str) -> float:
@@ -189,7 +221,11 @@ def _value_type(declared: Any) -> tuple[Any, bool]:
 
 def _or_none(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
-        return None if text.lower() == "none" else kind(text)
+        if text.lower() == "none":
+            return None
+        try:
+            return kind(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(str(error).replace("number;", "number, or none;")) from None
 
-    parse.__name__ = getattr(kind, "__name__", "value")  # what argparse calls a wrong one
     return parse
