@@ -25,7 +25,6 @@ __all__ = [
     "as_dense",
     "call",
     "changed_unseen",
-    "chunks",
     "edge_arguments",
     "group_edges",
     "insert_loops",
@@ -36,7 +35,7 @@ __all__ = [
     "transpose_groups",
 ]
 
-_INTERFACE = 6  # of the functions below; csrc/group.cpp has the same number
+_INTERFACE = 7  # of the functions below; csrc/group.cpp has the same number
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 
 InstructionSet = Literal["avx512", "avx2", "baseline"]
@@ -73,9 +72,7 @@ _SIGNATURES = {
     "gat_attention_targets": "ppppppp pp iiid",
     "gat_attention_backward": "pppppp e pppp iii ddi",
     "gatv2_attention_forward": "pppp ppip e pp iii ddi",
-    "gatv2_attention_targets": "pppp iii",
-    "gatv2_attention_by_target": "ppppp ppip p e ppppp i iii ddi",
-    "gatv2_attention_by_source": "ppppp ppip p e ppp iii ddi",
+    "gatv2_attention_backward": "ppppp ppip pp e e ppppppp iiii ddi",
 }
 # Functions that all types share; they take no number of threads.
 _EDGE_SIGNATURES = {
@@ -86,7 +83,7 @@ _EDGE_SIGNATURES = {
     "narrow": "pip",
 }
 _C_TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double, "t": ctypes.c_int}
-_NO_MEMORY, _MISFIT, _LARGE = 1, 2, 3  # what the functions return, besides 0; csrc/block.h has the same
+_NO_MEMORY, _MISFIT = 1, 2  # what the functions return, besides 0; csrc/block.h has the same
 
 
 def loaded_library() -> ctypes.CDLL:
@@ -222,8 +219,6 @@ def _declare(library: ctypes.CDLL) -> None:
         _declare_function(library, f"lcat_{name}", letters)
     library.lcat_checksum.argtypes = [_C_TYPES[letter] for letter in "piii"] + [ctypes.c_int]
     library.lcat_checksum.restype = ctypes.c_uint64
-    library.lcat_chunks.argtypes = []
-    library.lcat_chunks.restype = ctypes.c_int64
 
 
 def _declare_function(library: ctypes.CDLL, name: str, letters: str) -> None:
@@ -280,19 +275,11 @@ def native_status() -> NativeStatus:
     return STATUS
 
 
-def chunks() -> int:
-    """Into how many chunks the kernels cut their work: the first dimension of per-chunk sums."""
-    return int(loaded_library().lcat_chunks())
-
-
-def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> bool:
+def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | None) -> None:
     """Run ``lcat_<function>_<type>`` on contiguous CPU tensors, numbers and ``None`` (a null pointer).
 
     The library trusts the addresses and sizes: operators check their arguments before they come here
     (:mod:`lcat.ops._operators`). The edges are checked inside, as they are read.
-
-    Returns:
-        whether a function that takes a short way met numbers that are too large for it.
 
     Raises:
         IndexError: the edges do not fit the sizes that :func:`edge_arguments` states.
@@ -302,7 +289,6 @@ def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | N
     status = getattr(loaded_library(), f"lcat_{function}_{_TYPES[dtype]}")(*converted, torch.get_num_threads())
     if status:
         _check_status(function, status)
-    return bool(status == _LARGE)
 
 
 def edge_arguments(

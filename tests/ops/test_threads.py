@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +19,7 @@ pytestmark = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="
 
 
 def calls() -> list[Call]:
-    graph = make_graph("hub", sources=500, targets=400, edges=6_000)
+    graph = make_graph("hub", sources=500, targets=400, edges=60_000)  # enough for eight threads
     return [
         aggregate_call(graph, 2, 16, torch.float32, "head"),
         gat_attention_call(graph, 2, 16, torch.float32, "target score weight dropout"),
@@ -39,6 +42,34 @@ def test_bits_do_not_depend_on_threads(threads: int) -> None:
             together = run(call)
             for name, expected in alone.items():
                 assert torch.equal(together[name], expected), name
+
+
+TASKS = Path("/proc/self/task")
+WAKE_THREADS = """
+import os, torch
+from lcat.graph import Graph
+from lcat.ops import aggregate, gat_attention, gatv2_attention
+
+def calls(nodes, edges, heads, width):
+    graph = Graph(torch.randint(nodes, (edges,)), torch.randint(nodes, (edges,)), nodes, nodes)
+    x, score, att = torch.zeros(nodes, heads, width), torch.zeros(nodes, heads), torch.zeros(heads, width)
+    def run():
+        aggregate(x, graph), gat_attention(score, score, x, graph), gatv2_attention(x, x, x, att, graph)
+    torch.set_num_threads(1)
+    run()  # what else starts with a first call
+    torch.set_num_threads(8)
+    before = len(os.listdir("/proc/self/task"))
+    run()
+    return len(os.listdir("/proc/self/task")) - before
+
+print(calls(200, 1_000, 8, 8), calls(2_000, 200_000, 8, 32))
+"""
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="counts the threads of a process")
+def test_little_work_wakes_no_threads() -> None:
+    done = subprocess.run([sys.executable, "-c", WAKE_THREADS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "7"]
 
 
 def test_results_do_not_depend_on_the_order_of_edges() -> None:

@@ -161,13 +161,13 @@ struct WeightGradient {
       int64_t per_edge, T* out, int64_t rows, int64_t heads, int64_t width, int threads) {                         \
     const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                       \
     return lcat::launch<T>(lcat::Aggregate<T>{x, weight, source_scale, target_scale, edges, out, heads, width},    \
-                           threads);                                                                               \
+                           threads, 1);                                                                            \
   }                                                                                                                \
   LCAT_EXPORT int lcat_aggregate_weight_##NAME(const T* gradient, const T* x, const int64_t* indptr,               \
       const int32_t* indices, const int32_t* edge_ids, int64_t count, int64_t others, int64_t per_edge, T* out,    \
       int64_t rows, int64_t heads, int64_t width, int threads) {                                                   \
     const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                       \
-    return lcat::launch<T>(lcat::WeightGradient<T>{gradient, x, edges, out, heads, width}, threads);               \
+    return lcat::launch<T>(lcat::WeightGradient<T>{gradient, x, edges, out, heads, width}, threads, 1);            \
   }
 LCAT_AGGREGATE(f32, float)
 LCAT_AGGREGATE(f64, double)

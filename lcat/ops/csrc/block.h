@@ -54,8 +54,11 @@ struct SortedEdges {
   }
 };
 
-inline Range rows_of_chunk(const SortedEdges& edges, int chunk) {
-  return rows_of_chunk(edges.indptr, edges.rows, chunk);
+// The cost of visiting all edges, with a row of `width` numbers at each of them that are used `passes` times. What the
+// pointer says is checked later: until then it is only bounded.
+inline double cost_of_edges(const SortedEdges& edges, int64_t width, int passes) {
+  const int64_t slots = std::clamp<int64_t>(edges.slots(), 0, edges.count);
+  return (double(edges.rows) + double(slots)) * (double(width) + 16) * passes;
 }
 
 LCAT_INLINE int64_t quad_order(int b, int64_t h, int64_t heads) { return (int64_t(b) / 4 * heads + h) * 4 + b % 4; }
@@ -122,18 +125,21 @@ void with_head_shape(int64_t width, Body&& body) {
 }
 
 // What the exported functions return.
-enum Status { kDone = 0, kNoMemory = 1, kMisfit = 2, kLarge = 3 };
+enum Status { kDone = 0, kNoMemory = 1, kMisfit = 2 };
 
 // Runs kernel.run(shape, chunk, rows of the chunk) for all chunks, with the shape of a head of kernel.width numbers.
-// Rows whose edges do not fit are not run.
+// Rows whose edges do not fit are not run. `passes`: how often the numbers of an edge's row are used, about.
 template <class T, class Kernel>
-int launch(const Kernel& kernel, int threads) {
+int launch(const Kernel& kernel, int threads, int passes = 4) {
+  const SortedEdges& edges = kernel.edges;
+  const double cost = cost_of_edges(edges, kernel.heads * kernel.width, passes);
+  const int chunks = chunks_for(cost);
   int status = kDone;
   std::atomic<bool> misfit{false};
   with_head_shape<T>(kernel.width, [&](auto shape) {
-    status = for_chunks(threads, [&](int chunk) {
-      const Range range = rows_of_chunk(kernel.edges, chunk);
-      if (!kernel.edges.fit(range)) {
+    status = for_chunks(threads_for(cost, threads), chunks, [&](int chunk) {
+      const Range range = rows_of_chunk(edges.indptr, edges.rows, chunk, chunks);
+      if (!edges.fit(range)) {
         misfit = true;
       } else if (range.begin < range.end) {
         kernel.run(shape, chunk, range);
@@ -146,9 +152,12 @@ int launch(const Kernel& kernel, int threads) {
 // The same for kernels that visit nodes and no edges.
 template <class T, class Kernel>
 int launch_over_nodes(const Kernel& kernel, int threads) {
+  const double cost = double(kernel.rows) * double(kernel.heads * kernel.width + 16);
+  const int chunks = chunks_for(cost);
   int status = kDone;
   with_head_shape<T>(kernel.width, [&](auto shape) {
-    status = for_chunks(threads, [&](int chunk) { kernel.run(shape, part_of_chunk(kernel.rows, chunk)); });
+    status = for_chunks(threads_for(cost, threads), chunks,
+                        [&](int chunk) { kernel.run(shape, part_of_chunk(kernel.rows, chunk, chunks)); });
   });
   return status;
 }

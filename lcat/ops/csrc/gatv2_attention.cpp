@@ -8,6 +8,7 @@
 //   targets (times q_i), over sources (times k_j) and over features, which need no visit of the edges. Where q or k is
 //   so large that these sums may overflow or cancel, while z does not, they are made edge by edge instead.
 #include <cstdint>
+#include <new>
 
 #include "edge_features.h"
 #include "export.h"
@@ -164,7 +165,7 @@ struct Gatv2ByTarget {
   EdgeFeatures<T> features;
   SortedEdges edges;
   T *d_query, *d_edge_weight, *d_edge_attr;  // each may be null
-  T *att_sums, *matrix_sums;            // [kChunks, H * F] and [kChunks, count, H * F], filled with 0; may be null
+  T *att_sums, *matrix_sums;            // one row per chunk of H * F and count * H * F numbers, filled with 0; may be null
   bool att_by_edge;                     // whether att_sums are the whole gradient, made edge by edge
   int64_t heads, width;
   T slope;
@@ -335,11 +336,106 @@ struct Gatv2BySource {
   }
 };
 
+// The whole backward pass: what is known of the targets, the edges by target, the edges by source, and the sums over
+// chunks.
+template <class T>
+struct Gatv2Backward {
+  const T *gradient, *key, *query, *value, *att;
+  EdgeFeatures<T> features;
+  const T *edge_weight, *out, *lse;
+  SortedEdges by_target, by_source;
+  T *d_key, *d_query, *d_value, *d_att, *d_edge_attr, *d_edge_matrix, *d_edge_weight;  // each may be null
+  int64_t heads, width;
+  T slope;
+  Dropout dropout;
+  int threads;
+
+  static constexpr int kPasses = 8;
+
+  int run() const {
+    const int64_t row_width = heads * width, targets = by_target.rows;
+    const auto packed = scratch<T>(targets * heads * 2);
+    int status = launch_over_nodes<T>(Gatv2Targets<T>{gradient, out, lse, packed.get(), targets, heads, width}, threads);
+    if (status != kDone) return status;
+    clear_dead_edges();
+
+    const bool need_features = features.count > 0 && (d_edge_attr || d_edge_matrix || d_att);
+    const int64_t target_chunks = chunks_of(by_target), source_chunks = chunks_of(by_source);
+    const auto target_sums = zeros(d_att ? target_chunks * row_width : 0);
+    const auto source_sums = zeros(d_att ? source_chunks * row_width : 0);
+    const auto matrix_sums = zeros(need_features ? target_chunks * features.count * row_width : 0);
+    std::atomic<bool> large{false};
+    if (d_query || d_att || d_edge_weight || need_features) {
+      Gatv2ByTarget<T> kernel{gradient, key, query, value, att, edge_weight, packed.get(), features, by_target, d_query,
+                              d_edge_weight, d_edge_attr, target_sums.get(), matrix_sums.get(), false, heads, width,
+                              slope, dropout, &large};
+      status = launch<T>(kernel, threads, kPasses);
+      if (status != kDone) return status;
+    }
+    if (d_key || d_value || d_att) {
+      Gatv2BySource<T> kernel{gradient, key, query, value, att, edge_weight, packed.get(), features, by_source, d_key,
+                              d_value, source_sums.get(), heads, width, slope, dropout, &large};
+      status = launch<T>(kernel, threads, kPasses);
+      if (status != kDone) return status;
+    }
+    if (d_att && large) {  // a third pass, edge by edge
+      std::fill_n(target_sums.get(), target_chunks * row_width, T(0));
+      Gatv2ByTarget<T> kernel{gradient, key, query, value, att, edge_weight, packed.get(), features, by_target, nullptr,
+                              nullptr, nullptr, target_sums.get(), nullptr, true, heads, width, slope, dropout, &large};
+      status = launch<T>(kernel, threads, kPasses);
+      if (status != kDone) return status;
+    }
+    if (need_features) add_up(matrix_sums.get(), target_chunks, features.count * row_width);
+    if (d_att) {
+      add_up(target_sums.get(), target_chunks, row_width);
+      add_up(source_sums.get(), source_chunks, row_width);
+      for (int64_t f = 0; f < row_width; ++f) {
+        d_att[f] = target_sums[f];
+        if (large) continue;
+        d_att[f] += source_sums[f];
+        for (int64_t d = 0; d < features.count; ++d) {
+          d_att[f] += matrix_sums[d * row_width + f] * features.matrix[d * row_width + f];
+        }
+      }
+    }
+    if (d_edge_matrix) {
+      for (int64_t f = 0; f < row_width; ++f) {
+        for (int64_t d = 0; d < features.count; ++d) {
+          d_edge_matrix[f * features.count + d] = matrix_sums[d * row_width + f] * att[f];
+        }
+      }
+    }
+    return kDone;
+  }
+
+  int chunks_of(const SortedEdges& edges) const {
+    return chunks_for(cost_of_edges(edges, heads * width, kPasses));
+  }
+
+  static std::unique_ptr<T[]> zeros(int64_t count) {
+    return std::unique_ptr<T[]>(count > 0 ? new T[size_t(count)]() : nullptr);
+  }
+
+  // The first of `parts` parts of `size` numbers becomes the sum of all.
+  static void add_up(T* sums, int64_t parts, int64_t size) {
+    for (int64_t part = 1; part < parts; ++part) {
+      for (int64_t i = 0; i < size; ++i) sums[i] += sums[part * size + i];
+    }
+  }
+
+  // No kernel visits the edges beyond the last group: their gradients are 0.
+  void clear_dead_edges() const {
+    if (by_target.slots() >= by_target.count) return;
+    if (d_edge_weight) std::fill_n(d_edge_weight, by_target.count, T(0));
+    if (d_edge_attr) std::fill_n(d_edge_attr, by_target.count * features.count, T(0));
+  }
+};
+
 }  // namespace
 }  // namespace lcat
 
 #define LCAT_GATV2_ATTENTION(NAME, T)                                                                                  \
-  LCAT_EXPORT int lcat_gatv2_attention_forward_##NAME(const T* key, const T* query, const T* value, const T* att,     \
+  LCAT_EXPORT int lcat_gatv2_attention_forward_##NAME(const T* key, const T* query, const T* value, const T* att,      \
       const T* edge_attr, const T* edge_matrix, int64_t edge_width, const T* edge_weight, const int64_t* indptr,       \
       const int32_t* indices, const int32_t* edge_ids, int64_t count, int64_t others, int64_t per_edge, T* out,        \
       T* lse, int64_t rows, int64_t heads, int64_t width, double slope, double dropout, int64_t seed, int threads) {   \
@@ -350,41 +446,25 @@ struct Gatv2BySource {
                               lcat::Dropout(dropout, seed)},                                                           \
         threads);                                                                                                      \
   }                                                                                                                    \
-  LCAT_EXPORT int lcat_gatv2_attention_targets_##NAME(const T* gradient, const T* out, const T* lse, T* packed,        \
-      int64_t rows, int64_t heads, int64_t width, int threads) {                                                       \
-    return lcat::launch_over_nodes<T>(lcat::Gatv2Targets<T>{gradient, out, lse, packed, rows, heads, width}, threads); \
-  }                                                                                                                    \
-  LCAT_EXPORT int lcat_gatv2_attention_by_target_##NAME(const T* gradient, const T* key, const T* query,              \
+  LCAT_EXPORT int lcat_gatv2_attention_backward_##NAME(const T* gradient, const T* key, const T* query,                \
       const T* value, const T* att, const T* edge_attr, const T* edge_matrix, int64_t edge_width,                      \
-      const T* edge_weight, const T* packed, const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids,   \
-      int64_t count, int64_t others, int64_t per_edge, T* d_query, T* d_edge_weight, T* d_edge_attr, T* att_sums,      \
-      T* matrix_sums, int64_t att_by_edge, int64_t rows, int64_t heads, int64_t width, double slope, double dropout,   \
+      const T* edge_weight, const T* out, const T* lse, const int64_t* indptr, const int32_t* indices,                 \
+      const int32_t* edge_ids, int64_t count, int64_t others, int64_t per_edge, const int64_t* source_indptr,          \
+      const int32_t* source_indices, const int32_t* source_edge_ids, int64_t source_count, int64_t source_others,      \
+      int64_t source_per_edge, T* d_key, T* d_query, T* d_value, T* d_att, T* d_edge_attr, T* d_edge_matrix,           \
+      T* d_edge_weight, int64_t rows, int64_t sources, int64_t heads, int64_t width, double slope, double dropout,     \
       int64_t seed, int threads) {                                                                                     \
-    const lcat::EdgeFeatures<T> features{edge_attr, edge_matrix, edge_width};                                          \
-    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                           \
-    std::atomic<bool> large{false};                                                                                    \
-    const int status = lcat::launch<T>(                                                                                \
-        lcat::Gatv2ByTarget<T>{gradient, key, query, value, att, edge_weight, packed, features, edges, d_query,        \
-                               d_edge_weight, d_edge_attr, att_sums, matrix_sums, att_by_edge != 0, heads, width,      \
-                               T(slope), lcat::Dropout(dropout, seed), &large},                                        \
-        threads);                                                                                                      \
-    return status == lcat::kDone && large ? int(lcat::kLarge) : status;                                                \
-  }                                                                                                                    \
-  LCAT_EXPORT int lcat_gatv2_attention_by_source_##NAME(const T* gradient, const T* key, const T* query,              \
-      const T* value, const T* att, const T* edge_attr, const T* edge_matrix, int64_t edge_width,                      \
-      const T* edge_weight, const T* packed, const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids,   \
-      int64_t count, int64_t others, int64_t per_edge, T* d_key, T* d_value, T* att_sums, int64_t rows, int64_t heads, \
-      int64_t width, double slope, double dropout, int64_t seed, int threads) {                                        \
-    const lcat::EdgeFeatures<T> features{edge_attr, edge_matrix, edge_width};                                          \
-    const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                           \
-    std::atomic<bool> large{false};                                                                                    \
-    const int status = lcat::launch<T>(                                                                                \
-        lcat::Gatv2BySource<T>{gradient, key, query, value, att, edge_weight, packed, features, edges, d_key, d_value, \
-                               att_sums, heads, width, T(slope), lcat::Dropout(dropout, seed), &large},                \
-        threads);                                                                                                      \
-    return status == lcat::kDone && large ? int(lcat::kLarge) : status;                                                \
+    const lcat::SortedEdges by_target{indptr, indices, edge_ids, rows, count, others, per_edge};                       \
+    const lcat::SortedEdges by_source{source_indptr, source_indices, source_edge_ids, sources, source_count,           \
+                                      source_others, source_per_edge};                                                 \
+    try {                                                                                                              \
+      return lcat::Gatv2Backward<T>{gradient, key, query, value, att, {edge_attr, edge_matrix, edge_width},            \
+                                    edge_weight, out, lse, by_target, by_source, d_key, d_query, d_value, d_att,       \
+                                    d_edge_attr, d_edge_matrix, d_edge_weight, heads, width, T(slope),                 \
+                                    lcat::Dropout(dropout, seed), threads}.run();                                      \
+    } catch (const std::bad_alloc&) {                                                                                  \
+      return lcat::kNoMemory;                                                                                          \
+    }                                                                                                                  \
   }
 LCAT_GATV2_ATTENTION(f32, float)
 LCAT_GATV2_ATTENTION(f64, double)
-
-LCAT_EXPORT int64_t lcat_chunks() { return lcat::kChunks; }

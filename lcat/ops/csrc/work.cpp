@@ -1,5 +1,6 @@
 #include "work.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -25,11 +26,12 @@ int64_t process_id() {
 struct Job {
   void (*run)(void*, int);
   void* context;
+  int chunks;
   std::atomic<int> next{0};
   std::atomic<bool> out_of_memory{false};
 
   void work() {
-    for (int chunk = next++; chunk < kChunks; chunk = next++) {
+    for (int chunk = next++; chunk < chunks; chunk = next++) {
       try {
         run(context, chunk);
       } catch (const std::bad_alloc&) {
@@ -115,10 +117,12 @@ Pool& pool() {
 
 }  // namespace
 
-int run_chunks(int threads, void (*run)(void*, int), void* context) {
+int run_chunks(int threads, int chunks, void (*run)(void*, int), void* context) {
   Job job;
   job.run = run;
   job.context = context;
+  job.chunks = chunks;
+  threads = std::min(threads, chunks);
   if (threads <= 1 || !pool().run(job, threads - 1)) job.work();
   return job.out_of_memory ? 1 : 0;
 }
