@@ -309,7 +309,13 @@ class Graph:
         return graph
 
     def select(self, per_edge: Tensor) -> Tensor:
-        """The rows of a per-edge tensor of the input (first dimension E) that belong to the kept edges."""
+        """The rows of a per-edge tensor of the input (first dimension E) that belong to the kept edges.
+
+        Raises:
+            TypeError: ``per_edge`` is no tensor.
+        """
+        if not isinstance(per_edge, Tensor):
+            raise TypeError(f"expected 'per_edge' of type torch.Tensor, got {type(per_edge).__name__}")
         return per_edge if self.kept_edges is None else per_edge.index_select(0, self.kept_edges)
 
 
@@ -489,6 +495,8 @@ def _check_indices(source: Any, target: Any) -> None:
     for name, index in (("source", source), ("target", target)):
         if not isinstance(index, Tensor):
             raise TypeError(f"expected '{name}' of type torch.Tensor, got {type(index).__name__}")
+        if index.is_nested:  # has no shape
+            raise ValueError(f"expected '{name}' as a dense tensor of shape [E], got a nested one")
         if index.dtype != torch.long or index.layout != torch.strided or index.dim() != 1:
             raise ValueError(
                 f"expected '{name}' as a dense tensor of shape [E] and type int64, got {list(index.shape)}, "

@@ -542,3 +542,17 @@ def test_numbers_of_nodes_may_be_those_of_numpy():
 def test_no_number_of_nodes_says_what_to_pass():
     with pytest.raises(ValueError, match="'num_sources' and 'num_targets'"):
         graph_view(EDGES, None, None)
+
+
+def test_per_edge_values_are_tensors():
+    for graph in (graph_view(EDGES, 3, 3)[0], graph_view(EDGES, 3, 3)[0].with_self_loops(3)):
+        for values in (None, [1.0] * 6, np.ones(6)):
+            with pytest.raises(TypeError, match=rf"'per_edge' of type torch.Tensor, got {type(values).__name__}"):
+                graph.select(values)
+
+
+@pytest.mark.filterwarnings("ignore:.*nested:UserWarning")
+def test_nested_indices_are_refused():
+    nested = torch.nested.nested_tensor([EDGES[0], EDGES[1]])
+    with pytest.raises(ValueError, match=r"'source' as a dense tensor of shape .E., got a nested one"):
+        Graph(nested, EDGES[1], 3, 3)
