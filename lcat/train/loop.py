@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from tqdm import tqdm
 
+from lcat._text import hint
 from lcat.data.splits.splits import Split
 from lcat.train._checks import (
     check_callable,
@@ -27,10 +29,13 @@ from lcat.train._checks import (
 from lcat.train._tracking import Best, follow_lambdas, read_lambdas
 from lcat.train.metrics import metric_by_name
 from lcat.train.optimizers import build_optimizer, scale_scalar_lr
-from lcat.train.ranges import check_ranges, use_plain_numbers
+from lcat.train.ranges import TRAINING_RANGES, check_ranges, use_plain_numbers
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import ScheduleName, build_schedule
 from lcat.train.seeds import seed_for
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["FitConfig", "NonFiniteLoss", "fit", "read_lambdas"]
 
@@ -68,6 +73,17 @@ class FitConfig:
     clip_norm: float | None = None
     optimizer_options: dict[str, Any] = field(default_factory=dict)
 
+    def __new__(cls, *args: Any, **settings: Any) -> Self:  # noqa: ARG004 - __init__ takes what is accepted here
+        """Name the setting that was meant before Python refuses an unknown one."""
+        accepted = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+        for name in settings:
+            if name not in accepted:
+                raise TypeError(
+                    f"{cls.__name__} has no setting {name!r}{hint(name, accepted)}; expected some of "
+                    f"{', '.join(accepted)}"
+                )
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         use_plain_numbers(self)
         check_ranges(vars(self))
@@ -95,7 +111,8 @@ def fit(
         data: ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, ``y`` ``[N]`` labels of any integer
             type or bool; on the model's device.
         split: train, validation and test masks of length ``N``.
-        config: the settings; ``FitConfig()`` by default.
+        config: the settings; ``FitConfig()`` by default. A :class:`lcat.train.MinibatchConfig` is one, too, as long as
+            it changes none of the settings that only :func:`lcat.train.fit_minibatch` uses.
         metric: ``"accuracy"`` or ``"roc-auc"``.
         seed: seeds every generator before the first epoch (the dropout masks), ``None`` leaves them as they are.
             Seed with :func:`lcat.train.seed_everything` before building the model to fix its weights as well.
@@ -124,6 +141,7 @@ def fit(
     """
     check_module(model, "fit(model, data, split)")
     config = config_of(config, FitConfig)
+    _check_used(config)
     data = _checked_task(data, split)
     if on_epoch is not None:
         check_callable("on_epoch", on_epoch, "a function (epoch, history)")
@@ -174,6 +192,18 @@ def fit(
         lambdas={name: path[best.epoch + 1] for name, path in history.lambdas.items()},
         history=history,
     )
+
+
+def _check_used(config: FitConfig) -> None:
+    """Refuse settings that only :func:`lcat.train.fit_minibatch` uses, where they would change something."""
+    own = {setting.name for setting in fields(FitConfig)}
+    for setting in fields(config):
+        value = getattr(config, setting.name)
+        if setting.name in TRAINING_RANGES and setting.name not in own and value != setting.default:
+            raise ValueError(
+                f"fit has no {setting.name}={value!r}, which only fit_minibatch uses: train with fit_minibatch, or pass "
+                f"a FitConfig without it"
+            )
 
 
 def _train_step(

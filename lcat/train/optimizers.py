@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lcat._numbers import as_float
 from lcat._text import hint
 from lcat.train._checks import kind_of
-from lcat.train.ranges import check_ranges
+from lcat.train.ranges import NOT_NEGATIVE, YES_OR_NO, Range, check_ranges, optional
 
 __all__ = [
     "build_optimizer",
@@ -80,8 +81,8 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
 
     Raises:
         TypeError: for a model that is none.
-        ValueError: for an unknown name, an option that the optimizer does not have, a learning rate that is not
-            positive or a negative weight decay.
+        ValueError: for an unknown name, an option that the optimizer does not have, a value out of its range, a
+            learning rate that is not positive or a negative weight decay. The model is unchanged then.
     """
     if not isinstance(name, str) or name not in _BUILDERS:
         way_out = hint(name, optimizer_names()) if isinstance(name, str) else ": see register_optimizer for your own"
@@ -91,12 +92,35 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
         raise TypeError(f"expected a torch.nn.Module, got {kind_of(model)}: pass the model, not its parameters")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to train")
-    _check_options(name, options)
+    _check_options(name, options, model)
     return _BUILDERS[name](model, lr=lr, weight_decay=weight_decay, **options)
 
 
-def _check_options(name: str, options: dict[str, Any]) -> None:
-    """Refuse names that the optimizer does not know, where it is known which these are."""
+def _are_betas(value: Any) -> bool:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    return all((number := as_float(beta)) is not None and 0 <= number < 1 for beta in value)
+
+
+#: options of torch's optimizers, which meet some wrong values only deep in a step
+_TORCH_RANGES: dict[str, Range] = {
+    "betas": Range(_are_betas, "two numbers in [0, 1)"),
+    "eps": NOT_NEGATIVE,
+    "momentum": NOT_NEGATIVE,
+    "dampening": Range(lambda value: as_float(value) is not None, "a number"),
+    "amsgrad": YES_OR_NO,
+    "nesterov": YES_OR_NO,
+    "maximize": YES_OR_NO,
+    "capturable": YES_OR_NO,
+    "foreach": optional(YES_OR_NO),
+    "fused": optional(YES_OR_NO),
+    "decoupled_weight_decay": YES_OR_NO,
+    "differentiable": Range(lambda value: value is False, "False, because steps of a training are not differentiated"),
+}
+
+
+def _check_options(name: str, options: dict[str, Any], model: nn.Module) -> None:
+    """Refuse options that the optimizer does not know, where it is known which these are, and values out of range."""
     builder = _BUILDERS[name]
     if not options or builder not in _TAKEN:
         return
@@ -107,6 +131,18 @@ def _check_options(name: str, options: dict[str, Any]) -> None:
                 f"the optimizer {name!r} has no option {option!r}; expected some of {', '.join(known)}"
                 f"{hint(option, known)}"
             )
+
+    def error(option: str, message: str) -> ValueError:
+        return ValueError(f"the option {option!r} of the optimizer {name!r} {message}")
+
+    if builder in _ORTHOGONAL:  # the optimizers of lcat.optim check theirs
+        check_ranges(options, {"orthogonal_lr": optional(NOT_NEGATIVE)}, error)
+        return
+    check_ranges(options, _TORCH_RANGES, error)
+    if options.get("capturable") and any(parameter.device.type == "cpu" for parameter in model.parameters()):
+        raise error("capturable", "needs a model on an accelerator; got parameters on the CPU: leave it out")
+    if options.get("foreach") and options.get("fused"):
+        raise error("fused", "excludes 'foreach'; got True for both: set one of them")
 
 
 def _arguments_of(cls: Callable[..., Optimizer]) -> set[str]:
@@ -198,14 +234,15 @@ def _orthogonal_builder(class_name: str, **defaults: Any) -> Builder:
 
         group_options = {name: options.pop(name) for name in _GROUP_OPTIONS if name in options}
         group_options |= {"lr": lr, "weight_decay": weight_decay}
+        cls: Callable[..., Optimizer] = getattr(optim, class_name)
+        rate = 10 * lr if orthogonal_lr is None else orthogonal_lr
+        cls([{"params": []}], lr=rate, **{**defaults, **options})  # refuses wrong options before weights change
         try:
             groups = optim.orthogonal_groups(model, **group_options)
         except optim.NoWeightToConstrain:
             if {"first", "include"} & set(group_options):
                 raise
             groups = optim.orthogonal_groups(model, first=True, **group_options)
-        cls: Callable[..., Optimizer] = getattr(optim, class_name)
-        rate = 10 * lr if orthogonal_lr is None else orthogonal_lr
         return cls(_scalars_apart(groups), lr=rate, **{**defaults, **options})
 
     def taken() -> set[str]:

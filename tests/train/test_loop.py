@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import pytest
 import torch
@@ -13,7 +13,17 @@ from torch_geometric.data import HeteroData
 
 from lcat.data import Split, csbm
 from lcat.nn.models import GAT, GCN, LCAT
-from lcat.train import FitConfig, FitResult, History, NonFiniteLoss, accuracy, fit, read_lambdas, seed_everything
+from lcat.train import (
+    FitConfig,
+    FitResult,
+    History,
+    MinibatchConfig,
+    NonFiniteLoss,
+    accuracy,
+    fit,
+    read_lambdas,
+    seed_everything,
+)
 
 
 @pytest.fixture
@@ -314,3 +324,30 @@ def test_models_without_logits(task, change, error, message):
 
     with pytest.raises(error, match=message):
         fit(model_of(data, Changed), data, split, FitConfig(epochs=2))
+
+
+@pytest.mark.parametrize("setting", [{"autocast": True}, {"accumulate": 2}, {"compile": "eager"}, {"eval_every": 3}])
+def test_settings_that_only_minibatches_have_are_refused(task, setting):
+    data, split = task
+    (name,) = setting
+    with pytest.raises(ValueError, match=rf"fit has no {name}=.*train with fit_minibatch, or pass a FitConfig"):
+        fit(model_of(data), data, split, MinibatchConfig(epochs=2, **setting))
+
+
+def test_subclasses_of_the_settings_are_accepted(task):
+    @dataclass(frozen=True)
+    class Mine(FitConfig):
+        note: str = ""
+
+    data, split = task
+    for config in (Mine(epochs=2, note="first"), MinibatchConfig(epochs=2)):
+        assert fit(model_of(data), data, split, config).epochs == 2
+
+
+def test_a_setting_that_does_not_exist():
+    with pytest.raises(
+        TypeError, match=r"FitConfig has no setting 'epoch' \(did you mean epochs.*expected some of epochs"
+    ):
+        FitConfig(epoch=3)
+    with pytest.raises(TypeError, match=r"MinibatchConfig has no setting 'accumulation'.*accumulate"):
+        MinibatchConfig(accumulation=3)

@@ -153,3 +153,40 @@ def test_options_of_every_optimizer_are_known():
 def test_settings_of_another_kind(settings, match):
     with pytest.raises(ValueError, match=match):
         MinibatchConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "match"),
+    [
+        ("betas", (3, "x", None, (0.9,), (0.9, "x"), (0.9, 1.0), torch.ones(2)), r"two numbers in \[0, 1\)"),
+        ("eps", ("x", None, -1.0, [1.0], float("nan")), "eps"),
+        ("momentum", ("a", None, -1, (0.9,)), "momentum"),
+        ("weight_decay", ("a", None, -1, [0.1]), "weight_decay must be"),
+        ("orthogonal_lr", ("a", -1.0, [0.1]), "'orthogonal_lr' of the optimizer .* must be 0 or more"),
+        ("nesterov", ("a", 3), "nesterov"),
+        ("maximize", ("a", 3), "maximize"),
+        ("foreach", ("a", 3), "foreach"),
+        ("amsgrad", ("a", None), "'amsgrad' of the optimizer .* must be True or False"),
+        ("differentiable", (True, "a"), "must be False"),
+    ],
+)
+def test_values_of_options_that_cannot_be_used(option, values, match):
+    """All optimizers by name refuse them before they change a weight."""
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    before, tried = copy.deepcopy(model.state_dict()), 0
+    for name in optimizer_names():
+        for value in values:
+            with pytest.raises(ValueError, match=rf"{match}|has no option") as refused:
+                build_optimizer(name, model, lr=0.1, **{option: value})
+            assert "/lcat/" in str(refused.traceback[-1].path)  # not torch's own
+            tried += "has no option" not in str(refused.value)
+    assert tried >= len(values)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_options_that_need_another_device_or_exclude_each_other():
+    model = torch.nn.Linear(4, 2)
+    with pytest.raises(ValueError, match="'capturable' of the optimizer 'adam' needs a model on an accelerator"):
+        build_optimizer("adam", model, lr=0.1, capturable=True)
+    with pytest.raises(ValueError, match="'fused' of the optimizer 'sgd' excludes 'foreach'"):
+        build_optimizer("sgd", model, lr=0.1, fused=True, foreach=True)
