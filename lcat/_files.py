@@ -16,10 +16,38 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["move_file", "replace_file", "scratch_folder"]
+__all__ = ["as_path", "move_file", "replace_file", "scratch_folder"]
 
 # What systems answer that have no operation to flush a folder, or allow it to nobody who can only write there.
 _NO_FLUSH_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM}
+
+
+def as_path(name: str, value: Any) -> Path:
+    """A path as users pass it.
+
+    Args:
+        name: of the argument, for the message.
+        value: a string or a path.
+
+    Raises:
+        TypeError: it is neither.
+
+    Example:
+        >>> from lcat._files import as_path
+        >>> as_path("folder", "runs").name
+        'runs'
+        >>> as_path("folder", 3)
+        Traceback (most recent call last):
+        TypeError: expected a path as 'folder', got int: pass a string or a pathlib.Path
+    """
+    if isinstance(value, (str, os.PathLike)):
+        path = os.fspath(value)
+        if isinstance(path, str):
+            return Path(path)
+    got = (
+        "None" if value is None else f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+    )
+    raise TypeError(f"expected a path as {name!r}, got {got}: pass a string or a pathlib.Path")
 
 
 def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from lcat._files import replace_file
+from lcat._files import as_path, replace_file
 
 __all__ = ["CheckpointError", "load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
 
@@ -48,7 +48,7 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
         >>> load_checkpoint("run.ckpt")["epoch"]
         3
     """
-    path = Path(path)
+    path = as_path("path", path)
     payload = _serialized(path, state)
 
     def write(file: IO[bytes]) -> None:
@@ -76,7 +76,7 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         FileNotFoundError: there is no such file.
         CheckpointError: it is no checkpoint, or is damaged: a single changed bit or missing byte is refused.
     """
-    path = Path(path)
+    path = as_path("path", path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lcat._files import as_path
 from lcat.data.storage.csc import CSCGraph
 from lcat.train._checks import kind_of
 from lcat.train.layer_steps import LayerStep, head_of, source_statistic, steps_of
@@ -82,12 +83,19 @@ def layerwise_inference(
         True
     """
     check_ranges({"rows": rows, "edges": edges}, {"rows": whole(1), "edges": whole(1)})
-    if isinstance(x, np.ndarray) or not hasattr(x, "shape"):
+    if isinstance(x, np.ndarray) or not hasattr(x, "shape") or len(x.shape) == 0:
         raise TypeError(
             f"expected features in a tensor or a FeatureFile as x, got {kind_of(x)}: use torch.as_tensor(x), which "
             "also reads memory-mapped arrays"
         )
-    if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
+    for name, values in (("edge_attr", edge_attr), ("edge_weight", edge_weight)):
+        if values is not None and (isinstance(values, np.ndarray) or not getattr(values, "shape", ())):
+            raise TypeError(
+                f"expected one row per edge in a tensor or a FeatureFile as {name}, got {kind_of(values)}: use "
+                "torch.as_tensor(...)"
+            )
+    folder = None if folder is None else as_path("folder", folder)
+    if folder is not None and folder.exists() and not folder.is_dir():
         raise ValueError(f"expected a folder as 'folder', got the file {folder}: name a folder, existing or new")
     graph = edge_index if isinstance(edge_index, CSCGraph) else CSCGraph.from_edges(edge_index, x.shape[0])
     if graph.num_targets != x.shape[0] or graph.num_sources != x.shape[0]:

@@ -201,8 +201,8 @@ def _check_used(config: FitConfig) -> None:
         value = getattr(config, setting.name)
         if setting.name in TRAINING_RANGES and setting.name not in own and value != setting.default:
             raise ValueError(
-                f"fit has no {setting.name}={value!r}, which only fit_minibatch uses: train with fit_minibatch, or pass "
-                f"a FitConfig without it"
+                f"fit has no {setting.name}={value!r}, which only fit_minibatch uses: train with fit_minibatch, or "
+                f"pass a FitConfig without it"
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lcat._files import as_path
 from lcat.data.loading.batches import SeedBatches
 from lcat.train._checks import (
     check_callable,
@@ -157,8 +157,7 @@ def fit_minibatch(
     if on_epoch is not None:
         check_callable("on_epoch", on_epoch, "a function (epoch, history)")
     check_ranges({"checkpoint_steps": checkpoint_steps}, {"checkpoint_steps": optional(whole(1))})
-    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
-        raise TypeError(f"expected the path of a file as 'checkpoint', got {kind_of(checkpoint)}")
+    checkpoint = None if checkpoint is None else as_path("checkpoint", checkpoint)
     check_model = getattr(evaluate, "check_model", None)
     if callable(check_model):
         check_model(model)

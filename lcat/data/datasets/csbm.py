@@ -23,7 +23,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import add_self_loops
 
-from lcat._numbers import as_plain
+from lcat._numbers import as_float, as_int, as_plain
 from lcat._seeds import Purpose, derive_seed
 from lcat.data.splits.splits import SplitError, random_split
 
@@ -53,11 +53,14 @@ def csbm_distance(regime: Regime, n: int = 1000, sigma: float = 0.1) -> float:
         >>> round(csbm_distance("easy"), 3), csbm_distance("hard")
         (3.717, 0.1)
     """
+    if not isinstance(regime, str) or regime not in REGIMES:
+        raise ValueError(f"regime must be one of {', '.join(REGIMES)}; got {regime!r}. Give distance= for any other")
+    sigma = _real("sigma", sigma)
+    if (count := as_int(n)) is None or count < 1:
+        raise ValueError(f"n must be a whole number of nodes, at least 1; got {n!r}")
     if regime == "easy":
-        return 10 * sigma * math.sqrt(2 * math.log(n))
-    if regime == "hard":
-        return sigma
-    raise ValueError(f"regime must be one of {', '.join(REGIMES)}; got {regime!r}. Give distance= for any other")
+        return 10 * sigma * math.sqrt(2 * math.log(count))
+    return sigma
 
 
 def csbm(
@@ -109,6 +112,10 @@ def csbm(
         (1000, 21, True)
     """
     n, d = as_plain(n), as_plain(d)
+    p, q, sigma = (_real(name, value) for name, value in (("p", p), ("q", q), ("sigma", sigma)))
+    distance, mu = (
+        None if value is None else _real(name, value) for name, value in (("distance", distance), ("mu", mu))
+    )
     _check(n=n, p=p, q=q, sigma=sigma, d=d)
     gaps = {"regime": regime, "distance": distance, "mu": mu}
     named = [name for name, value in gaps.items() if value is not None]
@@ -116,7 +123,7 @@ def csbm(
         raise ValueError(f"give at most one of regime, distance and mu; got {' and '.join(named)}")
     dim = d if d is not None else math.ceil(n / math.log(n) ** 2)
     if mu is None:
-        gap = distance if distance is not None else csbm_distance(regime or "easy", n, sigma)
+        gap = distance if distance is not None else csbm_distance("easy" if regime is None else regime, n, sigma)
         mu = gap / (2 * math.sqrt(dim))
     if not (math.isfinite(mu) and mu >= 0):
         raise ValueError(f"{named[0]} must be a finite number >= 0; got {gaps[named[0]]}")
@@ -135,6 +142,13 @@ def csbm(
 
 def _generator(seed: int, purpose: Purpose) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, purpose))
+
+
+def _real(name: str, value: object) -> float:
+    number = as_float(value)
+    if number is None:
+        raise ValueError(f"{name} must be a number; got {value!r}")
+    return number
 
 
 def _check(*, n: int, p: float, q: float, sigma: float, d: int | None) -> None:

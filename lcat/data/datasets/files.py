@@ -15,6 +15,7 @@ from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import BaseStorage, EdgeStorage, GlobalStorage, NodeStorage
 
+from lcat._files import as_path
 from lcat.data.datasets._safe_classes import allowed
 from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 
@@ -67,7 +68,7 @@ def load_file(path: str | Path, metric: str | None = None) -> NodeDataset:
         ...     load_file(Path(folder) / "mine.pt").name
         'mine'
     """
-    path = Path(path)
+    path = as_path("path", path)
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     if path.suffix == ".pt":

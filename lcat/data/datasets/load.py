@@ -14,6 +14,7 @@ from torch_geometric import datasets as pyg_datasets
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.utils import to_undirected
 
+from lcat._files import as_path
 from lcat._text import hint
 from lcat.data.datasets.catalog import CATALOG, RANDOM, DatasetSpec
 from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
@@ -78,7 +79,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
         lcat.data.datasets.load.UnknownDataset: there is no data set called 'coraa' (did you mean cora?); ...
     """
     spec = find_spec(name)
-    root = Path(root) if root is not None else default_root()
+    root = as_path("root", root) if root is not None else default_root()
     missing = missing_files(spec.name, root)
     if missing and not download:
         raise DatasetUnavailable(f"data set {spec.name!r} is not under {root}: {_what_to_put(spec, missing)}")
@@ -112,7 +113,8 @@ def find_spec(name: str) -> DatasetSpec:
 
 def missing_files(name: str, root: str | Path) -> list[Path]:
     """The raw files of a data set that are not under ``root``; an empty list means that no network is needed."""
-    return [Path(root) / file for file in find_spec(name).raw if not (Path(root) / file).exists()]
+    folder = as_path("root", root)
+    return [folder / file for file in find_spec(name).raw if not (folder / file).exists()]
 
 
 def _read(spec: DatasetSpec, root: Path, missing: list[Path]) -> Data:

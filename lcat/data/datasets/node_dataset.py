@@ -11,7 +11,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from lcat._names import METRIC_NAMES
-from lcat.data.splits.splits import Split, SplitError, random_split
+from lcat._numbers import as_int
+from lcat.data.splits.splits import Split, SplitError, check_fractions, random_split
 
 __all__ = ["DataError", "NodeDataset", "random_splits", "splits_from_masks"]
 
@@ -148,7 +149,12 @@ class NodeDataset:
 
 
 def random_splits(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2)) -> Callable[[int], Split]:
-    """A rule that draws a stratified random split for every seed, see :func:`lcat.data.random_split`."""
+    """A rule that draws a stratified random split for every seed, see :func:`lcat.data.random_split`.
+
+    Raises:
+        SplitError: on fractions that are not three positive numbers with sum 1.
+    """
+    check_fractions(fractions)
     # Not a closure: processes hand data sets to each other, and only named functions can be pickled.
     return partial(_random_rule, y, tuple(fractions))
 
@@ -193,11 +199,15 @@ def splits_from_masks(train: Tensor, val: Tensor, test: Tensor) -> Callable[[int
 
 
 def _mask_rule(train: Tensor, val: Tensor, test: Tensor, seed: int) -> Split:
-    column = seed % train.size(1)
+    if (number := as_int(seed)) is None:
+        raise SplitError(f"the seed of a split must be a whole number; got {seed!r}")
+    column = number % train.size(1)
     return Split(*(mask[:, column].contiguous() for mask in (train, val, test)))
 
 
 def _check_graph(name: str, data: Data) -> None:
+    if not isinstance(data, Data):
+        raise DataError(f"{name}: expected a torch_geometric.data.Data; got {type(data).__name__}")
     for key in ("x", "edge_index", "y"):
         if not isinstance(data.get(key), Tensor):
             hint = "; encode labels that are words as numbers 0 .. C - 1" if key == "y" else ""

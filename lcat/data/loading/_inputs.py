@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, GraphStore, HeteroData
 
-from lcat._numbers import refuse_bytes
+from lcat._numbers import as_float, as_int, refuse_bytes
 from lcat._text import hint
 from lcat.data.storage.csc import CSCGraph
 from lcat.data.storage.feature_store import FileGraphStore
@@ -53,7 +53,32 @@ def checked_options(loader: str, options: Mapping[str, Any], *classes: type) -> 
             check_callable(name, options[name])
         if name not in known:
             raise TypeError(f"{loader} has no {name!r}{hint(name, known)}")
+    _check_workers(options)
     return {name: value for name, value in options.items() if name not in (*_DECIDED, *_OTHER_SAMPLING)}
+
+
+def _check_workers(options: Mapping[str, Any]) -> None:
+    """Refuse numbers for the processes of a ``DataLoader`` that are none, and options that need processes."""
+    ranges = {
+        "num_workers": ("a whole number, 0 or more", as_int, 0),
+        "prefetch_factor": ("a whole number, 1 or more", as_int, 1),
+        "timeout": ("a number of seconds, 0 or more", as_float, 0),
+    }
+    for name, (words, convert, low) in ranges.items():
+        if name not in options or (name == "prefetch_factor" and options[name] is None):
+            continue
+        number = convert(options[name])
+        if number is None or not number >= low:
+            raise ValueError(f"{name} must be {words}; got {options[name]!r}")
+    for name in ("pin_memory", "persistent_workers"):
+        if not isinstance(options.get(name, False), bool):
+            raise ValueError(f"{name} must be True or False; got {options[name]!r}")
+    if not options.get("num_workers"):
+        for name in ("prefetch_factor", "timeout", "persistent_workers", "multiprocessing_context"):
+            if options.get(name) not in (None, False, 0):
+                raise ValueError(
+                    f"{name} needs processes that load batches: set num_workers=1 or more, or leave it out"
+                )
 
 
 def check_callable(name: str, value: Any) -> None:

@@ -86,6 +86,8 @@ class SeedBatches(Sampler[SeedBatch]):
             raise ValueError(f"batch_size must be 1 or more; got {batch_size}")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must lie in 0 .. world_size - 1 = {world_size - 1}; got {rank}")
+        if count < 0:
+            raise ValueError(f"count must be 0 or more; got {count}")
         self.count = count
         self.batch_size = batch_size
         self.shuffle = shuffle

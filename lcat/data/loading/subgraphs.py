@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 from torch_geometric.data import Data
 from torch_geometric.loader import ClusterData
 
+from lcat._numbers import as_int
 from lcat._seeds import derive_seed
 from lcat.data.loading._inputs import check_callable, checked_options
 from lcat.data.loading._partition import partition
@@ -219,9 +219,11 @@ def random_walk_loader(
         ("batch_size", batch_size, 1),
         ("walk_length", walk_length, 0),
         ("num_steps", num_steps, 1),
+        ("rank", rank, 0),
+        ("world_size", world_size, 1),
     ):
-        if not isinstance(value, (int, np.integer)) or value < low:
-            raise ValueError(f"{name} must be {low} or more; got {value}")
+        if (number := as_int(value)) is None or number < low:
+            raise ValueError(f"{name} must be a whole number, {low} or more; got {value!r}")
     share = batch_size // world_size + (rank < batch_size % world_size)
     batches = _WalkBatches(num_steps, batch_size, walk_length, seed=seed, rank=rank, world_size=world_size)
     return SubgraphLoader(data, _Walks(data, share, walk_length), batches, transform, **kwargs)
@@ -279,6 +281,11 @@ def partition_loader(
         raise TypeError("partition_loader counts a batch in parts: pass parts_per_batch instead of batch_size")
     if part is None:
         part = partition_nodes(data, num_parts, method=method, seed=seed)
+    if not isinstance(part, Tensor) or part.is_floating_point() or part.dtype == torch.bool:
+        got = f"a tensor {part.dtype}" if isinstance(part, Tensor) else type(part).__name__
+        raise TypeError(
+            f"part must be a tensor of whole numbers, one per node, such as partition_nodes makes; got {got}"
+        )
     if part.shape != (data.num_nodes,) or (part.numel() and not 0 <= int(part.min()) <= int(part.max()) < num_parts):
         raise ValueError(f"part must have a number in 0 .. {num_parts - 1} for each of {data.num_nodes} nodes")
     batches = SeedBatches(
@@ -309,8 +316,8 @@ def partition_nodes(data: Data, num_parts: int, *, method: Method = "auto", seed
     """
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}; got {method!r}")
-    if num_parts < 1:
-        raise ValueError(f"num_parts must be 1 or more; got {num_parts}")
+    if (count := as_int(num_parts)) is None or count < 1:
+        raise ValueError(f"num_parts must be a whole number, 1 or more; got {num_parts!r}")
     if not isinstance(data, Data) or method != "random":
         _edges_of(data)  # refuses what is no graph
     if method == "random":
@@ -353,6 +360,13 @@ class SeededLoader:
     """
 
     def __init__(self, loader: Any, seed: int = 0) -> None:
+        if not hasattr(loader, "__len__") or not hasattr(loader, "__iter__") or isinstance(loader, type):
+            raise TypeError(
+                f"expected a loader with a length, such as one of PyG or a list of Data, got {type(loader).__name__}"
+            )
+        if (number := as_int(seed)) is None:
+            raise ValueError(f"seed must be a whole number; got {seed!r}")
+        seed = number
         self.loader = loader
         self.seed = seed
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from lcat._files import as_path
 from lcat._text import hint
 from lcat.data.datasets._safe_classes import allowed
 from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_root
@@ -171,7 +172,7 @@ def load_ogb(name: str, root: str | Path | None = None, *, download: bool = True
     """
     name = _known(name)
     meta = _master()[name]
-    root = Path(root) if root is not None else default_root() / "ogb"
+    root = as_path("root", root) if root is not None else default_root() / "ogb"
     try:
         folder = _ready_folder(name, meta, root, download, progress)
         check_release(name, int(meta["version"]), folder)

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from lcat._files import scratch_folder
+from lcat._files import as_path, scratch_folder
+from lcat._numbers import as_int
 from lcat._seeds import derive_seed
 from lcat._version import __version__
 from lcat.data.datasets.node_dataset import DataError
@@ -111,13 +112,18 @@ def write_standin(name: str, root: str | Path, *, nodes: int | None = None, seed
         ...     sorted(path.name for path in write_standin("ogbn-products", root).iterdir())
         ['GENERATED_STAND_IN.json', 'RELEASE_v1.txt', 'mapping', 'raw', 'split']
     """
-    if name not in STANDINS:
+    if not isinstance(name, str) or name not in STANDINS:
         raise DataError(f"there is a stand-in for {', '.join(STANDINS)}; got {name!r}")
     default, version, write = STANDINS[name]
-    nodes = default if nodes is None else nodes
-    if nodes < 200:
-        raise DataError(f"a stand-in needs 200 nodes for its classes and splits; got {nodes}")
-    folder = Path(root) / name.replace("-", "_")
+    count = default if nodes is None else as_int(nodes)
+    if count is None or count < 200:
+        raise DataError(
+            f"a stand-in needs a whole number of nodes, at least 200 for its classes and splits; got {nodes!r}"
+        )
+    nodes = count
+    folder = as_path("root", root) / name.replace("-", "_")
+    if folder.parent.exists() and not folder.parent.is_dir():
+        raise DataError(f"expected a folder as 'root', got the file {folder.parent}: name a folder, existing or new")
     if folder.exists():
         raise DataError(f"{folder} exists already; a stand-in never overwrites, so name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)

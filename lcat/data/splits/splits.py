@@ -11,15 +11,17 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lcat._numbers import as_float
+from lcat._files import as_path
+from lcat._numbers import as_float, as_int
 from lcat._seeds import derive_seed
 
-__all__ = ["Split", "SplitError", "from_indices", "load_split_file", "random_split"]
+__all__ = ["Split", "SplitError", "check_fractions", "from_indices", "load_split_file", "random_split"]
 
 
 class SplitError(ValueError):
@@ -110,6 +112,9 @@ def from_indices(num_nodes: int, train: Tensor, val: Tensor, test: Tensor) -> Sp
         >>> from_indices(4, torch.tensor([0, 3]), torch.tensor([1]), torch.tensor([2])).train.tolist()
         [True, False, False, True]
     """
+    if (count := as_int(num_nodes)) is None or count < 1:
+        raise SplitError(f"num_nodes must be a whole number, at least 1; got {num_nodes!r}")
+    num_nodes = count
     masks = []
     for name, index in (("train", train), ("val", val), ("test", test)):
         if not isinstance(index, Tensor):
@@ -132,6 +137,22 @@ def from_indices(num_nodes: int, train: Tensor, val: Tensor, test: Tensor) -> Sp
             raise SplitError(f"the {name} nodes hold {index.numel() - int(mask.sum())} duplicates")
         masks.append(mask)
     return Split(*masks)
+
+
+def check_fractions(fractions: Any) -> None:
+    """Refuse what are no three shares of the nodes.
+
+    Raises:
+        SplitError: they are not three positive numbers with sum 1.
+    """
+    is_row = isinstance(fractions, Sequence) or getattr(fractions, "ndim", 0) == 1  # NumPy's and tensors, too
+    shares = [as_float(share) for share in fractions] if is_row else []
+    if len(shares) != 3 or None in shares:
+        raise SplitError(f"fractions must be three positive numbers, of train, val and test; got {fractions!r}")
+    if not min(fractions) > 0 or not abs(sum(fractions) - 1) <= 1e-6:
+        raise SplitError(
+            f"fractions must be three positive numbers that sum to 1 (train, val, test); got {tuple(fractions)}"
+        )
 
 
 def random_split(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0) -> Split:
@@ -158,13 +179,7 @@ def random_split(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2), seed: 
         >>> random_split(torch.arange(100) % 2, seed=3).sizes
         (60, 20, 20)
     """
-    shares = [as_float(share) for share in fractions] if hasattr(fractions, "__len__") else []
-    if len(shares) != 3 or None in shares:
-        raise SplitError(f"fractions must be three positive numbers, of train, val and test; got {fractions!r}")
-    if not min(fractions) > 0 or not abs(sum(fractions) - 1) <= 1e-6:
-        raise SplitError(
-            f"fractions must be three positive numbers that sum to 1 (train, val, test); got {tuple(fractions)}"
-        )
+    check_fractions(fractions)
     if not isinstance(y, Tensor):
         raise SplitError(f"y must be a tensor of labels; got {type(y).__name__}: convert it with torch.as_tensor")
     if y.dim() != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
@@ -199,7 +214,7 @@ def load_split_file(path: str | Path, num_nodes: int) -> Split:
     Raises:
         SplitError: on a file that is missing, unreadable, or does not fit the graph; the message names it.
     """
-    path = Path(path)
+    path = as_path("path", path)
     try:
         with path.open("rb") as file:  # which NumPy leaves open when it is damaged
             loaded = np.load(file, allow_pickle=False)

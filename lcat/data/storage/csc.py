@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lcat._edge_formats import read_edges
+from lcat._files import as_path
 from lcat.data.storage._csc_files import FORMAT, TYPES, map_array, write_arrays, write_in_two_passes
 
 __all__ = ["CSCGraph"]
@@ -163,6 +164,8 @@ class CSCGraph:
             O(E log E) time, O(E) where the edges come sorted by target; ``32 E`` bytes on the way.
         """
         sizes = num_nodes if isinstance(num_nodes, (tuple, list)) else (num_nodes, num_nodes)
+        if len(sizes) != 2:
+            raise ValueError(f"expected a number of nodes, or those of sources and targets, got {num_nodes!r}")
         num_sources, num_targets = (_whole(size) for size in sizes)
         edges = read_edges(edge_index, flow="source_to_target", name="edge_index")
         edges.checked_sizes(num_sources, num_targets)
@@ -200,7 +203,7 @@ class CSCGraph:
         arrays = {"pointer": self.indptr, "source": self.indices}  # the names of the format
         if self.edge_ids is not None:
             arrays["edge"] = self.edge_ids
-        write_arrays(Path(folder), arrays, self.num_sources)
+        write_arrays(as_path("folder", folder), arrays, self.num_sources)
 
     @classmethod
     def open(cls, folder: str | Path) -> CSCGraph:
@@ -210,7 +213,7 @@ class CSCGraph:
             FileNotFoundError: there is none.
             ValueError: the files do not agree with their description; the message names the file.
         """
-        folder = Path(folder)
+        folder = as_path("folder", folder)
         try:
             description = json.loads((folder / "csc.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -273,7 +276,12 @@ class CSCGraph:
             >>> CSCGraph.write("big", lambda: edges.split(2, dim=1), num_nodes=3).indices.tolist()
             [2, 1, 0]
         """
-        write_in_two_passes(Path(folder), chunks, _whole(num_nodes), undirected, edge_numbers)
+        if not callable(chunks) or isinstance(chunks, type):
+            raise TypeError(
+                f"expected a function that returns the chunks, which are read twice, got {type(chunks).__name__}: pass "
+                "chunks=lambda: [edge_index]"
+            )
+        write_in_two_passes(as_path("folder", folder), chunks, _whole(num_nodes), undirected, edge_numbers)
         return cls.open(folder)
 
 

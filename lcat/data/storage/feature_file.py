@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lcat._files import replace_file
+from lcat._files import as_path, replace_file
 from lcat._numbers import as_int, refuse_bytes
 from lcat.data.storage._mapping import map_readonly
 
@@ -60,7 +60,7 @@ class FeatureFile:
     """
 
     def __init__(self, path: str | Path, dtype: torch.dtype = torch.float32, resident: int | None = None) -> None:
-        self.path = Path(path)
+        self.path = as_path("path", path)
         self.dtype = dtype
         self.resident = None if resident is None else as_int(resident)
         if resident is not None and (self.resident is None or self.resident < 0):
@@ -178,7 +178,7 @@ class FeatureFile:
             ValueError: no chunk, chunks that do not fit together, a type that files do not have, or numbers too large
                 or too small for ``storage``. The file is then as it was before.
         """
-        path = Path(path)
+        path = as_path("path", path)
         known = f"expected one of {', '.join(_STORAGE.values())} as storage of floats"
         if not isinstance(storage, torch.dtype):
             kind = type(storage).__name__

@@ -11,6 +11,7 @@ from torch_geometric.data import FeatureStore, GraphStore
 from torch_geometric.data.feature_store import TensorAttr
 from torch_geometric.data.graph_store import EdgeAttr, EdgeLayout
 
+from lcat._files import as_path
 from lcat.data.storage.csc import CSCGraph
 from lcat.data.storage.feature_file import FeatureFile
 
@@ -137,7 +138,7 @@ def open_stores(folder: str | Path, resident: int | None = None) -> tuple[FileFe
         >>> [batch.x.shape[0] for batch in loader]
         [3, 2]
     """
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     graph = CSCGraph.open(folder / "graph")
     features, edges = FileFeatureStore(), FileGraphStore()
     edges.put_graph(graph)

@@ -148,11 +148,11 @@ def test_a_foreign_loader_resumes(data):
 
 
 def test_refusals(data):
-    with pytest.raises(ValueError, match="num_steps must be 1 or more; got 0"):
+    with pytest.raises(ValueError, match="num_steps must be a whole number, 1 or more; got 0"):
         random_walk_loader(data, 5, 2, 0)
     with pytest.raises(ValueError, match="method must be one of auto, metis, grown, random; got 'kmeans'"):
         partition_nodes(data, 3, method="kmeans")
-    with pytest.raises(ValueError, match="num_parts must be 1 or more; got 0"):
+    with pytest.raises(ValueError, match="num_parts must be a whole number, 1 or more; got 0"):
         partition_nodes(data, 0)
     with pytest.raises(ValueError, match=r"a number in 0 .. 1 for each of 150 nodes"):
         partition_loader(data, 2, part=torch.full((150,), 2))
