@@ -43,7 +43,7 @@ def test_repeats_by_seed_and_never_overwrites(tmp_path):
 def test_bad_arguments(tmp_path):
     with pytest.raises(DataError, match=r"there is a stand-in for ogbn-arxiv, .*; got 'ogbl-collab'"):
         write_standin("ogbl-collab", tmp_path)
-    with pytest.raises(DataError, match=r"needs 200 nodes .*; got 10"):
+    with pytest.raises(DataError, match=r"needs a whole number of nodes, at least 200 .*; got 10"):
         write_standin("ogbn-arxiv", tmp_path, nodes=10)
     assert list(tmp_path.iterdir()) == []
 
