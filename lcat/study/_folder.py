@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 from lcat._files import replace_file
 
-__all__ = ["OutputError", "check_file", "other_kind", "prepare_folder", "write_file"]
+__all__ = ["OutputError", "as_folder", "check_file", "other_kind", "prepare_folder", "write_file"]
 
 
 class OutputError(OSError):
     """The folder of a study cannot be written, or read; the message says why."""
+
+
+def as_folder(folder: str | Path) -> Path:
+    """The path of a folder.
+
+    Raises:
+        TypeError: if it is no path.
+    """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"expected the path of a folder, got {folder!r}")
+    return Path(folder)
 
 
 def other_kind(path: Path) -> str:
@@ -43,7 +55,7 @@ def prepare_folder(folder: str | Path) -> Path:
     Raises:
         OutputError: one line that names the folder and the reason.
     """
-    folder = Path(folder)
+    folder = as_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-"):

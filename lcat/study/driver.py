@@ -139,6 +139,13 @@ def run_study(
             f"expected 'plan' of type StudyPlan, got {type(plan).__name__}: make_plan makes one of keywords, load_plan "
             "of a file"
         )
+    if not isinstance(own, (Mapping, type(None))):
+        raise TypeError(f"expected 'own' as data sets by name, got {type(own).__name__}")
+    for option, value in (("resume", resume), ("retry_failed", retry_failed)):
+        if not isinstance(value, bool):
+            raise TypeError(f"expected {option} as True or False, got {value!r}")
+    if on_status is not None and not callable(on_status):
+        raise TypeError(f"expected 'on_status' as a function of a Status, got {type(on_status).__name__}")
     for name, dataset in (own or {}).items():
         if not isinstance(dataset, NodeDataset):
             raise TypeError(f"expected own[{name!r}] of type NodeDataset, got {type(dataset).__name__}")

@@ -49,6 +49,8 @@ class Study(StudyRecord):
             StoreError: if the folder holds another study.
             lcat.study.OutputError: if the folder cannot be written.
         """
+        if not isinstance(plan, StudyPlan):
+            raise TypeError(f"expected 'plan' of type StudyPlan, got {type(plan).__name__}: make_plan makes one")
         folder = prepare_folder(folder)
         with Store(folder, write=True) as store:
             if store.get("plan") is not None and store.plan() != plan:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from lcat._numbers import as_float
 from lcat.study.analysis.copa import copa
 from lcat.study.analysis.objectives import OBJECTIVES, Objective, objective_table
 from lcat.study.analysis.selection import Selection
@@ -58,6 +59,10 @@ def choose(
         >>> int(choice["chosen"].sum()), choice["layer"][0] == choice.loc[choice["chosen"], "layer"].item()
         (1, True)
     """
+    if isinstance(objectives, str) or not isinstance(objectives, Iterable):
+        raise ValueError(f"objectives must be a list, as in ['accuracy', 'time']; got {objectives!r}")
+    if as_float(p) is None:
+        raise ValueError(f"p must be a number, at least 1 (math.inf for the worst rank); got {p!r}")
     known = [OBJECTIVES[one] if isinstance(one, str) and one in OBJECTIVES else one for one in objectives]
     table = objective_table(frame, known)
     names = list(table.columns)
@@ -71,9 +76,16 @@ def choose(
 
 
 def _weights(weights: Mapping[str, float] | None, names: list[str]) -> list[float]:
+    if not isinstance(weights, (Mapping, type(None))):
+        raise ValueError(f"weights must be a table of numbers by objective; got {weights!r}")
+    for name, weight in (weights or {}).items():
+        if as_float(weight) is None:
+            raise ValueError(f"the weight of {name} must be a number; got {weight!r}")
     unknown = set(weights or {}) - set(names)
     if unknown:
-        raise ValueError(f"weights are for the objectives {', '.join(names)}; got {', '.join(sorted(unknown))}")
+        raise ValueError(
+            f"weights are for the objectives {', '.join(names)}; got {', '.join(sorted(map(str, unknown)))}"
+        )
     return [float((weights or {}).get(name, 1.0)) for name in names]
 
 

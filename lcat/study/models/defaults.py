@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lcat._text import hint
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.models.layers import LAYERS
 
@@ -128,6 +129,10 @@ def default_hyper_parameters(dataset: str, layer: str) -> HyperParameters:
         >>> [default_hyper_parameters("cora", layer).hidden_channels for layer in ("gcn", "gat")]
         [16, 64]
     """
+    if not isinstance(dataset, str):
+        raise TypeError(f"expected 'dataset' as the name of a data set, got {dataset!r}")
+    if layer not in list(LAYERS):  # of any type
+        raise ValueError(f"there is no layer {layer!r}{hint(layer, LAYERS)}; layers are {', '.join(LAYERS)}")
     common, attention = _TABLE[_group(dataset)]
     return HyperParameters(**{**common, **(attention if LAYERS[layer].attention else {})})
 

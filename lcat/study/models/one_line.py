@@ -31,8 +31,13 @@ class OneLineErrors(_Metaclass):
         Raises:
             ValueError: one line that names each keyword, its value and what is allowed.
         """
+        if args:
+            example = next(iter(cls.model_fields), "name")  # type: ignore[attr-defined]
+            raise TypeError(
+                f"{cls.__name__} takes keywords, as in {cls.__name__}({example}=...); got {args[0]!r} without"
+            )
         try:
-            return super().__call__(*args, **kwargs)
+            return super().__call__(**kwargs)
         except ValidationError as error:
             known = list(cls.model_fields)  # type: ignore[attr-defined]
             raise ValueError(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lcat._environment import versions
 from lcat._json import strict_json, without_nan
-from lcat.study._folder import prepare_folder, write_file
+from lcat.study._folder import as_folder, prepare_folder, write_file
 from lcat.study.report.backend import load_matplotlib
 from lcat.study.report.data import ReportData
 from lcat.study.store.record import StudyRecord
@@ -51,7 +51,9 @@ def write_study(
         OutputError: if the folder cannot be written.
         lcat.study.StoreError: if the store cannot be read.
     """
-    target = record.folder if folder is None else Path(folder)
+    if not isinstance(record, StudyRecord):
+        raise TypeError(f"expected 'record' of type Study, got {type(record).__name__}: Study.load reads one")
+    target = record.folder if folder is None else as_folder(folder)
     if target is None:
         raise ValueError(
             "a study in memory has no folder of its own for the report; expected a folder, as in report('results'), "

@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lcat._numbers import as_float
+
 __all__ = ["paired_differences", "score_table", "share", "vector"]
 
 
@@ -44,9 +46,10 @@ def score_table(scores: ArrayLike) -> NDArray[np.float64]:
 
 def share(name: str, value: float) -> float:
     """``value`` if it lies strictly between 0 and 1."""
-    if not 0 < value < 1:
-        raise ValueError(f"{name} must lie between 0 and 1; got {value}")
-    return float(value)
+    number = as_float(value)
+    if number is None or not 0 < number < 1:
+        raise ValueError(f"{name} must lie between 0 and 1; got {value!r}")
+    return number
 
 
 def not_negative(name: str, value: float) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from lcat.study._folder import as_folder
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.store.frame import history_frame, lambda_frame, results_frame
@@ -36,7 +37,7 @@ class StudyRecord:
 
     def __init__(self, source: str | Path | Store) -> None:
         self._memory = source if isinstance(source, Store) else None
-        self.folder = None if isinstance(source, Store) else Path(source)
+        self.folder = None if isinstance(source, Store) else as_folder(source)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -57,7 +58,12 @@ class StudyRecord:
             plan: the study.
             results: of cells of the plan, or of others, which are added to it.
         """
+        if not isinstance(plan, StudyPlan):
+            raise TypeError(f"expected 'plan' of type StudyPlan, got {type(plan).__name__}: make_plan makes one")
         results = list(results)
+        for result in results:
+            if not isinstance(result, CellResult):
+                raise TypeError(f"expected results of type CellResult, got {type(result).__name__}")
         store = Store(None, write=True)
         store.put("plan", plan.model_dump(mode="json"))
         store.add_cells([*(result.cell for result in results), *plan.cells()])

@@ -363,6 +363,8 @@ class Store:
         Raises:
             StoreError: if one is damaged.
         """
+        if isinstance(keys, str) or not isinstance(keys, (Iterable, type(None))):
+            raise TypeError(f"expected keys of cells in a list, got {keys!r}")
         with self._reading_rows():
             if keys is None and self._read("SELECT 1 FROM results WHERE key NOT IN (SELECT key FROM cells) LIMIT 1"):
                 raise RowError("a result has no cell")

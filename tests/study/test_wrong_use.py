@@ -1,0 +1,74 @@
+"""Arguments of another kind are named, by every function of lcat.study."""
+
+from __future__ import annotations
+
+import pytest
+
+from lcat.study import (
+    HyperParameters,
+    Study,
+    StudyPlan,
+    choose,
+    compare,
+    default_hyper_parameters,
+    make_plan,
+    run_study,
+    write_study,
+)
+
+PLAN = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn", "gat"], seeds=2, overrides={"epochs": 2})
+
+
+@pytest.fixture(scope="module")
+def study():
+    return run_study(PLAN).study
+
+
+@pytest.mark.parametrize("folder", [3, True, b"x", [1]])
+def test_folders_are_paths(study, folder):
+    for call in (
+        lambda: Study.load(folder),
+        lambda: Study.create(PLAN, folder),
+        lambda: run_study(PLAN, folder),
+        lambda: study.report(folder),
+    ):
+        with pytest.raises(TypeError, match=r"expected the path of a folder, got "):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "words"),
+    [
+        (lambda study: run_study(PLAN, own=3), TypeError, "expected 'own' as data sets by name, got int"),
+        (lambda study: run_study(PLAN, own=[1]), TypeError, "expected 'own' as data sets by name, got list"),
+        (lambda study: run_study(PLAN, resume="no"), TypeError, "expected resume as True or False, got 'no'"),
+        (lambda study: run_study(PLAN, retry_failed=1), TypeError, "expected retry_failed as True or False, got 1"),
+        (lambda study: run_study(PLAN, on_status=3), TypeError, "expected 'on_status' as a function"),
+        (
+            lambda study: StudyPlan({"datasets": []}),
+            TypeError,
+            r"^StudyPlan takes keywords, as in StudyPlan\(",
+        ),
+        (lambda study: HyperParameters(3), TypeError, "^HyperParameters takes keywords"),
+        (lambda study: Study.in_memory(3), TypeError, "expected 'plan' of type StudyPlan, got int"),
+        (lambda study: Study.in_memory(PLAN, [3]), TypeError, "expected results of type CellResult, got int"),
+        (lambda study: Study.create(3, "x"), TypeError, "expected 'plan' of type StudyPlan, got int"),
+        (lambda study: write_study(3, "x"), TypeError, "expected 'record' of type Study, got int"),
+        (lambda study: study.histories("key"), TypeError, "expected keys of cells in a list, got 'key'"),
+        (lambda study: study.lambdas(3), TypeError, "expected keys of cells in a list, got 3"),
+        (lambda study: default_hyper_parameters("cora", "gta"), ValueError, r"no layer 'gta' \(did you mean gat"),
+        (lambda study: default_hyper_parameters("cora", [1]), ValueError, r"no layer \[1\]"),
+        (lambda study: default_hyper_parameters(3, "gat"), TypeError, "expected 'dataset' as the name of a data set"),
+        (lambda study: study.choose("accuracy"), ValueError, r"objectives must be a list, .*; got 'accuracy'"),
+        (lambda study: study.choose(None), ValueError, "objectives must be a list"),
+        (lambda study: study.choose(weights={"accuracy": "x"}), ValueError, "the weight of accuracy must be a number"),
+        (lambda study: study.choose(weights={"accuracy": True}), ValueError, "the weight of accuracy must be a number"),
+        (lambda study: choose(study.results(), weights=[1]), ValueError, "weights must be a table of numbers"),
+        (lambda study: study.choose(p="x"), ValueError, "p must be a number, at least 1"),
+        (lambda study: compare(study.results(), level="x"), ValueError, "level must lie between 0 and 1; got 'x'"),
+        (lambda study: compare(study.results(), level=True), ValueError, "level must lie between 0 and 1; got True"),
+    ],
+)
+def test_wrong_arguments_are_named(study, call, kind, words):
+    with pytest.raises(kind, match=words):
+        call(study)
