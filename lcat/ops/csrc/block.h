@@ -318,6 +318,100 @@ LCAT_INLINE void add_weighted_rows(const Shape& shape, const T* const* rows, int
   add_weighted_rows<Overwrite>(shape, rows, n, heads, weight, into, [](int) { return NothingToFetch{}; });
 }
 
+// A few heads of a row whose sums fit into registers.
+template <int Sums, int Heads, class Shape, class Meanwhile, class T = typename Shape::T>
+LCAT_INLINE void sum_heads(const Shape& shape, const T* const* rows, int n, int64_t heads, int64_t h,
+                           const T* const* weights, T* const* into, bool fresh, const Meanwhile& meanwhile) {
+  using V = typename Shape::V;
+  constexpr int L = Shape::Lanes, C = Shape::kCount;
+  const int64_t base = h * C * L;
+  V sum[Sums][Heads][C];
+  for (int s = 0; s < Sums; ++s) {
+    for (int k = 0; k < Heads; ++k) {
+      for (int i = 0; i < C; ++i) sum[s][k][i] = fresh ? V{} : load<L>(into[s] + base + (k * C + i) * L);
+    }
+  }
+  for (int b = 0; b < n; b += 4) {
+    const auto next_rows = meanwhile(b);
+    const T* const row[4] = {rows[b] + base, rows[b + 1] + base, rows[b + 2] + base, rows[b + 3] + base};
+    const int64_t at = (b / 4 * heads + h) * 4;
+    if (b + 4 <= n) {
+#pragma GCC unroll 4
+      for (int s = 0; s < Sums; ++s) {
+#pragma GCC unroll 8
+        for (int k = 0; k < Heads; ++k) {
+          // Line by line, between the sums: see Upcoming.
+          if (s == 0) next_rows.fetch(base + k * C * L, C * L);
+          const T* w = weights[s] + at + k * 4;
+          const V w0 = splat<L>(w[0]), w1 = splat<L>(w[1]), w2 = splat<L>(w[2]), w3 = splat<L>(w[3]);
+#pragma GCC unroll 4
+          for (int i = 0; i < C; ++i) {
+            const int64_t f = (k * C + i) * L;
+            sum[s][k][i] += (load<L>(row[0] + f) * w0 + load<L>(row[1] + f) * w1) +
+                            (load<L>(row[2] + f) * w2 + load<L>(row[3] + f) * w3);
+          }
+        }
+      }
+    } else {
+      next_rows.fetch(base, Heads * C * L);
+      for (int e = 0; e < n - b; ++e) {
+#pragma GCC unroll 4
+        for (int s = 0; s < Sums; ++s) {
+#pragma GCC unroll 8
+          for (int k = 0; k < Heads; ++k) {
+            const V w = splat<L>(weights[s][at + k * 4 + e]);
+#pragma GCC unroll 4
+            for (int i = 0; i < C; ++i) sum[s][k][i] += load<L>(row[e] + (k * C + i) * L) * w;
+          }
+        }
+      }
+    }
+  }
+  for (int s = 0; s < Sums; ++s) {
+    for (int k = 0; k < Heads; ++k) {
+      for (int i = 0; i < C; ++i) store(into[s] + base + (k * C + i) * L, sum[s][k][i]);
+    }
+  }
+}
+
+// Calls sum_heads for the whole row, where its shape is a common one and all sums fit into registers.
+template <int Sums, class Shape, class Meanwhile, class T = typename Shape::T>
+LCAT_INLINE bool sum_narrow_rows(const Shape& shape, const T* const* rows, int n, int64_t heads,
+                                 const T* const* weights, T* const* into, bool fresh, const Meanwhile& meanwhile) {
+  const auto sum = [&](auto count) __attribute__((always_inline)) {
+    constexpr int kHeads = decltype(count)::value, kRegisters = 8;
+    constexpr bool fits = Shape::kCount > 0 && Sums * kHeads * Shape::kCount <= kRegisters;
+    if constexpr (fits) sum_heads<Sums, kHeads>(shape, rows, n, heads, 0, weights, into, fresh, meanwhile);
+    return fits;
+  };
+  if (heads == 1) return sum(std::integral_constant<int, 1>{});
+  if (heads == 2) return sum(std::integral_constant<int, 2>{});
+  if (heads == 4) return sum(std::integral_constant<int, 4>{});
+  return heads == 8 && sum(std::integral_constant<int, 8>{});
+}
+
+// into[h] += sum_b weight[at(b, h)] * rows[b][h], for all heads; `into` is overwritten where `fresh`.
+template <class Shape, class Meanwhile, class T = typename Shape::T>
+LCAT_INLINE void sum_rows(const Shape& shape, const T* const* rows, int n, int64_t heads, const T* weight, T* into,
+                          bool fresh, const Meanwhile& meanwhile) {
+  if (sum_narrow_rows<1>(shape, rows, n, heads, &weight, &into, fresh, meanwhile)) return;
+  if (fresh) {
+    add_weighted_rows<true>(shape, rows, n, heads, weight, into, meanwhile);
+  } else {
+    add_weighted_rows<false>(shape, rows, n, heads, weight, into, meanwhile);
+  }
+}
+
+// The same with two weights and two sums.
+template <class Shape, class Meanwhile, class T = typename Shape::T>
+LCAT_INLINE void sum_rows_twice(const Shape& shape, const T* const* rows, int n, int64_t heads,
+                                const T* const (&weights)[2], T* const (&into)[2], bool fresh,
+                                const Meanwhile& meanwhile) {
+  if (sum_narrow_rows<2>(shape, rows, n, heads, weights, into, fresh, meanwhile)) return;
+  sum_rows(shape, rows, n, heads, weights[0], into[0], fresh, meanwhile);
+  sum_rows(shape, rows, n, heads, weights[1], into[1], fresh, [](int) { return NothingToFetch{}; });
+}
+
 // row[h] *= factor[h * 4] for all heads (the factor of a head is repeated over its group of four).
 template <class Shape, class T = typename Shape::T>
 LCAT_INLINE void scale_heads(const Shape& shape, int64_t heads, const T* factor, T* row) {

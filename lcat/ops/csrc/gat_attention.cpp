@@ -9,7 +9,7 @@
 
 #include "block.h"
 #include "export.h"
-#include "philox.h"
+#include "multipliers.h"
 #include "work.h"
 
 namespace lcat {
@@ -28,10 +28,10 @@ struct GatForward {
   void run(const Shape& shape, int, Range range) const {
     const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4;
     const int block_size = block_length<T>(row_width);
-    const auto memory = scratch<T>(kMaxEdges * heads * 4 + stride * 2);
-    T *coefficients = memory.get(), *above = coefficients + kMaxEdges * heads,
-      *multiplier = above + kMaxEdges * heads, *extra = multiplier + kMaxEdges * heads,
+    const auto memory = scratch<T>(kMaxEdges * heads * 3 + stride * 2);
+    T *coefficients = memory.get(), *above = coefficients + kMaxEdges * heads, *extra = above + kMaxEdges * heads,
       *mass = extra + kMaxEdges * heads, *own = mass + stride;
+    Multipliers<T> multipliers(dropout, edge_weight, edges, range, heads, block_size);
     Softmax<T> softmax(heads);
     Rows<T> values, scores, extras;
     const Upcoming<T> upcoming{value, row_width, edges.indices, last};
@@ -84,33 +84,24 @@ struct GatForward {
             scale_block(mass, 4, heads, softmax.scale);
           }
         }
-        if (single_block) {
-          softmax.finish(lse + i * heads);
-          scale_block(coefficients, n, heads, softmax.scale);
-        }
-        if (positive) {
+        if (single_block) softmax.finish(lse + i * heads);
+        const T* factor = single_block ? softmax.scale : nullptr;
+        const auto weigh_all = [&](auto multiplied, const T* multiplier) __attribute__((always_inline)) {
           with_lanes<T>(stride, [&](auto lanes) __attribute__((always_inline)) {
             constexpr int L = decltype(lanes)::value;
-            for (int64_t c = 0; c < stride; c += L) {
-              Vector<T, L> total{};
-              for (int64_t at = c; at < quads * stride; at += stride) {
-                const auto p = load<L>(coefficients + at) * load<L>(above + at);
-                store(above + at, p);
-                total += p;
-              }
-              total = over_quads(total, [](auto a, auto b) { return a + b; });
-              store(mass + c, first ? total : load<L>(mass + c) + total);
-            }
+            weigh<L, decltype(multiplied)::value>(coefficients, above, mass, quads, factor, multiplier, first);
           });
-        }
-        if (dropout.active || edge_weight) multiply(slot, n, multiplier, coefficients, above);
-        const auto meanwhile = [&](int b) { return upcoming.quad(slot + ahead + b); };
-        if (first) {
-          add_weighted_rows<true>(shape, values.at, n, heads, coefficients, sum, meanwhile);
-          if (positive) add_weighted_rows<true>(shape, values.at, n, heads, above, sum_positive);
+        };
+        if (multipliers) {
+          weigh_all(std::true_type{}, multipliers.next(n));
         } else {
-          add_weighted_rows<false>(shape, values.at, n, heads, coefficients, sum, meanwhile);
-          if (positive) add_weighted_rows<false>(shape, values.at, n, heads, above, sum_positive);
+          weigh_all(std::false_type{}, nullptr);
+        }
+        const auto meanwhile = [&](int b) { return upcoming.quad(slot + ahead + b); };
+        if (positive) {
+          sum_rows_twice(shape, values.at, n, heads, {coefficients, above}, {sum, sum_positive}, first, meanwhile);
+        } else {
+          sum_rows(shape, values.at, n, heads, coefficients, sum, first, meanwhile);
         }
       }
       if (!single_block) {
@@ -127,13 +118,28 @@ struct GatForward {
     }
   }
 
-  // Dropout and edge weights act after the softmax.
-  void multiply(int64_t slot, int n, T* multiplier, T* coefficients, T* above) const {
-    multipliers(dropout, edge_weight, edges.edge_ids + slot, n, heads, multiplier);
-    for (int64_t at = 0; at < whole_quads(n) * heads * 4; at += 4) {
-      const auto m = load<4>(multiplier + at);
-      store(coefficients + at, load<4>(coefficients + at) * m);
-      if (positive) store(above + at, load<4>(above + at) * m);
+  // Coefficients times `factor`, if there is one; then the mass of those above zero; then times the multipliers, as
+  // dropout and edge weights act after the softmax.
+  template <int L, bool Multiplied>
+  LCAT_INLINE void weigh(T* coefficients, T* above, T* mass, int quads, const T* factor, const T* multiplier,
+                         bool first) const {
+    using V = Vector<T, L>;
+    if (!Multiplied && !factor && !positive) return;
+    const int64_t stride = heads * 4;
+    for (int64_t c = 0; c < stride; c += L) {
+      const V by = factor ? load<L>(factor + c) : splat<L>(T(1));
+      V total{};
+      for (int64_t at = c; at < quads * stride; at += stride) {
+        const V p = load<L>(coefficients + at) * by, m = Multiplied ? load<L>(multiplier + at) : by;
+        store(coefficients + at, Multiplied ? p * m : p);
+        if (!positive) continue;
+        const V p_above = p * load<L>(above + at);
+        total += p_above;
+        store(above + at, Multiplied ? p_above * m : p_above);
+      }
+      if (!positive) continue;
+      total = over_quads(total, [](V a, V b) { return a + b; });
+      store(mass + c, first ? total : load<L>(mass + c) + total);
     }
   }
 };
@@ -182,11 +188,12 @@ struct GatBackward {
   void run(const Shape& shape, int, Range range) const {
     const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4, size = kMaxEdges * heads;
     const int block_size = block_length<T>(row_width);
-    const bool multiplied = dropout.active || edge_weight;
     const auto memory = scratch<T>(size * 6 + stride * 2);
     T *dots = memory.get(), *target_scores = dots + size, *lses = target_scores + size, *deltas = lses + size,
-      *multiplier = deltas + size, *extra = multiplier + size, *own = extra + size, *total = own + stride;
-    std::fill_n(multiplier, size, T(1));
+      *ones = deltas + size, *extra = ones + size, *own = extra + size, *total = own + stride;
+    std::fill_n(ones, size, T(1));
+    Multipliers<T> multipliers(dropout, edge_weight, edges, range, heads, block_size);
+    Multipliers<T> kept(d_edge_weight ? dropout : Dropout(0, 0), nullptr, edges, range, heads, block_size);
     Rows<T> gradients, packs, extras;
     const Upcoming<T> upcoming{gradient, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width);
@@ -214,8 +221,8 @@ struct GatBackward {
             store(target_scores + at, load<4>(target_scores + at) + load<4>(extra + at));
           }
         }
-        if (multiplied) multipliers(dropout, edge_weight, edges.edge_ids + slot, n, heads, multiplier);
-        if (d_edge_weight) weight_gradient(slot, n, dots, target_scores, lses, own);
+        const T* multiplier = multipliers ? multipliers.next(n) : ones;
+        if (d_edge_weight) weight_gradient(slot, n, dots, target_scores, lses, own, kept ? kept.next(n) : ones);
 
         // dots -> ds_ij, target_scores -> coefficients.
         with_lanes<T>(stride, [&](auto lanes) __attribute__((always_inline)) {
@@ -247,11 +254,8 @@ struct GatBackward {
           }
         }
         if (d_value) {
-          if (slot == edges.indptr[j]) {
-            add_weighted_rows<true>(shape, gradients.at, n, heads, target_scores, d_value + j * row_width);
-          } else {
-            add_weighted_rows<false>(shape, gradients.at, n, heads, target_scores, d_value + j * row_width);
-          }
+          sum_rows(shape, gradients.at, n, heads, target_scores, d_value + j * row_width, slot == edges.indptr[j],
+                   [](int) { return NothingToFetch{}; });
         }
       }
       if (d_source_score) {
@@ -264,9 +268,8 @@ struct GatBackward {
   }
 
   // d w_e = sum over heads of the kept softmax coefficient times <g_i, v_j>: the multiplier without the weight.
-  void weight_gradient(int64_t slot, int n, const T* dots, const T* target_scores, const T* lses, const T* own) const {
-    const auto kept = scratch<T>(kMaxEdges * heads);
-    multipliers<T>(dropout, nullptr, edges.edge_ids + slot, n, heads, kept.get());
+  void weight_gradient(int64_t slot, int n, const T* dots, const T* target_scores, const T* lses, const T* own,
+                       const T* kept) const {
     for (int b = 0; b < n; ++b) {
       T sum = 0;
       for (int64_t h = 0; h < heads; ++h) {

@@ -11,11 +11,6 @@
 namespace lcat {
 namespace {
 
-constexpr int64_t kAloneBelow = 1 << 16;  // numbers: less work than this is done before other threads have woken up
-constexpr int64_t kRowsAtLeast = 32;      // of a chunk: fewer rows are not worth sums of their own
-
-int threads_for(int64_t numbers, int threads) { return numbers < kAloneBelow ? 1 : threads; }
-
 // Values as a list of N * H vectors, whose scores are next to each other in memory.
 template <class T>
 struct GatScores {
@@ -32,8 +27,10 @@ struct GatScores {
     if (source_score) repeat(att_source, source);
     if (target_score) repeat(att_target, target);
     const int64_t quads = (rows * heads + 3) / 4;
-    return for_chunks(threads_for(rows * heads * width, threads), [&](int chunk) {
-      const Range range = part_of_chunk(quads, chunk);
+    const double cost = double(rows * heads * width);
+    const int chunks = chunks_for(cost);
+    return for_chunks(threads_for(cost, threads), chunks, [&](int chunk) {
+      const Range range = part_of_chunk(quads, chunk, chunks);
       if (source_score && target_score) return visit<true, true>(shape, range, source, target);
       if (source_score) return visit<true, false>(shape, range, source, target);
       if (target_score) return visit<false, true>(shape, range, source, target);
@@ -95,13 +92,12 @@ struct GatScoresBackward {
   template <class Shape>
   int run(const Shape& shape, int threads) const {
     const int64_t row_width = heads * width;
-    const int64_t size = std::max<int64_t>((rows + kChunks - 1) / kChunks, kRowsAtLeast);
-    const int64_t chunks = (rows + size - 1) / size;
+    const double cost = 2.0 * double(rows * row_width);
+    const int chunks = chunks_for(cost);
     const bool sums = d_att_source || d_att_target;
     const auto partial_sums = scratch<T>(sums ? chunks * row_width * 2 : 0);
-    const int status = for_chunks(threads_for(rows * row_width, threads), [&](int chunk) {
-      const Range range{chunk * size, std::min(rows, (chunk + 1) * size)};
-      if (range.begin >= range.end) return;
+    const int status = for_chunks(threads_for(cost, threads), chunks, [&](int chunk) {
+      const Range range = part_of_chunk(rows, chunk, chunks);
       T* sum = partial_sums.get() + (sums ? chunk * row_width * 2 : 0);
       if (att_source && att_target) return visit<true, true>(shape, range, sum);
       if (att_source) return visit<true, false>(shape, range, sum);

@@ -12,7 +12,7 @@
 
 #include "edge_features.h"
 #include "export.h"
-#include "philox.h"
+#include "multipliers.h"
 #include "scores.h"
 #include "work.h"
 
@@ -33,8 +33,9 @@ struct Gatv2Forward {
   void run(const Shape& shape, int, Range range) const {
     const int64_t row_width = heads * width, last = edges.slots();
     const int block_size = block_length<T>(row_width);
-    const auto memory = scratch<T>(kMaxEdges * heads * 2);
-    T *coefficients = memory.get(), *multiplier = coefficients + kMaxEdges * heads;
+    const auto memory = scratch<T>(kMaxEdges * heads);
+    T* coefficients = memory.get();
+    Multipliers<T> multipliers(dropout, edge_weight, edges, range, heads, block_size);
     Softmax<T> softmax(heads);
     ShiftedRows<T> keys(features, row_width, block_size);
     Rows<T> values;
@@ -61,8 +62,8 @@ struct Gatv2Forward {
           softmax.finish(lse + i * heads);
           scale_block(coefficients, n, heads, softmax.scale);
         }
-        if (dropout.active || edge_weight) {
-          multipliers(dropout, edge_weight, edges.edge_ids + slot, n, heads, multiplier);
+        if (multipliers) {
+          const T* multiplier = multipliers.next(n);
           for (int64_t at = 0; at < whole_quads(n) * heads * 4; at += 4) {
             store(coefficients + at, load<4>(coefficients + at) * load<4>(multiplier + at));
           }
@@ -177,10 +178,10 @@ struct Gatv2ByTarget {
     const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4;
     const int64_t size = kMaxEdges * heads;
     const int block_size = block_length<T>(row_width);
-    const auto memory = scratch<T>(size * 4 + stride * 2 + row_width);
-    T *scores = memory.get(), *dots = scores + size, *multiplier = dots + size, *kept = multiplier + size,
-      *lse = kept + size, *delta = lse + stride, *sum = delta + stride;
-    const bool multiplied = dropout.active || edge_weight;
+    const auto memory = scratch<T>(size * 2 + stride * 2 + row_width);
+    T *scores = memory.get(), *dots = scores + size, *lse = dots + size, *delta = lse + stride, *sum = delta + stride;
+    Multipliers<T> multipliers(dropout, edge_weight, edges, range, heads, block_size);
+    Multipliers<T> kept(d_edge_weight ? dropout : Dropout(0, 0), nullptr, edges, range, heads, block_size);
     ShiftedRows<T> keys(features, row_width, block_size);
     Rows<T> values;
     const Upcoming<T> upcoming{key, row_width, edges.indices, last};
@@ -203,9 +204,8 @@ struct Gatv2ByTarget {
         values.gather(value, row_width, edges.indices + slot, n);
         score_and_dot_rows(shape, key_rows, values.at, n, heads, query_row, att, gradient + i * row_width, slope,
                            upcoming, upcoming_values, slot + ahead, scores, dots);
-        if (multiplied) multipliers(dropout, edge_weight, edges.edge_ids + slot, n, heads, multiplier);
-        if (d_edge_weight) weight_gradient(slot, n, scores, dots, lse, kept);
-        differentiate(scores, dots, lse, delta, 0, multiplied ? multiplier : nullptr, n, heads);
+        if (d_edge_weight) weight_gradient(slot, n, scores, dots, lse, kept ? kept.next(n) : nullptr);
+        differentiate(scores, dots, lse, delta, 0, multipliers ? multipliers.next(n) : nullptr, n, heads);
         add_where_active(shape, key_rows, n, heads, query_row, dots, sum);
         if (att_sums && att_by_edge) add_att(key_rows, n, query_row, dots, att_sums + chunk * row_width);
         if (features && matrix_sums) {
@@ -240,13 +240,12 @@ struct Gatv2ByTarget {
     }
   }
 
-  void weight_gradient(int64_t slot, int n, const T* scores, const T* dots, const T* lse, T* kept) const {
-    multipliers<T>(dropout, nullptr, edges.edge_ids + slot, n, heads, kept);
+  void weight_gradient(int64_t slot, int n, const T* scores, const T* dots, const T* lse, const T* kept) const {
     for (int b = 0; b < n; ++b) {
       T sum = 0;
       for (int64_t h = 0; h < heads; ++h) {
         const int64_t at = quad_order(b, h, heads);
-        sum += exponential(scores[at] - lse[h * 4]) * kept[at] * dots[at];
+        sum += exponential(scores[at] - lse[h * 4]) * (kept ? kept[at] : T(1)) * dots[at];
       }
       d_edge_weight[edges.edge_ids[slot + b]] = sum;
     }
@@ -270,10 +269,10 @@ struct Gatv2BySource {
     const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4;
     const int64_t size = kMaxEdges * heads;
     const int block_size = block_length<T>(row_width);
-    const auto memory = scratch<T>(size * 5 + stride + row_width * 2);
-    T *scores = memory.get(), *dots = scores + size, *multiplier = dots + size, *lses = multiplier + size,
-      *deltas = lses + size, *total = deltas + size, *sum = total + stride, *value_sum = sum + row_width;
-    const bool multiplied = dropout.active || edge_weight;
+    const auto memory = scratch<T>(size * 4 + stride + row_width * 2);
+    T *scores = memory.get(), *dots = scores + size, *lses = dots + size, *deltas = lses + size, *total = deltas + size,
+      *sum = total + stride, *value_sum = sum + row_width;
+    Multipliers<T> multipliers(dropout, edge_weight, edges, range, heads, block_size);
     ShiftedRows<T> queries(features, row_width, block_size);
     Rows<T> gradients, packs;
     const Upcoming<T> upcoming{query, row_width, edges.indices, last};
@@ -302,8 +301,7 @@ struct Gatv2BySource {
         gather_heads(packs.at, n, heads, lses);
         for (int b = 0; b < quads * 4; ++b) packs.at[b] += heads;
         gather_heads(packs.at, n, heads, deltas);
-        if (multiplied) multipliers(dropout, edge_weight, edges.edge_ids + slot, n, heads, multiplier);
-        differentiate(scores, dots, lses, deltas, stride, multiplied ? multiplier : nullptr, n, heads);
+        differentiate(scores, dots, lses, deltas, stride, multipliers ? multipliers.next(n) : nullptr, n, heads);
         for (int quad = 0; quad < quads; ++quad) {
           for (int64_t c = 0; c < stride; c += 4) {
             store(total + c, load<4>(total + c) + load<4>(dots + quad * stride + c));

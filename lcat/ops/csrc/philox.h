@@ -1,11 +1,11 @@
-// Dropout by counter: whether an attention coefficient is kept depends on the seed, the edge and the head only,
-// so that forward and backward passes agree without storing a mask. Philox 4x32-10 of Salmon, Moraes, Dror and
-// Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
+// Philox 4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011), on vectors of
+// counters.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
+
+#include "simd.h"
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -13,31 +13,21 @@
 
 namespace lcat {
 
-struct Dropout {
-  uint64_t seed = 0;
-  uint64_t threshold = 0;  // a coefficient is kept if its 32 random bits are at least this
-  double scale = 1;        // of the coefficients that are kept
-  bool active = false;
+// One counter in each 64-bit lane of a register. On the way out, a lane has one word of its counter in its lower half;
+// the upper half is of no account.
+typedef uint64_t PhiloxLanes __attribute__((vector_size(kRegisterBytes)));
+typedef uint32_t PhiloxWords __attribute__((vector_size(kRegisterBytes)));
+constexpr int kPhiloxLanes = kRegisterBytes / 8;
 
-  Dropout(double probability, int64_t seed) : seed(uint64_t(seed)), active(probability > 0) {
-    threshold = uint64_t(probability * 4294967296.0);
-    scale = probability < 1 ? 1 / (1 - probability) : 0;
-  }
+// Vectors at once: each round waits for the one before, so that a processor needs several to be busy.
+constexpr int kPhiloxVectors = 4;
+
+struct PhiloxBlock {
+  PhiloxLanes word[4];
 };
 
-constexpr int kPhiloxLanes = 16;
-
-// As many 64-bit lanes as a register has; the numbers are in their lower halves, the upper ones are of no account.
-#if defined(__AVX512F__)
-typedef uint64_t PhiloxLanes __attribute__((vector_size(64)));
-#elif defined(__AVX2__)
-typedef uint64_t PhiloxLanes __attribute__((vector_size(32)));
-#else
-typedef uint64_t PhiloxLanes __attribute__((vector_size(16)));
-#endif
-
 // The products of the lower halves. Compilers do not see in plain C++ that one instruction does it.
-inline PhiloxLanes multiply_halves(PhiloxLanes x, uint32_t factor) {
+LCAT_INLINE PhiloxLanes multiply_halves(PhiloxLanes x, uint32_t factor) {
   const PhiloxLanes y = PhiloxLanes{} + factor;
 #if defined(__AVX512F__)
   return (PhiloxLanes)_mm512_mul_epu32((__m512i)x, (__m512i)y);
@@ -50,91 +40,90 @@ inline PhiloxLanes multiply_halves(PhiloxLanes x, uint32_t factor) {
 #endif
 }
 
-// The four words of Philox at `kPhiloxLanes` counters.
-inline void philox(const uint64_t* counter, uint64_t seed, uint32_t words[4][kPhiloxLanes]) {
-  constexpr int kLanes = sizeof(PhiloxLanes) / sizeof(uint64_t), kVectors = kPhiloxLanes / kLanes;
-  PhiloxLanes a[kVectors], b[kVectors], c[kVectors], d[kVectors];
-  for (int v = 0; v < kVectors; ++v) {
-    std::memcpy(&a[v], counter + v * kLanes, sizeof(PhiloxLanes));
-    b[v] = a[v] >> 32;
-    c[v] = d[v] = PhiloxLanes{};
+LCAT_INLINE PhiloxLanes xor_of_three(PhiloxLanes x, PhiloxLanes y, PhiloxLanes z) {
+#if defined(__AVX512F__)
+  return (PhiloxLanes)_mm512_ternarylogic_epi64((__m512i)x, (__m512i)y, (__m512i)z, 0x96);
+#else
+  return x ^ y ^ z;
+#endif
+}
+
+// The words of kPhiloxVectors vectors of counters.
+LCAT_INLINE void philox(const PhiloxLanes* counters, uint64_t seed, PhiloxBlock* blocks) {
+  constexpr int K = kPhiloxVectors;
+  PhiloxLanes a[K], b[K], c[K], d[K];
+#pragma GCC unroll 4
+  for (int k = 0; k < K; ++k) {
+    a[k] = counters[k];
+    b[k] = a[k] >> 32;
+    c[k] = d[k] = PhiloxLanes{};
   }
-  uint32_t key0 = uint32_t(seed), key1 = uint32_t(seed >> 32);
+  uint32_t low = uint32_t(seed), high = uint32_t(seed >> 32);
+#pragma GCC unroll 10
   for (int round = 0; round < 10; ++round) {
-    for (int v = 0; v < kVectors; ++v) {
-      const PhiloxLanes p = multiply_halves(a[v], 0xD2511F53u), q = multiply_halves(c[v], 0xCD9E8D57u);
-      a[v] = (q >> 32) ^ b[v] ^ key0;
-      b[v] = q;
-      c[v] = (p >> 32) ^ d[v] ^ key1;
-      d[v] = p;
+    const PhiloxLanes low_key = PhiloxLanes{} + low, high_key = PhiloxLanes{} + high;
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) {
+      const PhiloxLanes p = multiply_halves(a[k], 0xD2511F53u), q = multiply_halves(c[k], 0xCD9E8D57u);
+      a[k] = xor_of_three(q >> 32, b[k], low_key);
+      b[k] = q;
+      c[k] = xor_of_three(p >> 32, d[k], high_key);
+      d[k] = p;
     }
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
+    low += 0x9E3779B9u;
+    high += 0xBB67AE85u;
   }
-  for (int v = 0; v < kVectors; ++v) {
-    for (int i = 0; i < kLanes; ++i) {
-      words[0][v * kLanes + i] = uint32_t(a[v][i]);
-      words[1][v * kLanes + i] = uint32_t(b[v][i]);
-      words[2][v * kLanes + i] = uint32_t(c[v][i]);
-      words[3][v * kLanes + i] = uint32_t(d[v][i]);
-    }
+#pragma GCC unroll 4
+  for (int k = 0; k < K; ++k) blocks[k] = PhiloxBlock{{a[k], b[k], c[k], d[k]}};
+}
+
+// For kPhiloxVectors vectors: put(at, words) with the words of four counters after the other, as 4 x 4 matrices: word 0
+// of the four, then word 1, ... `at` counts words.
+template <class Put>
+LCAT_INLINE void words_by_fours(const PhiloxBlock* blocks, Put&& put) {
+  using W = PhiloxWords;
+#pragma GCC unroll 4
+  for (int k = 0; k < kPhiloxVectors; ++k) {
+    const W a = (W)blocks[k].word[0], b = (W)blocks[k].word[1], c = (W)blocks[k].word[2], d = (W)blocks[k].word[3];
+#if defined(__AVX512F__)
+    using Lanes = Vector<float, 16>;
+    const Lanes ab = LCAT_SHUFFLE(Lanes, (Lanes)a, (Lanes)b, 0, 2, 4, 6, 16, 18, 20, 22, 8, 10, 12, 14, 24, 26, 28, 30);
+    const Lanes cd = LCAT_SHUFFLE(Lanes, (Lanes)c, (Lanes)d, 0, 2, 4, 6, 16, 18, 20, 22, 8, 10, 12, 14, 24, 26, 28, 30);
+    put(k * 32, (W)LCAT_SHUFFLE(Lanes, ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
+    put(k * 32 + 16, (W)LCAT_SHUFFLE(Lanes, ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+#elif defined(__AVX2__)
+    using Lanes = Vector<float, 8>;
+    // a0 b0 a1 b1 ... in one register, then even and odd places
+    const Lanes ab = LCAT_SHUFFLE(Lanes, (Lanes)a, (Lanes)(W)((PhiloxLanes)b << 32), 0, 9, 2, 11, 4, 13, 6, 15);
+    const Lanes cd = LCAT_SHUFFLE(Lanes, (Lanes)c, (Lanes)(W)((PhiloxLanes)d << 32), 0, 9, 2, 11, 4, 13, 6, 15);
+    put(k * 16, (W)LCAT_SHUFFLE(Lanes, ab, ab, 0, 2, 4, 6, 1, 3, 5, 7));
+    put(k * 16 + 8, (W)LCAT_SHUFFLE(Lanes, cd, cd, 0, 2, 4, 6, 1, 3, 5, 7));
+#else
+    if (k % 2) continue;
+    using Lanes = Vector<float, 4>;
+    const W more[4] = {(W)blocks[k + 1].word[0], (W)blocks[k + 1].word[1], (W)blocks[k + 1].word[2],
+                       (W)blocks[k + 1].word[3]};
+    put(k * 8, (W)LCAT_SHUFFLE(Lanes, (Lanes)a, (Lanes)more[0], 0, 2, 4, 6));
+    put(k * 8 + 4, (W)LCAT_SHUFFLE(Lanes, (Lanes)b, (Lanes)more[1], 0, 2, 4, 6));
+    put(k * 8 + 8, (W)LCAT_SHUFFLE(Lanes, (Lanes)c, (Lanes)more[2], 0, 2, 4, 6));
+    put(k * 8 + 12, (W)LCAT_SHUFFLE(Lanes, (Lanes)d, (Lanes)more[3], 0, 2, 4, 6));
+#endif
   }
 }
 
-// out (quad order) = 0 or dropout.scale for each edge and head of a block.
-template <class T>
-void dropout_block(const Dropout& dropout, const int32_t* edge_ids, int n, int64_t heads, T* out) {
-  const T scale = T(dropout.scale);
-  uint64_t counter[kPhiloxLanes];
-  uint32_t words[4][kPhiloxLanes];
-  const int quads = (n + 3) / 4;
-  const auto draw = [&](int word, int lane) { return words[word][lane] >= dropout.threshold ? scale : T(0); };
-  if (heads % 4 == 0) {
-    // One counter gives the words of four neighboring heads: lanes are (group of heads, edge in the quad).
-    const int64_t groups = heads / 4;
-    const int64_t lanes = quads * groups * 4;
-    for (int64_t first = 0; first < lanes; first += kPhiloxLanes) {
-      for (int i = 0; i < kPhiloxLanes; ++i) {
-        const int64_t lane = std::min<int64_t>(first + i, lanes - 1);
-        const int64_t quad = lane / 4 / groups, group = lane / 4 % groups;
-        const int b = std::min(int(quad * 4 + lane % 4), n - 1);
-        counter[i] = uint64_t(edge_ids[b]) * uint64_t(groups) + uint64_t(group);
-      }
-      philox(counter, dropout.seed, words);
-      for (int i = 0; i < kPhiloxLanes && first + i < lanes; ++i) {
-        T* at = out + (first + i) / 4 * 16 + i % 4;
-        for (int word = 0; word < 4; ++word) at[word * 4] = draw(word, i);
-      }
-    }
-    return;
-  }
-  const int64_t lanes = quads * heads * 4;
-  for (int64_t first = 0; first < lanes; first += kPhiloxLanes) {
-    uint64_t index[kPhiloxLanes];
-    for (int i = 0; i < kPhiloxLanes; ++i) {
-      const int64_t lane = std::min<int64_t>(first + i, lanes - 1);
-      const int b = std::min(int(lane / 4 / heads * 4 + lane % 4), n - 1);
-      index[i] = uint64_t(edge_ids[b]) * uint64_t(heads) + uint64_t(lane / 4 % heads);
-      counter[i] = index[i] / 4;
-    }
-    philox(counter, dropout.seed, words);
-    for (int i = 0; i < kPhiloxLanes && first + i < lanes; ++i) out[first + i] = draw(int(index[i] % 4), i);
-  }
-}
-
-// out (quad order) = the factor that multiplies each coefficient of a block after the softmax: dropout times
-// edge weight.
-template <class T>
-void multipliers(const Dropout& dropout, const T* edge_weight, const int32_t* edge_ids, int n, int64_t heads, T* out) {
-  if (dropout.active) {
-    dropout_block(dropout, edge_ids, n, heads, out);
-  } else {
-    std::fill_n(out, (n + 3) / 4 * heads * 4, T(1));
-  }
-  if (edge_weight == nullptr) return;
-  for (int b = 0; b < n; ++b) {
-    for (int64_t h = 0; h < heads; ++h) out[(b / 4 * heads + h) * 4 + b % 4] *= edge_weight[edge_ids[b]];
-  }
+// The lower halves of two vectors, one after the other.
+LCAT_INLINE PhiloxWords lower_halves(PhiloxLanes first, PhiloxLanes second) {
+  using W = PhiloxWords;
+#if defined(__AVX512F__)
+  using Lanes = Vector<float, 16>;
+  return (W)LCAT_SHUFFLE(Lanes, (Lanes)first, (Lanes)second, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+#elif defined(__AVX2__)
+  using Lanes = Vector<float, 8>;
+  return (W)LCAT_SHUFFLE(Lanes, (Lanes)first, (Lanes)second, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+  using Lanes = Vector<float, 4>;
+  return (W)LCAT_SHUFFLE(Lanes, (Lanes)first, (Lanes)second, 0, 2, 4, 6);
+#endif
 }
 
 }  // namespace lcat
