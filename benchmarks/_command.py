@@ -48,16 +48,18 @@ def run(
     budget: Budget,
     measure: Callable[[argparse.Namespace], list[dict[str, Any]]],
     summarize: Callable[[dict[str, list[dict[str, Any]]]], list[dict[str, Any]]],
+    rival: str = "PyG",
 ) -> None:
     """Count, measure in every allocator mode, print the summary, write the results.
 
     Args:
         script: ``__file__`` of the benchmark.
         options: of :func:`make_parser`.
-        counts: of this library and of PyG.
+        counts: of this library and of its rival.
         budget: of the script.
         measure: the rows of one mode, in this process.
         summarize: entries with ``"what"``, ``"value"``, and ``"target"`` and ``"met"`` or neither, from rows by mode.
+        rival: what is counted beside this library.
     """
     if options.quick:
         options.seconds = min(options.seconds, QUICK)
@@ -67,7 +69,7 @@ def run(
         Path(options.worker).write_text(strict_json({"machine": machine(), "rows": rows}))
         return
     ours, theirs = counts(options)
-    print_counts(ours, theirs, budget)
+    print_counts(ours, theirs, budget, rival)
     if options.counts:
         print_budget(ours)
         return
@@ -83,7 +85,7 @@ def run(
         report = {
             "command": f"python benchmarks/{name}.py {' '.join(sys.argv[1:])}".strip(),
             "versions": {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__},
-            "counts": {"lcat": plain(ours), "PyG": plain(theirs)},
+            "counts": {"lcat": plain(ours), rival: plain(theirs)},
             "summary": summary,
             "modes": facts,
         }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import lcat
@@ -25,3 +28,33 @@ def test_the_package_names_no_layer_that_does_not_exist():
 def test_other_names_say_where_to_look(name, home):
     with pytest.raises(AttributeError, match=f"'lcat' has no attribute '{name}'.*{home}"):
         getattr(lcat, name)
+
+
+PYDANTIC = ("annotated_types", "pydantic", "pydantic_core", "typing_inspection")
+# What may come with each import beside this library, the standard library and what is loaded before it.
+STARTS = [
+    ("", "lcat", ()),
+    ("import torch", "lcat.ops", ()),
+    ("import torch", "lcat.optim", ()),
+    ("import torch_geometric.nn", "lcat.nn", ()),
+    ("import torch_geometric.nn", "lcat.train", ()),
+    ("import torch_geometric.nn", "lcat.data", ()),
+    # A worker of a study is ready after this; plans are checked by pydantic.
+    ("import torch_geometric.nn", "lcat.study.running.engines.worker", PYDANTIC),
+    ("import typer", "lcat.cli.app", ()),
+]
+
+
+@pytest.mark.parametrize(("before", "name", "allowed"), STARTS)
+def test_an_import_loads_nothing_that_it_does_not_need(before, name, allowed):
+    """``import lcat.nn`` takes as long as ``import torch_geometric.nn``, because nothing else is loaded."""
+    code = f"""
+import sys
+{before}
+loaded = set(sys.modules)
+import {name}
+roots = {{module.partition(".")[0] for module in set(sys.modules) - loaded}}
+print(" ".join(sorted(roots - set(sys.stdlib_module_names))))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) - {"lcat", "__mp_main__"} <= set(allowed)

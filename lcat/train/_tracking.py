@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,17 +19,26 @@ def read_lambdas(model: nn.Module) -> dict[str, list[float]]:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a model, a torch.nn.Module, got {kind_of(model)}: call it once for each model")
+    return {name: _pair(module) for name, module in modules_with_lambdas(model).items()}
+
+
+def modules_with_lambdas(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that have both lambdas, by name. Looked for once for a training, not in every epoch."""
     return {
-        name: [float(module.lambda1.detach()), float(module.lambda2.detach())]
+        name: module
         for name, module in model.named_modules()
         if hasattr(module, "lambda1") and hasattr(module, "lambda2")
     }
 
 
-def follow_lambdas(model: nn.Module, history: History) -> None:
+def follow_lambdas(modules: Mapping[str, nn.Module], history: History) -> None:
     """Append the lambdas to the history."""
-    for name, pair in read_lambdas(model).items():
-        history.lambdas.setdefault(name, []).append(pair)
+    for name, module in modules.items():
+        history.lambdas.setdefault(name, []).append(_pair(module))
+
+
+def _pair(module: Any) -> list[float]:
+    return [float(module.lambda1.detach()), float(module.lambda2.detach())]
 
 
 class Best:
@@ -43,7 +53,8 @@ class Best:
         """Compare the last entries of the history, those of ``epoch``, with the best."""
         score = (history.val[-1], -history.val_loss[-1])
         if self.epoch < 0 or score > self._score:
-            self.epoch, self._score, self._weights = epoch, score, copy_weights(model)
+            self.epoch, self._score = epoch, score
+            self._weights = copy_weights(model, into=self._weights)
 
     def restore(self, model: nn.Module) -> None:
         """Give the model the best weights, and put it into evaluation mode."""
@@ -60,6 +71,22 @@ class Best:
         self._score = (state["score"][0], state["score"][1])
 
 
-def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state of the model as it is now."""
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+def copy_weights(model: nn.Module, into: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The state of the model as it is now.
+
+    Args:
+        model: to copy.
+        into: an older copy. Its tensors are overwritten where they fit, because new memory costs more than the copy.
+    """
+    older = into or {}
+    copied = {}
+    for name, value in model.state_dict().items():
+        value, before = value.detach(), older.get(name)
+        fits = (
+            before is not None
+            and before.shape == value.shape
+            and before.dtype == value.dtype
+            and before.device == value.device
+        )
+        copied[name] = before.copy_(value) if fits and before is not None else value.clone()
+    return copied

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -26,7 +27,7 @@ from lcat.train._checks import (
     kind_of,
     with_whole_labels,
 )
-from lcat.train._tracking import Best, follow_lambdas, read_lambdas
+from lcat.train._tracking import Best, follow_lambdas, modules_with_lambdas, read_lambdas
 from lcat.train.metrics import metric_by_name
 from lcat.train.optimizers import build_optimizer, scale_scalar_lr
 from lcat.train.ranges import TRAINING_RANGES, check_ranges, use_plain_numbers
@@ -146,17 +147,20 @@ def fit(
     if on_epoch is not None:
         check_callable("on_epoch", on_epoch, "a function (epoch, history)")
     measure = metric_by_name(metric)
+    measure_again = metric_by_name(metric, checks=False)
     if seed is not None:
         seed_for(seed, "training")
     optimizer = build_optimizer(
         config.optimizer, model, lr=config.lr, weight_decay=config.weight_decay, **config.optimizer_options
     )
     scale_scalar_lr(optimizer, config.scalar_lr)
-    schedule = build_schedule(optimizer, config.schedule, config.epochs, config.warmup)
+    changes = config.schedule != "constant" or config.warmup > 0
+    schedule = build_schedule(optimizer, config.schedule, config.epochs, config.warmup) if changes else None
 
-    split = split.to(data.x.device)
+    task = _task(data, split)
     history = History()
-    follow_lambdas(model, history)
+    lambdas = modules_with_lambdas(model)
+    follow_lambdas(lambdas, history)
     best = Best(model)
     stopped = "epochs"
     start = time.perf_counter()
@@ -164,10 +168,11 @@ def fit(
     try:
         for epoch in bar:
             history.lr.append(optimizer.param_groups[0]["lr"])
-            history.loss.append(_train_step(model, data, split, optimizer, config, epoch))
-            schedule.step()
-            _evaluate(model, data, split, measure, history)
-            follow_lambdas(model, history)
+            history.loss.append(_train_step(model, task, optimizer, config, epoch))
+            if schedule is not None:
+                schedule.step()
+            _evaluate(model, task, measure if epoch == 0 else measure_again, history)
+            follow_lambdas(lambdas, history)
             best.update(model, epoch, history)
             if on_epoch is not None:
                 on_epoch(epoch, history)
@@ -206,23 +211,56 @@ def _check_used(config: FitConfig) -> None:
             )
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Nodes by number, and their labels: a mask would be searched in every epoch."""
+
+    nodes: Tensor
+    y: Tensor
+
+    def of(self, logits: Tensor) -> Tensor:
+        """The rows of the part."""
+        return logits.index_select(0, self.nodes)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What all epochs read."""
+
+    x: Tensor
+    edge_index: Any
+    num_nodes: int
+    train: _Part
+    val: _Part
+    test: _Part
+
+
+def _task(data: Data, split: Split) -> _Task:
+    split = split.to(data.x.device)
+    parts = []
+    for mask in (split.train, split.val, split.test):
+        nodes = mask.nonzero().view(-1)
+        parts.append(_Part(nodes, data.y[nodes]))
+    train, val, test = parts
+    return _Task(x=data.x, edge_index=data.edge_index, num_nodes=data.y.numel(), train=train, val=val, test=test)
+
+
 def _train_step(
     model: nn.Module,
-    data: Data,
-    split: Split,
+    task: _Task,
     optimizer: torch.optim.Optimizer,
     config: FitConfig,
     epoch: int,
 ) -> float:
     model.train()
     optimizer.zero_grad()
-    logits = model(data.x, data.edge_index)
+    logits = model(task.x, task.edge_index)
     if epoch == 0:
-        _check_logits(logits, data.y, split, training=True)
-    loss = F.cross_entropy(logits[split.train], data.y[split.train])
+        _check_logits(logits, task, training=True)
+    loss = F.cross_entropy(task.train.of(logits), task.train.y)
     value = float(loss.detach())
     # Checked before the step, so that a bad loss never reaches the weights.
-    if not torch.isfinite(loss.detach()):
+    if not math.isfinite(value):
         raise NonFiniteLoss(
             f"the training loss became {value} in epoch {epoch} (optimizer {config.optimizer}, lr {config.lr}, "
             f"clip_norm {config.clip_norm}); lower lr, set clip_norm, or look for nan in the features"
@@ -235,31 +273,31 @@ def _train_step(
 
 
 @torch.no_grad()
-def _evaluate(
-    model: nn.Module, data: Data, split: Split, measure: Callable[[Tensor, Tensor], float], history: History
-) -> None:
+def _evaluate(model: nn.Module, task: _Task, measure: Callable[[Tensor, Tensor], float], history: History) -> None:
     model.eval()
-    logits = model(data.x, data.edge_index)
+    logits = model(task.x, task.edge_index)
     if not history.val:
-        _check_logits(logits, data.y, split, training=False)
-    if not bool(torch.isfinite(logits).all()):
+        _check_logits(logits, task, training=False)
+    # The sum is finite unless a number is not, or the numbers are huge.
+    if not math.isfinite(float(logits.sum())) and not bool(torch.isfinite(logits).all()):
         raise NonFiniteLoss(
             f"the logits hold nan or inf after epoch {len(history.val)} (lr {history.lr[-1]:g}); "
             "lower lr, set clip_norm, or look for nan in the features"
         )
-    history.train.append(measure(logits[split.train], data.y[split.train]))
-    history.val.append(measure(logits[split.val], data.y[split.val]))
-    history.test.append(measure(logits[split.test], data.y[split.test]))
-    history.val_loss.append(float(F.cross_entropy(logits[split.val], data.y[split.val])))
+    val = task.val.of(logits)
+    history.train.append(measure(task.train.of(logits), task.train.y))
+    history.val.append(measure(val, task.val.y))
+    history.test.append(measure(task.test.of(logits), task.test.y))
+    history.val_loss.append(float(F.cross_entropy(val, task.val.y)))
 
 
-def _check_logits(logits: Tensor, y: Tensor, split: Split, training: bool) -> None:
+def _check_logits(logits: Tensor, task: _Task, training: bool) -> None:
     check_logits(logits, training)
-    classes = int(y[split.train | split.val | split.test].max()) + 1
-    if logits.dim() != 2 or logits.shape[0] != y.numel() or logits.shape[1] < classes:
+    classes = int(max(part.y.max() for part in (task.train, task.val, task.test))) + 1
+    if logits.dim() != 2 or logits.shape[0] != task.num_nodes or logits.shape[1] < classes:
         raise ValueError(
-            f"model(x, edge_index) must return logits [N, C] of N = {y.numel()} nodes and C = {classes} classes or "
-            f"more; got {list(logits.shape)}"
+            f"model(x, edge_index) must return logits [N, C] of N = {task.num_nodes} nodes and C = {classes} classes "
+            f"or more; got {list(logits.shape)}"
         )
 
 

@@ -34,7 +34,7 @@ def accuracy(logits: Tensor, y: Tensor) -> float:
     """
     _check_rows(logits, y)
     _check_labels(y, logits.size(1))
-    return float((logits.argmax(dim=-1) == y).double().mean())
+    return _accuracy(logits, y)
 
 
 def roc_auc(logits: Tensor, y: Tensor) -> float:
@@ -69,6 +69,37 @@ def roc_auc(logits: Tensor, y: Tensor) -> float:
     negative = y.numel() - positive
     if positive == 0 or negative == 0:
         raise ValueError(f"roc_auc needs nodes of both classes; got {positive} of class 1 and {negative} of class 0")
+    return _roc_auc(logits, y)
+
+
+#: The metrics by name.
+METRICS: dict[MetricName, Callable[[Tensor, Tensor], float]] = {"accuracy": accuracy, "roc-auc": roc_auc}
+
+
+def metric_by_name(name: str, *, checks: bool = True) -> Callable[[Tensor, Tensor], float]:
+    """The metric function called ``name``.
+
+    Args:
+        name: one of :data:`METRICS`.
+        checks: ``False`` gives the function for a loop that has measured the same labels before with checks, and has
+            seen that the logits are finite.
+
+    Raises:
+        ValueError: for a name that is not in :data:`METRICS`.
+    """
+    for known, measure in METRICS.items():
+        if known == name:
+            return measure if checks else _UNCHECKED[known]
+    raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {name!r}")
+
+
+def _accuracy(logits: Tensor, y: Tensor) -> float:
+    return int((logits.argmax(dim=-1) == y).sum()) / y.numel()
+
+
+def _roc_auc(logits: Tensor, y: Tensor) -> float:
+    positive = int((y == 1).sum())
+    negative = y.numel() - positive
     score = (logits[:, 1] - logits[:, 0]).double()
     _, group, count = score.unique(return_inverse=True, return_counts=True)
     last = count.cumsum(0).double()
@@ -77,20 +108,7 @@ def roc_auc(logits: Tensor, y: Tensor) -> float:
     return (rank_sum - positive * (positive + 1) / 2) / (positive * negative)
 
 
-#: The metrics by name.
-METRICS: dict[MetricName, Callable[[Tensor, Tensor], float]] = {"accuracy": accuracy, "roc-auc": roc_auc}
-
-
-def metric_by_name(name: str) -> Callable[[Tensor, Tensor], float]:
-    """The metric function called ``name``.
-
-    Raises:
-        ValueError: for a name that is not in :data:`METRICS`.
-    """
-    for known, measure in METRICS.items():
-        if known == name:
-            return measure
-    raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {name!r}")
+_UNCHECKED: dict[MetricName, Callable[[Tensor, Tensor], float]] = {"accuracy": _accuracy, "roc-auc": _roc_auc}
 
 
 def _check_rows(logits: Tensor, y: Tensor) -> None:

@@ -24,7 +24,7 @@ from lcat.train._checks import (
     kind_of,
     sum_and_count,
 )
-from lcat.train._tracking import Best, follow_lambdas
+from lcat.train._tracking import Best, follow_lambdas, modules_with_lambdas
 from lcat.train.checkpoint import (
     CheckpointError,
     load_checkpoint,
@@ -218,7 +218,7 @@ def _epochs(
             history.loss.append(run.mean_loss())
             run.schedule.step()
             _measure(run, evaluate, epoch)
-            follow_lambdas(run.model, history)
+            follow_lambdas(run.lambdas, history)
             run.begin(epoch + 1)
             run.seconds = time.perf_counter() - start
             run.save()
@@ -281,7 +281,8 @@ class _Run:
         scale_scalar_lr(self.optimizer, config.scalar_lr)
         self.schedule = build_schedule(self.optimizer, config.schedule, config.epochs, config.warmup)
         self.history = History()
-        follow_lambdas(model, self.history)
+        self.lambdas = modules_with_lambdas(model)
+        follow_lambdas(self.lambdas, self.history)
         self.best = Best(model)
         self.seconds = 0.0
         self.begin(0)

@@ -14,6 +14,7 @@ from torch_geometric.data import HeteroData
 from lcat.data import Split, csbm
 from lcat.nn.models import GAT, GCN, LCAT
 from lcat.train import (
+    METRICS,
     FitConfig,
     FitResult,
     History,
@@ -24,6 +25,7 @@ from lcat.train import (
     read_lambdas,
     seed_everything,
 )
+from lcat.train._tracking import copy_weights
 
 
 @pytest.fixture
@@ -122,6 +124,72 @@ def test_lambdas_are_followed(task):
         assert result.lambdas[name] == path[result.best_epoch + 1]
     assert read_lambdas(model_of(data, LCAT, lambda1=1.0, lambda2=0.0))["convs.0"] == [1.0, 0.0]
     assert read_lambdas(model_of(data)) == {}
+
+
+@pytest.mark.parametrize(("kind", "metric"), [(GCN, "accuracy"), (LCAT, "roc-auc")])
+def test_figures_are_those_of_a_loop_written_by_hand(task, kind, metric):
+    """Every epoch, bit for bit: masks instead of node numbers, metrics with all checks, weights copied anew."""
+    data, split = task
+    ours, theirs = model_of(data, kind), model_of(data, kind)
+    result = fit(ours, data, split, FitConfig(epochs=15, lr=0.02, weight_decay=0.0), metric=metric)
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=0.02)
+    history, states = History(), []
+    for _ in range(15):
+        theirs.train()
+        optimizer.zero_grad()
+        loss = F.cross_entropy(theirs(data.x, data.edge_index)[split.train], data.y[split.train])
+        loss.backward()
+        optimizer.step()
+        theirs.eval()
+        with torch.no_grad():
+            logits = theirs(data.x, data.edge_index)
+        history.loss.append(loss.item())
+        for part in ("train", "val", "test"):
+            mask = getattr(split, part)
+            getattr(history, part).append(METRICS[metric](logits[mask], data.y[mask]))
+        history.val_loss.append(F.cross_entropy(logits[split.val], data.y[split.val]).item())
+        states.append({name: value.clone() for name, value in theirs.state_dict().items()})
+    for name in ("loss", "train", "val", "test", "val_loss"):
+        assert getattr(result.history, name) == getattr(history, name)
+    best = max(range(15), key=lambda epoch: (history.val[epoch], -history.val_loss[epoch], -epoch))
+    assert result.best_epoch == best
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, states[best][name])
+
+
+def test_copies_of_weights_are_written_again_where_they_fit():
+    model = torch.nn.Linear(3, 2)
+    first = copy_weights(model)
+    pointers = {name: value.data_ptr() for name, value in first.items()}
+    with torch.no_grad():
+        model.weight.add_(1)
+    again = copy_weights(model, into=first)
+    assert {name: value.data_ptr() for name, value in again.items()} == pointers
+    assert torch.equal(again["weight"], model.weight)
+    assert again["weight"].data_ptr() != model.weight.data_ptr()
+    assert not again["weight"].requires_grad
+    model.double()
+    other = copy_weights(model, into=again)
+    assert other["weight"].dtype == torch.double
+    assert again["weight"].dtype == torch.float
+    wider = copy_weights(torch.nn.Linear(4, 2), into=again)
+    assert wider["weight"].shape == (2, 4)
+
+
+def test_huge_logits_are_no_divergence(task):
+    """Their sum is infinite in float32, and they are finite."""
+    data, split = task
+
+    class Huge(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.full((data.num_nodes, 2), 3e38))
+
+        def forward(self, x, edge_index):
+            return self.weight * 1.0
+
+    result = fit(Huge(), data, split, FitConfig(epochs=2, lr=0.01, weight_decay=0.0))
+    assert result.epochs == 2
 
 
 def test_schedule_and_warmup_reach_the_optimizer(task):

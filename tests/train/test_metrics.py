@@ -49,6 +49,14 @@ def test_roc_auc_refuses(logits, y, match):
         roc_auc(logits, y)
 
 
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("nodes", [2, 7, 1001])
+def test_metrics_without_checks_give_the_same_numbers(name, nodes):
+    logits, y = torch.randn(nodes, 2), torch.randint(0, 2, (nodes,))
+    y[0], y[1] = 0, 1
+    assert metric_by_name(name, checks=False)(logits, y) == metric_by_name(name)(logits, y)
+
+
 def test_metrics_by_name():
     assert metric_by_name("accuracy") is accuracy
     assert set(METRICS) == {"accuracy", "roc-auc"}

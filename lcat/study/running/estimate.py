@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,22 +91,22 @@ def calibrate(cells: Iterable[Cell], setup: Setup, known: Estimate, limit: float
     Returns:
         The cells that were measured.
     """
-    runner = CellRunner(setup)
     measured: list[Cell] = []
     start = time.monotonic()
-    for cell in _one_a_kind(cells):
-        if known.knows(cell):
-            continue
-        if measured and time.monotonic() - start > limit:
-            break
-        _, few, more = (runner.run(_shortened(cell, epochs)) for epochs in (1, 2, 6))
-        if few.ok and more.ok:
-            epoch = max(more.seconds - few.seconds, 1e-6) / 4
-            base = max(few.seconds - 2 * epoch, 0.0)
-            known.add(cell, base + epoch * cell.hyper.epochs)
-            measured.append(cell)
-        else:
-            known.add(cell, few.seconds)  # it will fail in the study as well
+    with closing(CellRunner(setup)) as runner:
+        for cell in _one_a_kind(cells):
+            if known.knows(cell):
+                continue
+            if measured and time.monotonic() - start > limit:
+                break
+            _, few, more = (runner.run(_shortened(cell, epochs)) for epochs in (1, 2, 6))
+            if few.ok and more.ok:
+                epoch = max(more.seconds - few.seconds, 1e-6) / 4
+                base = max(few.seconds - 2 * epoch, 0.0)
+                known.add(cell, base + epoch * cell.hyper.epochs)
+                measured.append(cell)
+            else:
+                known.add(cell, few.seconds)  # it will fail in the study as well
     return measured
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -154,6 +155,38 @@ def test_threads_are_set_for_a_cell_and_put_back():
     assert result.versions["threads"] == "3"
     assert set(seen) == {3}
     assert torch.get_num_threads() == 1
+
+
+def test_what_the_first_cell_loaded_is_kept_out_of_later_collections():
+    """Looking at all objects of torch before each cell takes as long as several epochs on a small graph."""
+    gc.unfreeze()
+    runner = CellRunner(Setup())
+    cells = plan_of().cells()
+    assert runner.run(cells[0]).ok
+    frozen = gc.get_freeze_count()
+    assert frozen > 10_000
+    gc.collect()
+    looked_at = len(gc.get_objects())
+    assert looked_at < frozen / 10
+    for cell in cells[1:3]:  # what cells leave behind is still collected
+        assert runner.run(cell).ok
+    gc.collect()
+    assert len(gc.get_objects()) < looked_at + frozen / 20
+    runner.close()
+    assert gc.get_freeze_count() == 0
+    assert len(gc.get_objects()) > frozen / 2
+
+
+def test_objects_that_a_user_froze_stay_frozen():
+    gc.unfreeze()
+    gc.freeze()
+    try:
+        runner = CellRunner(Setup())
+        assert runner.run(plan_of().cells()[0]).ok
+        runner.close()
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
 
 
 def test_ray_is_named_where_it_is_missing(monkeypatch):

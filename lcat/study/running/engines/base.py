@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -155,6 +156,7 @@ class CellRunner:
         folder = SplitFolder(splits, setup.base) if splits is not None and splits.parent.is_dir() else None
         self._sources = Sources(setup.data, setup.own, setup.metric, folder, setup.base)
         self._device = torch.device(device or setup.device)
+        self._frozen = False
 
     def run(self, cell: Cell, on_epoch: Callable[[Cell, int, History], None] | None = None) -> CellResult:
         """The result of a cell; threads are put back afterwards."""
@@ -162,10 +164,29 @@ class CellRunner:
         if before != self._setup.threads:
             torch.set_num_threads(self._setup.threads)
         try:
-            return run_cell(cell, self._sources, device=self._device, on_epoch=on_epoch)
+            result = run_cell(cell, self._sources, device=self._device, on_epoch=on_epoch)
+            self._spare_collections()
+            return result
         finally:
             if before != self._setup.threads:
                 torch.set_num_threads(before)
+
+    def close(self) -> None:
+        """Let collections of garbage look at everything again."""
+        if self._frozen:
+            gc.unfreeze()
+            self._frozen = False
+
+    def _spare_collections(self) -> None:
+        """After the first cell, which imported what cells need, keep all that is loaded out of later collections.
+
+        Memory is measured from a collection on, which would otherwise look at all objects of torch before each cell:
+        as long as several epochs on a small graph.
+        """
+        if not self._frozen and gc.get_freeze_count() == 0:
+            gc.collect()
+            gc.freeze()
+            self._frozen = True
 
 
 def local_slots(workers: int | None, threads: int, device: str) -> int:

@@ -56,8 +56,9 @@ class InlineEngine(Engine):
         return [Finished(self._runner.run(self._queue.popleft(), self._report))]
 
     def close(self) -> None:
-        """Forget the queue."""
+        """Forget the queue, and let go of what the runner holds."""
         self._queue.clear()
+        self._runner.close()
 
     def _report(self, cell: Cell, epoch: int, history: History) -> None:
         # Drawing a bar takes longer than an epoch on a small graph.
