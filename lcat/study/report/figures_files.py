@@ -107,7 +107,7 @@ def _scores(data: ReportData) -> _Sheet | None:
                 draw_scores(axes, rows, runs, _PALETTE)
 
             panels.append(_Panel(dataset, scores_margins(rows, _PALETTE), draw))
-    return _Sheet(panels, scores_legend(summary[summary["runs"] > 0])) if panels else None
+    return _Sheet(panels, scores_legend(summary[summary["runs"] > 0], selected)) if panels else None
 
 
 def _lambdas(data: ReportData) -> _Sheet | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lcat.study.report.interval_bars import bars_leave, draw_bar
 from lcat.study.report.palette import PAGE, Palette
 from lcat.study.report.svg import WIDTH, Margins, Picture, panel, svg
 from lcat.study.report.table import percent_points
@@ -38,6 +38,7 @@ def draw_regret(axes: Axes, table: pd.DataFrame, palette: Palette = PAGE) -> Non
     """
     margins = regret_margins(table, palette)
     reach = 1.08 * _reach(table)
+    axes.set_xlim(-reach, reach)
     ticks: list[tuple[int, str]] = []
     line = 0
     for dataset, rows in table.groupby("dataset", sort=False):
@@ -47,11 +48,12 @@ def draw_regret(axes: Axes, table: pd.DataFrame, palette: Palette = PAGE) -> Non
         for row in rows.itertuples():
             line += 1
             ticks.append((line, palette.name(row.always)))
-            _draw_row(axes, row, line, reach, palette)
+            mark = palette.mark(row.always)
+            draw_bar(axes, 100 * row.low, 100 * row.high, line, mark.color)
+            axes.plot(100 * row.regret, line, mark.shape, color=mark.color, markersize=6.5)
         line += 1
     axes.axvline(0, color=palette["ink"], linewidth=0.9)
     axes.axvspan(-reach, 0, color=palette["lcat"], alpha=0.07, linewidth=0)
-    axes.set_xlim(-reach, reach)
     axes.set_ylim(line - 0.4, -0.6)
     axes.set_yticks([number for number, _ in ticks], [name for _, name in ticks])
     axes.set_xlabel("regret in percentage points", labelpad=20)
@@ -65,27 +67,16 @@ def draw_regret(axes: Axes, table: pd.DataFrame, palette: Palette = PAGE) -> Non
     axes.locator_params(axis="x", nbins=6)
 
 
-def _draw_row(axes: Axes, row: Any, line: int, reach: float, palette: Palette) -> None:
-    mark, low, high = palette.mark(row.always), 100 * row.low, 100 * row.high
-    if math.isfinite(low):
-        axes.plot([max(low, -reach), min(high, reach)], [line, line], color=mark.color, linewidth=1.8)
-        for end, sign in ((low, -1), (high, 1)):
-            if end * sign > reach:
-                axes.plot(sign * reach, line, ">" if sign > 0 else "<", color=mark.color, markersize=5, clip_on=False)
-    axes.plot(100 * row.regret, line, mark.shape, color=mark.color, markersize=6.5)
-
-
 def regret_legend(table: pd.DataFrame) -> str:
     """What the bars are, as far as there are any."""
     if table["low"].isna().all():
         return "One run per layer, so no interval." if (table["runs"] == 1).all() else "No interval: too few runs."
-    reach = 1.08 * _reach(table)
-    further = (100 * table[["low", "high"]].abs() > reach).any(axis=None)
+    reach = 1.08 * _reach(table) / 100
     some = table["low"].isna().any()
     return (
         "Bar: 95 % confidence interval"
         + (" where there are enough runs" if some else "")
-        + ("; arrows: it continues." if further else ".")
+        + ("; arrow: it continues." if bars_leave(table, -reach, reach) else ".")
     )
 
 
@@ -112,7 +103,8 @@ def regret_picture(table: pd.DataFrame) -> Picture:
 def _reach(table: pd.DataFrame) -> float:
     """Half the width of the axis: all means, and intervals up to three times the widest mean or median interval."""
     means = (100 * table["regret"]).abs()
-    halves: Sequence[float] = (100 * table[["low", "high"]]).abs().max(axis=1).dropna().tolist()
+    ends = (100 * table[["low", "high"]]).abs().replace(math.inf, math.nan)
+    halves: Sequence[float] = ends.max(axis=1).dropna().tolist()
     widest = float(means.max())
     if halves:
         widest = max(widest, min(max(halves), 3 * max(float(np.median(halves)), widest)))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lcat.study.report.interval_bars import bars_leave, draw_bar
 from lcat.study.report.palette import PAGE, Palette
 from lcat.study.report.svg import Margins, Picture, panel, svg
 from lcat.study.report.table import percent
@@ -45,13 +46,14 @@ def draw_scores(axes: Axes, rows: pd.DataFrame, runs: pd.DataFrame, palette: Pal
         runs: chosen rows of the frame for the data set.
         palette: colors and names.
     """
+    left, right = _limits(rows, runs)
+    axes.set_xlim(left, right)
     for position, row in enumerate(rows.itertuples()):
         mark = palette.mark(row.layer)
         values = 100 * runs.loc[runs["layer"] == row.layer, "test"].to_numpy(dtype=float)
         if row.best:
             axes.axhspan(position - 0.48, position + 0.42, color=mark.color, alpha=0.13, linewidth=0)
-        if math.isfinite(row.low):
-            axes.plot([100 * row.low, 100 * row.high], [position, position], color=mark.color, linewidth=1.8)
+        draw_bar(axes, 100 * row.low, 100 * row.high, position, mark.color)
         if values.size > 1:
             axes.plot(values, np.full(values.size, position - _ABOVE), "o", color=mark.color, alpha=0.75,
                       markersize=3.2, markeredgewidth=0)  # fmt: skip
@@ -68,21 +70,25 @@ def draw_scores(axes: Axes, rows: pd.DataFrame, runs: pd.DataFrame, palette: Pal
             fontsize=10.5,
             fontweight="bold" if row.best else "normal",
         )
-    _limits(axes, rows, runs)
     axes.set_yticks(range(len(rows)), [palette.name(layer) for layer in rows["layer"]])
     axes.set_ylim(len(rows) - 0.45, -0.6)
     axes.set_xlabel(f"test {metric_name(rows['metric'].iloc[0])} in %")
+    axes.ticklabel_format(axis="x", useOffset=False)
+    axes.locator_params(axis="x", nbins=5)
+    # Room beside the ends is no score: nothing is below 0 or above 100 %.
+    axes.set_xticks([tick for tick in axes.get_xticks() if max(left, 0) <= tick <= min(right, 100)])
     axes.grid(axis="x", color=palette["rule"], linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
 
-def scores_legend(rows: pd.DataFrame) -> str:
+def scores_legend(rows: pd.DataFrame, runs: pd.DataFrame) -> str:
     """What dots, bars and figures of :func:`draw_scores` are, as far as it draws any.
 
     Args:
-        rows: of ``Comparison.summary``, those with runs.
+        rows: of ``Comparison.summary``, those with runs; of one data set or several.
+        runs: chosen rows of the frame for the same data sets.
     """
     fewest, largest = int(rows["runs"].min()), int(rows["runs"].max())
     if largest < 2:
@@ -90,6 +96,8 @@ def scores_legend(rows: pd.DataFrame) -> str:
     words = [f"Dots: {fewest} runs of each layer" if fewest == largest else "Dots: runs"]
     if rows["low"].notna().any():
         words.append("bar: 95 % confidence interval of the mean")
+        if any(_leave(of_one, runs[runs["dataset"] == dataset]) for dataset, of_one in rows.groupby("dataset")):
+            words.append("arrow: it continues")
     return "; ".join([*words, "beside: mean ± standard deviation"]) + "."
 
 
@@ -107,13 +115,18 @@ def scores_picture(number: int, rows: pd.DataFrame, runs: pd.DataFrame) -> Pictu
     draw_scores(axes, rows, runs)
     order = rows.sort_values("test", ascending=False).head(3)
     means = ", ".join(f"{row.layer} {percent(row.test)}" for row in order.itertuples())
-    caption = f"{'Highest means' if len(rows) > 1 else 'Mean'}: {means}. {scores_legend(rows)}"
+    caption = f"{'Highest means' if len(rows) > 1 else 'Mean'}: {means}. {scores_legend(rows, runs)}"
     name = f"accuracy-{number}"
     return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))
 
 
-def _limits(axes: Axes, rows: pd.DataFrame, runs: pd.DataFrame) -> None:
-    """From the runs and means; an interval of two runs may be ten times as wide and leave through the side."""
+def _leave(rows: pd.DataFrame, runs: pd.DataFrame) -> bool:
+    left, right = _limits(rows, runs)
+    return bars_leave(rows, left / 100, right / 100)
+
+
+def _limits(rows: pd.DataFrame, runs: pd.DataFrame) -> tuple[float, float]:
+    """Of the axis, from the runs and means: an interval of two runs may be ten times as wide and continue outside."""
     values = 100 * np.concatenate([runs["test"].to_numpy(dtype=float), rows["test"].to_numpy(dtype=float)])
     ends = 100 * np.concatenate(
         [rows["low"].dropna().to_numpy(dtype=float), rows["high"].dropna().to_numpy(dtype=float)]
@@ -124,8 +137,4 @@ def _limits(axes: Axes, rows: pd.DataFrame, runs: pd.DataFrame) -> None:
         low, high = max(ends.min(), low - 0.6 * room, 0), min(max(ends.max(), high), high + 0.6 * room, 100)
         low, high = min(low, values.min()), max(high, values.max())
     pad = max(0.05 * (high - low), 0.5 * (1.0 - (high - low)))  # one point at least is shown
-    axes.set_xlim(low - pad, high + pad)
-    axes.ticklabel_format(axis="x", useOffset=False)
-    axes.locator_params(axis="x", nbins=5)
-    # Room beside the ends is no score: nothing is below 0 or above 100 %.
-    axes.set_xticks([tick for tick in axes.get_xticks() if max(low - pad, 0) <= tick <= min(high + pad, 100)])
+    return low - pad, high + pad

@@ -122,7 +122,8 @@ def _regret(data: ReportData) -> Table | None:
     ]
     caption = (
         "Regret of always using L-CAT, in percentage points of the test metric (negative: L-CAT is better), and the "
-        f"compute of cross-validation as a multiple of L-CAT's; selected: in how many runs{note}"
+        f"compute of cross-validation as a multiple of L-CAT's; selected: what cross-validation took, in how many "
+        f"runs{note}"
     )
     return Table("regret", caption, columns, data.regret)
 
