@@ -374,10 +374,63 @@ LCAT_INLINE void sum_heads(const Shape& shape, const T* const* rows, int n, int6
   }
 }
 
+#if defined(__AVX512F__)
+// sum_heads for rows of 64 floats in 8 heads: two heads in a register, whose weights are picked from those of four heads
+// and four edges.
+template <int Sums, class Meanwhile>
+LCAT_INLINE void sum_eights(const float* const* rows, int n, const float* const* weights, float* const* into, bool fresh,
+                            const Meanwhile& meanwhile) {
+  using V = Vector<float, 16>;
+  Ints<V> lanes[2][4];  // of the weights of heads 0 and 1, or 2 and 3, of four, for each of four edges
+  for (int k = 0; k < 2; ++k) {
+    for (int e = 0; e < 4; ++e) {
+      for (int i = 0; i < 16; ++i) lanes[k][e][i] = (k * 2 + i / 8) * 4 + e;
+    }
+  }
+  V sum[Sums][4];
+  for (int s = 0; s < Sums; ++s) {
+    for (int i = 0; i < 4; ++i) sum[s][i] = fresh ? V{} : load<16>(into[s] + i * 16);
+  }
+  const auto add = [&](int b, int e) __attribute__((always_inline)) {
+#pragma GCC unroll 2
+    for (int s = 0; s < Sums; ++s) {
+      const V low = load<16>(weights[s] + b * 8), high = load<16>(weights[s] + b * 8 + 16);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const V w = _mm512_permutexvar_ps((__m512i)lanes[i % 2][e], i < 2 ? low : high);
+        sum[s][i] += load<16>(rows[b + e] + i * 16) * w;
+      }
+    }
+  };
+  int b = 0;
+  for (; b + 4 <= n; b += 4) {
+    const auto next_rows = meanwhile(b);
+#pragma GCC unroll 4
+    for (int e = 0; e < 4; ++e) {
+      next_rows.fetch(e * 16, 16);
+      add(b, e);
+    }
+  }
+  if (b < n) meanwhile(b).fetch(0, 64);
+  for (int e = 0; e < n - b; ++e) add(b, e);
+  for (int s = 0; s < Sums; ++s) {
+    for (int i = 0; i < 4; ++i) store(into[s] + i * 16, sum[s][i]);
+  }
+}
+#endif
+
 // Calls sum_heads for the whole row, where its shape is a common one and all sums fit into registers.
 template <int Sums, class Shape, class Meanwhile, class T = typename Shape::T>
 LCAT_INLINE bool sum_narrow_rows(const Shape& shape, const T* const* rows, int n, int64_t heads,
                                  const T* const* weights, T* const* into, bool fresh, const Meanwhile& meanwhile) {
+#if defined(__AVX512F__)
+  if constexpr (std::is_same_v<T, float> && Shape::kCount == 1 && Shape::Lanes == 8) {
+    if (heads == 8) {
+      sum_eights<Sums>(rows, n, weights, into, fresh, meanwhile);
+      return true;
+    }
+  }
+#endif
   const auto sum = [&](auto count) __attribute__((always_inline)) {
     constexpr int kHeads = decltype(count)::value, kRegisters = 8;
     constexpr bool fits = Shape::kCount > 0 && Sums * kHeads * Shape::kCount <= kRegisters;
