@@ -66,7 +66,10 @@ class EdgeList:
     @property
     def fingerprint(self) -> Any:
         """What changes whenever the edges do; every index is read for it."""
-        return *map(tensor_fingerprint, self.watched), *(checksum(tensor, self.name) for tensor in self.memory)
+        watched, memory = self.watched, self.memory
+        if len(watched) == 1 and len(memory) == 1:
+            return tensor_fingerprint(watched[0]), checksum(memory[0], self.name)
+        return *map(tensor_fingerprint, watched), *(checksum(tensor, self.name) for tensor in memory)
 
     @property
     def shares_memory(self) -> bool:
@@ -76,7 +79,7 @@ class EdgeList:
     @property
     def is_inference(self) -> bool:
         """Whether a tensor of inference mode is among them: those have no version counter."""
-        return self.key.is_inference() or any(tensor.is_inference() for tensor in self.watched)
+        return self.key.is_inference() or any(t.is_inference() for t in self.watched if t is not self.key)
 
     @property
     def num_edges(self) -> int:
@@ -141,6 +144,8 @@ class EdgeList:
                 )
             num_sources = num_targets = known
         stated = (self.num_sources, self.num_targets)
+        if stated == (None, None):
+            return num_sources, num_targets
         for side, has, needs in zip(("source", "target"), stated, (num_sources, num_targets), strict=True):
             if has is not None and has != needs:
                 raise ValueError(
@@ -397,8 +402,8 @@ def tensor_fingerprint(tensor: Tensor) -> tuple[Any, ...]:
     return (
         tensor._version,
         tensor.data_ptr(),
-        tuple(tensor.shape),
-        tuple(tensor.stride()),
+        tensor.shape,
+        tensor.stride(),
         tensor.dtype,
         tensor.device,
     )

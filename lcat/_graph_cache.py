@@ -8,12 +8,12 @@ tensors on one device have a limit: what was not used for the longest time is fo
 from __future__ import annotations
 
 import itertools
+import weakref
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from lcat._environment import memory_bytes
 
@@ -40,12 +40,15 @@ class Size:
 
 
 class _Entry(NamedTuple):
+    key: weakref.ref[Tensor]
     fingerprint: Any
     views: dict[Any, tuple[Any, Size]]
     last_use: list[int]
 
 
-_entries: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+# By the identity of the tensor. One that is freed takes its entry with it. torch's WeakTensorKeyDictionary does the
+# same and costs three microseconds a question.
+_entries: dict[int, _Entry] = {}
 _clock = itertools.count()
 _limit: int | None = None
 # Never below what is kept; counted anew when it passes the limit, since entries vanish with their tensors unseen.
@@ -54,7 +57,7 @@ _estimates: dict[torch.device, int] = {}
 
 def lookup(key: Tensor, fingerprint: Any, variant: Any) -> Any | None:
     """The view stored for this tensor, fingerprint and variant (sizes and flow), or ``None``."""
-    entry = _entries.get(key)
+    entry = _entry_of(key)
     if entry is None or entry.fingerprint != fingerprint:
         return None
     entry.last_use[0] = next(_clock)
@@ -62,15 +65,38 @@ def lookup(key: Tensor, fingerprint: Any, variant: Any) -> Any | None:
     return view
 
 
+def _entry_of(key: Tensor) -> _Entry | None:
+    entry = _entries.get(id(key))
+    return entry if entry is not None and entry.key() is key else None
+
+
 def store(key: Tensor, fingerprint: Any, variant: Any, view: Any, size: Size) -> None:
     """Keep ``view`` until ``key`` changes or is freed, or the limit is passed and it was not used for longest."""
-    entry = _entries.get(key)
+    entry = _entry_of(key)
     if entry is None or entry.fingerprint != fingerprint or len(entry.views) >= _MAX_VARIANTS:
-        entry = _Entry(fingerprint, {}, [0])
-        _entries[key] = entry
+        number = id(key)
+        entry = _Entry(weakref.ref(key, lambda reference: _freed(number, reference)), fingerprint, {}, [0])
+        _entries[number] = entry
     entry.last_use[0] = next(_clock)
     entry.views[variant] = (view, size)
     _grown(size.device, size.bytes)
+
+
+def _freed(number: int, reference: weakref.ref[Tensor]) -> None:
+    entry = _entries.get(number)
+    if entry is not None and entry.key is reference:
+        _entries.pop(number, None)
+
+
+def has(key: Tensor) -> bool:
+    """Whether a view is kept for this tensor."""
+    return _entry_of(key) is not None
+
+
+def num_views(key: Tensor) -> int:
+    """The number of views (by sizes and flow) that are kept for this tensor."""
+    entry = _entry_of(key)
+    return 0 if entry is None else len(entry.views)
 
 
 def forget(key: Tensor | None = None) -> None:
@@ -79,7 +105,7 @@ def forget(key: Tensor | None = None) -> None:
         _entries.clear()
         _estimates.clear()
     else:
-        _entries.pop(key, None)
+        _entries.pop(id(key), None)
 
 
 def contents() -> list[tuple[torch.device, int]]:

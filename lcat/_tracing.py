@@ -7,14 +7,18 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+# These are asked in every call of a layer.
+_peek_transform = torch._C._functorch.peek_interpreter_stack
+_num_modes = torch._C._len_torch_dispatch_stack
+_is_tracing = torch._C._is_tracing
+_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+
 
 def is_traced() -> bool:
     """True while a compiler, a transform or a dispatch mode watches, so that results may not be plain tensors."""
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+    if torch.compiler.is_compiling() or _peek_transform() is not None or _is_tracing():
         return True
-    if is_jit_tracing():
-        return True
-    if torch._C._len_torch_dispatch_stack() == 0:
+    if _num_modes() == 0:
         return False
     # Selective checkpointing keeps some results and runs everything else as it is.
     modes = torch.utils._python_dispatch._get_current_dispatch_mode_stack()
@@ -23,8 +27,7 @@ def is_traced() -> bool:
 
 def is_jit_tracing() -> bool:
     """True inside ``torch.jit.trace``."""
-    # torch.jit forgot it in its __all__.
-    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined]
+    return not torch.compiler.is_compiling() and _is_tracing()
 
 
 def is_exporting() -> bool:
@@ -39,12 +42,9 @@ def is_capturing() -> bool:
 
 def needs_static_shape(tensor: Tensor) -> bool:
     """True where shapes may not depend on values and values cannot be read."""
-    return (
-        torch.compiler.is_compiling()
-        or tensor.is_meta
-        or isinstance(tensor, torch._subclasses.FakeTensor)
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    )
+    if torch.compiler.is_compiling() or tensor.is_meta or _is_wrapped(tensor):
+        return True
+    return type(tensor) is not Tensor and isinstance(tensor, torch._subclasses.FakeTensor)
 
 
 def outside_inference_mode() -> AbstractContextManager[None]:

@@ -235,7 +235,7 @@ class TestMemory:
     def test_many_sizes_do_not_pile_up(self):
         for size in range(3, 40):
             _view(EDGES, size, 3)
-        assert len(_graph_cache._entries[EDGES].views) <= _graph_cache._MAX_VARIANTS
+        assert _graph_cache.num_views(EDGES) <= _graph_cache._MAX_VARIANTS
 
     def test_nothing_is_left_on_the_tensor(self):
         edges = EDGES.clone()
@@ -297,7 +297,7 @@ class TestMemory:
 
 
 def _remembered(tensors):
-    return [tensor in _graph_cache._entries for tensor in tensors]
+    return [_graph_cache.has(tensor) for tensor in tensors]
 
 
 class TestForgetting:

@@ -79,7 +79,8 @@ class AttentionConv(AttentionMessages):
         5. ``_attend`` (GATConv, GATv2Conv): the score of each edge, times :math:`\lambda_1` (``_strength``, here; 1 in
            GAT), its softmax over the in-edges of a target, and the sum of the values with these weights, by
            :mod:`lcat.ops`. Where someone looks at messages, ``_attend_by_messages`` (``_messages.py``) takes its
-           place, with PyG's steps ``edge_update`` (GATConv, GATv2Conv) and ``message``.
+           place, with PyG's steps ``edge_update`` (GATConv, GATv2Conv) and ``message``. Where nothing is averaged, and
+           GATConv computes its scores from the values anyway, ``_attend_scoring`` is steps 4 and 5 in one.
         6. ``_finish`` (here): heads together, residual, bias; the attention, if asked for.
 
         A tensor for nodes has shape [N, ...], or [B, N, ...] for B feature sets on one graph; pairs are (sources,
@@ -93,8 +94,11 @@ class AttentionConv(AttentionMessages):
         )
         projected = self._project(nodes)
         values = self._values(nodes, projected)
-        score_inputs = self._average(nodes, edges, projected, statistic)
         alpha = None
+        if not messages and statistic is None and self._scores_values(nodes, values):
+            out = self._attend_scoring(edges, values)
+            return self._finish(out, nodes, edges, None)
+        score_inputs = self._average(nodes, edges, projected, statistic)
         if messages:
             out, alpha = self._attend_by_messages(nodes, edges, values, score_inputs)
         else:
@@ -124,8 +128,7 @@ class AttentionConv(AttentionMessages):
         shape = mapped.shape
         if dims < 2 or shape[-1] != self.heads * self.out_channels or shape[-2] != nodes.counts[position]:
             self._refuse_mapped(mapped, nodes, position)
-        by_head: Tensor = mapped.unflatten(-1, (self.heads, self.out_channels))
-        return by_head
+        return mapped.view(*shape[:-1], self.heads, self.out_channels)
 
     def _edges_by_head(self, edge_attr: Tensor) -> Tensor:
         """The projection of edge features, [E, H, F]."""
@@ -348,11 +351,23 @@ class AttentionConv(AttentionMessages):
         """Step 5: the sum of values, weighted by attention, [N, H', F], without forming messages."""
         raise NotImplementedError
 
+    def _scores_projected(self, nodes: Nodes) -> bool:
+        """Step 4: whether the score inputs are computed from the projections, though they need not be."""
+        del nodes
+        return False
+
+    def _scores_values(self, nodes: Nodes, values: tuple[Any, Any]) -> bool:
+        """Steps 4 and 5: whether :meth:`_attend_scoring` is both."""
+        del nodes, values
+        return False
+
+    def _attend_scoring(self, edges: AttentionEdges, values: tuple[Any, Any]) -> Tensor:
+        """Steps 4 and 5 in one, [N, H, F]."""
+        raise NotImplementedError
+
     def _finish(self, out: Tensor, nodes: Nodes, edges: AttentionEdges, alpha: Tensor | None) -> Any:
         """Step 6: heads together, residual, bias; with the attention in PyG's form if there is ``alpha``."""
-        if nodes.batch is None:
-            out = out.view(-1, self.heads, self.out_channels)
-        else:
+        if nodes.batch is not None:
             out = out.view(nodes.counts[1], nodes.batch, self.heads, self.out_channels).transpose(0, 1)
         out = out.flatten(-2) if self.concat else out.mean(dim=-2)
         width = self.heads * self.out_channels if self.concat else self.out_channels

@@ -219,7 +219,8 @@ class LCATMixin(AttentionConv):
             return None  # sources are not averaged
         if self._averages_features(nodes):
             return self._average_of_features(nodes, edges, lambda2)
-        return self._average_of_pair(self._score_inputs(nodes, None), nodes, edges, lambda2)
+        projected = self._project(nodes) if self._scores_projected(nodes) else None  # as forward does, to the last bit
+        return self._average_of_pair(self._score_inputs(nodes, projected), nodes, edges, lambda2)
 
     def __repr__(self) -> str:
         if self.interpolation is None:

@@ -64,9 +64,9 @@ class DropInConv(CheckedCalls, MessagePassing):
 
         lcat.ops computes the same numbers without ever forming ``message()``, so these would not be seen.
         """
-        if self.explain or self.decomposed_layers > 1 or _steps.has_step_hooks(self):
+        if self.explain or self.decomposed_layers > 1:
             return True
-        if _steps.has_other_steps(self, self._shipped_steps):
+        if _steps.has_step_hooks(self) or _steps.has_other_steps(self, self._shipped_steps):
             return True
         return not _steps.is_plain_sum(self._modules.get("aggr_module"))
 

@@ -19,7 +19,10 @@ from lcat.nn._checks import under_autocast
 from lcat.nn._inputs import AttentionEdges, FillValue, LayerOutput, Nodes
 from lcat.nn._linear import is_plain
 from lcat.nn._options import MessagePassingOptions
-from lcat.ops import gat_attention
+from lcat.ops import gat_attention, gat_attention_of_values, gat_scores
+
+# Projections that are this many times as wide as the input cost more to read than the input times a folded matrix.
+_WIDER = 4
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
@@ -244,10 +247,47 @@ class GATConv(AttentionConv):
         if projected is None and not all(self._folds(linear, nodes.x[0]) for linear in maps):
             projected = self._project(nodes)
         source, target = (None, None) if projected is None else projected
+        if source is not None and source is target and self._scores_projected(nodes):
+            return gat_scores(source, self.att_src, self.att_dst)  # type: ignore[return-value]
         s = self._scalar(nodes.x[0], source, linear=maps[0], attention=self.att_src)
         if nodes.x[1] is None:
             return s, None
         return s, self._scalar(nodes.x[1], target, linear=maps[-1], attention=self.att_dst)
+
+    def _scores_projected(self, nodes: Nodes) -> bool:
+        """Step 4: whether scores are computed from the projections of one set of nodes, by compiled kernels.
+
+        That is one pass over them. Where they are much wider than ``x``, a product of ``x`` with a folded matrix reads
+        less, see :meth:`_scalar`; on a GPU both are products.
+        """
+        x, att_source, att_target = nodes.x[0], self.att_src, self.att_dst
+        if nodes.batch is not None or not x.is_cpu or att_source is None or att_target is None:
+            return False
+        # Vectors that somebody has put there may be broadcast, as the formula does.
+        if att_source.shape != att_target.shape or att_source.shape != (1, self.heads, self.out_channels):
+            return False
+        if not att_source.is_floating_point() or att_source.dtype is not att_target.dtype:
+            return False
+        return self.heads * self.out_channels <= _WIDER * x.shape[-1] or not self._folds(self.lin, x)
+
+    def _scores_values(self, nodes: Nodes, values: tuple[Any, Any]) -> bool:
+        """Steps 4 and 5: whether :meth:`_attend_scoring` is both."""
+        source, target = values
+        one_set = source is target and self.lin is not None
+        return one_set and self.interpolation is None and self._scores_projected(nodes)
+
+    def _attend_scoring(self, edges: AttentionEdges, values: tuple[Any, Any]) -> Tensor:
+        """Steps 4 and 5: :func:`lcat.ops.gat_attention_of_values`, [N, H, F]."""
+        return gat_attention_of_values(
+            values[0],
+            self.att_src,
+            self.att_dst,
+            edges.graph,
+            negative_slope=self.negative_slope,
+            edge_score=self._edge_score(edges.attr),
+            edge_weight=edges.weight,
+            dropout=self.dropout if self.training else 0.0,
+        )
 
     def _sent_score_inputs(self, nodes: Nodes, projected: tuple[Tensor, Tensor | None]) -> Tensor:
         """Step 4 in a bipartite graph: the scalars that sources would have as targets, [.., N, H]."""

@@ -155,24 +155,26 @@ class GCNConv(DropInConv):
 
     @torch.jit.unused
     def _forward(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor, statistic: OptTensor) -> Tensor:
-        weight = input_weight(self.lin)
+        linear = self.lin
+        weight = input_weight(linear)
         self._check_features(x, edge_index, weight)
         messages = self._wants_messages()
+        plain = weight is not None and is_plain(linear)
         # What another map takes and makes, only its output tells; the layer's own is applied where that is cheapest.
         mapped = self._mapped(x) if weight is None else None
         like = x if mapped is None or x.is_floating_point() or x.is_complex() else mapped
         edges = self._normalized_edges(like, edge_index, edge_weight, statistic, messages=messages)
         if messages:
-            out = self._by_messages(self.lin(x) if mapped is None else mapped, edges)
-        elif mapped is None and x.layout == torch.strided and self._sums_before_map(x):
-            out = self.lin(self._sum(x, edges))
+            out = self._by_messages(linear(x) if mapped is None else mapped, edges)
+        elif plain and x.layout is torch.strided and self._sums_before_map(x, linear):
+            out = linear(self._sum(x, edges))
             factor = edges.weight if edges.scale is None else edges.scale
             if factor is not None and factor.dtype != out.dtype:
                 # Under autocast the map makes half precision; messages of the type of their factors, as in PyG.
                 out = out.to(torch.promote_types(out.dtype, factor.dtype))
         else:
-            out = self._sum(self.lin(x) if mapped is None else mapped, edges)
-        return self._with_bias(out, messages)
+            out = self._sum(linear(x) if mapped is None else mapped, edges)
+        return self._with_bias(out, alone=plain and not messages)
 
     def _mapped(self, x: Tensor) -> Tensor:
         """What a map that a user has put in the place of ``lin`` makes of the features."""
@@ -243,30 +245,33 @@ class GCNConv(DropInConv):
             name, "x", x, channels=self.in_channels, weight=weight, edge_index=edge_index, has_scores=False
         )
 
-    def _with_bias(self, out: Tensor, messages: bool) -> Tensor:
-        """In place, as nobody else holds ``out``: one tensor less to write."""
+    def _with_bias(self, out: Tensor, *, alone: bool) -> Tensor:
+        """In place where nobody else holds ``out`` (``alone``): one tensor less to write."""
         bias = self.bias
         if bias is None:
             return out
-        alone = not torch.compiler.is_compiling() and is_plain(self.lin)
-        if not alone or messages or out.dtype != bias.dtype or is_transformed(out, bias):
+        alone = alone and out.dtype is bias.dtype and not torch.compiler.is_compiling()
+        if not alone or is_transformed(out, bias):
             if bias.numel() != out.shape[-1]:
                 _checks.check_bias(type(self).__name__, bias, out.shape[-1], out)
             return out + bias
         return out.add_(bias)
 
-    def _sums_before_map(self, x: Tensor) -> bool:
-        """The sum is linear: take it where fewer numbers pass along the edges, forward and backward."""
-        if is_jit_tracing():
-            return False  # whatever mode the trace will run in
-        if not is_plain(self.lin) or self.lin.bias is not None:
-            return False  # lin was replaced, or someone looks at what it sees: it gets x, as in PyG
+    def _sums_before_map(self, x: Tensor, linear: Any) -> bool:
+        """The sum is linear: take it where fewer numbers pass along the edges, forward and backward.
+
+        A map that somebody has replaced, or looks at, gets ``x`` as in PyG: this is for a plain one.
+        """
+        if is_jit_tracing() or linear.bias is not None:  # a trace may run in another mode
+            return False
         grad = torch.is_grad_enabled()
         return x.shape[-1] * (1 + (grad and x.requires_grad)) <= self.out_channels * (1 + grad)
 
     def _sum(self, x: Tensor, edges: NormalizedEdges) -> Tensor:
         node_dim = self.node_dim % x.dim()  # torch's first ONNX exporter writes a negative one as it is
         scale = edges.scale
+        if node_dim == 0:
+            return aggregate(x, edges.graph, edges.weight, scale, scale)
         return aggregate(x.movedim(node_dim, 0), edges.graph, edges.weight, scale, scale).movedim(0, node_dim)
 
     def _scripted(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor) -> Tensor:

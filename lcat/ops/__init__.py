@@ -6,7 +6,8 @@ r"""The primitives that every layer is made of, as functions on tensors.
 :func:`gatv2_attention`  attention with the score att . LeakyReLU(key_j + query_i) of GATv2
 =======================  =====================================================================
 
-and :func:`dropout`, which keeps no mask. :func:`is_transformed` says when a function must be plain torch.
+and :func:`dropout`, which keeps no mask; :func:`gat_scores` and :func:`gat_attention_of_values` are the scores of GAT
+and its attention from the projected features alone. :func:`is_transformed` says when a function must be plain torch.
 
 Each folder holds one primitive in several implementations with the same signature; ``naive.py`` reads like
 the formula and is what all others are tested against. :func:`explain` says which one is used, and why.
@@ -17,6 +18,7 @@ from __future__ import annotations
 from lcat.ops._aggregate import aggregate
 from lcat.ops._feature_dropout import dropout
 from lcat.ops._gat_attention import gat_attention
+from lcat.ops._gat_attention.of_values import gat_attention_of_values, gat_scores
 from lcat.ops._gatv2_attention import gatv2_attention
 from lcat.ops._native import NativeStatus, native_status
 from lcat.ops._transforms import is_transformed
@@ -30,6 +32,8 @@ __all__ = [
     "dropout",
     "explain",
     "gat_attention",
+    "gat_attention_of_values",
+    "gat_scores",
     "gatv2_attention",
     "is_transformed",
     "native_status",

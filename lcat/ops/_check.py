@@ -45,10 +45,11 @@ class Arguments:
                 f"expected 'graph' of type lcat.graph.Graph, got {_kind(graph)}: "
                 "lcat.graph.graph_view makes one of edges"
             )
+        source = graph.source
         self.graph = graph
-        self.sizes = {"N_source": graph.num_sources, "N_target": graph.num_targets, "E": graph.num_edges}
+        self.sizes = {"N_source": graph.num_sources, "N_target": graph.num_targets, "E": source.shape[0], "1": 1}
         self.unusual_dtype: torch.dtype | None = None
-        self._device = graph.device
+        self._device = source.device
         self._tensors: list[tuple[str, Tensor]] = []
 
     def check_optional(
@@ -104,7 +105,8 @@ class Arguments:
                 check_memory(name, tensor)
 
     def _check_kind(self, name: str, tensor: Tensor, dtypes: Set[torch.dtype]) -> None:
-        check_dense(name, tensor)
+        if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.is_nested:
+            check_dense(name, tensor)
         if tensor.device != self._device:
             raise ValueError(
                 f"expected '{name}' on the device of the graph, {self._device}, got {tensor.device}: move one with "
@@ -132,7 +134,8 @@ def check_dense(name: str, tensor: Tensor) -> None:
 
 def check_probability(name: str, probability: Any) -> float:
     """``probability`` as a float in [0, 1]."""
-    _check_real(name, probability, "a probability")
+    if type(probability) is not float:
+        _check_real(name, probability, "a probability")
     if not 0 <= probability <= 1:
         raise ValueError(f"expected a probability '{name}' in [0, 1], got {probability}")
     return float(probability)
@@ -140,14 +143,15 @@ def check_probability(name: str, probability: Any) -> float:
 
 def check_number(name: str, value: Any) -> float:
     """``value`` as a finite float."""
-    _check_real(name, value, "a number")
+    if type(value) is not float:
+        _check_real(name, value, "a number")
     if not -torch.inf < value < torch.inf:
         raise ValueError(f"expected a finite number '{name}', got {value}")
     return float(value)
 
 
 def _check_real(name: str, value: Any, what: str) -> None:
-    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, (float, int, numbers.Real))):
+    if isinstance(value, bool) or not isinstance(value, (float, int, numbers.Real)):
         raise TypeError(f"expected {what} '{name}', got {value!r} of type {_kind(value)}")
 
 

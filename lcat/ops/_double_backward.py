@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lcat.graph import Graph, SortedEdges
 
-__all__ = ["double_backward", "graph_of"]
+__all__ = ["double_backward", "gradients_of", "graph_of"]
 
 
 def graph_of(by_target: SortedEdges, num_sources: int) -> Graph:
@@ -73,6 +73,34 @@ def double_backward(
     for (i, _), gradient in zip(targets, second, strict=True):
         result[i] = gradient
     return result
+
+
+def gradients_of(
+    function: Callable[..., Tensor],
+    inputs: Sequence[Tensor | None],
+    grad: Tensor | None,
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """The gradients of a function of other differentiable functions, as differentiable as these are.
+
+    Args:
+        function: of ``inputs``.
+        inputs: the arguments of the forward pass; ``None`` where absent.
+        grad: the gradient of the result; ``None`` for a result that is one number.
+        needs: for each input, whether its gradient is needed.
+    """
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        variables = [None if x is None else _variable(x) for x in inputs]
+        out = function(*variables)
+        wanted = [x for x, need in zip(variables, needs, strict=True) if need and x is not None]
+        gradients = iter(
+            torch.autograd.grad(
+                out, wanted, None if grad is None else grad.to(out.dtype),
+                create_graph=create_graph, materialize_grads=True,
+            )
+        )  # fmt: skip
+    return tuple(next(gradients) if need and x is not None else None for x, need in zip(inputs, needs, strict=True))
 
 
 def _variable(x: Tensor) -> Tensor:

@@ -85,11 +85,11 @@ class _Arguments(NamedTuple):
         return tuple(self)
 
 
-def _run(arguments: _Arguments) -> Tensor:
+def _run(arguments: _Arguments) -> tuple[Tensor]:
     x = arguments.x
     out = torch.empty_like(x)
     _native.call("dropout", x.dtype, x, out, x.numel(), arguments.p, _native.seed_value(arguments.seed))
-    return out
+    return (out,)
 
 
 def _check(arguments: _Arguments) -> None:

@@ -26,7 +26,8 @@ same functions, so that one ``torch.library`` operator can stand on both:
 
 Arguments, all contiguous, all on one device:
 
-- ``x``, ``key``, ``value`` are ``[N_source, H, F]``; ``query``, ``grad``, ``out`` and ``positive``
+- ``x`` is ``[N_source, ...]`` (``[N_source, H, ...]`` where ``weight`` is ``[E, H]``); ``key``, ``value`` are
+  ``[N_source, H, F]``; ``query``, ``grad``, ``out`` and ``positive``
   ``[N_target, H, F]``; ``source_score`` is ``[N_source, H]``; ``target_score``, ``lse`` and ``positive_mass``
   ``[N_target, H]``; ``att`` is ``[H, F]``; ``weight`` is ``[E]`` or ``[E, H]``; ``edge_score`` ``[E, H]``;
   ``edge_weight`` ``[E]``; ``source_scale`` ``[N_source]``; ``target_scale`` ``[N_target]``; ``edge_attr`` ``[E, D]``
@@ -83,6 +84,7 @@ __all__ = [
 
 MAX_EDGE_FEATURES = 16  # D, beyond which projecting edge features in the kernel is slower than a matrix product
 
+_LARGE = 2**31
 _HAS_TRITON = find_spec("triton") is not None
 
 # What keeps every fused implementation from serving a call.
@@ -125,12 +127,16 @@ def too_large(graph: Graph) -> bool:
     """Whether nodes or edges cannot be counted in 31 bits."""
     if torch.compiler.is_compiling():
         return False
-    return max(graph.num_edges, graph.num_sources, graph.num_targets) >= 2**31
+    return graph.source.shape[0] >= _LARGE or graph.num_sources >= _LARGE or graph.num_targets >= _LARGE
 
 
 def needs_gradient(*tensors: Tensor | None) -> bool:
     """Whether a backward pass may follow a call with these tensors."""
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if torch.is_grad_enabled():
+        for tensor in tensors:
+            if tensor is not None and tensor.requires_grad:
+                return True
+    return False
 
 
 def draw_seed(dropout: float, device: torch.device) -> Tensor | None:

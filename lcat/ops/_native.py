@@ -22,6 +22,7 @@ from lcat.graph import SortedEdges
 
 __all__ = [
     "NativeStatus",
+    "all_dense",
     "as_dense",
     "call",
     "changed_unseen",
@@ -259,6 +260,7 @@ def _find(stem: str) -> Path | None:
 
 
 _LIBRARY, STATUS = _load()
+_names: dict[tuple[str, torch.dtype], str] = {}  # of the functions that were called
 if _LIBRARY is not None:
     use_compiled(_LIBRARY.lcat_checksum)
 
@@ -285,8 +287,11 @@ def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | N
         IndexError: the edges do not fit the sizes that :func:`edge_arguments` states.
         MemoryError: a kernel found no memory for its buffers.
     """
-    converted = [a.data_ptr() if isinstance(a, Tensor) else a for a in arguments]
-    status = getattr(loaded_library(), f"lcat_{function}_{_TYPES[dtype]}")(*converted, torch.get_num_threads())
+    converted = [a.data_ptr() if type(a) is Tensor or isinstance(a, Tensor) else a for a in arguments]
+    name = _names.get((function, dtype))
+    if name is None:
+        name = _names[function, dtype] = f"lcat_{function}_{_TYPES[dtype]}"
+    status = getattr(loaded_library(), name)(*converted, torch.get_num_threads())
     if status:
         _check_status(function, status)
 
@@ -305,11 +310,13 @@ def edge_arguments(
     """
     indptr, indices, edge_ids = edges
     count = edge_ids.shape[0]
-    return indptr, _narrow(indices), _narrow(edge_ids), count, num_others, count if per_edge else -1
+    if indices.dtype is not torch.int32:
+        indices, edge_ids = _narrow(indices), _narrow(edge_ids)
+    return indptr, indices, edge_ids, count, num_others, count if per_edge else -1
 
 
 def _narrow(index: Tensor) -> Tensor:
-    if index.dtype == torch.int32:
+    if index.dtype is torch.int32:
         return index
     narrow = index.new_empty(index.shape, dtype=torch.int32)
     loaded_library().lcat_narrow(index.data_ptr(), index.shape[0], narrow.data_ptr())
@@ -318,9 +325,14 @@ def _narrow(index: Tensor) -> Tensor:
 
 def as_dense(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """The tensor in ``dtype``, contiguous."""
-    if tensor is None or (tensor.dtype == dtype and tensor.is_contiguous()):  # half a microsecond faster than below
+    if tensor is None or (tensor.dtype is dtype and tensor.is_contiguous()):  # half a microsecond faster than below
         return tensor
     return tensor.to(dtype).contiguous()
+
+
+def all_dense(dtype: torch.dtype, *tensors: Tensor | None) -> list[Any]:
+    """:func:`as_dense` of each, in one call: this runs in every call of a layer."""
+    return [t if t is None or (t.dtype is dtype and t.is_contiguous()) else t.to(dtype).contiguous() for t in tensors]
 
 
 def seed_value(seed: Tensor | None) -> int:

@@ -23,7 +23,6 @@ __all__ = [
     "check_needs",
     "check_options",
     "check_sums",
-    "contiguous",
     "in_memory",
     "sizes_of",
 ]
@@ -69,24 +68,13 @@ def in_memory(flat: Sequence[Any], tensors: Sequence[tuple[int, str]]) -> list[A
     result = list(flat)
     for position, name in tensors:
         tensor = result[position]
-        if tensor is None:
-            continue
-        # Most tensors are whole storages: fewer questions for them.
-        whole = tensor.is_contiguous() and not tensor.storage_offset()
-        if whole and tensor.untyped_storage().nbytes() >= tensor.nbytes:
-            continue
-        check_memory(name, tensor)
-        result[position] = tensor.contiguous()
+        if tensor is not None:
+            # Most tensors are whole storages: fewer questions for them.
+            whole = tensor.is_contiguous() and not tensor.storage_offset()
+            if not whole or tensor.untyped_storage().nbytes() < tensor.nbytes:
+                check_memory(name, tensor)
+            result[position] = tensor.contiguous()
     return result
-
-
-def contiguous(flat: list[Any], tensors: Sequence[tuple[int, str]]) -> list[Any]:
-    """The arguments of an operator, those at these positions contiguous; their memory was checked before."""
-    for position, _ in tensors:
-        tensor = flat[position]
-        if tensor is not None and not tensor.is_contiguous():
-            flat[position] = tensor.contiguous()
-    return flat
 
 
 def sizes_of(name: str, tensor: Tensor, dims: int) -> torch.Size:

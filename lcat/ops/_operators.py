@@ -7,21 +7,18 @@ one). The operator's schema, and the order in which arguments are packed and unp
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from operator import is_, itemgetter
+from operator import itemgetter
 from types import NoneType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, get_args, get_type_hints
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
-from lcat._tracing import is_traced
 from lcat.graph import SortedEdges
-from lcat.ops._operands import check_devices, contiguous, in_memory
+from lcat.ops._operands import check_devices, in_memory
 
-__all__ = ["NO_EDGES", "Arguments", "Operator", "OptionalEdges", "places", "unpacker"]
+__all__ = ["NO_EDGES", "Arguments", "Operator", "OptionalEdges", "unpacker"]
 
 _SCHEMA_TYPES: dict[Any, str] = {
     Tensor: "Tensor",
@@ -29,7 +26,7 @@ _SCHEMA_TYPES: dict[Any, str] = {
     float: "float",
     int: "SymInt",
     bool: "bool",
-    list[bool]: "bool[]",
+    Sequence[bool]: "bool[]",
 }
 _AUTOCAST = ("AutocastCPU", "AutocastCUDA")
 _EDGES = ("by_target", "by_source")
@@ -45,16 +42,6 @@ class OptionalEdges(NamedTuple):
 
 
 NO_EDGES = OptionalEdges(None, None, None)
-
-
-class _Checked(threading.local):
-    """The arguments with which this thread calls an operator, and which were checked before."""
-
-    arguments: tuple[Any, ...] = ()
-    saved: bool = False  # by a forward pass: all but the first argument were checked there
-
-
-_checked = _Checked()
 
 
 class Arguments(Protocol):
@@ -75,9 +62,9 @@ class Operator(Generic[A]):
         arguments: the NamedTuple of its arguments; those that have gradients come first.
         results: the number of tensors that it returns.
         kernels: for each kind of device, what computes the results from the arguments, whose tensors are contiguous.
-        check: raises for arguments whose shapes and types do not fit each other. It is not called where the kernel gets
-            the very tensors of :meth:`__call__`, nor for fakes, whose sizes may be symbols. Devices and memory are
-            checked for all operators alike (:mod:`lcat.ops._operands`).
+            A result that nobody asked for is ``None``; the operator returns an empty tensor for it.
+        check: raises for arguments whose shapes and types do not fit each other. It is not called for fakes, whose
+            sizes may be symbols. Devices and memory are checked for all operators alike (:mod:`lcat.ops._operands`).
         fake: the shapes and types of the results, for tracing.
         setup_context: as in ``torch.library.register_autograd``, but it gets the arguments as a NamedTuple.
         backward: as there; :meth:`gradients` makes what it returns.
@@ -89,12 +76,14 @@ class Operator(Generic[A]):
         arguments: type[A],
         results: int,
         *,
-        kernels: dict[str, Callable[[A], Any]],
+        kernels: dict[str, Callable[[A], tuple[Tensor | None, ...]]],
         check: Callable[[A], None],
         fake: Callable[[A], Any],
         setup_context: Callable[[Any, A, Any], None],
         backward: Callable[..., tuple[Tensor | None, ...]],
     ) -> None:
+        self.name = name
+        self._kernels = kernels
         unpack = unpacker(arguments)
         self._size = _size(arguments)
         returns = "Tensor" if results == 1 else f"({', '.join(['Tensor'] * results)})"
@@ -102,20 +91,13 @@ class Operator(Generic[A]):
         schema = f"({', '.join(stated)}) -> {returns}"
         tensors = [(i, text.split()[1]) for i, text in enumerate(stated) if text.startswith("Tensor")]
 
-        inputs = [(i, argument) for i, argument in tensors if not argument.startswith(_EDGES)]
-        of_tensors = itemgetter(*(i for i, _ in tensors))
-
-        def checked(kernel: Callable[[A], Any], device: str) -> Callable[..., Any]:
+        def checked(kernel: Callable[[A], tuple[Tensor | None, ...]], device: str) -> Callable[..., Any]:
             def run(*flat: Any) -> Any:
-                if len(_checked.arguments) == len(flat) and all(
-                    map(is_, of_tensors(flat), of_tensors(_checked.arguments))
-                ):
-                    readable = contiguous(in_memory(flat, inputs[:1]), inputs) if _checked.saved else None
-                    return kernel(unpack(readable or in_memory(flat, inputs)))
                 check_devices(flat, tensors, device)
                 packed = unpack(in_memory(flat, tensors))
                 check(packed)
-                return kernel(packed)
+                computed = tuple(flat[0].new_empty(0) if result is None else result for result in kernel(packed))
+                return computed[0] if results == 1 else computed
 
             return run
 
@@ -138,54 +120,24 @@ class Operator(Generic[A]):
         self.overload: Callable[..., Any] = getattr(torch.ops.lcat, name).default
 
     def __call__(self, arguments: A) -> Any:
-        """Call it with arguments that a public function has checked, and edges that lcat.ops._sorted has sorted."""
-        packed = arguments.pack()
-        if torch.compiler.is_compiling():
-            return self.overload(*packed)
-        _checked.arguments = packed
-        try:
-            return self.overload(*packed)
-        finally:
-            _checked.arguments = ()
+        """Call the operator through torch's dispatcher, with all checks."""
+        return self.overload(*arguments.pack())
 
-    def after_forward(self, packed: tuple[Any, ...], *, same_memory: bool) -> Any:
-        """Call it with a gradient and with the tensors that a forward pass has saved.
+    def compute(self, arguments: A) -> tuple[Tensor | None, ...]:
+        """The results of the kernel alone.
 
         Args:
-            packed: all arguments, the gradient first. Autograd has compared it with the output.
-            same_memory: whether the other tensors are and lie as in the forward pass, which has checked them.
+            arguments: whose tensors are plain, contiguous, checked and on one device. The first one says where.
         """
-        if not same_memory:
-            return self.overload(*packed)
-        _checked.arguments, _checked.saved = packed, True
-        try:
-            return self.overload(*packed)
-        finally:
-            _checked.arguments, _checked.saved = (), False
+        first: Any = arguments
+        while not isinstance(first, Tensor):
+            first = first[0]
+        return self._kernels["cuda" if first.is_cuda else "cpu"](arguments)
 
     def gradients(self, gradients: Iterable[Tensor | None]) -> tuple[Tensor | None, ...]:
         """The gradients of the first arguments, and ``None`` for all others."""
         first = tuple(gradients)
         return first + (None,) * (self._size - len(first))
-
-
-def places(tensors: Iterable[Tensor | None]) -> list[tuple[int, torch.Size, torch.dtype] | None] | None:
-    """Where tensors lie and what they are, to see later whether they are still the same.
-
-    torch gives a storage that it resizes another address. ``None`` while torch traces and for tensors that may have no
-    address (fakes, subclasses): these are checked again.
-    """
-    if is_traced():
-        return None
-    result: list[tuple[int, torch.Size, torch.dtype] | None] = []
-    for tensor in tensors:
-        if tensor is None:
-            result.append(None)
-        elif type(tensor) is Tensor or type(tensor) is Parameter:
-            result.append((tensor.data_ptr(), tensor.shape, tensor.dtype))
-        else:
-            return None
-    return result
 
 
 def unpacker(arguments: type[Any]) -> Callable[[Sequence[Any]], Any]:

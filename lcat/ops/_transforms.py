@@ -7,6 +7,11 @@ from torch import Tensor
 
 __all__ = ["is_transformed"]
 
+# These are asked in every call of a primitive.
+_functorch = torch._C._functorch
+_is_wrapped = _functorch.is_functorch_wrapped_tensor
+_is_tracing = torch._C._is_tracing
+
 
 def is_transformed(*tensors: Tensor | None) -> bool:
     """Whether a function of these tensors must use plain torch operations.
@@ -30,14 +35,16 @@ def is_transformed(*tensors: Tensor | None) -> bool:
         >>> torch.func.grad(lambda x: x * is_transformed(x))(torch.tensor(2.0))  # True inside: the slope is 1
         tensor(1.)
     """
-    functorch = torch._C._functorch
     if torch.compiler.is_compiling():
         # Dynamo represents an empty stack by an object that is not None, but knows its type.
-        return isinstance(functorch.peek_interpreter_stack(), functorch.CInterpreter)
-    if torch.jit.is_tracing():  # type: ignore[attr-defined]  # documented, but not in its __all__
+        return isinstance(_functorch.peek_interpreter_stack(), _functorch.CInterpreter)
+    if _is_tracing():
         return True
-    present = [t for t in tensors if t is not None]
-    if any(functorch.is_functorch_wrapped_tensor(t) for t in present):
-        return True
-    forward_ad = torch.autograd.forward_ad
-    return forward_ad._current_level >= 0 and any(forward_ad.unpack_dual(t).tangent is not None for t in present)
+    level = torch.autograd.forward_ad._current_level
+    for tensor in tensors:
+        if tensor is not None:
+            if _is_wrapped(tensor):
+                return True
+            if level >= 0 and torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None:
+                return True
+    return False

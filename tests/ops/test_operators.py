@@ -93,11 +93,11 @@ def operator_arguments(name: str, kind: str) -> tuple[Arguments, Arguments]:
     sources, targets, count = graph.num_sources, graph.num_targets, graph.num_edges
     grad = tensor(targets, 2, 3)
     if name == "aggregate":
-        inputs = aggregate_fused.Inputs(tensor(sources, 2, 3), tensor(count))
-        scales = aggregate_fused.Scales(tensor(sources).detach(), tensor(targets).detach())
-        forward = aggregate_fused.Forward(inputs, by_target, by_source, scales, targets)
-        saved = aggregate_fused.Saved(inputs, by_target, by_source, scales)
-        return forward, aggregate_fused.Backward(grad, saved, [True] * 2)
+        scales = (tensor(sources).detach(), tensor(targets).detach())
+        inputs = aggregate_fused.Inputs(tensor(sources, 2, 3), tensor(count), *scales)
+        forward = aggregate_fused.Forward(inputs, by_target, by_source, targets)
+        saved = aggregate_fused.Saved(inputs, by_target, by_source)
+        return forward, aggregate_fused.Backward(grad, saved, [True, True, False, False])
     if name == "gat_attention":
         fused, options = gat_fused, gat_fused.Options(0.2, 0.3, True)
         inputs = fused.Inputs(

@@ -6,6 +6,7 @@ for autocast.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -15,24 +16,20 @@ from lcat.ops import _fused
 from lcat.ops._aggregate import naive, native
 from lcat.ops._double_backward import double_backward, graph_of
 from lcat.ops._dtypes import as_type, result_dtype
-from lcat.ops._operands import check_edges, check_floats, check_needs, sizes_of
-from lcat.ops._operators import NO_EDGES, Operator, places, unpacker
+from lcat.ops._eager import eager
+from lcat.ops._operands import check_edges, check_floats, check_needs
+from lcat.ops._operators import NO_EDGES, Operator, unpacker
 from lcat.ops._segment import scale_rows
 from lcat.ops._sorted import sorted_edges
 
-__all__ = ["Backward", "Forward", "Inputs", "Saved", "Scales", "aggregate"]
+__all__ = ["Backward", "Forward", "Inputs", "Saved", "aggregate"]
 
 
 class Inputs(NamedTuple):
-    """The differentiable arguments."""
+    """The arguments that are numbers; the scales, factors of the rows of both sides, are constants."""
 
     x: Tensor
     weight: Tensor | None
-
-
-class Scales(NamedTuple):
-    """Constant factors of the rows of both sides."""
-
     source_scale: Tensor | None
     target_scale: Tensor | None
 
@@ -43,12 +40,11 @@ class Forward(NamedTuple):
     inputs: Inputs
     by_target: SortedEdges
     by_source: SortedEdges | None
-    scales: Scales
     num_targets: int
 
     def pack(self) -> tuple[Any, ...]:
         """One after the other."""
-        return *self.inputs, *self.by_target, *(self.by_source or NO_EDGES), *self.scales, self.num_targets
+        return *self.inputs, *self.by_target, *(self.by_source or NO_EDGES), self.num_targets
 
 
 class Saved(NamedTuple):
@@ -57,11 +53,10 @@ class Saved(NamedTuple):
     inputs: Inputs
     by_target: SortedEdges
     by_source: SortedEdges | None
-    scales: Scales
 
     def pack(self) -> tuple[Any, ...]:
         """One after the other."""
-        return *self.inputs, *self.by_target, *(self.by_source or NO_EDGES), *self.scales
+        return *self.inputs, *self.by_target, *(self.by_source or NO_EDGES)
 
 
 class Backward(NamedTuple):
@@ -69,11 +64,11 @@ class Backward(NamedTuple):
 
     grad: Tensor
     saved: Saved
-    needs: list[bool]
+    needs: Sequence[bool]
 
     def pack(self) -> tuple[Any, ...]:
         """One after the other."""
-        return self.grad, *self.saved.pack(), self.needs
+        return self.grad, *self.saved.pack(), list(self.needs)
 
 
 class SavedAgain(NamedTuple):
@@ -82,11 +77,10 @@ class SavedAgain(NamedTuple):
     grad: Tensor
     inputs: Inputs
     by_target: SortedEdges
-    scales: Scales
 
     def pack(self) -> tuple[Any, ...]:
         """One after the other."""
-        return self.grad, *self.inputs, *self.by_target, *self.scales
+        return self.grad, *self.inputs, *self.by_target
 
 
 _unpack_saved_again = unpacker(SavedAgain)
@@ -101,19 +95,14 @@ def aggregate(
     target_scale: Tensor | None,
 ) -> Tensor:
     """``y_i = t_i sum_{j -> i} w_ij s_j x_j`` without messages, forward and backward."""
-    trailing = x.shape[1:]
-    heads = 1 if edge_weight is None or edge_weight.dim() == 1 else edge_weight.shape[1]
-    rows = x.reshape(x.shape[0], heads, trailing.numel() // max(heads, 1))
     dtype = result_dtype(x, edge_weight, source_scale, target_scale)
     arguments = Forward(
-        Inputs(as_type(rows, dtype), edge_weight),
+        Inputs(as_type(x, dtype), edge_weight, source_scale, target_scale),
         by_target=sorted_edges(graph, "by_target"),
         by_source=sorted_edges(graph, "by_source") if _fused.needs_gradient(x, edge_weight) else None,
-        scales=Scales(source_scale, target_scale),
         num_targets=graph.num_targets,
     )
-    out: Tensor = _FORWARD(arguments)
-    return out.view(graph.num_targets, *trailing)
+    return _EAGER(arguments)
 
 
 def _triton() -> Any:
@@ -123,49 +112,53 @@ def _triton() -> Any:
 
 
 def _check_forward(arguments: Forward) -> None:
-    _check(arguments.inputs, arguments.by_target, arguments.scales, num_targets=arguments.num_targets)
+    _check(arguments.inputs, arguments.by_target, num_targets=arguments.num_targets)
     check_edges("by_source", arguments.by_source, arguments.inputs.x.shape[0], arguments.by_target.edge_ids.numel())
 
 
 def _check_backward(arguments: Backward) -> None:
     saved = arguments.saved
     num_targets = saved.by_target.indptr.numel() - 1
-    _check(saved.inputs, saved.by_target, saved.scales, num_targets=num_targets)
+    _check(saved.inputs, saved.by_target, num_targets=num_targets)
     x = saved.inputs.x
     check_floats("grad", arguments.grad, num_targets, *x.shape[1:])
     check_needs(arguments.needs, _NUM_INPUTS, saved.by_source)
     check_edges("by_source", saved.by_source, x.shape[0], saved.by_target.edge_ids.numel())
 
 
-def _check(inputs: Inputs, by_target: SortedEdges, scales: Scales, num_targets: int) -> None:
+def _check(inputs: Inputs, by_target: SortedEdges, num_targets: int) -> None:
     """What both passes take."""
-    x, weight = inputs
+    x, weight, source_scale, target_scale = inputs
     num_edges = by_target.edge_ids.numel()
-    num_sources, heads, _ = sizes = sizes_of("x", x, 3)
-    check_floats("x", x, *sizes)
+    if x.dim() == 0:
+        raise ValueError("expected 'x' with one row per source, got a number")
+    num_sources = x.shape[0]
+    check_floats("x", x, *x.shape)
     if weight is not None:
-        check_floats("weight", weight, num_edges, *([] if weight.dim() == 1 else [heads]))
+        check_floats("weight", weight, num_edges, *([] if weight.dim() == 1 else x.shape[1:2]))
     check_edges("by_target", by_target, num_targets, num_edges)
-    check_floats("source_scale", scales.source_scale, num_sources)
-    check_floats("target_scale", scales.target_scale, num_targets)
+    check_floats("source_scale", source_scale, num_sources)
+    check_floats("target_scale", target_scale, num_targets)
 
 
-def _run_forward(backend: Any, arguments: Forward) -> Tensor:
+def _run_forward(backend: Any, arguments: Forward) -> tuple[Tensor]:
+    x, weight, source_scale, target_scale = arguments.inputs
     out: Tensor = backend.forward(
-        *arguments.inputs,
+        x,
+        weight,
         arguments.by_target,
         num_targets=arguments.num_targets,
-        source_scale=arguments.scales.source_scale,
-        target_scale=arguments.scales.target_scale,
+        source_scale=source_scale,
+        target_scale=target_scale,
     )
-    return out
+    return (out,)
 
 
-def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, Tensor]:
+def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor | None, ...]:
     grad, saved = arguments.grad, arguments.saved
-    (x, weight), (source_scale, target_scale) = saved.inputs, saved.scales
-    need_x, need_weight = arguments.needs
-    d_x, d_weight = _fused.absent(x), _fused.absent(x)
+    x, weight, source_scale, target_scale = saved.inputs
+    need_x, need_weight, *_ = arguments.needs
+    d_x = d_weight = None
     if need_x:
         d_x = backend.forward(
             grad,
@@ -180,7 +173,7 @@ def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, Tensor]:
         x = x if source_scale is None else scale_rows(x, source_scale)
         d_weight = backend.weight_grad(grad, x, saved.by_target, heads_in_weight=weight.dim() == 2)
         d_weight = as_type(d_weight, weight.dtype)
-    return d_x, d_weight
+    return d_x, d_weight, None, None
 
 
 def _fake_forward(arguments: Forward) -> Tensor:
@@ -188,26 +181,23 @@ def _fake_forward(arguments: Forward) -> Tensor:
     return x.new_empty(arguments.num_targets, *x.shape[1:])
 
 
-def _fake_backward(arguments: Backward) -> tuple[Tensor, Tensor]:
-    x, weight = arguments.saved.inputs
-    need_x, need_weight = arguments.needs
+def _fake_backward(arguments: Backward) -> tuple[Tensor, ...]:
+    x, weight, *_ = arguments.saved.inputs
+    need_x, need_weight, *_ = arguments.needs
     d_x = x.new_empty(x.shape) if need_x else _fused.absent(x)
     d_weight = weight.new_empty(weight.shape) if need_weight and weight is not None else _fused.absent(x)
-    return d_x, d_weight
+    return d_x, d_weight, _fused.absent(x), _fused.absent(x)
 
 
 def _setup_context(ctx: Any, arguments: Forward, output: Any) -> None:
     del output
-    saved = Saved(arguments.inputs, arguments.by_target, arguments.by_source, arguments.scales).pack()
-    ctx.save_for_backward(*saved)
-    ctx.places = places(saved)
+    saved = Saved(arguments.inputs, arguments.by_target, arguments.by_source)
+    ctx.save_for_backward(*saved.pack())
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     needs = list(ctx.needs_input_grad[:_NUM_INPUTS])
-    saved = ctx.saved_tensors
-    same_memory = ctx.places is not None and places(saved) == ctx.places
-    gradients = _BACKWARD.after_forward((grad, *saved, needs), same_memory=same_memory)  # Backward, packed
+    gradients = _BACKWARD.overload(grad, *ctx.saved_tensors, needs)  # Backward, packed
     return _FORWARD.gradients(g if need else None for g, need in zip(gradients, needs, strict=True))
 
 
@@ -215,7 +205,7 @@ def _setup_context_again(ctx: Any, arguments: Backward, output: Any) -> None:
     del output
     ctx.set_materialize_grads(False)
     saved = arguments.saved
-    ctx.save_for_backward(*SavedAgain(arguments.grad, saved.inputs, saved.by_target, saved.scales).pack())
+    ctx.save_for_backward(*SavedAgain(arguments.grad, saved.inputs, saved.by_target).pack())
     ctx.needs = arguments.needs
 
 
@@ -223,8 +213,8 @@ def _double_backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | Non
     saved: SavedAgain = _unpack_saved_again(ctx.saved_tensors)
     graph = graph_of(saved.by_target, saved.inputs.x.shape[0])
 
-    def function(x: Tensor, weight: Tensor | None) -> Tensor:
-        return naive.aggregate(x, graph, weight, *saved.scales)
+    def function(x: Tensor, *others: Tensor | None) -> Tensor:
+        return naive.aggregate(x, graph, *others)
 
     return _BACKWARD.gradients(
         double_backward(
@@ -257,3 +247,11 @@ _BACKWARD = Operator(
     setup_context=_setup_context_again,
     backward=_double_backward,
 )
+
+
+def _to_backward(grad: Tensor, inputs: Inputs, _: Any, constants: Any, needs: Any) -> Backward:
+    by_target, by_source, _ = constants
+    return Backward(grad, Saved(inputs, by_target, by_source), needs)
+
+
+_EAGER = eager(_FORWARD, _BACKWARD, Inputs, _to_backward, saves_results=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import SortedEdges
+from lcat.ops._aggregate.rows import heads_and_width
 from lcat.ops._dtypes import as_type, compute_dtype
-from lcat.ops._native import as_dense, call, edge_arguments
+from lcat.ops._native import all_dense, as_dense, call, edge_arguments
 
 
 def forward(
@@ -19,13 +20,13 @@ def forward(
 ) -> Tensor:
     """``out_i = t_i sum_{j -> i} w_ij s_j x_j``; with the graph grouped by source, the gradient of ``x``."""
     dtype = compute_dtype(x, weight)
-    heads, width = x.shape[1:]
-    if weight is None or weight.dim() == 1:
-        heads, width = 1, heads * width
-    rows, weights = as_type(x, dtype).contiguous(), as_dense(weight, dtype)
-    out = rows.new_empty(num_targets, *x.shape[1:])
+    heads, width = heads_and_width(x, in_weight=weight is not None and weight.dim() == 2)
+    rows, weights, *scales = all_dense(dtype, x, weight, source_scale, target_scale)
+    out = rows.new_empty((num_targets, *x.shape[1:]))
     call(
-        *("aggregate", dtype, rows, weights, as_dense(source_scale, dtype), as_dense(target_scale, dtype)),
+        "aggregate",
+        dtype,
+        *(rows, weights, *scales),
         *edge_arguments(by_target, x.shape[0], per_edge=weight is not None),
         *(out, num_targets, heads, width),
     )
@@ -35,9 +36,7 @@ def forward(
 def weight_grad(grad: Tensor, x: Tensor, by_target: SortedEdges, heads_in_weight: bool) -> Tensor:
     """``d w_ij = <grad_i, x_j>``, summed over heads unless ``heads_in_weight``."""
     dtype = compute_dtype(grad, x)
-    heads, width = x.shape[1:]
-    if not heads_in_weight:
-        heads, width = 1, heads * width
+    heads, width = heads_and_width(x, in_weight=heads_in_weight)
     # Edges beyond indptr[-1] are dead: no kernel visits them.
     out = x.new_zeros(by_target.edge_ids.shape[0], heads, dtype=dtype)
     call(

@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from lcat.graph import SortedEdges
+from lcat.ops._aggregate.rows import heads_and_width
 from lcat.ops._dtypes import compute_dtype
 from lcat.ops._triton.launch import accumulator, blocks, launch, tile_shape
 from lcat.ops._triton.schedule import schedule_of
@@ -108,7 +109,7 @@ def forward(
     """``out[i] = target_scale[i] * sum over the slots of row i of weight[edge_id] * source_scale[index] * x[index]``.
 
     Args:
-        x: ``[N_source, H, F]``.
+        x: ``[N_source, ...]``; ``[N_source, H, ...]`` with one weight per head.
         weight: ``[E]`` or ``[E, H]`` in the graph's edge order, or ``None``.
         by_target: the edges grouped by the rows of the result.
         num_targets: number of rows of the result.
@@ -116,15 +117,13 @@ def forward(
         target_scale: ``[num_targets]``, or ``None``.
 
     Returns:
-        ``[num_targets, H, F]`` in the type of ``x``.
+        ``[num_targets, ...]`` in the type of ``x``.
     """
     shape = (num_targets, *x.shape[1:])
     out = torch.empty(shape, dtype=x.dtype, device=x.device)
     if out.numel() == 0:
         return out
-    _, heads, features = x.shape
-    if weight is None or weight.dim() == 1:
-        heads, features = 1, heads * features
+    heads, features = heads_and_width(x, in_weight=weight is not None and weight.dim() == 2)
     dtype = compute_dtype(x, weight)
     tile = tile_shape("aggregate", heads, min(features, _MAX_COLUMNS), dtype)
     schedule = schedule_of(by_target, tile.rows)
@@ -156,17 +155,15 @@ def weight_grad(grad: Tensor, x: Tensor, by_target: SortedEdges, heads_in_weight
     """``d_weight[edge_id] = <grad[i], x[j]>`` for every edge ``j -> i``, per head if the weight has heads.
 
     Args:
-        grad: ``[N_target, H, F]``.
-        x: ``[N_source, H, F]``.
+        grad: ``[N_target, ...]``.
+        x: ``[N_source, ...]``; ``[N_source, H, ...]`` with one weight per head.
         by_target: the edges grouped by target.
         heads_in_weight: whether the weight is ``[E, H]`` rather than ``[E]``.
 
     Returns:
         ``[E, H]`` or ``[E]`` in the type of ``x`` and the graph's edge order; 0 at dead edges.
     """
-    _, heads, features = x.shape
-    if not heads_in_weight:
-        heads, features = 1, heads * features
+    heads, features = heads_and_width(x, in_weight=heads_in_weight)
     num_edges = by_target.indices.shape[0]
     # Zeros, because dead slots are visited by no program.
     out = torch.zeros((num_edges, heads) if heads_in_weight else (num_edges,), dtype=x.dtype, device=x.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from lcat.graph import Graph
@@ -12,7 +13,7 @@ from lcat.ops._scatter import scatter_objection
 from lcat.ops._transforms import is_transformed
 from lcat.ops.dispatch import PLAIN, Call, Feature, Implementation, Primitive
 
-__all__ = ["gat_attention"]
+__all__ = ["gat_attention", "implementation_for"]
 
 _PRIMITIVE = Primitive(
     "gat_attention",
@@ -80,10 +81,9 @@ def gat_attention(
     arguments.check_optional("edge_weight", edge_weight, "E", dtypes=WEIGHTS)
     dropout = check_probability("dropout", dropout)
     negative_slope = check_number("negative_slope", negative_slope)
-    features = Feature.LARGE_GRAPH if too_large(graph) else Feature.NONE
-    if is_transformed(source_score, target_score, value, edge_score, edge_weight, graph.source):
-        features |= Feature.TRANSFORM
-    implementation = _PRIMITIVE.choose(Call(value.device, arguments.unusual_dtype or value.dtype, features))
+    implementation = implementation_for(
+        value, source_score, target_score, edge_score, edge_weight, graph=graph, dtype=arguments.unusual_dtype
+    )
     if implementation.name in PLAIN:
         arguments.check_memory()
     result: Tensor = implementation.function(
@@ -97,3 +97,13 @@ def gat_attention(
         dropout=dropout,
     )
     return result
+
+
+def implementation_for(
+    value: Tensor, *others: Tensor | None, graph: Graph | None = None, dtype: torch.dtype | None = None
+) -> Implementation:
+    """What serves a call with these tensors; ``dtype`` is a type among them that is not of floating point."""
+    features = Feature.LARGE_GRAPH if graph is not None and too_large(graph) else Feature.NONE
+    if is_transformed(value, *others, None if graph is None else graph.source):
+        features |= Feature.TRANSFORM
+    return _PRIMITIVE.choose(Call(value.device, dtype or value.dtype, features))

@@ -6,6 +6,7 @@ for autocast.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,12 +17,23 @@ from lcat.ops import _fused
 from lcat.ops._attention_dropout import dropout_factors
 from lcat.ops._double_backward import double_backward, graph_of
 from lcat.ops._dtypes import as_type, compute_dtype, result_dtype
+from lcat.ops._eager import eager
 from lcat.ops._gat_attention import naive, native
 from lcat.ops._operands import check_edges, check_floats, check_needs, check_options, check_sums, sizes_of
-from lcat.ops._operators import NO_EDGES, Operator, places, unpacker
+from lcat.ops._operators import NO_EDGES, Operator, unpacker
 from lcat.ops._sorted import sorted_edges
 
-__all__ = ["Backward", "Forward", "Inputs", "Options", "Results", "Saved", "gat_attention"]
+__all__ = [
+    "Backward",
+    "Forward",
+    "Inputs",
+    "Options",
+    "Results",
+    "Saved",
+    "checked",
+    "gat_attention",
+    "has_few_edges",
+]
 
 
 class Inputs(NamedTuple):
@@ -85,11 +97,11 @@ class Backward(NamedTuple):
     grad: Tensor
     saved: Saved
     options: Options
-    needs: list[bool]
+    needs: Sequence[bool]
 
     def pack(self) -> tuple[Any, ...]:
         """One after the other."""
-        return self.grad, *self.saved.pack(), *self.options, self.needs
+        return self.grad, *self.saved.pack(), *self.options, list(self.needs)
 
 
 class SavedAgain(NamedTuple):
@@ -122,7 +134,7 @@ def gat_attention(
     """GAT's attention without messages, forward and backward."""
     inputs = Inputs(source_score, target_score, value, edge_score, edge_weight)
     backward = _fused.needs_gradient(*inputs)
-    keep_positive = backward and _fused.needs_gradient(target_score) and not _few_edges(graph, value)
+    keep_positive = backward and _fused.needs_gradient(target_score) and not has_few_edges(graph, value)
     arguments = Forward(
         inputs,
         by_target=sorted_edges(graph, "by_target"),
@@ -130,11 +142,16 @@ def gat_attention(
         seed=_fused.draw_seed(dropout, value.device),
         options=Options(negative_slope, dropout, keep_positive),
     )
+    return as_type(_EAGER(arguments), result_dtype(*inputs))
+
+
+def checked(arguments: Forward) -> Tensor:
+    """The output of the operator, with all its checks; differentiable any number of times."""
     out, *_ = _FORWARD(arguments)
-    return as_type(out, result_dtype(*inputs))
+    return as_type(out, result_dtype(*arguments.inputs))
 
 
-def _few_edges(graph: Graph, value: Tensor) -> bool:
+def has_few_edges(graph: Graph, value: Tensor) -> bool:
     """Whether ``d_target_score`` is cheaper from one number per edge and head than from a row of ``value`` per node.
 
     Measured: a sum over edges costs about four times what an entry of such a row does. On CPUs alone, whose kernels can
@@ -188,25 +205,23 @@ def _check(inputs: Inputs, by_target: SortedEdges, seed: Tensor | None, options:
     return num_sources
 
 
-def _run_forward(backend: Any, arguments: Forward) -> tuple[Tensor, ...]:
-    inputs, options = arguments.inputs, arguments.options
-    out, lse, positive, positive_mass = backend.forward(
-        *inputs,
+def _run_forward(backend: Any, arguments: Forward) -> tuple[Tensor | None, ...]:
+    options = arguments.options
+    results: tuple[Tensor | None, ...] = backend.forward(
+        *arguments.inputs,
         arguments.by_target,
         slope=options.slope,
         dropout=options.dropout,
         seed=arguments.seed,
         keep_positive=options.keep_positive,
     )
-    if not options.keep_positive:
-        return out, lse, _fused.absent(inputs.value), _fused.absent(inputs.value)
-    return out, lse, positive, positive_mass
+    return results
 
 
-def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, ...]:
+def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor | None, ...]:
     saved, options = arguments.saved, arguments.options
     results = saved.results
-    gradients = backend.backward(
+    gradients: tuple[Tensor | None, ...] = backend.backward(
         arguments.grad,
         *saved.inputs,
         out=results.out,
@@ -220,7 +235,7 @@ def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, ...]:
         seed=saved.seed,
         needs=arguments.needs,
     )
-    return tuple(_fused.absent(arguments.grad) if g is None else g for g in gradients)
+    return gradients
 
 
 def _fake_forward(arguments: Forward) -> tuple[Tensor, ...]:
@@ -248,7 +263,6 @@ def _setup_context(ctx: Any, arguments: Forward, output: tuple[Tensor, ...]) -> 
         arguments.inputs, Results(*output), arguments.by_target, by_source=arguments.by_source, seed=arguments.seed
     )
     ctx.save_for_backward(*saved.pack())
-    ctx.places = places(saved.pack())
     ctx.options = arguments.options
 
 
@@ -256,10 +270,7 @@ def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ..
     if grad is None:
         return _FORWARD.gradients([])
     needs = list(ctx.needs_input_grad[:_NUM_INPUTS])
-    saved = ctx.saved_tensors
-    same_memory = ctx.places is not None and places(saved) == ctx.places
-    packed = (grad, *saved, *ctx.options, needs)  # Backward
-    gradients = _BACKWARD.after_forward(packed, same_memory=same_memory)
+    gradients = _BACKWARD.overload(grad, *ctx.saved_tensors, *ctx.options, needs)  # Backward, packed
     return _FORWARD.gradients(g if need else None for g, need in zip(gradients, needs, strict=True))
 
 
@@ -322,3 +333,11 @@ _BACKWARD = Operator(
     setup_context=_setup_context_again,
     backward=_double_backward,
 )
+
+
+def _to_backward(grad: Tensor, inputs: Inputs, results: Any, constants: Any, needs: Any) -> Backward:
+    by_target, by_source, seed, options = constants
+    return Backward(grad, Saved(inputs, Results(*results), by_target, by_source, seed), options, needs)
+
+
+_EAGER = eager(_FORWARD, _BACKWARD, Inputs, _to_backward)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lcat.graph import SortedEdges
 from lcat.ops._aggregate import native as aggregate
-from lcat.ops._dtypes import as_type, compute_dtype
-from lcat.ops._native import as_dense, call, edge_arguments, seed_value
+from lcat.ops._dtypes import compute_dtype
+from lcat.ops._native import all_dense, call, edge_arguments, seed_value
 
 
 def scores(value: Tensor, att_source: Tensor | None, att_target: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -22,13 +22,9 @@ def scores(value: Tensor, att_source: Tensor | None, att_target: Tensor | None) 
     """
     dtype = compute_dtype(value, att_source, att_target)
     rows, heads, width = value.shape
-    values = as_type(value, dtype).contiguous()
-    source_score = None if att_source is None else values.new_empty(rows, heads)
-    target_score = None if att_target is None else values.new_empty(rows, heads)
-    call(
-        *("gat_scores", dtype, values, as_dense(att_source, dtype), as_dense(att_target, dtype)),
-        *(source_score, target_score, rows, heads, width),
-    )
+    values, *vectors = all_dense(dtype, value, att_source, att_target)
+    source_score, target_score = (None if att is None else values.new_empty((rows, heads)) for att in vectors)
+    call("gat_scores", dtype, values, *vectors, source_score, target_score, rows, heads, width)
     return source_score, target_score
 
 
@@ -54,12 +50,12 @@ def scores_backward(
     """
     dtype = value.dtype
     rows, heads, width = value.shape
-    d_att_source = value.new_empty(heads, width) if needs[0] and att_source is not None else None
-    d_att_target = value.new_empty(heads, width) if needs[1] and att_target is not None else None
+    att_source = None if d_source_score is None else att_source
+    att_target = None if d_target_score is None else att_target
+    d_att_source = att_source.new_empty(att_source.shape) if needs[0] and att_source is not None else None
+    d_att_target = att_target.new_empty(att_target.shape) if needs[1] and att_target is not None else None
     call(
-        *("gat_scores_backward", dtype, as_dense(value, dtype)),
-        *(as_dense(att_source, dtype), as_dense(att_target, dtype)),
-        *(as_dense(d_source_score, dtype), as_dense(d_target_score, dtype)),
+        *("gat_scores_backward", dtype, value, att_source, att_target, d_source_score, d_target_score),
         *(d_value, d_att_source, d_att_target, rows, heads, width),
     )
     return d_att_source, d_att_target
@@ -80,13 +76,15 @@ def forward(
     """One pass over the edges by target: ``(out, lse, positive, positive_mass)``."""
     dtype = compute_dtype(source_score, target_score, value, edge_score, edge_weight)
     num_targets, (heads, width) = by_target.indptr.shape[0] - 1, value.shape[1:]
-    values = as_type(value, dtype).contiguous()
-    out, lse = values.new_empty(num_targets, heads, width), values.new_empty(num_targets, heads)
-    positive = values.new_empty(num_targets, heads, width) if keep_positive else None
-    positive_mass = values.new_empty(num_targets, heads) if keep_positive else None
+    inputs = all_dense(dtype, source_score, target_score, value, edge_score, edge_weight)
+    values = inputs[2]
+    rows, scalars = (num_targets, heads, width), (num_targets, heads)
+    out, lse = values.new_empty(rows), values.new_empty(scalars)
+    positive, positive_mass = (values.new_empty(rows), values.new_empty(scalars)) if keep_positive else (None, None)
     call(
-        *("gat_attention_forward", dtype, as_dense(source_score, dtype), as_dense(target_score, dtype), values),
-        *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype)),
+        "gat_attention_forward",
+        dtype,
+        *inputs,
         *edge_arguments(by_target, value.shape[0], per_edge=edge_score is not None or edge_weight is not None),
         *(out, lse, positive, positive_mass, num_targets, heads, width, slope, dropout, seed_value(seed)),
     )
@@ -118,12 +116,13 @@ def backward(
     dtype = out.dtype
     (num_sources, heads, width), num_targets = value.shape, out.shape[0]
     need_source_score, need_target_score, need_value, need_edge_score, need_edge_weight = needs
-    gradient = as_dense(grad, dtype)
-    packed = out.new_empty(num_targets, 3, heads)
+    arguments = (source_score, target_score, value, edge_score, edge_weight)
+    gradient, source_scores, target_scores, values, edge_scores, weights = all_dense(dtype, grad, *arguments)
+    packed = out.new_empty((num_targets, 3, heads))
     sum_scores = need_target_score and positive is None
-    d_target_score = out.new_empty(num_targets, heads) if need_target_score and not sum_scores else None
+    d_target_score = out.new_empty((num_targets, heads)) if need_target_score and not sum_scores else None
     call(
-        *("gat_attention_targets", dtype, gradient, as_dense(target_score, dtype), out, lse, positive, positive_mass),
+        *("gat_attention_targets", dtype, gradient, target_scores, out, lse, positive, positive_mass),
         *(by_target.indptr, packed, d_target_score, num_targets, heads, width, slope),
     )
     # Edges beyond indptr[-1] are dead: no kernel visits them.
@@ -132,27 +131,23 @@ def backward(
     d_value = out.new_empty(num_sources, heads, width) if need_value else None
     d_edge_score = out.new_zeros(num_edges, heads) if need_edge_score or sum_scores else None
     d_edge_weight = out.new_zeros(num_edges) if need_edge_weight else None
-    has_per_edge = any(t is not None for t in (edge_score, edge_weight, d_edge_score, d_edge_weight))
+    has_per_edge = edge_score is not None or edge_weight is not None or d_edge_score is not None or need_edge_weight
     if need_source_score or need_value or need_edge_weight or d_edge_score is not None:
         call(
-            *("gat_attention_backward", dtype, gradient, as_dense(source_score, dtype), as_dense(value, dtype)),
-            *(as_dense(edge_score, dtype), as_dense(edge_weight, dtype), packed),
-            *(
-                *edge_arguments(by_source, num_targets, per_edge=has_per_edge),
-                d_source_score,
-                d_value,
-                d_edge_score,
-                d_edge_weight,
-            ),
+            *("gat_attention_backward", dtype, gradient, source_scores, values, edge_scores, weights, packed),
+            *edge_arguments(by_source, num_targets, per_edge=has_per_edge),
+            *(d_source_score, d_value, d_edge_score, d_edge_weight),
             *(num_sources, heads, width, slope, dropout, seed_value(seed)),
         )
     if sum_scores and d_edge_score is not None:
         per_edge = SortedEdges(by_target.indptr, by_target.edge_ids, by_target.edge_ids)
         sums = aggregate.forward(d_edge_score.unsqueeze(1), None, per_edge, num_targets=num_targets)
         d_target_score = sums.squeeze(1)
-    arguments = (source_score, target_score, value, edge_score, edge_weight)
+    d_edge_score = d_edge_score if need_edge_score else None  # it may have been made for another sum
     gradients = (d_source_score, d_target_score, d_value, d_edge_score, d_edge_weight)
     return tuple(
-        as_type(g, a.dtype) if g is not None and a is not None else None
-        for a, g in zip(arguments, gradients, strict=True)
+        [
+            g if g is None or a is None or g.dtype is a.dtype else g.to(a.dtype)
+            for a, g in zip(arguments, gradients, strict=True)
+        ]
     )

@@ -6,6 +6,7 @@ for autocast.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -15,9 +16,10 @@ from lcat.ops import _fused
 from lcat.ops._attention_dropout import dropout_factors
 from lcat.ops._double_backward import double_backward, graph_of
 from lcat.ops._dtypes import as_type, compute_dtype, result_dtype
+from lcat.ops._eager import eager
 from lcat.ops._gatv2_attention import naive, native
 from lcat.ops._operands import check_edges, check_floats, check_needs, check_options, check_sums, sizes_of
-from lcat.ops._operators import NO_EDGES, Operator, places, unpacker
+from lcat.ops._operators import NO_EDGES, Operator, unpacker
 from lcat.ops._sorted import sorted_edges
 
 __all__ = ["Backward", "Forward", "Inputs", "Options", "Results", "Saved", "gatv2_attention"]
@@ -83,11 +85,11 @@ class Backward(NamedTuple):
     grad: Tensor
     saved: Saved
     options: Options
-    needs: list[bool]
+    needs: Sequence[bool]
 
     def pack(self) -> tuple[Any, ...]:
         """One after the other."""
-        return self.grad, *self.saved.pack(), *self.options, self.needs
+        return self.grad, *self.saved.pack(), *self.options, list(self.needs)
 
 
 class SavedAgain(NamedTuple):
@@ -138,8 +140,7 @@ def gatv2_attention(
         seed=_fused.draw_seed(dropout, key.device),
         options=Options(negative_slope, dropout),
     )
-    out, _ = _FORWARD(arguments)
-    return as_type(out, result_dtype(*inputs))
+    return as_type(_EAGER(arguments), result_dtype(*inputs))
 
 
 def _triton() -> Any:
@@ -189,19 +190,19 @@ def _check(inputs: Inputs, by_target: SortedEdges, seed: Tensor | None, options:
 
 def _run_forward(backend: Any, arguments: Forward) -> tuple[Tensor, Tensor]:
     options = arguments.options
-    out, lse = backend.forward(
+    results: tuple[Tensor, Tensor] = backend.forward(
         *arguments.inputs,
         arguments.by_target,
         slope=options.slope,
         dropout=options.dropout,
         seed=arguments.seed,
     )
-    return out, lse
+    return results
 
 
-def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, ...]:
+def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor | None, ...]:
     saved, options = arguments.saved, arguments.options
-    gradients = backend.backward(
+    gradients: tuple[Tensor | None, ...] = backend.backward(
         arguments.grad,
         *saved.inputs,
         out=saved.results.out,
@@ -213,7 +214,7 @@ def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor, ...]:
         seed=saved.seed,
         needs=arguments.needs,
     )
-    return tuple(_fused.absent(arguments.grad) if g is None else g for g in gradients)
+    return gradients
 
 
 def _fake_forward(arguments: Forward) -> tuple[Tensor, Tensor]:
@@ -235,7 +236,6 @@ def _setup_context(ctx: Any, arguments: Forward, output: tuple[Tensor, ...]) -> 
     ctx.set_materialize_grads(False)
     saved = Saved(arguments.inputs, results, arguments.by_target, by_source=arguments.by_source, seed=arguments.seed)
     ctx.save_for_backward(*saved.pack())
-    ctx.places = places(saved.pack())
     ctx.options = arguments.options
 
 
@@ -243,10 +243,7 @@ def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ..
     if grad is None:
         return _FORWARD.gradients([])
     needs = list(ctx.needs_input_grad[:_NUM_INPUTS])
-    saved = ctx.saved_tensors
-    same_memory = ctx.places is not None and places(saved) == ctx.places
-    packed = (grad, *saved, *ctx.options, needs)  # Backward
-    gradients = _BACKWARD.after_forward(packed, same_memory=same_memory)
+    gradients = _BACKWARD.overload(grad, *ctx.saved_tensors, *ctx.options, needs)  # Backward, packed
     return _FORWARD.gradients(g if need else None for g, need in zip(gradients, needs, strict=True))
 
 
@@ -312,3 +309,11 @@ _BACKWARD = Operator(
     setup_context=_setup_context_again,
     backward=_double_backward,
 )
+
+
+def _to_backward(grad: Tensor, inputs: Inputs, results: Any, constants: Any, needs: Any) -> Backward:
+    by_target, by_source, seed, options = constants
+    return Backward(grad, Saved(inputs, Results(*results), by_target, by_source, seed), options, needs)
+
+
+_EAGER = eager(_FORWARD, _BACKWARD, Inputs, _to_backward)

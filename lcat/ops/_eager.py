@@ -1,0 +1,153 @@
+"""The fused primitives in eager mode: one autograd function calls the kernels, without torch's dispatcher between.
+
+A call through ``torch.library`` passes six layers of Python, forward and again backward: about 100 us, more than a
+layer on a small graph needs. Nothing of it is needed where tensors are plain and nobody watches. The operators
+(:mod:`lcat.ops._operators`) serve everything else: ``torch.compile``, dispatch modes, tensor subclasses, gradients of
+gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from lcat._memory import check_memory
+from lcat.ops._fused import needs_gradient
+from lcat.ops._operators import Arguments, Operator
+
+__all__ = ["dense", "eager", "is_plain", "places", "runs_eagerly"]
+
+A = TypeVar("A", bound=Arguments)
+Tensors = Sequence[Tensor | None]
+# The arguments of the operator of the gradients, from the gradient, the inputs and results of the forward pass, its
+# other arguments # fields after its inputs, and which gradients are needed.
+ToBackward = Callable[[Tensor, Any, Tensors, Any, Sequence[bool]], Any]
+
+
+_dispatch_keys = torch._C._dispatch_keys
+_num_modes = torch._C._len_torch_dispatch_stack
+
+
+def _plain_keys() -> frozenset[int]:
+    with torch.inference_mode():
+        of_inference = torch.empty(0)
+    return frozenset(_dispatch_keys(tensor).raw_repr() for tensor in (torch.empty(0), of_inference))
+
+
+# What the dispatcher sees of ordinary CPU tensors: dense, no view that negates, no wrapper.
+_PLAIN_CPU = _plain_keys()
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether the tensor is nothing but numbers in memory, on the CPU or a GPU."""
+    kind = type(tensor)
+    if kind is not Tensor and kind is not Parameter:
+        return False
+    if tensor.is_cuda:
+        return not tensor.is_neg() and not tensor._is_zerotensor()
+    return _dispatch_keys(tensor).raw_repr() in _PLAIN_CPU
+
+
+def are_plain(names: Sequence[str], tensors: Tensors) -> bool:
+    """Whether all are plain, of those that are present.
+
+    Raises:
+        RuntimeError: the memory of one is gone.
+    """
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if not is_plain(tensor):
+            return False
+        # Most tensors are whole storages: fewer questions for them than check_memory asks.
+        whole = tensor.is_contiguous() and tensor.storage_offset() == 0
+        if not whole or tensor.untyped_storage().nbytes() < tensor.nbytes:
+            position = next(i for i, other in enumerate(tensors) if other is tensor)
+            check_memory(names[position], tensor)
+    return True
+
+
+def dense(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The tensors as kernels take them, contiguous; the very tuple where all are."""
+    for tensor in tensors:
+        if tensor is not None and not tensor.is_contiguous():
+            return tuple(None if t is None else t.contiguous() for t in tensors)
+    return tensors
+
+
+def runs_eagerly() -> bool:
+    """Whether nobody watches or records what runs: no compiler, no dispatch mode."""
+    return not torch.compiler.is_compiling() and _num_modes() == 0
+
+
+def eager(
+    forward: Operator[A],
+    backward: Operator[Any],
+    inputs_type: type[Any],
+    to_backward: ToBackward,
+    *,
+    saves_results: bool = True,
+) -> Callable[[A], Tensor]:
+    """A function of the arguments of ``forward`` that returns its first result, differentiable any number of times.
+
+    Args:
+        forward: the operator. The first field of its arguments, ``inputs``, has the tensors that have gradients.
+        backward: the operator of its gradients; the first field of its arguments is the gradient.
+        inputs_type: the NamedTuple of ``inputs``.
+        to_backward: the arguments of ``backward``.
+        saves_results: whether the backward pass needs the results of the forward pass, or only its inputs.
+    """
+    count, names, make_inputs = len(inputs_type._fields), inputs_type._fields, inputs_type._make
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, arguments: A, *inputs: Tensor | None) -> Tensor:
+            results: tuple[Any, ...] = forward.compute(arguments)
+            saved = inputs + results if saves_results else inputs
+            ctx.set_materialize_grads(False)
+            ctx.save_for_backward(*saved)
+            ctx.places = places(saved)
+            ctx.constants = arguments[1:]  # type: ignore[index]
+            return results[0]  # type: ignore[no-any-return]
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+            if grad is None:
+                return (None,) * (1 + count)
+            saved, needs = ctx.saved_tensors, ctx.needs_input_grad[1:]
+            inputs, results = saved[:count], saved[count:]
+            if not torch.is_grad_enabled() and places(saved) == ctx.places and are_plain(("grad",), (grad,)):
+                grad, inputs = grad.contiguous(), make_inputs(dense(inputs))
+                return None, *backward.compute(to_backward(grad, inputs, results, ctx.constants, needs))
+            # An operator knows no missing result.
+            results = [grad.new_empty(0) if result is None else result for result in results]
+            gradients = backward(to_backward(grad, make_inputs(inputs), results, ctx.constants, needs))
+            return None, *(g if need else None for g, need in zip(gradients, needs, strict=True))
+
+    Function.__name__ = Function.__qualname__ = f"lcat::{forward.name}"
+
+    def call(arguments: A) -> Tensor:
+        inputs = arguments.inputs  # type: ignore[attr-defined]
+        if not runs_eagerly() or not are_plain(names, inputs):
+            results = forward(arguments)
+            return results[0] if isinstance(results, tuple) else results  # type: ignore[no-any-return]
+        readable = dense(inputs)
+        if readable is not inputs:
+            arguments = arguments._replace(inputs=make_inputs(readable))  # type: ignore[attr-defined]
+        if needs_gradient(*inputs):
+            return Function.apply(arguments, *inputs)  # type: ignore[no-any-return]
+        return forward.compute(arguments)[0]  # type: ignore[return-value]
+
+    return call
+
+
+def places(tensors: Tensors) -> list[tuple[int, torch.Size, torch.dtype] | None]:
+    """Where tensors lie and what they are, to see in the backward pass whether they are still the same.
+
+    torch gives a storage that it resizes another address; hooks for saved tensors may return anything.
+    """
+    return [None if t is None else (t.data_ptr(), t.shape, t.dtype) for t in tensors]
