@@ -31,6 +31,7 @@ def as_path(name: str, value: Any) -> Path:
 
     Raises:
         TypeError: it is neither.
+        ValueError: it is an empty string, which would be the current folder.
 
     Example:
         >>> from lcat._files import as_path
@@ -42,6 +43,8 @@ def as_path(name: str, value: Any) -> Path:
     """
     if isinstance(value, (str, os.PathLike)):
         path = os.fspath(value)
+        if path == "":
+            raise ValueError(f"expected a path as {name!r}, got an empty string; '.' is the current folder")
         if isinstance(path, str):
             return Path(path)
     got = (

@@ -45,7 +45,7 @@ _ROOMS: dict[str, dict[str, set[str]]] = {
         "store": {"_folder", "models", "plan"},
         "running": {"_folder", "models", "plan", "store"},
         "report": {"_folder", "statistics", "models", "analysis", "plan", "store"},
-        "study": {"_folder", "analysis", "plan", "store", "report"},
+        "study": {"_folder", "statistics", "analysis", "plan", "store", "report"},
         "driver": {"_folder", "plan", "store", "running", "study"},
     },
     "data": {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lcat import _files
-from lcat._files import move_file, replace_file, scratch_folder
+from lcat._files import as_path, move_file, replace_file, scratch_folder
 
 
 @pytest.fixture
@@ -219,3 +219,11 @@ def test_move_file(path):
     assert content(path) == b"new"
     with pytest.raises(FileNotFoundError):
         move_file(part, path)
+
+
+def test_an_empty_string_is_no_path():
+    with pytest.raises(
+        ValueError, match=r"expected a path as 'folder', got an empty string; '\.' is the current folder"
+    ):
+        as_path("folder", "")
+    assert as_path("folder", ".") == Path()

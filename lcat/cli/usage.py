@@ -34,6 +34,9 @@ def usage_message(error: Any) -> str:
             return f"{name}: expected a value, as in {name} {getattr(option, 'metavar', None) or 'VALUE'}"
         return f"{name}: takes no value; write {name} alone"
     parameter = getattr(error, "param", None)
+    if parameter is not None and type(error).__name__ == "BadParameter":
+        named = parameter.opts[0] if parameter.opts[0].startswith("-") else getattr(parameter, "metavar", None)
+        return f"{named or parameter.name}: {error.message}"
     if parameter is not None and type(error).__name__ == "MissingParameter":
         metavar = getattr(parameter, "metavar", None) or str(parameter.name).upper()
         return f"{metavar} is missing, as in {command} {metavar}; {command} --help says what it is"

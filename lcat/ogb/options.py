@@ -102,10 +102,16 @@ def parser_of(dataset: str, command: str | None = None) -> argparse.ArgumentPars
     return parser
 
 
+def _folder(text: str) -> Path:
+    if not text.strip():  # of a variable of the shell that is not set
+        raise argparse.ArgumentTypeError("expected a folder, got an empty text; . is the current folder")
+    return Path(text)
+
+
 def _add_general(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--data",
-        type=Path,
+        type=_folder,
         metavar="DIR",
         help="folder with OGB's data sets (default: ogb in the folder of public data sets)",
     )
@@ -123,7 +129,7 @@ def _add_general(group: argparse._ArgumentGroup) -> None:
         help="3 for the first three (0, 1, 2), or a list such as 0,3,5 or 0-9",
     )
     group.add_argument(
-        "--out", "-o", type=Path, metavar="DIR", help="folder for the results (default: lcat-ogb/NAME-LAYER)"
+        "--out", "-o", type=_folder, metavar="DIR", help="folder for the results (default: lcat-ogb/NAME-LAYER)"
     )
     group.add_argument(
         "--predictions",

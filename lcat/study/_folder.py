@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lcat._files import replace_file
 
-__all__ = ["OutputError", "as_folder", "check_file", "other_kind", "prepare_folder", "write_file"]
+__all__ = ["OutputError", "as_folder", "check_file", "check_folder", "other_kind", "prepare_folder", "write_file"]
 
 
 class OutputError(OSError):
@@ -20,9 +20,12 @@ def as_folder(folder: str | Path) -> Path:
 
     Raises:
         TypeError: if it is no path.
+        ValueError: if it is an empty text, which would be the current folder.
     """
     if not isinstance(folder, (str, os.PathLike)):
         raise TypeError(f"expected the path of a folder, got {folder!r}")
+    if folder == "":
+        raise ValueError("expected the path of a folder, got an empty text; '.' is the current folder")
     return Path(folder)
 
 
@@ -49,6 +52,21 @@ def check_file(path: Path) -> None:
         raise OutputError(f"{path} is {kind}; expected a file or nothing: move it away, or choose another folder")
 
 
+def check_folder(folder: Path) -> None:
+    """Check that a folder exists, or can be made as far as names say.
+
+    Raises:
+        OutputError: if something other than a folder has its name, or that of a folder above it.
+    """
+    existing = next((part for part in (folder, *folder.parents) if os.path.lexists(part)), None)
+    if existing is None or existing.is_dir():
+        return
+    kind = other_kind(existing) or ("a file" if existing.exists() else "a link to something that is missing")
+    raise OutputError(
+        f"{existing} is {kind}; expected a folder, or a name that is not taken: move it away, or choose another folder"
+    )
+
+
 def prepare_folder(folder: str | Path) -> Path:
     """Make the folder and try a file in it, before hours of training go into it.
 
@@ -56,6 +74,7 @@ def prepare_folder(folder: str | Path) -> Path:
         OutputError: one line that names the folder and the reason.
     """
     folder = as_folder(folder)
+    check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -16,6 +15,7 @@ from lcat.study.analysis.objectives import Objective
 from lcat.study.analysis.regret import regret
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report import write_study
+from lcat.study.statistics.intervals import IntervalMethod
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.store import Store, StoreError
 
@@ -71,13 +71,16 @@ class Study(StudyRecord):
             f", {failed} failed)" if failed else ")"
         )
 
-    def compare(self, **options: Any) -> Comparison:
-        """Means, intervals, paired tests and ranks.
-
-        Args:
-            **options: of :func:`lcat.study.compare`.
-        """
-        return compare(self.results(), **options)
+    def compare(
+        self,
+        *,
+        reference: str | None = None,
+        level: float = 0.95,
+        alpha: float = 0.05,
+        interval: IntervalMethod = "t",
+    ) -> Comparison:
+        """Means, intervals, paired tests and ranks; see :func:`lcat.study.compare`."""
+        return compare(self.results(), reference=reference, level=level, alpha=alpha, interval=interval)
 
     def robustness(self, *, level: float = 0.95) -> pd.DataFrame:
         """The metric under noise; see :func:`lcat.study.robustness`."""
@@ -94,13 +97,11 @@ class Study(StudyRecord):
         """A choice by COPA, without the test metric; see :func:`lcat.study.choose`."""
         return choose(self.results(), objectives, weights, p, over_datasets=over_datasets)
 
-    def regret(self, **options: Any) -> pd.DataFrame:
-        """What always taking L-CAT costs.
-
-        Args:
-            **options: of :func:`lcat.study.regret`.
-        """
-        return regret(self.results(), **options)
+    def regret(
+        self, *, questions: Mapping[str, tuple[str, Sequence[str]]] | None = None, level: float = 0.95
+    ) -> pd.DataFrame:
+        """What always taking L-CAT costs; see :func:`lcat.study.regret`."""
+        return regret(self.results(), questions=questions, level=level)
 
     def report(self, folder: str | Path | None = None, *, reference: str | None = None) -> list[Path]:
         """Write ``report.html``, tables and figures; see :func:`lcat.study.write_study`.

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lcat.cli.paths import read_path
 from lcat.cli.stop import stop
 
 __all__ = ["datasets", "print_datasets"]
@@ -15,7 +16,12 @@ __all__ = ["datasets", "print_datasets"]
 def datasets(
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder with the files; by default the one that downloads go to.", metavar="DIR"),
+        typer.Option(
+            "--data",
+            parser=read_path,
+            help="Folder with the files; by default the one that downloads go to.",
+            metavar="DIR",
+        ),
     ] = None,
 ) -> None:
     """List public data sets, their metrics and splits, and whether their files are available here."""
@@ -29,6 +35,9 @@ def print_datasets(root: Path | None) -> None:
     from lcat.cli.tables import public_datasets_table
     from lcat.data import DatasetUnavailable, default_root
 
+    if root is not None and not root.is_dir():
+        reason = f"{root} is a file; expected a folder" if root.exists() else f"there is no folder {root}"
+        stop(f"--data: {reason}", 2)
     try:
         folder = root or default_root()
     except DatasetUnavailable as error:

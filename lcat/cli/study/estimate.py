@@ -24,7 +24,7 @@ def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) 
 
     from lcat.cli.tables import plan_table
     from lcat.data import DataError
-    from lcat.study import EngineError, PlanError, StoreError
+    from lcat.study import EngineError, OutputError, PlanError, StoreError
     from lcat.study.running.preview import preview
 
     status = Console(stderr=True, quiet=quiet)
@@ -33,6 +33,8 @@ def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) 
             estimate = preview(plan, folder, resume=resume)
     except PlanError as error:
         stop(str(error), 2)
+    except OutputError as error:
+        stop(f"--out: {error}", 2)
     except (DataError, EngineError, StoreError) as error:
         stop(str(error), 1)
     console = Console()

@@ -37,6 +37,8 @@ class StudyGroup(TyperGroup):
 
     def _check_plan_file(self, ctx: _Context, word: str) -> None:
         """A mistyped command is no plan file; a word with an ending is meant as one, and loading it says more."""
+        if not word.strip():
+            ctx.fail("expected a command or a plan file, got an empty text")
         if Path(word).is_dir():
             ctx.fail(f"{word} is a folder, and a plan is a file; lcat study report {word} writes the report of a study")
         if Path(word).suffix or Path(word).exists():

@@ -121,7 +121,8 @@ def _check_machine(plan: StudyPlan) -> None:
     data, device = plan.run.data, plan.run.device
     problems = []
     if data is not None and not Path(data).is_dir():
-        problems.append(PlanProblem(path=("run", "data"), message=f"there is no folder {data}", value=data))
+        message = f"{data} is a file; expected a folder" if Path(data).exists() else f"there is no folder {data}"
+        problems.append(PlanProblem(path=("run", "data"), message=message, value=data))
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:

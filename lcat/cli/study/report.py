@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcat._text import hint
+from lcat.cli.paths import read_path
 from lcat.cli.stop import stop
 from lcat.cli.study.results import print_written
 
@@ -19,9 +20,10 @@ __all__ = ["report"]
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a study.", metavar="DIR")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a study.", parser=read_path, metavar="DIR")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the report; DIR by default.", metavar="DIR")
+        Path | None,
+        typer.Option("--out", "-o", parser=read_path, help="Folder for the report; DIR by default.", metavar="DIR"),
     ] = None,
     layer: Annotated[
         list[str] | None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lcat.cli.paths import read_path
 from lcat.cli.study.plan import plan_of
 
 __all__ = ["HELP", "run"]
@@ -31,7 +32,7 @@ _OUTPUT = "Output"
 def run(
     plan_file: Annotated[
         Path | None,
-        typer.Argument(help="A plan in a file; options replace what it says.", metavar="PLAN.toml"),
+        typer.Argument(help="A plan in a file; options replace what it says.", parser=read_path, metavar="PLAN.toml"),
     ] = None,
     dataset: Annotated[
         list[str] | None,
@@ -95,6 +96,7 @@ def run(
         Path | None,
         typer.Option(
             "--data",
+            parser=read_path,
             help="Folder with the files of public data sets; without it they are downloaded once.",
             metavar="DIR",
             rich_help_panel=_COMPARE,
@@ -251,6 +253,7 @@ def run(
         typer.Option(
             "--out",
             "-o",
+            parser=read_path,
             help="Folder of the study; by default lcat-study, or PLAN-study beside a plan.",
             metavar="DIR",
             rich_help_panel=_OUTPUT,

@@ -26,7 +26,8 @@ from lcat.study.statistics import (
     tied_groups,
     wilcoxon_test,
 )
-from lcat.study.statistics.intervals import IntervalMethod
+from lcat.study.statistics.intervals import IntervalMethod, check_method
+from lcat.study.statistics.shares import share
 
 __all__ = ["Comparison", "Ranking", "compare", "robustness"]
 
@@ -144,12 +145,12 @@ def compare(
         frame: of :meth:`lcat.study.Study.results`.
         reference: a layer; pairs are then those of this layer with each other one. All pairs by default.
         level: of confidence intervals.
-        alpha: of the critical difference.
+        alpha: of the critical difference, which exists for at least two data sets.
         interval: ``"t"`` or ``"bootstrap"``, see :func:`lcat.study.statistics.confidence_interval`; bootstrap
             intervals know no correction for overlapping splits.
 
     Raises:
-        ValueError: for a reference that did not run, or a level out of range.
+        ValueError: for a reference that did not run, a level or alpha out of range, or another interval.
 
     Example:
         >>> from lcat.study import compare, make_plan, run_study
@@ -159,6 +160,9 @@ def compare(
         >>> comparison.pairs[["first", "second", "runs"]].values.tolist()
         [['gcn', 'gat', 3]]
     """
+    share("level", level)
+    share("alpha", alpha)
+    check_method("interval", interval)
     selection = Selection.of(frame)
     layers = _layers(selection.frame)
     if reference is not None and reference not in layers:
@@ -184,7 +188,11 @@ def robustness(frame: pd.DataFrame | Selection, *, level: float = 0.95) -> pd.Da
         One row per data set, kind of noise, layer and level: ``dataset``, ``noise``, ``layer``, ``noise_level``,
         ``runs``, ``samples``, ``test``, ``std``, ``low``, ``high``, ``validation``. Level 0 is given for every
         kind. Empty without noise.
+
+    Raises:
+        ValueError: for a level out of range.
     """
+    share("level", level)
     done = Selection.of(frame).finished
     kinds = done.loc[done["noise"] != "none", ["dataset", "noise"]].drop_duplicates()
     clean = done[done["noise"] == "none"]

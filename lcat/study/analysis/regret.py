@@ -11,6 +11,7 @@ import pandas as pd
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import RUN, Selection, choose_models, one_row_per_run
 from lcat.study.statistics import corrected_t_test
+from lcat.study.statistics.shares import share
 
 __all__ = ["QUESTIONS", "regret"]
 
@@ -70,6 +71,9 @@ def regret(
         ``cross_validated_seconds`` and ``always_seconds`` (all training behind each, of the runs counted), and their
         ``compute_ratio``.
 
+    Raises:
+        ValueError: for a level out of range.
+
     Example:
         >>> from lcat.study import make_plan, regret, run_study
         >>> layers = ["gcn", "gat", "cat", "lcat"]
@@ -77,6 +81,7 @@ def regret(
         >>> regret(run_study(plan).study.results())[["question", "always", "candidates", "runs"]].values.tolist()
         [['v1', 'lcat', 'gcn, gat, cat', 2]]
     """
+    share("level", level)
     rows = []
     for dataset, group in Selection.of(frame).compared.groupby("dataset", sort=False):
         available = set(group["layer"])

@@ -77,7 +77,7 @@ def _start_from(folder: Path, values: dict[str, Any]) -> None:
     run = values.setdefault("run", {})
     if folder == Path() or not isinstance(run, dict):
         return
-    if isinstance(run.get("data"), str):
+    if isinstance(run.get("data"), str) and run["data"]:
         run["data"] = str(folder / run["data"])
     datasets = one_or_several(values.get("datasets", ()))
     names = datasets if isinstance(datasets, (list, tuple)) else ()

@@ -215,6 +215,13 @@ class RunSettings(_Part):
             raise ValueError(problem)
         return device
 
+    @field_validator("data")
+    @classmethod
+    def _data_named(cls, data: str | None) -> str | None:
+        if data is not None and not data.strip():
+            raise ValueError("expected a path, got an empty text; . is the current folder")
+        return data
+
 
 def check_grid(grid: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     """The grid itself with checked values, each setting's converted to its type.

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from lcat.study._folder import check_folder
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.sources import Sources
@@ -79,7 +80,9 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
         PlanError: if the folder holds another study, which a run would refuse.
         lcat.data.DataError: if a data set is not available.
         StoreError: if the folder holds a store that cannot be read.
+        OutputError: if something other than a folder has its name.
     """
+    check_folder(folder)
     estimate, statuses, ran = Estimate(), {}, Counter[tuple[str, str]]()
     path = folder / STORE_NAME
     if path.is_file() and path.stat().st_size > 0:  # an empty one is that of a run that was stopped at its beginning

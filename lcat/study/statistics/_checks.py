@@ -7,9 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lcat._numbers import as_float
-
-__all__ = ["paired_differences", "score_table", "share", "vector"]
+__all__ = ["paired_differences", "score_table", "vector"]
 
 
 def vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -42,14 +40,6 @@ def score_table(scores: ArrayLike) -> NDArray[np.float64]:
     if not np.isfinite(table).all():
         raise ValueError("scores must be finite; leave out data sets on which a method has no score")
     return table
-
-
-def share(name: str, value: float) -> float:
-    """``value`` if it lies strictly between 0 and 1."""
-    number = as_float(value)
-    if number is None or not 0 < number < 1:
-        raise ValueError(f"{name} must lie between 0 and 1; got {value!r}")
-    return number
 
 
 def not_negative(name: str, value: float) -> float:

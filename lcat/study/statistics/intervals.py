@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lcat.study.statistics._checks import not_negative, share, vector
+from lcat.study.statistics._checks import not_negative, vector
+from lcat.study.statistics.shares import share
 
-__all__ = ["Interval", "IntervalMethod", "confidence_interval"]
+__all__ = ["Interval", "IntervalMethod", "check_method", "confidence_interval"]
 
 IntervalMethod = Literal["t", "bootstrap"]
 
@@ -83,8 +84,7 @@ def confidence_interval(
     """
     array = vector("values", values)
     share("level", level)
-    if method not in ("t", "bootstrap"):
-        raise ValueError(f"method must be 't' or 'bootstrap'; got {method!r}")
+    check_method("method", method)
     if test_train_ratio < 0 or (test_train_ratio and method == "bootstrap"):
         raise ValueError(
             "test_train_ratio must be at least 0, and 0 for method 'bootstrap', which assumes independent runs; "
@@ -105,6 +105,12 @@ def confidence_interval(
         return Interval(mean, std, mean - half, mean + half, array.size)
     low, high = _bootstrap(array, level, resamples, seed)
     return Interval(mean, std, low, high, array.size)
+
+
+def check_method(name: str, method: str) -> None:
+    """``method`` is one of :data:`IntervalMethod`; ``name`` is that of the argument, for the message."""
+    if method not in ("t", "bootstrap"):
+        raise ValueError(f"{name} must be 't' or 'bootstrap'; got {method!r}")
 
 
 def _t_quantile(level: float, degrees: int) -> float:

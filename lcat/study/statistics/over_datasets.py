@@ -10,8 +10,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lcat.study.statistics._checks import score_table, share, vector
+from lcat.study.statistics._checks import score_table, vector
 from lcat.study.statistics.rank_permutations import rank_distribution
+from lcat.study.statistics.shares import share
 
 __all__ = [
     "FEW_DATASETS",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lcat.study.statistics._checks import not_negative, paired_differences, share, vector
+from lcat.study.statistics._checks import not_negative, paired_differences, vector
+from lcat.study.statistics.shares import share
 
 __all__ = ["FEWEST_PAIRS", "PairedTest", "corrected_t_test", "fewest_wilcoxon_pairs", "holm", "wilcoxon_test"]
 
