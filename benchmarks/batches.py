@@ -47,22 +47,22 @@ LEAST_RATIO = 2.0
 # Calls of Python functions, and torch operators, of one step on a graph that was never seen before.
 BUDGET: Budget = {
     "GCNConv": {
-        "step": Counts(1120, 353),
+        "step": Counts(830, 304),
     },
     "GATConv": {
-        "step": Counts(1330, 667),
+        "step": Counts(900, 461),
     },
     "GATv2Conv": {
-        "step": Counts(1310, 655),
+        "step": Counts(960, 623),
     },
     "CATConv": {
-        "step": Counts(2000, 847),
+        "step": Counts(1520, 649),
     },
     "LCATConv": {
-        "step": Counts(2030, 1061),
+        "step": Counts(1510, 863),
     },
     "LCATv2Conv": {
-        "step": Counts(1970, 1087),
+        "step": Counts(1430, 1039),
     },
 }
 

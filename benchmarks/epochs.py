@@ -53,22 +53,22 @@ TARGETS = {
 # Calls of Python functions, and torch operators, of one epoch on a graph that is known.
 BUDGET: Budget = {
     "GCN": {
-        "epoch": Counts(1460, 326),
+        "epoch": Counts(1070, 253),
     },
     "GAT": {
-        "epoch": Counts(1800, 763),
+        "epoch": Counts(1220, 479),
     },
     "GATv2": {
-        "epoch": Counts(1800, 715),
+        "epoch": Counts(1340, 671),
     },
     "CAT": {
-        "epoch": Counts(2620, 1021),
+        "epoch": Counts(2060, 739),
     },
     "LCAT": {
-        "epoch": Counts(2640, 1279),
+        "epoch": Counts(2020, 997),
     },
     "LCATv2": {
-        "epoch": Counts(2680, 1298),
+        "epoch": Counts(1980, 1226),
     },
 }
 
