@@ -42,7 +42,7 @@ class AttentionConv(AttentionMessages):
             self.res = Linear(self._channels(1), width, bias=False, weight_initializer="glorot")
         else:
             self.register_parameter("res", None)
-        if bias:
+        if _checks.read_flag(type(self).__name__, "bias", bias):
             self.bias = Parameter(torch.empty(width))
         else:
             self.register_parameter("bias", None)
@@ -88,6 +88,9 @@ class AttentionConv(AttentionMessages):
         step 4, see :class:`lcat.nn.NeighborhoodStatistic`.
         """
         nodes = self._read_nodes(x, size, edge_index)
+        if return_attention_weights:
+            flag = "return_attention_weights"
+            return_attention_weights = _checks.read_flag(type(self).__name__, flag, return_attention_weights)
         messages = bool(return_attention_weights) or self._wants_messages()
         edges = self._read_edges(
             edge_index, nodes, edge_attr=edge_attr, edge_weight=edge_weight, size=size, messages=messages

@@ -12,7 +12,7 @@ from torch_geometric.typing import SparseTensor
 
 from lcat._edge_formats import EdgeList
 from lcat._memory import check_memory
-from lcat._numbers import as_float, as_int
+from lcat._numbers import as_float, as_int, is_bool
 from lcat._tracing import is_jit_tracing, needs_static_shape
 
 
@@ -275,6 +275,24 @@ def check_statistic_like(layer: str, statistic: Tensor, like: Tensor) -> None:
         )
 
 
+def check_scale(layer: str, statistic: Tensor, x: Tensor) -> None:
+    """``statistic`` of a GCN, one number per node, does not lose its imaginary part."""
+    takes = f"it takes one number per node, [{statistic.shape[0]}], as 'neighborhood_statistic' returns it"
+    if statistic.dim() != 1:
+        raise ValueError(f"'statistic' of {layer} has shape {list(statistic.shape)}; {takes}")
+    if statistic.is_complex() and not x.is_complex():
+        raise ValueError(
+            f"'statistic' of {layer} has dtype {statistic.dtype}, 'x' has {x.dtype}; {takes} for these features: a "
+            f"complex one needs complex x"
+        )
+    if not (statistic.is_floating_point() or statistic.is_complex()) or statistic.is_quantized:
+        raise ValueError(f"'statistic' of {layer} has dtype {statistic.dtype}; {takes}")
+    if statistic.device != x.device:
+        raise ValueError(
+            f"'statistic' of {layer} is on {statistic.device}, 'x' is on {x.device}: move one with .to(...)"
+        )
+
+
 def read_count(value: Any) -> int | None:
     """A number of nodes as an int, or as what stands for one in a trace; ``None`` for anything else."""
     if type(value) is int or isinstance(value, torch.SymInt) or (isinstance(value, Tensor) and is_jit_tracing()):
@@ -385,6 +403,16 @@ def read_probability(layer: str, name: str, value: Any) -> float:
     if number is None or not 0.0 <= number <= 1.0:
         raise ValueError(f"'{name}' of {layer} is {value!r}; it takes a probability in [0, 1]")
     return number
+
+
+def read_flag(layer: str, name: str, value: Any) -> bool:
+    """True or false, NumPy's too; 1 and 0 as command lines parse them. A text would be true, whatever it says."""
+    if isinstance(value, bool):
+        return value
+    is_one = is_bool(value) and getattr(value, "shape", None) == ()
+    if not is_one and as_int(value) not in (0, 1):
+        raise ValueError(f"'{name}' of {layer} is {value!r}; it takes True or False")
+    return bool(value)
 
 
 def read_number(layer: str, name: str, value: Any) -> float:

@@ -117,6 +117,9 @@ class AttentionInputs(DropInConv):
         negative_slope = _checks.read_number(name, "negative_slope", negative_slope)
         edge_dim = _checks.read_edge_dim(name, edge_dim)
         fill_value = _checks.check_fill_value(name, fill_value, edge_dim, get_args(FillReduction))
+        concat = _checks.read_flag(name, "concat", concat)
+        add_self_loops = _checks.read_flag(name, "add_self_loops", add_self_loops)
+        residual = _checks.read_flag(name, "residual", residual)
         super().__init__(**kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels

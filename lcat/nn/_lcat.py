@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
+from lcat.nn import _checks
 from lcat.nn._attention import AttentionConv
+from lcat.nn._inputs import Nodes
 from lcat.nn._interpolation import Interpolation, NeighborAggregation
 from lcat.nn._lambda import RAW_SHAPE, Parametrization, Scalar, ScalarName, check_parametrization, whole
 from lcat.nn.neighborhood_statistic import StatisticInputs
@@ -56,6 +58,8 @@ class LCATMixin(AttentionConv):
                 f"{' or '.join(map(repr, known))}"
             )
         check_parametrization(parametrization)
+        share_values = _checks.read_flag(type(self).__name__, "share_values", share_values)
+        cache_neighbor_sum = _checks.read_flag(type(self).__name__, "cache_neighbor_sum", cache_neighbor_sum)
         self.interpolation = Interpolation(
             lambda1=Scalar("lambda1", fixed=lambda1, initial=lambda1_init, parametrization=parametrization),
             lambda2=Scalar("lambda2", fixed=lambda2, initial=lambda2_init, parametrization=parametrization),
@@ -149,6 +153,26 @@ class LCATMixin(AttentionConv):
             scalar, raw = replace(scalar, fixed=None), Parameter(start)
         setattr(self.interpolation, name, scalar)
         self.register_parameter(f"raw_{name}", raw)
+
+    def _smoothing(self) -> Tensor | float:
+        return self._own_interpolation().lambda2.value(self.raw_lambda2)
+
+    def _strength(self) -> Tensor | float:
+        return self._own_interpolation().lambda1.value(self.raw_lambda1)
+
+    def _own_interpolation(self) -> Interpolation:
+        interpolation = self.interpolation
+        if interpolation is None:  # the layer would be a GAT, and keep its lambdas
+            raise ValueError(
+                f"'interpolation' of {type(self).__name__} is None; expected what its constructor has made. For a GAT, "
+                f"set lambda1 = 1.0 and lambda2 = 0.0"
+            )
+        return interpolation
+
+    def _scores_values(self, nodes: Nodes, values: tuple[Any, Any]) -> bool:
+        """Never: scores see averages, and lambda1."""
+        del nodes, values
+        return False
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """As in torch; ``lambda1`` and ``lambda2`` are values that are computed, and no parameters."""

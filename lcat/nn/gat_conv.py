@@ -274,7 +274,7 @@ class GATConv(AttentionConv):
         """Steps 4 and 5: whether :meth:`_attend_scoring` is both."""
         source, target = values
         one_set = source is target and self.lin is not None
-        return one_set and self.interpolation is None and self._scores_projected(nodes)
+        return one_set and self._scores_projected(nodes)
 
     def _attend_scoring(self, edges: AttentionEdges, values: tuple[Any, Any]) -> Tensor:
         """Steps 4 and 5: :func:`lcat.ops.gat_attention_of_values`, [N, H, F]."""

@@ -14,6 +14,7 @@ from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size, SparseTe
 from torch_geometric.utils import softmax
 from typing_extensions import Unpack
 
+from lcat.nn import _checks
 from lcat.nn._attention import AttentionConv
 from lcat.nn._inputs import AttentionEdges, FillValue, LayerOutput, Nodes
 from lcat.nn._linear import is_plain
@@ -99,6 +100,9 @@ class GATv2Conv(AttentionConv):
             residual=residual,
             **kwargs,
         )
+        name = type(self).__name__
+        bias = _checks.read_flag(name, "bias", bias)
+        share_weights = _checks.read_flag(name, "share_weights", share_weights)
         if share_weights and self._channels(0) != self._channels(1):
             raise ValueError(
                 f"share_weights=True of {type(self).__name__} needs sources and targets with the same number of "

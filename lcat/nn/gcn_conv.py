@@ -99,6 +99,10 @@ class GCNConv(DropInConv):
         check_message_passing_options(type(self), kwargs)
         in_channels = _checks.read_size_or_lazy(name, "in_channels", in_channels)
         out_channels = _checks.read_size(name, "out_channels", out_channels)
+        improved, cached = _checks.read_flag(name, "improved", improved), _checks.read_flag(name, "cached", cached)
+        normalize, bias = _checks.read_flag(name, "normalize", normalize), _checks.read_flag(name, "bias", bias)
+        if add_self_loops is not None:
+            add_self_loops = _checks.read_flag(name, "add_self_loops", add_self_loops)
         kwargs.setdefault("aggr", "add")
         super().__init__(**kwargs)
         if add_self_loops is None:
@@ -320,6 +324,7 @@ class GCNConv(DropInConv):
         if statistic is not None:
             needed = self.normalize and not self.cached
             _checks.check_statistic(type(self).__name__, statistic, num_nodes if needed else None)
+            _checks.check_scale(type(self).__name__, statistic, x)
         if self.normalize and (self._cached_edge_index is not None or self._cached_adj_t is not None):
             cached = self._from_cache(x, edge_index, messages=messages)
             if cached is not None:

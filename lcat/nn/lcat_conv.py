@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size, SparseTensor
 from typing_extensions import Unpack
 
+from lcat.nn import _checks
 from lcat.nn._inputs import FillValue, LayerOutput
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._lambda import Parametrization
@@ -115,6 +116,9 @@ class LCATConv(LCATMixin, GATConv):
             residual=residual,
             **kwargs,
         )
+        name = type(self).__name__
+        share_weights = _checks.read_flag(name, "share_weights", share_weights)
+        score_bias = _checks.read_flag(name, "score_bias", score_bias)
         self.share_weights = share_weights
         self.score_bias = score_bias
         if score_bias or not share_weights:

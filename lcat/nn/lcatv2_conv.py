@@ -98,7 +98,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
             lambda1=lambda1,
             lambda2=lambda2,
             share_values=share_values,
-            value_bias=bias,
+            value_bias=bool(bias),
             parametrization=parametrization,
             lambda1_init=lambda1_init,
             lambda2_init=lambda2_init,

@@ -93,7 +93,7 @@ class _Model(CheckedCalls, BasicGNN):
             out_channels=None if out_channels is None else _checks.read_size(name, "out_channels", out_channels),
             dropout=_checks.read_probability(name, "dropout", dropout),
             act=act,
-            act_first=act_first,
+            act_first=_checks.read_flag(name, "act_first", act_first),
             act_kwargs=act_kwargs,
             norm=norm,
             norm_kwargs=norm_kwargs,
@@ -148,7 +148,8 @@ class _AttentionModel(_Model):
     ) -> MessagePassing:
         name = type(self).__name__
         self._check_layer_options(layer, kwargs)
-        heads, concat = _checks.read_size(name, "heads", kwargs.pop("heads", 1)), kwargs.pop("concat", True)
+        heads = _checks.read_size(name, "heads", kwargs.pop("heads", 1))
+        concat = _checks.read_flag(name, "concat", kwargs.pop("concat", True))
         if getattr(self, "_is_conv_to_out", False):
             concat = False
         if concat and out_channels % heads != 0:
@@ -174,7 +175,7 @@ class GAT(_AttentionModel):
 
     def init_conv(self, in_channels: Any, out_channels: int, **kwargs: Any) -> MessagePassing:
         """One layer; ``out_channels`` counts all heads where they are concatenated."""
-        layer = GATv2Conv if kwargs.pop("v2", False) else GATConv
+        layer = GATv2Conv if _checks.read_flag(type(self).__name__, "v2", kwargs.pop("v2", False)) else GATConv
         return self._make_layer(layer, in_channels, out_channels, kwargs)
 
 

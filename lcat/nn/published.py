@@ -9,6 +9,7 @@ from torch import Tensor
 from typing_extensions import Required, Unpack
 
 from lcat._text import hint
+from lcat.nn import _checks
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._options import Flow
 from lcat.nn.lcat_conv import LCATConv
@@ -142,6 +143,8 @@ def _options(kwargs: dict[str, Any]) -> dict[str, Any]:
             f"{', '.join(sorted(known))}"
         )
     options |= kwargs
+    for name in ("add_self_loops", "bias", "share_weights_score", "share_weights_value"):
+        options[name] = _checks.read_flag("from_published", name, options[name])
     options["lambda1"], options["lambda2"] = _MODES[mode]
     return options
 

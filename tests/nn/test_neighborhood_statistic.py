@@ -173,3 +173,29 @@ def test_static_graphs(name, options, graph):
         statistic = layer.neighborhood_statistic(both, edge_index)
         assert statistic.shape[0] == NODES
         assert_same(layer(both, edge_index, statistic=statistic), layer(both, edge_index), "static graph", 0.0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gcn_takes_one_real_number_per_node_for_real_features(weighted):
+    """A complex statistic lost its imaginary part, and a column made a number for every pair of edges."""
+    conv, x, edges = lcat.nn.GCNConv(4, 3), torch.randn(5, 4), torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
+    weight = torch.rand(4) if weighted else None
+    statistic = conv.neighborhood_statistic(x, edges, weight)
+    with pytest.raises(ValueError, match=r"'statistic' of GCNConv has dtype torch.complex64, 'x' has torch.float32"):
+        conv(x, edges, weight, statistic=statistic * (1 + 1j))
+    with pytest.raises(ValueError, match=r"'statistic' of GCNConv has shape \[5, 1\]; it takes one number per node"):
+        conv(x, edges, weight, statistic=statistic[:, None])
+    with pytest.raises(ValueError, match=r"'statistic' of GCNConv has dtype torch.int64"):
+        conv(x, edges, weight, statistic=torch.ones(5, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"'statistic' of GCNConv is on meta"):
+        conv(x, edges, weight, statistic=statistic.to("meta"))
+    assert torch.allclose(conv(x, edges, weight, statistic=statistic.double()), conv(x, edges, weight))
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules")
+def test_gcn_takes_a_complex_statistic_for_complex_features():
+    conv, x = lcat.nn.GCNConv(4, 3).to(torch.complex64), torch.randn(5, 4, dtype=torch.complex64)
+    edges, weight = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]]), torch.rand(4) * (1 + 0.5j)
+    statistic = conv.neighborhood_statistic(x, edges, weight)
+    assert statistic.is_complex()
+    assert torch.allclose(conv(x, edges, weight, statistic=statistic), conv(x, edges, weight))

@@ -272,3 +272,15 @@ def test_wrong_features_are_still_named(name):
         layer(X.double(), EDGES)
     with pytest.raises(ValueError, match="is on meta, the layer is on cpu"):
         layer(X.to("meta"), EDGES)
+
+
+@pytest.mark.parametrize("layer", [lcat.nn.LCATConv, lcat.nn.LCATv2Conv, lcat.nn.CATConv, lcat.nn.CATv2Conv])
+@pytest.mark.parametrize("wants_attention", [False, True])
+def test_an_interpolation_that_is_gone_makes_no_silent_gat(layer, wants_attention):
+    conv, x, edges = layer(4, 4), torch.randn(3, 4), torch.tensor([[0, 1, 2], [1, 2, 0]])
+    conv.interpolation = None
+    options = {"return_attention_weights": True} if wants_attention else {}
+    with pytest.raises(ValueError, match=rf"'interpolation' of {layer.__name__} is None; .* set lambda1 = 1.0"):
+        conv(x, edges, **options)
+    with pytest.raises(ValueError, match=r"'interpolation' of \w+ is None"):
+        conv.neighborhood_statistic(x, edges)
