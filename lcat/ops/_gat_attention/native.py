@@ -118,7 +118,7 @@ def backward(
     need_source_score, need_target_score, need_value, need_edge_score, need_edge_weight = needs
     arguments = (source_score, target_score, value, edge_score, edge_weight)
     gradient, source_scores, target_scores, values, edge_scores, weights = all_dense(dtype, grad, *arguments)
-    packed = out.new_empty((num_targets, 3, heads))
+    packed = out.new_empty(num_targets * 3 * heads + 1)  # three numbers each; the last row is read with one more
     sum_scores = need_target_score and positive is None
     d_target_score = out.new_empty((num_targets, heads)) if need_target_score and not sum_scores else None
     call(

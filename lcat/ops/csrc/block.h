@@ -12,6 +12,7 @@
 #include <atomic>
 #include <limits>
 #include <memory>
+#include <new>
 
 #include "functions.h"
 #include "simd.h"
@@ -205,10 +206,17 @@ LCAT_INLINE void prefetch_row(const T* row, int64_t width) {
   for (int64_t i = 0; i < width; i += 64 / int64_t(sizeof(T))) __builtin_prefetch(row + i, 0, 3);
 }
 
-// Memory of one chunk's worker.
+// Memory of one chunk's worker, at the beginning of a line of the cache: a processor does not hand on to a read what was
+// just written across two lines.
+struct Release {
+  void operator()(void* memory) const { ::operator delete(memory, std::align_val_t(64)); }
+};
 template <class T>
-std::unique_ptr<T[]> scratch(int64_t count) {
-  return std::unique_ptr<T[]>(new T[size_t(count)]);
+using Memory = std::unique_ptr<T[], Release>;
+
+template <class T>
+Memory<T> scratch(int64_t count) {
+  return Memory<T>(static_cast<T*>(::operator new(size_t(count) * sizeof(T), std::align_val_t(64))));
 }
 
 // Pointers to the rows of a block, the last one repeated up to a multiple of four.
@@ -240,6 +248,25 @@ LCAT_INLINE void gather_heads(const T* const* rows, int n, int64_t heads, T* out
       store(out + h * 4, Vector<T, 4>{rows[b][h], rows[b + 1][h], rows[b + 2][h], rows[b + 3][h]});
     }
   }
+}
+
+// The same from a table, without pointers to its rows where there is one head.
+template <class T>
+LCAT_INLINE void gather_heads(const T* table, const int32_t* indices, int n, int64_t heads, Rows<T>& rows, T* out) {
+  if (heads == 1) {
+    int b = 0;
+    for (; b + 4 <= n; b += 4) {
+      const int32_t* i = indices + b;
+      store(out + b, Vector<T, 4>{table[i[0]], table[i[1]], table[i[2]], table[i[3]]});
+    }
+    if (b < n) {
+      const auto at = [&](int i) { return table[indices[std::min(b + i, n - 1)]]; };
+      store(out + b, Vector<T, 4>{at(0), at(1), at(2), at(3)});
+    }
+    return;
+  }
+  rows.gather(table, heads, indices, n);
+  gather_heads(rows.at, n, heads, out);
 }
 
 // out[at(b, h)] = <rows[b], own> of each head. Meanwhile the rows of `upcoming` from slot `next` on are requested.
@@ -487,6 +514,65 @@ LCAT_INLINE void with_lanes(int64_t stride, Body&& body) {
   }
 }
 
+// One or two heads do not fill a register with four edges: then it holds several quads, and a *span*, after which heads
+// and edges repeat, is a register instead of a quad. Numbers of a head alone are repeated over a span as over four lanes.
+template <class T>
+LCAT_INLINE bool holds_quads(int64_t heads) {
+  constexpr int W = kWidest<T>;
+  return (W > 4 && heads == 1) || (W > 8 && heads == 2);
+}
+
+template <class T>
+LCAT_INLINE int64_t span_of(int64_t heads) {
+  return holds_quads<T>(heads) ? kWidest<T> : heads * 4;
+}
+
+// Numbers of n edges and all heads in whole spans.
+template <class T>
+LCAT_INLINE int64_t whole_spans(int n, int64_t heads) {
+  constexpr int64_t W = kWidest<T>;
+  const int64_t count = whole_quads(n) * heads * 4;
+  return holds_quads<T>(heads) ? (count + W - 1) & -W : count;
+}
+
+// The number of the first edge in the last span of n edges.
+template <class T>
+LCAT_INLINE int last_span(int n, int64_t heads) {
+  if (!holds_quads<T>(heads)) return (whole_quads(n) - 1) * 4;
+  return int(whole_spans<T>(n, heads) - kWidest<T>) >> (heads - 1);
+}
+
+template <int Lanes_, int Stride>
+struct SpanLanes {
+  static constexpr int value = Lanes_, kStride = Stride;  // kStride < value: a vector holds several quads
+};
+
+// Calls body with the widest number of lanes that divides a span.
+template <class T, class Body>
+LCAT_INLINE void with_span(int64_t heads, Body&& body) {
+  constexpr int W = kWidest<T>;
+  if constexpr (W > 4) {
+    if (heads == 1) return body(SpanLanes<W, 4>{});
+  }
+  if constexpr (W > 8) {
+    if (heads == 2) return body(SpanLanes<W, 8>{});
+  }
+  if (W > 4 && heads * 4 % W == 0) {
+    body(SpanLanes<W, W>{});
+  } else {
+    body(SpanLanes<4, 4>{});
+  }
+}
+
+// to[c] = from[h] over a span.
+template <class T>
+LCAT_INLINE void repeat_over_span(const T* from, int64_t heads, T* to) {
+  for (int64_t c = 0, h = 0; c < span_of<T>(heads); c += 4) {
+    store(to + c, splat<4>(from[h]));
+    if (++h == heads) h = 0;
+  }
+}
+
 // values[i] = e^values[i], for a count that is a multiple of four.
 template <class T>
 LCAT_INLINE void exponential_of_block(T* values, int64_t count) {
@@ -501,7 +587,7 @@ LCAT_INLINE void exponential_of_block(T* values, int64_t count) {
 template <class T>
 struct Softmax {
   int64_t heads;
-  std::unique_ptr<T[]> memory;
+  Memory<T> memory;
   T *m_i, *l_i, *scale;
 
   explicit Softmax(int64_t heads) : heads(heads), memory(scratch<T>(heads * 12)) {
@@ -514,18 +600,20 @@ struct Softmax {
   // maximum, what was summed before must be multiplied by `scale`. The maximum is kept finite from below: a block
   // whose scores are all -infinity sums to 0, where -infinity minus itself would be NaN.
   LCAT_INLINE void block(T* scores, int n, bool first) {
-    for (int b = n; b < whole_quads(n) * 4; ++b) {  // absent edges of the last four
-      for (int64_t h = 0; h < heads; ++h) scores[quad_order(b, h, heads)] = -INFINITY;
-    }
     with_lanes<T>(heads * 4, [&](auto lanes) __attribute__((always_inline)) {
-      block_of_lanes<decltype(lanes)::value>(scores, whole_quads(n), first);
+      constexpr int L = decltype(lanes)::value;
+      const int64_t stride = heads * 4, count = whole_quads(n) * stride;
+      for (int64_t at = count - stride; at < count; at += L) {  // the edges that fill up the last four
+        store(scores + at, only_before<L>(load<L>(scores + at), (n - 1) % 4 + 1, T(-INFINITY)));
+      }
+      block_of_lanes<L>(scores, count, first);
     });
   }
 
   template <int L>
-  LCAT_INLINE void block_of_lanes(T* scores, int quads, bool first) {
+  LCAT_INLINE void block_of_lanes(T* scores, int64_t count, bool first) {
     using V = Vector<T, L>;
-    const int64_t stride = heads * 4, count = quads * stride;
+    const int64_t stride = heads * 4;
     for (int64_t c = 0; c < stride; c += L) {
       V m_new = splat<L>(std::numeric_limits<T>::lowest());
       for (int64_t at = c; at < count; at += stride) m_new = larger(m_new, load<L>(scores + at));
@@ -560,7 +648,10 @@ struct Softmax {
       }
       Partial<4, T>::store(lse + h, m_new + logarithm(sum), here);
     }
-    for (int64_t c = 0; c < heads * 4; c += 4) store(scale + c, T(1) / load<4>(l_i + c));
+    with_lanes<T>(heads * 4, [&](auto lanes) __attribute__((always_inline)) {
+      constexpr int L = decltype(lanes)::value;
+      for (int64_t c = 0; c < heads * 4; c += L) store(scale + c, T(1) / load<L>(l_i + c));
+    });
   }
 };
 

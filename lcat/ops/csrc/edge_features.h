@@ -42,7 +42,7 @@ class ShiftedRows {
  private:
   const EdgeFeatures<T>& features_;
   int64_t width_;
-  std::unique_ptr<T[]> memory_;
+  Memory<T> memory_;
   Rows<T> rows_;
 };
 

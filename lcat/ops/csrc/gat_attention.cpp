@@ -33,7 +33,7 @@ struct GatForward {
       *mass = extra + kMaxEdges * heads, *own = mass + stride;
     Multipliers<T> multipliers(dropout, edge_weight, edges, range, heads, block_size);
     Softmax<T> softmax(heads);
-    Rows<T> values, scores, extras;
+    Rows<T> values, scores;
     const Upcoming<T> upcoming{value, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width);
     for (int64_t i = range.begin; i < range.end; ++i) {
@@ -53,24 +53,21 @@ struct GatForward {
       }
       const bool single_block = end - begin <= block_size;
       for (int64_t slot = begin; slot < end; slot += block_size) {
-        const int n = int(std::min<int64_t>(block_size, end - slot)), quads = whole_quads(n);
+        const int n = int(std::min<int64_t>(block_size, end - slot));
+        const int64_t count = whole_quads(n) * stride;
         const bool first = slot == begin;
         for (int b = 0; b < n; ++b) {
           prefetch_row(source_score + edges.indices[std::min(slot + ahead + b, last - 1)] * heads, heads);
         }
         values.gather(value, row_width, edges.indices + slot, n);
-        scores.gather(source_score, heads, edges.indices + slot, n);
-        gather_heads(scores.at, n, heads, coefficients);
-        if (edge_score) {
-          extras.gather(edge_score, heads, edges.edge_ids + slot, n);
-          gather_heads(extras.at, n, heads, extra);
-        }
+        gather_heads(source_score, edges.indices + slot, n, heads, scores, coefficients);
+        if (edge_score) gather_heads(edge_score, edges.edge_ids + slot, n, heads, scores, extra);
         with_lanes<T>(stride, [&](auto lanes) __attribute__((always_inline)) {
           constexpr int L = decltype(lanes)::value;
-          for (int q = 0; q < quads; ++q) {
-            for (int64_t c = 0, at = q * stride; c < stride; c += L, at += L) {
-              auto z = load<L>(coefficients + at) + load<L>(own + c);
-              if (edge_score) z += load<L>(extra + at);
+          for (int64_t at = 0; at < count;) {
+            for (int64_t c = 0; c < stride; c += L, at += L) {
+              auto z = load_fours<L>(coefficients + at) + load_fours<L>(own + c);
+              if (edge_score) z += load_fours<L>(extra + at);
               store(coefficients + at, leaky(z, slope));
               if (positive) store(above + at, add_where_positive(decltype(z){}, z, splat<L>(T(1))));
             }
@@ -81,7 +78,7 @@ struct GatForward {
           scale_heads(shape, heads, softmax.scale, sum);
           if (positive) {
             scale_heads(shape, heads, softmax.scale, sum_positive);
-            scale_block(mass, 4, heads, softmax.scale);
+            for (int64_t c = 0; c < stride; c += 4) store(mass + c, load<4>(mass + c) * load<4>(softmax.scale + c));
           }
         }
         if (single_block) softmax.finish(lse + i * heads);
@@ -89,7 +86,7 @@ struct GatForward {
         const auto weigh_all = [&](auto multiplied, const T* multiplier) __attribute__((always_inline)) {
           with_lanes<T>(stride, [&](auto lanes) __attribute__((always_inline)) {
             constexpr int L = decltype(lanes)::value;
-            weigh<L, decltype(multiplied)::value>(coefficients, above, mass, quads, factor, multiplier, first);
+            weigh<L, decltype(multiplied)::value>(coefficients, above, mass, count, factor, multiplier, first);
           });
         };
         if (multipliers) {
@@ -109,7 +106,7 @@ struct GatForward {
         scale_heads(shape, heads, softmax.scale, sum);
         if (positive) {
           scale_heads(shape, heads, softmax.scale, sum_positive);
-          scale_block(mass, 4, heads, softmax.scale);
+          for (int64_t c = 0; c < stride; c += 4) store(mass + c, load<4>(mass + c) * load<4>(softmax.scale + c));
         }
       }
       if (positive) {
@@ -121,7 +118,7 @@ struct GatForward {
   // Coefficients times `factor`, if there is one; then the mass of those above zero; then times the multipliers, as
   // dropout and edge weights act after the softmax.
   template <int L, bool Multiplied>
-  LCAT_INLINE void weigh(T* coefficients, T* above, T* mass, int quads, const T* factor, const T* multiplier,
+  LCAT_INLINE void weigh(T* coefficients, T* above, T* mass, int64_t count, const T* factor, const T* multiplier,
                          bool first) const {
     using V = Vector<T, L>;
     if (!Multiplied && !factor && !positive) return;
@@ -129,7 +126,7 @@ struct GatForward {
     for (int64_t c = 0; c < stride; c += L) {
       const V by = factor ? load<L>(factor + c) : splat<L>(T(1));
       V total{};
-      for (int64_t at = c; at < quads * stride; at += stride) {
+      for (int64_t at = c; at < count; at += stride) {
         const V p = load<L>(coefficients + at) * by, m = Multiplied ? load<L>(multiplier + at) : by;
         store(coefficients + at, Multiplied ? p * m : p);
         if (!positive) continue;
@@ -150,7 +147,7 @@ template <class T>
 struct GatTargets {
   const T *gradient, *target_score, *out, *lse, *positive, *positive_mass;
   const int64_t* indptr;  // of the edges by target
-  T *packed, *d_target_score;  // [N, 3, H]; [N, H] or null
+  T *packed, *d_target_score;  // [N, 3, H] and one number more; [N, H] or null
   int64_t rows, heads, width;
   T slope;
 
@@ -186,38 +183,33 @@ struct GatBackward {
 
   template <class Shape>
   void run(const Shape& shape, int, Range range) const {
-    const int64_t row_width = heads * width, last = edges.slots(), stride = heads * 4, size = kMaxEdges * heads;
+    const int64_t row_width = heads * width, last = edges.slots(), span = span_of<T>(heads), size = kMaxEdges * heads;
     const int block_size = block_length<T>(row_width);
-    const auto memory = scratch<T>(size * 6 + stride * 2);
+    const auto memory = scratch<T>(size * 6 + span * 2);
     T *dots = memory.get(), *target_scores = dots + size, *lses = target_scores + size, *deltas = lses + size,
-      *ones = deltas + size, *extra = ones + size, *own = extra + size, *total = own + stride;
+      *ones = deltas + size, *extra = ones + size, *own = extra + size, *total = own + span;
     std::fill_n(ones, size, T(1));
     Multipliers<T> multipliers(dropout, edge_weight, edges, range, heads, block_size);
     Multipliers<T> kept(d_edge_weight ? dropout : Dropout(0, 0), nullptr, edges, range, heads, block_size);
-    Rows<T> gradients, packs, extras;
+    Rows<T> gradients, packs;
     const Upcoming<T> upcoming{gradient, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width);
     for (int64_t j = range.begin; j < range.end; ++j) {
-      for (int64_t h = 0; h < heads; ++h) store(own + h * 4, splat<4>(source_score[j * heads + h]));
-      std::fill_n(total, stride, T(0));
+      repeat_over_span(source_score + j * heads, heads, own);
+      std::fill_n(total, span, T(0));
       if (d_value && edges.indptr[j] == edges.indptr[j + 1]) std::fill_n(d_value + j * row_width, row_width, T(0));
       for (int64_t slot = edges.indptr[j]; slot < edges.indptr[j + 1]; slot += block_size) {
-        const int n = int(std::min<int64_t>(block_size, edges.indptr[j + 1] - slot)), quads = whole_quads(n);
+        const int n = int(std::min<int64_t>(block_size, edges.indptr[j + 1] - slot));
+        const int64_t count = whole_spans<T>(n, heads);
         for (int b = 0; b < n; ++b) {
           prefetch_row(packed + edges.indices[std::min(slot + ahead + b, last - 1)] * heads * 3, heads * 3);
         }
         gradients.gather(gradient, row_width, edges.indices + slot, n);
         dot_rows(shape, gradients.at, n, heads, value + j * row_width, upcoming, slot + ahead, dots);
-        packs.gather(packed, heads * 3, edges.indices + slot, n);
-        gather_heads(packs.at, n, heads, target_scores);
-        for (int b = 0; b < quads * 4; ++b) packs.at[b] += heads;
-        gather_heads(packs.at, n, heads, lses);
-        for (int b = 0; b < quads * 4; ++b) packs.at[b] += heads;
-        gather_heads(packs.at, n, heads, deltas);
+        gather_packs(edges.indices + slot, n, packs, target_scores, lses, deltas);
         if (edge_score) {
-          extras.gather(edge_score, heads, edges.edge_ids + slot, n);
-          gather_heads(extras.at, n, heads, extra);
-          for (int64_t at = 0; at < quads * stride; at += 4) {
+          gather_heads(edge_score, edges.edge_ids + slot, n, heads, packs, extra);
+          for (int64_t at = 0; at < count; at += 4) {
             store(target_scores + at, load<4>(target_scores + at) + load<4>(extra + at));
           }
         }
@@ -225,28 +217,29 @@ struct GatBackward {
         if (d_edge_weight) weight_gradient(slot, n, dots, target_scores, lses, own, kept ? kept.next(n) : ones);
 
         // dots -> ds_ij, target_scores -> coefficients.
-        with_lanes<T>(stride, [&](auto lanes) __attribute__((always_inline)) {
+        with_span<T>(heads, [&](auto lanes) __attribute__((always_inline)) {
           constexpr int L = decltype(lanes)::value;
-          for (int q = 0; q < quads; ++q) {
-            for (int64_t c = 0, at = q * stride; c < stride; c += L, at += L) {
-              const auto z = load<L>(target_scores + at) + load<L>(own + c), m = load<L>(multiplier + at);
-              const auto p = exponential(leaky(z, slope) - load<L>(lses + at));
-              const auto d = p * (load<L>(dots + at) * m - load<L>(deltas + at));
+          const auto read = [](const T* p) __attribute__((always_inline)) {  // one or two heads are read at once
+            return decltype(lanes)::kStride < L ? load_fours<L>(p) : load<L>(p);
+          };
+          for (int64_t at = 0; at < count;) {
+            for (int64_t c = 0; c < span; c += L, at += L) {
+              const auto z = read(target_scores + at) + read(own + c), m = load<L>(multiplier + at);
+              const auto p = exponential(leaky(z, slope) - read(lses + at));
+              const auto d = p * (read(dots + at) * m - read(deltas + at));
               store(dots + at, add_where_positive(d * slope, z, d * (1 - slope)));
               store(target_scores + at, p * m);
             }
           }
+          if (!d_source_score) return;
+          const int here = n - last_span<T>(n, heads);  // the others fill up the last span
+          for (int64_t at = count - span; at < count; at += L) {
+            store(dots + at, only_before<decltype(lanes)::kStride>(load<L>(dots + at), here, T(0)));
+          }
+          for (int64_t at = 0; at < count;) {
+            for (int64_t c = 0; c < span; c += L, at += L) store(total + c, load<L>(total + c) + load<L>(dots + at));
+          }
         });
-        if (d_source_score) {
-          for (int b = n; b < quads * 4; ++b) {
-            for (int64_t h = 0; h < heads; ++h) dots[quad_order(b, h, heads)] = 0;
-          }
-          for (int q = 0; q < quads; ++q) {
-            for (int64_t c = 0; c < stride; c += 4) {
-              store(total + c, load<4>(total + c) + load<4>(dots + q * stride + c));
-            }
-          }
-        }
         if (d_edge_score) {
           for (int b = 0; b < n; ++b) {
             T* to = d_edge_score + edges.edge_ids[slot + b] * heads;
@@ -260,11 +253,37 @@ struct GatBackward {
       }
       if (d_source_score) {
         for (int64_t h = 0; h < heads; ++h) {
-          const T* four = total + h * 4;
-          d_source_score[j * heads + h] = (four[0] + four[1]) + (four[2] + four[3]);
+          T sum = 0;
+          for (const T* four = total + h * 4; four < total + span; four += heads * 4) {
+            sum += (four[0] + four[1]) + (four[2] + four[3]);
+          }
+          d_source_score[j * heads + h] = sum;
         }
       }
     }
+  }
+
+  // The three packed numbers of each edge and head.
+  LCAT_INLINE void gather_packs(const int32_t* indices, int n, Rows<T>& packs, T* target_scores, T* lses,
+                                T* deltas) const {
+    packs.gather(packed, heads * 3, indices, n);
+    const int edges_read = whole_quads(n) * 4;
+    if (heads == 1) {  // one number more than there are: so has `packed`
+      for (int b = 0; b < edges_read; b += 4) {
+        Vector<T, 4> x0 = load<4>(packs.at[b]), x1 = load<4>(packs.at[b + 1]);
+        Vector<T, 4> x2 = load<4>(packs.at[b + 2]), x3 = load<4>(packs.at[b + 3]);
+        transpose(x0, x1, x2, x3);
+        store(target_scores + b, x0);
+        store(lses + b, x1);
+        store(deltas + b, x2);
+      }
+      return;
+    }
+    gather_heads(packs.at, n, heads, target_scores);
+    for (int b = 0; b < edges_read; ++b) packs.at[b] += heads;
+    gather_heads(packs.at, n, heads, lses);
+    for (int b = 0; b < edges_read; ++b) packs.at[b] += heads;
+    gather_heads(packs.at, n, heads, deltas);
   }
 
   // d w_e = sum over heads of the kept softmax coefficient times <g_i, v_j>: the multiplier without the weight.

@@ -157,8 +157,8 @@ class Multipliers {
   int64_t heads_, row_, last_row_, slot_;
   int block_size_;
   int64_t used_ = 0, quads_ = 0;
-  std::unique_ptr<T[]> factors_;
-  std::unique_ptr<uint64_t[]> counters_;
+  Memory<T> factors_;
+  Memory<uint64_t> counters_;
 };
 
 }  // namespace lcat

@@ -223,6 +223,37 @@ LCAT_INLINE V over_quads(V v, Combine combine) {
   }
 }
 
+// load<Lanes> of numbers that were written four at a time just before: a whole read would wait until they are in the
+// cache, as a processor hands on what one write covers.
+template <int Lanes, class T>
+LCAT_INLINE Vector<T, Lanes> load_fours(const T* p) {
+#if defined(__AVX512F__)
+  if constexpr (Lanes == 16) {
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 4), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 8), 2);
+    return (Vector<T, Lanes>)_mm512_insertf32x4(v, _mm_loadu_ps(p + 12), 3);
+  }
+  if constexpr (Lanes == 8 && sizeof(T) == 8) {
+    return (Vector<T, Lanes>)_mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(p)), _mm256_loadu_pd(p + 4), 1);
+  }
+#endif
+#if defined(__AVX2__)
+  if constexpr (Lanes == 8 && sizeof(T) == 4) {
+    return (Vector<T, Lanes>)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4), 1);
+  }
+#endif
+  return load<Lanes>(p);
+}
+
+// Lanes that belong to edges before the n-th, `otherwise` elsewhere; a group of four edges is repeated over Stride lanes.
+template <int Stride, class V>
+LCAT_INLINE V only_before(V v, int n, Scalar<V> otherwise) {
+  Ints<V> edge;
+  for (int i = 0; i < kLanes<V>; ++i) edge[i] = i / Stride * 4 + i % 4;
+  return edge < n ? v : V{} + otherwise;
+}
+
 // The rows a, b, c, d of a 4 x 4 matrix become its columns.
 template <class V>
 LCAT_INLINE void transpose(V& a, V& b, V& c, V& d) {
