@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from lcat._device import read_device
 from lcat._files import as_path, replace_file
 
 __all__ = ["CheckpointError", "load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
@@ -70,13 +71,16 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
 
     Args:
         path: a file of :func:`save_checkpoint`.
-        map_location: where tensors go, as in ``torch.load``.
+        map_location: where tensors go: a device, or what else ``torch.load`` takes.
 
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: it is no checkpoint, or is damaged: a single changed bit or missing byte is refused.
+        ValueError: there is no device of this name, or it cannot be used here.
     """
     path = as_path("path", path)
+    if isinstance(map_location, (str, torch.device)):
+        map_location = _usable(read_device(map_location))
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -95,6 +99,16 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     except (pickle.UnpicklingError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} holds something other than plain data and tensors; it is not loaded") from error
     return state
+
+
+def _usable(device: torch.device) -> torch.device:
+    """The device itself; what torch says of one that is not here would be taken for a damaged file."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"expected a device that can be used here, got {str(device)!r}: {reason}") from error
+    return device
 
 
 def random_state() -> dict[str, Any]:

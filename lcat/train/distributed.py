@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lcat._device import read_device
 from lcat._text import hint
 
 __all__ = ["Processes", "processes"]
@@ -196,6 +197,7 @@ def processes(
     Raises:
         ValueError: some but not all of torchrun's variables are set; there are fewer GPUs than processes; or the device
             is none of these.
+        TypeError: the device is no name of one.
 
     Example:
         >>> from lcat.train import processes
@@ -259,9 +261,10 @@ def _device(wanted: str | torch.device | None, local_rank: int) -> torch.device:
 def _known(wanted: str | torch.device) -> torch.device:
     """A device that a training can use, in place of torch's list of twenty."""
     accepted = ("cpu", "cuda", "mps")
+    device: torch.device | None
     try:
-        device = torch.device(wanted)
-    except (RuntimeError, TypeError):
+        device = read_device(wanted)
+    except ValueError:
         device = None
     if device is None or device.type not in accepted:
         is_gpu = str(wanted).lower().startswith("gpu")

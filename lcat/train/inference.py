@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lcat._device import read_device
 from lcat._files import as_path
 from lcat.data.storage.csc import CSCGraph
 from lcat.train._checks import kind_of
@@ -63,7 +64,8 @@ def layerwise_inference(
         ``[N, C]`` on the CPU.
 
     Raises:
-        TypeError: for a model or layer of which it is not known how far it looks, and features that are no tensor.
+        TypeError: for a model or layer of which it is not known how far it looks, features that are no tensor, and a
+            device that is none.
         ValueError: for layers with ``cached=True``, a ``folder`` that is a file, or sizes that do not fit.
 
     Complexity:
@@ -107,7 +109,7 @@ def layerwise_inference(
         graph,
         blocks=_blocks(graph, rows, edges),
         per_edge={"edge_attr": edge_attr, "edge_weight": edge_weight},
-        device=torch.device(device) if device is not None else like.device,
+        device=read_device(device) if device is not None else like.device,
         dtype=like.dtype,
     )
     training = model.training

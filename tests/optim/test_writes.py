@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import lcat.optim
 from lcat.optim import POGO, RSDM, SLPG, Landing, LandingPC, RiemannianAdam, RiemannianSGD, orthogonality_error
 
 METHODS = [POGO, Landing, LandingPC, RiemannianSGD, RiemannianAdam, RSDM, SLPG]
@@ -68,3 +69,21 @@ def test_a_copied_optimizer_and_unchecked_weights():
     optimizer.param_groups[0]["check"] = "off"
     nn.init.xavier_normal_(weights[0], gain=3)
     optimizer.step()
+
+
+def test_project_repairs_data_of_another_tensor_which_torch_does_not_count():
+    """What docs/optimizers.md says of ``p.data = ...``."""
+    torch.manual_seed(0)
+    errors = {}
+    for repairs in (False, True):
+        weight = torch.nn.Parameter(torch.linalg.qr(torch.randn(6, 3))[0])
+        optimizer = lcat.optim.POGO([weight], lr=0.1)
+        weight.data = torch.randn(6, 3)
+        if repairs:
+            optimizer.project_()
+        for _ in range(2):
+            weight.grad = torch.randn(6, 3)
+            optimizer.step()
+        errors[repairs] = float(lcat.optim.orthogonality_error(weight))
+    assert errors[True] < 1e-3
+    assert errors[False] > 1

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lcat._device import read_device
 from lcat._files import as_path
 from lcat._numbers import as_float, as_int
 from lcat._seeds import derive_seed
@@ -93,6 +94,7 @@ class Split:
 
     def to(self, device: torch.device | str) -> Split:
         """The same split with its masks on ``device``."""
+        device = read_device(device)
         return Split(self.train.to(device), self.val.to(device), self.test.to(device))
 
 

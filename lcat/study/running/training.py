@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 
 import torch
 
+from lcat._device import read_device
 from lcat._environment import versions
 from lcat.study._folder import OutputError
 from lcat.study.models.classifier import NodeClassifier
@@ -41,7 +42,7 @@ def run_cell(
         lcat.study.OutputError: if the split cannot be kept in the folder of the study. That is no fault of the cell,
             and the next one would fare no better.
     """
-    device = torch.device(device)
+    device = read_device(device)
     result = CellResult(cell=cell, fit=None, started=_now(), device=str(device), versions=versions())
     if device.type == "cuda":
         result.versions["gpu"] = torch.cuda.get_device_name(device)

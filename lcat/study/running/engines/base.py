@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from lcat._device import read_device
 from lcat.data import NodeDataset
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.settings import RunSettings
@@ -155,7 +156,7 @@ class CellRunner:
         splits = setup.splits
         folder = SplitFolder(splits, setup.base) if splits is not None and splits.parent.is_dir() else None
         self._sources = Sources(setup.data, setup.own, setup.metric, folder, setup.base)
-        self._device = torch.device(device or setup.device)
+        self._device = read_device(device or setup.device)
         self._frozen = False
 
     def run(self, cell: Cell, on_epoch: Callable[[Cell, int, History], None] | None = None) -> CellResult:
