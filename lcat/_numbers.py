@@ -6,7 +6,7 @@ import numbers
 import operator
 from typing import Any
 
-__all__ = ["as_float", "as_int", "as_plain", "is_bool", "refuse_bytes"]
+__all__ = ["as_bool", "as_float", "as_int", "as_plain", "is_bool", "read_bool", "refuse_bytes"]
 
 
 def as_int(value: Any) -> int | None:
@@ -71,6 +71,30 @@ def is_bool(value: Any) -> bool:
     return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
 
 
+def as_bool(value: Any) -> bool | None:
+    """``value`` as a bool if it says true or false.
+
+    Args:
+        value: anything. A bool, NumPy's bool, an array or tensor of shape ``()`` of them, and the integers 0 and 1, as
+            command lines parse them, say it. Texts do not, nor do arrays of several values.
+
+    Returns:
+        the bool, or ``None``.
+
+    Example:
+        >>> import numpy as np
+        >>> from lcat._numbers import as_bool
+        >>> as_bool(np.bool_(True)), as_bool(0), as_bool("no"), as_bool(2), as_bool(np.array([True, False]))
+        (True, False, None, None, None)
+    """
+    if isinstance(value, bool):
+        return value
+    if is_bool(value):
+        return bool(value) if getattr(value, "shape", None) == () else None
+    number = as_int(value)
+    return bool(number) if number in (0, 1) else None
+
+
 def as_plain(value: Any) -> Any:
     """``value``, with NumPy's numbers as Python's, also in a tuple or list; everything else as it is.
 
@@ -85,6 +109,28 @@ def as_plain(value: Any) -> Any:
     if type(value) in (tuple, list) and any(_is_numpy_number(item) for item in value):
         return type(value)(as_plain(item) for item in value)
     return value.item() if _is_numpy_number(value) else value
+
+
+def read_bool(name: str, value: Any) -> bool:
+    """``value`` as a bool, see :func:`as_bool`.
+
+    Args:
+        name: of the option, for the message.
+        value: anything.
+
+    Raises:
+        ValueError: it is neither true nor false, as a text or a tensor of several values.
+
+    Example:
+        >>> from lcat._numbers import read_bool
+        >>> read_bool("shuffle", "no")
+        Traceback (most recent call last):
+        ValueError: shuffle must be True or False; got 'no'
+    """
+    flag = as_bool(value)
+    if flag is None:
+        raise ValueError(f"{name} must be True or False; got {value!r}")
+    return flag
 
 
 def refuse_bytes(what: str, index: Any) -> None:

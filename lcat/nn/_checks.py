@@ -12,7 +12,7 @@ from torch_geometric.typing import SparseTensor
 
 from lcat._edge_formats import EdgeList
 from lcat._memory import check_memory
-from lcat._numbers import as_float, as_int, is_bool
+from lcat._numbers import as_bool, as_float, as_int
 from lcat._tracing import is_jit_tracing, needs_static_shape
 
 
@@ -407,12 +407,10 @@ def read_probability(layer: str, name: str, value: Any) -> float:
 
 def read_flag(layer: str, name: str, value: Any) -> bool:
     """True or false, NumPy's too; 1 and 0 as command lines parse them. A text would be true, whatever it says."""
-    if isinstance(value, bool):
-        return value
-    is_one = is_bool(value) and getattr(value, "shape", None) == ()
-    if not is_one and as_int(value) not in (0, 1):
+    flag = as_bool(value)
+    if flag is None:
         raise ValueError(f"'{name}' of {layer} is {value!r}; it takes True or False")
-    return bool(value)
+    return flag
 
 
 def read_number(layer: str, name: str, value: Any) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -155,3 +156,61 @@ def test_numbers_of_csbm(value):
 def test_other_arguments(call, error, pattern):
     with pytest.raises(error, match=pattern):
         call()
+
+
+class _Transform:
+    """As PyG's: made once, called with every batch."""
+
+    def __call__(self, data):
+        return data
+
+
+@pytest.mark.parametrize("value", ["no", 2, torch.tensor([1, 0]), [True]], ids=repr)
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        *((name, lambda value, name=name: neighbor_loader(DATA, [2], **{name: value}))
+          for name in ("shuffle", "replace", "disjoint", "drop_last", "pin_memory", "filter_per_worker")),
+        ("shuffle", lambda value: partition_loader(DATA, 2, shuffle=value)),
+        ("drop_last", lambda value: SeedBatches(4, 2, drop_last=value)),
+        ("pin_memory", lambda value: random_walk_loader(DATA, 2, 2, 2, num_workers=1, pin_memory=value)),
+        ("self_loops", lambda value: csbm(n=40, self_loops=value)),
+        ("download", lambda value: load("cora", "nowhere", download=value)),
+        ("download", lambda value: load_ogb("ogbn-arxiv", "nowhere", download=value)),
+        ("progress", lambda value: load_ogb("ogbn-arxiv", "nowhere", download=False, progress=value)),
+    ],
+)  # fmt: skip
+def test_what_is_neither_true_nor_false(name, call, value):
+    """A text is true in Python, and a tensor of several values ends in an error of torch."""
+    with pytest.raises(ValueError, match=rf"^{name} must be True or False; got "):
+        call(value)
+
+
+def test_numpy_booleans_and_numbers_of_command_lines_are_true_or_false():
+    for true in (True, np.bool_(True), 1, torch.tensor(True)):
+        batches = SeedBatches(5, 2, shuffle=true, drop_last=true)
+        assert batches.signature()["shuffle"] is True
+        assert len(batches) == 2
+
+
+@pytest.mark.parametrize(
+    "call", [lambda value: neighbor_loader(DATA, [2], transform=value),
+             lambda value: partition_loader(DATA, 2, transform=value)],
+)  # fmt: skip
+def test_a_class_is_no_transform(call):
+    with pytest.raises(TypeError, match=r"got the class _Transform: pass an object of it, _Transform\(\.\.\.\)"):
+        call(_Transform)
+    assert len(list(call(_Transform()))) >= 1
+
+
+@pytest.mark.parametrize("context", [{}, "thread", 3])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_multiprocessing_context_that_is_none(context, workers):
+    with pytest.raises(ValueError, match=r"^multiprocessing_context must be one of .*spawn.*; got "):
+        neighbor_loader(DATA, [2], num_workers=workers, multiprocessing_context=context)
+
+
+@pytest.mark.parametrize("empty", [[], (), torch.utils.data.DataLoader([])], ids=["list", "tuple", "DataLoader"])
+def test_a_loader_without_batches(empty):
+    with pytest.raises(ValueError, match="expected a loader with at least one batch, got an empty"):
+        SeededLoader(empty)

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import add_self_loops
 
-from lcat._numbers import as_float, as_int, as_plain
+from lcat._numbers import as_float, as_int, as_plain, read_bool
 from lcat._seeds import Purpose, derive_seed
 from lcat.data.splits.splits import SplitError, random_split
 
@@ -131,7 +131,7 @@ def csbm(
     y = (torch.arange(n) >= (n + 1) // 2).long()[torch.randperm(n, generator=_generator(seed, "labels of csbm"))]
     x = mu * (2 * y - 1).view(-1, 1) + sigma * torch.randn(n, dim, generator=_generator(seed, "features of csbm"))
     edge_index = _draw_edges(y, p, q, _generator(seed, "edges of csbm"))
-    if self_loops:
+    if read_bool("self_loops", self_loops):
         edge_index, _ = add_self_loops(edge_index, num_nodes=n)
     try:
         split = random_split(y, fractions, seed)

@@ -15,6 +15,7 @@ from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.utils import to_undirected
 
 from lcat._files import as_path
+from lcat._numbers import read_bool
 from lcat._text import hint
 from lcat.data.datasets.catalog import CATALOG, RANDOM, DatasetSpec
 from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
@@ -79,6 +80,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
         lcat.data.datasets.load.UnknownDataset: there is no data set called 'coraa' (did you mean cora?); ...
     """
     spec = find_spec(name)
+    download = read_bool("download", download)
     root = as_path("root", root) if root is not None else default_root()
     missing = missing_files(spec.name, root)
     if missing and not download:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import multiprocessing
 from collections.abc import Mapping
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, GraphStore, HeteroData
 
-from lcat._numbers import as_float, as_int, refuse_bytes
+from lcat._numbers import as_float, as_int, read_bool, refuse_bytes
 from lcat._text import hint
 from lcat.data.storage.csc import CSCGraph
 from lcat.data.storage.feature_store import FileGraphStore
@@ -70,9 +72,16 @@ def _check_workers(options: Mapping[str, Any]) -> None:
         number = convert(options[name])
         if number is None or not number >= low:
             raise ValueError(f"{name} must be {words}; got {options[name]!r}")
-    for name in ("pin_memory", "persistent_workers"):
-        if not isinstance(options.get(name, False), bool):
-            raise ValueError(f"{name} must be True or False; got {options[name]!r}")
+    for name in ("pin_memory", "persistent_workers", "filter_per_worker"):
+        if options.get(name) is not None:
+            read_bool(name, options[name])
+    context = options.get("multiprocessing_context")
+    methods = multiprocessing.get_all_start_methods()
+    if not (context is None or isinstance(context, BaseContext) or (isinstance(context, str) and context in methods)):
+        raise ValueError(
+            f"multiprocessing_context must be one of {', '.join(methods)}, or made by multiprocessing.get_context; "
+            f"got {context!r}"
+        )
     if not options.get("num_workers"):
         for name in ("prefetch_factor", "timeout", "persistent_workers", "multiprocessing_context"):
             if options.get(name) not in (None, False, 0):
@@ -87,6 +96,11 @@ def check_callable(name: str, value: Any) -> None:
     Raises:
         TypeError: it is neither ``None`` nor a function.
     """
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} must be a function of a batch, or None; got the class {value.__name__}: pass an object of it, "
+            f"{value.__name__}(...)"
+        )
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a function of a batch, or None; got {value!r}")
 

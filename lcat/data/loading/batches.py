@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from lcat._numbers import as_int, as_plain
+from lcat._numbers import as_int, as_plain, read_bool
 from lcat._seeds import derive_seed
 
 __all__ = ["SeedBatch", "SeedBatches"]
@@ -45,7 +45,8 @@ class SeedBatches(Sampler[SeedBatch]):
 
     Raises:
         TypeError: for a seed that is no whole number.
-        ValueError: for a batch size below 1, a rank that is not below ``world_size``, or no whole numbers.
+        ValueError: for a batch size below 1, a rank that is not below ``world_size``, no whole numbers, or a
+            ``shuffle`` or ``drop_last`` that is neither true nor false.
 
     Example:
         >>> from lcat.data import SeedBatches
@@ -90,8 +91,8 @@ class SeedBatches(Sampler[SeedBatch]):
             raise ValueError(f"count must be 0 or more; got {count}")
         self.count = count
         self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.drop_last = drop_last
+        self.shuffle = read_bool("shuffle", shuffle)
+        self.drop_last = read_bool("drop_last", drop_last)
         self.seed = seed
         self.rank = rank
         self.world_size = world_size

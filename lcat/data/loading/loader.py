@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import BaseSampler, NeighborSampler
 
+from lcat._numbers import read_bool
 from lcat.data.loading._inputs import checked_options, checked_seeds
 from lcat.data.loading._matrices import with_edge_index, with_matrices
 from lcat.data.loading.batches import SeedBatch, SeedBatches, one_epoch
@@ -203,6 +204,7 @@ def neighbor_loader(
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {', '.join(get_args(Backend))}; got {backend!r}")
+    replace, disjoint = read_bool("replace", replace), read_bool("disjoint", disjoint)
     native = torch_geometric.typing.WITH_PYG_LIB or torch_geometric.typing.WITH_TORCH_SPARSE
     if backend == "pyg" and not native:
         raise ImportError("backend='pyg' needs pyg-lib or torch-sparse; backend='torch' does without")

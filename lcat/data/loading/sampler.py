@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Data, GraphStore, HeteroData
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput, SamplerOutput
 
-from lcat._numbers import as_int, refuse_bytes
+from lcat._numbers import as_int, read_bool, refuse_bytes
 from lcat.data.loading._numbering import TABLE_LIMIT, SortedNumbering, TableNumbering
 from lcat.data.loading._pick import pick_slots
 from lcat.data.storage.csc import CSCGraph
@@ -70,6 +70,7 @@ class TorchNeighborSampler(BaseSampler):
         replace: bool = False,
         disjoint: bool = False,
     ) -> None:
+        replace, disjoint = read_bool("replace", replace), read_bool("disjoint", disjoint)
         self._graphs, self._num_nodes = _read_graphs(data)
         self._fanouts = _read_fanouts(num_neighbors, list(self._graphs))
         self.num_neighbors = num_neighbors if isinstance(num_neighbors, Mapping) else [int(n) for n in num_neighbors]

@@ -366,6 +366,8 @@ class SeededLoader:
             )
         if (number := as_int(seed)) is None:
             raise ValueError(f"seed must be a whole number; got {seed!r}")
+        if len(loader) == 0:
+            raise ValueError(f"expected a loader with at least one batch, got an empty {type(loader).__name__}")
         seed = number
         self.loader = loader
         self.seed = seed

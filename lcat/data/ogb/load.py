@@ -23,6 +23,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from lcat._files import as_path
+from lcat._numbers import read_bool
 from lcat._text import hint
 from lcat.data.datasets._safe_classes import allowed
 from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_root
@@ -172,9 +173,10 @@ def load_ogb(name: str, root: str | Path | None = None, *, download: bool = True
     """
     name = _known(name)
     meta = _master()[name]
+    may_download, progress = read_bool("download", download), read_bool("progress", progress)
     root = as_path("root", root) if root is not None else default_root() / "ogb"
     try:
-        folder = _ready_folder(name, meta, root, download, progress)
+        folder = _ready_folder(name, meta, root, may_download, progress)
         check_release(name, int(meta["version"]), folder)
         check_processed(folder)
     except OSError as error:
