@@ -69,26 +69,16 @@ struct Gatv2Forward {
           }
         }
         if (value == key) {  // already requested, as keys
-          add_rows(shape, values, n, coefficients, sum, slot == begin, [](int) { return NothingToFetch{}; });
+          sum_rows(shape, values.at, n, heads, coefficients, sum, slot == begin, [](int) { return NothingToFetch{}; });
         } else {
           const auto meanwhile = [&](int b) { return upcoming_values.quad(slot + ahead + b); };
-          add_rows(shape, values, n, coefficients, sum, slot == begin, meanwhile);
+          sum_rows(shape, values.at, n, heads, coefficients, sum, slot == begin, meanwhile);
         }
       }
       if (!single_block) {
         softmax.finish(lse + i * heads);
         scale_heads(shape, heads, softmax.scale, sum);
       }
-    }
-  }
-
-  template <class Shape, class Meanwhile>
-  LCAT_INLINE void add_rows(const Shape& shape, const Rows<T>& values, int n, const T* weight, T* into, bool first,
-                            const Meanwhile& meanwhile) const {
-    if (first) {
-      add_weighted_rows<true>(shape, values.at, n, heads, weight, into, meanwhile);
-    } else {
-      add_weighted_rows<false>(shape, values.at, n, heads, weight, into, meanwhile);
     }
   }
 };
@@ -308,7 +298,7 @@ struct Gatv2BySource {
           }
         }
         add_where_active(shape, query_rows, n, heads, key_row, dots, sum);
-        add_weighted_rows<false>(shape, gradients.at, n, heads, scores, value_sum);
+        sum_rows(shape, gradients.at, n, heads, scores, value_sum, false, [](int) { return NothingToFetch{}; });
       }
       finish(chunk, j, key_row, total, sum, value_sum);
     }
