@@ -232,6 +232,42 @@ def view_cases(rounds: int) -> list[dict]:
     return cases
 
 
+def hub_cases(rounds: int, threads: int) -> list[dict]:
+    """Layers on a graph where one node has 30 % of the edges in each direction, on one thread and on all."""
+    nodes, edges = GRAPHS["small"]
+    torch.manual_seed(0)
+    edge_index = torch.randint(nodes, (2, edges))
+    edge_index[1, : edges * 3 // 10] = nodes // 3
+    edge_index[0, edges * 3 // 10 : edges * 6 // 10] = nodes // 2
+    cases = []
+    for heads, features in ((1, 16), (8, 32)):
+        x = torch.randn(nodes, features, requires_grad=True)
+        for name, layer in make_layers(heads, features).items():
+            if name not in TRAFFIC:
+                continue
+            step = make_step(layer, x, edge_index, list(layer.parameters()))
+
+            def on_threads(count: int, step: Callable[[], Any] = step) -> None:
+                torch.set_num_threads(count)
+                step()
+
+            contenders = {
+                str(count): lambda count=count, on_threads=on_threads: on_threads(count)
+                for count in sorted({1, threads})
+            }
+            times = interleaved(contenders, rounds)
+            cases.append({"layer": name, "heads": heads, "features": features, "ms_by_threads": times})
+    torch.set_num_threads(threads)
+    return cases
+
+
+def print_hubs(cases: list[dict]) -> None:
+    print("\na node with 30 % of the edges in each direction, forward and backward")
+    for case in cases:
+        times = ", ".join(f"{ms:.1f} ms on {count} threads" for count, ms in case["ms_by_threads"].items())
+        print(f"  {case['layer']:<12}{case['heads']} x {case['features']}  {times}")
+
+
 def print_views(cases: list[dict]) -> None:
     nodes, edges = VIEW_GRAPH
     print(f"\nviews of a new graph of {nodes} nodes and {edges} edges, beside a step of one layer")
@@ -300,7 +336,9 @@ def run_mode(options: argparse.Namespace) -> None:
                 cases.append(case)
     views = view_cases(options.rounds)
     print_views(views)
-    facts = {"machine": machine(), "bandwidth": bandwidth, "cases": cases, "views": views}
+    hubs = hub_cases(options.rounds, options.threads)
+    print_hubs(hubs)
+    facts = {"machine": machine(), "bandwidth": bandwidth, "cases": cases, "views": views, "hubs": hubs}
     Path(options.worker).write_text(strict_json(facts))
 
 

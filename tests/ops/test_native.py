@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lcat.graph import Graph
 from lcat.ops import _native
 from lcat.ops._gat_attention import fused as gat_fused
 from tests.ops.cases import (
@@ -117,6 +118,37 @@ def test_hub_with_ten_thousand_in_edges(heads: int) -> None:
         gatv2_attention_call(graph, heads, 16, torch.float32, "attr"),
     ):
         call.check(tolerance=1e-4)
+
+
+@pytest.mark.parametrize("in_edges", [1023, 1024, 1087, 1088, 5000])
+@pytest.mark.parametrize(("heads", "width"), [(1, 16), (8, 8), (3, 7), (4, 48)])
+def test_rows_that_are_cut_into_parts(heads: int, width: int, in_edges: int) -> None:
+    """Two rows with most of the edges, one of them the last row, among rows with few edges and none."""
+    draw = torch.Generator().manual_seed(in_edges)
+    target = torch.cat(
+        [torch.full((in_edges,), 3), torch.full((in_edges,), 49), torch.randint(0, 40, (300,), generator=draw)]
+    )
+    source = torch.randint(0, 60, target.shape, generator=draw)
+    source[: in_edges // 2] = 7
+    graph = Graph(source, target, 60, 50)
+    for call in (
+        aggregate_call(graph, heads, width, torch.float64, "none scaled"),
+        aggregate_call(graph, heads, width, torch.float64, "head"),
+        gatv2_attention_call(graph, heads, width, torch.float64, ""),
+        gatv2_attention_call(graph, heads, width, torch.float64, "values attr weight"),
+    ):
+        call.check(tolerance=1e-10)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4, 8])
+@pytest.mark.parametrize("gap", [5.0, 60.0, 1e4])
+def test_rows_whose_scores_are_far_below_those_of_their_neighbors(heads: int, gap: float) -> None:
+    """Rows with few edges share the maximum of a block."""
+    graph = make_graph("random", sources=60, targets=50, edges=200)
+    call = gatv2_attention_call(graph, heads, 8, torch.float64, "values")
+    call.tensors["att"] = torch.ones(heads, 8, dtype=torch.float64)
+    call.tensors["query"] -= gap * (torch.arange(50) % 5).view(50, 1, 1)
+    call.check(tolerance=1e-9)
 
 
 def test_scores_that_grow_along_a_hub_rescale_earlier_blocks() -> None:

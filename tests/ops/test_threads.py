@@ -24,6 +24,8 @@ def calls() -> list[Call]:
         aggregate_call(graph, 2, 16, torch.float32, "head"),
         gat_attention_call(graph, 2, 16, torch.float32, "target score weight dropout"),
         gatv2_attention_call(graph, 2, 16, torch.float32, "values attr weight dropout"),
+        gatv2_attention_call(graph, 8, 8, torch.float32, "weight dropout"),
+        gatv2_attention_call(graph, 4, 48, torch.float32, ""),
     ]
 
 

@@ -1,9 +1,9 @@
 // aggregate: y_i = t_i sum_{j -> i} w_ij s_j x_j, and the gradient of w.
 #include <cstdint>
+#include <new>
 
-#include "block.h"
 #include "export.h"
-#include "work.h"
+#include "parts.h"
 
 namespace lcat {
 namespace {
@@ -17,10 +17,31 @@ struct Aggregate {
   T* out;
   int64_t heads, width;  // a row of x is heads * width numbers
 
+  int64_t row_width() const { return heads * width; }
+  int64_t piece_size() const { return row_width(); }
+
+  void run(const Part& part, int, const Pieces<T>& pieces) const {
+    with_head_shape<T>(width, [&](auto shape) { run(shape, part, pieces); });
+  }
+
+  void join(int64_t row, const std::vector<const T*>& pieces, int) const {
+    T* sum = out + row * row_width();
+    std::fill_n(sum, row_width(), T(0));
+    for (const T* piece : pieces) {
+      for (int64_t f = 0; f < row_width(); ++f) sum[f] += piece[f];
+    }
+  }
+
+  // Where the sum over a part's slots of row i belongs.
+  T* sum_of(int64_t i, const Part& part, const Pieces<T>& pieces) const {
+    if (i == part.rows.end - 1 && pieces.last) return pieces.last;
+    return i == part.rows.begin && pieces.first ? pieces.first : out + i * row_width();
+  }
+
   template <class Shape>
-  void run(const Shape& shape, int, Range range) const {
+  void run(const Shape& shape, const Part& part, const Pieces<T>& pieces) const {
     const int64_t row_width = heads * width, last = edges.slots();
-    if (is_plain(shape)) return run_plain(shape, range);
+    if (is_plain(shape)) return run_plain(shape, part, pieces);
     const int block_size = block_length<T>(row_width);
     const int64_t ahead = prefetch_distance<T>(row_width);
     const Upcoming<T> upcoming{x, row_width, edges.indices, last};
@@ -28,13 +49,12 @@ struct Aggregate {
     const bool scaled = source_scale || target_scale;
     if (weight == nullptr) std::fill_n(weights.get(), kMaxEdges * heads, T(1));
     Rows<T> gathered, weight_rows;
-    for (int64_t i = range.begin; i < range.end; ++i) {
-      T* sum = out + i * row_width;
-      if (edges.indptr[i] == edges.indptr[i + 1]) {
-        std::fill_n(sum, row_width, target_scale ? T(0) * target_scale[i] : T(0));
-      }
-      for (int64_t slot = edges.indptr[i]; slot < edges.indptr[i + 1]; slot += block_size) {
-        const int n = int(std::min<int64_t>(block_size, edges.indptr[i + 1] - slot));
+    for (int64_t i = part.rows.begin; i < part.rows.end; ++i) {
+      const int64_t begin = std::max(edges.indptr[i], part.begin), end = std::min(edges.indptr[i + 1], part.end);
+      T* sum = sum_of(i, part, pieces);
+      if (begin == end) std::fill_n(sum, row_width, target_scale ? T(0) * target_scale[i] : T(0));
+      for (int64_t slot = begin; slot < end; slot += block_size) {
+        const int n = int(std::min<int64_t>(block_size, end - slot));
         gathered.gather(x, row_width, edges.indices + slot, n);
         if (weight != nullptr) {
           for (int b = 0; b < n; ++b) {
@@ -45,7 +65,7 @@ struct Aggregate {
         }
         if (scaled) scale(slot, n, target_scale ? target_scale[i] : T(1), weights.get());
         const auto meanwhile = [&](int b) { return upcoming.quad(slot + ahead + b); };
-        if (slot == edges.indptr[i]) {
+        if (slot == begin) {
           add_weighted_rows<true>(shape, gathered.at, n, heads, weights.get(), sum, meanwhile);
         } else {
           add_weighted_rows<false>(shape, gathered.at, n, heads, weights.get(), sum, meanwhile);
@@ -64,18 +84,20 @@ struct Aggregate {
   }
 
   template <class Shape>
-  void run_plain(const Shape& shape, Range range) const {
+  void run_plain(const Shape& shape, const Part& part, const Pieces<T>& pieces) const {
     using V = typename Shape::V;
     constexpr int kVectors = Shape::kCount > 0 ? Shape::kCount : 1;
     const int64_t last = edges.slots(), ahead = prefetch_distance<T>(width);
-    for (int64_t i = range.begin; i < range.end; ++i) {
+    for (int64_t i = part.rows.begin; i < part.rows.end; ++i) {
+      const int64_t end = std::min(edges.indptr[i + 1], part.end);
+      T* sum = sum_of(i, part, pieces);
       V sums[kVectors] = {};
       // Four edges at a time, and in the order of add_weighted_rows: the same bits whichever way a sum takes.
       const auto product = [&](int64_t slot, int v, auto load, int64_t f) __attribute__((always_inline)) {
         const int64_t j = edges.indices[slot];
         return load(x + j * width + f) * splat<Shape::Lanes>(source_scale ? source_scale[j] : T(1));
       };
-      int64_t slot = edges.indptr[i];
+      int64_t slot = std::max(edges.indptr[i], part.begin);
       const auto add = [&](int count) __attribute__((always_inline)) {
         for (int b = 0; b < count; ++b) {
           prefetch_row(x + edges.indices[std::min(slot + ahead + b, last - 1)] * width, width);
@@ -99,12 +121,12 @@ struct Aggregate {
         }
         slot += count;
       };
-      while (slot + 4 <= edges.indptr[i + 1]) add(4);
-      while (slot < edges.indptr[i + 1]) add(1);
+      while (slot + 4 <= end) add(4);
+      while (slot < end) add(1);
       const V own = splat<Shape::Lanes>(target_scale ? target_scale[i] : T(1));
       int v = 0;
       shape.each([&](auto, auto store, int64_t f) __attribute__((always_inline)) {
-        store(out + i * width + f, sums[v] * own);
+        store(sum + f, sums[v] * own);
         ++v;
       });
     }
@@ -131,17 +153,26 @@ struct WeightGradient {
   T* out;  // [E, heads]
   int64_t heads, width;
 
+  int64_t row_width() const { return heads * width; }
+  int64_t piece_size() const { return 0; }  // nothing is summed over rows
+  void join(int64_t, const std::vector<const T*>&, int) const {}
+
+  void run(const Part& part, int, const Pieces<T>&) const {
+    with_head_shape<T>(width, [&](auto shape) { run(shape, part); });
+  }
+
   template <class Shape>
-  void run(const Shape& shape, int, Range range) const {
+  void run(const Shape& shape, const Part& part) const {
     const int64_t row_width = heads * width, last = edges.slots();
     const int block_size = block_length<T>(row_width);
     const auto dots = scratch<T>(kMaxEdges * heads);
     const Upcoming<T> upcoming{x, row_width, edges.indices, last};
     const int64_t ahead = prefetch_distance<T>(row_width);
     Rows<T> gathered;
-    for (int64_t i = range.begin; i < range.end; ++i) {
-      for (int64_t slot = edges.indptr[i]; slot < edges.indptr[i + 1]; slot += block_size) {
-        const int n = int(std::min<int64_t>(block_size, edges.indptr[i + 1] - slot));
+    for (int64_t i = part.rows.begin; i < part.rows.end; ++i) {
+      const int64_t begin = std::max(edges.indptr[i], part.begin), end = std::min(edges.indptr[i + 1], part.end);
+      for (int64_t slot = begin; slot < end; slot += block_size) {
+        const int n = int(std::min<int64_t>(block_size, end - slot));
         gathered.gather(x, row_width, edges.indices + slot, n);
         dot_rows(shape, gathered.at, n, heads, gradient + i * row_width, upcoming, slot + ahead, dots.get());
         for (int b = 0; b < n; ++b) {
@@ -160,14 +191,18 @@ struct WeightGradient {
       const int64_t* indptr, const int32_t* indices, const int32_t* edge_ids, int64_t count, int64_t others,       \
       int64_t per_edge, T* out, int64_t rows, int64_t heads, int64_t width, int threads) {                         \
     const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                       \
-    return lcat::launch<T>(lcat::Aggregate<T>{x, weight, source_scale, target_scale, edges, out, heads, width},    \
-                           threads, 1);                                                                            \
+    try {                                                                                                          \
+      return lcat::launch_parts<T>(                                                                                \
+          lcat::Aggregate<T>{x, weight, source_scale, target_scale, edges, out, heads, width}, threads, 1);        \
+    } catch (const std::bad_alloc&) {                                                                              \
+      return lcat::kNoMemory;                                                                                      \
+    }                                                                                                              \
   }                                                                                                                \
   LCAT_EXPORT int lcat_aggregate_weight_##NAME(const T* gradient, const T* x, const int64_t* indptr,               \
       const int32_t* indices, const int32_t* edge_ids, int64_t count, int64_t others, int64_t per_edge, T* out,    \
       int64_t rows, int64_t heads, int64_t width, int threads) {                                                   \
     const lcat::SortedEdges edges{indptr, indices, edge_ids, rows, count, others, per_edge};                       \
-    return lcat::launch<T>(lcat::WeightGradient<T>{gradient, x, edges, out, heads, width}, threads, 1);            \
+    return lcat::launch_parts<T>(lcat::WeightGradient<T>{gradient, x, edges, out, heads, width}, threads, 1);      \
   }
 LCAT_AGGREGATE(f32, float)
 LCAT_AGGREGATE(f64, double)

@@ -37,12 +37,17 @@ struct SortedEdges {
   // none out, so that together they check all; a chunk reads its slots here shortly before it uses them, from memory
   // into the cache, which is why nobody notices. Without a branch in the loops, so that they are vectorized.
   bool fit(Range range) const {
+    return range.begin <= range.end && fit(range, indptr[range.begin], indptr[range.end]);
+  }
+
+  // The same where of the first and the last row only the slots from `begin` to `end` are used.
+  bool fit(Range range, int64_t begin, int64_t end) const {
     const int64_t last = slots();
     if (range.begin > range.end || last < 0 || last > count || (range.begin == 0 && indptr[0] != 0)) return false;
     bool wrong = indptr[range.begin] < 0 || indptr[range.end] > last;
     for (int64_t i = range.begin; i < range.end; ++i) wrong |= indptr[i + 1] < indptr[i];
-    if (wrong) return false;  // the slots below are then in memory
-    const int64_t begin = indptr[range.begin], end = indptr[range.end];
+    if (wrong || begin < indptr[range.begin] || begin > end || end > indptr[range.end]) return false;
+    // The slots below are then in memory.
     return all_below(indices, begin, end, others) && (per_edge < 0 || all_below(edge_ids, begin, end, per_edge));
   }
 

@@ -2,7 +2,7 @@
 // edges at a time, so that nothing of size [E, H, F] is ever stored.
 #pragma once
 
-#include "block.h"
+#include "rows.h"
 
 namespace lcat {
 
@@ -25,39 +25,47 @@ class ShiftedRows {
   const T* const* gather(const T* base, const int32_t* indices, const int32_t* edge_ids, int n) {
     rows_.gather(base, width_, indices, n);
     if (!features_) return rows_.at;
-    for (int b = 0; b < n; ++b) {
-      T* to = memory_.get() + b * width_;
-      std::copy_n(rows_.at[b], width_, to);
-      const T* attr = features_.attr + edge_ids[b] * features_.count;
-      for (int64_t d = 0; d < features_.count; ++d) {
-        const T a = attr[d], *m = features_.matrix + d * width_;
-        for (int64_t f = 0; f < width_; ++f) to[f] += a * m[f];
-      }
-      rows_.at[b] = to;
-    }
+    for (int b = 0; b < n; ++b) rows_.at[b] = shifted(rows_.at[b], edge_ids[b], b);
     for (int b = n; b < whole_quads(n) * 4; ++b) rows_.at[b] = rows_.at[n - 1];
     return rows_.at;
   }
 
+  void shift(EdgeRows<T>& rows, const int32_t* edge_ids, int n) const {
+    if (!features_) return;
+    for (int b = 0; b < n; ++b) rows.at[b] = shifted(rows[b], edge_ids[b], b);
+    rows.repeat_last(n);
+  }
+
  private:
+  const T* shifted(const T* row, int64_t edge, int b) const {
+    T* to = memory_.get() + b * width_;
+    std::copy_n(row, width_, to);
+    const T* attr = features_.attr + edge * features_.count;
+    for (int64_t d = 0; d < features_.count; ++d) {
+      const T a = attr[d], *m = features_.matrix + d * width_;
+      for (int64_t f = 0; f < width_; ++f) to[f] += a * m[f];
+    }
+    return to;
+  }
+
   const EdgeFeatures<T>& features_;
   int64_t width_;
   Memory<T> memory_;
   Rows<T> rows_;
 };
 
-// Gradients of the features of one edge and of the matrix, given ds of the edge (one per head, four apart).
+// Gradients of the features of one edge and of the matrix, given ds of the edge (one per head, `step` apart).
 // `row` is key + query + projection; `matrix_sum` collects ds LeakyReLU' attr, to be multiplied by att later.
 template <class T>
 void feature_gradients(const EdgeFeatures<T>& features, const T* att, const T* row, const T* own, const T* ds,
-                       int64_t heads, int64_t width, T slope, const T* attr, T* d_attr, T* matrix_sum) {
+                       int64_t step, int64_t heads, int64_t width, T slope, const T* attr, T* d_attr, T* matrix_sum) {
   const int64_t row_width = heads * width;
   for (int64_t d = 0; d < features.count; ++d) {
     const T* m = features.matrix + d * row_width;
     T* to = matrix_sum + d * row_width;
     T sum = 0;
     for (int64_t h = 0; h < heads; ++h) {
-      const T pull = ds[h * 4], share = pull * attr[d];
+      const T pull = ds[h * step], share = pull * attr[d];
       T head_sum = 0;
       for (int64_t f = h * width; f < (h + 1) * width; ++f) {
         const T derivative = row[f] + own[f] > 0 ? T(1) : slope;
