@@ -78,7 +78,7 @@ def double_backward(
 def gradients_of(
     function: Callable[..., Tensor],
     inputs: Sequence[Tensor | None],
-    grad: Tensor | None,
+    grad: Tensor,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
     """The gradients of a function of other differentiable functions, as differentiable as these are.
@@ -86,7 +86,7 @@ def gradients_of(
     Args:
         function: of ``inputs``.
         inputs: the arguments of the forward pass; ``None`` where absent.
-        grad: the gradient of the result; ``None`` for a result that is one number.
+        grad: the gradient of the result.
         needs: for each input, whether its gradient is needed.
     """
     create_graph = torch.is_grad_enabled()
@@ -95,11 +95,8 @@ def gradients_of(
         out = function(*variables)
         wanted = [x for x, need in zip(variables, needs, strict=True) if need and x is not None]
         gradients = iter(
-            torch.autograd.grad(
-                out, wanted, None if grad is None else grad.to(out.dtype),
-                create_graph=create_graph, materialize_grads=True,
-            )
-        )  # fmt: skip
+            torch.autograd.grad(out, wanted, grad.to(out.dtype), create_graph=create_graph, materialize_grads=True)
+        )
     return tuple(next(gradients) if need and x is not None else None for x, need in zip(inputs, needs, strict=True))
 
 

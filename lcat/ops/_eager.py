@@ -19,7 +19,7 @@ from lcat._memory import check_memory
 from lcat.ops._fused import needs_gradient
 from lcat.ops._operators import Arguments, Operator
 
-__all__ = ["dense", "eager", "is_plain", "places", "runs_eagerly"]
+__all__ = ["are_plain", "dense", "eager", "is_plain", "name_function", "places", "runs_eagerly"]
 
 A = TypeVar("A", bound=Arguments)
 Tensors = Sequence[Tensor | None]
@@ -128,7 +128,7 @@ def eager(
             gradients = backward(to_backward(grad, make_inputs(inputs), results, ctx.constants, needs))
             return None, *(g if need else None for g, need in zip(gradients, needs, strict=True))
 
-    Function.__name__ = Function.__qualname__ = f"lcat::{forward.name}"
+    name_function(Function, forward.name)
 
     def call(arguments: A) -> Tensor:
         inputs = arguments.inputs  # type: ignore[attr-defined]
@@ -143,6 +143,12 @@ def eager(
         return forward.compute(arguments)[0]  # type: ignore[return-value]
 
     return call
+
+
+def name_function(function: Any, name: str) -> None:
+    """What profilers call an autograd function, and errors of anomaly mode its backward pass."""
+    function.__name__ = function.__qualname__ = f"lcat::{name}"
+    function._backward_cls.__name__ = f"lcat::{name}Backward"
 
 
 def places(tensors: Tensors) -> list[tuple[int, torch.Size, torch.dtype] | None]:

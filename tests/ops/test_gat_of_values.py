@@ -253,3 +253,60 @@ def test_one_of_two_scores_is_used() -> None:
 def test_wrong_arguments_of_scores(value: object, att: object, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         gat_scores(value, att, None)  # type: ignore[arg-type]
+
+
+def _scores_side_by_side(graph: Graph, value: Tensor, att_source: Tensor, att_target: Tensor) -> Tensor:
+    del graph
+    source, target = gat_scores(value, att_source, att_target)
+    assert source is not None
+    assert target is not None
+    return torch.cat([source, target], dim=1)
+
+
+def _attention(graph: Graph, value: Tensor, att_source: Tensor, att_target: Tensor) -> Tensor:
+    return gat_attention_of_values(value, att_source, att_target, graph)
+
+
+@pytest.mark.parametrize("leading", [False, True])
+@pytest.mark.parametrize("function", [_scores_side_by_side, _attention])
+def test_vectorized_jacobians(function, leading: bool) -> None:
+    """torch differentiates a batch of gradients at once there, by vmap over the backward pass."""
+    graph = one_set("random")
+    inputs = tuple(t.detach() for t in arguments(graph, leading=leading).values())
+    jacobians = [
+        torch.autograd.functional.jacobian(lambda *tensors: function(graph, *tensors), inputs, vectorize=vectorize)
+        for vectorize in (False, True)
+    ]
+    for expected, got in zip(*jacobians, strict=True):
+        torch.testing.assert_close(got, expected)
+        assert expected.any()
+
+
+def test_one_vector_and_one_score_that_nothing_depends_on() -> None:
+    value, att, other = (t.detach().requires_grad_() for t in arguments(one_set("random")).values())
+    source, target = gat_scores(value, att, other)
+    assert source is not None
+    for create_graph in (False, True):
+        d_value, d_att, d_other = torch.autograd.grad(
+            source.sum(), (value, att, other), allow_unused=True, create_graph=create_graph, retain_graph=True
+        )
+        torch.testing.assert_close(d_value, att.detach().expand_as(value))
+        torch.testing.assert_close(d_att, value.detach().sum(0))
+        assert d_other is None
+    assert target is not None
+
+
+@needs_native
+def test_nodes_of_autograd_have_the_names_of_the_functions() -> None:
+    graph = one_set("random")
+    value, att, other = arguments(graph).values()
+    score = gat_scores(value, att, other)[0]
+    assert score is not None
+    results = {
+        "gat_attention_of_values": gat_attention_of_values(value, att, other, graph),
+        "gat_scores": score,
+        "gat_attention": gat_attention(score.detach(), None, value, graph),
+    }
+    for name, result in results.items():
+        assert result.grad_fn is not None
+        assert result.grad_fn.name() == f"lcat::{name}Backward"

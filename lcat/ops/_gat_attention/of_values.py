@@ -11,7 +11,7 @@ from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._check import Arguments, check_dense, check_number, check_probability
 from lcat.ops._double_backward import gradients_of
-from lcat.ops._eager import are_plain, dense, places, runs_eagerly
+from lcat.ops._eager import are_plain, dense, name_function, places, runs_eagerly
 from lcat.ops._gat_attention import fused, gat_attention, implementation_for, native
 from lcat.ops._sorted import sorted_edges
 
@@ -200,7 +200,7 @@ class _Attention(torch.autograd.Function):
         )
 
 
-_Attention.__name__ = _Attention.__qualname__ = "lcat::gat_attention_of_values"
+name_function(_Attention, "gat_attention_of_values")
 
 
 def _gradients_by_steps(
@@ -299,15 +299,23 @@ class _Scores(torch.autograd.Function):
         )
 
 
-_Scores.__name__ = _Scores.__qualname__ = "lcat::gat_scores"
+name_function(_Scores, "gat_scores")
 
 
 def _gradients_of_scores(
     grads: tuple[Tensor | None, ...], inputs: tuple[Tensor | None, ...], needs: tuple[bool, ...]
 ) -> tuple[Tensor | None, ...]:
-    def function(*variables: Any) -> Tensor:
-        scores = _plain_scores(*variables)
-        products = [(s * g).sum() for s, g in zip(scores, grads, strict=True) if s is not None and g is not None]
-        return torch.stack(products).sum()
-
-    return gradients_of(function, inputs, None, needs)
+    """In plain torch: with gradients of any order, and for batches of gradients, which vectorized Jacobians pass."""
+    value, *vectors = inputs
+    assert value is not None
+    d_value = None
+    d_vectors: list[Tensor | None] = []
+    for att, grad, need in zip(vectors, grads, needs[1:], strict=True):
+        if att is None or grad is None:
+            d_vectors.append(None)
+            continue
+        grad = grad.unsqueeze(-1)
+        d_vectors.append((grad * value).sum(dim=0).reshape(att.shape) if need else None)
+        if needs[0]:
+            d_value = grad * att if d_value is None else d_value + grad * att
+    return d_value, *d_vectors
