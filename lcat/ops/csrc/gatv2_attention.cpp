@@ -19,13 +19,19 @@ namespace {
 
 // Whether the kernels of narrow rows do it, which ask more of the caches than those of wide rows: for rows of up to
 // kNarrow numbers (for one head that wide only in small tables), and where one row has so many edges that it must be cut.
+// Shorter vectors gain in small tables only.
+#if defined(__AVX512F__)
 constexpr int64_t kNarrow = 64, kSmallTable = 1 << 20;
+constexpr bool kLongVectors = true;
+#else
+constexpr int64_t kNarrow = 16, kSmallTable = 1 << 16;
+constexpr bool kLongVectors = false;
+#endif
 
 template <class T>
 bool is_narrow(const RowShape<T>& shape, const SortedEdges& edges) {
-  if (shape.row <= kNarrow && (shape.row <= kNarrow / 2 || shape.heads > 1 || edges.others * shape.row <= kSmallTable)) {
-    return true;
-  }
+  const bool always = kLongVectors && (shape.row <= kNarrow / 2 || shape.heads > 1);
+  if (shape.row <= kNarrow && (always || edges.others * shape.row <= kSmallTable)) return true;
   const int64_t many = std::max<int64_t>(edges.count / 8, kLongRow);
   bool any = false;
   for (int64_t i = 0; i < edges.rows; ++i) any |= edges.indptr[i + 1] - edges.indptr[i] >= many;
