@@ -10,8 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+import torch
+from torch import Tensor
+from torch_geometric.loader import NeighborLoader
 from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.nn.models.basic_gnn import BasicGNN
+from torch_geometric.nn.resolver import activation_resolver, normalization_resolver
+from torch_geometric.typing import Adj
+from torch_geometric.utils._trim_to_layer import TrimToLayer
 from typing_extensions import Unpack
 
 from lcat._text import hint
@@ -64,6 +70,51 @@ class LayerOptions(MessagePassingOptions, total=False):
     cache_neighbor_sum: bool
 
 
+class _Trim(TrimToLayer):
+    """Trimming of sampled batches, layer by layer, for lists of as many hops as there are layers at least.
+
+    With fewer hops, PyG's would cut off the seeds, and return no row at all.
+    """
+
+    def __init__(self, model: str, num_layers: int) -> None:
+        super().__init__()
+        self.model = model
+        self.num_layers = num_layers
+
+    @torch.jit.unused
+    def forward(
+        self,
+        layer: int,
+        num_sampled_nodes_per_hop: list[int] | None,
+        num_sampled_edges_per_hop: list[int] | None,
+        x: Tensor,
+        edge_index: Adj,
+        edge_attr: Tensor | None = None,
+    ) -> tuple[Tensor, Adj, Tensor | None]:
+        """Drop the nodes and edges that no layer from number ``layer`` on needs."""
+        if layer == 0 and self.num_layers > 1:
+            hops = self.num_layers
+            for name, counts, least in (
+                ("num_sampled_nodes_per_hop", num_sampled_nodes_per_hop, hops + 1),
+                ("num_sampled_edges_per_hop", num_sampled_edges_per_hop, hops),
+            ):
+                if not isinstance(counts, (list, tuple)):
+                    raise TypeError(
+                        f"'{name}' of {self.model} is {_kind(counts)}; it takes a list of ints, as the batches of a "
+                        f"NeighborLoader have, together with the list of the other"
+                    )
+                if len(counts) < least:
+                    raise ValueError(
+                        f"'{name}' of {self.model} has {len(counts)} entries, but its {hops} layers need at least "
+                        f"{least}: sample one hop per layer (num_neighbors with {hops} numbers), or leave the two "
+                        f"lists out"
+                    )
+        trimmed: tuple[Tensor, Adj, Tensor | None] = super().forward(
+            layer, num_sampled_nodes_per_hop, num_sampled_edges_per_hop, x, edge_index, edge_attr
+        )
+        return trimmed
+
+
 class _Model(CheckedCalls, BasicGNN):
     """BasicGNN with checked arguments."""
 
@@ -86,20 +137,43 @@ class _Model(CheckedCalls, BasicGNN):
         modes = get_args(JumpingMode)
         if jk is not None and jk not in modes:
             raise ValueError(f"'jk' of {name} is {jk!r}{hint(jk, modes)}; it takes None, {', '.join(map(repr, modes))}")
-        super().__init__(
-            in_channels=_checks.read_channels(name, in_channels),
-            hidden_channels=_checks.read_size(name, "hidden_channels", hidden_channels),
-            num_layers=_checks.read_size(name, "num_layers", num_layers),
-            out_channels=None if out_channels is None else _checks.read_size(name, "out_channels", out_channels),
-            dropout=_checks.read_probability(name, "dropout", dropout),
-            act=act,
-            act_first=_checks.read_flag(name, "act_first", act_first),
-            act_kwargs=act_kwargs,
-            norm=norm,
-            norm_kwargs=norm_kwargs,
-            jk=jk,
-            **kwargs,
-        )
+        for part, value, part_options in (("act", act, act_kwargs), ("norm", norm, norm_kwargs)):
+            _check_part(name, part, value, part_options)
+        try:
+            super().__init__(
+                in_channels=_checks.read_channels(name, in_channels),
+                hidden_channels=_checks.read_size(name, "hidden_channels", hidden_channels),
+                num_layers=_checks.read_size(name, "num_layers", num_layers),
+                out_channels=None if out_channels is None else _checks.read_size(name, "out_channels", out_channels),
+                dropout=_checks.read_probability(name, "dropout", dropout),
+                act=act,
+                act_first=_checks.read_flag(name, "act_first", act_first),
+                act_kwargs=act_kwargs,
+                norm=norm,
+                norm_kwargs=norm_kwargs,
+                jk=jk,
+                **kwargs,
+            )
+        except TypeError:
+            problem = _refused_options(name, act=act, act_kwargs=act_kwargs, norm=norm, norm_kwargs=norm_kwargs)
+            if problem is None:
+                raise
+            raise TypeError(problem) from None
+        self._trim = _Trim(name, self.num_layers)
+
+    def inference(self, loader: NeighborLoader, *args: Any, **kwargs: Any) -> Tensor:
+        """As in PyG: layer by layer, over a NeighborLoader of all nodes with ``num_neighbors=[-1]``.
+
+        :func:`lcat.train.layerwise_inference` takes edges and needs no loader.
+
+        Raises:
+            TypeError, ValueError: the loader is no such one; the model is in training mode, or uses ``jk``.
+        """
+        problem = _inference_problem(self, loader)
+        if problem is not None:
+            raise problem
+        out: Tensor = super().inference(loader, *args, **kwargs)
+        return out
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As in torch; the error of a checkpoint of a GAT says how to start an L-CAT from it."""
@@ -214,3 +288,57 @@ class LCATv2(_AttentionModel):
     """Layers of :class:`~lcat.nn.LCATv2Conv`; ``lambda1`` and ``lambda2`` fix or learn the scalars of all layers."""
 
     _layer = LCATv2Conv
+
+
+def _check_part(model: str, name: str, part: Any, options: Any) -> None:
+    """Raise for an ``act`` or ``norm`` that PyG does not take, or fails with at the first call."""
+    if options is not None and not isinstance(options, dict):
+        raise TypeError(
+            f"'{name}_kwargs' of {model} is {options!r}; it takes a dict of the arguments of '{name}', or None"
+        )
+    if isinstance(part, type) or not (part is None or isinstance(part, str) or callable(part)):
+        way_out = f": pass an instance, {part.__name__}(...), or the name" if isinstance(part, type) else ""
+        raise TypeError(
+            f"'{name}' of {model} is {part!r}; it takes a name, a callable such as a module, or None{way_out}"
+        )
+
+
+def _refused_options(model: str, *, act: Any, act_kwargs: Any, norm: Any, norm_kwargs: Any) -> str | None:
+    """What to say of arguments that ``act`` or ``norm`` does not take; asked for where making a model has failed."""
+    for name, part, options, make in (
+        ("act", act, act_kwargs, activation_resolver),
+        ("norm", norm, norm_kwargs, lambda query, **rest: normalization_resolver(query, 1, **rest)),
+    ):
+        try:
+            make(part, **(options or {}))
+        except TypeError as error:
+            return f"'{name}_kwargs' of {model} is {options!r}, which {part!r} does not take: {error}"
+    return None
+
+
+def _inference_problem(model: Any, loader: Any) -> Exception | None:
+    """Why PyG's ``inference``, which asserts all of this, cannot run."""
+    name = type(model).__name__
+    other = "lcat.train.layerwise_inference(model, x, edge_index) needs no loader"
+    if model.jk_mode not in (None, "last"):
+        return ValueError(
+            f"'inference' of {name} works with jk=None or 'last', got jk={model.jk_mode!r}: call the model"
+        )
+    if not isinstance(loader, NeighborLoader):
+        return TypeError(
+            f"'loader' of {name}.inference is {_kind(loader)}; it takes a torch_geometric.loader.NeighborLoader of all "
+            f"nodes with num_neighbors=[-1]; {other}"
+        )
+    hops, seeds = len(loader.node_sampler.num_neighbors), len(loader.dataset)
+    if hops != 1 or seeds != loader.data.num_nodes:
+        return ValueError(
+            f"'loader' of {name}.inference samples {hops} hops for {seeds} of {loader.data.num_nodes} nodes; it takes "
+            f"one hop (num_neighbors=[-1]) for all nodes (input_nodes=None); {other}"
+        )
+    if model.training:
+        return ValueError(f"{name}.inference is for a model in evaluation mode: call model.eval() first")
+    return None
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch_geometric.nn.models as pyg
+from torch_geometric.data import Data
+from torch_geometric.loader import NeighborLoader
+from torch_geometric.typing import WITH_PYG_LIB, WITH_TORCH_SPARSE
 
 import lcat.nn.models as models
 from tests.support.compare import assert_same
@@ -88,3 +91,77 @@ def test_compiled_model(name, x):
     model = getattr(models, name)(8, 16, 2, out_channels=5).eval()
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     assert_same(compiled(x, EDGES), model(x, EDGES), "compiled", 1e-6)
+
+
+@pytest.mark.parametrize("name", ["GCN", "LCAT"])
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"act": 5}, "'act' of {} is 5; it takes a name, a callable such as a module, or None"),
+        ({"act": torch.nn.ReLU}, r"'act' of {} is .*: pass an instance, ReLU\(\.\.\.\)"),
+        ({"norm": torch.nn.BatchNorm1d}, r"'norm' of {} is .*: pass an instance, BatchNorm1d\(\.\.\.\)"),
+        ({"norm": 1}, "'norm' of {} is 1; it takes"),
+        ({"act_kwargs": [1]}, r"'act_kwargs' of {} is \[1\]; it takes a dict"),
+        ({"norm": "layer", "norm_kwargs": "mode"}, "'norm_kwargs' of {} is 'mode'; it takes a dict"),
+        ({"act": "leaky_relu", "act_kwargs": {"slope": 0.1}}, "'act_kwargs' of {} is .*'leaky_relu' does not .*slope"),
+        ({"norm": "layer", "norm_kwargs": {"epsilon": 1}}, "'norm_kwargs' of {} is .*'layer' does not take: .*epsilon"),
+    ],
+)
+def test_activations_and_norms_that_are_none(name, options, match):
+    with pytest.raises(TypeError, match=match.format(name)):
+        getattr(models, name)(8, 16, 2, out_channels=5, **options)
+
+
+@pytest.mark.parametrize("norm", ["PairNorm", "DiffGroupNorm", "graph_norm", torch.nn.BatchNorm1d(16)])
+@pytest.mark.parametrize("act", ["prelu", torch.tanh, None, torch.nn.ELU()])
+def test_activations_and_norms_of_all_kinds(norm, act, x):
+    options = {"norm_kwargs": {"groups": 2}} if norm == "DiffGroupNorm" else {}
+    torch.manual_seed(1)
+    ours = models.GCN(8, 16, 2, out_channels=5, norm=norm, act=act, **options)
+    torch.manual_seed(1)
+    theirs = pyg.GCN(8, 16, 2, out_channels=5, norm=norm, act=act, **options)
+    assert_same(ours(x, EDGES), theirs(x, EDGES), "prediction", 1e-5)
+
+
+@pytest.mark.parametrize("name", ["GCN", "LCAT"])
+@pytest.mark.parametrize(
+    ("nodes", "edges", "error", "match"),
+    [
+        ([6], [8], ValueError, "'num_sampled_nodes_per_hop' of {} has 1 entries, but its 2 layers need at least 3"),
+        ([2, 4], [8], ValueError, "'num_sampled_nodes_per_hop' of {} has 2 entries"),
+        (
+            [2, 2, 2],
+            [8],
+            ValueError,
+            "'num_sampled_edges_per_hop' of {} has 1 entries, but its 2 layers need at least 2",
+        ),
+        ([2, 2, 2], None, TypeError, "'num_sampled_edges_per_hop' of {} is None; it takes a list of ints"),
+        (6, [4, 4], TypeError, "'num_sampled_nodes_per_hop' of {} is of type int; it takes a list of ints"),
+    ],
+)
+def test_trimming_needs_one_hop_per_layer(name, nodes, edges, error, match, x):
+    """PyG cuts off the seeds where there are fewer, and returns no row, without an error."""
+    model = getattr(models, name)(8, 16, 2, out_channels=5)
+    with pytest.raises(error, match=match.format(name)):
+        model(x, EDGES, num_sampled_nodes_per_hop=nodes, num_sampled_edges_per_hop=edges)
+    one = getattr(models, name)(8, 16, 1, out_channels=5)  # one layer trims nothing
+    assert one(x, EDGES, num_sampled_nodes_per_hop=[6], num_sampled_edges_per_hop=[8]).shape == (6, 5)
+
+
+@pytest.mark.filterwarnings("ignore:Using 'NeighborSampler' without a 'pyg-lib'")
+def test_inference_over_a_loader(x):
+    data = Data(x=x, edge_index=EDGES)
+    loader = NeighborLoader(data, num_neighbors=[-1], batch_size=4)
+    model = models.LCAT(8, 16, 2, out_channels=5).eval()
+    if WITH_PYG_LIB or WITH_TORCH_SPARSE:  # which sample for PyG's loader
+        assert_same(model.inference(loader), model(x, EDGES), "prediction", 1e-5)
+    with pytest.raises(TypeError, match=r"'loader' of LCAT.inference is of type list; it takes .*NeighborLoader"):
+        model.inference([data])
+    with pytest.raises(ValueError, match="samples 2 hops for 6 of 6 nodes; it takes one hop"):
+        model.inference(NeighborLoader(data, num_neighbors=[-1, -1]))
+    with pytest.raises(ValueError, match="samples 1 hops for 2 of 6 nodes"):
+        model.inference(NeighborLoader(data, num_neighbors=[-1], input_nodes=torch.tensor([0, 1])))
+    with pytest.raises(ValueError, match=r"LCAT.inference is for a model in evaluation mode: call model.eval\(\)"):
+        model.train().inference(loader)
+    with pytest.raises(ValueError, match="works with jk=None or 'last', got jk='cat'"):
+        models.LCAT(8, 16, 2, jk="cat").eval().inference(loader)
