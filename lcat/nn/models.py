@@ -92,17 +92,15 @@ class _Trim(TrimToLayer):
         edge_attr: Tensor | None = None,
     ) -> tuple[Tensor, Adj, Tensor | None]:
         """Drop the nodes and edges that no layer from number ``layer`` on needs."""
-        if layer == 0 and self.num_layers > 1:
+        both = isinstance(num_sampled_nodes_per_hop, list) and isinstance(num_sampled_edges_per_hop, list)
+        # Where one is none, PyG says so; to_hetero passes pairs of lists, or of nothing.
+        if layer == 0 and both and self.num_layers > 1:
             hops = self.num_layers
             for name, counts, least in (
                 ("num_sampled_nodes_per_hop", num_sampled_nodes_per_hop, hops + 1),
                 ("num_sampled_edges_per_hop", num_sampled_edges_per_hop, hops),
             ):
-                if not isinstance(counts, (list, tuple)):
-                    raise TypeError(
-                        f"'{name}' of {self.model} is {_kind(counts)}; it takes a list of ints, as the batches of a "
-                        f"NeighborLoader have, together with the list of the other"
-                    )
+                assert counts is not None
                 if len(counts) < least:
                     raise ValueError(
                         f"'{name}' of {self.model} has {len(counts)} entries, but its {hops} layers need at least "
