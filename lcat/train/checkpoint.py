@@ -127,21 +127,42 @@ def restore_random_state(state: dict[str, Any]) -> None:
     """Put all generators back where :func:`random_state` saw them.
 
     Raises:
-        CheckpointError: the state is of a machine with another number of GPUs.
+        CheckpointError: the state is of a machine with another number of GPUs, or no state of :func:`random_state`. All
+            generators are as before then.
     """
+    try:
+        generators = _generators(state)
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        got = ", ".join(map(repr, state)) if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(
+            f"expected what random_state() returned, with the states of 'python', 'numpy', 'torch' and 'cuda', got "
+            f"{got} ({type(error).__name__}: {error})"
+        ) from error
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if len(state["cuda"]) != gpus:
         raise CheckpointError(
             f"the checkpoint has the generators of {len(state['cuda'])} GPUs, and here are {gpus}: "
             "resume on as many, so that the run continues as it would have"
         )
-    version, numbers, gauss = state["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"])
+    python, numpy, cpu = generators
+    random.setstate(python.getstate())
+    np.random.set_state(numpy.get_state(legacy=False))
+    torch.set_rng_state(cpu.get_state())
     if gpus:
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _generators(state: dict[str, Any]) -> tuple[random.Random, np.random.RandomState, torch.Generator]:
+    """Generators in these states, made before the global ones are touched."""
+    python, numpy, cpu = random.Random(), np.random.RandomState(), torch.Generator()
+    version, numbers, gauss = state["python"]
+    python.setstate((version, tuple(numbers), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    numpy.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    cpu.set_state(state["torch"])
+    if not all(isinstance(one, torch.Tensor) and one.dtype == torch.uint8 for one in state["cuda"]):
+        raise TypeError("the states of GPUs must be tensors of bytes")
+    return python, numpy, cpu
 
 
 def _serialized(path: Path, state: dict[str, Any]) -> bytes:

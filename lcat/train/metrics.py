@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lcat._names import MetricName
+from lcat.train._checks import kind_of
 
 __all__ = ["METRICS", "accuracy", "metric_by_name", "roc_auc"]
 
@@ -112,6 +113,9 @@ _UNCHECKED: dict[MetricName, Callable[[Tensor, Tensor], float]] = {"accuracy": _
 
 
 def _check_rows(logits: Tensor, y: Tensor) -> None:
+    for name, value in (("logits", logits), ("y", y)):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"expected a tensor as {name!r}, got {kind_of(value)}: convert it with torch.as_tensor")
     if y.numel() == 0:
         raise ValueError("a metric needs at least one node; got none")
     if y.dim() != 1 or logits.dim() != 2:

@@ -149,6 +149,13 @@ def fit_minibatch(
     """
     check_module(model, "fit_minibatch(model, loader, evaluate)")
     config = config_of(config, MinibatchConfig)
+    if group is not None and not isinstance(group, Processes):
+        raise TypeError(
+            f"expected 'group' from lcat.train.processes(), or None for one process, got {kind_of(group)}: use "
+            "with processes() as group"
+        )
+    if not isinstance(metric, str):
+        raise TypeError(f"expected the name of what 'evaluate' measures as 'metric', a text, got {kind_of(metric)}")
     group = group or Processes()
     _check_loader(loader, group)
     check_callable("evaluate", evaluate, "a WholeGraph, or a function (model) -> {'val': number, 'test': number},")

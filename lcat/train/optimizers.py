@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lcat._numbers import as_float
 from lcat._text import hint
-from lcat.train._checks import kind_of
+from lcat.train._checks import check_callable, kind_of
 from lcat.train.ranges import NOT_NEGATIVE, YES_OR_NO, Range, check_ranges, optional
 
 __all__ = [
@@ -40,6 +40,7 @@ def register_optimizer(name: str, builder: Builder) -> None:
         builder: returns a ``torch.optim.Optimizer`` over the parameters of the model it is given.
 
     Raises:
+        TypeError: if ``name`` is no text, or ``builder`` cannot be called.
         ValueError: if the name is taken.
 
     Example:
@@ -51,6 +52,16 @@ def register_optimizer(name: str, builder: Builder) -> None:
         >>> "rmsprop" in optimizers.optimizer_names()
         True
     """
+    if not isinstance(name, str):
+        raise TypeError(f"expected the name of the optimizer as 'name', a text such as 'rmsprop', got {name!r}")
+    check_callable("builder", builder, "a function (model, lr=..., weight_decay=..., **options) -> optimizer")
+    kind: Any = builder
+    if isinstance(kind, type) and issubclass(kind, Optimizer):
+        raise TypeError(
+            f"expected a function (model, lr=..., weight_decay=..., **options) -> optimizer as 'builder', got the "
+            f"class {kind.__name__}, which takes parameters: pass lambda model, **options: "
+            f"{kind.__name__}(model.parameters(), **options)"
+        )
     if name in _BUILDERS:
         raise ValueError(f"an optimizer called {name!r} exists already; choose another name")
     _BUILDERS[name] = builder

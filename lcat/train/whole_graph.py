@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lcat._names import METRIC_NAMES
 from lcat.data.storage.csc import CSCGraph
-from lcat.train._checks import call_loss, check_callable, check_graph, check_labels, check_logits, kind_of
+from lcat.train._checks import call_loss, check_callable, check_graph, check_labels, check_logits, check_module, kind_of
 from lcat.train.inference import layerwise_inference
 from lcat.train.layer_steps import layerwise_steps
 from lcat.train.metrics import metric_by_name
@@ -105,7 +105,12 @@ class WholeGraph:
         self._is_layerwise(model)
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """The figures of the model as it is now."""
+        """The figures of the model as it is now.
+
+        Raises:
+            TypeError, ValueError: ``model`` is none, or does not return what can be measured.
+        """
+        check_module(model, "the WholeGraph with a model")
         if self._is_layerwise(model):
             logits = layerwise_inference(model, self.x, self.graph, edge_attr=self.edge_attr, **self.options)
         else:

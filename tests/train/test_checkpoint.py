@@ -219,3 +219,22 @@ def test_generators_of_more_gpus(tmp_path):
     state["cuda"] = [torch.zeros(16, dtype=torch.uint8)] * 9
     with pytest.raises(CheckpointError, match="generators of 9 GPUs"):
         restore_random_state(state)
+
+
+def test_states_of_generators_that_are_none():
+    """All generators stay as they are."""
+    whole = random_state()
+    wrong = [None, {}, [1], {**whole, "torch": torch.zeros(3)}, {**whole, "torch": torch.zeros(3, dtype=torch.uint8)}]
+    wrong += [{**whole, "python": [3, [1, 2], None]}, {**whole, "python": None}, {**whole, "numpy": ["MT19937"]}]
+    wrong += [{**whole, "numpy": ["MT19937", torch.zeros(3), 0, 0, 0.0]}, {**whole, "cuda": [1]}]
+    for state in wrong:
+        random.seed(1)
+        np.random.seed(1)
+        torch.manual_seed(1)
+        before = random_state()
+        with pytest.raises(CheckpointError, match=r"expected what random_state\(\) returned, .*, got"):
+            restore_random_state(state)
+        after = random_state()
+        assert before["python"] == after["python"]
+        assert torch.equal(before["numpy"][1], after["numpy"][1])
+        assert torch.equal(before["torch"], after["torch"])

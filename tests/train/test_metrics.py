@@ -80,3 +80,12 @@ def test_metrics_by_name():
 def test_what_would_give_a_wrong_number_is_refused(metric, logits, y, words):
     with pytest.raises(ValueError, match=words):
         metric(logits, y)
+
+
+@pytest.mark.parametrize("measure", [accuracy, roc_auc])
+def test_arrays_and_lists_are_named(measure):
+    logits, y = torch.randn(4, 2), torch.tensor([0, 1, 0, 1])
+    with pytest.raises(TypeError, match=r"expected a tensor as 'logits', got ndarray: convert it with torch.as_tensor"):
+        measure(logits.numpy(), y)
+    with pytest.raises(TypeError, match="expected a tensor as 'y', got list"):
+        measure(logits, y.tolist())

@@ -694,7 +694,7 @@ def test_arguments_of_another_kind(data):
         fit_minibatch(model, loader_of(data), evaluate, {})
     with pytest.raises(TypeError, match="got the class GAT: make one first"):
         fit_minibatch(GAT, loader_of(data), evaluate)
-    with pytest.raises(TypeError, match="path of a file as 'checkpoint', got int"):
+    with pytest.raises(TypeError, match="expected a path as 'checkpoint', got int"):
         fit_minibatch(model, loader_of(data), evaluate, checkpoint=3)
 
 
@@ -714,3 +714,16 @@ def test_batches_without_seeds(data):
             fit_minibatch(model, SeededLoader([batch]), evaluate, MinibatchConfig(epochs=1))
     with pytest.raises(TypeError, match=r"expected batches of torch_geometric.data.Data from the loader, got int"):
         fit_minibatch(model, SeededLoader([1, 2]), evaluate, MinibatchConfig(epochs=1))
+
+
+def test_groups_and_metrics_that_are_none(data):
+    loader = neighbor_loader(data, [2], data.train_mask, batch_size=20)
+    evaluate = WholeGraph(data, {"val": data.val_mask, "test": data.test_mask})
+    model = GAT(data.num_features, 4, 1, 2)
+    for group in ("gloo", 2, torch.device("cpu")):
+        with pytest.raises(
+            TypeError, match=f"expected 'group' from .*processes.*, got {type(group).__name__}: use with"
+        ):
+            fit_minibatch(model, loader, evaluate, MinibatchConfig(epochs=1), group=group)
+    with pytest.raises(TypeError, match="expected the name of what 'evaluate' measures as 'metric', a text, got int"):
+        fit_minibatch(model, loader, evaluate, MinibatchConfig(epochs=1), metric=3)

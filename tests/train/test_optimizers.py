@@ -190,3 +190,24 @@ def test_options_that_need_another_device_or_exclude_each_other():
         build_optimizer("adam", model, lr=0.1, capturable=True)
     with pytest.raises(ValueError, match="'fused' of the optimizer 'sgd' excludes 'foreach'"):
         build_optimizer("sgd", model, lr=0.1, fused=True, foreach=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "builder", "match"),
+    [
+        (3, torch.optim.RMSprop, "expected the name of the optimizer as 'name', a text such as 'rmsprop', got 3"),
+        ("wrong", None, "expected a function .model, lr=..., .* as 'builder', got None"),
+        ("wrong", "adam", "expected a function .model, lr=..., .* as 'builder', got 'adam'"),
+        (
+            "wrong",
+            torch.optim.RMSprop,
+            "got the class RMSprop, which takes parameters: pass lambda model, .*options: RMS",
+        ),
+    ],
+)
+def test_optimizers_that_cannot_be_registered(name, builder, match):
+    """A name that is no text broke every later error that lists the names."""
+    before = optimizer_names()
+    with pytest.raises(TypeError, match=match):
+        register_optimizer(name, builder)
+    assert optimizer_names() == before

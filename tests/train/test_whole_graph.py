@@ -115,3 +115,12 @@ def test_arguments_of_another_kind():
 
     with pytest.raises(TypeError, match="got tuple: wrap the model"):
         WholeGraph(data, parts, inference="whole")(Pair(data.num_features, 8, num_layers=1, out_channels=2))
+
+
+@pytest.mark.parametrize("inference", ["auto", "whole", "layerwise"])
+def test_what_is_no_model(inference):
+    data = csbm(n=60, seed=0)
+    evaluate = WholeGraph(data, {"val": data.val_mask, "test": data.test_mask}, inference=inference)
+    for wrong, match in ((None, "got None"), ("gat", "got str"), (GAT, "got the class GAT: make one first")):
+        with pytest.raises(TypeError, match=f"expected a .*model, {match}"):
+            evaluate(wrong)

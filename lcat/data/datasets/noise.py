@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import is_undirected
 
+from lcat._numbers import as_float
 from lcat._seeds import derive_seed
 from lcat.data.datasets.node_dataset import DataError
 
@@ -33,7 +35,7 @@ def noisy_edges(data: Data, level: float, seed: int) -> Data:
         A graph that shares ``x`` and ``y`` with ``data``. Cost O(E log E).
 
     Raises:
-        DataError: if the graph has no room for that many edges, or the level is negative.
+        DataError: if the graph has no room for that many edges, the level is negative, or ``data`` no such graph.
 
     Example:
         >>> from lcat.data import csbm, noisy_edges
@@ -41,7 +43,8 @@ def noisy_edges(data: Data, level: float, seed: int) -> Data:
         >>> noisy_edges(data, 0.5, seed=0).num_edges == data.num_edges + 2 * round(data.num_edges / 2 * 0.5)
         True
     """
-    _check_level(level)
+    level = _read_level(level)
+    _check_graph(data)
     n = int(data.num_nodes)
     edge_index = data.edge_index
     undirected = is_undirected(edge_index, num_nodes=n)
@@ -78,7 +81,7 @@ def noisy_features(data: Data, level: float, seed: int) -> Data:
         A graph that shares ``edge_index`` and ``y`` with ``data``.
 
     Raises:
-        DataError: if the level is negative.
+        DataError: if the level is negative, or ``data`` no such graph.
 
     Example:
         >>> from lcat.data import csbm, noisy_features
@@ -87,7 +90,14 @@ def noisy_features(data: Data, level: float, seed: int) -> Data:
         >>> abs(float(noise.std() / data.x.std()) - 0.5) < 0.05
         True
     """
-    _check_level(level)
+    level = _read_level(level)
+    _check_graph(data)
+    if not isinstance(data.x, Tensor) or not data.x.is_floating_point():
+        got = str(data.x.dtype) if isinstance(data.x, Tensor) else type(data.x).__name__
+        raise DataError(
+            f"noise on features needs data.x as a tensor of a floating-point type, got {got}: set data.x, or convert "
+            "it with data.x.float()"
+        )
     generator = torch.Generator().manual_seed(derive_seed(seed, "noise on features"))
     draw = torch.randn(data.x.shape, generator=generator, dtype=data.x.dtype)
     values = {key: data[key] for key in _EDGE_VALUES if data.get(key) is not None}
@@ -134,6 +144,20 @@ def _values_of_more_edges(data: Data, new: int, undirected: bool, generator: tor
     return {key: torch.cat([data[key], data[key][drawn]]) for key in present}
 
 
-def _check_level(level: float) -> None:
-    if not (level >= 0 and math.isfinite(level)):
+def _check_graph(data: Any) -> None:
+    if not isinstance(data, Data):
+        raise DataError(
+            f"noise is for a torch_geometric.data.Data with x, edge_index and y, got {type(data).__name__}: "
+            "pass Data(x=x, edge_index=edge_index, y=y)"
+        )
+    if not isinstance(data.edge_index, Tensor):
+        raise DataError(f"noise needs data.edge_index as a tensor [2, E], got {type(data.edge_index).__name__}")
+
+
+def _read_level(level: Any) -> float:
+    number = as_float(level)
+    if number is None:
+        raise DataError(f"the level of noise must be a number, got {level!r}")
+    if not (number >= 0 and math.isfinite(number)):
         raise DataError(f"the level of noise must be 0 or more; got {level}")
+    return number

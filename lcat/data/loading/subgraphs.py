@@ -36,6 +36,10 @@ class SubgraphLoader(DataLoader):
         transform: applied to every batch.
         **kwargs: of ``DataLoader``, such as ``num_workers``.
 
+    Raises:
+        TypeError: ``choose`` cannot be called, or ``batches`` are no SeedBatches; ``choose`` returned no tensor.
+        ValueError: ``choose`` returned other numbers than those of nodes.
+
     Example:
         >>> from lcat.data import SeedBatches, SubgraphLoader, csbm
         >>> data = csbm(n=100, seed=0)
@@ -53,6 +57,13 @@ class SubgraphLoader(DataLoader):
         **kwargs: Any,
     ) -> None:
         check_callable("transform", transform)
+        if not callable(choose):
+            raise TypeError(f"choose must be a function of a SeedBatch that returns its nodes; got {choose!r}")
+        if not isinstance(batches, SeedBatches):
+            raise TypeError(
+                f"batches must be lcat.data.SeedBatches(count, batch_size), which say which batches there are; got "
+                f"{type(batches).__name__}"
+            )
         self.data = data
         self.choose = choose
         self.batches = batches
@@ -79,7 +90,7 @@ class SubgraphLoader(DataLoader):
         return {**self.batches.signature(), "nodes": self._graph.num_targets}
 
     def _collate(self, batch: SeedBatch) -> Any:
-        subgraph = self.cut(torch.unique(self.choose(batch)))
+        subgraph = self.cut(_nodes(self.choose(batch), self._graph.num_targets))
         return subgraph if self.transform is None else self.transform(subgraph)
 
     def cut(self, nodes: Tensor) -> Data:
@@ -107,6 +118,24 @@ class SubgraphLoader(DataLoader):
             values[key] = value
         edge_index = torch.stack([source[inside], owner[inside]])
         return Data(**values, edge_index=edge_index, num_nodes=count, n_id=nodes, e_id=edge)
+
+
+def _nodes(returned: Any, num_nodes: int) -> Tensor:
+    """The nodes that ``choose`` returned for a batch, rising, each once."""
+    if not isinstance(returned, Tensor):
+        raise TypeError(
+            f"choose must return a tensor with the numbers of nodes, got {type(returned).__name__}: use torch.as_tensor"
+        )
+    if returned.dtype == torch.bool or returned.is_floating_point() or returned.is_complex():
+        way_out = ": make numbers of a mask with .nonzero().view(-1)" if returned.dtype == torch.bool else ""
+        raise ValueError(f"choose must return the numbers of nodes as integers, got {returned.dtype}{way_out}")
+    nodes: Tensor = torch.unique(returned).long()
+    if nodes.numel() and not (int(nodes[0]) >= 0 and int(nodes[-1]) < num_nodes):
+        raise ValueError(
+            f"choose must return nodes in 0 .. {num_nodes - 1}, got {int(nodes[0])} .. {int(nodes[-1])}: positions of "
+            "a SeedBatch are places in the list of seeds, and are nodes only where all nodes are seeds in order"
+        )
+    return nodes
 
 
 def _edges_of(data: Any) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.utils import is_undirected, to_undirected
 
 from lcat.data import DataError, csbm, noisy_edges, noisy_features
@@ -89,3 +89,28 @@ def test_refusals(level):
     for noise in (noisy_edges, noisy_features):
         with pytest.raises(DataError, match="level of noise must be 0 or more"):
             noise(ring(10), level, 0)
+
+
+@pytest.mark.parametrize("noise", [noisy_edges, noisy_features])
+def test_what_is_no_graph_or_no_level(noise):
+    data = ring(10)
+    for wrong in (data.edge_index, data.x, None, HeteroData(), {"x": data.x}):
+        with pytest.raises(
+            DataError, match=f"is for a torch_geometric.data.Data .*, got {type(wrong).__name__}: pass Da"
+        ):
+            noise(wrong, 0.1, 0)
+    with pytest.raises(DataError, match=r"needs data.edge_index as a tensor \[2, E\], got NoneType"):
+        noise(Data(x=data.x), 0.1, 0)
+    for level in ("0.1", None, True, torch.ones(2)):
+        with pytest.raises(DataError, match="level of noise must be a number"):
+            noise(data, level, 0)
+    assert noise(data, torch.tensor(0.5), 0).num_nodes == 10
+
+
+def test_noise_on_features_needs_features():
+    data = ring(10)
+    with pytest.raises(DataError, match=r"needs data.x as a tensor of a floating-point type, got NoneType: set data.x"):
+        noisy_features(Data(edge_index=data.edge_index, num_nodes=10), 0.1, 0)
+    data.x = torch.ones(10, 2, dtype=torch.long)
+    with pytest.raises(DataError, match=r"got torch.int64: .* data.x.float\(\)"):
+        noisy_features(data, 0.1, 0)

@@ -10,7 +10,16 @@ from torch_geometric.data import Data
 from torch_geometric.loader import RandomNodeLoader
 from torch_geometric.utils import stochastic_blockmodel_graph, subgraph
 
-from lcat.data import CSCGraph, SeededLoader, csbm, partition_loader, partition_nodes, random_walk_loader
+from lcat.data import (
+    CSCGraph,
+    SeedBatches,
+    SeededLoader,
+    SubgraphLoader,
+    csbm,
+    partition_loader,
+    partition_nodes,
+    random_walk_loader,
+)
 from lcat.nn.models import GAT
 from lcat.train import MinibatchConfig, NodeObjective, WholeGraph, fit_minibatch
 
@@ -173,3 +182,34 @@ def test_parts_are_of_a_data(method):
     graph = CSCGraph.from_edges(torch.tensor([[0], [1]]), 2)
     with pytest.raises(ValueError, match="subgraphs are cut from a Data with 'edge_index', got CSCGraph"):
         partition_nodes(graph, 2, method=method)
+
+
+def test_subgraph_loaders_name_what_does_not_fit():
+    data = csbm(n=20, q=0.2, seed=0)
+    batches = SeedBatches(20, 10)
+    with pytest.raises(TypeError, match="choose must be a function of a SeedBatch that returns its nodes; got None"):
+        SubgraphLoader(data, None, batches)
+    for wrong in (10, torch.arange(20), None):
+        with pytest.raises(TypeError, match=rf"batches must be lcat.data.SeedBatches.*; got {type(wrong).__name__}"):
+            SubgraphLoader(data, lambda batch: batch.positions, wrong)
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "match"),
+    [
+        ([1, 2], TypeError, "choose must return a tensor with the numbers of nodes, got list"),
+        (None, TypeError, "choose must return a tensor .* got NoneType"),
+        (torch.tensor([0, 20]), ValueError, "choose must return nodes in 0 .. 19, got 0 .. 20"),
+        (torch.tensor([-1, 3]), ValueError, "choose must return nodes in 0 .. 19, got -1 .. 3"),
+        (torch.ones(20, dtype=torch.bool), ValueError, r"got torch.bool: make numbers of a mask with .nonzero\(\)"),
+        (torch.tensor([1.0]), ValueError, "choose must return the numbers of nodes as integers, got torch.float32"),
+    ],
+)
+def test_what_choose_may_return(returned, error, match):
+    """A mask was read as nodes 0 and 1, and -1 as the last node."""
+    data = csbm(n=20, q=0.2, seed=0)
+    with pytest.raises(error, match=match):
+        next(iter(SubgraphLoader(data, lambda batch: returned, SeedBatches(20, 10))))
+    for good in (torch.tensor([3, 1, 3]), torch.tensor([3, 1], dtype=torch.int32), torch.tensor([], dtype=torch.long)):
+        subgraph = next(iter(SubgraphLoader(data, lambda batch, good=good: good, SeedBatches(20, 10))))
+        assert subgraph.n_id.tolist() == sorted(set(good.tolist()))
