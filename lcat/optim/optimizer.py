@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -100,6 +100,10 @@ class OrthogonalOptimizer(Optimizer):
                 f"params must be parameters or groups of them, got a {type(params).__name__}; pass "
                 f"lcat.optim.orthogonal_groups(model), which selects the weights to constrain"
             )
+        if isinstance(params, (Mapping, str)) or not isinstance(params, Iterable):
+            is_group = isinstance(params, Mapping) and "params" in params
+            way_out = "[group], a list of groups" if is_group else "model.parameters(), or orthogonal_groups(model)"
+            raise TypeError(f"params must be parameters or groups of them, got {type(params).__name__}: pass {way_out}")
         super().__init__(params, {name: as_plain(value) for name, value in {**COMMON, **defaults}.items()})
 
     def __repr__(self) -> str:

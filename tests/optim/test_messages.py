@@ -79,3 +79,21 @@ def test_prints_one_line_per_group():
         ")",
     ]
     assert "lr=0.25" in repr(Landing(weights(), lr=torch.tensor(0.25)))
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        (lambda: {"params": weights()}, r"got dict: pass \[group\], a list of groups"),
+        (lambda: nn.Linear(3, 3).state_dict(), r"got OrderedDict: pass model.parameters\(\), or orthogonal_groups"),
+        (lambda: "weight", r"got str: pass model.parameters\(\)"),
+        (lambda: 3, r"got int: pass model.parameters\(\)"),
+        (lambda: None, r"got NoneType: pass model.parameters\(\)"),
+    ],
+)
+@pytest.mark.parametrize("cls", [POGO, Landing])
+def test_what_is_no_list_of_parameters(cls, params, match):
+    with pytest.raises(TypeError, match=rf"params must be parameters or groups of them, {match}"):
+        cls(params())
+    for iterable in (weights(), tuple(weights()), iter(weights()), dict.fromkeys(weights()).keys()):
+        assert len(cls(iterable).param_groups[0]["params"]) == 1

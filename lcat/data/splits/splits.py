@@ -236,7 +236,7 @@ def load_split_file(path: str | Path, num_nodes: int) -> Split:
     except _DAMAGE as error:
         if isinstance(error, SplitError):
             raise
-        raise SplitError(f"split file {path} cannot be read: {_one_line(error)}") from error
+        raise SplitError(f"split file {path} cannot be read: {_reason(error)}") from error
     try:
         return from_indices(num_nodes, train, val, test)
     except SplitError as error:
@@ -246,6 +246,16 @@ def load_split_file(path: str | Path, num_nodes: int) -> Split:
 # What NumPy and the zip module raise for damaged files (one is a NotImplementedError), and torch for other types.
 _DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, TypeError)
 _KEYS = (("train", "train"), ("val", "valid"), ("test", "test"))
+
+
+def _reason(error: BaseException) -> str:
+    """Without NumPy's advice to allow pickles, which can run code: it takes every file that it does not know for one."""
+    text = _one_line(error)
+    if "Object arrays" in text:
+        return "it holds an array of objects; save whole numbers, the nodes, with np.savez"
+    if "pickle" in text:
+        return "it is no .npz file; save one with np.savez(path, train=..., valid=..., test=...)"
+    return text
 
 
 def _one_line(error: BaseException) -> str:

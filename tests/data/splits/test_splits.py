@@ -167,3 +167,15 @@ def test_the_way_out_of_node_numbers_exists():
     with pytest.raises(SplitError, match=r"with lcat\.data\.from_indices\("):
         Split(*numbers)
     assert from_indices(3, *numbers).sizes == (1, 1, 1)
+
+
+def test_split_files_of_another_kind(tmp_path):
+    """NumPy takes them for pickles, and advises to load these, which may run code."""
+    path = tmp_path / "split.npz"
+    path.write_text("0 1 2")
+    with pytest.raises(SplitError, match=r"split.npz cannot be read: it is no .npz file; save one with np.savez"):
+        load_split_file(path, 5)
+    np.savez(path, train=np.array([{}], dtype=object), valid=np.arange(2), test=np.arange(2))
+    with pytest.raises(SplitError, match=r"cannot be read: it holds an array of objects; save whole numbers") as caught:
+        load_split_file(path, 5)
+    assert "pickle" not in str(caught.value)
