@@ -249,7 +249,7 @@ _KEYS = (("train", "train"), ("val", "valid"), ("test", "test"))
 
 
 def _reason(error: BaseException) -> str:
-    """Without NumPy's advice to allow pickles, which can run code: it takes every file that it does not know for one."""
+    """Without NumPy's advice to allow pickles, which can run code: it takes any file that it does not know for one."""
     text = _one_line(error)
     if "Object arrays" in text:
         return "it holds an array of objects; save whole numbers, the nodes, with np.savez"
