@@ -62,14 +62,16 @@ def spread_text(values: dict[str, Any]) -> str:
     return f"{values['median']:8.3f} ({low:.3f} to {high:.3f}), {values['minimum']:.3f}"
 
 
-def rounds_within(contenders: dict[str, Callable[[], Any]], seconds: float, least: int = 5, most: int = 400) -> int:
+def rounds_within(
+    contenders: dict[str, Callable[[], Any]], seconds: float, min_rounds: int = 5, max_rounds: int = 400
+) -> int:
     """How many rounds of all contenders take about so long."""
     for run in contenders.values():
         run()
     start = time.perf_counter()
     for run in contenders.values():
         run()
-    return max(least, min(most, int(seconds / max(time.perf_counter() - start, 1e-6))))
+    return max(min_rounds, min(max_rounds, int(seconds / max(time.perf_counter() - start, 1e-6))))
 
 
 def in_every_mode(script: str, modes: list[str], extra: dict[str, list[str]] | None = None) -> dict[str, Any]:

@@ -56,13 +56,13 @@ BUDGET: Budget = {
         "step": Counts(960, 623),
     },
     "CATConv": {
-        "step": Counts(1520, 649),
+        "step": Counts(1530, 649),
     },
     "LCATConv": {
-        "step": Counts(1510, 863),
+        "step": Counts(1520, 863),
     },
     "LCATv2Conv": {
-        "step": Counts(1430, 1039),
+        "step": Counts(1440, 1039),
     },
 }
 

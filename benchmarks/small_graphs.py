@@ -58,7 +58,7 @@ BUDGET: Budget = {
         "forward and backward, dropout": Counts(280, 101),
     },
     "CATConv": {
-        "inference": Counts(340, 64),
+        "inference": Counts(350, 64),
         "forward": Counts(390, 70),
         "forward and backward": Counts(510, 149),
         "forward and backward, dropout": Counts(510, 156),

@@ -96,15 +96,15 @@ class _Trim(TrimToLayer):
         # Where one is none, PyG says so; to_hetero passes pairs of lists, or of nothing.
         if layer == 0 and both and self.num_layers > 1:
             hops = self.num_layers
-            for name, counts, least in (
+            for name, counts, num_needed in (
                 ("num_sampled_nodes_per_hop", num_sampled_nodes_per_hop, hops + 1),
                 ("num_sampled_edges_per_hop", num_sampled_edges_per_hop, hops),
             ):
                 assert counts is not None
-                if len(counts) < least:
+                if len(counts) < num_needed:
                     raise ValueError(
                         f"'{name}' of {self.model} has {len(counts)} entries, but its {hops} layers need at least "
-                        f"{least}: sample one hop per layer (num_neighbors with {hops} numbers), or leave the two "
+                        f"{num_needed}: sample one hop per layer (num_neighbors with {hops} numbers), or leave the two "
                         f"lists out"
                     )
         trimmed: tuple[Tensor, Adj, Tensor | None] = super().forward(

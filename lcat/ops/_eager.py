@@ -19,7 +19,7 @@ from lcat._memory import check_memory
 from lcat.ops._fused import needs_gradient
 from lcat.ops._operators import Arguments, Operator
 
-__all__ = ["are_plain", "dense", "eager", "is_plain", "name_function", "places", "runs_eagerly"]
+__all__ = ["are_as_before", "are_plain", "dense", "eager", "is_plain", "name_function", "places", "runs_eagerly"]
 
 A = TypeVar("A", bound=Arguments)
 Tensors = Sequence[Tensor | None]
@@ -120,7 +120,11 @@ def eager(
                 return (None,) * (1 + count)
             saved, needs = ctx.saved_tensors, ctx.needs_input_grad[1:]
             inputs, results = saved[:count], saved[count:]
-            if not torch.is_grad_enabled() and places(saved) == ctx.places and are_plain(("grad",), (grad,)):
+            if (
+                not torch.is_grad_enabled()
+                and are_as_before(names, saved, ctx.places)
+                and are_plain(("grad",), (grad,))
+            ):
                 grad, inputs = grad.contiguous(), make_inputs(dense(inputs))
                 return None, *backward.compute(to_backward(grad, inputs, results, ctx.constants, needs))
             # An operator knows no missing result.
@@ -151,9 +155,29 @@ def name_function(function: Any, name: str) -> None:
     function._backward_cls.__name__ = f"lcat::{name}Backward"
 
 
-def places(tensors: Tensors) -> list[tuple[int, torch.Size, torch.dtype] | None]:
+# What the forward passes save after their inputs.
+_RESULTS = ("out", "lse", "positive", "positive_mass")
+
+
+def are_as_before(names: Sequence[str], saved: Tensors, before: list[Any]) -> bool:
+    """Whether kernels can read what a forward pass has saved: the same memory, or other tensors of the same kind.
+
+    Activation checkpointing and offloading bring other memory. Results come after the inputs, which have ``names``.
+
+    Raises:
+        RuntimeError: the memory of one is gone.
+    """
+    now = places(saved)
+    if now == before:
+        return True
+    pairs = zip(now, before, strict=True)
+    same_kind = all(a is b or (a is not None and b is not None and a[1:] == b[1:]) for a, b in pairs)
+    return same_kind and are_plain([*names, *_RESULTS][: len(saved)], saved)
+
+
+def places(tensors: Tensors) -> list[tuple[int, torch.Size, torch.dtype, torch.device] | None]:
     """Where tensors lie and what they are, to see in the backward pass whether they are still the same.
 
     torch gives a storage that it resizes another address; hooks for saved tensors may return anything.
     """
-    return [None if t is None else (t.data_ptr(), t.shape, t.dtype) for t in tensors]
+    return [None if t is None else (t.data_ptr(), t.shape, t.dtype, t.device) for t in tensors]

@@ -33,8 +33,9 @@ CANCELLING = {
     "c075": {"raw_lambda1"},
 }
 # Bounds other than 1e-5. A score's gradient is a difference of two dot products that the compiled kernels round apart:
-# 0.99e-5 here with AVX2, 1.01e-5 with AVX-512, where plain torch has 0.3e-5.
-BOUNDS = {("c018", "att_src"): 1.2e-5}
+# 0.99e-5 here with AVX2, 1.01e-5 with AVX-512, where plain torch has 0.3e-5. That of lambda2 is
+# a sum over all nodes.
+BOUNDS = {("c018", "att_src"): 1.2e-5, ("c090", "raw_lambda2"): 1.5e-5}
 
 
 def _archives():

@@ -218,16 +218,16 @@ def test_scores_and_their_gradients_of_both_orders(present: str) -> None:
         assert (score is None) == (att is None)
         if score is not None and att is not None:
             torch.testing.assert_close(score, (value * att).sum(-1))
-    given = [att for att in vectors if att is not None]
-    if given:
+    present_vectors = [att for att in vectors if att is not None]
+    if present_vectors:
 
         def function(v: Tensor, *atts: Tensor) -> tuple[Tensor, ...]:
             rest = iter(atts)
-            chosen = [None if att is None else next(rest) for att in vectors]
-            return tuple(score for score in gat_scores(v, *chosen) if score is not None)
+            arguments_of_scores = [None if att is None else next(rest) for att in vectors]
+            return tuple(score for score in gat_scores(v, *arguments_of_scores) if score is not None)
 
-        assert torch.autograd.gradcheck(function, (value, *given))
-        assert torch.autograd.gradgradcheck(function, (value, *given))
+        assert torch.autograd.gradcheck(function, (value, *present_vectors))
+        assert torch.autograd.gradgradcheck(function, (value, *present_vectors))
 
 
 def test_one_of_two_scores_is_used() -> None:

@@ -410,7 +410,7 @@ def test_the_limit_of_file_sizes_is_one_line_on_the_command_line(tmp_path):
 
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"cannot write to the output folder .*file"):
+    with pytest.raises(OutputError, match=r"file is a file; expected a folder"):
         run_study(plan_of(), tmp_path / "file", engine="inline")
 
 

@@ -11,7 +11,7 @@ from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._check import Arguments, check_dense, check_number, check_probability
 from lcat.ops._double_backward import gradients_of
-from lcat.ops._eager import are_plain, dense, name_function, places, runs_eagerly
+from lcat.ops._eager import are_as_before, are_plain, dense, name_function, places, runs_eagerly
 from lcat.ops._gat_attention import fused, gat_attention, implementation_for, native
 from lcat.ops._sorted import sorted_edges
 
@@ -170,7 +170,8 @@ class _Attention(torch.autograd.Function):
             return (None,) * (1 + len(needs))
         saved, constants = ctx.saved_tensors, ctx.constants
         inputs = Inputs(*saved[:5])
-        if torch.is_grad_enabled() or places(saved) != ctx.places or not are_plain(("grad",), (grad,)):
+        as_before = are_as_before((*Inputs._fields, "source_score", "target_score"), saved, ctx.places)
+        if torch.is_grad_enabled() or not as_before or not are_plain(("grad",), (grad,)):
             return None, *_gradients_by_steps(grad, inputs, constants, needs)
         value, att_source, att_target, edge_score, edge_weight = dense(inputs)
         source_score, target_score, out, lse, positive, positive_mass = saved[5:]
@@ -289,7 +290,7 @@ class _Scores(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs, needs = ctx.saved_tensors, ctx.needs_input_grad
         value, *vectors = inputs
-        as_before = places(inputs) == ctx.places and are_plain(("grad", "grad"), grads)
+        as_before = are_as_before(Inputs._fields[:3], inputs, ctx.places) and are_plain(("grad", "grad"), grads)
         if torch.is_grad_enabled() or not as_before:
             return _gradients_of_scores(grads, inputs, needs)
         d_value = torch.zeros_like(value, memory_format=torch.contiguous_format) if needs[0] else None

@@ -42,7 +42,7 @@ from lcat.study import PlanError, Study, StudyPlan, load_plan, make_plan
         (["--norm", "group"], 2, ["--norm", "'batch'"]),
         (["--metric", "f1"], 2, ["--metric", "roc-auc", "'f1'"]),
         (["--device", "warp"], 2, ["--device: there is no device 'warp'; expected cpu, "]),
-        (["--out", "file/sub"], 2, ["--out", "file/sub"]),
+        (["--out", "file/sub"], 2, ["--out", "file is a file"]),
         (["--color", "red"], 2, ["--color"]),
     ],
 )
