@@ -80,9 +80,10 @@ def same_numbers(name: str, ours: Any, theirs: Any, limit: float) -> None:
 def check_pair(name: str, ours: nn.Module, theirs: nn.Module, x: Tensor, edges: Tensor) -> None:
     """Without dropout, output and all gradients against the rival; of a layer that PyG has not, against its plain path.
 
-    In float64, as a LeakyReLU within rounding of its kink has two right answers in float32; then once more in float32.
+    In float64, as a LeakyReLU within rounding of its kink has two right answers in float32; then, with a wide bound,
+    once more in float32.
     """
-    for dtype, limit in ((torch.double, 1e-9), (torch.float, 1e-3)):
+    for dtype, limit in ((torch.double, 1e-9), (torch.float, 1e-2)):
         results = []
         rival = theirs if name in SHARED else ours
         for layer, plain in ((ours, nullcontext()), (rival, lcat.ops.use_implementation("naive"))):
