@@ -62,6 +62,15 @@ def spread_text(values: dict[str, Any]) -> str:
     return f"{values['median']:8.3f} ({low:.3f} to {high:.3f}), {values['minimum']:.3f}"
 
 
+def beside_rival(facts: dict[str, Any], times: dict[str, list[float]], name: str, rival: str) -> dict[str, Any]:
+    """A row of results: ``facts``, both times and their ratio; it is printed as well."""
+    row = {**facts, "lcat": spread(times[name]), "PyG": spread(times[rival])}
+    row["ratio"] = row["PyG"]["median"] / row["lcat"]["median"]
+    sides = "   ".join(f"{side} {spread_text(row[side])}" for side in ("lcat", "PyG"))
+    print(f"  {name:<11}{sides}   PyG / ours {row['ratio']:5.2f}", flush=True)
+    return row
+
+
 def rounds_within(
     contenders: dict[str, Callable[[], Any]], seconds: float, min_rounds: int = 5, max_rounds: int = 400
 ) -> int:

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from _command import least_favorable, make_parser, run
 from _counts import Budget, Counts, count
 from _layers import RIVALS, SHARED, make_layer, same_numbers
-from _measure import rounds_within, spread, spread_text, turns
+from _measure import beside_rival, rounds_within, turns
 from torch import Tensor, nn
 from torch_geometric import nn as pyg
 from torch_geometric.data import Data
@@ -169,15 +169,17 @@ def run_case(data: Data, batch_size: int, options: argparse.Namespace) -> list[d
     print(f"\nbatches of {batch_size} seeds ({sampler}, {sampling:.2f} ms to sample), {nodes} nodes, {edges} edges")
     rows = []
     for name in options.models:
-        row: dict[str, Any] = {
-            "batch_size": batch_size, "sampler": sampler, "sampling_ms": sampling, "nodes": nodes, "edges": edges,
-            "dropout": 0.0 if name == "GCNConv" else DROPOUT, "model": name, "rival": RIVALS[name],
-            "lcat": spread(times[name]), "PyG": spread(times[f"PyG {RIVALS[name]}"]),
+        facts = {
+            "batch_size": batch_size,
+            "sampler": sampler,
+            "sampling_ms": sampling,
+            "nodes": nodes,
+            "edges": edges,
+            "dropout": 0.0 if name == "GCNConv" else DROPOUT,
+            "model": name,
+            "rival": RIVALS[name],
         }  # fmt: skip
-        row["ratio"] = row["PyG"]["median"] / row["lcat"]["median"]
-        rows.append(row)
-        sides = "   ".join(f"{side} {spread_text(row[side])}" for side in ("lcat", "PyG"))
-        print(f"  {name:<11}{sides}   PyG / ours {row['ratio']:5.2f}", flush=True)
+        rows.append(beside_rival(facts, times, name, f"PyG {RIVALS[name]}"))
     return rows
 
 

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from _command import least_favorable, make_parser, run
 from _counts import Budget, Counts, count
 from _layers import same_numbers
-from _measure import rounds_within, spread, spread_text, turns
+from _measure import beside_rival, rounds_within, turns
 from _standins import SHAPES, Shape, stand_in
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -149,15 +149,16 @@ def run_case(dataset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     print(f"\n{dataset} ({source}), {data.num_nodes} nodes, {data.num_edges} edges; ms an epoch (quartiles), least")
     rows = []
     for name in options.models:
-        row: dict[str, Any] = {
-            "dataset": dataset, "source": source, "nodes": data.num_nodes, "edges": data.num_edges,
-            "features": data.num_features, "model": name, "rival": RIVALS[name],
-            "lcat": spread(times[name]), "PyG": spread(times[f"PyG {RIVALS[name]}"]),
+        facts = {
+            "dataset": dataset,
+            "source": source,
+            "nodes": data.num_nodes,
+            "edges": data.num_edges,
+            "features": data.num_features,
+            "model": name,
+            "rival": RIVALS[name],
         }  # fmt: skip
-        row["ratio"] = row["PyG"]["median"] / row["lcat"]["median"]
-        rows.append(row)
-        sides = "   ".join(f"{side} {spread_text(row[side])}" for side in ("lcat", "PyG"))
-        print(f"  {name:<8}{sides}   PyG / ours {row['ratio']:5.2f}", flush=True)
+        rows.append(beside_rival(facts, times, name, f"PyG {RIVALS[name]}"))
     return rows
 
 

@@ -24,7 +24,7 @@ __all__ = ["are_as_before", "are_plain", "dense", "eager", "is_plain", "name_fun
 A = TypeVar("A", bound=Arguments)
 Tensors = Sequence[Tensor | None]
 # The arguments of the operator of the gradients, from the gradient, the inputs and results of the forward pass, its
-# other arguments # fields after its inputs, and which gradients are needed.
+# other arguments (the fields after ``inputs``), and which gradients are needed.
 ToBackward = Callable[[Tensor, Any, Tensors, Any, Sequence[bool]], Any]
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lcat._tracing import is_traced
 from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._check import Arguments, check_dense, check_number, check_probability
@@ -87,7 +88,7 @@ def gat_attention_of_values(
     dropout = check_probability("dropout", dropout)
     negative_slope = check_number("negative_slope", negative_slope)
     inputs = Inputs(value, att_source, att_target, edge_score, edge_weight)
-    if implementation_for(*inputs, graph=graph).name == "native" and _is_served(*inputs):
+    if runs_eagerly() and implementation_for(*inputs, graph=graph).name == "native" and _is_served(*inputs):
         return _fused_call(inputs, graph, slope=negative_slope, dropout=dropout)
     source_score, target_score = gat_scores(value, att_source, att_target)
     assert source_score is not None
@@ -256,7 +257,8 @@ def gat_scores(
             if att.device != value.device:
                 raise ValueError(f"expected '{name}' on the device of 'value', {value.device}, got {att.device}")
     tensors = (value, att_source, att_target)
-    if implementation_for(*tensors).name == "native" and _is_served(*tensors):
+    # Also under activation checkpointing, which keeps some operators and runs all others as they are.
+    if not is_traced() and implementation_for(*tensors).name == "native" and _is_served(*tensors):
         scores: tuple[Tensor | None, Tensor | None] = _Scores.apply(*tensors)
         return scores
     return _plain_scores(*tensors)
@@ -271,8 +273,8 @@ def _plain_scores(value: Tensor, att_source: Any, att_target: Any) -> tuple[Any,
 
 
 def _is_served(*tensors: Tensor | None) -> bool:
-    """Whether the functions below compute on these tensors: plain ones of one type, and nobody watches."""
-    if not runs_eagerly() or not are_plain(Inputs._fields, tensors):
+    """Whether the compiled functions compute on these tensors: plain ones of one type, float32 or float64."""
+    if not are_plain(Inputs._fields, tensors):
         return False
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
     return len(dtypes) == 1 and dtypes <= _TYPES
