@@ -33,8 +33,8 @@ CANCELLING = {
     "c075": {"raw_lambda1"},
 }
 # Bounds other than 1e-5. A score's gradient is a difference of two dot products that the compiled kernels round apart:
-# 0.99e-5 here with AVX2, 1.01e-5 with AVX-512, where plain torch has 0.3e-5. That of lambda2 is a sum that cancels: from
-# float64 plain torch is 0.75e-5 away, the kernels 1.05e-5, the published number 0.67e-5 to the other side.
+# 0.99e-5 here with AVX2, 1.01e-5 with AVX-512, where plain torch has 0.3e-5. That of lambda2 is a sum that cancels:
+# plain torch is 0.75e-5 away from float64, the kernels 1.05e-5, the published number 0.27e-5 to the other side.
 BOUNDS = {("c018", "att_src"): 1.2e-5, ("c090", "raw_lambda2"): 1.5e-5}
 
 
