@@ -34,6 +34,7 @@ from torch_geometric.data import Data
 from lcat.data import Split, load, random_split
 from lcat.nn import models
 from lcat.train import FitConfig, fit
+from lcat.train.optimizers import parameter_groups
 
 MODELS = ("no model", "GCN", "GAT", "LCAT")
 EPOCHS = 20
@@ -72,7 +73,8 @@ def make_model(name: str, data: Data, classes: int) -> nn.Module:
 
 def by_hand(model: nn.Module, data: Data, split: Split, epochs: int) -> list[float]:
     """Accuracies of the validation nodes."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, weight_decay=5e-4)
+    # As fit does: lone numbers, the lambdas, take no weight decay.
+    optimizer = torch.optim.Adam(parameter_groups(model, weight_decay=5e-4), lr=0.01)
     best, weights, accuracies = -1.0, model.state_dict(), []
     for _ in range(epochs):
         model.train()
