@@ -58,7 +58,7 @@ measure() { # part of gpu.py, seconds
 tests() { # name, seconds, arguments of pytest
     local name=$1 limit=$2
     shift 2
-    part "$name" "$limit" "$python" -m pytest -q -n "$workers" --junitxml="$OUT/$name.xml" "$@"
+    part "$name" "$limit" "$python" -m pytest -q -p no:benchmark -n "$workers" --junitxml="$OUT/$name.xml" "$@"
 }
 sanitize() { # tool of compute-sanitizer
     local command=(compute-sanitizer --tool "$1" --launch-timeout 0 --error-exitcode 9)

@@ -6,7 +6,9 @@ keeps the tests themselves right; what only a GPU has is skipped.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -71,6 +73,18 @@ def worst(values: list[Tensor], references: list[Tensor]) -> float:
         scale = max(float(reference.double().abs().max()), 1.0 if reference.numel() == 1 else 1e-3)
         differences.append(float((value.double().cpu() - reference.double().cpu()).abs().max()) / scale)
     return max(differences)
+
+
+@contextmanager
+def no_synchronization() -> Iterator[None]:
+    """Inside, an operation that waits for the device is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the mode is a prototype
+        try:
+            torch.cuda.set_sync_debug_mode("error")
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("self_loops", [False, True])
@@ -154,11 +168,8 @@ def test_a_later_step_does_not_wait_for_the_device(name):
     edges, x, layer = skewed(500, 4_000).to(DEVICE), numbers(500).to(DEVICE), made(name, **options).to(DEVICE)
     grad = torch.ones(500, 64, device=DEVICE)
     layer(x, edges).backward(grad)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_synchronization():
         layer(x, edges).backward(grad)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @needs_gpu
