@@ -48,11 +48,31 @@ LAUNCHES = {
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[dict[str, Any]]:
+def printed() -> list[dict[str, Any]]:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def rows(printed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in printed if "layer" in row]
+
+
+def test_a_compiled_kernel_is_started_directly(printed):
+    """Two launches a call: the rows, and the sums of those that were cut."""
+    (direct,) = (row["direct"] for row in printed if "direct" in row)
+    assert direct == {
+        "first": 2,
+        "the same again": 0,
+        "another type": 2,
+        "another width": 2,
+        "one argument more": 1,
+        "an address that is no multiple of 16": 1,
+        "that again": 1,
+        "the first once more": 0,
+    }
 
 
 def test_every_layer_is_launched(rows):

@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 from triton.backends.compiler import GPUTarget
-from triton.runtime import driver
+from triton.runtime import JITFunction, driver
 
 #: Operations that wait for the device when they are run on one.
 SYNCHRONIZING = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal"}
@@ -75,12 +76,41 @@ def counted(stand_in: StandIn, step: Callable[[], Any]) -> dict[str, Any]:
     }
 
 
+def direct() -> dict[str, int]:
+    """How often Triton was asked for a kernel, for calls that differ from the first one in one thing."""
+    from lcat.graph import graph_view
+    from lcat.ops._aggregate import triton
+    from lcat.ops._sorted import sorted_edges
+
+    graph, _ = graph_view(torch.randint(300, (2, 6000)), 300, 300)
+    edges = sorted_edges(graph, "by_target")
+    x = torch.randn(300, 4, 8)
+
+    def asked(x: torch.Tensor, scale: torch.Tensor | None = None) -> int:
+        with mock.patch.object(JITFunction, "run", autospec=True, side_effect=JITFunction.run) as run:
+            triton.forward(x, None, edges, 300, scale, None)
+        return run.call_count
+
+    shifted = torch.randn(300 * 32 + 1)[1:].view(300, 4, 8)
+    return {
+        "first": asked(x),
+        "the same again": asked(x + 1),
+        "another type": asked(x.bfloat16()),
+        "another width": asked(x[:, :2].contiguous()),
+        "one argument more": asked(x, torch.rand(300)),
+        "an address that is no multiple of 16": asked(shifted),
+        "that again": asked(shifted),
+        "the first once more": asked(x),
+    }
+
+
 def main() -> None:
     """Layers, forward and backward, the first step and a later one."""
     stand_in = StandIn()
     driver.set_active(stand_in)
     from tests.support.through_gpu import install
 
+    print(json.dumps({"direct": direct()}), flush=True)
     install(torch.device("cpu"))
     import lcat.nn
 

@@ -50,10 +50,12 @@ def _forward_kernel(
     # Each of the BLOCK_EDGES lanes adds up its own share: no sum across threads inside the loop.
     acc = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     step = tl.zeros_like(length)
+    slot = start[:, None] + tl.arange(0, BLOCK_EDGES)[None, :]
+    neighbor = tl.load(INDICES + slot, mask=slot < stop[:, None], other=0)
     while step < length:
-        slot = start[:, None] + step + tl.arange(0, BLOCK_EDGES)[None, :]
         mask = slot < stop[:, None]
-        neighbor = tl.load(INDICES + slot, mask=mask, other=0)
+        next_slot = slot + BLOCK_EDGES
+        next_neighbor = tl.load(INDICES + next_slot, mask=next_slot < stop[:, None], other=0)
         x = gather_rows(X, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
         if WEIGHT is not None:
             edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0)
@@ -61,6 +63,7 @@ def _forward_kernel(
         if SOURCE_SCALE is not None:
             x *= tl.load(SOURCE_SCALE + neighbor, mask=mask, other=0.0).to(ACC_DTYPE)[:, :, None, None]
         acc += x
+        slot, neighbor = next_slot, next_neighbor
         step += BLOCK_EDGES
     result = tl.sum(acc, axis=1)
     if TARGET_SCALE is not None:

@@ -67,10 +67,12 @@ def _forward_kernel(
         positive = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     length = tl.max(stop - start, axis=0)
     step = tl.zeros_like(length)
+    slot = start[:, None] + tl.arange(0, BLOCK_EDGES)[None, :]
+    neighbor = tl.load(INDICES + slot, mask=slot < stop[:, None], other=0)
     while step < length:
-        slot = start[:, None] + step + tl.arange(0, BLOCK_EDGES)[None, :]
         mask = slot < stop[:, None]
-        neighbor = tl.load(INDICES + slot, mask=mask, other=0)
+        next_slot = slot + BLOCK_EDGES
+        next_neighbor = tl.load(INDICES + next_slot, mask=next_slot < stop[:, None], other=0)
         z = gather_heads(SOURCE_SCORE, neighbor, mask, head, H, H, ACC_DTYPE)
         if EDGE_IDS is not None:
             edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0)
@@ -105,6 +107,7 @@ def _forward_kernel(
         if POSITIVE is not None:
             positive = positive * scale[:, :, :, None] + tl.where(z > 0, p, 0.0)[:, :, :, None] * v
         m_i = m_new
+        slot, neighbor = next_slot, next_neighbor
         step += BLOCK_EDGES
 
     m_row = tl.max(m_i, axis=1)
@@ -188,10 +191,12 @@ def _source_kernel(
     dv = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     length = tl.max(stop - start, axis=0)
     step = tl.zeros_like(length)
+    slot = start[:, None] + tl.arange(0, BLOCK_EDGES)[None, :]
+    neighbor = tl.load(INDICES + slot, mask=slot < stop[:, None], other=0)
     while step < length:
-        slot = start[:, None] + step + tl.arange(0, BLOCK_EDGES)[None, :]
         mask = slot < stop[:, None]
-        neighbor = tl.load(INDICES + slot, mask=mask, other=0)
+        next_slot = slot + BLOCK_EDGES
+        next_neighbor = tl.load(INDICES + next_slot, mask=next_slot < stop[:, None], other=0)
         if EDGE_IDS is not None:
             edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0).to(tl.int64)
         grad = gather_rows(GRAD, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
@@ -231,6 +236,7 @@ def _source_kernel(
             base = D_EDGE_SCORE + edge_id[:, :, None] * H
             tl.store(base + head[None, None, :], dz.to(D_EDGE_SCORE.dtype.element_ty), mask=tile_mask)
         dv += (p * factor)[:, :, :, None] * grad
+        slot, neighbor = next_slot, next_neighbor
         step += BLOCK_EDGES
     store_heads(D_SOURCE_SCORE, PART_D_SOURCE_SCORE, tl.sum(d_source_score, axis=1), row, part, row_mask, head, H)
     store_rows(DV, PART_DV, tl.sum(dv, axis=1), row, part, row_mask, offset, valid, H * F)

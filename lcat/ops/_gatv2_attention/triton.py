@@ -32,8 +32,8 @@ _MATRIX_PROGRAMS = 1024
 _MATRIX_COMPONENTS = 4  # of edge_attr that one program of that pass takes at once
 
 # Registers per thread (see launch): all of them where there are edge attributes; in the pass along the in-edges what
-# the widest rows need, and rows that are not read in pieces of 16 bytes. No limit elsewhere: the assembler would use
-# all it may and leave room for fewer warps.
+# the widest rows need, several rows side by side, and rows that are not read in pieces of 16 bytes. No limit elsewhere:
+# the assembler would use all it may and leave room for fewer warps.
 _ALL_REGISTERS = 255
 _WIDE_REGISTERS = 184
 
@@ -162,7 +162,7 @@ def _target_pass(
         target_kernel,
         (programs, tile.head_blocks),
         tile.warps,
-        registers=_registers(edge_attr, _WIDE_REGISTERS if tile.warps > 1 or features % 4 else None),
+        registers=_registers(edge_attr, _WIDE_REGISTERS if tile.warps > 1 or tile.rows > 1 or features % 4 else None),
         GRAD=grad,
         OUT=out,
         LSE=lse,

@@ -83,10 +83,12 @@ def forward_kernel(
     acc = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     length = tl.max(stop - start, axis=0)
     step = tl.zeros_like(length)
+    slot = start[:, None] + tl.arange(0, BLOCK_EDGES)[None, :]
+    neighbor = tl.load(INDICES + slot, mask=slot < stop[:, None], other=0)
     while step < length:
-        slot = start[:, None] + step + tl.arange(0, BLOCK_EDGES)[None, :]
         mask = slot < stop[:, None]
-        neighbor = tl.load(INDICES + slot, mask=mask, other=0)
+        next_slot = slot + BLOCK_EDGES
+        next_neighbor = tl.load(INDICES + next_slot, mask=next_slot < stop[:, None], other=0)
         if EDGE_IDS is not None:
             edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0)
         k = gather_rows(K, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
@@ -117,6 +119,7 @@ def forward_kernel(
         v = k if V is None else gather_rows(V, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
         acc = acc * scale[:, :, :, None] + p[:, :, :, None] * v
         m_i = m_new
+        slot, neighbor = next_slot, next_neighbor
         step += BLOCK_EDGES
 
     m_row = tl.max(m_i, axis=1)
@@ -170,10 +173,12 @@ def target_kernel(
         dq = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
         length = tl.max(stop - start, axis=0)
         step = tl.zeros_like(length)
+        slot = start[:, None] + tl.arange(0, BLOCK_EDGES)[None, :]
+        neighbor = tl.load(INDICES + slot, mask=slot < stop[:, None], other=0)
         while step < length:
-            slot = start[:, None] + step + tl.arange(0, BLOCK_EDGES)[None, :]
             mask = slot < stop[:, None]
-            neighbor = tl.load(INDICES + slot, mask=mask, other=0)
+            next_slot = slot + BLOCK_EDGES
+            next_neighbor = tl.load(INDICES + next_slot, mask=next_slot < stop[:, None], other=0)
             if EDGE_IDS is not None:
                 edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0).to(tl.int64)
             k = gather_rows(K, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
@@ -220,6 +225,7 @@ def target_kernel(
                     )
                     tl.store(base + d, projected, mask=mask)
                     d += 1
+            slot, neighbor = next_slot, next_neighbor
             step += BLOCK_EDGES
         dq_sum = tl.sum(dq, axis=1) * att[None, :, :]
         store_rows(DQ, PART_DQ, dq_sum, row, part, row_mask, offset, valid, H * F)
@@ -251,10 +257,12 @@ def source_kernel(
     dv = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     length = tl.max(stop - start, axis=0)
     step = tl.zeros_like(length)
+    slot = start[:, None] + tl.arange(0, BLOCK_EDGES)[None, :]
+    neighbor = tl.load(INDICES + slot, mask=slot < stop[:, None], other=0)
     while step < length:
-        slot = start[:, None] + step + tl.arange(0, BLOCK_EDGES)[None, :]
         mask = slot < stop[:, None]
-        neighbor = tl.load(INDICES + slot, mask=mask, other=0)
+        next_slot = slot + BLOCK_EDGES
+        next_neighbor = tl.load(INDICES + next_slot, mask=next_slot < stop[:, None], other=0)
         if EDGE_IDS is not None:
             edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0)
         q = gather_rows(Q, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
@@ -289,6 +297,7 @@ def source_kernel(
         d_score = p * (dp - delta)
         dk += tl.where(z > 0, d_score[:, :, :, None], d_score[:, :, :, None] * SLOPE)
         dv += p_kept[:, :, :, None] * grad
+        slot, neighbor = next_slot, next_neighbor
         step += BLOCK_EDGES
     dk_sum = tl.sum(dk, axis=1) * att[None, :, :]
     dv_sum = tl.sum(dv, axis=1)

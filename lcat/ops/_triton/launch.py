@@ -9,8 +9,10 @@ results bit-for-bit repeatable, and it can be compiled ahead of time where there
 
 from __future__ import annotations
 
+import inspect
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -36,6 +38,8 @@ _NUMBERS_PER_WARP = {
 }
 _ROW_LIMIT = 1024  # numbers of a row that one program holds; heads beyond that go to the grid's second axis
 _MAX_WARPS = 8
+_INT32 = 2**31
+_NOTHING = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,20 @@ def accumulator(dtype: torch.dtype) -> Any:
     return tl.float64 if dtype == torch.float64 else tl.float32
 
 
+# Compiled kernels by what they were compiled for.
+_compiled: dict[tuple[Any, ...], Any] = {}
+
+
 def launch(kernel: Any, grid: tuple[int, ...], warps: int, *, registers: int | None = None, **arguments: Any) -> None:
     """Run ``kernel`` on the device of its tensors. An empty grid is fine and does nothing.
 
+    What Triton does for a call (bind and classify about thirty arguments, make a key of text) takes longer than a small
+    graph's kernel. So a kernel that Triton has compiled is kept and started directly where it serves: constants, types
+    and device are the same, all addresses are multiples of 16, all numbers fit into 32 bits.
+
     Args:
-        kernel: a ``triton.jit`` function.
+        kernel: a ``triton.jit`` function. Names of tensors and constants are in capitals; all other parameters are
+            numbers for which it is not specialized.
         grid: the number of programs along each axis.
         warps: warps per program.
         registers: how many a thread may have, for kernels of which NVIDIA's assembler would otherwise put a few
@@ -105,9 +118,34 @@ def launch(kernel: Any, grid: tuple[int, ...], warps: int, *, registers: int | N
     """
     if 0 in grid:
         return
-    options = compiler_options(warps, None if torch.version.hip else registers, arguments.get("F", 4))
-    with _device_of(arguments):
-        kernel[grid](**arguments, **options)
+    names, numbers = _parameters(kernel)
+    values = [arguments[name] for name in names]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    with _on(tensors[0].device):
+        kind: list[Any] = [value.dtype if isinstance(value, Tensor) else value for value in values]
+        addresses, wide = 0, False
+        for tensor in tensors:
+            addresses |= tensor.data_ptr()
+        for i in numbers:
+            wide |= type(kind[i]) is int and not -_INT32 <= kind[i] < _INT32
+            kind[i] = None
+        key = (kernel, tensors[0].device, warps, registers, *kind)
+        plain = addresses % 16 == 0 and not wide and not kernel.pre_run_hooks  # else Triton looks closer
+        compiled = _compiled.get(key) if plain else None
+        if compiled is not None:
+            compiled[(*grid, 1, 1)[:3]](*values)
+            return
+        options = compiler_options(warps, None if torch.version.hip else registers, arguments.get("F", 4))
+        compiled = kernel[grid](**arguments, **options)
+        if plain and compiled is not None:  # the interpreter returns nothing
+            _compiled[key] = compiled
+
+
+@cache
+def _parameters(kernel: Any) -> tuple[list[str], list[int]]:
+    """The names of all parameters, and the places of the numbers for which the kernel is not specialized."""
+    names = list(inspect.signature(kernel.fn).parameters)
+    return names, [i for i, name in enumerate(names) if name[0].islower()]
 
 
 def compiler_options(warps: int, registers: int | None, features: int) -> dict[str, Any]:
@@ -124,10 +162,11 @@ def compiler_options(warps: int, registers: int | None, features: int) -> dict[s
     return options
 
 
-def _device_of(arguments: dict[str, Any]) -> AbstractContextManager[Any]:
+def _on(device: torch.device) -> AbstractContextManager[Any]:
     """Triton launches on the current device, which need not be the one that holds the tensors."""
-    device = next(a.device for a in arguments.values() if isinstance(a, Tensor))
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    if device.type != "cuda" or torch.cuda.current_device() == device.index:
+        return _NOTHING
+    return torch.cuda.device(device)
 
 
 def blocks(count: int, size: int) -> int:
