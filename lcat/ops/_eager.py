@@ -16,15 +16,15 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from lcat._memory import check_memory
-from lcat.ops._fused import needs_gradient
+from lcat.ops._fused import kept, needs_gradient
 from lcat.ops._operators import Arguments, Operator
 
 __all__ = ["are_as_before", "are_plain", "dense", "eager", "is_plain", "name_function", "places", "runs_eagerly"]
 
 A = TypeVar("A", bound=Arguments)
 Tensors = Sequence[Tensor | None]
-# The arguments of the operator of the gradients, from the gradient, the inputs and results of the forward pass, its
-# other arguments (the fields after ``inputs``), and which gradients are needed.
+# The arguments of the operator of the gradients, from the gradient, the inputs of the forward pass, what is kept of its
+# results, its other arguments (the fields after ``inputs``), and which gradients are needed.
 ToBackward = Callable[[Tensor, Any, Tensors, Any, Sequence[bool]], Any]
 
 
@@ -99,7 +99,8 @@ def eager(
         backward: the operator of its gradients; the first field of its arguments is the gradient.
         inputs_type: the NamedTuple of ``inputs``.
         to_backward: the arguments of ``backward``.
-        saves_results: whether the backward pass needs the results of the forward pass, or only its inputs.
+        saves_results: whether the backward pass needs what :func:`lcat.ops._fused.kept` keeps of the results of the
+            forward pass, or only its inputs.
     """
     count, names, make_inputs = len(inputs_type._fields), inputs_type._fields, inputs_type._make
 
@@ -107,7 +108,7 @@ def eager(
         @staticmethod
         def forward(ctx: Any, arguments: A, *inputs: Tensor | None) -> Tensor:
             results: tuple[Any, ...] = forward.compute(arguments)
-            saved = inputs + results if saves_results else inputs
+            saved = inputs + kept(results) if saves_results else inputs
             ctx.set_materialize_grads(False)
             ctx.save_for_backward(*saved)
             ctx.places = places(saved)

@@ -11,15 +11,15 @@ same functions, so that one ``torch.library`` operator can stand on both:
 ``gat_attention``::
 
     forward(source_score, target_score, value, edge_score, edge_weight, by_target, slope, dropout, seed,
-            keep_positive) -> (out, lse, positive, positive_mass)
+            keep_positive, keep_unrounded) -> (out, lse, positive, positive_mass, unrounded)
     backward(grad, source_score, target_score, value, edge_score, edge_weight, out, lse, positive, positive_mass,
              by_target, by_source, slope, dropout, seed, needs)
         -> (d_source_score, d_target_score, d_value, d_edge_score, d_edge_weight)
 
 ``gatv2_attention``::
 
-    forward(key, query, value, att, edge_attr, edge_matrix, edge_weight, by_target, slope, dropout, seed)
-        -> (out, lse)
+    forward(key, query, value, att, edge_attr, edge_matrix, edge_weight, by_target, slope, dropout, seed,
+            keep_unrounded) -> (out, lse, unrounded)
     backward(grad, key, query, value, att, edge_attr, edge_matrix, edge_weight, out, lse, by_target, by_source,
              slope, dropout, seed, needs)
         -> (d_key, d_query, d_value, d_att, d_edge_attr, d_edge_matrix, d_edge_weight)
@@ -27,7 +27,7 @@ same functions, so that one ``torch.library`` operator can stand on both:
 Arguments, all contiguous, all on one device:
 
 - ``x`` is ``[N_source, ...]`` (``[N_source, H, ...]`` where ``weight`` is ``[E, H]``); ``key``, ``value`` are
-  ``[N_source, H, F]``; ``query``, ``grad``, ``out`` and ``positive``
+  ``[N_source, H, F]``; ``query``, ``grad``, ``out``, ``unrounded`` and ``positive``
   ``[N_target, H, F]``; ``source_score`` is ``[N_source, H]``; ``target_score``, ``lse`` and ``positive_mass``
   ``[N_target, H]``; ``att`` is ``[H, F]``; ``weight`` is ``[E]`` or ``[E, H]``; ``edge_score`` ``[E, H]``;
   ``edge_weight`` ``[E]``; ``source_scale`` ``[N_source]``; ``target_scale`` ``[N_target]``; ``edge_attr`` ``[E, D]``
@@ -51,18 +51,26 @@ Arguments, all contiguous, all on one device:
   backward pass gets ``d_target_score = (1 - slope) * (<grad, positive> - <grad, out> * positive_mass)`` without
   visiting the edges by target. Without ``keep_positive`` both are ``None``, and ``d_target_score`` is the sum of the
   scores' gradients over the edges by target (native), or an error (Triton).
+- ``keep_unrounded`` asks for ``unrounded``, which is ``out`` before it was rounded to the type of the result, in the
+  same pass. It is ``None`` where nobody asks for it, and where ``out`` is not rounded. A backward pass takes it as its
+  ``out`` (:func:`kept`).
 - ``needs`` has one bool for each gradient returned, in their order; where it is False, ``None`` is returned.
 
 Types: floating point arguments may be of different types. Sums are made in float32, or float64 if any argument
 is float64 (:func:`lcat.ops._dtypes.compute_dtype`). ``aggregate`` returns the type of ``x`` (``weight_grad``
-likewise); ``out``, ``lse``, ``positive`` and ``positive_mass`` are float32 (float64 for float64 input) also for
-half-precision input, because a backward pass from a rounded ``out`` is wrong in the third digit; gradients have the
-type of their argument. Rows without in-edges give ``out = 0`` and ``lse = 0``.
+likewise). The attentions return ``out`` in the type to which the types of all their arguments promote
+(:func:`lcat.ops._dtypes.result_dtype`), so that no operation of its own casts it, and its gradient comes back in that
+type: ``grad`` may be of any type. ``lse``, ``positive``, ``positive_mass``, ``unrounded`` and the ``out`` of a backward
+pass are float32 (float64 for float64 input) also for half-precision input, because a backward pass from a rounded
+``out`` is wrong in the third digit. Gradients have the type of their argument. Rows without in-edges give ``out = 0``
+and ``lse = 0``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,6 +84,7 @@ __all__ = [
     "MAX_EDGE_FEATURES",
     "absent",
     "draw_seed",
+    "kept",
     "native_objection",
     "needs_gradient",
     "too_large",
@@ -144,6 +153,12 @@ def draw_seed(dropout: float, device: torch.device) -> Tensor | None:
     if dropout <= 0:
         return None
     return torch.randint(0, 2**62, (1,), dtype=torch.int64, device=device)
+
+
+def kept(results: Sequence[Any]) -> tuple[Any, ...]:
+    """What a backward pass needs of the results of an attention: ``out`` in the type of the sums, and the others."""
+    out, lse, *others, unrounded = results
+    return (out if out.dtype is lse.dtype else unrounded, lse, *others)
 
 
 def absent(like: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.ops import aggregate, gat_attention, gatv2_attention, native_status, use_implementation
 from lcat.ops._aggregate import fused as aggregate_fused
+from lcat.ops._fused import kept
 from lcat.ops._gat_attention import fused as gat_fused
 from lcat.ops._gatv2_attention import fused as gatv2_fused
 from lcat.ops._operators import Arguments, unpacker
@@ -110,8 +111,8 @@ def operator_arguments(name: str, kind: str) -> tuple[Arguments, Arguments]:
             *(tensor(count, 2), tensor(6, 2), tensor(count)),
         )
     forward = fused.Forward(inputs, by_target, by_source, seed, options)
-    results = fused.Results(*(t.detach() for t in getattr(torch.ops.lcat, name)(*forward.pack())))
-    saved = fused.Saved(inputs, results, by_target, by_source, seed)
+    results = kept([t.detach() for t in getattr(torch.ops.lcat, name)(*forward.pack())])
+    saved = fused.Saved(inputs, fused.Kept(*results), by_target, by_source, seed)
     return forward, fused.Backward(grad, saved, options, [True] * len(inputs))
 
 

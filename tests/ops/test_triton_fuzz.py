@@ -14,6 +14,7 @@ from tests.ops.triton_support import DEVICE, TOLERANCE, factors, gradients, rand
 from lcat.graph import Graph
 from lcat.ops._aggregate import naive as naive_aggregate
 from lcat.ops._aggregate import triton as aggregate
+from lcat.ops._fused import kept
 from lcat.ops._gat_attention import naive as gat_naive
 from lcat.ops._gat_attention import triton as gat_attention
 from lcat.ops._gatv2_attention import naive as gatv2_naive
@@ -49,10 +50,10 @@ def check_v1(
         grad.double(),
     )
     by_target, by_source, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
-    forward_outputs = gat_attention.forward(*inputs, by_target, *settled, other)
+    forward_outputs = gat_attention.forward(*inputs, by_target, *settled, other, True)
     same("out", forward_outputs[0], out, TOLERANCE[dtype])
     input_gradients = gat_attention.backward(
-        grad, *inputs, *forward_outputs, by_target, by_source, *settled, (True,) * 5
+        grad, *inputs, *kept(forward_outputs), by_target, by_source, *settled, (True,) * 5
     )
     for index, (value, reference) in enumerate(zip(input_gradients, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])
@@ -78,10 +79,10 @@ def check_v2(
 
     out, expected = gradients(call, [None if x is None else x.double() for x in inputs], grad.double())
     by_target, by_source, settled = edges.by_target, edges.by_source, (0.2, dropout, seed_tensor(dropout))
-    forward_outputs = gatv2_attention.forward(*inputs, by_target, *settled)
+    forward_outputs = gatv2_attention.forward(*inputs, by_target, *settled, True)
     same("out", forward_outputs[0], out, TOLERANCE[dtype])
     input_gradients = gatv2_attention.backward(
-        grad, *inputs, *forward_outputs, by_target, by_source, *settled, (True,) * 7
+        grad, *inputs, *kept(forward_outputs), by_target, by_source, *settled, (True,) * 7
     )
     for index, (value, reference) in enumerate(zip(input_gradients, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])

@@ -27,6 +27,7 @@ from tests.ops.triton_support import random_tensor as random
 
 # isort: split
 from lcat.graph import Graph
+from lcat.ops._fused import kept
 from lcat.ops._gat_attention import naive
 from lcat.ops._gat_attention import triton as kernels
 
@@ -71,8 +72,8 @@ def by_kernels(
 ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
     settings = (options.slope, options.dropout, seed_tensor(options.dropout))
     by_target, by_source = edges.by_target, edges.by_source
-    forward_outputs = kernels.forward(*inputs, by_target, *settings, inputs[1] is not None and needs[1])
-    input_gradients = kernels.backward(grad, *inputs, *forward_outputs, by_target, by_source, *settings, needs)
+    forward_outputs = kernels.forward(*inputs, by_target, *settings, inputs[1] is not None and needs[1], True)
+    input_gradients = kernels.backward(grad, *inputs, *kept(forward_outputs), by_target, by_source, *settings, needs)
     return forward_outputs[0], forward_outputs[1], input_gradients
 
 
@@ -140,10 +141,12 @@ def test_only_what_is_needed():
 def test_the_gradient_of_target_scores_without_its_sums_is_refused():
     edges = graph()
     inputs = make_inputs(edges, 1, 2, Options(), torch.float64)
-    forward_outputs = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, False)
+    forward_outputs = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, False, True)
     grad = random(edges.num_targets, 1, 2)
     with pytest.raises(ValueError, match="keep_positive"):
-        kernels.backward(grad, *inputs, *forward_outputs, edges.by_target, edges.by_source, 0.2, 0.0, None, (True,) * 5)
+        kernels.backward(
+            grad, *inputs, *kept(forward_outputs), edges.by_target, edges.by_source, 0.2, 0.0, None, (True,) * 5
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -155,7 +158,7 @@ def test_half_precision_errs_no_more_than_twice_naive(dtype):
     naive_out, naive_gradients = by_formula(edges, inputs, options, grad)
     with tiles_of(4), guarded_memory():
         kernel_out, _, kernel_gradients = by_kernels(edges, inputs, options, grad)
-    assert kernel_out.dtype == torch.float32
+    assert kernel_out.dtype == dtype
     assert error(kernel_out, out) <= 2 * error(naive_out, out)
     for name, value, other, reference in zip(NAMES, kernel_gradients, naive_gradients, expected, strict=True):
         assert value.dtype == dtype
@@ -178,7 +181,7 @@ def test_lse_is_the_logarithm_of_the_sum():
     score = inputs[0][edges.source] + inputs[1][edges.target]
     total = torch.zeros(5, 2, dtype=torch.float64, device=DEVICE)
     total.index_add_(0, edges.target, torch.nn.functional.leaky_relu(score, 0.2).exp())
-    lse = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, False)[1]
+    lse = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, False, False)[1]
     assert torch.allclose(lse, total.log())
 
 
@@ -221,7 +224,7 @@ def test_nan_stays_in_its_neighborhood():
     reached = torch.zeros(edges.num_targets, dtype=torch.bool, device=DEVICE)
     reached[edges.target[edges.source == 2]] = True
     with tiles_of(4):
-        out = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, True)[0]
+        out = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, True, False)[0]
     assert bool(out[reached].isnan().all())
     assert not bool(out[~reached].isnan().any())
 

@@ -27,6 +27,7 @@ from tests.ops.triton_support import random_tensor as random
 
 # isort: split
 from lcat.graph import Graph
+from lcat.ops._fused import kept
 from lcat.ops._gatv2_attention import naive
 from lcat.ops._gatv2_attention import triton as kernels
 
@@ -75,8 +76,9 @@ def by_kernels(
 ) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
     settings = (options.slope, options.dropout, seed_tensor(options.dropout))
     by_target, by_source = edges.by_target, edges.by_source
-    out, lse = kernels.forward(*inputs, by_target, *settings)
-    return out, lse, kernels.backward(grad, *inputs, out, lse, by_target, by_source, *settings, needs)
+    forward_outputs = kernels.forward(*inputs, by_target, *settings, True)
+    input_gradients = kernels.backward(grad, *inputs, *kept(forward_outputs), by_target, by_source, *settings, needs)
+    return forward_outputs[0], forward_outputs[1], input_gradients
 
 
 def by_formula(
@@ -156,7 +158,7 @@ def test_half_precision_errs_no_more_than_twice_naive(dtype):
     naive_out, naive_gradients = by_formula(edges, inputs, options, grad)
     with tiles_of(4), guarded_memory():
         kernel_out, _, kernel_gradients = by_kernels(edges, inputs, options, grad)
-    assert kernel_out.dtype == torch.float32
+    assert kernel_out.dtype == dtype
     assert error(kernel_out, out) <= 2 * error(naive_out, out)
     for name, value, other, reference in zip(NAMES, kernel_gradients, naive_gradients, expected, strict=True):
         assert value.dtype == dtype
@@ -224,7 +226,7 @@ def test_nan_stays_in_its_neighborhood():
     reached = torch.zeros(edges.num_targets, dtype=torch.bool, device=DEVICE)
     reached[edges.target[edges.source == 2]] = True
     with tiles_of(4):
-        out = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None)[0]
+        out = kernels.forward(*inputs, edges.by_target, 0.2, 0.0, None, False)[0]
     assert bool(out[reached].isnan().all())
     assert not bool(out[~reached].isnan().any())
 

@@ -96,6 +96,6 @@ def test_per_edge_numbers_from_afar():
     score[picked] = random_tensor(3, heads, dtype=torch.float16)
     s, v = random_tensor(3, heads, dtype=torch.float32), random_tensor(3, heads, 4, dtype=torch.float32, seed=1)
     by_target = edges_to([0, 1, 2], picked)
-    out, *_ = gat_attention.forward(s, None, v, score, None, by_target, 1.0, 0.0, None, False)
+    out, *_ = gat_attention.forward(s, None, v, score, None, by_target, 1.0, 0.0, None, False, False)
     alpha = (s + score[picked].float()).softmax(0)
     assert torch.allclose(out[0], (alpha.unsqueeze(-1) * v).sum(0), atol=1e-5)

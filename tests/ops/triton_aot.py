@@ -207,18 +207,23 @@ def load_widths(ptx: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Case:
-    """A shape and type, plain or with every option there is; with int32 indices, or int64 as under torch.compile."""
+    """A shape and type, plain or with every option there is; with int32 indices, or int64 as under torch.compile.
+
+    ``mixed``: only rows of nodes have the type, and all other tensors are float32, as under autocast.
+    """
 
     heads: int
     features: int
     dtype: torch.dtype
     options: bool
     traced: bool = False
+    mixed: bool = False
 
     def launches(self) -> list[Launch]:
         """Every kernel that forward and backward passes of all primitives would run, each once."""
         from lcat.graph import Graph
         from lcat.ops._aggregate import triton as aggregate
+        from lcat.ops._fused import kept
         from lcat.ops._gat_attention import triton as gat_attention
         from lcat.ops._gatv2_attention import triton as gatv2_attention
         from lcat.ops._sorted import sorted_edges
@@ -230,25 +235,30 @@ class Case:
             by_target, by_source = graph.by_target, graph.by_source
         else:
             by_target, by_source = sorted_edges(graph, "by_target"), sorted_edges(graph, "by_source")
-        x, s = torch.empty(rows, self.heads, self.features, dtype=self.dtype), torch.empty(rows, self.heads)
-        att = torch.empty(self.heads, self.features)
+
+        def tensor(*size: int) -> torch.Tensor:
+            return torch.empty(size, dtype=torch.float32 if self.mixed else self.dtype)
+
+        x, s = torch.empty(rows, self.heads, self.features, dtype=self.dtype), tensor(rows, self.heads)
+        att = tensor(self.heads, self.features)
         dropout, seed = (0.3, torch.ones(1, dtype=torch.int64)) if self.options else (0.0, None)
-        weight = torch.empty(edges) if self.options else None
-        score = torch.empty(edges, self.heads) if self.options else None
+        weight = tensor(edges) if self.options else None
+        score = tensor(edges, self.heads) if self.options else None
         attr, matrix = None, None
         if self.options:
-            attr, matrix = torch.empty(edges, 5), torch.empty(self.heads * self.features, 5)
+            attr, matrix = tensor(edges, 5), tensor(self.heads * self.features, 5)
         with recorded() as launches:
-            scale = torch.empty(rows) if self.options else None
+            scale = tensor(rows) if self.options else None
             aggregate.forward(x, score, by_target, rows, scale, scale)
             if score is not None:
                 aggregate.weight_grad(x, x, by_target, True)
             inputs = (s, s, x, score, weight)
-            forward_outputs = gat_attention.forward(*inputs, by_target, 0.2, dropout, seed, True)
-            gat_attention.backward(x, *inputs, *forward_outputs, by_target, by_source, 0.2, dropout, seed, [True] * 5)
+            out = gat_attention.forward(*inputs, by_target, 0.2, dropout, seed, True, True)
+            grad = torch.empty_like(out[0])
+            gat_attention.backward(grad, *inputs, *kept(out), by_target, by_source, 0.2, dropout, seed, [True] * 5)
             inputs = (x, x, x if self.options else None, att, attr, matrix, weight)
-            out = gatv2_attention.forward(*inputs, by_target, 0.2, dropout, seed)
-            gatv2_attention.backward(x, *inputs, *out, by_target, by_source, 0.2, dropout, seed, [True] * 7)
+            out = gatv2_attention.forward(*inputs, by_target, 0.2, dropout, seed, True)
+            gatv2_attention.backward(grad, *inputs, *kept(out), by_target, by_source, 0.2, dropout, seed, [True] * 7)
         return list({launch.key(): launch for launch in launches}.values())
 
 
@@ -259,10 +269,12 @@ EVERYTHING = [
     *(Case(h, f, torch.float16, o) for h, f in [(1, 64), (8, 8), (8, 64)] for o in (False, True)),
     *(Case(h, f, torch.float64, o) for h, f in [(3, 7), (8, 8)] for o in (False, True)),
     *(Case(h, f, torch.float32, o, traced=True) for h, f in [(8, 8), (8, 64)] for o in (False, True)),
+    *(Case(h, f, torch.bfloat16, o, mixed=True) for h, f in SHAPES for o in (False, True)),
 ]
 USUAL = [
     Case(8, 8, torch.float32, True),
     Case(8, 64, torch.bfloat16, False),
+    Case(8, 64, torch.bfloat16, False, mixed=True),
     Case(8, 64, torch.float32, False, traced=True),
     Case(1, 47, torch.float32, False),
     Case(1, 64, torch.float16, False),

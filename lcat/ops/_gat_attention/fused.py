@@ -16,7 +16,7 @@ from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._attention_dropout import dropout_factors
 from lcat.ops._double_backward import double_backward, graph_of
-from lcat.ops._dtypes import as_type, compute_dtype, result_dtype
+from lcat.ops._dtypes import compute_dtype, result_dtype
 from lcat.ops._eager import eager
 from lcat.ops._gat_attention import naive, native
 from lcat.ops._operands import check_edges, check_floats, check_needs, check_options, check_sums, sizes_of
@@ -27,6 +27,7 @@ __all__ = [
     "Backward",
     "Forward",
     "Inputs",
+    "Kept",
     "Options",
     "Results",
     "Saved",
@@ -69,7 +70,17 @@ class Forward(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What the forward pass returns; the last two are empty without ``keep_positive``."""
+    """What the forward pass returns; :mod:`lcat.ops._fused` says when the last three are missing (empty)."""
+
+    out: Tensor
+    lse: Tensor
+    positive: Tensor
+    positive_mass: Tensor
+    unrounded: Tensor
+
+
+class Kept(NamedTuple):
+    """Of the results what the backward pass gets; ``out`` is not rounded."""
 
     out: Tensor
     lse: Tensor
@@ -81,7 +92,7 @@ class Saved(NamedTuple):
     """The tensors that the backward pass gets from the forward pass."""
 
     inputs: Inputs
-    results: Results
+    results: Kept
     by_target: SortedEdges
     by_source: SortedEdges | None
     seed: Tensor | None
@@ -142,13 +153,13 @@ def gat_attention(
         seed=_fused.draw_seed(dropout, value.device),
         options=Options(negative_slope, dropout, keep_positive),
     )
-    return as_type(_EAGER(arguments), result_dtype(*inputs))
+    return _EAGER(arguments)
 
 
 def checked(arguments: Forward) -> Tensor:
     """The output of the operator, with all its checks; differentiable any number of times."""
-    out, *_ = _FORWARD(arguments)
-    return as_type(out, result_dtype(*arguments.inputs))
+    out: Tensor = _FORWARD(arguments)[0]
+    return out
 
 
 def has_few_edges(graph: Graph, value: Tensor) -> bool:
@@ -178,6 +189,7 @@ def _check_backward(arguments: Backward) -> None:
     saved, results = arguments.saved, arguments.saved.results
     num_targets, num_edges = saved.by_target.indptr.numel() - 1, saved.by_target.edge_ids.numel()
     num_sources = _check(saved.inputs, saved.by_target, saved.seed, arguments.options)
+    check_needs(arguments.needs, _NUM_INPUTS, saved.by_source)
     heads, width = saved.inputs.value.shape[1:]
     check_floats("grad", arguments.grad, num_targets, heads, width)
     check_floats("out", results.out, num_targets, heads, width)
@@ -187,7 +199,6 @@ def _check_backward(arguments: Backward) -> None:
         check_floats("positive", results.positive, num_targets, heads, width)
         check_floats("positive_mass", results.positive_mass, num_targets, heads)
         check_sums(results.out, results.positive, results.positive_mass)
-    check_needs(arguments.needs, _NUM_INPUTS, saved.by_source)
     check_edges("by_source", saved.by_source, num_sources, num_edges)
 
 
@@ -214,6 +225,7 @@ def _run_forward(backend: Any, arguments: Forward) -> tuple[Tensor | None, ...]:
         dropout=options.dropout,
         seed=arguments.seed,
         keep_positive=options.keep_positive,
+        keep_unrounded=arguments.by_source is not None,
     )
     return results
 
@@ -240,13 +252,18 @@ def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor | None, ...
 
 def _fake_forward(arguments: Forward) -> tuple[Tensor, ...]:
     inputs, value = arguments.inputs, arguments.inputs.value
-    dtype = compute_dtype(*inputs)
+    dtype, out_dtype = compute_dtype(*inputs), result_dtype(*inputs)
     num_targets, (heads, width) = arguments.by_target.indptr.shape[0] - 1, value.shape[1:]
-    out = value.new_empty(num_targets, heads, width, dtype=dtype)
-    lse = value.new_empty(num_targets, heads, dtype=dtype)
-    if not arguments.options.keep_positive:
-        return out, lse, _fused.absent(value), _fused.absent(value)
-    return out, lse, torch.empty_like(out), torch.empty_like(lse)
+    rows, scalars = (num_targets, heads, width), (num_targets, heads)
+    keep_positive = arguments.options.keep_positive
+    keep_unrounded = arguments.by_source is not None and out_dtype is not dtype
+    return (
+        value.new_empty(rows, dtype=out_dtype),
+        value.new_empty(scalars, dtype=dtype),
+        value.new_empty(rows, dtype=dtype) if keep_positive else _fused.absent(inputs.source_score),
+        value.new_empty(scalars, dtype=dtype) if keep_positive else _fused.absent(inputs.source_score),
+        value.new_empty(rows, dtype=dtype) if keep_unrounded else _fused.absent(inputs.source_score),
+    )
 
 
 def _fake_backward(arguments: Backward) -> tuple[Tensor, ...]:
@@ -259,9 +276,8 @@ def _fake_backward(arguments: Backward) -> tuple[Tensor, ...]:
 def _setup_context(ctx: Any, arguments: Forward, output: tuple[Tensor, ...]) -> None:
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
-    saved = Saved(
-        arguments.inputs, Results(*output), arguments.by_target, by_source=arguments.by_source, seed=arguments.seed
-    )
+    kept = Kept(*_fused.kept(output))
+    saved = Saved(arguments.inputs, kept, arguments.by_target, by_source=arguments.by_source, seed=arguments.seed)
     ctx.save_for_backward(*saved.pack())
     ctx.options = arguments.options
 
@@ -337,7 +353,7 @@ _BACKWARD = Operator(
 
 def _to_backward(grad: Tensor, inputs: Inputs, results: Any, constants: Any, needs: Any) -> Backward:
     by_target, by_source, seed, options = constants
-    return Backward(grad, Saved(inputs, Results(*results), by_target, by_source, seed), options, needs)
+    return Backward(grad, Saved(inputs, Kept(*results), by_target, by_source, seed), options, needs)
 
 
 _EAGER = eager(_FORWARD, _BACKWARD, Inputs, _to_backward)

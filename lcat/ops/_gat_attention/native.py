@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lcat.graph import SortedEdges
 from lcat.ops._aggregate import native as aggregate
-from lcat.ops._dtypes import compute_dtype
+from lcat.ops._dtypes import as_type, compute_dtype, result_dtype
 from lcat.ops._native import all_dense, call, edge_arguments, seed_value
 
 
@@ -72,9 +72,11 @@ def forward(
     dropout: float,
     seed: Tensor | None,
     keep_positive: bool,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """One pass over the edges by target: ``(out, lse, positive, positive_mass)``."""
+    keep_unrounded: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """One pass over the edges by target: ``(out, lse, positive, positive_mass, unrounded)``."""
     dtype = compute_dtype(source_score, target_score, value, edge_score, edge_weight)
+    out_dtype = result_dtype(source_score, target_score, value, edge_score, edge_weight)
     num_targets, (heads, width) = by_target.indptr.shape[0] - 1, value.shape[1:]
     inputs = all_dense(dtype, source_score, target_score, value, edge_score, edge_weight)
     values = inputs[2]
@@ -88,7 +90,8 @@ def forward(
         *edge_arguments(by_target, value.shape[0], per_edge=edge_score is not None or edge_weight is not None),
         *(out, lse, positive, positive_mass, num_targets, heads, width, slope, dropout, seed_value(seed)),
     )
-    return out, lse, positive, positive_mass
+    unrounded = out if keep_unrounded and out_dtype is not dtype else None
+    return as_type(out, out_dtype), lse, positive, positive_mass, unrounded
 
 
 def backward(

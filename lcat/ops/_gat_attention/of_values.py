@@ -148,6 +148,7 @@ def _forward(inputs: Inputs, constants: Constants) -> tuple[Any, tuple[Any, ...]
     results = native.forward(
         source_score, target_score, value, edge_score, edge_weight,
         constants.by_target, slope=slope, dropout=dropout, seed=constants.seed, keep_positive=keep_positive,
+        keep_unrounded=False,  # all types that are served here are those of sums
     )  # fmt: skip
     return (source_score, target_score), results
 
@@ -156,7 +157,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, constants: Constants, *inputs: Any) -> Tensor:
         scores, results = _forward(Inputs(*inputs), constants)
-        saved = (*inputs, *scores, *results)
+        saved = (*inputs, *scores, *_fused.kept(results))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*saved)
         ctx.places = places(saved)

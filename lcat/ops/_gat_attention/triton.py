@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from lcat.graph import SortedEdges
-from lcat.ops._dtypes import compute_dtype
+from lcat.ops._dtypes import compute_dtype, result_dtype
 from lcat.ops._triton.dropout import dropout_arguments, keep_factor
 from lcat.ops._triton.launch import accumulator, blocks, launch, tile_shape
 from lcat.ops._triton.schedule import schedule_of
@@ -43,10 +43,11 @@ _DROPOUT_REGISTERS = 168  # per thread in the backward pass (see launch): 12 war
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def _forward_kernel(
-    SOURCE_SCORE, TARGET_SCORE, V, EDGE_SCORE, EDGE_WEIGHT, SEED, OUT, LSE, POSITIVE, POSITIVE_MASS, PART_OUT, PART_LSE,
-    PART_POSITIVE, PART_POSITIVE_MASS, INDICES, EDGE_IDS, ROW, START, STOP, PART, count, keep_threshold, keep_scale,
-    keep_scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, BLOCK_ROWS: tl.constexpr,
-    BLOCK_EDGES: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
+    SOURCE_SCORE, TARGET_SCORE, V, EDGE_SCORE, EDGE_WEIGHT, SEED, OUT, UNROUNDED, LSE, POSITIVE, POSITIVE_MASS,
+    PART_OUT, PART_LSE, PART_POSITIVE, PART_POSITIVE_MASS, INDICES, EDGE_IDS, ROW, START, STOP, PART, count,
+    keep_threshold, keep_scale, keep_scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr,
+    ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0).to(tl.int64) * BLOCK_ROWS
     row, start, stop, part, row_mask = segments(ROW, START, STOP, PART, first, count, BLOCK_ROWS)
@@ -120,6 +121,8 @@ def _forward_kernel(
     lse = tl.where(empty, tl.where((part < 0)[:, None], 0.0, -float("inf")), m_row + tl.log(l_i))
     out = tl.sum(acc * scale[:, :, :, None], axis=1) / l_i[:, :, None]
     store_rows(OUT, PART_OUT, out, row, part, row_mask, offset, valid, H * F)
+    if UNROUNDED is not None:
+        store_rows(UNROUNDED, None, out, row, part, row_mask, offset, valid, H * F)
     once_mask = row_mask & (tl.zeros_like(part) + tl.program_id(2) == 0)  # by one of the blocks of features
     store_heads(LSE, PART_LSE, lse, row, part, once_mask, head, H)
     if POSITIVE is not None:
@@ -253,8 +256,9 @@ def forward(
     dropout: float,
     seed: Tensor | None,
     keep_positive: bool,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Attention with GAT's score: ``(out, lse, positive, positive_mass)``, see :mod:`lcat.ops._fused`.
+    keep_unrounded: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Attention with GAT's score: ``(out, lse, positive, positive_mass, unrounded)``, see :mod:`lcat.ops._fused`.
 
     Complexity:
         O(E H F) time; O(N H F) memory, of it ``positive`` only with ``keep_positive``.
@@ -262,15 +266,19 @@ def forward(
     _, heads, features = value.shape
     num_targets = by_target.indptr.shape[0] - 1
     dtype = compute_dtype(source_score, target_score, value, edge_score, edge_weight)
-    out = torch.empty(num_targets, heads, features, dtype=dtype, device=value.device)
+    out_dtype = result_dtype(source_score, target_score, value, edge_score, edge_weight)
+    out = torch.empty(num_targets, heads, features, dtype=out_dtype, device=value.device)
     lse = torch.empty(num_targets, heads, dtype=dtype, device=value.device)
-    positive = torch.empty_like(out) if keep_positive else None
+    positive = torch.empty(out.shape, dtype=dtype, device=value.device) if keep_positive else None
     positive_mass = torch.empty_like(lse) if keep_positive else None
+    unrounded = None
+    if keep_unrounded and out_dtype is not dtype:
+        unrounded = torch.empty(out.shape, dtype=dtype, device=value.device)
     if out.numel() == 0:
-        return out, lse.zero_(), positive, None if positive_mass is None else positive_mass.zero_()
+        return out, lse.zero_(), positive, None if positive_mass is None else positive_mass.zero_(), unrounded
     tile = tile_shape("gat_forward", heads, min(features, 1024), dtype)
     schedule = schedule_of(by_target, tile.rows)
-    parts = [parts_like(x, schedule) for x in (out, lse, positive, positive_mass)]
+    parts = [parts_like(x, schedule, dtype) for x in (out, lse, positive, positive_mass)]
     per_edge = edge_score is not None or edge_weight is not None or dropout > 0
     launch(
         _forward_kernel,
@@ -282,6 +290,7 @@ def forward(
         EDGE_SCORE=edge_score,
         EDGE_WEIGHT=edge_weight,
         OUT=out,
+        UNROUNDED=unrounded,
         LSE=lse,
         POSITIVE=positive,
         POSITIVE_MASS=positive_mass,
@@ -301,9 +310,18 @@ def forward(
         **dropout_arguments(dropout, seed),
     )
     merge_softmax_parts(
-        parts[1], lse, parts[0], out, schedule, part_y=parts[2], y=positive, part_z=parts[3], z=positive_mass
+        parts[1],
+        lse,
+        parts[0],
+        out,
+        schedule,
+        unrounded=unrounded,
+        part_y=parts[2],
+        y=positive,
+        part_z=parts[3],
+        z=positive_mass,
     )
-    return out, lse, positive, positive_mass
+    return out, lse, positive, positive_mass, unrounded
 
 
 def backward(

@@ -15,14 +15,14 @@ from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._attention_dropout import dropout_factors
 from lcat.ops._double_backward import double_backward, graph_of
-from lcat.ops._dtypes import as_type, compute_dtype, result_dtype
+from lcat.ops._dtypes import compute_dtype, result_dtype
 from lcat.ops._eager import eager
 from lcat.ops._gatv2_attention import naive, native
 from lcat.ops._operands import check_edges, check_floats, check_needs, check_options, check_sums, sizes_of
 from lcat.ops._operators import NO_EDGES, Operator, unpacker
 from lcat.ops._sorted import sorted_edges
 
-__all__ = ["Backward", "Forward", "Inputs", "Options", "Results", "Saved", "gatv2_attention"]
+__all__ = ["Backward", "Forward", "Inputs", "Kept", "Options", "Results", "Saved", "gatv2_attention"]
 
 
 class Inputs(NamedTuple):
@@ -59,7 +59,15 @@ class Forward(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What the forward pass returns."""
+    """What the forward pass returns; :mod:`lcat.ops._fused` says when the last one is missing (empty)."""
+
+    out: Tensor
+    lse: Tensor
+    unrounded: Tensor
+
+
+class Kept(NamedTuple):
+    """Of the results what the backward pass gets; ``out`` is not rounded."""
 
     out: Tensor
     lse: Tensor
@@ -69,7 +77,7 @@ class Saved(NamedTuple):
     """The tensors that the backward pass gets from the forward pass."""
 
     inputs: Inputs
-    results: Results
+    results: Kept
     by_target: SortedEdges
     by_source: SortedEdges | None
     seed: Tensor | None
@@ -140,7 +148,7 @@ def gatv2_attention(
         seed=_fused.draw_seed(dropout, key.device),
         options=Options(negative_slope, dropout),
     )
-    return as_type(_EAGER(arguments), result_dtype(*inputs))
+    return _EAGER(arguments)
 
 
 def _triton() -> Any:
@@ -159,12 +167,12 @@ def _check_backward(arguments: Backward) -> None:
     saved, results = arguments.saved, arguments.saved.results
     num_targets, num_edges = saved.by_target.indptr.numel() - 1, saved.by_target.edge_ids.numel()
     num_sources = _check(saved.inputs, saved.by_target, saved.seed, arguments.options)
+    check_needs(arguments.needs, _NUM_INPUTS, saved.by_source)
     heads, width = saved.inputs.key.shape[1:]
     check_floats("grad", arguments.grad, num_targets, heads, width)
     check_floats("out", results.out, num_targets, heads, width)
     check_floats("lse", results.lse, num_targets, heads)
     check_sums(results.out, results.lse)
-    check_needs(arguments.needs, _NUM_INPUTS, saved.by_source)
     check_edges("by_source", saved.by_source, num_sources, num_edges)
 
 
@@ -188,14 +196,15 @@ def _check(inputs: Inputs, by_target: SortedEdges, seed: Tensor | None, options:
     return num_sources
 
 
-def _run_forward(backend: Any, arguments: Forward) -> tuple[Tensor, Tensor]:
+def _run_forward(backend: Any, arguments: Forward) -> tuple[Tensor | None, ...]:
     options = arguments.options
-    results: tuple[Tensor, Tensor] = backend.forward(
+    results: tuple[Tensor | None, ...] = backend.forward(
         *arguments.inputs,
         arguments.by_target,
         slope=options.slope,
         dropout=options.dropout,
         seed=arguments.seed,
+        keep_unrounded=arguments.by_source is not None,
     )
     return results
 
@@ -217,10 +226,15 @@ def _run_backward(backend: Any, arguments: Backward) -> tuple[Tensor | None, ...
     return gradients
 
 
-def _fake_forward(arguments: Forward) -> tuple[Tensor, Tensor]:
-    key, dtype = arguments.inputs.key, compute_dtype(*arguments.inputs)
+def _fake_forward(arguments: Forward) -> tuple[Tensor, ...]:
+    key, dtype, out_dtype = arguments.inputs.key, compute_dtype(*arguments.inputs), result_dtype(*arguments.inputs)
     num_targets, (heads, width) = arguments.by_target.indptr.shape[0] - 1, key.shape[1:]
-    return key.new_empty(num_targets, heads, width, dtype=dtype), key.new_empty(num_targets, heads, dtype=dtype)
+    keep_unrounded = arguments.by_source is not None and out_dtype is not dtype
+    return (
+        key.new_empty(num_targets, heads, width, dtype=out_dtype),
+        key.new_empty(num_targets, heads, dtype=dtype),
+        key.new_empty(num_targets, heads, width, dtype=dtype) if keep_unrounded else _fused.absent(key),
+    )
 
 
 def _fake_backward(arguments: Backward) -> tuple[Tensor, ...]:
@@ -231,10 +245,10 @@ def _fake_backward(arguments: Backward) -> tuple[Tensor, ...]:
 
 
 def _setup_context(ctx: Any, arguments: Forward, output: tuple[Tensor, ...]) -> None:
-    results = Results(*output)
-    ctx.mark_non_differentiable(results.lse)
+    ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
-    saved = Saved(arguments.inputs, results, arguments.by_target, by_source=arguments.by_source, seed=arguments.seed)
+    kept = Kept(*_fused.kept(output))
+    saved = Saved(arguments.inputs, kept, arguments.by_target, by_source=arguments.by_source, seed=arguments.seed)
     ctx.save_for_backward(*saved.pack())
     ctx.options = arguments.options
 
@@ -313,7 +327,7 @@ _BACKWARD = Operator(
 
 def _to_backward(grad: Tensor, inputs: Inputs, results: Any, constants: Any, needs: Any) -> Backward:
     by_target, by_source, seed, options = constants
-    return Backward(grad, Saved(inputs, Results(*results), by_target, by_source, seed), options, needs)
+    return Backward(grad, Saved(inputs, Kept(*results), by_target, by_source, seed), options, needs)
 
 
 _EAGER = eager(_FORWARD, _BACKWARD, Inputs, _to_backward)

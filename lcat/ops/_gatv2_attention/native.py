@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lcat.graph import SortedEdges
-from lcat.ops._dtypes import as_type, compute_dtype
+from lcat.ops._dtypes import as_type, compute_dtype, result_dtype
 from lcat.ops._native import as_dense, call, edge_arguments, seed_value
 
 
@@ -24,9 +24,11 @@ def forward(
     slope: float,
     dropout: float,
     seed: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """One pass over the edges by target: ``(out, lse)``."""
+    keep_unrounded: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One pass over the edges by target: ``(out, lse, unrounded)``."""
     dtype = compute_dtype(key, query, value, att, edge_attr, edge_matrix, edge_weight)
+    out_dtype = result_dtype(key, query, value, att, edge_attr, edge_matrix, edge_weight)
     (heads, width), num_targets = key.shape[1:], by_target.indptr.shape[0] - 1
     keys = as_type(key, dtype).contiguous()
     out, lse = keys.new_empty(num_targets, heads, width), keys.new_empty(num_targets, heads)
@@ -38,7 +40,7 @@ def forward(
         *edge_arguments(by_target, key.shape[0], per_edge=attr is not None or edge_weight is not None),
         *(out, lse, num_targets, heads, width, slope, dropout, seed_value(seed)),
     )
-    return out, lse
+    return as_type(out, out_dtype), lse, out if keep_unrounded and out_dtype is not dtype else None
 
 
 def backward(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lcat.graph import SortedEdges
-from lcat.ops._dtypes import compute_dtype
+from lcat.ops._dtypes import compute_dtype, result_dtype
 from lcat.ops._gatv2_attention.triton_kernels import forward_kernel, matrix_kernel, source_kernel, target_kernel
 from lcat.ops._triton.dropout import dropout_arguments
 from lcat.ops._triton.launch import accumulator, blocks, launch, padded, tile_shape
@@ -50,27 +50,33 @@ def forward(
     slope: float,
     dropout: float,
     seed: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Attention with GATv2's score: ``(out, lse)``, see :mod:`lcat.ops._fused`.
+    keep_unrounded: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Attention with GATv2's score: ``(out, lse, unrounded)``, see :mod:`lcat.ops._fused`.
 
     Complexity:
         O(E H F) time (times D for edge attributes); O(N H F) memory.
     """
     _, heads, features = key.shape
     dtype = compute_dtype(key, query, value, att, edge_attr, edge_matrix, edge_weight)
-    out = torch.empty(query.shape, dtype=dtype, device=key.device)
+    out_dtype = result_dtype(key, query, value, att, edge_attr, edge_matrix, edge_weight)
+    out = torch.empty(query.shape, dtype=out_dtype, device=key.device)
     lse = torch.empty(query.shape[:2], dtype=dtype, device=key.device)
+    unrounded = None
+    if keep_unrounded and out_dtype is not dtype:
+        unrounded = torch.empty(query.shape, dtype=dtype, device=key.device)
     if out.numel() == 0:
-        return out, lse.zero_()
+        return out, lse.zero_(), unrounded
     tile = tile_shape("gatv2_forward", heads, features, dtype)
     schedule = schedule_of(by_target, tile.rows)
-    part_out, part_lse = parts_like(out, schedule), parts_like(lse, schedule)
+    part_out, part_lse = parts_like(out, schedule, dtype), parts_like(lse, schedule)
     launch(
         forward_kernel,
         (blocks(schedule.num_segments, tile.rows), tile.head_blocks),
         tile.warps,
         registers=_registers(edge_attr),
         OUT=out,
+        UNROUNDED=unrounded,
         LSE=lse,
         PART_OUT=part_out,
         PART_LSE=part_lse,
@@ -81,8 +87,8 @@ def forward(
         **_inputs(key, query, value, att, edge_attr, edge_matrix, edge_weight, slope, dropout, seed),
         **schedule_arguments(by_target, schedule, _per_edge(edge_attr, edge_weight, dropout)),
     )
-    merge_softmax_parts(part_lse, lse, part_out, out, schedule)
-    return out, lse
+    merge_softmax_parts(part_lse, lse, part_out, out, schedule, unrounded=unrounded)
+    return out, lse, unrounded
 
 
 def backward(

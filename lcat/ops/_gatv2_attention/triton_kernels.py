@@ -61,12 +61,12 @@ def _add_edge_key(
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def forward_kernel(
-    K, Q, V, ATT, EDGE_ATTR, EDGE_MATRIX, EDGE_WEIGHT, SEED, OUT, LSE, PART_OUT, PART_LSE, INDICES, EDGE_IDS, ROW,
-    START, STOP, PART, count, components, keep_threshold, keep_scale, keep_scale_rest, SLOPE: tl.constexpr,
+    K, Q, V, ATT, EDGE_ATTR, EDGE_MATRIX, EDGE_WEIGHT, SEED, OUT, UNROUNDED, LSE, PART_OUT, PART_LSE, INDICES, EDGE_IDS,
+    ROW, START, STOP, PART, count, components, keep_threshold, keep_scale, keep_scale_rest, SLOPE: tl.constexpr,
     H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr,
     BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
-    """One pass over the in-edges with an online softmax: ``OUT`` and ``LSE``."""
+    """One pass over the in-edges with an online softmax: ``OUT``, perhaps also ``UNROUNDED``, and ``LSE``."""
     first = tl.program_id(0).to(tl.int64) * BLOCK_ROWS
     row, start, stop, part, row_mask = segments(ROW, START, STOP, PART, first, count, BLOCK_ROWS)
     head = tl.program_id(1) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
@@ -132,6 +132,8 @@ def forward_kernel(
     lse = tl.where(empty, tl.where((part < 0)[:, None], 0.0, -float("inf")), m_row + tl.log(l_i))
     out = tl.sum(acc * scale[:, :, :, None], axis=1) / l_i[:, :, None]
     store_rows(OUT, PART_OUT, out, row, part, row_mask, offset, valid, H * F)
+    if UNROUNDED is not None:
+        store_rows(UNROUNDED, None, out, row, part, row_mask, offset, valid, H * F)
     store_heads(LSE, PART_LSE, lse, row, part, row_mask, head, H)
 
 

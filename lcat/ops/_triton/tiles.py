@@ -189,8 +189,8 @@ def sum_parts(pairs: list[tuple[Tensor | None, Tensor | None]], schedule: Schedu
 
 @triton.jit(do_not_specialize=["count"])
 def _softmax_kernel(
-    PART_LSE, PART_X, PART_Y, PART_Z, LSE, X, Y, Z, ROW, FIRST, LAST, count, H: tl.constexpr, F: tl.constexpr,
-    BLOCK_PARTS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr, ACC_DTYPE: tl.constexpr,
+    PART_LSE, PART_X, PART_Y, PART_Z, LSE, X, UNROUNDED, Y, Z, ROW, FIRST, LAST, count, H: tl.constexpr,
+    F: tl.constexpr, BLOCK_PARTS: tl.constexpr, BLOCK_COLUMNS: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     head = tl.program_id(1).to(tl.int64)
     column = tl.program_id(2) * BLOCK_COLUMNS + tl.arange(0, BLOCK_COLUMNS)
@@ -227,9 +227,10 @@ def _softmax_kernel(
         scale = tl.exp(m_i - m_row)
         l_i = tl.sum(l_i * scale, axis=0)
         base = (row * H + head) * F
-        tl.store(
-            (X + base) + column, (tl.sum(x * scale[:, None], axis=0) / l_i).to(X.dtype.element_ty), mask=column < F
-        )
+        x_row = tl.sum(x * scale[:, None], axis=0) / l_i
+        tl.store((X + base) + column, x_row.to(X.dtype.element_ty), mask=column < F)
+        if UNROUNDED is not None:
+            tl.store((UNROUNDED + base) + column, x_row, mask=column < F)
         if PART_Y is not None:
             y_row = tl.sum(y * scale[:, None], axis=0) / l_i
             tl.store((Y + base) + column, y_row.to(Y.dtype.element_ty), mask=column < F)
@@ -251,6 +252,7 @@ def merge_softmax_parts(
     x: Tensor,
     schedule: Schedule,
     *,
+    unrounded: Tensor | None = None,
     part_y: Tensor | None = None,
     y: Tensor | None = None,
     part_z: Tensor | None = None,
@@ -261,9 +263,10 @@ def merge_softmax_parts(
     Args:
         part_lse: ``[P, H]`` log-sum-exp of each part; ``None`` if no row was cut.
         lse: ``[N, H]``, of which the rows that were cut are written.
-        part_x: ``[P, H, F]``.
-        x: ``[N, H, F]``, in a row that was cut the average of its parts under the softmax.
+        part_x: ``[P, H, F]``, in the type of ``lse``.
+        x: ``[N, H, F]``, in a row that was cut the average of its parts under the softmax; of any type.
         schedule: which parts belong to which row.
+        unrounded: ``x`` in the type of ``lse``, or ``None``.
         part_y: a second tensor of parts of the same shape, or ``None``.
         y: like ``x``.
         part_z: parts with one number per head, ``[P, H]``, or ``None``.
@@ -283,6 +286,7 @@ def merge_softmax_parts(
         PART_Z=part_z,
         LSE=lse,
         X=x,
+        UNROUNDED=unrounded,
         Y=y,
         Z=z,
         ROW=schedule.split_row,
