@@ -31,8 +31,11 @@ def is_jit_tracing() -> bool:
 
 
 def is_exporting() -> bool:
-    """True while ``torch.export`` records a program, for itself, AOTInductor or ONNX."""
-    return torch.compiler.is_exporting()
+    """True while ``torch.export`` records a program, for itself, AOTInductor or ONNX.
+
+    Not ``torch.compiler.is_exporting()``: up to torch 2.11 that is true in every compiled function.
+    """
+    return torch.compiler._is_exporting_flag
 
 
 def is_capturing() -> bool:
