@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -23,14 +24,17 @@ class Rows:
         output: the file, or ``None`` for the terminal alone.
         facts: what was measured, and with which versions.
         budget: seconds from now on. A measurement is not begun when they are used up.
+        resume: keep what the file holds; what is in it is not measured again, failures neither.
     """
 
-    def __init__(self, output: Path | None, facts: Mapping[str, Any], budget: float) -> None:
+    def __init__(self, output: Path | None, facts: Mapping[str, Any], budget: float, *, resume: bool = False) -> None:
         self.output = output
         self.facts = dict(facts)
-        self.rows: list[dict[str, Any]] = []
-        self.failures: list[dict[str, Any]] = []
+        before = json.loads(output.read_text()) if resume and output is not None and output.exists() else {}
+        self.rows: list[dict[str, Any]] = before.get("rows", [])
+        self.failures: list[dict[str, Any]] = before.get("failures", [])
         self.left_out: list[dict[str, Any]] = []
+        self._done = [*self.rows, *self.failures]
         self._end = time.monotonic() + budget
         self._write()
 
@@ -47,6 +51,8 @@ class Rows:
         An exception is recorded and does not stop the part; after an error of the device itself nothing else can be
         measured, so it is raised again.
         """
+        if any(what.items() <= row.items() for row in self._done):
+            return
         if self.seconds_left <= 0:
             self.left_out.append(dict(what))
             self._write()

@@ -63,7 +63,14 @@ tests() { # name, seconds, arguments of pytest
 sanitize() { # tool of compute-sanitizer
     local command=(compute-sanitizer --tool "$1" --launch-timeout 0 --error-exitcode 9)
     [[ -n ${DRY:-} ]] && command=()
-    PYTORCH_NO_CUDA_MEMORY_CACHING=1 part "$1" 60 "${command[@]}" "$python" benchmarks/gpu_sanitize.py "${dry[@]}"
+    PYTORCH_NO_CUDA_MEMORY_CACHING=1 part "$1" 170 "${command[@]}" "$python" benchmarks/gpu_sanitize.py "${dry[@]}"
+}
+
+races() { # those of racecheck's report that are more than copies of one number, written by lanes of one instruction
+    # (Triton exchanges layouts through shared memory so; that results repeat bit for bit is tested)
+    part races 5 awk '/Race reported between/ { first = $6 " " $9 }
+        /^=========     and / { if (first !~ /^Write/ || first != $3 " " $6) others++ }
+        END { print others + 0, "races between different accesses"; exit others > 0 }' "$logs/racecheck.log"
 }
 
 : >"$OUT/$stage.txt"
@@ -79,21 +86,24 @@ check)
         fi
     } &
     {
-        sanitize memcheck
+        sanitize memcheck &
         sanitize racecheck
+        races
         sanitize initcheck
+        wait
     } &
     wait
     if [[ -n ${DRY:-} ]]; then
-        tests through 150 -p tests.support.through_gpu tests/nn/test_lcat_formula.py -k limits
+        tests through 260 -p tests.support.through_gpu tests/nn/test_lcat_formula.py -k limits
     else
-        tests through 150 -p tests.support.through_gpu tests/ops/test_operators.py tests/ops/test_feature_dropout.py tests/nn
+        tests through 260 -p tests.support.through_gpu tests/ops/test_operators.py tests/ops/test_feature_dropout.py tests/nn
     fi
     ;;
 speed)
-    measure operators 170
-    measure layers 150
+    measure operators 120
+    measure layers 120
     measure compiled 150
+    measure rivals 100
     if [[ -z ${DRY:-} ]]; then
         part counters 70 ncu --clock-control none --csv --section MemoryWorkloadAnalysis --section Occupancy \
             --section WarpStateStats -k 'regex:forward_kernel|target_kernel|source_kernel' -c 8 \
@@ -101,14 +111,17 @@ speed)
     fi
     ;;
 scale)
-    measure products 150
+    measure products 100
     measure batches 90
     if [[ -z ${DRY:-} ]]; then
         part pogo 200 "$python" benchmarks/optim.py --scale paper --device cuda --seconds 3 --skip problems kept \
             --only "POGO, vadam" Landing "RiemannianSGD, qr" --output "$OUT/pogo.json"
     fi
     ;;
-tune) measure tiles 400 ;;
+tune)
+    part warm 150 "$python" benchmarks/gpu_warm.py --processes "$workers" --tiles "${dry[@]}"
+    measure tiles 300
+    ;;
 *)
     echo "unknown stage '$stage': expected check, speed, scale or tune" >&2
     exit 2

@@ -66,11 +66,15 @@ def results(layer: torch.nn.Module, x: Tensor, edges: Any, *arguments: Tensor) -
 
 
 def worst(values: list[Tensor], references: list[Tensor]) -> float:
-    """The largest difference, relative to the largest number of the tensor; of a scalar to at least 1."""
+    """The largest difference, relative to the largest number of the tensor, or a hundredth of that of all tensors.
+
+    Of a scalar to at least 1.
+    """
     differences = []
+    least = max(float(reference.double().abs().max()) for reference in references) / 100
     for value, reference in zip(values, references, strict=True):
         assert bool(torch.isfinite(value).all())
-        scale = max(float(reference.double().abs().max()), 1.0 if reference.numel() == 1 else 1e-3)
+        scale = max(float(reference.double().abs().max()), 1.0 if reference.numel() == 1 else least)
         differences.append(float((value.double().cpu() - reference.double().cpu()).abs().max()) / scale)
     return max(differences)
 
@@ -108,13 +112,29 @@ def test_edge_features_of_every_width(name, heads, features):
     assert worst(values, reference) < 2e-5
 
 
+def check_large(name: str, edges: Tensor, nodes: int) -> None:
+    """Against float64: with a slope of 1 strictly; with the usual one the output, and all but a few gradients.
+
+    The derivative of LeakyReLU jumps at 0. Of millions of scores some are so near to it that rounding, in the linear
+    maps too, decides their side.
+    """
+    edges, x = edges.to(DEVICE), numbers(nodes).to(DEVICE)
+    for slope in (1.0, 0.2):
+        layer = made(name, **({} if name == "GCNConv" else {"negative_slope": slope})).to(DEVICE)
+        fused = results(layer, x, edges)
+        with lcat.ops.use_implementation("naive"):
+            reference = results(layer.double(), x.double(), edges)
+        assert worst(fused[:1], reference[:1]) < 1e-5
+        if slope == 1.0:
+            assert worst(fused, reference) < 1e-4
+        else:
+            d_x, expected = fused[1].double(), reference[1]
+            assert float(((d_x - expected).abs() < 1e-4 * expected.abs().max()).double().mean()) > 0.999
+
+
 @pytest.mark.parametrize("name", LAYERS)
-def test_fused_like_naive_on_a_large_graph(name):
-    edges, x, layer = skewed().to(DEVICE), numbers(NODES).to(DEVICE), made(name).to(DEVICE)
-    fused = results(layer, x, edges)
-    with lcat.ops.use_implementation("naive"):
-        naive = results(layer, x, edges)
-    assert worst(fused, naive) < 1e-4
+def test_a_large_graph(name):
+    check_large(name, skewed(), NODES)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -122,12 +142,7 @@ def test_a_hub_with_most_edges(name):
     """One node receives and sends most edges: the sums of thousands of segments are put together."""
     others = torch.arange(HUB) % (HUB // 2 - 1) + 1
     hub = torch.zeros(HUB, dtype=torch.long)
-    edges = torch.cat([torch.stack([others, hub]), torch.stack([hub, others])], dim=1).to(DEVICE)
-    x, layer = numbers(HUB // 2).to(DEVICE), made(name).to(DEVICE)
-    fused = results(layer, x, edges)
-    with lcat.ops.use_implementation("naive"):
-        naive = results(layer.double(), x.double(), edges)
-    assert worst(fused, naive) < 1e-4
+    check_large(name, torch.cat([torch.stack([others, hub]), torch.stack([hub, others])], dim=1), HUB // 2)
 
 
 @pytest.mark.parametrize(("heads", "features"), [(8, 8), (3, 7), (8, 256)])
@@ -173,6 +188,7 @@ def test_a_later_step_does_not_wait_for_the_device(name):
 
 
 @needs_gpu
+@pytest.mark.filterwarnings("ignore:The AccumulateGrad node's stream")  # steps run on two streams here
 @pytest.mark.parametrize("name", LAYERS)
 def test_captured_in_a_cuda_graph(name):
     """A replay computes the same numbers, for inputs that were written in place too."""
