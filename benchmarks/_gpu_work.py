@@ -73,24 +73,30 @@ def view_of(nodes: int, edges: int, device: torch.device) -> Graph:
 def bytes_moved(primitive: str, nodes: int, edges: int, shape: Shape) -> int:
     """What forward and backward must move if every gather comes from memory; indices of 4 bytes, true types.
 
-    A gathered row has the input's type. Scores, normalizers and the saved output are float32.
+    A gathered row has the input's type, and so have the output and its gradient. Normalizers are float32, and so is
+    what the backward pass gets: the output before it was rounded, which is a second node tensor where the input is not
+    float32. Numbers per node and head are left out.
 
-    - aggregate: one row per edge and direction, two node tensors each way.
+    - aggregate: one row per edge and direction. Nodes: the output, and the gradient of the input.
     - gat_attention: one row per edge in the forward pass (the value) and one in the backward pass (the gradient).
+      Nodes: the output, its gradient, the value and its gradient; in float32 the kept output and the part from edges
+      with a positive score, written and read.
     - gatv2_attention: four rows per edge: the key, the key again in the pass by targets, query and gradient in the
-      pass by sources.
+      pass by sources. Nodes: the output, its gradient, the query twice and its gradient, the key and its gradient; in
+      float32 the kept output.
     """
     size = shape.dtype.itemsize
     row = shape.heads * shape.features * size
     row32 = shape.heads * shape.features * 4
+    kept = row32 if size == 4 else 2 * row32  # read, and written if it is not the output itself
     if primitive == "aggregate":
-        return 2 * edges * (row + 4) + 4 * nodes * row
+        return 2 * edges * (row + 4) + 2 * nodes * row
     if primitive == "gat_attention":
         # per edge: score of the source, then state (score, normalizer, <grad, out>) of the target
         per_edge = 2 * (row + 4) + 16 * shape.heads
-        return edges * per_edge + nodes * (5 * row + 3 * row32)
+        return edges * per_edge + nodes * (4 * row + kept + 2 * row32)
     per_edge = 4 * row + 12 + 8 * shape.heads
-    return edges * per_edge + nodes * (8 * row + 2 * row32)
+    return edges * per_edge + nodes * (7 * row + kept)
 
 
 def operator_step(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
 
 from lcat.graph import Graph
 from lcat.ops import aggregate, gat_attention, gatv2_attention, native_status, use_implementation
@@ -81,14 +85,14 @@ def test_third_derivative() -> None:
     torch.testing.assert_close(*results)
 
 
-def operator_arguments(name: str, kind: str) -> tuple[Arguments, Arguments]:
+def operator_arguments(name: str, kind: str, dtype: torch.dtype = F64) -> tuple[Arguments, Arguments]:
     """Arguments for the operator of a primitive and those for its backward pass."""
     graph = small(kind)
     by_target, by_source = sorted_edges(graph, "by_target"), sorted_edges(graph, "by_source")
     draw = torch.Generator().manual_seed(0)
 
     def tensor(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=draw, dtype=F64).requires_grad_()
+        return torch.randn(shape, generator=draw, dtype=F64).to(dtype).requires_grad_()
 
     seed = torch.tensor([11])
     sources, targets, count = graph.num_sources, graph.num_targets, graph.num_edges
@@ -136,6 +140,65 @@ def test_opcheck(name: str, kind: str) -> None:
     torch.library.opcheck(getattr(torch.ops.lcat, f"{name}_backward").default, backward.pack())
 
 
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["aggregate", "gat_attention", "gatv2_attention"])
+def test_opcheck_of_half_precision(name: str, dtype: torch.dtype, gradients: bool) -> None:
+    forward, backward = operator_arguments(name, "random", dtype)
+    if not gradients:
+        forward = forward._replace(inputs=type(forward.inputs)(*(t.detach() for t in forward.inputs)), by_source=None)
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+    torch.library.opcheck(getattr(torch.ops.lcat, name).default, forward.pack(), test_utils=checks)
+    if gradients:
+        torch.library.opcheck(getattr(torch.ops.lcat, f"{name}_backward").default, backward.pack(), test_utils=checks)
+
+
+@pytest.mark.parametrize("name", ["gat_attention", "gatv2_attention"])
+def test_the_output_is_kept_unrounded_for_gradients_alone(name: str) -> None:
+    operator = getattr(torch.ops.lcat, name)
+    forward, _ = operator_arguments(name, "random", torch.bfloat16)
+    out, lse, *_, unrounded = operator(*forward.pack())
+    assert (out.dtype, lse.dtype, unrounded.dtype) == (torch.bfloat16, torch.float32, torch.float32)
+    assert torch.equal(out, unrounded.bfloat16())
+    again, *_, nothing = operator(*forward._replace(by_source=None).pack())
+    assert torch.equal(again, out)
+    assert nothing.shape == (0,)
+    with pytest.raises(ValueError, match="'by_source' for a backward pass"):
+        again.sum().backward()
+    for dtype in (torch.float32, F64):
+        out, *_, unrounded = operator(*operator_arguments(name, "random", dtype)[0].pack())
+        assert (out.dtype, unrounded.shape) == (dtype, (0,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("name", ["gat all", "gatv2 all"])
+def test_no_casts_of_rows_in_compiled_graphs(name: str, dtype: torch.dtype) -> None:
+    """The gradient reaches the backward pass in the type of the inputs; only that pass sees ``out`` unrounded."""
+    call = CALLS[name](make_graph("random"))
+    tensors = {key: t.to(dtype).requires_grad_() for key, t in call.tensors.items()}
+    graphs: list[torch.fx.GraphModule] = []
+
+    def noted(module: torch.fx.GraphModule, _: Any) -> Any:
+        graphs.append(module)
+        return make_boxed_func(module.forward)
+
+    torch._dynamo.reset()
+    backend = aot_autograd(fw_compiler=noted, bw_compiler=noted)
+    out = torch.compile(lambda: call.function(**tensors), fullgraph=True, backend=backend)()
+    grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(5), dtype=F64).to(dtype)
+    traced = torch.autograd.grad(out, list(tensors.values()), grad)
+    plain = torch.autograd.grad(call.function(**tensors), list(tensors.values()), grad)
+    for value, expected in zip(traced, plain, strict=True):
+        torch.testing.assert_close(value, expected, rtol=0, atol=0)
+    nodes = [node for graph in graphs for node in graph.graph.nodes if node.op == "call_function"]
+    casts = [node for node in nodes if "convert_element_type" in str(node.target) or "_to_copy" in str(node.target)]
+    assert [node for node in casts if node.meta["val"].is_floating_point()] == []
+    (backward,) = (node for node in nodes if "attention_backward" in str(node.target))
+    names = [argument.name for argument in backward.target._schema.arguments]
+    for argument, expected in (("grad", dtype), ("out", torch.float32)):
+        assert backward.args[names.index(argument)].meta["val"].dtype == expected
+
+
 @pytest.mark.parametrize("name", ["aggregate edge", "gat all", "gatv2 all"])
 def test_compiles_whole_with_dynamic_sizes(name: str) -> None:
     torch._dynamo.reset()
@@ -178,6 +241,27 @@ def test_half_precision_is_as_exact_as_the_naive_path(name: str, dtype: torch.dt
         assert ours[key].dtype == dtype
         limit = 2 * distance(naive[key], expected) + torch.finfo(dtype).eps / 2
         assert distance(ours[key], expected) <= limit, key
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["gat all", "gatv2 all"])
+def test_gradients_of_gradients_in_half_precision(name: str, dtype: torch.dtype) -> None:
+    call = CALLS[name](make_graph("random"))
+
+    def twice(implementation: str, dtype: torch.dtype) -> list[Tensor]:
+        inputs = [t.detach().to(rounded).to(dtype).requires_grad_() for t in call.tensors.values()]
+        with use_implementation(implementation):
+            out = call.function(**dict(zip(call.tensors, inputs, strict=True)))
+        cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(5), dtype=F64).to(rounded).to(dtype)
+        cotangent.requires_grad_()
+        first = torch.autograd.grad(out, inputs, cotangent, create_graph=True)
+        return list(torch.autograd.grad(sum(g.double().square().sum() for g in first), [*inputs, cotangent]))
+
+    rounded = dtype
+    exact = twice("naive", F64)
+    for ours, naive, expected in zip(twice("native", dtype), twice("naive", dtype), exact, strict=True):
+        assert ours.dtype == dtype
+        assert distance(ours, expected) <= 3 * distance(naive, expected) + torch.finfo(dtype).eps
 
 
 def test_equal_messages_have_no_gradient_in_low_precision() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from tests.ops.triton_support import (
     DEVICE,
     GRAPHS,
+    INTERPRETED,
     SHAPES,
     TOLERANCE,
     error,
@@ -163,6 +164,43 @@ def test_half_precision_errs_no_more_than_twice_naive(dtype):
     for name, value, other, reference in zip(NAMES, kernel_gradients, naive_gradients, expected, strict=True):
         assert value.dtype == dtype
         assert error(value, reference) <= 2 * error(other, reference), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_as_exact_as_with_casts(dtype):
+    """An output in float32 that is rounded afterwards, and a gradient that was made float32 before, give no more."""
+    edges, settings = graph(), (0.2, 0.4, seed_tensor(0.4))
+    inputs = make_inputs(edges, 2, 8, ALL, dtype)
+    grad = random(edges.num_targets, 2, 8, dtype=dtype, seed=7)
+    _, expected = by_formula(edges, [None if x is None else x.double() for x in inputs], ALL, grad.double())
+    results = []
+    with tiles_of(4), guarded_memory():
+        out, _, unrounded = forward_outputs = kernels.forward(*inputs, edges.by_target, *settings, True)
+        inference, _, nothing = kernels.forward(*inputs, edges.by_target, *settings, False)
+        for given in (grad, grad.float()):
+            settled = (edges.by_target, edges.by_source, *settings, (True,) * 7)
+            results.append(kernels.backward(given, *inputs, *kept(forward_outputs), *settled))
+    assert (out.dtype, unrounded.dtype, inference.dtype) == (dtype, torch.float32, dtype)
+    if INTERPRETED and dtype == torch.bfloat16:  # the interpreter cuts digits off
+        assert error(out, unrounded) <= torch.finfo(dtype).eps
+    else:
+        assert torch.equal(out, unrounded.to(dtype))
+    assert nothing is None
+    assert error(inference, out) <= torch.finfo(dtype).eps
+    for name, value, cast, reference in zip(NAMES, *results, expected, strict=True):
+        assert value.dtype == dtype
+        assert error(value, reference) <= error(cast, reference) + TOLERANCE[torch.float32], name
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32,) * 2, (torch.float64,) * 2, (torch.bfloat16, torch.float32)])
+def test_an_output_that_is_not_rounded_is_written_once(dtypes):
+    edges, (of_rows, of_att) = graph(), dtypes
+    key, query, value, att, *others = make_inputs(edges, 2, 4, Options(), of_att)
+    out, lse, unrounded = kernels.forward(
+        key.to(of_rows), query.to(of_rows), value, att, *others, edges.by_target, 0.2, 0.0, None, keep_unrounded=True
+    )
+    assert (out.dtype, lse.dtype) == (of_att, of_att)
+    assert unrounded is None
 
 
 def test_equal_messages_give_no_gradient_to_the_scores():

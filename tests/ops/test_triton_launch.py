@@ -75,6 +75,13 @@ def test_a_compiled_kernel_is_started_directly(printed):
     }
 
 
+def test_rows_are_never_cast(printed):
+    """Neither the output nor its gradient, which all passes take in the type of the inputs."""
+    rows = [row["rows"] for row in printed if "rows" in row]
+    assert len(rows) == 6
+    assert [row for row in rows if row["casts"]] == []
+
+
 def test_every_layer_is_launched(rows):
     assert {(row["layer"], row["dropout"]) for row in rows} == {
         ("GCNConv", 0.0),

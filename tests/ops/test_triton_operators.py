@@ -13,11 +13,12 @@ import pytest
 import torch
 
 # First, because it decides whether the kernels are interpreted.
-from tests.ops.triton_support import DEVICE, gradients, graph, random_tensor, same, tiles_of
+from tests.ops.triton_support import DEVICE, error, gradients, graph, random_tensor, same, tiles_of
 
 # isort: split
 import lcat.nn
 import lcat.ops
+from lcat.graph import Graph
 from lcat.ops import use_implementation
 from lcat.ops._fused import native_objection
 from lcat.ops._triton import schedule as _triton_schedule
@@ -90,6 +91,64 @@ def test_gatv2_attention(values):
         return lcat.ops.gatv2_attention(k, q, k if v is None else v, att, edges, edge_weight=weight)
 
     compare(call, [k, q, v, att, weight], edges.num_targets, 3)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["gat_attention", "gatv2_attention"])
+def test_half_precision_reaches_the_kernels_as_it_is(name, dtype, compiled, monkeypatch):
+    module = import_module(f"lcat.ops._{name}.{NAME}")
+    types = {}
+
+    def noting(kind, function):
+        def call(*arguments, **options):
+            results = function(*arguments, **options)
+            if kind == "forward":
+                types["results"] = [None if x is None else x.dtype for x in results]
+            else:
+                types["grad"], types["out"] = arguments[0].dtype, options["out"].dtype
+            return results
+
+        return call
+
+    for kind in ("forward", "backward"):
+        monkeypatch.setattr(module, kind, noting(kind, getattr(module, kind)))
+    edges = graph()
+    rows = random_tensor(edges.num_sources, 2, 8, dtype=dtype)
+    if name == "gat_attention":
+        s, t = (random_tensor(count, 2, dtype=dtype) for count in (edges.num_sources, edges.num_targets))
+        inputs = [s, t, rows]
+    else:
+        inputs = [rows, random_tensor(edges.num_targets, 2, 8, dtype=dtype), random_tensor(2, 8, dtype=dtype)]
+
+    def call(source, target, *tensors):
+        made = Graph(source, target, edges.num_sources, edges.num_targets)
+        if name == "gat_attention":
+            return lcat.ops.gat_attention(*tensors, made)
+        key, query, att = tensors
+        return lcat.ops.gatv2_attention(key, query, key, att, made)
+
+    function = torch.compile(call, fullgraph=True, backend="aot_eager") if compiled else call
+    torch._dynamo.reset()
+    grad = random_tensor(edges.num_targets, 2, 8, dtype=dtype, seed=9)
+
+    def run(function, inputs):
+        return gradients(lambda *tensors: function(edges.source, edges.target, *tensors), inputs, grad)
+
+    with use_implementation(NAME):
+        out, kernel_gradients = run(function, inputs)
+    with use_implementation("naive"):
+        naive_out, naive_gradients = run(call, inputs)
+        exact_out, exact_gradients = run(call, [x.double() for x in inputs])
+    if compiled:  # an operator of torch returns an empty tensor for what is missing; here all is asked for
+        assert None not in types["results"]
+    kept = [torch.float32] * (4 if name == "gat_attention" else 2)
+    assert types == {"results": [dtype, *kept], "grad": dtype, "out": torch.float32}
+    for value, other, exact in zip(
+        [out, *kernel_gradients], [naive_out, *naive_gradients], [exact_out, *exact_gradients], strict=True
+    ):
+        assert value.dtype == dtype
+        assert error(value, exact) <= 2 * error(other, exact)
 
 
 def test_dropout_is_the_same_forward_and_backward():

@@ -104,6 +104,26 @@ def direct() -> dict[str, int]:
     }
 
 
+def of_rows(name: str, dtype: torch.dtype) -> dict[str, Any]:
+    """One step of a primitive whose tensors all have this type: its launches, and the casts of its rows."""
+    import lcat.ops
+    from lcat.graph import graph_view
+
+    graph, _ = graph_view(torch.randint(300, (2, 6000)), 300, 300)
+    rows, query = (torch.randn(300, 4, 8).to(dtype).requires_grad_() for _ in range(2))
+    scores = [torch.randn(300, 4).to(dtype).requires_grad_() for _ in range(2)]
+    att, grad = torch.randn(4, 8).to(dtype).requires_grad_(), torch.randn(300, 4, 8).to(dtype)
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
+        if name == "gat_attention":
+            out = lcat.ops.gat_attention(*scores, rows, graph)
+        else:
+            out = lcat.ops.gatv2_attention(rows, query, rows, att, graph)
+        out.backward(grad)
+    copies = [row for row in profiler.key_averages(group_by_input_shape=True) if row.key == "aten::_to_copy"]
+    casts = sum(row.count for row in copies if row.input_shapes[0] == [300, 4, 8])
+    return {"primitive": name, "dtype": str(dtype), "casts": casts}
+
+
 def main() -> None:
     """Layers, forward and backward, the first step and a later one."""
     stand_in = StandIn()
@@ -114,6 +134,9 @@ def main() -> None:
     install(torch.device("cpu"))
     import lcat.nn
 
+    for name in ("gat_attention", "gatv2_attention"):
+        for dtype in (torch.float32, torch.bfloat16, torch.float16):
+            print(json.dumps({"rows": of_rows(name, dtype)}), flush=True)
     for name in ("GCNConv", "GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"):
         for dropout in (0.0, 0.6):
             if dropout and name == "GCNConv":
