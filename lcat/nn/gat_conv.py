@@ -21,7 +21,9 @@ from lcat.nn._linear import is_plain
 from lcat.nn._options import MessagePassingOptions
 from lcat.ops import gat_attention, gat_attention_of_values, gat_scores
 
-# Projections that are this many times as wide as the input cost more to read than the input times a folded matrix.
+# Projections that are this many times as wide as the input cost more to read than the input times a folded matrix: a
+# step reads and writes each four times, but the folded product takes some thirty operations more, which small graphs
+# feel, and the input up to twelve times where it needs a gradient of its own.
 _WIDER = 4
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -255,13 +257,13 @@ class GATConv(AttentionConv):
         return s, self._scalar(nodes.x[1], target, linear=maps[-1], attention=self.att_dst)
 
     def _scores_projected(self, nodes: Nodes) -> bool:
-        """Step 4: whether scores are computed from the projections of one set of nodes, by compiled kernels.
+        """Step 4: whether scores are computed from the projections of one set of nodes, by kernels made for it.
 
         That is one pass over them. Where they are much wider than ``x``, a product of ``x`` with a folded matrix reads
-        less, see :meth:`_scalar`; on a GPU both are products.
+        less, see :meth:`_scalar`.
         """
         x, att_source, att_target = nodes.x[0], self.att_src, self.att_dst
-        if nodes.batch is not None or not x.is_cpu or att_source is None or att_target is None:
+        if nodes.batch is not None or not (x.is_cpu or x.is_cuda) or att_source is None or att_target is None:
             return False
         # Vectors that somebody has put there may be broadcast, as the formula does.
         if att_source.shape != att_target.shape or att_source.shape != (1, self.heads, self.out_channels):

@@ -16,6 +16,10 @@ same functions, so that one ``torch.library`` operator can stand on both:
              by_target, by_source, slope, dropout, seed, needs)
         -> (d_source_score, d_target_score, d_value, d_edge_score, d_edge_weight)
 
+    scores(value, att_source, att_target) -> (source_score, target_score)
+    scores_backward(value, att_source, att_target, d_source_score, d_target_score, d_value, needs)
+        -> (d_value, d_att_source, d_att_target)
+
 ``gatv2_attention``::
 
     forward(key, query, value, att, edge_attr, edge_matrix, edge_weight, by_target, slope, dropout, seed,
@@ -54,6 +58,11 @@ Arguments, all contiguous, all on one device:
 - ``keep_unrounded`` asks for ``unrounded``, which is ``out`` before it was rounded to the type of the result, in the
   same pass. It is ``None`` where nobody asks for it, and where ``out`` is not rounded. A backward pass takes it as its
   ``out`` (:func:`kept`).
+- ``scores`` are ``<att_source, value>`` and ``<att_target, value>``; a vector is ``[H, F]`` or ``[1, H, F]``, or
+  ``None``, which gives ``None``. In ``scores_backward`` the gradient of ``value`` is added to ``d_value``, in place,
+  and to nothing if ``d_value`` is ``None``; a gradient of scores may be ``None``, and that of its vector is so then.
+  The compiled CPU kernels take tensors of one type here, float32 or float64. Scores have the type to which those of
+  ``value`` and their vector promote.
 - ``needs`` has one bool for each gradient returned, in their order; where it is False, ``None`` is returned.
 
 Types: floating point arguments may be of different types. Sums are made in float32, or float64 if any argument

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 
 import pytest
 import torch
@@ -40,7 +41,9 @@ def check(rows: int, heads: int, width: int, dtype: torch.dtype, which: str = "s
     with guarded_memory() as frames:
         scores = native.scores(value.to(dtype), *optional(vectors))
         added = before.to(dtype, copy=True)
-        gradients = native.scores_backward(value.to(dtype), *optional(vectors), *optional(cotangents), added)
+        grads = optional(cotangents)
+        same, *gradients = native.scores_backward(value.to(dtype), *optional(vectors), *grads, added, (True,) * 3)
+    assert same is added
     assert len(frames) == 2 * sum(present)
     torch.testing.assert_close(added.double(), before + d_value, rtol=limit, atol=limit)
     for got, right, is_present in zip(
@@ -72,10 +75,10 @@ def test_empty_shapes(shape: tuple[int, int, int]) -> None:
 
 def test_only_what_is_needed() -> None:
     value, att, score = torch.randn(40, 2, 5), torch.randn(2, 5), torch.randn(40, 2)
-    both = native.scores_backward(value, att, att, score, score, d_value=None)
-    for needs in ((True, False), (False, True), (False, False)):
-        gradients = native.scores_backward(value, att, att, score, score, d_value=None, needs=needs)
-        for got, right, need in zip(gradients, both, needs, strict=True):
+    everything = native.scores_backward(value, att, att, score, score, None, needs=(True, True, True))
+    for needs in itertools.product((False, True), repeat=3):
+        gradients = native.scores_backward(value, att, att, score, score, None, needs=needs)
+        for got, right, need in zip(gradients, everything, needs, strict=True):
             assert got is None if not need else torch.equal(got, right)
 
 
@@ -98,9 +101,8 @@ def test_bits_do_not_depend_on_threads(threads: int) -> None:
     value, att, score = torch.randn(3000, 4, 16), torch.randn(2, 4, 16), torch.randn(2, 3000, 4)
 
     def run() -> list[Tensor]:
-        d_value = torch.ones_like(value)
-        gradients = native.scores_backward(value, *att, *score, d_value)
-        return [*native.scores(value, *att), d_value, *gradients]
+        gradients = native.scores_backward(value, *att, *score, torch.ones_like(value), needs=(True, True, True))
+        return [*native.scores(value, *att), *gradients]
 
     torch.set_num_threads(1)
     alone = run()

@@ -65,7 +65,7 @@ def problems(rows: list[dict[str, Any]]) -> list[str]:
 
 def _reads_rows(kernel: str) -> bool:
     module, name = kernel.split(":")
-    return module != "_triton.tiles" and name in ("forward", "target", "source", "weight")
+    return module != "_triton.tiles" and name in ("forward", "target", "source", "weight", "scores", "scores_backward")
 
 
 def test_usual_configurations_on_hopper():
@@ -82,6 +82,8 @@ def test_usual_configurations_on_hopper():
         "_gat_attention.triton:forward",
         "_gat_attention.triton:source",
         "_gat_attention.triton:target",
+        "_gat_attention.triton_scores:scores",
+        "_gat_attention.triton_scores:scores_backward",
     }
     assert problems(rows) == []
 

@@ -29,6 +29,9 @@ ATTENTION = Counter(
         "_triton.tiles:_sum_kernel": 1,
     }
 )
+SCORES = Counter(
+    {"_gat_attention.triton_scores:_scores_kernel": 1, "_gat_attention.triton_scores:_scores_backward_kernel": 1}
+)
 ATTENTION_V2 = Counter(
     {
         "_gatv2_attention.triton_kernels:forward_kernel": 1,
@@ -40,9 +43,9 @@ ATTENTION_V2 = Counter(
 )
 LAUNCHES = {
     "GCNConv": AGGREGATE,
-    "GATConv": ATTENTION,
+    "GATConv": SCORES + ATTENTION,
     "GATv2Conv": ATTENTION_V2,
-    "LCATConv": AGGREGATE + ATTENTION,
+    "LCATConv": AGGREGATE + SCORES + ATTENTION,
     "LCATv2Conv": AGGREGATE + ATTENTION_V2,
 }
 

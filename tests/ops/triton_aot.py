@@ -39,6 +39,7 @@ LAUNCHING = [
     "lcat.ops._triton.dropout",
     "lcat.ops._aggregate.triton",
     "lcat.ops._gat_attention.triton",
+    "lcat.ops._gat_attention.triton_scores",
     "lcat.ops._gatv2_attention.triton",
 ]
 BLOCKS = ("BLOCK_ROWS", "BLOCK_EDGES", "BLOCK_HEADS", "BLOCK_FEATURES")
@@ -252,6 +253,10 @@ class Case:
             aggregate.forward(x, score, by_target, rows, scale, scale)
             if score is not None:
                 aggregate.weight_grad(x, x, by_target, True)
+            vector = att.to(self.dtype)
+            gat_attention.scores(x, vector, vector)
+            for d_value in (x, None):  # added to a gradient, and alone
+                gat_attention.scores_backward(x, vector, vector, s, s, d_value, [True] * 3)
             inputs = (s, s, x, score, weight)
             out = gat_attention.forward(*inputs, by_target, 0.2, dropout, seed, True, True)
             grad = torch.empty_like(out[0])

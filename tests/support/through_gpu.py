@@ -20,7 +20,7 @@ from torch import Tensor
 
 FUNCTIONS = {
     "aggregate": ("forward", "weight_grad"),
-    "gat_attention": ("forward", "backward"),
+    "gat_attention": ("forward", "backward", "scores", "scores_backward"),
     "gatv2_attention": ("forward", "backward"),
 }
 

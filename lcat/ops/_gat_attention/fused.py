@@ -32,6 +32,8 @@ __all__ = [
     "Results",
     "Saved",
     "checked",
+    "compute",
+    "compute_gradients",
     "gat_attention",
     "has_few_edges",
 ]
@@ -357,3 +359,27 @@ def _to_backward(grad: Tensor, inputs: Inputs, results: Any, constants: Any, nee
 
 
 _EAGER = eager(_FORWARD, _BACKWARD, Inputs, _to_backward)
+
+
+def compute(arguments: Forward) -> tuple[Tensor | None, ...]:
+    """The results of the kernels alone, for plain tensors that were checked. The first one is the output."""
+    return _FORWARD.compute(arguments)
+
+
+def compute_gradients(
+    grad: Tensor,
+    inputs: Inputs,
+    kept: Sequence[Tensor | None],
+    constants: tuple[Any, ...],
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """The gradients by the kernels alone.
+
+    Args:
+        grad: the gradient of the output, contiguous.
+        inputs: as :func:`compute` got them.
+        kept: what :func:`lcat.ops._fused.kept` keeps of its results.
+        constants: its arguments after ``inputs``.
+        needs: which gradients are needed.
+    """
+    return _BACKWARD.compute(_to_backward(grad, inputs, kept, constants, needs))

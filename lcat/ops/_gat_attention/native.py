@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from lcat.graph import SortedEdges
@@ -13,13 +14,7 @@ from lcat.ops._native import all_dense, call, edge_arguments, seed_value
 
 
 def scores(value: Tensor, att_source: Tensor | None, att_target: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """``<att_source, value>`` and ``<att_target, value>`` for each node and head, in one pass over ``value``.
-
-    Args:
-        value: ``[N, H, F]``.
-        att_source: ``[H, F]``; ``None`` gives ``None``.
-        att_target: likewise.
-    """
+    """``<att_source, value>`` and ``<att_target, value>``, see :mod:`lcat.ops._fused`, in one pass over ``value``."""
     dtype = compute_dtype(value, att_source, att_target)
     rows, heads, width = value.shape
     values, *vectors = all_dense(dtype, value, att_source, att_target)
@@ -35,30 +30,25 @@ def scores_backward(
     d_source_score: Tensor | None,
     d_target_score: Tensor | None,
     d_value: Tensor | None,
-    needs: Sequence[bool] = (True, True),
-) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of ``att_source`` and ``att_target`` in :func:`scores`; that of ``value`` is added to ``d_value``.
-
-    Args:
-        value: as in :func:`scores`; all tensors have its type, float32 or float64.
-        att_source: likewise.
-        att_target: likewise.
-        d_source_score: ``[N, H]``, the gradient of the first result; ``None`` where that is ``None``.
-        d_target_score: likewise, of the second.
-        d_value: ``[N, H, F]``, contiguous, changed in place; ``None`` if nobody asks for it.
-        needs: whether each of the two gradients is asked for.
-    """
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of ``(value, att_source, att_target)`` in :func:`scores`, see :mod:`lcat.ops._fused`."""
     dtype = value.dtype
     rows, heads, width = value.shape
+    need_value, need_source, need_target = needs
+    if not need_value:
+        d_value = None
+    elif d_value is None:
+        d_value = torch.zeros_like(value)
     att_source = None if d_source_score is None else att_source
     att_target = None if d_target_score is None else att_target
-    d_att_source = att_source.new_empty(att_source.shape) if needs[0] and att_source is not None else None
-    d_att_target = att_target.new_empty(att_target.shape) if needs[1] and att_target is not None else None
+    d_att_source = att_source.new_empty(att_source.shape) if need_source and att_source is not None else None
+    d_att_target = att_target.new_empty(att_target.shape) if need_target and att_target is not None else None
     call(
         *("gat_scores_backward", dtype, value, att_source, att_target, d_source_score, d_target_score),
         *(d_value, d_att_source, d_att_target, rows, heads, width),
     )
-    return d_att_source, d_att_target
+    return d_value, d_att_source, d_att_target
 
 
 def forward(

@@ -1,7 +1,8 @@
-"""gat_attention with the scores that GAT computes from its values: one autograd function on CPUs."""
+"""gat_attention with the scores that GAT computes from its values: one autograd function for both."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,13 +13,15 @@ from lcat.graph import Graph, SortedEdges
 from lcat.ops import _fused
 from lcat.ops._check import Arguments, check_dense, check_number, check_probability
 from lcat.ops._double_backward import gradients_of
+from lcat.ops._dtypes import FLOAT_DTYPES
 from lcat.ops._eager import are_as_before, are_plain, dense, name_function, places, runs_eagerly
 from lcat.ops._gat_attention import fused, gat_attention, implementation_for, native
 from lcat.ops._sorted import sorted_edges
 
 __all__ = ["gat_attention_of_values", "gat_scores"]
 
-_TYPES = {torch.float32, torch.float64}
+_TRITON_TYPES = set(FLOAT_DTYPES)
+_NATIVE_TYPES = {torch.float32, torch.float64}
 
 
 def gat_attention_of_values(
@@ -38,8 +41,8 @@ def gat_attention_of_values(
         \mathrm{LeakyReLU}(\langle a_s, v_j \rangle + \langle a_t, v_i \rangle + e_{ij})\right) v_j .
 
     The result is that of :func:`gat_attention` with the scores of :func:`gat_scores`. Sources and targets are the same
-    nodes. On CPUs all of it is one function for autograd, which small graphs need: each step costs as much time there
-    as the edges do.
+    nodes. All of it is one function for autograd, which small graphs need: each step costs as much time there as the
+    edges do.
 
     Args:
         value: :math:`v`, ``[N, H, F]``.
@@ -88,7 +91,7 @@ def gat_attention_of_values(
     dropout = check_probability("dropout", dropout)
     negative_slope = check_number("negative_slope", negative_slope)
     inputs = Inputs(value, att_source, att_target, edge_score, edge_weight)
-    if runs_eagerly() and implementation_for(*inputs, graph=graph).name == "native" and _is_served(*inputs):
+    if runs_eagerly() and _is_served(implementation_for(*inputs, graph=graph).name, inputs):
         return _fused_call(inputs, graph, slope=negative_slope, dropout=dropout)
     source_score, target_score = gat_scores(value, att_source, att_target)
     assert source_score is not None
@@ -132,25 +135,25 @@ def _fused_call(inputs: Inputs, graph: Graph, *, slope: float, dropout: float) -
         _fused.draw_seed(dropout, inputs.value.device),
         fused.Options(slope, dropout, keep_positive),
     )
-    if backward:
-        result: Tensor = _Attention.apply(constants, *inputs)
-        return result
-    _, (result, *_) = _forward(inputs, constants)
+    result: Tensor = _Attention.apply(constants, *inputs) if backward else _forward(inputs, constants)[1][0]
     return result
 
 
-def _forward(inputs: Inputs, constants: Constants) -> tuple[Any, tuple[Any, ...]]:
+def _kernels(value: Tensor) -> Any:
+    """The module whose functions compute scores on the device of ``value``."""
+    if not value.is_cuda:
+        return native
+    from lcat.ops._gat_attention import triton
+
+    return triton
+
+
+def _forward(inputs: Inputs, constants: Constants) -> tuple[tuple[Any, Any], tuple[Any, ...]]:
     """The scores, and the results of the kernel."""
     value, att_source, att_target, edge_score, edge_weight = dense(inputs)
-    source_score, target_score = native.scores(value, att_source, att_target)
-    assert source_score is not None  # as its vector is not
-    slope, dropout, keep_positive = constants.options
-    results = native.forward(
-        source_score, target_score, value, edge_score, edge_weight,
-        constants.by_target, slope=slope, dropout=dropout, seed=constants.seed, keep_positive=keep_positive,
-        keep_unrounded=False,  # all types that are served here are those of sums
-    )  # fmt: skip
-    return (source_score, target_score), results
+    scores = source_score, target_score = _kernels(value).scores(value, att_source, att_target)
+    inputs_of_attention = fused.Inputs(source_score, target_score, value, edge_score, edge_weight)
+    return scores, fused.compute(fused.Forward(inputs_of_attention, *constants))
 
 
 class _Attention(torch.autograd.Function):
@@ -176,31 +179,23 @@ class _Attention(torch.autograd.Function):
         if torch.is_grad_enabled() or not as_before or not are_plain(("grad",), (grad,)):
             return None, *_gradients_by_steps(grad, inputs, constants, needs)
         value, att_source, att_target, edge_score, edge_weight = dense(inputs)
-        source_score, target_score, out, lse, positive, positive_mass = saved[5:]
-        slope, dropout, _ = constants.options
-        need_value, need_att_source, need_att_target, need_edge_score, need_edge_weight = needs
+        source_score, target_score, *kept = saved[5:]
+        need_value, need_att_source, need_att_target, *need_edges = needs
         need_scores = need_value or need_att_source, need_value or need_att_target
-        d_source_score, d_target_score, d_value, d_edge_score, d_edge_weight = native.backward(
-            grad.contiguous(), source_score, target_score, value, edge_score, edge_weight,
-            out=out, lse=lse, positive=positive, positive_mass=positive_mass,
-            by_target=constants.by_target, by_source=constants.by_source,
-            slope=slope, dropout=dropout, seed=constants.seed,
-            needs=(*need_scores, need_value, need_edge_score, need_edge_weight),
-        )  # fmt: skip
-        d_att_source = d_att_target = None
-        if any(need_scores):
-            d_att_source, d_att_target = native.scores_backward(
-                value, att_source, att_target, d_source_score, d_target_score, d_value,
-                needs=(need_att_source, need_att_target),
-            )  # fmt: skip
-        return (
-            None,
-            d_value if need_value else None,
-            d_att_source,
-            d_att_target,
-            d_edge_score,
-            d_edge_weight,
+        d_source_score, d_target_score, d_value, *d_edges = fused.compute_gradients(
+            grad.contiguous(),
+            fused.Inputs(source_score, target_score, value, edge_score, edge_weight),
+            kept,
+            constants,
+            (*need_scores, need_value, *need_edges),
         )
+        d_vectors: tuple[Tensor | None, ...] = (None, None)
+        if any(need_scores):
+            d_value, *d_vectors = _kernels(value).scores_backward(
+                *(value, att_source, att_target, d_source_score, d_target_score, d_value),
+                needs=(need_value, need_att_source, need_att_target),
+            )
+        return None, d_value, *d_vectors, *d_edges
 
 
 name_function(_Attention, "gat_attention_of_values")
@@ -236,7 +231,7 @@ def gat_scores(
         ``(s, t)``, each ``[N, H]`` or ``None``.
 
     Complexity:
-        O(N H F) time; on CPUs one pass over ``value`` forward and one backward.
+        O(N H F) time; one pass over ``value`` forward and one backward.
 
     Example:
         >>> import torch
@@ -259,7 +254,7 @@ def gat_scores(
                 raise ValueError(f"expected '{name}' on the device of 'value', {value.device}, got {att.device}")
     tensors = (value, att_source, att_target)
     # Also under activation checkpointing, which keeps some operators and runs all others as they are.
-    if not is_traced() and implementation_for(*tensors).name == "native" and _is_served(*tensors):
+    if not is_traced() and _is_served(implementation_for(*tensors).name, tensors):
         scores: tuple[Tensor | None, Tensor | None] = _Scores.apply(*tensors)
         return scores
     return _plain_scores(*tensors)
@@ -273,12 +268,14 @@ def _plain_scores(value: Tensor, att_source: Any, att_target: Any) -> tuple[Any,
     return source_score, target_score
 
 
-def _is_served(*tensors: Tensor | None) -> bool:
-    """Whether the compiled functions compute on these tensors: plain ones of one type, float32 or float64."""
-    if not are_plain(Inputs._fields, tensors):
+def _is_served(implementation: str, tensors: Sequence[Tensor | None]) -> bool:
+    """Whether the kernels compute scores of these tensors: plain ones, on CPUs of one type, float32 or float64."""
+    if implementation not in ("native", "triton") or not are_plain(Inputs._fields, tensors):
         return False
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
-    return len(dtypes) == 1 and dtypes <= _TYPES
+    if implementation == "triton":
+        return dtypes <= _TRITON_TYPES
+    return len(dtypes) == 1 and dtypes <= _NATIVE_TYPES
 
 
 class _Scores(torch.autograd.Function):
@@ -287,7 +284,9 @@ class _Scores(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs)
         ctx.places = places(inputs)
-        return native.scores(*dense(inputs))
+        tensors = dense(inputs)
+        scores: tuple[Tensor | None, ...] = _kernels(tensors[0]).scores(*tensors)
+        return scores
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -296,11 +295,11 @@ class _Scores(torch.autograd.Function):
         as_before = are_as_before(Inputs._fields[:3], inputs, ctx.places) and are_plain(("grad", "grad"), grads)
         if torch.is_grad_enabled() or not as_before:
             return _gradients_of_scores(grads, inputs, needs)
-        d_value = torch.zeros_like(value, memory_format=torch.contiguous_format) if needs[0] else None
         value, att_source, att_target, d_source, d_target = dense((value, *vectors, *grads))
-        return d_value, *native.scores_backward(
-            value, att_source, att_target, d_source, d_target, d_value, needs=needs[1:]
+        gradients: tuple[Tensor | None, ...] = _kernels(value).scores_backward(
+            value, att_source, att_target, d_source, d_target, None, needs=needs
         )
+        return gradients
 
 
 name_function(_Scores, "gat_scores")

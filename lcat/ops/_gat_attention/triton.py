@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lcat.graph import SortedEdges
 from lcat.ops._dtypes import compute_dtype, result_dtype
+from lcat.ops._gat_attention.triton_scores import scores, scores_backward
 from lcat.ops._triton.dropout import dropout_arguments, keep_factor
 from lcat.ops._triton.launch import accumulator, blocks, launch, tile_shape
 from lcat.ops._triton.schedule import schedule_of
@@ -35,7 +36,7 @@ from lcat.ops._triton.tiles import (
     sum_parts,
 )
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward", "forward", "scores", "scores_backward"]
 
 _NOT_SPECIALIZED = ["count", "keep_threshold", "num_edges"]
 _DROPOUT_REGISTERS = 168  # per thread in the backward pass (see launch): 12 warps per multiprocessor
@@ -359,11 +360,10 @@ def backward(
             "the gradient of 'target_score' needs 'positive' and 'positive_mass', got None: call forward with "
             "keep_positive=True"
         )
-    d_source_score = (
-        torch.zeros_like(source_score) if out.numel() == 0 or value.numel() == 0 else torch.empty_like(source_score)
-    )
-    d_value = torch.zeros_like(value) if out.numel() == 0 else torch.empty_like(value)
-    d_target_score = torch.zeros_like(target_score) if need_target_score and target_score is not None else None
+    # Kernels write all of these, if they run.
+    like = torch.empty_like if out.numel() and value.numel() else torch.zeros_like
+    d_source_score, d_value = like(source_score), like(value)
+    d_target_score = like(target_score) if need_target_score and target_score is not None else None
     # Zeros, because no program visits dead edges.
     d_edge_score = torch.zeros_like(edge_score) if need_edge_score and edge_score is not None else None
     tile = tile_shape("gat_source", heads, features, dtype)
