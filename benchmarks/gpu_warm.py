@@ -95,9 +95,8 @@ def main() -> None:
     command += ["--tiles"] if arguments.tiles else []
     children = [subprocess.Popen([*command, "--share", str(share)]) for share in range(arguments.processes)]
     failed = sum(child.wait() != 0 for child in children)
-    print(
-        f"{len(cases_of(arguments.tiles))} cases in {time.perf_counter() - start:.0f} s, {failed} of {len(children)} processes failed"
-    )
+    taken = time.perf_counter() - start
+    print(f"{len(cases_of(arguments.tiles))} cases in {taken:.0f} s, {failed} of {len(children)} processes failed")
     sys.exit(1 if failed else 0)
 
 
