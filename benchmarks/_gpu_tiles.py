@@ -9,6 +9,9 @@ from contextlib import contextmanager
 import torch
 from _gpu_work import Shape
 
+import lcat.ops._aggregate.triton
+import lcat.ops._gat_attention.triton
+import lcat.ops._gatv2_attention.triton  # noqa: F401 - they must have the table's function before it is replaced
 from lcat.ops._triton import launch
 
 __all__ = ["SHAPES", "different_tiles", "tiles"]
@@ -39,7 +42,7 @@ def tiles(numbers: int, edges: int) -> Iterator[None]:
 
     modules = [module for name, module in sys.modules.items() if name.startswith("lcat.ops.") and module]
     users = [module for module in modules if getattr(module, "tile_shape", None) is real]
-    launch._NUMBERS_PER_WARP.update(dict.fromkeys(table, numbers))
+    launch._NUMBERS_PER_WARP.update(dict.fromkeys(table, (numbers, numbers)))
     for module in users:
         module.tile_shape = other  # type: ignore[attr-defined]
     try:

@@ -181,6 +181,7 @@ def _target_pass(
         D_SCORE=d_score,
         groups=groups,
         num_edges=num_edges,
+        PREFETCH=tile.warps == 1,  # wider rows leave no registers for it
         BLOCK_ROWS=tile.rows,
         BLOCK_EDGES=tile.edges,
         BLOCK_HEADS=tile.heads,

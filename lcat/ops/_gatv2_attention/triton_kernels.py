@@ -143,7 +143,7 @@ def target_kernel(
     D_EDGE_ATTR, D_SCORE, INDICES, EDGE_IDS, ROW, START, STOP, PART, count, groups, num_edges, components,
     keep_threshold, keep_scale, keep_scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr,
     BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr,
-    ACC_DTYPE: tl.constexpr,
+    PREFETCH: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     """Backward along the in-edges: the gradients of q and of all per-edge tensors, and this program's part of att's.
 
@@ -176,11 +176,15 @@ def target_kernel(
         length = tl.max(stop - start, axis=0)
         step = tl.zeros_like(length)
         slot = start[:, None] + tl.arange(0, BLOCK_EDGES)[None, :]
-        neighbor = tl.load(INDICES + slot, mask=slot < stop[:, None], other=0)
+        if PREFETCH:
+            neighbor = tl.load(INDICES + slot, mask=slot < stop[:, None], other=0)
         while step < length:
             mask = slot < stop[:, None]
             next_slot = slot + BLOCK_EDGES
-            next_neighbor = tl.load(INDICES + next_slot, mask=next_slot < stop[:, None], other=0)
+            if PREFETCH:
+                next_neighbor = tl.load(INDICES + next_slot, mask=next_slot < stop[:, None], other=0)
+            else:
+                neighbor = tl.load(INDICES + slot, mask=mask, other=0)
             if EDGE_IDS is not None:
                 edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0).to(tl.int64)
             k = gather_rows(K, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
@@ -227,7 +231,9 @@ def target_kernel(
                     )
                     tl.store(base + d, projected, mask=mask)
                     d += 1
-            slot, neighbor = next_slot, next_neighbor
+            slot = next_slot
+            if PREFETCH:
+                neighbor = next_neighbor
             step += BLOCK_EDGES
         dq_sum = tl.sum(dq, axis=1) * att[None, :, :]
         store_rows(DQ, PART_DQ, dq_sum, row, part, row_mask, offset, valid, H * F)

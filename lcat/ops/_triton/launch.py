@@ -21,22 +21,21 @@ from torch import Tensor
 
 __all__ = ["TileShape", "accumulator", "blocks", "compiler_options", "launch", "padded", "tile_shape"]
 
-# Numbers that one warp holds of each tile-sized array. 512 are 16 registers per thread: with the three or four such
-# arrays of a backward pass, q, grad and the addresses, that stays near 128 registers, so that 16 warps fit on a
-# multiprocessor and keep 16 x 512 numbers (32 KiB in float32, the latency of HBM times a core's share of its
-# bandwidth) in flight. The passes with fewer arrays can hold more.
+# Numbers that one warp holds of each tile-sized array, and those from which on a row takes another warp. Measured on an
+# H100 (benchmarks/gpu.py --part tiles). 256 are 8 registers per thread: the attentions hold three to five such arrays
+# and the addresses, and what hides the latency of their gathers is many warps. The pass with two arrays can hold more,
+# and so can one that draws dropout masks, which lanes of one head would draw for each other.
 _NUMBERS_PER_WARP = {
-    "aggregate": 1024,
-    "aggregate_weight": 1024,
-    "gat_scores": 1024,
-    "gat_scores_backward": 512,
-    "gat_forward": 512,
-    "gat_target": 512,
-    "gat_source": 512,
-    "gatv2_forward": 512,
-    "gatv2_target": 512,
-    "gatv2_source": 512,
-    "gatv2_matrix": 128,
+    "aggregate": (512, 512),
+    "aggregate_weight": (1024, 1024),
+    "gat_forward": (256, 512),
+    "gat_target": (512, 512),
+    "gat_source": (256, 512),
+    "gat_source_dropout": (512, 512),
+    "gatv2_forward": (256, 256),
+    "gatv2_target": (256, 256),
+    "gatv2_source": (256, 256),
+    "gatv2_matrix": (128, 128),
 }
 _ROW_LIMIT = 1024  # numbers of a row that one program holds; heads beyond that go to the grid's second axis
 _MAX_WARPS = 8
@@ -75,20 +74,20 @@ def tile_shape(kernel: str, heads: int, features: int, dtype: torch.dtype) -> Ti
 
     One warp per program where possible: then sums over features and edges are shuffles. (Some kernels still exchange
     layouts through shared memory: one to five barriers of a single warp in a step.) What is left of a warp's share
-    after one row goes to two edges, then to rows while they have 64 edges times heads: then every thread has two, and
-    what is kept for each (number, address, score) takes no more registers than the row. Rows rather than edges,
-    because rows side by side are equally long (see the schedule), while the last step of a row of seven edges leaves
-    most of eight lanes idle.
+    after one row goes to other rows, while they have 64 edges times heads: then every thread has two, and what is kept
+    for each (number, address, score) takes no more registers than the row. Rows rather than edges, because rows side by
+    side are equally long (see the schedule), while the last step of a row of seven edges leaves lanes idle; from eight
+    on, two edges of each: rows side by side also wait for each other.
     """
     width = padded(features)
     held = padded(heads)
     while held > 1 and held * width > _ROW_LIMIT:
         held //= 2
     row = held * width
-    share = _NUMBERS_PER_WARP[kernel] // (2 if dtype == torch.float64 else 1)
-    warps = min(max(row // share, 1), _MAX_WARPS)
+    share, wide = (numbers // (2 if dtype == torch.float64 else 1) for numbers in _NUMBERS_PER_WARP[kernel])
+    warps = min(max(row // wide, 1), _MAX_WARPS)
     row_tiles = max(share * warps // row, 1)
-    edges = min(row_tiles, 2)
+    edges = min(max(row_tiles // 4, 1), 2)
     rows = min(row_tiles // edges, max(64 // (edges * held), 1))
     return TileShape(rows, edges, held, width, -(-heads // held), warps)
 
