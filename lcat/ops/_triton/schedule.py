@@ -7,9 +7,10 @@ parts of a row together in a fixed order. Rows that fit are one segment and are 
 Segments are ordered by their length, longest first: long ones start while there is other work to fill the device, and
 the segments that one program holds side by side are about equally long, so that no lane waits for a neighbor.
 
-A schedule is made by some fifty tensor operations of size O(N + E / tile), one of them a sort, whose shapes follow from
-N and E alone: nothing is read back from the device, so this also works inside CUDA graph capture. The price is some
-empty segments at the end. :func:`schedule_of` keeps a schedule for as long as the graph it was made for lives.
+A schedule is made by three kernels of size O(N + E / tile), a sum and a sort, whose shapes follow from N and E alone:
+nothing is read back from the device, so this also works inside CUDA graph capture. The price is some empty segments at
+the end. (Off GPUs, tensor operations do the same.) :func:`schedule_of` keeps a schedule for as long as the graph it was
+made for lives.
 """
 
 from __future__ import annotations
@@ -86,6 +87,12 @@ def build_schedule(edges: SortedEdges, tile: int) -> Schedule:
     """
     indptr = edges.indptr
     num_rows, num_edges = indptr.shape[0] - 1, edges.indices.shape[0]
+    if indptr.is_cuda and num_rows:
+        from lcat.ops._triton.schedule_kernels import cut_and_order  # needs Triton
+
+        row, start, stop, part, split_row, split_first, split_last = cut_and_order(indptr, num_edges, tile)
+        num_parts = 2 * num_edges // tile if split_row.numel() else 0
+        return Schedule(tile, row, start, stop, part, split_row, split_first, split_last, num_parts)
     degree = indptr[1:] - indptr[:-1]
     pieces = ((degree + tile - 1) // tile).clamp(min=1)
     past = pieces.cumsum(0)  # one past each row's last segment
