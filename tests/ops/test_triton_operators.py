@@ -148,7 +148,7 @@ def test_half_precision_reaches_the_kernels_as_it_is(name, dtype, compiled, monk
         [out, *kernel_gradients], [naive_out, *naive_gradients], [exact_out, *exact_gradients], strict=True
     ):
         assert value.dtype == dtype
-        assert error(value, exact) <= 2 * error(other, exact)
+        assert error(value, exact) <= 2 * error(other, exact) + torch.finfo(dtype).eps / 2
 
 
 def test_dropout_is_the_same_forward_and_backward():

@@ -274,7 +274,7 @@ EVERYTHING = [
     *(Case(h, f, torch.float16, o) for h, f in [(1, 64), (8, 8), (8, 64)] for o in (False, True)),
     *(Case(h, f, torch.float64, o) for h, f in [(3, 7), (8, 8)] for o in (False, True)),
     *(Case(h, f, torch.float32, o, traced=True) for h, f in [(8, 8), (8, 64)] for o in (False, True)),
-    *(Case(h, f, torch.bfloat16, o, mixed=True) for h, f in SHAPES for o in (False, True)),
+    *(Case(h, f, torch.bfloat16, o, mixed=True) for h, f in [(3, 7), (8, 8), (8, 64)] for o in (False, True)),
 ]
 USUAL = [
     Case(8, 8, torch.float32, True),

@@ -21,7 +21,7 @@ from lcat.graph import SortedEdges
 from lcat.ops._dtypes import compute_dtype, result_dtype
 from lcat.ops._gat_attention.triton_scores import scores, scores_backward
 from lcat.ops._triton.dropout import dropout_arguments, keep_factor
-from lcat.ops._triton.launch import accumulator, blocks, launch, tile_shape
+from lcat.ops._triton.launch import accumulator, blocks, launch, padded, tile_shape
 from lcat.ops._triton.schedule import schedule_of
 from lcat.ops._triton.tiles import (
     LOWEST,
@@ -39,7 +39,10 @@ from lcat.ops._triton.tiles import (
 __all__ = ["backward", "forward", "scores", "scores_backward"]
 
 _NOT_SPECIALIZED = ["count", "keep_threshold", "num_edges"]
-_DROPOUT_REGISTERS = 168  # per thread in the backward pass (see launch): 12 warps per multiprocessor
+# Registers per thread in the pass along the out-edges (see launch) with dropout, and for padded rows of one head: 12
+# warps per multiprocessor. With dropout, rows that are not read in pieces of 16 bytes need more.
+_SOURCE_REGISTERS = 168
+_NARROW_REGISTERS = 184
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
@@ -384,7 +387,7 @@ def backward(
                 _source_kernel,
                 (blocks(schedule.num_segments, tile.rows), tile.head_blocks),
                 tile.warps,
-                registers=_DROPOUT_REGISTERS if dropout > 0 else None,
+                registers=_source_registers(heads, features, dropout),
                 SOURCE_SCORE=source_score,
                 V=value,
                 EDGE_SCORE=edge_score,
@@ -420,6 +423,12 @@ def backward(
         d_edge_score,
         d_edge_weight,
     )
+
+
+def _source_registers(heads: int, features: int, dropout: float) -> int | None:
+    if dropout > 0:
+        return _SOURCE_REGISTERS if features % 4 == 0 else _NARROW_REGISTERS
+    return _SOURCE_REGISTERS if heads == 1 and features != padded(features) else None
 
 
 def _target_pass(
