@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,6 +43,26 @@ def is_exporting() -> bool:
 def is_capturing() -> bool:
     """True inside the capture of a CUDA graph: what is made there lies in memory that replays of it overwrite."""
     return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+
+
+def allocates_for_cuda_graph() -> bool:
+    """True where new memory belongs to a CUDA graph: in a capture, and when ``mode="reduce-overhead"`` warms up."""
+    if not torch.cuda.is_initialized():
+        return False
+    if torch.cuda.is_current_stream_capturing():
+        return True
+    trees = sys.modules.get("torch._inductor.cudagraph_trees")
+    if trees is None or not _has_graph_trees(trees):
+        return False
+    stream = torch.cuda.current_stream()
+    manager = trees.get_manager(stream.device_index, create_if_none_exists=False)
+    return manager is not None and bool(manager.stream == stream)
+
+
+def _has_graph_trees(trees: Any) -> bool:
+    """Whether this thread can have graphs of ``mode="reduce-overhead"``; in others, asking for them fails."""
+    name = "tree_manager_containers"
+    return hasattr(trees.local, name) or torch._C._is_key_in_tls(name)
 
 
 def needs_static_shape(tensor: Tensor) -> bool:

@@ -28,9 +28,11 @@ __all__ = [
     "CacheKey",
     "Graph",
     "SortedEdges",
+    "TracedEdges",
     "cache_info",
     "forget",
     "graph_view",
+    "passing_graph",
     "set_cache_limit",
 ]
 
@@ -83,6 +85,21 @@ class SortedEdges(NamedTuple):
     indptr: Tensor
     indices: Tensor
     edge_ids: Tensor
+
+
+class TracedEdges(NamedTuple):
+    """Where the edges of a graph that a compiler traces come from: what an operator needs to find their cached view.
+
+    Args:
+        edge_index: the tensor that :func:`graph_view` got.
+        flow: the direction of messages.
+        num_loops: the number of self-loops that were added after those of the input were dropped; ``None`` for the
+            edges as they are.
+    """
+
+    edge_index: Tensor
+    flow: Flow
+    num_loops: int | None
 
 
 class Graph:
@@ -141,6 +158,7 @@ class Graph:
         self._before_self_loops: weakref.ref[Graph] | None = None
         self._input_groups: dict[Side, Groups] = {}
         self._is_in_range = False
+        self._traced: TracedEdges | None = None
 
     def __repr__(self) -> str:
         return f"Graph({self.num_sources} -> {self.num_targets} nodes, {self.num_edges} edges)"
@@ -218,21 +236,30 @@ class Graph:
         """
         return self._input_groups.get(side)
 
+    def traced_edges(self) -> TracedEdges | None:
+        """For a graph that :func:`graph_view` made while a compiler traced, where its edges come from.
+
+        ``None`` where that is not known, or no tensor of edges.
+        """
+        return self._traced
+
     @property
     def by_target(self) -> SortedEdges:
         """The edges grouped by target: slots of row ``i`` are the in-edges of node ``i``."""
-        return self.cached(_BY_TARGET, lambda: _sort(self.target, self.source, self.num_targets))
+        return self.cached(_BY_TARGET, lambda: self.grouped("by_target"))
 
     @property
     def by_source(self) -> SortedEdges:
         """The edges grouped by source: slots of row ``j`` are the out-edges of node ``j``."""
+        return self.cached(_BY_SOURCE, lambda: self.grouped("by_source"))
 
-        def make() -> SortedEdges:
-            dead = self.target == self.num_targets if self.padded else None
-            source = self.source if dead is None else self.source.masked_fill(dead, self.num_sources)
-            return _sort(source, self.target, self.num_sources)
-
-        return self.cached(_BY_SOURCE, make)
+    def grouped(self, side: Side) -> SortedEdges:
+        """:attr:`by_target` or :attr:`by_source`, sorted in every call: for what is kept in another form."""
+        if side == "by_target":
+            return _sort(self.target, self.source, self.num_targets, self.num_sources)
+        dead = self.target == self.num_targets if self.padded else None
+        source = self.source if dead is None else self.source.masked_fill(dead, self.num_sources)
+        return _sort(source, self.target, self.num_sources, self.num_targets)
 
     @property
     def in_degree(self) -> Tensor:
@@ -260,14 +287,21 @@ class Graph:
     def _without_self_loops(self, dynamic: bool) -> Graph:
         loop = self.source == self.target
         if needs_static_shape(loop) and not dynamic:
-            target = self.target.masked_fill(loop, self.num_targets)
-            return self._derive(self.source, target, padded=True)
+            return self._with_dead_self_loops()
         if not dynamic and not is_jit_tracing() and not bool(loop.any()):  # a trace is for graphs with loops too
             same = self._derive(self.source, self.target)
             same._input_groups = self._input_groups
             return same
         kept_edges = (~loop).nonzero().flatten()
         return self._derive(self.source[kept_edges], self.target[kept_edges], kept_edges=kept_edges)
+
+    def _with_dead_self_loops(self) -> Graph:
+        """The graph without edges ``i -> i`` in the form that does not depend on values: they are dead edges."""
+        target = self.target.masked_fill(self.source == self.target, self.num_targets)
+        graph = self._derive(self.source, target, padded=True)
+        if self._traced is not None:
+            graph._traced = self._traced._replace(num_loops=0)
+        return graph
 
     def _derive(self, source: Tensor, target: Tensor, **options: Any) -> Graph:
         """A graph between the same nodes, whose indices are in range if those of this one are."""
@@ -297,16 +331,36 @@ class Graph:
 
     def _with_self_loops(self, num_loops: int, dynamic: bool) -> Graph:
         without = self.without_self_loops(dynamic=dynamic)
-        loops = torch.arange(num_loops, device=self.device, dtype=self.source.dtype)
-        graph = without._derive(
-            torch.cat([without.source, loops]),
-            torch.cat([without.target, loops]),
-            kept_edges=without.kept_edges,
-            num_loops=num_loops,
-            padded=without.padded,
-        )
+        graph = without._append_self_loops(num_loops)
         graph._before_self_loops = weakref.ref(without)  # weak: it keeps this graph in its cache
         return graph
+
+    def _append_self_loops(self, num_loops: int) -> Graph:
+        loops = torch.arange(num_loops, device=self.device, dtype=self.source.dtype)
+        graph = self._derive(
+            torch.cat([self.source, loops]),
+            torch.cat([self.target, loops]),
+            kept_edges=self.kept_edges,
+            num_loops=num_loops,
+            padded=self.padded,
+        )
+        if self._traced is not None:
+            graph._traced = self._traced._replace(num_loops=num_loops)
+        return graph
+
+    def padded_with_self_loops(self, num_loops: int) -> Graph:
+        """:meth:`with_self_loops` as a compiler traces it: the input's own self-loops are dead edges.
+
+        Where it has none, both are the same graph.
+        """
+        graph = self.with_self_loops(num_loops) if num_loops else self.without_self_loops()
+        if graph.kept_edges is None:
+            return graph
+        return self.cached(_PADDED, lambda: self.pad_self_loops(num_loops), num_loops)
+
+    def pad_self_loops(self, num_loops: int) -> Graph:
+        """As :meth:`padded_with_self_loops`, made anew in every call and without a look at the values."""
+        return self._with_dead_self_loops()._append_self_loops(num_loops)
 
     def select(self, per_edge: Tensor) -> Tensor:
         """The rows of a per-edge tensor of the input (first dimension E) that belong to the kept edges.
@@ -324,6 +378,7 @@ _BY_SOURCE: CacheKey[SortedEdges] = CacheKey("edges by source")
 _IN_DEGREE: CacheKey[Tensor] = CacheKey("in-degrees")
 _WITHOUT_LOOPS: CacheKey[Graph] = CacheKey("without self-loops")
 _WITH_LOOPS: CacheKey[Graph] = CacheKey("with self-loops")
+_PADDED: CacheKey[Graph] = CacheKey("with self-loops, those of the input dead")
 
 
 def graph_view(
@@ -373,6 +428,21 @@ def graph_view(
         # The fingerprint from before: edges that another thread has changed meanwhile are then read again.
         _graph_cache.store(edges.key, fingerprint, variant, graph, graph._size)
     return graph, edges
+
+
+def passing_graph(source: Tensor, target: Tensor, num_sources: int, num_targets: int, *, padded: bool = False) -> Graph:
+    """A graph of indices for one step of a compiled model: on a GPU, nothing waits for them to be checked.
+
+    The arguments are those of :class:`Graph`.
+
+    Raises:
+        IndexError: an index on the CPU leaves the graph.
+    """
+    graph = Graph(source, target, num_sources, num_targets, padded=padded)
+    if source.is_cpu:
+        graph.check_indices()
+    graph._is_in_range = True
+    return graph
 
 
 class CacheInfo(NamedTuple):
@@ -460,6 +530,8 @@ def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
     graph = Graph(source, target, num_sources, num_targets)
     graph._input_groups = groups
     graph._is_in_range = not is_traced() and not needs_static_shape(source)
+    if torch.compiler.is_compiling() and edges.layout == "edge_index":
+        graph._traced = TracedEdges(edges.memory[0], edges.flow, None)
     return graph
 
 
@@ -509,11 +581,16 @@ def _check_indices(source: Any, target: Any) -> None:
         )
 
 
-def _sort(row: Tensor, other: Tensor, num_rows: int) -> SortedEdges:
-    """Group by ``row``, order inside a row by ``other``; two stable sorts make a lexicographic one."""
-    other_sorted, edge = torch.sort(other, stable=True)
-    row_sorted, order = torch.sort(row.index_select(0, edge), stable=True)
+def _sort(row: Tensor, other: Tensor, num_rows: int, num_others: int) -> SortedEdges:
+    """Group by ``row``, order inside a row by ``other``, and equal edges by their position."""
     bounds = torch.arange(num_rows + 1, device=row.device, dtype=row.dtype)
+    # Dead edges have numbers one past the last. In a trace, sizes may be symbols that nothing may be asked about.
+    if not is_traced() and not needs_static_shape(row) and (num_rows + 1) * (num_others + 1) < 2**63:
+        key, edge = torch.sort(row * (num_others + 1) + other, stable=True)
+        row_sorted = key.div(num_others + 1, rounding_mode="floor")
+        return SortedEdges(torch.searchsorted(row_sorted, bounds), key - row_sorted * (num_others + 1), edge)
+    other_sorted, edge = torch.sort(other, stable=True)
+    row_sorted, order = torch.sort(row.index_select(0, edge), stable=True)  # two stable sorts: a lexicographic one
     return SortedEdges(
         indptr=torch.searchsorted(row_sorted, bounds),
         indices=other_sorted.index_select(0, order),

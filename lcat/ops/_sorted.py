@@ -1,86 +1,163 @@
-"""The edges of a graph in the order in which fused kernels read them, kept with the graph."""
+"""The edges of a graph as fused kernels read them; in compiled models, from an operator that looks into the cache.
+
+A compiler that sees how edges are sorted sorts them in every step. So grouping is an operator of its own,
+``lcat::group_edges``. When the compiled model runs, it finds the view that eager mode keeps for the same edge tensor,
+and returns copies: a compiler may use the memory of a result for something else.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lcat._edge_formats import Side
-from lcat._memory import has_memory
-from lcat._tracing import is_capturing
-from lcat.graph import CacheKey, Graph, SortedEdges
-from lcat.ops import _native
+from lcat._edge_formats import Flow, Side
+from lcat._tracing import allocates_for_cuda_graph, is_exporting
+from lcat.graph import Graph, SortedEdges, graph_view, passing_graph
+from lcat.ops._fused import too_large
+from lcat.ops._grouped import SORTED, grouped_edges
+from lcat.ops._triton.schedule import share_schedules
 
 __all__ = ["SORTED", "sorted_edges"]
 
-SORTED: CacheKey[SortedEdges] = CacheKey("edges for fused kernels")
+_library = torch.library.Library("lcat", "FRAGMENT")
+_tags = (torch.Tag.pt2_compliant_tag,)
+_library.define(
+    "group_edges(Tensor edge_index, SymInt num_sources, SymInt num_targets, SymInt? num_loops, str flow, str side, "
+    "bool is_input=False) -> (Tensor, Tensor, Tensor)",
+    tags=_tags,
+)
+_library.define(
+    "sort_edges(Tensor source, Tensor target, SymInt num_sources, SymInt num_targets, bool padded, str side) "
+    "-> (Tensor, Tensor, Tensor)",
+    tags=_tags,
+)
 
 
 def sorted_edges(graph: Graph, side: Side) -> SortedEdges:
     """``graph.by_target`` or ``graph.by_source``, with ``indices`` and ``edge_ids`` in int32.
 
-    A compiled model, in which sizes may be symbols, gets the graph's own int64.
+    An exported program, which may run without lcat, gets the graph's own int64, sorted by plain operations.
 
     Raises:
         IndexError: an edge leaves the graph: see :func:`lcat.ops._native.changed_unseen`.
     """
-    if torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling():
+        return grouped_edges(graph, side)
+    if is_exporting():
         edges: SortedEdges = getattr(graph, side)
         return edges
-    return graph.cached(SORTED, lambda: _sort(graph, side), side)
+    traced, sizes = graph.traced_edges(), (graph.num_sources, graph.num_targets)
+    if traced is None:
+        return SortedEdges(*torch.ops.lcat.sort_edges(graph.source, graph.target, *sizes, graph.padded, side))
+    return SortedEdges(
+        *torch.ops.lcat.group_edges(traced.edge_index, *sizes, traced.num_loops, traced.flow, side),
+    )
 
 
-def _sort(graph: Graph, side: Side) -> SortedEdges:
-    taken = _take_groups(graph, side)
-    if taken is not None:
-        return taken
-    if _is_compiled(graph):
-        return _sort_compiled(graph, side)
-    edges: SortedEdges = getattr(graph, side)
-    return SortedEdges(edges.indptr, edges.indices.to(torch.int32), edges.edge_ids.to(torch.int32))
+def _group_edges(
+    edge_index: Tensor,
+    num_sources: int,
+    num_targets: int,
+    num_loops: int | None,
+    flow: Flow,
+    side: Side,
+    is_input: bool = False,
+) -> tuple[Tensor, ...]:
+    """Copies of the groups that are kept for ``edge_index``.
+
+    Nothing is kept for a tensor that compiled code makes: it may write other edges into the same tensor, unseen. Nor is
+    what would lie in the memory of a CUDA graph, or used there: replays do not look whether it still holds.
+    """
+    sizes = (num_sources, num_targets)
+    if is_input and not allocates_for_cuda_graph():
+        graph, _ = graph_view(edge_index, *sizes, flow=flow)
+        if num_loops is not None:
+            graph = graph.padded_with_self_loops(num_loops)
+        edges = _small(graph, side)
+        copy = SortedEdges(*(part.clone() for part in edges))
+        share_schedules(edges, copy)
+        return tuple(copy)
+    rows = edge_index.to(torch.long)
+    first, second = (0, 1) if flow == "source_to_target" else (1, 0)
+    graph = passing_graph(rows[first], rows[second], *sizes)
+    return tuple(_small(graph if num_loops is None else graph.pad_self_loops(num_loops), side))
 
 
-def _is_compiled(graph: Graph) -> bool:
-    """Whether the compiled kernels sort the edges."""
-    return graph.device.type == "cpu" and type(graph.source) is Tensor and _native.STATUS.instruction_set is not None
+def _sort_edges(
+    source: Tensor, target: Tensor, num_sources: int, num_targets: int, padded: bool, side: Side
+) -> tuple[Tensor, ...]:
+    """The groups of edges whose origin is not known."""
+    return tuple(_small(passing_graph(source, target, num_sources, num_targets, padded=padded), side))
 
 
-def _take_groups(graph: Graph, side: Side) -> SortedEdges | None:
-    """A copy of the groups that the input has brought, if it has, and if they are groups of its edges."""
-    groups = graph.input_groups(side)
-    if groups is None or graph.padded or is_capturing():  # a captured CUDA graph cannot wait for the check
-        return None
-    pointer, order = groups
-    row, other, rows, others = graph.target, graph.source, graph.num_targets, graph.num_sources
-    if side == "by_source":
-        row, other, rows, others = other, row, others, rows
-    if pointer.shape != (rows + 1,) or (order is not None and order.shape != row.shape):
-        return None
-    if not has_memory(pointer) or (order is not None and not has_memory(order)):
-        return None
-    pointer, order = pointer.contiguous(), None if order is None else order.contiguous()
-    if _is_compiled(graph):
-        return _native.take_groups(row, other, rows, others, pointer=pointer, order=order)
-    count = row.shape[0]
-    slots = torch.arange(count, device=row.device)
-    edge_ids = slots if order is None else order.clamp(0, count - 1)
-    fits = (pointer[0] == 0) & (pointer[-1] == count) & (pointer.diff() >= 0).all()
-    fits &= (row[edge_ids] == torch.searchsorted(pointer, slots, right=True) - 1).all()
-    if order is not None:
-        fits &= (edge_ids == order).all() & (torch.zeros_like(slots).index_fill(0, edge_ids, 1) == 1).all()
-    if not bool(fits):
-        return None
-    return SortedEdges(pointer.clone(), other[edge_ids].to(torch.int32), edge_ids.to(torch.int32))
+def _small(graph: Graph, side: Side) -> SortedEdges:
+    """The edges in groups, of a graph whose edges and nodes are counted in 31 bits."""
+    if too_large(graph):
+        raise ValueError(
+            f"expected fewer than 2**31 nodes and edges in a compiled model, got {graph}: call it without "
+            f"torch.compile, or inside `with lcat.ops.use_implementation('naive'):`"
+        )
+    return grouped_edges(graph, side)
 
 
-def _sort_compiled(graph: Graph, side: Side) -> SortedEdges:
-    """By counting sorts, and from groups that are already known, if possible."""
-    loopless = None if graph.padded else graph.before_self_loops()
-    if loopless is not None and (side == "by_target" or loopless.input_groups(side) is not None):
-        known = loopless.is_cached(SORTED, side) or loopless.input_groups(side) is not None
-        groups = sorted_edges(loopless, side) if known else _sort_compiled(loopless, side)
-        others = graph.num_sources if side == "by_target" else graph.num_targets
-        return _native.insert_loops(groups, graph.num_loops, others)
-    if side == "by_source":
-        return _native.transpose_groups(sorted_edges(graph, "by_target"), graph.num_sources)
-    return _native.group_edges(graph.target, graph.source, graph.num_targets, graph.num_sources)
+def _fake_groups(
+    edge_index: Tensor,
+    num_sources: int,
+    num_targets: int,
+    num_loops: int | None,
+    flow: Flow,
+    side: Side,
+    is_input: bool = False,
+) -> tuple[Tensor, ...]:
+    del flow, is_input
+    _recognize_inputs()
+    num_edges = edge_index.shape[1] + (0 if num_loops is None else num_loops)
+    return _fake(edge_index, num_edges, num_targets if side == "by_target" else num_sources)
+
+
+def _fake_sort(
+    source: Tensor, target: Tensor, num_sources: int, num_targets: int, padded: bool, side: Side
+) -> tuple[Tensor, ...]:
+    del target, padded
+    return _fake(source, source.shape[0], num_targets if side == "by_target" else num_sources)
+
+
+def _fake(index: Tensor, num_edges: int, num_rows: int) -> tuple[Tensor, ...]:
+    indices, edge_ids = (index.new_empty(num_edges, dtype=torch.int32) for _ in range(2))
+    return index.new_empty(num_rows + 1, dtype=torch.int64), indices, edge_ids
+
+
+for _name, _kernel, _shapes in (
+    ("group_edges", _group_edges, _fake_groups),
+    ("sort_edges", _sort_edges, _fake_sort),
+):
+    for _device in ("CPU", "CUDA"):
+        _library.impl(_name, _kernel, _device)
+    torch.library.register_fake(f"lcat::{_name}", _shapes, lib=_library)
+
+
+@cache
+def _recognize_inputs() -> None:
+    """Have ``is_input`` set where AOTAutograd records a call with an input of the compiled function.
+
+    Only there is it known which tensors are inputs: objects that the caller owns, that compiled code does not write to
+    without counting. A compiler that does not ask gets groups that are sorted in every step.
+    """
+    from torch.fx.experimental import proxy_tensor  # a compiler has imported it already
+
+    def record(mode: Any, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        edge_index, *others = args[:6]
+        slot = proxy_tensor.get_proxy_slot(edge_index, mode.tracer, None)
+        tracer = proxy_tensor._CURRENT_MAKE_FX_TRACER
+        # The inputs of an inner graph (of torch.cond) may be intermediate results of the outer one.
+        outermost = tracer is not None and tracer.parent_tracer is None and tracer.fx_tracer is mode.tracer
+        is_input = outermost and slot is not None and slot.proxy.node.op in ("placeholder", "get_attr")
+        return mode.__torch_dispatch__(function, types, (edge_index, *others, is_input), kwargs or {})
+
+    torch.library.register_torch_dispatch(
+        "lcat::group_edges", proxy_tensor.ProxyTorchDispatchMode, record, lib=_library
+    )

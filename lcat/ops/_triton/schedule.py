@@ -25,7 +25,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from lcat._tracing import is_capturing
 from lcat.graph import SortedEdges
 
-__all__ = ["Schedule", "build_schedule", "default_tile", "schedule_of"]
+__all__ = ["Schedule", "build_schedule", "default_tile", "schedule_of", "share_schedules"]
 
 _schedules: WeakIdKeyDictionary = WeakIdKeyDictionary()
 _lock = threading.Lock()
@@ -135,17 +135,35 @@ def schedule_of(edges: SortedEdges, rows: int = 1) -> Schedule:
 
     It is not kept if it was made during CUDA graph capture: its memory then belongs to that graph.
     """
-    indptr, num_edges = edges.indptr, edges.indices.shape[0]
-    tile = default_tile(num_edges, rows)
-    # A graph view never changes its tensors, but a caller of the raw operators might.
-    version = -1 if indptr.is_inference() else indptr._version
-    with _lock:
-        entry = _schedules.get(indptr)
-    by_tile: dict[int, Schedule] = entry[1] if entry is not None and entry[0] == (version, num_edges) else {}
-    if tile in by_tile:
-        return by_tile[tile]
-    schedule = build_schedule(edges, tile)
-    if not is_capturing():
-        with _lock:
-            _schedules[indptr] = ((version, num_edges), {**by_tile, tile: schedule})
+    tile = default_tile(edges.indices.shape[0], rows)
+    by_tile = _kept(edges)
+    schedule = by_tile.get(tile)
+    if schedule is None:
+        schedule = build_schedule(edges, tile)
+        if not is_capturing():
+            by_tile[tile] = schedule
     return schedule
+
+
+def share_schedules(edges: SortedEdges, copy: SortedEdges) -> None:
+    """Let ``copy``, equal to ``edges``, have the same schedules: those that exist and those that are made later."""
+    by_tile = _kept(edges)
+    with _lock:
+        _schedules[copy.indptr] = (_fingerprint(copy), by_tile)
+
+
+def _kept(edges: SortedEdges) -> dict[int, Schedule]:
+    """The schedules of ``edges`` by their tile."""
+    fingerprint = _fingerprint(edges)
+    with _lock:
+        entry = _schedules.get(edges.indptr)
+        if entry is None or entry[0] != fingerprint:
+            entry = _schedules[edges.indptr] = (fingerprint, {})
+    by_tile: dict[int, Schedule] = entry[1]
+    return by_tile
+
+
+def _fingerprint(edges: SortedEdges) -> tuple[int, int]:
+    """A graph view never changes its tensors, but a caller of the raw operators might."""
+    indptr = edges.indptr
+    return -1 if indptr.is_inference() else indptr._version, edges.indices.shape[0]

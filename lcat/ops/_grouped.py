@@ -1,0 +1,81 @@
+"""The edges of a graph in the order in which fused kernels read them, kept with the graph: outside of traces."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lcat._edge_formats import Side
+from lcat._memory import has_memory
+from lcat._tracing import is_capturing
+from lcat.graph import CacheKey, Graph, SortedEdges
+from lcat.ops import _native
+
+__all__ = ["SORTED", "grouped_edges"]
+
+SORTED: CacheKey[SortedEdges] = CacheKey("edges for fused kernels")
+
+
+def grouped_edges(graph: Graph, side: Side) -> SortedEdges:
+    """``graph.by_target`` or ``graph.by_source``, with ``indices`` and ``edge_ids`` in int32.
+
+    Raises:
+        IndexError: an edge leaves the graph: see :func:`lcat.ops._native.changed_unseen`.
+    """
+    return graph.cached(SORTED, lambda: _sort(graph, side), side)
+
+
+def _sort(graph: Graph, side: Side) -> SortedEdges:
+    taken = _take_groups(graph, side)
+    if taken is not None:
+        return taken
+    if _is_compiled(graph):
+        return _sort_compiled(graph, side)
+    edges = graph.grouped(side)  # an int64 copy is kept by nobody
+    return SortedEdges(edges.indptr, edges.indices.to(torch.int32), edges.edge_ids.to(torch.int32))
+
+
+def _is_compiled(graph: Graph) -> bool:
+    """Whether the compiled kernels sort the edges."""
+    return graph.device.type == "cpu" and type(graph.source) is Tensor and _native.STATUS.instruction_set is not None
+
+
+def _take_groups(graph: Graph, side: Side) -> SortedEdges | None:
+    """A copy of the groups that the input has brought, if it has, and if they are groups of its edges."""
+    groups = graph.input_groups(side)
+    if groups is None or graph.padded or is_capturing():  # a captured CUDA graph cannot wait for the check
+        return None
+    pointer, order = groups
+    row, other, rows, others = graph.target, graph.source, graph.num_targets, graph.num_sources
+    if side == "by_source":
+        row, other, rows, others = other, row, others, rows
+    if pointer.shape != (rows + 1,) or (order is not None and order.shape != row.shape):
+        return None
+    if not has_memory(pointer) or (order is not None and not has_memory(order)):
+        return None
+    pointer, order = pointer.contiguous(), None if order is None else order.contiguous()
+    if _is_compiled(graph):
+        return _native.take_groups(row, other, rows, others, pointer=pointer, order=order)
+    count = row.shape[0]
+    slots = torch.arange(count, device=row.device)
+    edge_ids = slots if order is None else order.clamp(0, count - 1)
+    fits = (pointer[0] == 0) & (pointer[-1] == count) & (pointer.diff() >= 0).all()
+    fits &= (row[edge_ids] == torch.searchsorted(pointer, slots, right=True) - 1).all()
+    if order is not None:
+        fits &= (edge_ids == order).all() & (torch.zeros_like(slots).index_fill(0, edge_ids, 1) == 1).all()
+    if not bool(fits):
+        return None
+    return SortedEdges(pointer.clone(), other[edge_ids].to(torch.int32), edge_ids.to(torch.int32))
+
+
+def _sort_compiled(graph: Graph, side: Side) -> SortedEdges:
+    """By counting sorts, and from groups that are already known, if possible."""
+    loopless = None if graph.padded else graph.before_self_loops()
+    if loopless is not None and (side == "by_target" or loopless.input_groups(side) is not None):
+        known = loopless.is_cached(SORTED, side) or loopless.input_groups(side) is not None
+        groups = grouped_edges(loopless, side) if known else _sort_compiled(loopless, side)
+        others = graph.num_sources if side == "by_target" else graph.num_targets
+        return _native.insert_loops(groups, graph.num_loops, others)
+    if side == "by_source":
+        return _native.transpose_groups(grouped_edges(graph, "by_target"), graph.num_sources)
+    return _native.group_edges(graph.target, graph.source, graph.num_targets, graph.num_sources)
