@@ -11,6 +11,7 @@ from torch_geometric.nn.dense.linear import Linear
 
 from lcat.graph import Graph
 from lcat.nn import _checks
+from lcat.nn._average import average
 from lcat.nn._inputs import AttentionEdges, Nodes
 from lcat.nn._interpolation import Interpolation
 from lcat.nn._linear import input_weight, is_plain, linear_weight
@@ -335,10 +336,10 @@ class AttentionConv(AttentionMessages):
                 neighbor_sum = aggregate(sent, edges.graph) - own
             else:
                 neighbor_sum = aggregate(sent, graph, None if mask is None else graph.select(mask))
-        degree = graph.in_degree.to(own.dtype).view(-1, *[1] * (own.dim() - 1))
+        degree = graph.in_degree.view(-1, *[1] * (own.dim() - 1))
         if self.interpolation.neighbor_aggr == "mean":
-            neighbor_sum = neighbor_sum / degree.clamp(min=1.0)
-        return (own + lambda2 * neighbor_sum) / (1.0 + lambda2 * degree)
+            neighbor_sum = neighbor_sum / degree.clamp(min=1)
+        return average(own, neighbor_sum, degree, lambda2)
 
     def _smoothing(self) -> Tensor | float:
         """Step 4: lambda2, the strength of the averaging."""

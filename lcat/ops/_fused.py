@@ -61,6 +61,7 @@ Arguments, all contiguous, all on one device:
 - ``scores`` are ``<att_source, value>`` and ``<att_target, value>``; a vector is ``[H, F]`` or ``[1, H, F]``, or
   ``None``, which gives ``None``. In ``scores_backward`` the gradient of ``value`` is added to ``d_value``, in place,
   and to nothing if ``d_value`` is ``None``; a gradient of scores may be ``None``, and that of its vector is so then.
+  It need not be contiguous: those of two scores may lie side by side.
   The compiled CPU kernels take tensors of one type here, float32 or float64. Scores have the type to which those of
   ``value`` and their vector promote.
 - ``needs`` has one bool for each gradient returned, in their order; where it is False, ``None`` is returned.

@@ -126,6 +126,22 @@ def test_only_what_is_needed():
             assert torch.equal(gradient, right) if need else gradient is None
 
 
+@pytest.mark.parametrize("form", ["side by side", "expanded", "transposed", "one contiguous"])
+@pytest.mark.parametrize(("rows", "heads"), [(9, 2), (1, 3), (9, 1)])
+def test_gradients_of_scores_in_other_memory(rows, heads, form):
+    value, att = random(rows, heads, 5), random(heads, 5)
+    grads = {
+        "side by side": random(rows, 2 * heads).chunk(2, dim=1),
+        "expanded": [random(1, 1, seed=i).expand(rows, heads) for i in (1, 2)],
+        "transposed": [random(heads, rows, seed=i).t() for i in (1, 2)],
+        "one contiguous": [random(rows, heads), random(rows, 2 * heads)[:, :heads]],
+    }[form]
+    got = kernels.scores_backward(value, att, att, *grads, None, (True, True, True))
+    right = kernels.scores_backward(value, att, att, *(g.clone().contiguous() for g in grads), None, (True, True, True))
+    for gradient, expected in zip(got, right, strict=True):
+        assert torch.equal(gradient, expected)
+
+
 def test_the_same_bits_in_every_run():
     count = 130 if INTERPRETED else 100_000
     value, att, score = random(count, 4, 7, dtype=F32), random(2, 4, 7, dtype=F32), random(2, count, 4, dtype=F32)

@@ -24,6 +24,12 @@ from triton.runtime import JITFunction, driver
 
 #: Operations that wait for the device when they are run on one.
 SYNCHRONIZING = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal"}
+#: Operations that start nothing on a device: views and empty memory. ``to`` and others do if they copy.
+FREE = {
+    *("alias", "as_strided", "chunk", "detach", "expand", "flatten", "narrow", "permute", "select", "slice", "split"),
+    *("squeeze", "t", "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as", "empty", "empty_like"),
+    *("empty_strided", "new_empty", "contiguous", "reshape", "to"),
+}
 SORTING = {"aten::sort", "aten::_unique2", "aten::unique_consecutive", "aten::topk"}
 
 
@@ -65,15 +71,36 @@ def counted(stand_in: StandIn, step: Callable[[], Any]) -> dict[str, Any]:
     """One call: its launches, sorts and waits."""
     before = len(stand_in.launches)
     # Not by a TorchDispatchMode: inside one, as in any tracing, nothing that was computed once is used again.
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
         step()
     operations = {row.key: row.count for row in profiler.key_averages()}
+    computing = Counter(event.name.removeprefix("aten::") for event in profiler.events() if _computes(event))
     return {
         "launches": dict(Counter(stand_in.launches[before:])),
         "sorts": sum(operations.get(name, 0) for name in SORTING),
         "waits": sum(operations.get(name, 0) for name in SYNCHRONIZING),
         "operations": sum(count for name, count in operations.items() if name.startswith("aten::")),
+        "computing": dict(computing),
     }
+
+
+def _computes(event: Any) -> bool:
+    """Whether an event is an operation that starts something on a device.
+
+    That is what no other operation calls, but for those that are free, and the copies that these make after all. (On
+    CPUs others copy too, to cast their arguments; and numbers of Python are tensors there.)
+    """
+    if not event.name.startswith("aten::"):
+        return False
+    outermost, caller = event, event.cpu_parent
+    while caller is not None:
+        if caller.name.startswith("aten::"):
+            outermost = caller
+        caller = caller.cpu_parent
+    free = outermost.name.removeprefix("aten::") in FREE
+    if outermost is event:
+        return not free
+    return free and event.name == "aten::copy_" and event.input_shapes[0] != []
 
 
 def direct() -> dict[str, int]:
@@ -137,7 +164,7 @@ def main() -> None:
     for name in ("gat_attention", "gatv2_attention"):
         for dtype in (torch.float32, torch.bfloat16, torch.float16):
             print(json.dumps({"rows": of_rows(name, dtype)}), flush=True)
-    for name in ("GCNConv", "GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"):
+    for name in ("GCNConv", "GATConv", "CATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"):
         for dropout in (0.0, 0.6):
             if dropout and name == "GCNConv":
                 continue
@@ -145,9 +172,10 @@ def main() -> None:
             layer = getattr(lcat.nn, name)(16, 8, **({} if name == "GCNConv" else {"heads": 8, "dropout": dropout}))
             edge_index = torch.randint(300, (2, 6000))
             x = torch.randn(300, 16, requires_grad=True)
+            grad = torch.ones(300, 8 if name == "GCNConv" else 64)
 
-            def step(layer: Any = layer, x: Any = x, edge_index: Any = edge_index) -> None:
-                layer(x, edge_index).sum().backward()
+            def step(layer: Any = layer, x: Any = x, edge_index: Any = edge_index, grad: Any = grad) -> None:
+                torch.autograd.grad(layer(x, edge_index), [x, *layer.parameters()], grad)
 
             first, later = counted(stand_in, step), counted(stand_in, step)
             print(json.dumps({"layer": name, "dropout": dropout, "first": first, "later": later}), flush=True)

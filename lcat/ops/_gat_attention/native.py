@@ -36,6 +36,7 @@ def scores_backward(
     dtype = value.dtype
     rows, heads, width = value.shape
     need_value, need_source, need_target = needs
+    d_source_score, d_target_score = (None if d is None else d.contiguous() for d in (d_source_score, d_target_score))
     if not need_value:
         d_value = None
     elif d_value is None:

@@ -291,13 +291,11 @@ class _Scores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs, needs = ctx.saved_tensors, ctx.needs_input_grad
-        value, *vectors = inputs
         as_before = are_as_before(Inputs._fields[:3], inputs, ctx.places) and are_plain(("grad", "grad"), grads)
         if torch.is_grad_enabled() or not as_before:
             return _gradients_of_scores(grads, inputs, needs)
-        value, att_source, att_target, d_source, d_target = dense((value, *vectors, *grads))
-        gradients: tuple[Tensor | None, ...] = _kernels(value).scores_backward(
-            value, att_source, att_target, d_source, d_target, None, needs=needs
+        gradients: tuple[Tensor | None, ...] = _kernels(inputs[0]).scores_backward(
+            *dense(inputs), *grads, None, needs=needs
         )
         return gradients
 

@@ -62,8 +62,8 @@ def _scores_kernel(
 @triton.jit(do_not_specialize=["count"])
 def _scores_backward_kernel(
     V, ATT_SOURCE, ATT_TARGET, D_SOURCE_SCORE, D_TARGET_SCORE, DV, PARTS, count, ADD: tl.constexpr,
-    NEED_SOURCE: tl.constexpr, NEED_TARGET: tl.constexpr, H: tl.constexpr, F: tl.constexpr, BLOCK_ROWS: tl.constexpr,
-    BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
+    STRIDE: tl.constexpr, NEED_SOURCE: tl.constexpr, NEED_TARGET: tl.constexpr, H: tl.constexpr, F: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     """``DV`` gets ``d_source_score * att_source + d_target_score * att_target``, or with ``ADD`` that much more.
 
@@ -85,9 +85,13 @@ def _scores_backward_kernel(
         row = first + tl.arange(0, BLOCK_ROWS)
         row_mask = row < count
         if D_SOURCE_SCORE is not None:
-            ds = gather_heads(D_SOURCE_SCORE, row[:, None], row_mask[:, None], head, H, H, ACC_DTYPE)[:, :, :, None]
+            ds = gather_heads(D_SOURCE_SCORE, row[:, None], row_mask[:, None], head, STRIDE, H, ACC_DTYPE)[
+                :, :, :, None
+            ]
         if D_TARGET_SCORE is not None:
-            dt = gather_heads(D_TARGET_SCORE, row[:, None], row_mask[:, None], head, H, H, ACC_DTYPE)[:, :, :, None]
+            dt = gather_heads(D_TARGET_SCORE, row[:, None], row_mask[:, None], head, STRIDE, H, ACC_DTYPE)[
+                :, :, :, None
+            ]
         if NEED_SOURCE or NEED_TARGET:
             v = gather_rows(V, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
             if NEED_SOURCE:
@@ -170,6 +174,13 @@ def scores_backward(
         d_value = torch.empty_like(value)
     if d_source_score is None and d_target_score is None:
         return d_value if add or d_value is None else d_value.zero_(), None, None
+    strides = {d.stride() for d in (d_source_score, d_target_score) if d is not None}
+    stride, step = next(iter(strides))
+    if len(strides) > 1 or step != 1:
+        d_source_score, d_target_score = (
+            None if d is None else d.contiguous() for d in (d_source_score, d_target_score)
+        )
+        stride = heads
     acc_dtype = compute_dtype(value, att_source, att_target, d_source_score, d_target_score)
     tile = tile_shape("gat_scores_backward", heads, min(features, _FEATURE_LIMIT), acc_dtype)
     block_rows = tile.rows * tile.edges
@@ -191,6 +202,7 @@ def scores_backward(
             PARTS=parts,
             count=rows,
             ADD=add,
+            STRIDE=stride,
             NEED_SOURCE=need_source,
             NEED_TARGET=need_target,
             H=heads,
