@@ -100,8 +100,10 @@ class EdgeList:
         first, second = (0, 1) if self.flow == "source_to_target" else (1, 0)
         return plain[first], plain[second]
 
-    def checked(self, num_sources: int, num_targets: int) -> tuple[Tensor, Tensor, dict[Side, Groups]]:
-        """The :meth:`endpoints`, and how the input has grouped them already, if it has.
+    def checked(self, num_sources: int, num_targets: int) -> tuple[Tensor, Tensor, dict[Side, Groups], bool | None]:
+        """The :meth:`endpoints`, how the input has grouped them already, if it has, and whether there are self-loops.
+
+        The last is ``None`` where it is not known yet: see :func:`check_ends`.
 
         Args:
             num_sources: number of nodes that messages come from; see :meth:`checked_sizes`.
@@ -115,11 +117,12 @@ class EdgeList:
             for indices in self.memory:
                 check_memory(self.name, indices)
         source, target = self.endpoints()
+        has_loops = None
         if not needs_static_shape(source) and not is_jit_tracing():
             hint = f"; check the rows of 'x', the order of the two rows of '{self.name}', or pass 'size'"
-            check_range(self.name, source, "source", num_sources, hint)
-            check_range(self.name, target, "target", num_targets, hint)
-        return source, target, {} if is_traced() else self._groups()
+            names, bounds = (self.name, self.name), (num_sources, num_targets)
+            has_loops = check_ends(names, source, target, bounds, hint, look_for_loops=not source.is_cpu)
+        return source, target, {} if is_traced() else self._groups(), has_loops
 
     def checked_sizes(self, num_sources: int | None, num_targets: int | None) -> tuple[int, int]:
         """The numbers of sources and targets, completed by the size that the input states.
@@ -371,15 +374,44 @@ def read_edges(edge_index: Any, *, flow: Flow, name: str) -> EdgeList:
     return kind(edge_index, flow, name)
 
 
-def check_range(name: str, index: Tensor, side: Literal["source", "target"], bound: int, hint: str) -> None:
-    """Every entry of ``index`` is in ``[0, bound)``; ``hint`` ends the message for one that is too large.
+def check_ends(
+    names: tuple[str, str],
+    source: Tensor,
+    target: Tensor,
+    bounds: tuple[int, int],
+    hint: str = "",
+    *,
+    look_for_loops: bool,
+) -> bool | None:
+    """Every source is in ``[0, bounds[0])``, and every target in ``[0, bounds[1])``.
+
+    Args:
+        names: what errors call the sources and the targets.
+        source: ``[E]`` indices.
+        target: ``[E]`` indices.
+        bounds: the numbers of nodes.
+        hint: ends the message for an index that is too large.
+        look_for_loops: whether to answer as well if there is an edge ``i -> i``: on a GPU the host waits for every
+            answer, so it asks for all at once.
+
+    Returns:
+        whether there is one; ``None`` without ``look_for_loops``.
 
     Raises:
         IndexError: one is not.
     """
-    if index.numel() == 0:
-        return
-    low, high = (int(extreme) for extreme in torch.aminmax(index))
+    if source.numel() == 0:
+        return False if look_for_loops else None
+    facts = [*torch.aminmax(source), *torch.aminmax(target)]
+    if look_for_loops:
+        facts.append((source == target).any().to(source.dtype))
+    low_source, high_source, low_target, high_target, *loops = torch.stack(facts).tolist()
+    _check_range(names[0], low_source, high_source, "source", bounds[0], hint)
+    _check_range(names[1], low_target, high_target, "target", bounds[1], hint)
+    return bool(loops[0]) if loops else None
+
+
+def _check_range(name: str, low: int, high: int, side: Literal["source", "target"], bound: int, hint: str) -> None:
     if low < 0:
         raise IndexError(f"Found negative indices in '{name}' (got {low}): {side} nodes are numbered 0 to {bound - 1}")
     if high >= bound:

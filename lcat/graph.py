@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lcat import _graph_cache
 from lcat._device import read_device
-from lcat._edge_formats import EdgeList, Flow, Groups, Side, check_range, read_edges
+from lcat._edge_formats import EdgeList, Flow, Groups, Side, check_ends, read_edges
 from lcat._memory import check_memory
 from lcat._numbers import as_int
 from lcat._tracing import is_capturing, is_jit_tracing, is_traced, needs_static_shape, outside_inference_mode
@@ -158,6 +158,7 @@ class Graph:
         self._before_self_loops: weakref.ref[Graph] | None = None
         self._input_groups: dict[Side, Groups] = {}
         self._is_in_range = False
+        self._has_loops: bool | None = None  # where it is known
         self._traced: TracedEdges | None = None
 
     def __repr__(self) -> str:
@@ -216,8 +217,10 @@ class Graph:
         check_memory("source", self.source)
         check_memory("target", self.target)
         if not self._is_in_range and not is_capturing():  # a captured CUDA graph cannot wait for values
-            check_range("source", self.source, "source", self.num_sources, "")
-            check_range("target", self.target, "target", self.num_targets + int(self.padded), "")
+            bounds = (self.num_sources, self.num_targets + int(self.padded))
+            ask = not self.source.is_cpu
+            has_loops = check_ends(("source", "target"), self.source, self.target, bounds, look_for_loops=ask)
+            self._has_loops = has_loops if self._has_loops is None else self._has_loops
             self._is_in_range = True
 
     def is_cached(self, key: CacheKey[Any], *parameters: Hashable) -> bool:
@@ -288,12 +291,15 @@ class Graph:
         loop = self.source == self.target
         if needs_static_shape(loop) and not dynamic:
             return self._with_dead_self_loops()
-        if not dynamic and not is_jit_tracing() and not bool(loop.any()):  # a trace is for graphs with loops too
+        if not dynamic and not is_jit_tracing() and not self._any(loop):  # a trace is for graphs with loops too
             same = self._derive(self.source, self.target)
             same._input_groups = self._input_groups
             return same
         kept_edges = (~loop).nonzero().flatten()
         return self._derive(self.source[kept_edges], self.target[kept_edges], kept_edges=kept_edges)
+
+    def _any(self, loop: Tensor) -> bool:
+        return bool(loop.any()) if self._has_loops is None or is_traced() else self._has_loops
 
     def _with_dead_self_loops(self) -> Graph:
         """The graph without edges ``i -> i`` in the form that does not depend on values: they are dead edges."""
@@ -526,9 +532,10 @@ def forget(edges: Any = None) -> None:
 def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
     if not torch.compiler.is_compiling():
         num_sources, num_targets = _read_count("num_sources", num_sources), _read_count("num_targets", num_targets)
-    source, target, groups = edges.checked(num_sources, num_targets)
+    source, target, groups, has_loops = edges.checked(num_sources, num_targets)
     graph = Graph(source, target, num_sources, num_targets)
     graph._input_groups = groups
+    graph._has_loops = has_loops
     graph._is_in_range = not is_traced() and not needs_static_shape(source)
     if torch.compiler.is_compiling() and edges.layout == "edge_index":
         graph._traced = TracedEdges(edges.memory[0], edges.flow, None)

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_conte
 from torch_geometric import EdgeIndex
 
 import lcat.graph as graph_module
-from lcat import _graph_cache
+from lcat import _edge_formats, _graph_cache
 from lcat.graph import CacheKey, Graph, cache_info, forget, graph_view, set_cache_limit
 from lcat.ops import aggregate, use_implementation
 from tests.support.graphs import KINDS, edge_formats, random_edges, size_of
@@ -556,3 +556,42 @@ def test_nested_indices_are_refused():
     nested = torch.nested.nested_tensor([EDGES[0], EDGES[1]])
     with pytest.raises(ValueError, match=r"'source' as a dense tensor of shape .E., got a nested one"):
         Graph(nested, EDGES[1], 3, 3)
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_what_is_read_at_once_where_the_host_waits(loops, monkeypatch):
+    """As on a GPU: bounds and self-loops are read together, and nothing is asked again."""
+    edges = torch.tensor([[0, 1, 2, 2], [1, 2, 2 if loops else 0, 0]])
+    expected = _view(edges).with_self_loops(3)
+    reads = []
+    real = _edge_formats.check_ends
+
+    def check_ends(*arguments, look_for_loops):
+        del look_for_loops
+        reads.append(real(*arguments, look_for_loops=True))
+        return reads[-1]
+
+    monkeypatch.setattr(_edge_formats, "check_ends", check_ends)
+    monkeypatch.setattr(graph_module, "check_ends", check_ends)
+    monkeypatch.setattr(torch.Tensor, "__bool__", None)
+    for graph in (_view(edges.clone()), Graph(*edges, 3, 3)):
+        derived = graph.with_self_loops(3)
+        assert torch.equal(derived.source, expected.source)
+        assert torch.equal(derived.target, expected.target)
+        assert (derived.kept_edges is not None) == loops
+    assert reads == [loops, loops]
+
+
+@pytest.mark.parametrize("look", [True, False])
+@pytest.mark.parametrize(
+    ("source", "target", "match"),
+    [([0, -2], [1, 9], "negative.*'a'.*got -2"), ([0, 1], [4, 0], "'b'.*larger than 3.*got 4"), ([], [], None)],
+)
+def test_bounds(source, target, match, look):
+    source, target = torch.tensor(source, dtype=torch.long), torch.tensor(target, dtype=torch.long)
+    if match is None:
+        answer = _edge_formats.check_ends(("a", "b"), source, target, (0, 0), look_for_loops=look)
+        assert answer is (False if look else None)
+        return
+    with pytest.raises(IndexError, match=match):
+        _edge_formats.check_ends(("a", "b"), source, target, (3, 4), look_for_loops=look)

@@ -113,3 +113,13 @@ def test_a_later_step_sorts_nothing_and_waits_for_nothing(rows):
     for row in rows:
         assert (row["later"]["sorts"], row["later"]["waits"]) == (0, 0), row
         assert row["first"]["operations"] > row["later"]["operations"], row
+
+
+def test_a_later_step_of_a_compiled_layer_sorts_nothing_and_waits_for_nothing(printed):
+    rows = [row for row in printed if "compiled" in row]
+    assert {row["compiled"] for row in rows} == set(LAUNCHES)
+    for row in rows:
+        assert row["first"]["schedules"] > 0, row
+        assert (row["later"]["schedules"], row["later"]["sorts"], row["later"]["waits"]) == (0, 0, 0), row
+        assert row["later"]["launches"] == row["first"]["launches"], row
+        assert row["first"]["operations"] > row["later"]["operations"], row

@@ -151,6 +151,24 @@ def of_rows(name: str, dtype: torch.dtype) -> dict[str, Any]:
     return {"primitive": name, "dtype": str(dtype), "casts": casts}
 
 
+def of_compiled(stand_in: StandIn, name: str) -> dict[str, Any]:
+    """The first and a later step of a compiled layer, on edges with self-loops."""
+    import lcat.nn
+    from lcat.ops._triton import schedule
+
+    torch.manual_seed(0)
+    layer = torch.compile(getattr(lcat.nn, name)(16, 8), backend="aot_eager", fullgraph=True)
+    edge_index = torch.randint(300, (2, 6000))
+    x = torch.randn(300, 16, requires_grad=True)
+    layer(x, edge_index.clone()).sum().backward()  # compiles
+    result = {}
+    for kind in ("first", "later"):
+        with mock.patch.object(schedule, "build_schedule", side_effect=schedule.build_schedule) as build:
+            result[kind] = counted(stand_in, lambda: layer(x, edge_index).sum().backward())
+        result[kind]["schedules"] = build.call_count
+    return result
+
+
 def main() -> None:
     """Layers, forward and backward, the first step and a later one."""
     stand_in = StandIn()
@@ -179,6 +197,8 @@ def main() -> None:
 
             first, later = counted(stand_in, step), counted(stand_in, step)
             print(json.dumps({"layer": name, "dropout": dropout, "first": first, "later": later}), flush=True)
+    for name in ("GCNConv", "GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"):
+        print(json.dumps({"compiled": name, **of_compiled(stand_in, name)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def _both_ends(chunk: Tensor, num_nodes: int, undirected: bool) -> tuple[Tensor,
     edges = read_edges(chunk, flow="source_to_target", name="chunk")
     if edges.layout != "edge_index":
         raise ValueError(f"expected chunks of edges [2, n], got a matrix ({edges.layout}), whose values would be lost")
-    source, target, _ = edges.checked(num_nodes, num_nodes)
+    source, target, *_ = edges.checked(num_nodes, num_nodes)
     return (torch.cat([source, target]), torch.cat([target, source])) if undirected else (source, target)
 
 

@@ -169,7 +169,7 @@ class CSCGraph:
         num_sources, num_targets = (_whole(size) for size in sizes)
         edges = read_edges(edge_index, flow="source_to_target", name="edge_index")
         edges.checked_sizes(num_sources, num_targets)
-        source, target, _ = edges.checked(num_sources, num_targets)
+        source, target, *_ = edges.checked(num_sources, num_targets)
         source, target = source.cpu(), target.cpu()
         edge_ids = None
         if not bool((target[1:] >= target[:-1]).all()):
