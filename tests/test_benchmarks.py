@@ -237,7 +237,13 @@ def test_generated_graphs_have_the_shape_of_the_data_set(script):
     assert torch.equal(data.edge_index, script("_standins")["stand_in"](shape).edge_index)
 
 
-@pytest.mark.parametrize("part", ["facts", "operators", "layers", "products", "batches", "one"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("facts", "operators", "layers", "products", "batches", "one"),
+        *(pytest.param(part, marks=pytest.mark.long) for part in ("compiled", "rivals")),
+    ],
+)
 def test_parts_of_the_gpu_benchmark_run_on_tiny_graphs(part, script, tmp_path):
     output = tmp_path / "rows.json"
     with pytest.raises(SystemExit) as end:
@@ -249,7 +255,7 @@ def test_parts_of_the_gpu_benchmark_run_on_tiny_graphs(part, script, tmp_path):
     assert all(row["difference"] < 1e-4 for row in report["rows"] if "difference" in row)
     if part == "operators":
         assert all(
-            row["difference from naive"] < (1e-4 if row["dtype"] == "float32" else 5e-2) for row in report["rows"]
+            row["difference from naive"] < (1e-4 if row["dtype"] == "float32" else 1e-2) for row in report["rows"]
         )
 
 
@@ -271,6 +277,22 @@ def test_a_failing_measurement_does_not_stop_the_next(script, tmp_path):
     report = json.loads((tmp_path / "rows.json").read_text())
     assert [(row["case"], row["ms"]) for row in report["rows"]] == [(1, 1.0), (3, 3.0), (3, 4.0)]
     assert [(row["case"], row["error"]) for row in report["failures"]] == [(2, "ZeroDivisionError: division by zero")]
+
+
+def test_a_part_that_starts_again_measures_what_is_left(script, tmp_path):
+    """Failures are not tried again: an error of the device would come again."""
+
+    def begin(**options):
+        rows = script("_gpu_rows")["Rows"](tmp_path / "rows.json", {"part": "x"}, budget=60, **options)
+        for case in (1, 2, 3):
+            rows.measure({"case": case}, lambda case=case: measured.append(case) or {"ms": 1 / (2 - case)})
+        return [row["case"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]]
+
+    measured = []
+    assert begin() == begin(resume=True) == [1, 3]
+    assert measured == [1, 2, 3]
+    assert begin() == [1, 3]
+    assert measured == [1, 2, 3, 1, 2, 3]
 
 
 def test_what_does_not_fit_into_the_budget_is_named(script, tmp_path):
