@@ -66,7 +66,7 @@ class DropInConv(CheckedCalls, MessagePassing):
         """
         if self.explain or self.decomposed_layers > 1:
             return True
-        if _steps.has_step_hooks(self) or _steps.has_other_steps(self, self._shipped_steps):
+        if _steps.has_step_hooks(self) or _steps.has_other_steps(self, type(self)._shipped_steps):
             return True
         return not _steps.is_plain_sum(self._modules.get("aggr_module"))
 
@@ -76,7 +76,7 @@ class DropInConv(CheckedCalls, MessagePassing):
             return False
         if _steps.has_fuse_hooks(self):
             return True
-        return _steps.has_other_step(self, "message_and_aggregate", self._shipped_steps)
+        return _steps.has_other_step(self, "message_and_aggregate", type(self)._shipped_steps)
 
     def edge_updater(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
         """PyG's general form forgets ``size``, and shows hooks what it gets instead of what ``edge_update`` gets."""
