@@ -39,8 +39,9 @@ from lcat.ops._triton.tiles import (
 __all__ = ["backward", "forward", "scores", "scores_backward"]
 
 _NOT_SPECIALIZED = ["count", "keep_threshold", "num_edges"]
-# Registers per thread in the pass along the out-edges (see launch) with dropout, and for padded rows of one head: 12
-# warps per multiprocessor. With dropout, rows that are not read in pieces of 16 bytes need more.
+# Registers per thread in the pass along the out-edges (see launch) with dropout, for padded rows of one head, and for
+# rows of two types that are not read in pieces of 16 bytes: 12 warps per multiprocessor. With dropout, rows that are
+# not read in such pieces need more.
 _SOURCE_REGISTERS = 168
 _NARROW_REGISTERS = 184
 
@@ -387,7 +388,7 @@ def backward(
                 _source_kernel,
                 (blocks(schedule.num_segments, tile.rows), tile.head_blocks),
                 tile.warps,
-                registers=_source_registers(heads, features, dropout),
+                registers=_source_registers(heads, features, dropout, grad.dtype is not value.dtype),
                 SOURCE_SCORE=source_score,
                 V=value,
                 EDGE_SCORE=edge_score,
@@ -425,10 +426,11 @@ def backward(
     )
 
 
-def _source_registers(heads: int, features: int, dropout: float) -> int | None:
+def _source_registers(heads: int, features: int, dropout: float, two_types: bool) -> int | None:
+    narrow = features % 4 != 0
     if dropout > 0:
-        return _SOURCE_REGISTERS if features % 4 == 0 else _NARROW_REGISTERS
-    return _SOURCE_REGISTERS if heads == 1 and features != padded(features) else None
+        return _NARROW_REGISTERS if narrow else _SOURCE_REGISTERS
+    return _SOURCE_REGISTERS if (heads == 1 and features != padded(features)) or (narrow and two_types) else None
 
 
 def _target_pass(
