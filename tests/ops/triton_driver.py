@@ -31,6 +31,7 @@ FREE = {
     *("empty_strided", "new_empty", "contiguous", "reshape", "to"),
 }
 SORTING = {"aten::sort", "aten::_unique2", "aten::unique_consecutive", "aten::topk"}
+LAYERS = ("GCNConv", "GATConv", "CATConv", "GATv2Conv", "LCATConv", "LCATv2Conv")
 
 
 class _Utils:
@@ -182,7 +183,7 @@ def main() -> None:
     for name in ("gat_attention", "gatv2_attention"):
         for dtype in (torch.float32, torch.bfloat16, torch.float16):
             print(json.dumps({"rows": of_rows(name, dtype)}), flush=True)
-    for name in ("GCNConv", "GATConv", "CATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"):
+    for name in LAYERS:
         for dropout in (0.0, 0.6):
             if dropout and name == "GCNConv":
                 continue
@@ -197,7 +198,7 @@ def main() -> None:
 
             first, later = counted(stand_in, step), counted(stand_in, step)
             print(json.dumps({"layer": name, "dropout": dropout, "first": first, "later": later}), flush=True)
-    for name in ("GCNConv", "GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"):
+    for name in LAYERS:
         print(json.dumps({"compiled": name, **of_compiled(stand_in, name)}), flush=True)
 
 
