@@ -116,3 +116,15 @@ def test_works_with_inference_tensors():
     with torch.inference_mode():
         edges = rows_of([1, 300])
         assert schedule_of(edges) is schedule_of(edges)
+
+
+def test_not_kept_where_memory_belongs_to_a_cuda_graph(monkeypatch):
+    edges = rows_of([1, 300])
+    with monkeypatch.context() as patch:
+        patch.setattr(_triton_schedule, "allocates_for_cuda_graph", lambda: True)
+        first = schedule_of(edges)
+        assert schedule_of(edges) is not first
+    schedule = schedule_of(edges)
+    assert schedule is not first
+    monkeypatch.setattr(_triton_schedule, "allocates_for_cuda_graph", lambda: True)
+    assert schedule_of(edges) is schedule

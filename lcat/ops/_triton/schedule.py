@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from lcat._tracing import is_capturing
+from lcat._tracing import allocates_for_cuda_graph
 from lcat.graph import SortedEdges
 
 __all__ = ["Schedule", "build_schedule", "default_tile", "schedule_of", "share_schedules"]
@@ -133,14 +133,14 @@ def build_schedule(edges: SortedEdges, tile: int) -> Schedule:
 def schedule_of(edges: SortedEdges, rows: int = 1) -> Schedule:
     """The schedule of ``edges`` for programs of ``rows`` segments, made at first use and kept while ``indptr`` lives.
 
-    It is not kept if it was made during CUDA graph capture: its memory then belongs to that graph.
+    It is not kept if it was made in the capture of a CUDA graph or in the run before it: its memory belongs to that graph.
     """
     tile = default_tile(edges.indices.shape[0], rows)
     by_tile = _kept(edges)
     schedule = by_tile.get(tile)
     if schedule is None:
         schedule = build_schedule(edges, tile)
-        if not is_capturing():
+        if not allocates_for_cuda_graph():
             by_tile[tile] = schedule
     return schedule
 
