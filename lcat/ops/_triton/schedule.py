@@ -133,7 +133,7 @@ def build_schedule(edges: SortedEdges, tile: int) -> Schedule:
 def schedule_of(edges: SortedEdges, rows: int = 1) -> Schedule:
     """The schedule of ``edges`` for programs of ``rows`` segments, made at first use and kept while ``indptr`` lives.
 
-    It is not kept if it was made in the capture of a CUDA graph or in the run before it: its memory belongs to that graph.
+    It is not kept if it was made in the capture of a CUDA graph or the run before it: its memory belongs to that graph.
     """
     tile = default_tile(edges.indices.shape[0], rows)
     by_tile = _kept(edges)
