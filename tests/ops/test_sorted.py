@@ -8,6 +8,8 @@ from unittest import mock
 
 import pytest
 import torch
+import torch._functorch.config
+import torch._inductor.config
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
@@ -29,7 +31,10 @@ NODES = 40
 def _fresh() -> Iterator[None]:
     torch._dynamo.reset()
     forget()
-    yield
+    # What another version of lcat has recorded must not come back from torch's caches on disk.
+    without_graphs = torch._inductor.config.patch(fx_graph_cache=False)
+    with torch._functorch.config.patch(enable_autograd_cache=False), without_graphs:
+        yield
     torch._dynamo.reset()
 
 
