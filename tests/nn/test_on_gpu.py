@@ -177,6 +177,21 @@ def test_edge_index(name):
 
 
 @needs_gpu
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_compiled_on_a_large_graph(name, mode):
+    """Several steps: what is kept from the first one, or lies in the memory of a CUDA graph, is right in the next."""
+    torch._dynamo.reset()
+    options = {} if name == "GCNConv" else {"negative_slope": 1.0}
+    edges, x, layer = skewed().to(DEVICE), numbers(NODES).to(DEVICE), made(name, features=32, **options).to(DEVICE)
+    reference = [value.clone() for value in results(layer, x, edges)]
+    compiled = torch.compile(layer, mode=mode)
+    for _ in range(4):
+        torch.compiler.cudagraph_mark_step_begin()
+        assert worst(results(compiled, x, edges), reference) < 1e-4
+
+
+@needs_gpu
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_later_step_does_not_wait_for_the_device(name):
     options = {} if name == "GCNConv" else {"dropout": 0.5}
