@@ -16,10 +16,15 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["as_path", "move_file", "replace_file", "scratch_folder"]
+__all__ = ["as_path", "disk_error", "move_file", "replace_file", "reserve", "scratch_folder"]
 
 # What systems answer that have no operation to flush a folder, or allow it to nobody who can only write there.
 _NO_FLUSH_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM}
+
+# What systems answer that cannot reserve room; there a file gets it when it is written to.
+_NO_RESERVING = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV}
+# What systems answer when nothing can be written, whoever asks.
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 def as_path(name: str, value: Any) -> Path:
@@ -66,8 +71,10 @@ def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
         write: called with a binary file, open for writing; it may seek.
 
     Raises:
-        OSError: the file cannot be written. Callers turn it into an error of their own, with the path in it.
-        BaseException: whatever ``write`` raises. In both cases the old file is unchanged and nothing is left beside it.
+        OSError: the file cannot be written, also where ``write`` made another error of that (:func:`disk_error`).
+            Callers turn it into an error of their own, with the path in it.
+        BaseException: whatever else ``write`` raises. In both cases the old file is unchanged, and nothing is left
+            beside it.
 
     Complexity:
         One write of the content, two flushes to the disk.
@@ -88,13 +95,81 @@ def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         move_file(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise
+        cause = disk_error(error) if isinstance(error, Exception) else None
+        if cause is None:
+            raise
+        if cause.filename is None:  # a write to an open file does not say which
+            cause.filename = str(path)
+        if cause is error:
+            raise
+        raise cause from None
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def reserve(path: Path, size: int) -> None:
+    """Make a new file of zeros, with room on the disk for all of it, which is then mapped and written to.
+
+    A mapped file with holes ends the process (SIGBUS) when a hole is written to and the disk is full.
+
+    Args:
+        path: the file; one that exists is replaced.
+        size: in bytes.
+
+    Raises:
+        OSError: there is no room, with the path in the message.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from lcat._files import reserve
+        >>> reserve(Path("rows.bin"), 800)
+        >>> Path("rows.bin").stat().st_size
+        800
+    """
+    with path.open("wb") as file:
+        try:
+            if size > 0 and hasattr(os, "posix_fallocate"):
+                try:
+                    os.posix_fallocate(file.fileno(), 0, size)
+                except OSError as error:
+                    if error.errno not in _NO_RESERVING:
+                        raise
+            file.truncate(size)
+        except OSError as error:
+            error.filename = str(path)
+            raise
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The system's own error of a full or read-only disk behind ``error``; ``None`` if there is none.
+
+    ``torch.save`` to a full disk raises a ``RuntimeError`` about positions, and the system's error is only its context.
+
+    Args:
+        error: what somebody caught.
+
+    Example:
+        >>> import errno
+        >>> from lcat._files import disk_error
+        >>> try:
+        ...     try:
+        ...         raise OSError(errno.ENOSPC, "No space left on device")
+        ...     finally:
+        ...         raise RuntimeError("unexpected pos 704 vs 598")
+        ... except RuntimeError as caught:
+        ...     print(disk_error(caught))
+        [Errno 28] No space left on device
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.errno in _OF_THE_DISK:
+            return link
+        link = link.__cause__ or link.__context__
+    return None
 
 
 @contextlib.contextmanager

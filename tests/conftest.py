@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -27,3 +28,20 @@ def _strict_torch():
     yield
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small_files():
+    """``with small_files(1000):`` no file gets longer than 1000 bytes, as on a full disk."""
+    resource = pytest.importorskip("resource")
+
+    @contextlib.contextmanager
+    def limited(size):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return limited

@@ -11,9 +11,10 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 from lcat import _files
-from lcat._files import as_path, move_file, replace_file, scratch_folder
+from lcat._files import as_path, disk_error, move_file, replace_file, reserve, scratch_folder
 
 
 @pytest.fixture
@@ -227,3 +228,33 @@ def test_an_empty_string_is_no_path():
     ):
         as_path("folder", "")
     assert as_path("folder", ".") == Path()
+
+
+def test_the_error_of_a_full_disk_behind_that_of_the_writer(path, small_files):
+    with pytest.raises(OSError, match="File too large") as caught, small_files(1000):
+        replace_file(path, lambda file: torch.save(torch.zeros(10_000), file))  # of torch: a RuntimeError
+    assert caught.value.filename == str(path)
+    assert content(path) == b"old"
+
+
+def test_no_error_of_the_disk():
+    assert disk_error(ValueError("no row")) is None
+    assert disk_error(FileNotFoundError(errno.ENOENT, "No such file")) is None
+
+
+def test_reserved_files_have_their_room_or_do_not_begin(tmp_path, small_files, monkeypatch):
+    path = tmp_path / "rows.bin"
+    for size in (0, 5000):
+        reserve(path, size)
+        assert path.read_bytes() == bytes(size)
+    if hasattr(path.stat(), "st_blocks"):
+        assert path.stat().st_blocks * 512 >= 5000
+    with pytest.raises(OSError, match=r"File too large: .*rows\.bin"), small_files(1000):
+        reserve(path, 5000)
+
+    def refuse(*arguments):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    reserve(path, 3000)
+    assert path.read_bytes() == bytes(3000)

@@ -140,7 +140,13 @@ def _predict(
     except (RuntimeError, TypeError, AttributeError) as error:
         raise FolderError(f"{weights} cannot be read (its weights are not those of this model); {way_out}") from error
     logits = Evaluator(dataset, graph, settings, device).predict(model)
-    _write(path, lambda file: np.save(file, logits.float().cpu().numpy()))
+    values = logits.float().contiguous().cpu().numpy()
+
+    def write(file: IO[bytes]) -> None:  # as np.save, whose errors do not say why a file cannot be written
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
+        file.write(values.data)
+
+    _write(path, write)
 
 
 def finished_seeds(folder: Path) -> list[SeedResult]:
@@ -253,4 +259,4 @@ def _write(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     try:
         replace_file(path, write)
     except OSError as error:
-        raise FolderError(f"{path} cannot be written ({error.strerror})") from error
+        raise FolderError(f"{path} cannot be written ({error.strerror or error})") from error

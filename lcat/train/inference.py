@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lcat._device import read_device
-from lcat._files import as_path
+from lcat._files import as_path, reserve
 from lcat.data.storage.csc import CSCGraph
 from lcat.train._checks import kind_of
 from lcat.train.layer_steps import LayerStep, head_of, source_statistic, steps_of
@@ -154,6 +154,7 @@ class _Work:
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=self.folder, prefix="layer-", suffix=".bin") as file:
             count = shape[0] * (like.numel() // like.shape[0])
+            reserve(Path(file.name), count * like.dtype.itemsize)
             rows: Tensor = torch.from_file(file.name, shared=True, size=count, dtype=like.dtype)
             return rows.view(shape)
 

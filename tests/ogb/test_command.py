@@ -367,3 +367,20 @@ def test_commands_on_pages_and_in_scripts_are_understood():
                 default_settings(f"ogbn-{name}", **{key: parsed[key] for key in parsed if key in SETTINGS})
                 commands += 1
     assert commands >= 15
+
+
+def test_results_that_a_full_disk_cannot_hold(call, tmp_path, small_files):
+    options = ["--stand-in", "--data", "d", "--layer", "gcn", "--batching", "full", "--epochs", 1, "--seeds", 1, "-q"]
+    assert call("ogb", "arxiv", *options)[0] == 0
+    folder = tmp_path / "lcat-ogb/arxiv-gcn"
+    with small_files(20_000):
+        code, _, err = call("ogb", "arxiv", *options, "--predictions")
+    assert code == 1
+    assert err.endswith("seed-0-predictions.npy cannot be written (File too large)\n")
+    (folder / "seed-0.json").unlink()
+    with small_files(int((folder / "seed-0.pt").stat().st_size * 0.9)):
+        code, _, err = call("ogb", "arxiv", *options)
+    assert code == 1
+    assert "File too large" in err.splitlines()[-1]
+    assert call("ogb", "arxiv", *options, "--predictions")[0] == 0
+    assert np.load(folder / "seed-0-predictions.npy").shape == (600, 40)

@@ -11,6 +11,7 @@ import csv
 import importlib.util
 import io
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lcat._files import as_path
+from lcat._files import as_path, disk_error
 from lcat._numbers import read_bool
 from lcat._text import hint
 from lcat.data.datasets._safe_classes import allowed
@@ -259,13 +260,13 @@ def _read(
         with _ogb_without_prompts(meta, progress):
             dataset = _dataset_class()(name=name, root=str(root))
             data, split = dataset[0], dataset.get_idx_split()
-    except OSError as error:
-        if isinstance(error, PermissionError) or error.errno in (28, 30):
-            raise DatasetUnavailable(f"{name}: cannot write its processed copy to {processed} ({error})") from error
-        raise _unreadable(name, folder, processed, was_there, error) from error
     except DataError:
         raise
-    except Exception as error:  # whatever pandas, numpy, zip and pickle raise on broken files
+    except Exception as error:  # whatever pandas, numpy, zip, pickle and torch raise on broken files and full disks
+        cause = error if isinstance(error, PermissionError) else disk_error(error)
+        if cause is not None or isinstance(error, _NotWritten):
+            reason = cause.strerror if cause is not None else error
+            raise DatasetUnavailable(f"{name}: cannot write its processed copy to {processed} ({reason})") from error
         raise _unreadable(name, folder, processed, was_there, error) from error
     split = {part: next(iter(nodes.values())) if isinstance(nodes, dict) else nodes for part, nodes in split.items()}
     # OGB's tensors share memory that pandas marked read-only.
@@ -412,6 +413,10 @@ def _master() -> dict[str, dict[str, str]]:
     return {name: {row[0]: row[number] for row in rows} for number, name in enumerate(header) if number > 0}
 
 
+class _NotWritten(Exception):
+    """The processed copy was begun and could not be written to its end."""
+
+
 def _dataset_class() -> Any:
     """OGB's class without its download, which would delete the folder first, and with one change of what it writes.
 
@@ -430,8 +435,17 @@ def _dataset_class() -> Any:
 
         def process(self) -> None:
             final, self._suffix = self.processed_paths[0], ".part"
-            super().process()
-            Path(self.processed_paths[0]).replace(final)
+            part = Path(self.processed_paths[0])
+            part.unlink(missing_ok=True)
+            try:
+                super().process()
+            except Exception as error:
+                if part.exists():  # torch writes it itself, and its errors do not have the system's reason
+                    part.unlink()
+                    free = shutil.disk_usage(part.parent).free / 1e6
+                    raise _NotWritten(f"torch.save stopped in the middle; {free:,.1f} MB are free there") from error
+                raise
+            part.replace(final)
             self._suffix = ""
 
     return SafeDataset

@@ -7,14 +7,14 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lcat._edge_formats import read_edges
-from lcat._files import move_file, scratch_folder
+from lcat._files import move_file, replace_file, reserve, scratch_folder
 from lcat.data.storage._mapping import map_readonly
 
 FORMAT = "lcat-csc-1"
@@ -40,7 +40,7 @@ def write_arrays(folder: Path, arrays: dict[str, Tensor], num_sources: int) -> N
     """See :meth:`lcat.data.CSCGraph.save`."""
     with _replaced(folder) as scratch:
         for name, array in arrays.items():
-            array.contiguous().numpy().tofile(scratch / f"{name}.bin")
+            _write_array(scratch / f"{name}.bin", array)
         describe(scratch, num_sources, {name: [type_name(a), a.numel()] for name, a in arrays.items()})
 
 
@@ -78,7 +78,7 @@ def _write_second_pass(
     edge_numbers: bool,
 ) -> None:
     count = int(pointer[-1])
-    pointer.numpy().tofile(folder / "pointer.bin")
+    _write_array(folder / "pointer.bin", pointer)
     small = torch.int32 if max(num_nodes, count) < 2**31 else torch.int64
     kinds = {"source": torch.int32 if num_nodes < 2**31 else torch.int64} | ({"edge": small} if edge_numbers else {})
     arrays = {name: _new_array(folder / f"{name}.bin", kind, count) for name, kind in kinds.items()}
@@ -112,9 +112,15 @@ def _both_ends(chunk: Tensor, num_nodes: int, undirected: bool) -> tuple[Tensor,
     return (torch.cat([source, target]), torch.cat([target, source])) if undirected else (source, target)
 
 
+def _write_array(path: Path, array: Tensor) -> None:
+    def write(file: IO[bytes]) -> None:
+        file.write(array.contiguous().numpy().data)  # not `tofile`, which does not say why it cannot write
+
+    replace_file(path, write)
+
+
 def _new_array(path: Path, dtype: torch.dtype, count: int) -> Tensor:
-    with path.open("wb") as file:
-        file.truncate(count * dtype.itemsize)
+    reserve(path, count * dtype.itemsize)
     if count == 0:
         return torch.empty(0, dtype=dtype)
     return torch.from_file(str(path), shared=True, size=count, dtype=dtype)

@@ -248,7 +248,7 @@ def _write_rows(file: Any, chunks: Iterable[Tensor], storage: torch.dtype, dtype
                 raise ValueError(f"a number is too large for {kind}; write with storage=torch.float32")
             if largest < torch.finfo(kind).smallest_normal:  # the first chunk decides it for nearly all files
                 largest = max(largest, float(chunk.nan_to_num(0.0).abs().max()))
-        rows.contiguous().numpy().tofile(file)
+        file.write(rows.contiguous().numpy().data)  # not `tofile`, which does not say why it cannot write
         count += rows.shape[0]
     if first is None:
         raise ValueError("there must be at least one chunk")

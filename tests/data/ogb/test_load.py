@@ -443,3 +443,13 @@ def test_a_folder_that_cannot_be_asked_is_one_line(root, monkeypatch):
 def test_a_name_is_a_string(name):
     with pytest.raises(UnknownDataset, match=f"expected the name of a data set.*got {name}"):
         load_ogb(name)
+
+
+def test_a_full_disk_is_no_damaged_data_set(root, small_files):
+    with (
+        pytest.raises(DatasetUnavailable, match=r"cannot write its processed copy to .*MB are free"),
+        small_files(4000),
+    ):
+        load("ogbn-arxiv", root)
+    assert not list((root / "ogbn_arxiv" / "processed").glob("*.pt*"))
+    load("ogbn-arxiv", root)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import subprocess
 import sys
@@ -540,3 +542,31 @@ print(most - before)
         [sys.executable, "-c", code, str(tmp_path / "x.npy")], capture_output=True, text=True, check=True, timeout=120
     )
     assert float(done.stdout) < 16
+
+
+@pytest.mark.parametrize("write", ["save", "write", "features"])
+def test_a_full_disk_is_named_and_the_old_files_stay(write, folder, small_files):
+    edges = torch.randint(0, 150, (2, 5000))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    writers = {
+        "save": lambda: CSCGraph.from_edges(edges, 150).save(folder / "graph"),
+        "write": lambda: CSCGraph.write(folder / "graph", lambda: iter([edges]), 150),
+        "features": lambda: FeatureFile.write(folder / "x.npy", torch.zeros(5000)),
+    }
+    with pytest.raises(OSError, match="File too large") as caught, small_files(5000):
+        writers[write]()
+    assert str(folder) in caught.value.filename
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_mapped_files_have_their_room_before_they_are_written_to(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    edges = torch.randint(0, 50, (2, 200))
+    with pytest.raises(OSError, match="No space left on device"):
+        CSCGraph.write(tmp_path, lambda: iter([edges]), 50)
+    with pytest.raises(OSError, match="No space left on device"):
+        layerwise_inference(GAT(3, 4, num_layers=2), torch.zeros(50, 3), edges, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
