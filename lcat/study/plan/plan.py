@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
 from lcat.study.plan.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid, one_or_several
-from lcat.study.plan.sources import check_name, is_own_file
+from lcat.study.plan.sources import all_csbm_options, check_name, is_own_file
 from lcat.study.plan.splits import SplitRule
 from lcat.train import orthogonal_optimizer_names
 
@@ -236,11 +236,15 @@ class StudyPlan(Record):
         return Path(self.run.base)
 
     def _without_repeats(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Every data set once; one file may be spelled in several ways, and the first one names it."""
-        different: dict[str, str] = {}
+        """Every data set once; a file or a ``csbm:`` graph may be spelled in several ways, and the first one names it."""
+        different: dict[Hashable, str] = {}
         for name in names:
-            is_file = is_own_file(name) and name not in self.own
-            different.setdefault(os.path.realpath(self._base / name) if is_file else name, name)
+            identity: Hashable = name
+            if name not in self.own and is_own_file(name):
+                identity = os.path.realpath(self._base / name)
+            elif name not in self.own and name.startswith("csbm:"):
+                identity = all_csbm_options(name)
+            different.setdefault(identity, name)
         return tuple(different.values())
 
     def pairs(self) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,7 +36,7 @@ from lcat.data.datasets.load import find_spec
 from lcat.study.plan.cell import Cell, SplitChoice, digest
 from lcat.study.plan.splits import SplitFolder, make_split
 
-__all__ = ["Sources", "check_name", "is_own_file", "parse_csbm"]
+__all__ = ["Sources", "all_csbm_options", "check_name", "is_own_file", "parse_csbm"]
 
 _HERE = Path()
 _FILE_SUFFIXES = (".pt", ".npz")
@@ -252,6 +253,25 @@ def parse_csbm(name: str) -> dict[str, object]:
                 f"data set {name!r}: {part.strip()!r} is no option{hint(key, [*_CSBM_KEYS, *_REGIMES])}; {usage}"
             )
     return arguments
+
+
+def all_csbm_options(name: str) -> tuple[tuple[str, object], ...]:
+    """The options of a ``csbm:`` name with the defaults of those that it leaves out: equal for the same graphs.
+
+    Raises:
+        lcat.data.UnknownDataset: as :func:`parse_csbm`.
+
+    Example:
+        >>> from lcat.study.plan.sources import all_csbm_options
+        >>> all_csbm_options("csbm:n=60,easy") == all_csbm_options("csbm:easy,q=0.1,n=060")
+        True
+    """
+    arguments = parse_csbm(name)
+    defaults = inspect.signature(csbm).parameters
+    options = {key: defaults[key].default for key in _CSBM_KEYS} | arguments
+    if options["distance"] is None:
+        options.setdefault("regime", _REGIMES[0])
+    return tuple(sorted(options.items()))
 
 
 def _is_number(text: str) -> bool:

@@ -473,3 +473,17 @@ def test_text_that_is_no_utf_8_is_named(key):
         make_plan(**{"datasets": ["cora"], "layers": ["gcn"], "seeds": 1, key: "caf\udce9.pt"})
     with pytest.raises(PlanError, match=r"run\.data: expected text that is UTF-8"):
         make_plan(datasets=["cora"], layers=["gcn"], seeds=1, run={"data": "caf\udce9"})
+
+
+@pytest.mark.parametrize(
+    "other", ["csbm:n=60,easy", "csbm: easy , n=060", "csbm:n=60", "csbm:easy,n=60,q=0.1", "csbm:n=60,sigma=1e-1"]
+)
+def test_spellings_of_the_same_csbm_graphs_are_one_data_set(other):
+    """Two of them would count twice in tests over data sets."""
+    plan = make_plan(datasets=["csbm:easy,n=60", other, "csbm:hard,n=60"], layers=["gcn"], seeds=1)
+    assert plan.datasets == ("csbm:easy,n=60", "csbm:hard,n=60")
+
+
+def test_other_csbm_graphs_are_other_data_sets():
+    names = ("csbm:n=60", "csbm:n=60,distance=1.0", "csbm:n=60,q=0.2", "csbm:n=60,d=3")
+    assert make_plan(datasets=names, layers=["gcn"], seeds=1).datasets == names
