@@ -370,7 +370,9 @@ def backward(
     d_target_score = like(target_score) if need_target_score and target_score is not None else None
     # Zeros, because no program visits dead edges.
     d_edge_score = torch.zeros_like(edge_score) if need_edge_score and edge_score is not None else None
-    tile = tile_shape("gat_source_dropout" if dropout > 0 else "gat_source", heads, features, dtype)
+    # Four heads share what Philox draws for an edge.
+    by_four = dropout > 0 and heads % 4 == 0
+    tile = tile_shape("gat_source_dropout" if by_four else "gat_source", heads, features, dtype)
     num_edges = by_source.indices.shape[0]
     d_edge_weight = None
     if need_edge_weight and edge_weight is not None:

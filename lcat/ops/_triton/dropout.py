@@ -53,8 +53,8 @@ def keep_factor(
     else:
         which = index & 3
         word = tl.where(which < 2, tl.where(which == 0, word0, word1), tl.where(which == 2, word2, word3))
-    # Flipping the highest bit turns the unsigned order into the signed one.
-    keep = (word ^ _SIGN).to(tl.int32, bitcast=True) >= keep_threshold
+    # Flipping the highest bit turns the signed order of the argument into the unsigned one of the words.
+    keep = word >= (keep_threshold.to(tl.uint32, bitcast=True) ^ _SIGN)
     factor = tl.full(keep.shape, 0.0, ACC_DTYPE) + keep_scale
     if tl.float64 == ACC_DTYPE:
         factor += keep_scale_rest
