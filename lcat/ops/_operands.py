@@ -31,13 +31,12 @@ _SUM_DTYPES = (torch.float32, torch.float64)
 _INDEX_DTYPES = (torch.int32, torch.int64)
 
 
-def check_devices(flat: Sequence[object], tensors: Sequence[tuple[int, str]], device_type: str | None = None) -> None:
+def check_devices(flat: Sequence[Any], tensors: Sequence[tuple[int, str]]) -> None:
     """The tensors among the arguments of an operator are on one device.
 
     Args:
         flat: the arguments.
         tensors: position and name of those that are tensors or ``None``.
-        device_type: the kind of the device, if it is known.
 
     Raises:
         ValueError: a tensor is on another device.
@@ -45,36 +44,47 @@ def check_devices(flat: Sequence[object], tensors: Sequence[tuple[int, str]], de
     device: torch.device | None = None
     for position, name in tensors:
         tensor = flat[position]
-        if not isinstance(tensor, Tensor):
+        if tensor is None:
             continue
         if device is None:
             device = tensor.device
-        if tensor.device != device or (device_type is not None and device.type != device_type):
-            raise ValueError(
-                f"expected '{name}' on one {device_type or device} device with the other arguments, got {tensor.device}"
-            )
+        elif tensor.device != device:
+            raise _elsewhere(name, tensor, device)
 
 
-def in_memory(flat: Sequence[Any], tensors: Sequence[tuple[int, str]]) -> list[Any]:
-    """The arguments of an operator, with tensors that a kernel can read: contiguous, and their memory exists.
+def in_memory(flat: Sequence[Any], tensors: Sequence[tuple[int, str]], device_type: str) -> list[Any]:
+    """The arguments of an operator, with tensors that a kernel can read: on its device, contiguous, in memory.
 
     Args:
         flat: the arguments.
         tensors: position and name of those that are tensors or ``None``.
+        device_type: the kind of the device.
 
     Raises:
+        ValueError: a tensor is on another device.
         RuntimeError: the memory of a tensor is gone.
     """
     result = list(flat)
+    device: torch.device | None = None
     for position, name in tensors:
-        tensor = result[position]
-        if tensor is not None:
-            # Most tensors are whole storages: fewer questions for them.
-            whole = tensor.is_contiguous() and not tensor.storage_offset()
-            if not whole or tensor.untyped_storage().nbytes() < tensor.nbytes:
-                check_memory(name, tensor)
+        tensor = flat[position]
+        if tensor is None:
+            continue
+        if tensor.device != device:
+            if device is not None or tensor.device.type != device_type:
+                raise _elsewhere(name, tensor, device_type)
+            device = tensor.device
+        # Most tensors are whole storages: fewer questions for them.
+        if not tensor.is_contiguous():
+            check_memory(name, tensor)
             result[position] = tensor.contiguous()
+        elif tensor.storage_offset() or tensor.untyped_storage().nbytes() < tensor.nbytes:
+            check_memory(name, tensor)
     return result
+
+
+def _elsewhere(name: str, tensor: Tensor, device: torch.device | str) -> ValueError:
+    return ValueError(f"expected '{name}' on one {device} device with the other arguments, got {tensor.device}")
 
 
 def sizes_of(name: str, tensor: Tensor, dims: int) -> torch.Size:

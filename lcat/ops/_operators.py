@@ -14,11 +14,12 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, get_args, get_ty
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 
 from lcat.graph import SortedEdges
 from lcat.ops._operands import check_devices, in_memory
 
-__all__ = ["NO_EDGES", "Arguments", "Operator", "OptionalEdges", "unpacker"]
+__all__ = ["NO_EDGES", "Arguments", "Operator", "OptionalEdges", "name_function", "unpacker"]
 
 _SCHEMA_TYPES: dict[Any, str] = {
     Tensor: "Tensor",
@@ -30,7 +31,9 @@ _SCHEMA_TYPES: dict[Any, str] = {
 }
 _AUTOCAST = ("AutocastCPU", "AutocastCUDA")
 _EDGES = ("by_target", "by_source")
-_libraries: list[torch.library.Library] = []  # what is registered stays so for as long as these live
+_library = torch.library.Library("lcat", "FRAGMENT")  # what is registered stays so for as long as this lives
+_below_autograd = torch._C._AutoDispatchBelowAutograd
+_AFTER_AUTOGRAD = torch._C._after_autograd_keyset
 
 
 class OptionalEdges(NamedTuple):
@@ -68,6 +71,9 @@ class Operator(Generic[A]):
         fake: the shapes and types of the results, for tracing.
         setup_context: as in ``torch.library.register_autograd``, but it gets the arguments as a NamedTuple.
         backward: as there; :meth:`gradients` makes what it returns.
+
+    ``torch.library.custom_op`` with ``register_autograd`` would do the same in six layers of Python, which small graphs
+    wait for. Here a call from a compiled model, where autograd has nothing to do, is one function.
     """
 
     def __init__(
@@ -93,31 +99,34 @@ class Operator(Generic[A]):
 
         def checked(kernel: Callable[[A], tuple[Tensor | None, ...]], device: str) -> Callable[..., Any]:
             def run(*flat: Any) -> Any:
-                check_devices(flat, tensors, device)
-                packed = unpack(in_memory(flat, tensors))
+                packed = unpack(in_memory(flat, tensors, device))
                 check(packed)
-                computed = tuple(flat[0].new_empty(0) if result is None else result for result in kernel(packed))
-                return computed[0] if results == 1 else computed
+                computed = kernel(packed)
+                if results == 1:
+                    return computed[0]
+                return tuple([flat[0].new_empty(0) if result is None else result for result in computed])
 
-            return run
-
-        (device, kernel), *others = kernels.items()
-        operator = torch.library.custom_op(
-            f"lcat::{name}", checked(kernel, device), mutates_args=(), device_types=device, schema=schema
-        )
-        for device, kernel in others:
-            operator.register_kernel(device, checked(kernel, device))
+            return _disable_dynamo(run)
 
         def of_one_device(*flat: Any) -> Any:
             check_devices(flat, tensors)
             return fake(unpack(flat))
 
-        operator.register_fake(of_one_device)
-        operator.register_autograd(
-            backward, setup_context=lambda ctx, inputs, output: setup_context(ctx, unpack(inputs), output)
-        )
-        _register_autocast(name)
+        _library.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
         self.overload: Callable[..., Any] = getattr(torch.ops.lcat, name).default
+        runs = {device.upper(): checked(kernel, device) for device, kernel in kernels.items()}
+        for key, run in runs.items():
+            _library.impl(name, run, key)
+        torch.library.register_fake(f"lcat::{name}", of_one_device, lib=_library)
+        autograd = _autograd(
+            self.overload,
+            runs,
+            name=name,
+            setup_context=lambda ctx, flat, output: setup_context(ctx, unpack(flat), output),
+            backward=backward,
+        )
+        _library.impl(name, autograd, "Autograd", with_keyset=True)
+        _register_autocast(name)
 
     def __call__(self, arguments: A) -> Any:
         """Call the operator through torch's dispatcher, with all checks."""
@@ -135,9 +144,9 @@ class Operator(Generic[A]):
         return self._kernels["cuda" if first.is_cuda else "cpu"](arguments)
 
     def gradients(self, gradients: Iterable[Tensor | None]) -> tuple[Tensor | None, ...]:
-        """The gradients of the first arguments, and ``None`` for all others."""
+        """The gradients of the first arguments, and ``None`` for all others: what a backward pass returns."""
         first = tuple(gradients)
-        return first + (None,) * (self._size - len(first))
+        return first + (None,) * (self._size + 1 - len(first))  # one more: the dispatch keys, see _autograd
 
 
 def unpacker(arguments: type[Any]) -> Callable[[Sequence[Any]], Any]:
@@ -196,14 +205,68 @@ def _maybe(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda piece: None if piece[0] is None else make(piece)
 
 
+def name_function(function: Any, name: str) -> None:
+    """What profilers call an autograd function, and errors of anomaly mode its backward pass."""
+    function.__name__ = function.__qualname__ = f"lcat::{name}"
+    function._backward_cls.__name__ = f"lcat::{name}Backward"
+
+
+def _autograd(
+    overload: Any,
+    runs: dict[str, Callable[..., Any]],
+    *,
+    name: str,
+    setup_context: Callable[[Any, Sequence[Any], Any], None],
+    backward: Callable[..., tuple[Tensor | None, ...]],
+) -> Callable[..., Any]:
+    """What the dispatcher calls for the key of autograd, with the set of all keys of the call.
+
+    Where nothing is left to do after autograd (no mode, no transform, no lazy conjugate), it calls the function of the
+    device itself; torch's dispatcher would pack and unpack all arguments once more.
+    """
+    known: dict[int, Callable[..., Any] | None] = {}
+
+    def function_of(keys: Any) -> Callable[..., Any] | None:
+        """What the dispatcher would call after autograd, if that is the function of a device."""
+        run = runs.get((keys & _AFTER_AUTOGRAD).highestPriorityTypeId().name)
+        known[keys.raw_repr()] = run
+        return run
+
+    def below(keys: Any, flat: Sequence[Any]) -> Any:
+        raw = keys.raw_repr()
+        run = known[raw] if raw in known else function_of(keys)
+        with _below_autograd():
+            if run is not None:
+                return run(*flat)
+            return overload.redispatch(keys & _AFTER_AUTOGRAD, *flat)
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:
+            *flat, keys = arguments
+            output = below(keys, flat)
+            with _below_autograd():
+                setup_context(ctx, flat, output)
+            return output
+
+    Function.backward = staticmethod(backward)  # type: ignore[method-assign]
+    name_function(Function, name)
+    Function.__name__ = f"lcat::{name} (autograd)"  # in a profile, the operator is the call around it
+
+    def call(keys: Any, *flat: Any) -> Any:
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*flat):
+            return Function.apply(*flat, keys)
+        return below(keys, flat)
+
+    return call
+
+
 def _register_autocast(name: str) -> None:
     """Under autocast an operator takes its arguments as they come.
 
     Kernels accept any mixture of types and sum in float32 (as the plain operations that they replace promote), so
     nothing is gained by a cast before the call.
     """
-    library = torch.library.Library("lcat", "FRAGMENT")
-    _libraries.append(library)
 
     def without_autocast(*arguments: Any) -> Any:
         keys = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU)
@@ -212,4 +275,4 @@ def _register_autocast(name: str) -> None:
             return getattr(torch.ops.lcat, name).default(*arguments)
 
     for key in _AUTOCAST:
-        library.impl(name, without_autocast, key)
+        _library.impl(name, without_autocast, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from functorch.compile import make_boxed_func
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lcat.graph import Graph
 from lcat.ops import aggregate, gat_attention, gatv2_attention, native_status, use_implementation
@@ -138,6 +140,137 @@ def test_opcheck(name: str, kind: str) -> None:
     forward, backward = operator_arguments(name, kind)
     torch.library.opcheck(getattr(torch.ops.lcat, name).default, forward.pack())
     torch.library.opcheck(getattr(torch.ops.lcat, f"{name}_backward").default, backward.pack())
+
+
+OPERATORS = ["aggregate", "gat_attention", "gatv2_attention"]
+
+
+def detached(arguments: Arguments) -> list[Any]:
+    return [t.detach() if isinstance(t, Tensor) else t for t in arguments.pack()]
+
+
+def tensors_of(results: Any) -> tuple[Tensor, ...]:
+    return results if isinstance(results, tuple) else (results,)
+
+
+class Watching(TorchDispatchMode):
+    """A mode that changes nothing: calls under it pass torch's dispatcher after autograd."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_call_without_gradients_is_one_function(name: str, backward: bool) -> None:
+    """Compiled models call the operators so, and on small graphs they wait for the host."""
+    operator = getattr(torch.ops.lcat, f"{name}_backward" if backward else name).default
+    flat = detached(operator_arguments(name, "random")[backward])
+    with Watching():
+        expected = tensors_of(operator(*flat))  # and all that is done once has been done
+    calls: list[str] = []
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        if event == "call":
+            calls.append(f"{frame.f_code.co_filename} {frame.f_code.co_name}")
+
+    previous = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        results = tensors_of(operator(*flat))
+    finally:
+        sys.setprofile(previous)
+    assert sum("torch/_ops.py __call__" in call for call in calls) == 1
+    assert [call for call in calls if "torch/_library" in call or "redispatch" in call or "apply" in call] == []
+    for ours, theirs in zip(results, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_results_share_no_memory(name: str) -> None:
+    """Compilers may write into the result of an operator."""
+    for operator_name, arguments in zip((name, f"{name}_backward"), operator_arguments(name, "random"), strict=True):
+        flat = detached(arguments)
+        results = tensors_of(getattr(torch.ops.lcat, operator_name)(*flat))
+        tensors = [t for t in (*flat, *results) if isinstance(t, Tensor) and t.numel()]
+        inputs = {t.data_ptr() for t in flat if isinstance(t, Tensor) and t.numel()}
+        assert len({t.data_ptr() for t in tensors}) == len(inputs) + sum(t.numel() > 0 for t in results)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_operators_have_gradients_of_any_order(name: str) -> None:
+    operator = getattr(torch.ops.lcat, name)
+    forward, _ = operator_arguments(name, "random")
+    flat = forward.pack()
+    inputs = [t for t in forward.inputs if t is not None and t.requires_grad]
+
+    def derivatives(function: Any) -> list[Tensor]:
+        out, found = function(), []
+        for _ in range(3):
+            (grad,) = torch.autograd.grad(out.square().sum(), inputs[0], create_graph=True)
+            found.append(out := grad)
+        return found
+
+    def function(*changed: Tensor) -> Tensor:
+        following = iter(changed)
+        numbers = [next(following) if t is not None and t.requires_grad else t for t in forward.inputs]
+        return tensors_of(operator(*numbers, *flat[len(numbers) :]))[0]
+
+    assert torch.autograd.gradcheck(function, inputs)
+    plain = derivatives(lambda: function(*inputs))
+    with Watching():
+        watched = derivatives(lambda: function(*inputs))
+    for ours, theirs in zip(plain, watched, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    assert function(*inputs).grad_fn.name() == f"lcat::{name}Backward"
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_tensors_that_are_not_what_lies_in_memory(name: str, gradients: bool) -> None:
+    """Lazy negatives, zeros without memory, other strides, fakes and inference tensors reach no kernel as they are."""
+    operator = getattr(torch.ops.lcat, name)
+    forward, _ = operator_arguments(name, "random")
+    flat = list(forward.pack())
+    position = next(i for i, t in enumerate(flat) if t is not None and t.dim() == 3)
+    rows = flat[position].detach()
+
+    def out(tensor: Tensor) -> Tensor:
+        arguments = [*flat[:position], tensor, *flat[position + 1 :]]
+        with torch.set_grad_enabled(gradients):
+            return tensors_of(operator(*arguments))[0].detach()
+
+    lazy = torch.complex(rows, -rows).conj().imag
+    assert lazy.is_neg()
+    zeros = torch._efficientzerotensor(rows.shape, dtype=rows.dtype)
+    strided = rows.transpose(0, 2).contiguous().transpose(0, 2)
+    for tensor, same in ((lazy, rows), (zeros, torch.zeros_like(rows)), (strided, rows)):
+        assert torch.equal(out(tensor), out(same))
+    assert out(rows).shape == out(rows.clone()).shape
+    with torch.inference_mode():
+        assert torch.equal(tensors_of(operator(*detached(forward)))[0], out(rows))
+    moved = [t.to("meta") if isinstance(t, Tensor) else t for t in flat]
+    assert tensors_of(operator(*moved))[0].device.type == "meta"
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_transforms_of_the_operators_themselves(name: str) -> None:
+    """Users never meet them: the primitives take the naive path there."""
+    operator = getattr(torch.ops.lcat, name)
+    flat = detached(operator_arguments(name, "random")[0])
+    position = next(i for i, t in enumerate(flat) if t is not None and t.dim() == 3)
+    rows = flat[position]
+
+    def out(tensor: Tensor) -> Tensor:
+        return tensors_of(operator(*flat[:position], tensor, *flat[position + 1 :]))[0]
+
+    with pytest.raises(RuntimeError, match="setup_context"):
+        torch.func.grad(lambda tensor: out(tensor).sum())(rows)
+    with (
+        torch.autograd.forward_ad.dual_level(),
+        pytest.raises(NotImplementedError, match="jvp"),
+    ):
+        out(torch.autograd.forward_ad.make_dual(rows.requires_grad_(), torch.ones_like(rows)))
 
 
 @pytest.mark.parametrize("gradients", [True, False])

@@ -376,6 +376,7 @@ def test_copies_share_the_schedules_of_what_is_kept(monkeypatch: pytest.MonkeyPa
     builds: list[int] = []
     real = _schedule.build_schedule
     monkeypatch.setattr(_schedule, "build_schedule", lambda e, tile: builds.append(tile) or real(e, tile))
+    monkeypatch.setattr(_sorted, "SCHEDULED", {"cpu"})
     edge_index = edges()
     arguments = (edge_index, NODES, NODES, None, "source_to_target", "by_target", True)
     first, second = (_schedule.SortedEdges(*torch.ops.lcat.group_edges(*arguments)) for _ in range(2))

@@ -14,8 +14,9 @@ from lcat.ops import _fused
 from lcat.ops._check import Arguments, check_dense, check_number, check_probability
 from lcat.ops._double_backward import gradients_of
 from lcat.ops._dtypes import FLOAT_DTYPES
-from lcat.ops._eager import are_as_before, are_plain, dense, name_function, places, runs_eagerly
+from lcat.ops._eager import are_as_before, are_plain, dense, places, runs_eagerly
 from lcat.ops._gat_attention import fused, gat_attention, implementation_for, native
+from lcat.ops._operators import name_function
 from lcat.ops._sorted import sorted_edges
 
 __all__ = ["gat_attention_of_values", "gat_scores"]
