@@ -36,7 +36,7 @@ def as_path(name: str, value: Any) -> Path:
 
     Raises:
         TypeError: it is neither.
-        ValueError: it is an empty string, which would be the current folder.
+        ValueError: it is an empty string, which would be the current folder, or has a zero byte, which no name has.
 
     Example:
         >>> from lcat._files import as_path
@@ -51,6 +51,8 @@ def as_path(name: str, value: Any) -> Path:
         if path == "":
             raise ValueError(f"expected a path as {name!r}, got an empty string; '.' is the current folder")
         if isinstance(path, str):
+            if "\0" in path:
+                raise ValueError(f"expected a path as {name!r}, got {path!r}: no file name can hold a zero byte")
             return Path(path)
     got = (
         "None" if value is None else f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

@@ -227,6 +227,8 @@ def test_an_empty_string_is_no_path():
         ValueError, match=r"expected a path as 'folder', got an empty string; '\.' is the current folder"
     ):
         as_path("folder", "")
+    with pytest.raises(ValueError, match=r"'folder', got 'a\\x00b': no file name can hold a zero byte"):
+        as_path("folder", "a\0b")
     assert as_path("folder", ".") == Path()
 
 

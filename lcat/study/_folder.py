@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from lcat._files import replace_file
+from lcat._files import as_path, replace_file
 
 __all__ = ["OutputError", "as_folder", "check_file", "check_folder", "other_kind", "prepare_folder", "write_file"]
 
@@ -20,13 +20,13 @@ def as_folder(folder: str | Path) -> Path:
 
     Raises:
         TypeError: if it is no path.
-        ValueError: if it is an empty text, which would be the current folder.
+        ValueError: if it is an empty text, which would be the current folder, or has a zero byte.
     """
     if not isinstance(folder, (str, os.PathLike)):
         raise TypeError(f"expected the path of a folder, got {folder!r}")
     if folder == "":
         raise ValueError("expected the path of a folder, got an empty text; '.' is the current folder")
-    return Path(folder)
+    return as_path("folder", folder)
 
 
 def other_kind(path: Path) -> str:

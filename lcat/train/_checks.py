@@ -137,6 +137,11 @@ def check_logits(logits: Any, training: bool = False) -> None:
             "classes, not numbers of classes; for complex numbers their real part or absolute value"
         )
     if training and not logits.requires_grad:
+        if not torch.is_grad_enabled():
+            raise ValueError(
+                "expected a training with gradients, got one under torch.no_grad() or torch.inference_mode(): call it "
+                "outside of them, or under torch.enable_grad()"
+            )
         raise ValueError(
             "expected logits that depend on the model's parameters, got logits without a gradient: remove detach(), "
             "torch.no_grad() and .data from the model's forward"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import io
 import pickle
@@ -20,6 +21,11 @@ __all__ = ["CheckpointError", "load_checkpoint", "random_state", "restore_random
 
 _MAGIC = b"lcat checkpoint 1\n"
 _HEADER = len(_MAGIC) + 32
+_PLAIN = (int, float, complex, bool, str, bytes, torch.Size, torch.dtype, torch.device)
+_WAYS_OUT = {
+    "numpy": ": torch.as_tensor makes a tensor of it, and .item() a number",
+    "pathlib": ": str makes a text of it",
+}
 
 
 class CheckpointError(RuntimeError):
@@ -175,6 +181,24 @@ def _serialized(path: Path, state: dict[str, Any]) -> bytes:
     except (pickle.PicklingError, pickle.UnpicklingError, AttributeError, TypeError) as error:
         raise CheckpointError(
             f"the state for {path} holds more than tensors, numbers, strings, lists and dictionaries, and would not "
-            f"load again ({(str(error).strip() or type(error).__name__).splitlines()[0]})"
+            f"load again ({_first_other(state) or type(error).__name__})"
         ) from error
     return buffer.getvalue()
+
+
+def _first_other(state: Any, name: str = "state", depth: int = 0) -> str:
+    """Where a state holds something else, for the message; empty if it is not known."""
+    if depth > 50:
+        return ""
+    if type(state) in (dict, collections.OrderedDict):
+        pairs = [(f"{name}[{key!r}]", value) for key, value in state.items()]
+        pairs += [(f"a key of {name}", key) for key in state]
+    elif type(state) in (list, tuple, set):
+        pairs = [(f"{name}[{number}]", value) for number, value in enumerate(state)]
+    elif state is None or isinstance(state, torch.Tensor) or type(state) in _PLAIN:
+        return ""
+    else:
+        kind = type(state)
+        title = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        return f"{name} is of type {title}{_WAYS_OUT.get(kind.__module__, '')}"
+    return next(filter(None, (_first_other(value, place, depth + 1) for place, value in pairs)), "")

@@ -11,6 +11,7 @@ from lcat.study import (
     choose,
     compare,
     default_hyper_parameters,
+    load_plan,
     make_plan,
     run_study,
     write_study,
@@ -77,6 +78,8 @@ def test_folders_are_paths(study, folder):
         (lambda study: Study.load(""), ValueError, "expected the path of a folder, got an empty text"),
         (lambda study: run_study(PLAN, ""), ValueError, "expected the path of a folder, got an empty text"),
         (lambda study: study.report(""), ValueError, "expected the path of a folder, got an empty text"),
+        (lambda study: Study.load("a\0b"), ValueError, "no file name can hold a zero byte"),
+        (lambda study: load_plan("a\0b"), ValueError, "no file name can hold a zero byte"),
     ],
 )
 def test_wrong_arguments_are_named(study, call, kind, words):

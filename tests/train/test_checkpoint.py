@@ -94,11 +94,20 @@ def test_code_in_a_checkpoint_is_not_run(path, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("value", [Bomb("x"), lambda: None, Path("x")])
-def test_what_would_not_load_again_is_refused_and_the_old_kept(path, value):
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (Bomb("x"), r"of type .*Bomb\)"),
+        (lambda: None, r"of type function\)"),
+        (Path("x"), r"of type pathlib\..*: str makes a text of it\)"),
+        (np.float64(1), r"of type numpy.float64: torch.as_tensor makes a tensor of it, and .item\(\) a number\)"),
+        (np.ones(2), r"of type numpy.ndarray: torch.as_tensor makes .*\)"),
+    ],
+)
+def test_what_would_not_load_again_is_refused_and_the_old_kept(path, value, kind):
     before = path.read_bytes()
-    with pytest.raises(CheckpointError, match="would not load again"):
-        save_checkpoint(path, {"value": value})
+    with pytest.raises(CheckpointError, match=rf"would not load again \(state\['value'\]\[1\] is {kind}"):
+        save_checkpoint(path, {"epoch": 3, "value": [torch.ones(2), value]})
     assert path.read_bytes() == before
 
 

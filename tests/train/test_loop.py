@@ -419,3 +419,11 @@ def test_a_setting_that_does_not_exist():
         FitConfig(epoch=3)
     with pytest.raises(TypeError, match=r"MinibatchConfig has no setting 'accumulation'.*accumulate"):
         MinibatchConfig(accumulation=3)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_a_call_without_gradients_is_named(context):
+    data = csbm(n=40, seed=0)
+    split = Split(data.train_mask, data.val_mask, data.test_mask)
+    with pytest.raises(ValueError, match=r"got one under torch\.no_grad\(\) or .*: call it outside"), context():
+        fit(GCN(data.num_features, 4, num_layers=2, out_channels=2), data, split)

@@ -236,7 +236,7 @@ class StudyPlan(Record):
         return Path(self.run.base)
 
     def _without_repeats(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Every data set once; a file or a ``csbm:`` graph may be spelled in several ways, and the first one names it."""
+        """Every data set once; files and ``csbm:`` graphs have several spellings, and the first one names them."""
         different: dict[Hashable, str] = {}
         for name in names:
             identity: Hashable = name

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lcat._files import as_path
 from lcat.study.models.layers import DEFAULT_LAYERS
 from lcat.study.plan.plan import PlanError, StudyPlan, make_plan
 from lcat.study.plan.settings import one_or_several
@@ -54,8 +55,9 @@ def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> Stu
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"expected the path of a plan file, got {type(path).__name__}; make_plan takes keywords")
+    path = as_path("path", path)
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise PlanError(f"there is no plan file {path}") from None
     except OSError as error:
