@@ -67,6 +67,7 @@ _PART_OF = {"_graph_cache": "graph", "_checksum": "graph", "_edge_formats": "gra
 # Tools that all of lcat may import. They import nothing of lcat but each other.
 _SHARED = {
     "_version",
+    "_arrays",
     "_json",
     "_files",
     "_text",

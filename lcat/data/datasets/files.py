@@ -15,6 +15,7 @@ from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import BaseStorage, EdgeStorage, GlobalStorage, NodeStorage
 
+from lcat._arrays import tensor_of
 from lcat._files import as_path
 from lcat.data.datasets._safe_classes import allowed
 from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
@@ -236,7 +237,7 @@ def _read_npz(path: Path) -> Mapping[str, object]:
         if not isinstance(arrays, np.lib.npyio.NpzFile):
             raise DataError(f"{path} holds a single array; expected x, edge_index and y of numpy.savez")
         with arrays:
-            return {key: _tensor(arrays[key]) for key in arrays.files}
+            return {key: _read_array(arrays, key) for key in arrays.files}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         if isinstance(error, DataError):
             raise
@@ -257,10 +258,20 @@ def _refuse_text(path: Path) -> None:
         raise ValueError("it is a text file; the documentation shows how to read one, under Your own data")
 
 
-def _tensor(array: np.ndarray) -> Tensor | str | np.ndarray:
+def _read_array(arrays: Mapping[str, np.ndarray], key: str) -> Tensor | str | np.ndarray:
+    way_out = "save numbers, such as float32 and int64, or leave it out"
+    try:
+        array = arrays[key]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise ValueError(f"{key} is an array of Python's objects; {way_out}") from error
     if array.dtype.kind in "US":  # one word may name the metric; of many, torch makes no tensor
         return str(array) if array.ndim == 0 else array
-    return torch.from_numpy(np.ascontiguousarray(array))
+    try:
+        return tensor_of(array)
+    except ValueError as error:
+        raise ValueError(f"{key} is an array of {array.dtype}; {way_out}") from error
 
 
 def _first_line(error: BaseException) -> str:

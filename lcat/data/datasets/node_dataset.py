@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -187,6 +188,7 @@ def splits_from_masks(train: Tensor, val: Tensor, test: Tensor) -> Callable[[int
             raise DataError(
                 f"the {name} mask must be a boolean tensor; got {type(mask).__name__}: convert it with torch.as_tensor"
             )
+        _refuse_meta(f"the {name} mask", mask)
         if mask.dtype != torch.bool or mask.dim() not in (1, 2):
             raise DataError(f"the {name} mask must be boolean, [N] or [N, S]; got {mask.dtype}, {list(mask.shape)}")
     columns = {mask.size(1) for mask in masks.values() if mask.dim() == 2}
@@ -212,6 +214,8 @@ def _check_graph(name: str, data: Data) -> None:
         if not isinstance(data.get(key), Tensor):
             hint = "; encode labels that are words as numbers 0 .. C - 1" if key == "y" else ""
             raise DataError(f"{name}: data.{key} must be a tensor; got {type(data.get(key)).__name__}{hint}")
+    for key in ("x", "edge_index", "y", "edge_weight", "edge_attr"):
+        _refuse_meta(f"{name}: {key}", data.get(key))
     x, edge_index, y = data.x, data.edge_index, data.y
     if x.layout != torch.strided:
         raise DataError(f"{name}: x must be a dense tensor; got {x.layout}: convert it with .to_dense()")
@@ -250,6 +254,11 @@ def _check_graph(name: str, data: Data) -> None:
             "y[y >= 0] = torch.unique(y[y >= 0], return_inverse=True)[1] numbers the classes anew"
         )
     _check_edge_values(name, data)
+
+
+def _refuse_meta(name: str, value: Any) -> None:
+    if isinstance(value, Tensor) and value.is_meta:
+        raise DataError(f"{name} is on the device meta, which holds shapes and no numbers: make it on another device")
 
 
 def _check_edge_values(name: str, data: Data) -> None:

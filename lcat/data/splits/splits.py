@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lcat._arrays import tensor_of
 from lcat._device import read_device
 from lcat._files import as_path
 from lcat._numbers import as_float, as_int
@@ -232,7 +233,7 @@ def load_split_file(path: str | Path, num_nodes: int) -> Split:
                         f"split file {path} holds the arrays {', '.join(arrays.files) or 'none'}; "
                         f"it needs train, valid (or val) and test, and lacks {', '.join(missing)}"
                     )
-                train, val, test = (torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in names)
+                train, val, test = (tensor_of(arrays[name]) for name in names)
     except _DAMAGE as error:
         if isinstance(error, SplitError):
             raise

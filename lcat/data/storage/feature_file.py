@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lcat._arrays import tensor_of
 from lcat._files import as_path, replace_file
 from lcat._numbers import as_int, refuse_bytes
 from lcat.data.storage._mapping import map_readonly
@@ -201,7 +202,7 @@ def _tensor(chunk: Any) -> Tensor:
     if isinstance(chunk, (list, tuple)):  # of numbers: a row or a chunk? A list of them reads as another shape
         raise TypeError(f"expected tensors or arrays as chunks, got a {type(chunk).__name__}: pass torch.tensor(rows)")
     try:
-        rows = torch.as_tensor(chunk).detach()
+        rows = tensor_of(chunk) if isinstance(chunk, np.ndarray) else torch.as_tensor(chunk).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"expected chunks of numbers, got {type(chunk).__name__} ({reason})") from error

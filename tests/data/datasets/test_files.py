@@ -269,3 +269,36 @@ def test_class_numbers_far_beyond_the_nodes_are_refused():
         data.y[0] = largest
         with pytest.raises(DataError, match=rf"got {largest} as the largest of 60 nodes.*torch.unique"):
             from_data(data, "mine")
+
+
+def test_npz_of_the_other_byte_order(graph, tmp_path):
+    values = {key: value.numpy() for key, value in graph.to_dict().items()}
+    swapped = {key: array.astype(array.dtype.newbyteorder("S")) for key, array in values.items()}
+    np.savez(tmp_path / "mine.npz", **swapped)
+    data = load_file(tmp_path / "mine.npz").data
+    for key in ("x", "y", "edge_index"):
+        assert torch.equal(data[key], graph[key])
+
+
+@pytest.mark.parametrize(
+    ("array", "kind"),
+    [
+        (np.zeros(60, "datetime64[s]"), r"an array of datetime64\[s\]"),
+        (np.zeros(60, [("a", "f4")]), "an array of .*'a'.*"),
+        (np.array([None] * 60), "an array of Python's objects"),
+    ],
+)
+def test_npz_with_an_array_of_another_kind(graph, array, kind, tmp_path):
+    values = {key: value.numpy() for key, value in graph.to_dict().items()}
+    np.savez(tmp_path / "mine.npz", **{**values, "when": array})
+    with pytest.raises(DataError, match=rf"plain arrays \(when is {kind}; save numbers, .* or leave it out\)"):
+        load_file(tmp_path / "mine.npz")
+
+
+@pytest.mark.parametrize("key", ["x", "y", "edge_index", "edge_weight", "edge_attr", "train_mask"])
+def test_tensors_without_numbers(graph, key):
+    edges = graph.edge_index.size(1)
+    graph.edge_weight, graph.edge_attr = torch.ones(edges), torch.ones(edges, 2)
+    graph[key] = graph[key].to("meta")
+    with pytest.raises(DataError, match=rf"{key.replace('_mask', ' mask')} is on the device meta, which holds shapes"):
+        from_data(graph)
