@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import copy
+import pickle
 
-from lcat.study import Study, run_study
+import pandas as pd
+import pytest
+
+from lcat.study import Study, make_plan, run_study
 from lcat.study.store.store import STORE_NAME
 from tests.study.study_support import made_up, plan_of
 
@@ -37,3 +41,26 @@ def test_a_study_says_what_it_holds(tmp_path):
     for path in tmp_path.glob(f"{STORE_NAME}*"):
         path.unlink()
     assert repr(study) == f"Study('{tmp_path}': cannot be read)"
+
+
+def test_a_study_outlives_a_change_of_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn"], seeds=1)
+    study = Study.create(plan, "runs")
+    assert str(study.folder) == "runs"
+    sent = pickle.dumps(study)
+    monkeypatch.chdir(tmp_path / "other")
+    assert study.folder == tmp_path / "runs"
+    assert study.plan == plan
+    assert pickle.loads(sent).plan == copy.deepcopy(study).plan == plan
+    assert list((tmp_path / "other").iterdir()) == []
+    monkeypatch.chdir(tmp_path)
+    assert str(study.folder) == "runs"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, pickle.dumps])
+def test_a_study_in_memory_is_not_copied(copied):
+    study = Study.in_memory(make_plan(datasets=["csbm:easy,n=60"], layers=["gcn"], seeds=1))
+    with pytest.raises(TypeError, match=r"expected a study in a folder, got one in memory"):
+        copied(study)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -30,14 +30,27 @@ class StudyRecord:
 
     Args:
         source: folder of the study, or an open store in memory.
-
-    Attributes:
-        folder: of the study; ``None`` for one in memory.
     """
 
     def __init__(self, source: str | Path | Store) -> None:
         self._memory = source if isinstance(source, Store) else None
-        self.folder = None if isinstance(source, Store) else as_folder(source)
+        self._named = None if isinstance(source, Store) else as_folder(source)
+        self._absolute = None if self._named is None else self._named.absolute()
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the study, as it was named as long as that leads to it; ``None`` for a study in memory."""
+        if self._named is None or self._named.absolute() == self._absolute:
+            return self._named
+        return self._absolute  # the process has changed its working directory
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._memory is not None:
+            raise TypeError(
+                "expected a study in a folder, got one in memory, which cannot be copied, pickled or sent to another "
+                "process: make it with a folder, or pass its results()"
+            )
+        return {**self.__dict__, "_named": self._absolute}
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
