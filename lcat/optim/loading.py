@@ -41,7 +41,9 @@ def misspelt_options(group: Iterable[str], options: Iterable[str]) -> dict[str, 
 def check_form(saved: Any) -> None:
     """Raise a ValueError for what no optimizer's ``state_dict`` returned."""
     if not isinstance(saved, dict) or not {"state", "param_groups"} <= set(saved):
-        what = f"the keys {', '.join(map(repr, saved))}" if isinstance(saved, dict) else type(saved).__name__
+        what = type(saved).__name__
+        if isinstance(saved, dict):
+            what = f"the keys {', '.join(map(repr, saved))}" if saved else "an empty dict"
         raise ValueError(
             f"expected what an optimizer's state_dict() returned, a dict with 'state' and 'param_groups'; got {what}"
         )
@@ -59,8 +61,8 @@ def completed_groups(
     groups = saved["param_groups"]
     if len(groups) != len(present):
         raise ValueError(
-            f"the checkpoint has {len(groups)} parameter groups, the optimizer {len(present)}; build the optimizer "
-            f"with the groups that it was saved with"
+            f"the checkpoint has {len(groups)} parameter group{'' if len(groups) == 1 else 's'}, the optimizer "
+            f"{len(present)}; build the optimizer with the groups that it was saved with"
         )
     completed = []
     for index, (ours, theirs) in enumerate(zip(present, groups, strict=True)):
