@@ -88,15 +88,15 @@ def bytes_moved(primitive: str, nodes: int, edges: int, shape: Shape) -> int:
     size = shape.dtype.itemsize
     row = shape.heads * shape.features * size
     row32 = shape.heads * shape.features * 4
-    kept = row32 if size == 4 else 2 * row32  # read, and written if it is not the output itself
+    saved = row32 if size == 4 else 2 * row32  # read, and written if it is not the output itself
     if primitive == "aggregate":
         return 2 * edges * (row + 4) + 2 * nodes * row
     if primitive == "gat_attention":
         # per edge: score of the source, then state (score, normalizer, <grad, out>) of the target
         per_edge = 2 * (row + 4) + 16 * shape.heads
-        return edges * per_edge + nodes * (4 * row + kept + 2 * row32)
+        return edges * per_edge + nodes * (4 * row + saved + 2 * row32)
     per_edge = 4 * row + 12 + 8 * shape.heads
-    return edges * per_edge + nodes * (7 * row + kept)
+    return edges * per_edge + nodes * (7 * row + saved)
 
 
 def operator_step(
@@ -193,10 +193,10 @@ def difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
     A tensor of numbers that cancel (the gradient of a bias before a softmax) is measured by a hundredth of the largest
     number of all tensors.
     """
-    least = max([1e-4, *(float(b.abs().max()) for b in theirs if b.numel())]) / 100
+    smallest_scale = max([1e-4, *(float(b.abs().max()) for b in theirs if b.numel())]) / 100
     worst = 0.0
     for a, b in zip(ours, theirs, strict=True):
-        scale = max(float(b.double().abs().max()), least) if b.numel() else 1.0
+        scale = max(float(b.double().abs().max()), smallest_scale) if b.numel() else 1.0
         value = float((a.double() - b.double()).abs().max()) / scale if b.numel() else 0.0
         worst = max(worst, value if value == value else float("inf"))
     return worst

@@ -56,19 +56,19 @@ BUDGET: Budget = {
         "epoch": Counts(1070, 253),
     },
     "GAT": {
-        "epoch": Counts(1230, 479),
+        "epoch": Counts(1300, 479),
     },
     "GATv2": {
         "epoch": Counts(1350, 671),
     },
     "CAT": {
-        "epoch": Counts(2070, 739),
+        "epoch": Counts(2170, 739),
     },
     "LCAT": {
-        "epoch": Counts(2030, 997),
+        "epoch": Counts(2130, 997),
     },
     "LCATv2": {
-        "epoch": Counts(1990, 1226),
+        "epoch": Counts(2090, 1226),
     },
 }
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from lcat._memory import check_memory
-from lcat.ops._fused import kept, needs_gradient
+from lcat.ops._fused import for_backward, needs_gradient
 from lcat.ops._operators import Arguments, Operator, name_function
 
 __all__ = ["are_as_before", "are_plain", "dense", "eager", "is_plain", "places", "runs_eagerly"]
@@ -99,8 +99,8 @@ def eager(
         backward: the operator of its gradients; the first field of its arguments is the gradient.
         inputs_type: the NamedTuple of ``inputs``.
         to_backward: the arguments of ``backward``.
-        saves_results: whether the backward pass needs what :func:`lcat.ops._fused.kept` keeps of the results of the
-            forward pass, or only its inputs.
+        saves_results: whether the backward pass needs what :func:`lcat.ops._fused.for_backward` leaves of the results
+            of the forward pass, or only its inputs.
     """
     count, names, make_inputs = len(inputs_type._fields), inputs_type._fields, inputs_type._make
 
@@ -108,7 +108,7 @@ def eager(
         @staticmethod
         def forward(ctx: Any, arguments: A, *inputs: Tensor | None) -> Tensor:
             results: tuple[Any, ...] = forward.compute(arguments)
-            saved = inputs + kept(results) if saves_results else inputs
+            saved = inputs + for_backward(results) if saves_results else inputs
             ctx.set_materialize_grads(False)
             ctx.save_for_backward(*saved)
             ctx.places = places(saved)

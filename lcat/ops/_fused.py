@@ -57,7 +57,7 @@ Arguments, all contiguous, all on one device:
   scores' gradients over the edges by target (native), or an error (Triton).
 - ``keep_unrounded`` asks for ``unrounded``, which is ``out`` before it was rounded to the type of the result, in the
   same pass. It is ``None`` where nobody asks for it, and where ``out`` is not rounded. A backward pass takes it as its
-  ``out`` (:func:`kept`).
+  ``out`` (:func:`for_backward`).
 - ``scores`` are ``<att_source, value>`` and ``<att_target, value>``; a vector is ``[H, F]`` or ``[1, H, F]``, or
   ``None``, which gives ``None``. In ``scores_backward`` the gradient of ``value`` is added to ``d_value``, in place,
   and to nothing if ``d_value`` is ``None``; a gradient of scores may be ``None``, and that of its vector is so then.
@@ -94,7 +94,7 @@ __all__ = [
     "MAX_EDGE_FEATURES",
     "absent",
     "draw_seed",
-    "kept",
+    "for_backward",
     "native_objection",
     "needs_gradient",
     "too_large",
@@ -165,7 +165,7 @@ def draw_seed(dropout: float, device: torch.device) -> Tensor | None:
     return torch.randint(0, 2**62, (1,), dtype=torch.int64, device=device)
 
 
-def kept(results: Sequence[Any]) -> tuple[Any, ...]:
+def for_backward(results: Sequence[Any]) -> tuple[Any, ...]:
     """What a backward pass needs of the results of an attention: ``out`` in the type of the sums, and the others."""
     out, lse, *others, unrounded = results
     return (out if out.dtype is lse.dtype else unrounded, lse, *others)

@@ -201,4 +201,4 @@ def _first_other(state: Any, name: str = "state", depth: int = 0) -> str:
         kind = type(state)
         title = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         return f"{name} is of type {title}{_WAYS_OUT.get(kind.__module__, '')}"
-    return next(filter(None, (_first_other(value, place, depth + 1) for place, value in pairs)), "")
+    return next(filter(None, (_first_other(value, title, depth + 1) for title, value in pairs)), "")

@@ -71,10 +71,10 @@ def worst(values: list[Tensor], references: list[Tensor]) -> float:
     Of a scalar to at least 1.
     """
     differences = []
-    least = max(float(reference.double().abs().max()) for reference in references) / 100
+    smallest_scale = max(float(reference.double().abs().max()) for reference in references) / 100
     for value, reference in zip(values, references, strict=True):
         assert bool(torch.isfinite(value).all())
-        scale = max(float(reference.double().abs().max()), 1.0 if reference.numel() == 1 else least)
+        scale = max(float(reference.double().abs().max()), 1.0 if reference.numel() == 1 else smallest_scale)
         differences.append(float((value.double().cpu() - reference.double().cpu()).abs().max()) / scale)
     return max(differences)
 

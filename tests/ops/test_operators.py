@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lcat.graph import Graph
 from lcat.ops import aggregate, gat_attention, gatv2_attention, native_status, use_implementation
 from lcat.ops._aggregate import fused as aggregate_fused
-from lcat.ops._fused import kept
+from lcat.ops._fused import for_backward
 from lcat.ops._gat_attention import fused as gat_fused
 from lcat.ops._gatv2_attention import fused as gatv2_fused
 from lcat.ops._operators import Arguments, unpacker
@@ -117,7 +117,7 @@ def operator_arguments(name: str, kind: str, dtype: torch.dtype = F64) -> tuple[
             *(tensor(count, 2), tensor(6, 2), tensor(count)),
         )
     forward = fused.Forward(inputs, by_target, by_source, seed, options)
-    results = kept([t.detach() for t in getattr(torch.ops.lcat, name)(*forward.pack())])
+    results = for_backward([t.detach() for t in getattr(torch.ops.lcat, name)(*forward.pack())])
     saved = fused.Saved(inputs, fused.Kept(*results), by_target, by_source, seed)
     return forward, fused.Backward(grad, saved, options, [True] * len(inputs))
 
@@ -205,11 +205,11 @@ def test_the_operators_have_gradients_of_any_order(name: str) -> None:
     inputs = [t for t in forward.inputs if t is not None and t.requires_grad]
 
     def derivatives(function: Any) -> list[Tensor]:
-        out, found = function(), []
+        out, gradients = function(), []
         for _ in range(3):
             (grad,) = torch.autograd.grad(out.square().sum(), inputs[0], create_graph=True)
-            found.append(out := grad)
-        return found
+            gradients.append(out := grad)
+        return gradients
 
     def function(*changed: Tensor) -> Tensor:
         following = iter(changed)

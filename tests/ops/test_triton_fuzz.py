@@ -14,7 +14,7 @@ from tests.ops.triton_support import DEVICE, TOLERANCE, factors, gradients, rand
 from lcat.graph import Graph
 from lcat.ops._aggregate import naive as naive_aggregate
 from lcat.ops._aggregate import triton as aggregate
-from lcat.ops._fused import kept
+from lcat.ops._fused import for_backward
 from lcat.ops._gat_attention import naive as gat_naive
 from lcat.ops._gat_attention import triton as gat_attention
 from lcat.ops._gatv2_attention import naive as gatv2_naive
@@ -53,7 +53,7 @@ def check_v1(
     forward_outputs = gat_attention.forward(*inputs, by_target, *settled, other, True)
     same("out", forward_outputs[0], out, TOLERANCE[dtype])
     input_gradients = gat_attention.backward(
-        grad, *inputs, *kept(forward_outputs), by_target, by_source, *settled, (True,) * 5
+        grad, *inputs, *for_backward(forward_outputs), by_target, by_source, *settled, (True,) * 5
     )
     for index, (value, reference) in enumerate(zip(input_gradients, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])
@@ -82,7 +82,7 @@ def check_v2(
     forward_outputs = gatv2_attention.forward(*inputs, by_target, *settled, True)
     same("out", forward_outputs[0], out, TOLERANCE[dtype])
     input_gradients = gatv2_attention.backward(
-        grad, *inputs, *kept(forward_outputs), by_target, by_source, *settled, (True,) * 7
+        grad, *inputs, *for_backward(forward_outputs), by_target, by_source, *settled, (True,) * 7
     )
     for index, (value, reference) in enumerate(zip(input_gradients, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])

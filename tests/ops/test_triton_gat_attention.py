@@ -28,7 +28,7 @@ from tests.ops.triton_support import random_tensor as random
 
 # isort: split
 from lcat.graph import Graph
-from lcat.ops._fused import kept
+from lcat.ops._fused import for_backward
 from lcat.ops._gat_attention import naive
 from lcat.ops._gat_attention import triton as kernels
 
@@ -74,7 +74,9 @@ def by_kernels(
     settings = (options.slope, options.dropout, seed_tensor(options.dropout))
     by_target, by_source = edges.by_target, edges.by_source
     forward_outputs = kernels.forward(*inputs, by_target, *settings, inputs[1] is not None and needs[1], True)
-    input_gradients = kernels.backward(grad, *inputs, *kept(forward_outputs), by_target, by_source, *settings, needs)
+    input_gradients = kernels.backward(
+        grad, *inputs, *for_backward(forward_outputs), by_target, by_source, *settings, needs
+    )
     return forward_outputs[0], forward_outputs[1], input_gradients
 
 
@@ -146,7 +148,7 @@ def test_the_gradient_of_target_scores_without_its_sums_is_refused():
     grad = random(edges.num_targets, 1, 2)
     with pytest.raises(ValueError, match="keep_positive"):
         kernels.backward(
-            grad, *inputs, *kept(forward_outputs), edges.by_target, edges.by_source, 0.2, 0.0, None, (True,) * 5
+            grad, *inputs, *for_backward(forward_outputs), edges.by_target, edges.by_source, 0.2, 0.0, None, (True,) * 5
         )
 
 
@@ -177,9 +179,9 @@ def test_half_precision_is_as_exact_as_with_casts(dtype):
     with tiles_of(4), guarded_memory():
         out, *_, unrounded = forward_outputs = kernels.forward(*inputs, edges.by_target, *settings, True, True)
         inference, *_, nothing = kernels.forward(*inputs, edges.by_target, *settings, False, False)
-        for given in (grad, grad.float()):
+        for out_grad in (grad, grad.float()):
             settled = (edges.by_target, edges.by_source, *settings, (True,) * 5)
-            results.append(kernels.backward(given, *inputs, *kept(forward_outputs), *settled))
+            results.append(kernels.backward(out_grad, *inputs, *for_backward(forward_outputs), *settled))
     assert (out.dtype, unrounded.dtype, inference.dtype) == (dtype, torch.float32, dtype)
     if INTERPRETED and dtype == torch.bfloat16:  # the interpreter cuts digits off
         assert error(out, unrounded) <= torch.finfo(dtype).eps

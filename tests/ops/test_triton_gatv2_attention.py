@@ -28,7 +28,7 @@ from tests.ops.triton_support import random_tensor as random
 
 # isort: split
 from lcat.graph import Graph
-from lcat.ops._fused import kept
+from lcat.ops._fused import for_backward
 from lcat.ops._gatv2_attention import naive
 from lcat.ops._gatv2_attention import triton as kernels
 
@@ -78,7 +78,9 @@ def by_kernels(
     settings = (options.slope, options.dropout, seed_tensor(options.dropout))
     by_target, by_source = edges.by_target, edges.by_source
     forward_outputs = kernels.forward(*inputs, by_target, *settings, True)
-    input_gradients = kernels.backward(grad, *inputs, *kept(forward_outputs), by_target, by_source, *settings, needs)
+    input_gradients = kernels.backward(
+        grad, *inputs, *for_backward(forward_outputs), by_target, by_source, *settings, needs
+    )
     return forward_outputs[0], forward_outputs[1], input_gradients
 
 
@@ -177,9 +179,9 @@ def test_half_precision_is_as_exact_as_with_casts(dtype):
     with tiles_of(4), guarded_memory():
         out, _, unrounded = forward_outputs = kernels.forward(*inputs, edges.by_target, *settings, True)
         inference, _, nothing = kernels.forward(*inputs, edges.by_target, *settings, False)
-        for given in (grad, grad.float()):
+        for out_grad in (grad, grad.float()):
             settled = (edges.by_target, edges.by_source, *settings, (True,) * 7)
-            results.append(kernels.backward(given, *inputs, *kept(forward_outputs), *settled))
+            results.append(kernels.backward(out_grad, *inputs, *for_backward(forward_outputs), *settled))
     assert (out.dtype, unrounded.dtype, inference.dtype) == (dtype, torch.float32, dtype)
     if INTERPRETED and dtype == torch.bfloat16:  # the interpreter cuts digits off
         assert error(out, unrounded) <= torch.finfo(dtype).eps

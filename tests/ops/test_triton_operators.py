@@ -142,8 +142,8 @@ def test_half_precision_reaches_the_kernels_as_it_is(name, dtype, compiled, monk
         exact_out, exact_gradients = run(call, [x.double() for x in inputs])
     if compiled:  # an operator of torch returns an empty tensor for what is missing; here all is asked for
         assert None not in types["results"]
-    kept = [torch.float32] * (4 if name == "gat_attention" else 2)
-    assert types == {"results": [dtype, *kept], "grad": dtype, "out": torch.float32}
+    others = [torch.float32] * (4 if name == "gat_attention" else 2)
+    assert types == {"results": [dtype, *others], "grad": dtype, "out": torch.float32}
     for value, other, exact in zip(
         [out, *kernel_gradients], [naive_out, *naive_gradients], [exact_out, *exact_gradients], strict=True
     ):

@@ -224,7 +224,7 @@ class Case:
         """Every kernel that forward and backward passes of all primitives would run, each once."""
         from lcat.graph import Graph
         from lcat.ops._aggregate import triton as aggregate
-        from lcat.ops._fused import kept
+        from lcat.ops._fused import for_backward
         from lcat.ops._gat_attention import triton as gat_attention
         from lcat.ops._gatv2_attention import triton as gatv2_attention
         from lcat.ops._sorted import sorted_edges
@@ -260,10 +260,14 @@ class Case:
             inputs = (s, s, x, score, weight)
             out = gat_attention.forward(*inputs, by_target, 0.2, dropout, seed, True, True)
             grad = torch.empty_like(out[0])
-            gat_attention.backward(grad, *inputs, *kept(out), by_target, by_source, 0.2, dropout, seed, [True] * 5)
+            gat_attention.backward(
+                grad, *inputs, *for_backward(out), by_target, by_source, 0.2, dropout, seed, [True] * 5
+            )
             inputs = (x, x, x if self.options else None, att, attr, matrix, weight)
             out = gatv2_attention.forward(*inputs, by_target, 0.2, dropout, seed, True)
-            gatv2_attention.backward(grad, *inputs, *kept(out), by_target, by_source, 0.2, dropout, seed, [True] * 7)
+            gatv2_attention.backward(
+                grad, *inputs, *for_backward(out), by_target, by_source, 0.2, dropout, seed, [True] * 7
+            )
         return list({launch.key(): launch for launch in launches}.values())
 
 

@@ -278,8 +278,8 @@ def _fake_backward(arguments: Backward) -> tuple[Tensor, ...]:
 def _setup_context(ctx: Any, arguments: Forward, output: tuple[Tensor, ...]) -> None:
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
-    kept = Kept(*_fused.kept(output))
-    saved = Saved(arguments.inputs, kept, arguments.by_target, by_source=arguments.by_source, seed=arguments.seed)
+    results = Kept(*_fused.for_backward(output))
+    saved = Saved(arguments.inputs, results, arguments.by_target, by_source=arguments.by_source, seed=arguments.seed)
     ctx.save_for_backward(*saved.pack())
     ctx.options = arguments.options
 
@@ -369,7 +369,7 @@ def compute(arguments: Forward) -> tuple[Tensor | None, ...]:
 def compute_gradients(
     grad: Tensor,
     inputs: Inputs,
-    kept: Sequence[Tensor | None],
+    results: Sequence[Tensor | None],
     constants: tuple[Any, ...],
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
@@ -378,8 +378,8 @@ def compute_gradients(
     Args:
         grad: the gradient of the output, contiguous.
         inputs: as :func:`compute` got them.
-        kept: what :func:`lcat.ops._fused.kept` keeps of its results.
+        results: what :func:`lcat.ops._fused.for_backward` leaves of its results.
         constants: its arguments after ``inputs``.
         needs: which gradients are needed.
     """
-    return _BACKWARD.compute(_to_backward(grad, inputs, kept, constants, needs))
+    return _BACKWARD.compute(_to_backward(grad, inputs, results, constants, needs))

@@ -161,7 +161,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, constants: Constants, *inputs: Any) -> Tensor:
         scores, results = _forward(Inputs(*inputs), constants)
-        saved = (*inputs, *scores, *_fused.kept(results))
+        saved = (*inputs, *scores, *_fused.for_backward(results))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*saved)
         ctx.places = places(saved)
@@ -180,13 +180,13 @@ class _Attention(torch.autograd.Function):
         if torch.is_grad_enabled() or not as_before or not are_plain(("grad",), (grad,)):
             return None, *_gradients_by_steps(grad, inputs, constants, needs)
         value, att_source, att_target, edge_score, edge_weight = dense(inputs)
-        source_score, target_score, *kept = saved[5:]
+        source_score, target_score, *results = saved[5:]
         need_value, need_att_source, need_att_target, *need_edges = needs
         need_scores = need_value or need_att_source, need_value or need_att_target
         d_source_score, d_target_score, d_value, *d_edges = fused.compute_gradients(
             grad.contiguous(),
             fused.Inputs(source_score, target_score, value, edge_score, edge_weight),
-            kept,
+            results,
             constants,
             (*need_scores, need_value, *need_edges),
         )

@@ -247,8 +247,8 @@ def _fake_backward(arguments: Backward) -> tuple[Tensor, ...]:
 def _setup_context(ctx: Any, arguments: Forward, output: tuple[Tensor, ...]) -> None:
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
-    kept = Kept(*_fused.kept(output))
-    saved = Saved(arguments.inputs, kept, arguments.by_target, by_source=arguments.by_source, seed=arguments.seed)
+    results = Kept(*_fused.for_backward(output))
+    saved = Saved(arguments.inputs, results, arguments.by_target, by_source=arguments.by_source, seed=arguments.seed)
     ctx.save_for_backward(*saved.pack())
     ctx.options = arguments.options
 

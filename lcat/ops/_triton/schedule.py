@@ -136,7 +136,7 @@ def schedule_of(edges: SortedEdges, rows: int = 1) -> Schedule:
     It is not kept if it was made in the capture of a CUDA graph or the run before it: its memory belongs to that graph.
     """
     tile = default_tile(edges.indices.shape[0], rows)
-    by_tile = _kept(edges)
+    by_tile = _known(edges)
     schedule = by_tile.get(tile)
     if schedule is None:
         schedule = build_schedule(edges, tile)
@@ -147,12 +147,12 @@ def schedule_of(edges: SortedEdges, rows: int = 1) -> Schedule:
 
 def share_schedules(edges: SortedEdges, copy: SortedEdges) -> None:
     """Let ``copy``, equal to ``edges``, have the same schedules: those that exist and those that are made later."""
-    by_tile = _kept(edges)
+    by_tile = _known(edges)
     with _lock:
         _schedules[copy.indptr] = (_fingerprint(copy), by_tile)
 
 
-def _kept(edges: SortedEdges) -> dict[int, Schedule]:
+def _known(edges: SortedEdges) -> dict[int, Schedule]:
     """The schedules of ``edges`` by their tile."""
     fingerprint = _fingerprint(edges)
     with _lock:

@@ -50,10 +50,10 @@ def _segments_kernel(
     last_part = tl.load(PAST + rows + row, mask=mask, other=0)
     first_part = last_part - pieces
     cut = mask & (pieces > 1)
-    place = tl.load(PAST + 2 * rows + row, mask=mask, other=1) - 1
-    tl.store(SPLIT_ROW + place, row.to(tl.int32), mask=cut)
-    tl.store(SPLIT_FIRST + place, first_part.to(tl.int32), mask=cut)
-    tl.store(SPLIT_LAST + place, last_part.to(tl.int32), mask=cut)
+    index = tl.load(PAST + 2 * rows + row, mask=mask, other=1) - 1
+    tl.store(SPLIT_ROW + index, row.to(tl.int32), mask=cut)
+    tl.store(SPLIT_FIRST + index, first_part.to(tl.int32), mask=cut)
+    tl.store(SPLIT_LAST + index, last_part.to(tl.int32), mask=cut)
     largest = tl.max(tl.where(mask, pieces, 0), axis=0)
     i = tl.zeros_like(largest)
     while i < largest:
