@@ -244,6 +244,7 @@ def test_generated_graphs_have_the_shape_of_the_data_set(script):
         *(pytest.param(part, marks=pytest.mark.long) for part in ("compiled", "rivals")),
     ],
 )
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of PyG in the compiler
 def test_parts_of_the_gpu_benchmark_run_on_tiny_graphs(part, script, tmp_path):
     output = tmp_path / "rows.json"
     with pytest.raises(SystemExit) as end:
