@@ -18,8 +18,8 @@ __all__ = ["SHAPES", "different_tiles", "tiles"]
 
 #: The shapes that are tried, the most telling first.
 SHAPES = [
-    *(Shape(heads, features) for heads, features in ((8, 32), (8, 8), (8, 64), (1, 64), (1, 16))),
-    *(Shape(8, features, torch.bfloat16) for features in (32, 64)),
+    *(Shape(heads, features) for heads, features in ((8, 32), (8, 8), (8, 64), (1, 64), (1, 16), (8, 16))),
+    *(Shape(8, features, torch.bfloat16) for features in (8, 32, 64)),
     Shape(8, 32, dropout=0.6),
 ]
 _NUMBERS = (256, 512, 1024)

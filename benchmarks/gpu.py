@@ -237,17 +237,21 @@ def part_compiled(device: Device, rows: Rows, tiny: bool) -> None:
 
 def part_rivals(device: Device, rows: Rows, tiny: bool) -> None:
     """PyG's layers under torch.compile; some of them end in an error of the device."""
-    for what, (_, theirs), _, arguments in _compiled_cases(device, tiny):
+    for what, (_, theirs), alike, arguments in _compiled_cases(device, tiny):
         if theirs is None:
             continue
 
-        def row(theirs: Any = theirs, arguments: Any = arguments) -> dict[str, Any]:
+        def row(theirs: Any = theirs, alike: Any = alike[1], arguments: Any = arguments) -> dict[str, Any]:
             start = time.perf_counter()
+            alike = alike.to(device.device)
+            compiled = _compile(alike, tiny)
+            worst = _checked(layer_step(compiled, *arguments)(), layer_step(alike, *arguments)(), "those in eager mode")
             step = layer_step(_compile(theirs.to(device.device), tiny), *arguments)
             step()
             device.wait()
             compiling = time.perf_counter() - start
-            return {"compiling s": compiling, "compiled ms": device.medians({"step": step})["step"] * 1e3}
+            taken = device.medians({"step": step})["step"]
+            return {"difference": worst, "compiling s": compiling, "compiled ms": taken * 1e3}
 
         rows.measure({"library": "PyG", **what}, row)
 
@@ -367,12 +371,18 @@ def part_tiles(device: Device, rows: Rows, tiny: bool) -> None:
                     shape: Shape = shape, numbers: int = numbers, at_once: int = at_once, primitive: str = primitive
                 ) -> dict[str, Any]:
                     with tiles(numbers, at_once):
+                        worst = _like_naive(device, primitive, shape)
                         step = operator_step(primitive, graph, shape)
                         step()
                         taken = device.medians({"graph": device.captured(step)}, cold=True)["graph"]
                         kernels = _short(device.kernel_seconds(step))
                     moved = bytes_moved(primitive, graph.num_targets, graph.num_edges, shape)
-                    return {"graph ms": taken * 1e3, "times the bound": taken * bandwidth / moved, "kernels": kernels}
+                    return {
+                        "difference from naive": worst,
+                        "graph ms": taken * 1e3,
+                        "times the bound": taken * bandwidth / moved,
+                        "kernels": kernels,
+                    }
 
                 what = {**shape.facts(), "numbers per warp": numbers, "edges": at_once, "primitive": primitive}
                 rows.measure(what, row)
