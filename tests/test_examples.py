@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,25 @@ def test_minibatch(tmp_path, capsys):
     assert result.test > 0.9
     assert "1 process(es)" in capsys.readouterr().out
     assert module.main(tmp_path / "run.ckpt").history == result.history  # from the checkpoint
+
+
+def test_graph_classification():
+    assert load("graph_classification").main(epochs=15)["test"] > 0.95
+
+
+@pytest.mark.skipif("LCAT_TEST_DATA" not in os.environ, reason="LCAT_TEST_DATA is not set")
+def test_graph_classification_of_molecules(tmp_path):
+    shutil.copytree(Path(os.environ["LCAT_TEST_DATA"]) / "TUDataset" / "MUTAG", tmp_path / "MUTAG")
+    assert load("graph_classification").main(str(tmp_path), epochs=10)["test"] > 0.7
+
+
+def test_link_prediction():
+    # The classes of the nodes, which the edges depend on, give about 0.72.
+    assert load("link_prediction").main()["test"] > 0.65
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's of its own dependencies
+def test_lightning_module(tmp_path):
+    pytest.importorskip("lightning")
+    assert load("lightning_module").main(tmp_path)["test"] > 0.9
+    assert len(list(tmp_path.glob("*.ckpt"))) == 1

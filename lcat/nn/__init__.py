@@ -2,13 +2,14 @@
 
 Layers: :class:`GCNConv`, :class:`GATConv`, :class:`GATv2Conv`, :class:`CATConv`, :class:`CATv2Conv`,
 :class:`LCATConv`, :class:`LCATv2Conv`. Models on PyG's BasicGNN are in :mod:`lcat.nn.models`;
-:func:`from_published` reads checkpoints of the published L-CAT code. :class:`NeighborhoodStatistic` describes layers
-that are computed block by block.
+:func:`from_published` reads checkpoints of the published L-CAT code, :func:`from_dgl` those of DGL.
+:class:`NeighborhoodStatistic` describes layers that are computed block by block.
 """
 
 from __future__ import annotations
 
 from lcat.nn import models
+from lcat.nn.dgl_checkpoints import dgl_edge_weight, from_dgl
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
 from lcat.nn.gcn_conv import GCNConv
@@ -26,6 +27,8 @@ __all__ = [
     "LCATConv",
     "LCATv2Conv",
     "NeighborhoodStatistic",
+    "dgl_edge_weight",
+    "from_dgl",
     "from_published",
     "models",
 ]
