@@ -29,15 +29,15 @@ class Classifier(lightning.LightningModule):
         # The first nodes of a batch are those that it was drawn for; the others are their neighbors.
         return self.model(batch.x, batch.edge_index)[: batch.batch_size]
 
-    def training_step(self, batch, _: int) -> torch.Tensor:
+    def training_step(self, batch) -> torch.Tensor:
         loss = F.cross_entropy(self(batch), batch.y[: batch.batch_size])
         self.log("loss", loss, prog_bar=True, batch_size=batch.batch_size)
         return loss
 
-    def validation_step(self, batch, _: int) -> None:
+    def validation_step(self, batch) -> None:
         self.log("val", self._accuracy(batch), prog_bar=True, batch_size=batch.batch_size)
 
-    def test_step(self, batch, _: int) -> None:
+    def test_step(self, batch) -> None:
         self.log("test", self._accuracy(batch), batch_size=batch.batch_size)
 
     def _accuracy(self, batch) -> torch.Tensor:

@@ -33,7 +33,8 @@ def register_graphgym(*, prefix: str = "lcat_", heads: int = 1) -> list[str]:
 
     The names are those of the classes in small letters after ``prefix``, as GraphGym names PyG's layers:
     ``lcat_gcnconv``, ``lcat_gatconv``, ``lcat_lcatconv``, and so on. A layer gets the features, edges and, if the
-    batch has some, ``edge_weight``. Call it before GraphGym creates the model. A second call replaces the layers of the first.
+    batch has some, ``edge_weight``. Call it before GraphGym creates the model. A second call replaces the layers of
+    the first.
 
     Args:
         prefix: beginning of the names.
