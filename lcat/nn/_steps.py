@@ -42,8 +42,11 @@ def _is_original(step: Any) -> bool:
 
 def has_other_steps(layer: MessagePassing, shipped: tuple[Any, ...]) -> bool:
     """Whether a step is not the shipped one: in a subclass, in a patched class, or in the instance."""
-    if _steps_of_class(type(layer)) != shipped:
-        return True
+    return _steps_of_class(type(layer)) != shipped or has_own_steps(layer)
+
+
+def has_own_steps(layer: MessagePassing) -> bool:
+    """Whether the instance has a step that is not its class's own."""
     own = layer.__dict__
     if (
         "propagate" in own or "edge_updater" in own or "message" in own or "aggregate" in own
