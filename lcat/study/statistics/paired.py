@@ -90,22 +90,13 @@ def corrected_t_test(
         >>> round(corrected_t_test(a, b, test_train_ratio=0, resolution=1 / 100).p_value, 4)
         0.0262
     """
-    difference = paired_differences(first, second)
     share("level", level)
     not_negative("test_train_ratio", test_train_ratio)
-    not_negative("resolution", resolution)
-    runs = difference.size
-    mean = float(difference.mean()) if runs else math.nan
+    mean, spread, runs = mean_and_spread(first, second, resolution=resolution)
     if runs < 2:
         return PairedTest(mean, math.nan, math.nan, math.nan, math.nan, runs)
     from scipy import special
 
-    # Differences of equal scores may differ in their last digit: that is no variance.
-    spread = float(difference.std(ddof=1))
-    spread = 0.0 if spread <= 1e-12 * max(1.0, abs(mean)) else spread
-    if spread == 0 and abs(mean) <= 1e-12:
-        mean = 0.0
-    spread = math.sqrt(spread**2 + resolution**2 / 6)
     if spread == 0:
         statistic = 0.0 if mean == 0 else math.copysign(math.inf, mean)
         p_value = 1.0 if mean == 0 else 2.0 ** (1 - runs)
@@ -115,6 +106,34 @@ def corrected_t_test(
     p_value = float(2 * special.stdtr(runs - 1, -abs(statistic)))
     half = float(special.stdtrit(runs - 1, 0.5 + level / 2)) * error
     return PairedTest(mean, statistic, _if_enough(runs, p_value), mean - half, mean + half, runs)
+
+
+def mean_and_spread(first: ArrayLike, second: ArrayLike, *, resolution: float) -> tuple[float, float, int]:
+    """Mean and standard deviation of the differences, that of rounding included, and their number.
+
+    Args:
+        first: scores of one method, one per run, ``[J]``.
+        second: of the other.
+        resolution: smallest step between two scores, see :func:`corrected_t_test`.
+
+    Returns:
+        The mean (``nan`` without runs), the standard deviation (``nan`` below two runs), and J.
+
+    Raises:
+        ValueError: for different lengths, values that are not finite, or a negative resolution.
+    """
+    difference = paired_differences(first, second)
+    not_negative("resolution", resolution)
+    runs = difference.size
+    mean = float(difference.mean()) if runs else math.nan
+    if runs < 2:
+        return mean, math.nan, runs
+    # Differences of equal scores may differ in their last digit: that is no variance.
+    spread = float(difference.std(ddof=1))
+    spread = 0.0 if spread <= 1e-12 * max(1.0, abs(mean)) else spread
+    if spread == 0 and abs(mean) <= 1e-12:
+        mean = 0.0
+    return mean, math.sqrt(spread**2 + resolution**2 / 6), runs
 
 
 def _if_enough(runs: int, p_value: float) -> float:
