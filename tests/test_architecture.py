@@ -61,6 +61,7 @@ _PRIMITIVES: dict[str, set[str]] = {
     "_aggregate": set(),
     "_gat_attention": {"_aggregate"},
     "_gatv2_attention": set(),
+    "_dot_attention": set(),
 }
 # The graph view is one public module and four private ones.
 _PART_OF = {"_graph_cache": "graph", "_checksum": "graph", "_edge_formats": "graph", "_tracing": "graph"}

@@ -4,6 +4,7 @@ r"""The primitives that every layer is made of, as functions on tensors.
 :func:`aggregate`        :math:`y_i = \sum_{j \to i} w_{ij} x_j`
 :func:`gat_attention`    attention with the score LeakyReLU(source_score_j + target_score_i) of GAT
 :func:`gatv2_attention`  attention with the score att . LeakyReLU(key_j + query_i) of GATv2
+:func:`dot_attention`    attention with the score scale (query_i . key_j) of the Transformer
 =======================  =====================================================================
 
 and :func:`dropout`, which keeps no mask; :func:`gat_scores` and :func:`gat_attention_of_values` are the scores of GAT
@@ -16,6 +17,7 @@ the formula and is what all others are tested against. :func:`explain` says whic
 from __future__ import annotations
 
 from lcat.ops._aggregate import aggregate
+from lcat.ops._dot_attention import dot_attention
 from lcat.ops._feature_dropout import dropout
 from lcat.ops._gat_attention import gat_attention
 from lcat.ops._gat_attention.of_values import gat_attention_of_values, gat_scores
@@ -29,6 +31,7 @@ __all__ = [
     "Feature",
     "NativeStatus",
     "aggregate",
+    "dot_attention",
     "dropout",
     "explain",
     "gat_attention",

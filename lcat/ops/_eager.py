@@ -23,10 +23,13 @@ __all__ = ["are_as_before", "are_plain", "dense", "eager", "is_plain", "places",
 
 A = TypeVar("A", bound=Arguments)
 Tensors = Sequence[Tensor | None]
-# The arguments of the operator of the gradients, from the gradient, the inputs of the forward pass, what is kept of its
-# results, its other arguments (the fields after ``inputs``), and which gradients are needed.
-ToBackward = Callable[[Tensor, Any, Tensors, Any, Sequence[bool]], Any]
+# The arguments of the operator of the gradients, from the gradient of each output, the inputs of the forward pass, what
+# is kept of its results, its other arguments (the fields after ``inputs``), and which gradients are needed.
+ToBackward = Callable[..., Any]
 
+
+# What the forward passes save after their inputs.
+_RESULTS = ("out", "lse", "positive", "positive_mass")
 
 _dispatch_keys = torch._C._dispatch_keys
 _num_modes = torch._C._len_torch_dispatch_stack
@@ -90,8 +93,10 @@ def eager(
     inputs_type: type[Any],
     to_backward: ToBackward,
     *,
-    saves_results: bool = True,
-) -> Callable[[A], Tensor]:
+    keeps: Callable[[Sequence[Any]], tuple[Any, ...]] | None = for_backward,
+    outputs: int = 1,
+    kept_names: Sequence[str] = _RESULTS,
+) -> Callable[[A], Any]:
     """A function of the arguments of ``forward`` that returns its first result, differentiable any number of times.
 
     Args:
@@ -99,65 +104,69 @@ def eager(
         backward: the operator of its gradients; the first field of its arguments is the gradient.
         inputs_type: the NamedTuple of ``inputs``.
         to_backward: the arguments of ``backward``.
-        saves_results: whether the backward pass needs what :func:`lcat.ops._fused.for_backward` leaves of the results
-            of the forward pass, or only its inputs.
+        keeps: what the backward pass needs of the results of the forward pass; ``None`` if only its inputs.
+        outputs: the number of differentiable results, which come first. The function returns a tuple of them if there
+            are several. In eager mode those that nobody asked for are ``None``.
+        kept_names: what errors call that which ``keeps`` returns.
     """
     count, names, make_inputs = len(inputs_type._fields), inputs_type._fields, inputs_type._make
 
+    def select(results: tuple[Any, ...]) -> Any:
+        return results[0] if outputs == 1 else results[:outputs]
+
     class Function(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, arguments: A, *inputs: Tensor | None) -> Tensor:
+        def forward(ctx: Any, arguments: A, *inputs: Tensor | None) -> Any:
             results: tuple[Any, ...] = forward.compute(arguments)
-            saved = inputs + for_backward(results) if saves_results else inputs
+            saved = inputs if keeps is None else inputs + keeps(results)
             ctx.set_materialize_grads(False)
             ctx.save_for_backward(*saved)
             ctx.places = places(saved)
             ctx.constants = arguments[1:]  # type: ignore[index]
-            return results[0]  # type: ignore[no-any-return]
+            return select(results)
 
         @staticmethod
-        def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-            if grad is None:
+        def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+            if grads[0] is None and all(grad is None for grad in grads):
                 return (None,) * (1 + count)
             saved, needs = ctx.saved_tensors, ctx.needs_input_grad[1:]
             inputs, results = saved[:count], saved[count:]
             if (
                 not torch.is_grad_enabled()
-                and are_as_before(names, saved, ctx.places)
-                and are_plain(("grad",), (grad,))
+                and are_as_before(names, saved, ctx.places, kept_names)
+                and are_plain(("grad",) * outputs, grads)
             ):
-                grad, inputs = grad.contiguous(), make_inputs(dense(inputs))
-                return None, *backward.compute(to_backward(grad, inputs, results, ctx.constants, needs))
+                inputs = make_inputs(dense(inputs))
+                return None, *backward.compute(to_backward(*dense(grads), inputs, results, ctx.constants, needs))
             # An operator knows no missing result.
-            results = [grad.new_empty(0) if result is None else result for result in results]
-            gradients = backward(to_backward(grad, make_inputs(inputs), results, ctx.constants, needs))
+            results = [inputs[0].new_empty(0) if result is None else result for result in results]
+            gradients = backward(to_backward(*grads, make_inputs(inputs), results, ctx.constants, needs))
             return None, *(g if need else None for g, need in zip(gradients, needs, strict=True))
 
     name_function(Function, forward.name)
 
-    def call(arguments: A) -> Tensor:
+    def call(arguments: A) -> Any:
         inputs = arguments.inputs  # type: ignore[attr-defined]
         if not runs_eagerly() or not are_plain(names, inputs):
             results = forward(arguments)
-            return results[0] if isinstance(results, tuple) else results  # type: ignore[no-any-return]
+            return select(results) if isinstance(results, tuple) else results
         readable = dense(inputs)
         if readable is not inputs:
             arguments = arguments._replace(inputs=make_inputs(readable))  # type: ignore[attr-defined]
         if needs_gradient(*inputs):
-            return Function.apply(arguments, *inputs)  # type: ignore[no-any-return]
-        return forward.compute(arguments)[0]  # type: ignore[return-value]
+            return Function.apply(arguments, *inputs)
+        return select(forward.compute(arguments))
 
     return call
 
 
-# What the forward passes save after their inputs.
-_RESULTS = ("out", "lse", "positive", "positive_mass")
-
-
-def are_as_before(names: Sequence[str], saved: Tensors, before: list[Any]) -> bool:
+def are_as_before(
+    names: Sequence[str], saved: Tensors, before: list[Any], kept_names: Sequence[str] = _RESULTS
+) -> bool:
     """Whether kernels can read what a forward pass has saved: the same memory, or other tensors of the same kind.
 
-    Activation checkpointing and offloading bring other memory. Results come after the inputs, which have ``names``.
+    Activation checkpointing and offloading bring other memory. Results come after the inputs, which have ``names``;
+    they have ``kept_names``.
 
     Raises:
         RuntimeError: the memory of one is gone.
@@ -167,7 +176,7 @@ def are_as_before(names: Sequence[str], saved: Tensors, before: list[Any]) -> bo
         return True
     pairs = zip(now, before, strict=True)
     same_kind = all(a is b or (a is not None and b is not None and a[1:] == b[1:]) for a, b in pairs)
-    return same_kind and are_plain([*names, *_RESULTS][: len(saved)], saved)
+    return same_kind and are_plain([*names, *kept_names][: len(saved)], saved)
 
 
 def places(tensors: Tensors) -> list[tuple[int, torch.Size, torch.dtype, torch.device] | None]:

@@ -28,6 +28,14 @@ same functions, so that one ``torch.library`` operator can stand on both:
              slope, dropout, seed, needs)
         -> (d_key, d_query, d_value, d_att, d_edge_attr, d_edge_matrix, d_edge_weight)
 
+``dot_attention``::
+
+    forward(query, key, value, edge_attr, query_edge, edge_weight, by_target, scale, dropout, seed, keep_unrounded)
+        -> (out, attended, lse, unrounded, unrounded_attended)
+    backward(grad, grad_attended, query, key, value, edge_attr, query_edge, edge_weight, out, attended, lse, by_target,
+             by_source, scale, dropout, seed, needs)
+        -> (d_query, d_key, d_value, d_edge_attr, d_query_edge, d_edge_weight)
+
 Arguments, all contiguous, all on one device:
 
 - ``x`` is ``[N_source, ...]`` (``[N_source, H, ...]`` where ``weight`` is ``[E, H]``); ``key``, ``value`` are
@@ -38,6 +46,9 @@ Arguments, all contiguous, all on one device:
   and ``edge_matrix`` ``[H * F, D]`` with ``D <= 16`` (``edge_attr @ edge_matrix.T`` is added to
   ``key_j + query_i``). Of ``target_score``, ``edge_score``, ``weight``, ``edge_weight``, the scales and the pair
   ``edge_attr``, ``edge_matrix`` each may be ``None``.
+- In ``dot_attention``, ``edge_attr`` has any number D of features, which are added to nothing, but have a product of
+  their own with ``query_edge``, ``[N_target, H, D]``, and a sum of their own, ``attended`` (with its gradient
+  ``grad_attended``, where ``None`` means 0), of that shape; all of them are ``None``, or none.
 - In ``gatv2_attention``, ``value=None`` means that the keys are the values: one gather serves both, ``d_key`` is the
   whole gradient of that tensor and ``d_value`` is ``None``. Otherwise ``value`` has the shape of ``key``.
 - ``by_target`` and ``by_source`` are :class:`lcat.graph.SortedEdges`. ``indices`` and ``edge_ids`` are int32
@@ -57,7 +68,7 @@ Arguments, all contiguous, all on one device:
   scores' gradients over the edges by target (native), or an error (Triton).
 - ``keep_unrounded`` asks for ``unrounded``, which is ``out`` before it was rounded to the type of the result, in the
   same pass. It is ``None`` where nobody asks for it, and where ``out`` is not rounded. A backward pass takes it as its
-  ``out`` (:func:`for_backward`).
+  ``out`` (:func:`for_backward`). ``unrounded_attended`` is the same for ``attended``.
 - ``scores`` are ``<att_source, value>`` and ``<att_target, value>``; a vector is ``[H, F]`` or ``[1, H, F]``, or
   ``None``, which gives ``None``. In ``scores_backward`` the gradient of ``value`` is added to ``d_value``, in place,
   and to nothing if ``d_value`` is ``None``; a gradient of scores may be ``None``, and that of its vector is so then.

@@ -36,7 +36,7 @@ __all__ = [
     "transpose_groups",
 ]
 
-_INTERFACE = 7  # of the functions below; csrc/group.cpp has the same number
+_INTERFACE = 8  # of the functions below; csrc/group.cpp has the same number
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 
 InstructionSet = Literal["avx512", "avx2", "baseline"]
@@ -72,6 +72,8 @@ _SIGNATURES = {
     "gat_attention_forward": "ppppp e pppp iii ddi",
     "gat_attention_targets": "ppppppp pp iiid",
     "gat_attention_backward": "pppppp e pppp iii ddi",
+    "dot_attention_forward": "ppp ppip e ppp iii ddi",
+    "dot_attention_backward": "pp ppp ppip ppp e e pppppp iiii ddi",
     "gatv2_attention_forward": "pppp ppip e pp iii ddi",
     "gatv2_attention_backward": "ppppp ppip pp e e ppppppp iiii ddi",
 }

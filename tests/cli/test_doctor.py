@@ -17,6 +17,7 @@ def test_doctor(call):
         metadata.version("torch"),
         "gat_attention",
         "gatv2_attention",
+        "dot_attention",
         "aggregate",
         "CUDA devices",
         "torch-scatter",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lcat.graph import Graph
-from lcat.ops import aggregate, gat_attention, gatv2_attention, use_implementation
+from lcat.ops import aggregate, dot_attention, gat_attention, gatv2_attention, use_implementation
 
 GRAPHS = ("random", "duplicates", "isolated", "hub", "no_edges", "no_targets", "padded")
 WIDTHS = (1, 3, 7, 16, 40, 47, 64, 256)
@@ -114,6 +114,42 @@ def gatv2_attention_call(
         )
 
     return Call(function, tensors)
+
+
+def dot_attention_call(
+    graph: Graph,
+    heads: int,
+    width: int,
+    dtype: torch.dtype,
+    options: str = "",
+    *,
+    seed: int = 1,
+    scale: float = 0.7,
+    edge_width: int = 3,
+) -> Call:
+    """dot_attention with the options in the text: attr, weight, dropout. Two results are put side by side."""
+    draw = _Draw(dtype, seed)
+    tensors = {
+        "query": draw(graph.num_targets, heads, width),
+        "key": draw(graph.num_sources, heads, width),
+        "value": draw(graph.num_sources, heads, width),
+    }
+    if "attr" in options:
+        tensors["edge_attr"] = draw(graph.num_edges, edge_width)
+        tensors["query_edge"] = draw(graph.num_targets, heads, edge_width)
+    if "weight" in options:
+        tensors["edge_weight"] = draw(graph.num_edges)
+
+    def function(**t: Tensor) -> Tensor:
+        return dot_attention_as_one(**t, graph=graph, scale=scale, dropout=0.4 if "dropout" in options else 0.0)
+
+    return Call(function, tensors)
+
+
+def dot_attention_as_one(*tensors: Tensor | Graph, scale: float = 0.7, **others: Tensor | Graph | float) -> Tensor:
+    """dot_attention with its two results, if there are two, side by side in one tensor."""
+    result = dot_attention(*tensors, scale=scale, **others)
+    return result if isinstance(result, Tensor) else torch.cat(result, dim=-1)
 
 
 class Call:

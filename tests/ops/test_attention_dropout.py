@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from lcat.graph import Graph
-from lcat.ops import _native, gat_attention, gatv2_attention, use_implementation
+from lcat.ops import _native, dot_attention, gat_attention, gatv2_attention, use_implementation
 from lcat.ops._attention_dropout import dropout_factors, philox
+from lcat.ops._dot_attention import naive as dot_naive
 from lcat.ops._gat_attention import naive as gat_naive
 from lcat.ops._gatv2_attention import naive as gatv2_naive
 from tests.ops.cases import distance, make_graph
@@ -67,6 +68,7 @@ def test_all_passes_use_the_mask_that_is_documented(heads: int) -> None:
     s, t = tensor(graph.num_sources, heads), tensor(graph.num_targets, heads)
     k, v, q = (tensor(n, heads, 5) for n in (graph.num_sources, graph.num_sources, graph.num_targets))
     att, weight = tensor(heads, 5), tensor(graph.num_edges)
+    attr, u = tensor(graph.num_edges, 2), tensor(graph.num_targets, heads, 2)
     torch.manual_seed(4)
     seed = torch.randint(0, 2**62, (1,))
     keep = dropout_factors(seed, graph.num_edges, heads, dropout)
@@ -76,11 +78,16 @@ def test_all_passes_use_the_mask_that_is_documented(heads: int) -> None:
         ours_gat = gat_attention(s, t, v, graph, edge_weight=weight, dropout=dropout)
         torch.manual_seed(4)
         ours_gatv2 = gatv2_attention(k, q, v, att, graph, edge_weight=weight, dropout=dropout)
+        torch.manual_seed(4)
+        features = {"edge_attr": attr, "query_edge": u}
+        ours_dot = dot_attention(q, k, v, graph, scale=0.6, edge_weight=weight, dropout=dropout, **features)
+    theirs_dot = dot_naive.dot_attention(q, k, v, graph, 0.6, attr, u, weight, 0.0, keep=keep)
     theirs_gat = gat_naive.gat_attention(s, t, v, graph, 0.2, None, weight, 0.0, keep)
     theirs_gatv2 = gatv2_naive.gatv2_attention(k, q, v, att, graph, 0.2, None, weight, 0.0, keep=keep)
     for ours, theirs, inputs in (
         (ours_gat, theirs_gat, (s, t, v, weight)),
         (ours_gatv2, theirs_gatv2, (k, q, v, att, weight)),
+        (torch.cat(ours_dot, dim=-1), torch.cat(theirs_dot, dim=-1), (q, k, v, attr, u, weight)),
     ):
         assert distance(ours, theirs) < 1e-12
         cotangent = torch.randn_like(ours)

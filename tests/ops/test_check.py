@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from lcat.graph import graph_view
-from lcat.ops import aggregate, dropout, gat_attention, gatv2_attention, native_status, use_implementation
+from lcat.ops import (
+    aggregate,
+    dot_attention,
+    dropout,
+    gat_attention,
+    gatv2_attention,
+    native_status,
+    use_implementation,
+)
+from tests.ops.cases import dot_attention_as_one
 
 EDGE_INDEX = torch.tensor([[0, 1, 2], [2, 2, 0]])
 GRAPH, _ = graph_view(EDGE_INDEX, 3, 3)
@@ -26,6 +35,11 @@ ARGUMENTS: dict[Any, dict[str, Any]] = {
         "value": torch.ones(3, 2, 4),
         "att": torch.ones(2, 4),
     },
+    dot_attention_as_one: {
+        "query": torch.ones(3, 2, 4),
+        "key": torch.ones(3, 2, 4),
+        "value": torch.ones(3, 2, 4),
+    },
 }
 
 REQUIRED = [
@@ -33,6 +47,7 @@ REQUIRED = [
     (gat_attention, "source_score"),
     (gat_attention, "value"),
     *((gatv2_attention, name) for name in ARGUMENTS[gatv2_attention]),
+    *((dot_attention_as_one, name) for name in ARGUMENTS[dot_attention_as_one]),
 ]
 
 
@@ -54,7 +69,7 @@ def test_a_tensor_of_edges_is_no_graph(primitive: Any) -> None:
         primitive(**ARGUMENTS[primitive], graph=EDGE_INDEX)
 
 
-@pytest.mark.parametrize("primitive", [gat_attention, gatv2_attention])
+@pytest.mark.parametrize("primitive", [gat_attention, gatv2_attention, dot_attention_as_one])
 @pytest.mark.parametrize("probability", [-0.1, 1.5, float("nan"), 2, -1, float("inf")])
 def test_dropout_is_a_probability(primitive: Any, probability: float) -> None:
     with pytest.raises(ValueError, match=r"^expected a probability 'dropout' in \[0, 1\], got "):
@@ -78,6 +93,21 @@ def test_options_are_numbers(primitive: Any, value: Any) -> None:
             primitive(**ARGUMENTS[primitive], graph=GRAPH, **{name: value})
 
 
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), -float("inf")])
+def test_scale_is_finite(scale: float) -> None:
+    with pytest.raises(ValueError, match=r"^expected a finite number 'scale', got "):
+        dot_attention(**ARGUMENTS[dot_attention_as_one], graph=GRAPH, scale=scale)
+    with pytest.raises(TypeError, match=r"^expected a number 'scale', got '0.5' of type str"):
+        dot_attention(**ARGUMENTS[dot_attention_as_one], graph=GRAPH, scale="0.5")
+
+
+@pytest.mark.parametrize(("name", "other"), [("edge_attr", "query_edge"), ("query_edge", "edge_attr")])
+def test_edge_features_come_with_queries_for_them(name: str, other: str) -> None:
+    features = {name: FULL[dot_attention_as_one][name]}
+    with pytest.raises(ValueError, match=f"^'{other}' is missing: dot_attention takes 'edge_attr' and 'query_edge'"):
+        dot_attention(**ARGUMENTS[dot_attention_as_one], graph=GRAPH, scale=1.0, **features)
+
+
 def test_options_may_be_numbers_of_numpy() -> None:
     np = pytest.importorskip("numpy")
     arguments = ARGUMENTS[gat_attention]
@@ -97,6 +127,12 @@ FULL: dict[Any, dict[str, Any]] = {
         **ARGUMENTS[gatv2_attention],
         "edge_attr": torch.ones(3, 2),
         "edge_matrix": torch.ones(8, 2),
+        "edge_weight": torch.ones(3),
+    },
+    dot_attention_as_one: {
+        **ARGUMENTS[dot_attention_as_one],
+        "edge_attr": torch.ones(3, 2),
+        "query_edge": torch.ones(3, 2, 2),
         "edge_weight": torch.ones(3),
     },
 }
@@ -142,6 +178,7 @@ class TestEveryTensor:
         (aggregate, "x", torch.bool),
         *((gat_attention, name, torch.int64) for name in ("source_score", "target_score", "edge_score")),
         *((gatv2_attention, name, torch.bool) for name in ("key", "query", "att", "edge_attr", "edge_matrix")),
+        *((dot_attention_as_one, name, torch.int64) for name in ("query", "key", "edge_attr", "query_edge")),
     ],
 )
 def test_what_only_floating_point_can_be(primitive: Any, name: str, dtype: torch.dtype) -> None:

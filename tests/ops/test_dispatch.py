@@ -8,7 +8,17 @@ import sys
 import pytest
 import torch
 
-from lcat.ops import Feature, _native, aggregate, dispatch, explain, gat_attention, gatv2_attention, use_implementation
+from lcat.ops import (
+    Feature,
+    _native,
+    aggregate,
+    dispatch,
+    dot_attention,
+    explain,
+    gat_attention,
+    gatv2_attention,
+    use_implementation,
+)
 from lcat.ops._fused import native_objection
 from lcat.ops.dispatch import Call
 from tests.ops.cases import distance, gatv2_attention_call, make_graph
@@ -53,6 +63,7 @@ def test_calls_that_fall_back_compute_the_same() -> None:
         lambda: gatv2_attention(k, q, k, att, graph, edge_attr=attr, edge_matrix=matrix),
         lambda: gatv2_attention(k, q, k, att, graph, edge_key=(attr @ matrix.T).view(-1, 2, 3)),
         lambda: gatv2_attention(k, q, torch.ones(graph.num_sources, 2, 5), att, graph),
+        lambda: dot_attention(q, k, torch.ones(graph.num_sources, 2, 5), graph, scale=0.5),
         lambda: aggregate(torch.arange(graph.num_sources), graph),
     ]
     for call in calls:
@@ -77,7 +88,7 @@ def test_environment_switch() -> None:
     code = "import lcat.ops; print(*[c.implementation for c in lcat.ops.explain()])"
     command = [sys.executable, "-c", code]
     process = subprocess.run(command, env={"LCAT_IMPLEMENTATION": "naive", "PATH": ""}, capture_output=True, text=True)
-    assert process.stdout.split() == ["naive"] * 3, process.stderr
+    assert process.stdout.split() == ["naive"] * 4, process.stderr
 
 
 def test_objections_of_types_and_devices() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lcat.graph import Graph, graph_view
 from lcat.nn import GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv
 from lcat.ops import aggregate, dropout, gat_attention, gatv2_attention, native_status, use_implementation
+from tests.ops.cases import dot_attention_as_one
 
 NODES, EDGES = 50, 400
 IMPLEMENTATIONS = ["naive"] if native_status().instruction_set is None else ["native", "naive"]
@@ -30,6 +31,14 @@ SIZES = {
         "att": (2, 16),
         "edge_attr": (EDGES, 3),
         "edge_matrix": (32, 3),
+        "edge_weight": (EDGES,),
+    },
+    dot_attention_as_one: {
+        "query": (NODES, 2, 16),
+        "key": (NODES, 2, 16),
+        "value": (NODES, 2, 16),
+        "edge_attr": (EDGES, 3),
+        "query_edge": (NODES, 2, 3),
         "edge_weight": (EDGES,),
     },
 }

@@ -9,6 +9,7 @@ import torch
 
 from lcat import ops
 from lcat.graph import Graph, graph_view
+from tests.ops.cases import dot_attention_as_one
 from tests.support.compare import assert_same
 from tests.support.graphs import KINDS, random_edges, size_of
 
@@ -48,6 +49,22 @@ def test_gat_attention_by_hand():
         s, t, v, graph, edge_score=torch.tensor([[-1.0], [2.0]]), edge_weight=torch.tensor([3.0, 0.5])
     )
     assert float(out[2]) == pytest.approx((3 * a + 5 * b) / (a + b))
+
+
+def test_dot_attention_by_hand():
+    graph = _graph([[0, 1], [0, 0]], 2, 1)
+    q, k = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[1.0, -1.0]], [[0.0, 2.0]]])
+    v = torch.tensor([3.0, 5.0]).view(2, 1, 1).expand(2, 1, 2)
+    a, b = math.exp(0.5 * (1.0 - 2.0)), math.exp(0.5 * 4.0)
+    out = ops.dot_attention(q, k, v, graph, scale=0.5)
+    assert out.flatten().tolist() == pytest.approx([(3 * a + 5 * b) / (a + b)] * 2)
+    attr, u = torch.tensor([[2.0, 0.0], [1.0, 1.0]]), torch.tensor([[[3.0, -1.0]]])
+    a, b = 2.0 * math.exp(0.5 * (-1.0 + 6.0)), 0.5 * math.exp(0.5 * (4.0 + 2.0))
+    weights = torch.tensor([2.0, 0.5])
+    out, attended = ops.dot_attention(q, k, v, graph, scale=0.5, edge_attr=attr, query_edge=u, edge_weight=weights)
+    total = a / 2.0 + b / 0.5
+    assert out.flatten().tolist() == pytest.approx([(3 * a + 5 * b) / total] * 2)
+    assert attended.flatten().tolist() == pytest.approx([(2 * a + b) / total, b / total])
 
 
 def test_gatv2_attention_by_hand():
@@ -144,6 +161,10 @@ RIGHT = {
         "key": (3, 2, 4), "query": (2, 2, 4), "value": (3, 2, 7), "att": (2, 4), "edge_key": (5, 2, 4),
         "edge_weight": (5,), "edge_attr": (5, 6), "edge_matrix": (8, 6),
     },
+    "dot_attention": {
+        "query": (2, 2, 4), "key": (3, 2, 4), "value": (3, 2, 7), "edge_attr": (5, 6), "query_edge": (2, 2, 6),
+        "edge_weight": (5,),
+    },
 }  # fmt: skip
 ALSO_RIGHT = {("aggregate", "edge_weight"): [(5,)]}
 
@@ -164,7 +185,7 @@ def test_every_dimension_is_checked(primitive, name, shape):
     """Compiled kernels would read out of bounds."""
     graph = _graph([[0, 1, 2, 0, 1], [1, 0, 1, 1, 0]], 3, 2)
     tensors = {argument: torch.ones(size) for argument, size in RIGHT[primitive].items()}
-    call = getattr(ops, primitive)
+    call = dot_attention_as_one if primitive == "dot_attention" else getattr(ops, primitive)
     assert call(graph=graph, **tensors).shape[:2] == (2, 2)
     with pytest.raises(ValueError, match=r"expected '\w+' of shape \["):
         call(graph=graph, **{**tensors, name: torch.ones(shape)})

@@ -17,6 +17,7 @@ from tests.ops.cases import (
     WIDTHS,
     Call,
     aggregate_call,
+    dot_attention_call,
     gat_attention_call,
     gatv2_attention_call,
     guarded_memory,
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.skipif(
 HEADS = (1, 2, 3, 8)
 FLOATS = (torch.float32, torch.float64)
 GAT_OPTIONS = ("", "target", "target score", "target weight", "score weight", "target score weight")
+DOT_OPTIONS = ("", "attr", "weight", "attr weight")
 GATV2_OPTIONS = ("", "values", "attr", "weight", "values weight", "values attr weight")
 
 
@@ -49,6 +51,12 @@ class TestShapes:
         for options in ("", "values attr weight"):
             gatv2_attention_call(make_graph("random"), heads, width, dtype, options).check()
 
+    def test_dot_attention(self, heads: int, width: int, dtype: torch.dtype) -> None:
+        dot_attention_call(make_graph("random"), heads, width, dtype).check()
+        for edge_width in (1, 4, 8, 16, 24):
+            call = dot_attention_call(make_graph("random"), heads, width, dtype, "attr weight", edge_width=edge_width)
+            call.check()
+
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("kind", GRAPHS)
@@ -64,6 +72,10 @@ class TestGraphs:
     @pytest.mark.parametrize("options", GATV2_OPTIONS)
     def test_gatv2_attention(self, kind: str, options: str, dtype: torch.dtype) -> None:
         gatv2_attention_call(make_graph(kind), 3, 7, dtype, options).check()
+
+    @pytest.mark.parametrize("options", DOT_OPTIONS)
+    def test_dot_attention(self, kind: str, options: str, dtype: torch.dtype) -> None:
+        dot_attention_call(make_graph(kind), 3, 7, dtype, options).check()
 
 
 @pytest.mark.parametrize("few", [False, True])
@@ -116,6 +128,7 @@ def test_hub_with_ten_thousand_in_edges(heads: int) -> None:
         gat_attention_call(graph, heads, 16, torch.float32, "target score weight"),
         gatv2_attention_call(graph, heads, 16, torch.float32, "values"),
         gatv2_attention_call(graph, heads, 16, torch.float32, "attr"),
+        dot_attention_call(graph, heads, 16, torch.float32, "attr weight"),
     ):
         call.check(tolerance=1e-4)
 
@@ -136,6 +149,8 @@ def test_rows_that_are_cut_into_parts(heads: int, width: int, in_edges: int) -> 
         aggregate_call(graph, heads, width, torch.float64, "head"),
         gatv2_attention_call(graph, heads, width, torch.float64, ""),
         gatv2_attention_call(graph, heads, width, torch.float64, "values attr weight"),
+        dot_attention_call(graph, heads, width, torch.float64, ""),
+        dot_attention_call(graph, heads, width, torch.float64, "attr weight"),
     ):
         call.check(tolerance=1e-10)
 
@@ -148,6 +163,10 @@ def test_rows_whose_scores_are_far_below_those_of_their_neighbors(heads: int, ga
     call = gatv2_attention_call(graph, heads, 8, torch.float64, "values")
     call.tensors["att"] = torch.ones(heads, 8, dtype=torch.float64)
     call.tensors["query"] -= gap * (torch.arange(50) % 5).view(50, 1, 1)
+    call.check(tolerance=1e-9)
+    call = dot_attention_call(graph, heads, 8, torch.float64, "attr", scale=1.0)
+    call.tensors["edge_attr"] = torch.ones(200, 3, dtype=torch.float64)
+    call.tensors["query_edge"] -= gap * (torch.arange(50) % 5).view(50, 1, 1)
     call.check(tolerance=1e-9)
 
 
@@ -167,16 +186,21 @@ def test_extreme_scores_stay_finite() -> None:
     call = gatv2_attention_call(graph, 2, 8, torch.float32, "values")
     call.tensors["key"] = call.tensors["key"] * 1e4
     assert all(bool(torch.isfinite(t).all()) for t in call.run("native").values())
+    call = dot_attention_call(graph, 2, 8, torch.float32, "attr", scale=1e4)
+    assert all(bool(torch.isfinite(t).all()) for t in call.run("native").values())
 
 
 @pytest.mark.parametrize("masked", [200, 390, 400])
-@pytest.mark.parametrize("make", [gat_attention_call, gatv2_attention_call])
+@pytest.mark.parametrize("make", [gat_attention_call, gatv2_attention_call, dot_attention_call])
 def test_edges_masked_by_scores_of_minus_infinity(make, masked: int) -> None:
     """Whole blocks of a row, all edges but one, or all: NaN then, as no coefficients sum to 1."""
     graph = make_graph("random", sources=400, targets=2, edges=900)
     if make is gat_attention_call:
         call = gat_attention_call(graph, 2, 3, torch.float64, "target score weight")
         call.tensors["edge_score"][graph.source < masked] = -torch.inf
+    elif make is dot_attention_call:
+        call = dot_attention_call(graph, 2, 3, torch.float64, "weight")
+        call.tensors["key"][:masked], call.tensors["query"][:] = -1e308, 10.0
     else:
         call = gatv2_attention_call(graph, 2, 3, torch.float64, "values weight")
         call.tensors["key"][:masked], call.tensors["att"] = -1e308, torch.full((2, 3), 10.0, dtype=torch.float64)
@@ -186,7 +210,7 @@ def test_edges_masked_by_scores_of_minus_infinity(make, masked: int) -> None:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-9, atol=1e-9, equal_nan=True)
 
 
-@pytest.mark.parametrize("make", [gat_attention_call, gatv2_attention_call])
+@pytest.mark.parametrize("make", [gat_attention_call, gatv2_attention_call, dot_attention_call])
 def test_nan_stays_in_its_neighborhood(make) -> None:
     graph = make_graph("random", edges=40)
     call: Call = make(graph, 2, 7, torch.float32, "values")
@@ -200,7 +224,12 @@ def test_nan_stays_in_its_neighborhood(make) -> None:
 
 @pytest.mark.parametrize(
     ("make", "options"),
-    [(gat_attention_call, "target weight"), (gatv2_attention_call, "values weight"), (aggregate_call, "head scaled")],
+    [
+        (gat_attention_call, "target weight"),
+        (gatv2_attention_call, "values weight"),
+        (dot_attention_call, "attr weight"),
+        (aggregate_call, "head scaled"),
+    ],
 )
 def test_strided_and_expanded_tensors(make, options) -> None:
     graph = make_graph("random")
@@ -240,6 +269,8 @@ def test_every_cell_is_written_and_none_outside(kind: str) -> None:
             gat_attention_call(graph, heads, width, torch.float32, "target score weight"),
             gatv2_attention_call(graph, heads, width, torch.float32, "values attr weight"),
             gatv2_attention_call(graph, heads, width, torch.float32, ""),
+            dot_attention_call(graph, heads, width, torch.float32, ""),
+            dot_attention_call(graph, heads, width, torch.float32, "attr weight"),
         ]
         for call in calls:
             with guarded_memory() as frames:
@@ -260,6 +291,7 @@ def test_every_instruction_set_that_runs_here(instruction_set: str, monkeypatch:
         aggregate_call(make_graph("random"), heads, width, dtype, "head").check()
         gat_attention_call(make_graph("random"), heads, width, dtype, "target score weight").check()
         gatv2_attention_call(make_graph("random"), heads, width, dtype, "values attr").check()
+        dot_attention_call(make_graph("random"), heads, width, dtype, "attr weight", edge_width=width).check()
 
 
 def test_missing_library_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -311,3 +343,5 @@ def test_fuzz(seed: int) -> None:
         ).check(tolerance=limit)
         gat_attention_call(graph, heads, width, dtype, GAT_OPTIONS[number(0, 6)]).check(tolerance=limit)
         gatv2_attention_call(graph, heads, width, dtype, GATV2_OPTIONS[number(0, 6)]).check(tolerance=limit)
+        options, edge_width = DOT_OPTIONS[number(0, 4)], number(1, 20)
+        dot_attention_call(graph, heads, width, dtype, options, scale=0.2, edge_width=edge_width).check(tolerance=limit)

@@ -13,20 +13,30 @@ from torch._dynamo.backends.common import aot_autograd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lcat.graph import Graph
-from lcat.ops import aggregate, gat_attention, gatv2_attention, native_status, use_implementation
+from lcat.ops import aggregate, dot_attention, gat_attention, gatv2_attention, native_status, use_implementation
 from lcat.ops._aggregate import fused as aggregate_fused
+from lcat.ops._dot_attention import fused as dot_fused
 from lcat.ops._fused import for_backward
 from lcat.ops._gat_attention import fused as gat_fused
 from lcat.ops._gatv2_attention import fused as gatv2_fused
 from lcat.ops._operators import Arguments, unpacker
 from lcat.ops._sorted import SORTED, sorted_edges
-from tests.ops.cases import Call, aggregate_call, distance, gat_attention_call, gatv2_attention_call, make_graph
+from tests.ops.cases import (
+    Call,
+    aggregate_call,
+    distance,
+    dot_attention_call,
+    gat_attention_call,
+    gatv2_attention_call,
+    make_graph,
+)
 
 pytestmark = pytest.mark.skipif(
     native_status().instruction_set is None, reason="the operators need the compiled kernels"
 )
 
 F64 = torch.float64
+OPERATORS = ["aggregate", "gat_attention", "gatv2_attention", "dot_attention"]
 CALLS = {
     "aggregate": lambda graph: aggregate_call(graph, 2, 3, F64, "none"),
     "aggregate edge": lambda graph: aggregate_call(graph, 2, 3, F64, "edge"),
@@ -37,7 +47,10 @@ CALLS = {
     "gat all": lambda graph: gat_attention_call(graph, 2, 3, F64, "target score weight"),
     "gatv2": lambda graph: gatv2_attention_call(graph, 2, 3, F64, ""),
     "gatv2 all": lambda graph: gatv2_attention_call(graph, 2, 3, F64, "values attr weight"),
+    "dot": lambda graph: dot_attention_call(graph, 2, 3, F64, ""),
+    "dot all": lambda graph: dot_attention_call(graph, 2, 3, F64, "attr weight"),
 }
+ATTENTIONS = {"gat": gat_attention_call, "gatv2": gatv2_attention_call, "dot": dot_attention_call}
 
 
 def small(kind: str = "random") -> Graph:
@@ -52,8 +65,7 @@ def test_gradcheck_and_gradgradcheck(name: str, kind: str, dropout: bool) -> Non
     if dropout:
         if name.startswith("aggregate"):
             pytest.skip("aggregate has no dropout")
-        make = gat_attention_call if name.startswith("gat ") or name == "gat" else gatv2_attention_call
-        call = make(small(kind), 3, 2, F64, name + " dropout target")
+        call = ATTENTIONS[name.split()[0]](small(kind), 3, 2, F64, name + " dropout target")
     inputs = tuple(t.requires_grad_() for t in call.tensors.values())
 
     def function(*tensors: Tensor) -> Tensor:
@@ -110,6 +122,16 @@ def operator_arguments(name: str, kind: str, dtype: torch.dtype = F64) -> tuple[
         inputs = fused.Inputs(
             tensor(sources, 2), tensor(targets, 2), tensor(sources, 2, 3), tensor(count, 2), tensor(count)
         )
+    elif name == "dot_attention":
+        options = dot_fused.Options(0.7, 0.3)
+        inputs = dot_fused.Inputs(
+            *(tensor(targets, 2, 3), tensor(sources, 2, 3), tensor(sources, 2, 3)),
+            *(tensor(count, 2), tensor(targets, 2, 2), tensor(count)),
+        )
+        forward = dot_fused.Forward(inputs, by_target, by_source, seed, options)
+        results = dot_fused.for_backward([t.detach() for t in torch.ops.lcat.dot_attention(*forward.pack())])
+        saved = dot_fused.Saved(inputs, dot_fused.Kept(*results), by_target, by_source, seed)
+        return forward, dot_fused.Backward(grad, tensor(targets, 2, 2), saved, options, [True] * len(inputs))
     else:
         fused, options = gatv2_fused, gatv2_fused.Options(0.2, 0.3)
         inputs = fused.Inputs(
@@ -122,7 +144,7 @@ def operator_arguments(name: str, kind: str, dtype: torch.dtype = F64) -> tuple[
     return forward, fused.Backward(grad, saved, options, [True] * len(inputs))
 
 
-@pytest.mark.parametrize("name", ["aggregate", "gat_attention", "gatv2_attention"])
+@pytest.mark.parametrize("name", OPERATORS)
 def test_arguments_are_unpacked_as_they_were_packed(name: str) -> None:
     forward, backward = operator_arguments(name, "random")
     for arguments in (forward, forward._replace(by_source=None), backward, backward.saved):
@@ -135,14 +157,11 @@ def test_arguments_are_unpacked_as_they_were_packed(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["random", "padded", "no_edges"])
-@pytest.mark.parametrize("name", ["aggregate", "gat_attention", "gatv2_attention"])
+@pytest.mark.parametrize("name", OPERATORS)
 def test_opcheck(name: str, kind: str) -> None:
     forward, backward = operator_arguments(name, kind)
     torch.library.opcheck(getattr(torch.ops.lcat, name).default, forward.pack())
     torch.library.opcheck(getattr(torch.ops.lcat, f"{name}_backward").default, backward.pack())
-
-
-OPERATORS = ["aggregate", "gat_attention", "gatv2_attention"]
 
 
 def detached(arguments: Arguments) -> list[Any]:
@@ -275,7 +294,7 @@ def test_transforms_of_the_operators_themselves(name: str) -> None:
 
 @pytest.mark.parametrize("gradients", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", ["aggregate", "gat_attention", "gatv2_attention"])
+@pytest.mark.parametrize("name", OPERATORS)
 def test_opcheck_of_half_precision(name: str, dtype: torch.dtype, gradients: bool) -> None:
     forward, backward = operator_arguments(name, "random", dtype)
     if not gradients:
@@ -304,7 +323,7 @@ def test_the_output_is_kept_unrounded_for_gradients_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
-@pytest.mark.parametrize("name", ["gat all", "gatv2 all"])
+@pytest.mark.parametrize("name", ["gat all", "gatv2 all", "dot all"])
 def test_no_casts_of_rows_in_compiled_graphs(name: str, dtype: torch.dtype) -> None:
     """The gradient reaches the backward pass in the type of the inputs; only that pass sees ``out`` unrounded."""
     call = CALLS[name](make_graph("random"))
@@ -332,7 +351,7 @@ def test_no_casts_of_rows_in_compiled_graphs(name: str, dtype: torch.dtype) -> N
         assert backward.args[names.index(argument)].meta["val"].dtype == expected
 
 
-@pytest.mark.parametrize("name", ["aggregate edge", "gat all", "gatv2 all"])
+@pytest.mark.parametrize("name", ["aggregate edge", "gat all", "gatv2 all", "dot all"])
 def test_compiles_whole_with_dynamic_sizes(name: str) -> None:
     torch._dynamo.reset()
     compiled = {}
@@ -349,6 +368,10 @@ def test_compiles_whole_with_dynamic_sizes(name: str) -> None:
                 names = ("edge_score", "edge_weight")
                 picked = {key: tensors[key] for key in names}
                 return gat_attention(tensors["source_score"], tensors["target_score"], tensors["value"], made, **picked)
+            if kind == "dot":
+                picked = {key: tensors[key] for key in ("edge_attr", "query_edge", "edge_weight")}
+                rows = tensors["query"], tensors["key"], tensors["value"]
+                return torch.cat(dot_attention(*rows, made, scale=0.7, **picked), dim=-1)
             picked = {key: tensors[key] for key in ("edge_attr", "edge_matrix", "edge_weight")}
             return gatv2_attention(tensors["key"], tensors["query"], tensors["value"], tensors["att"], made, **picked)
 
@@ -364,7 +387,7 @@ def test_compiles_whole_with_dynamic_sizes(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", ["aggregate edge", "gat all", "gatv2", "gatv2 all"])
+@pytest.mark.parametrize("name", ["aggregate edge", "gat all", "gatv2", "gatv2 all", "dot", "dot all"])
 def test_half_precision_is_as_exact_as_the_naive_path(name: str, dtype: torch.dtype) -> None:
     call = CALLS[name](make_graph("random", edges=300))
     rounded = Call(call.function, {key: t.to(dtype) for key, t in call.tensors.items()})
@@ -377,7 +400,7 @@ def test_half_precision_is_as_exact_as_the_naive_path(name: str, dtype: torch.dt
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", ["gat all", "gatv2 all"])
+@pytest.mark.parametrize("name", ["gat all", "gatv2 all", "dot all"])
 def test_gradients_of_gradients_in_half_precision(name: str, dtype: torch.dtype) -> None:
     call = CALLS[name](make_graph("random"))
 
@@ -410,7 +433,7 @@ def test_equal_messages_have_no_gradient_in_low_precision() -> None:
     assert float(dt.abs().max()) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["aggregate edge", "gat all", "gatv2 all"])
+@pytest.mark.parametrize("name", ["aggregate edge", "gat all", "gatv2 all", "dot all"])
 def test_autocast_leaves_types_as_plain_torch_does(name: str) -> None:
     call = CALLS[name](make_graph("random"))
     floats = {key: t.float() for key, t in call.tensors.items()}
@@ -460,7 +483,11 @@ class TestTransforms:
 
 def test_gradients_only_where_asked() -> None:
     graph = small()
-    call = CALLS["gat all"](graph)
+    check_each_gradient_alone(CALLS["gat all"](graph))
+    check_each_gradient_alone(CALLS["dot all"](graph))
+
+
+def check_each_gradient_alone(call: Call) -> None:
     full = call.run("native")
     for name in call.tensors:
         leaves = {key: t.detach().requires_grad_(key == name) for key, t in call.tensors.items()}

@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from lcat.ops import aggregate, explain, use_implementation
-from tests.ops.cases import GRAPHS, aggregate_call, gat_attention_call, gatv2_attention_call, make_graph
+from tests.ops.cases import (
+    GRAPHS,
+    aggregate_call,
+    dot_attention_call,
+    gat_attention_call,
+    gatv2_attention_call,
+    make_graph,
+)
 
 installed = pytest.mark.skipif(find_spec("torch_scatter") is None, reason="torch-scatter is not installed")
 DTYPES = (torch.float32, torch.float64)
@@ -30,6 +37,10 @@ class TestAgainstNaive:
     def test_gatv2_attention(self, kind: str, options: str, dtype: torch.dtype) -> None:
         gatv2_attention_call(make_graph(kind), 3, 7, dtype, options).check("scatter")
 
+    @pytest.mark.parametrize("options", ["", "attr", "weight", "attr weight"])
+    def test_dot_attention(self, kind: str, options: str, dtype: torch.dtype) -> None:
+        dot_attention_call(make_graph(kind), 3, 7, dtype, options).check("scatter")
+
 
 @installed
 @pytest.mark.parametrize("width", [1, 16, 40, 256])
@@ -39,6 +50,7 @@ def test_shapes(heads: int, width: int) -> None:
     aggregate_call(graph, heads, width, torch.float64, "head").check("scatter")
     gat_attention_call(graph, heads, width, torch.float64, "target weight").check("scatter")
     gatv2_attention_call(graph, heads, width, torch.float64, "values").check("scatter")
+    dot_attention_call(graph, heads, width, torch.float64, "attr", scale=0.2).check("scatter")
 
 
 @installed

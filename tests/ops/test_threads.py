@@ -13,7 +13,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lcat.ops import _native
-from tests.ops.cases import Call, aggregate_call, gat_attention_call, gatv2_attention_call, make_graph
+from tests.ops.cases import (
+    Call,
+    aggregate_call,
+    dot_attention_call,
+    gat_attention_call,
+    gatv2_attention_call,
+    make_graph,
+)
 
 pytestmark = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
 
@@ -26,6 +33,8 @@ def calls() -> list[Call]:
         gatv2_attention_call(graph, 2, 16, torch.float32, "values attr weight dropout"),
         gatv2_attention_call(graph, 8, 8, torch.float32, "weight dropout"),
         gatv2_attention_call(graph, 4, 48, torch.float32, ""),
+        dot_attention_call(graph, 2, 16, torch.float32, "attr weight dropout"),
+        dot_attention_call(graph, 4, 48, torch.float32, ""),
     ]
 
 

@@ -102,7 +102,8 @@ def aggregate(
         by_source=sorted_edges(graph, "by_source") if _fused.needs_gradient(x, edge_weight) else None,
         num_targets=graph.num_targets,
     )
-    return _EAGER(arguments)
+    out: Tensor = _EAGER(arguments)
+    return out
 
 
 def _triton() -> Any:
@@ -254,4 +255,4 @@ def _to_backward(grad: Tensor, inputs: Inputs, _: Any, constants: Any, needs: An
     return Backward(grad, Saved(inputs, by_target, by_source), needs)
 
 
-_EAGER = eager(_FORWARD, _BACKWARD, Inputs, _to_backward, saves_results=False)
+_EAGER = eager(_FORWARD, _BACKWARD, Inputs, _to_backward, keeps=None)

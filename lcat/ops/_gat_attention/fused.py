@@ -155,7 +155,8 @@ def gat_attention(
         seed=_fused.draw_seed(dropout, value.device),
         options=Options(negative_slope, dropout, keep_positive),
     )
-    return _EAGER(arguments)
+    out: Tensor = _EAGER(arguments)
+    return out
 
 
 def checked(arguments: Forward) -> Tensor:

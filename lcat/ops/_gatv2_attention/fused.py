@@ -148,7 +148,8 @@ def gatv2_attention(
         seed=_fused.draw_seed(dropout, key.device),
         options=Options(negative_slope, dropout),
     )
-    return _EAGER(arguments)
+    out: Tensor = _EAGER(arguments)
+    return out
 
 
 def _triton() -> Any:

@@ -38,6 +38,9 @@ _NUMBERS_PER_WARP = {
     "gatv2_target": (256, 256),
     "gatv2_source": (256, 256),
     "gatv2_matrix": (128, 128),
+    "dot_forward": (256, 256),
+    "dot_target": (256, 256),
+    "dot_source": (256, 256),
 }
 _ROW_LIMIT = 1024  # numbers of a row that one program holds; heads beyond that go to the grid's second axis
 _MAX_WARPS = 8

@@ -61,7 +61,7 @@ struct Gatv2Backward {
     const auto packed = scratch<T>(targets * pitch * 2);
     const double nodes_cost = double(targets) * double(row_width + 16);
     const int node_chunks = chunks_for(nodes_cost);
-    const Gatv2Targets<T> of_targets{shape, gradient, out, lse, packed.get(), pitch};
+    const AttentionTargets<T> of_targets{shape, gradient, out, lse, packed.get(), pitch};
     int status = for_chunks(threads_for(nodes_cost, threads), node_chunks,
                             [&](int chunk) { of_targets.run(part_of_chunk(targets, chunk, node_chunks)); });
     if (status != kDone) return status;
@@ -174,9 +174,10 @@ struct Gatv2Backward {
                                       T(slope), lcat::Dropout(dropout, seed)},                                         \
             threads);                                                                                                  \
       }                                                                                                                \
+      const lcat::NarrowGatv2Scores<T> scores{shape, key, query, value, att, features, edges, T(slope)};               \
       return lcat::launch_parts<T>(                                                                                    \
-          lcat::NarrowGatv2Forward<T>{shape, key, query, value, att, edge_weight, features, edges, out, lse, T(slope), \
-                                      lcat::Dropout(dropout, seed)},                                                   \
+          lcat::RowAttention<T, lcat::NarrowGatv2Scores<T>>{shape, scores, edge_weight, edges, out, lse, nullptr,      \
+                                                            lcat::Dropout(dropout, seed)},                             \
           threads, 4);                                                                                                 \
     } catch (const std::bad_alloc&) {                                                                                  \
       return lcat::kNoMemory;                                                                                          \

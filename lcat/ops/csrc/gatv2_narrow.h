@@ -3,280 +3,49 @@
 
 #include "edge_features.h"
 #include "parts.h"
+#include "row_attention.h"
 #include "rows.h"
 
 namespace lcat {
 
+// The scores of a block of edges.
 template <class T>
-struct NarrowGatv2Forward {
+struct NarrowGatv2Scores {
+  static constexpr bool kTwoSums = false;
   const RowShape<T>& shape;
-  const T *key, *query, *value, *att, *edge_weight;  // edge_weight may be null; value may be key
+  const T *key, *query, *value, *att;  // value may be key
   EdgeFeatures<T> features;
-  SortedEdges edges;
-  T *out, *lse;
+  const SortedEdges& edges;
   T slope;
-  Dropout dropout;
 
-  // What the blocks of one part share.
   struct Work {
     const ShiftedRows<T> shifted;
-    const EdgeFactors<T> factors;
     const int64_t last, ahead;
-    const int block_size;
-    const Memory<T> memory;
-    T *scores, *weights, *totals, *inverse, *highest, *running, *shrink;
     EdgeRows<T> keys, other_values, queries, next_keys;
     const EdgeRows<T>& values;
 
-    explicit Work(const NarrowGatv2Forward& kernel)
-        : shifted(kernel.features, kernel.shape.row, edges_of_block<T>(kernel.shape.row)),
-          factors(kernel.shape, kernel.dropout, kernel.edge_weight),
-          last(kernel.edges.slots()),
-          ahead(edges_of_block<T>(kernel.shape.row)),
-          block_size(edges_of_block<T>(kernel.shape.row)),
-          memory(scratch<T>(kernel.shape.room(kMaxEdges) * 4 + kernel.shape.wide() * 3)),
-          values(kernel.value == kernel.key && !kernel.features ? keys : other_values) {
-      const int64_t room = kernel.shape.room(kMaxEdges), wide = kernel.shape.wide();
-      highest = memory.get();
-      running = highest + wide;
-      shrink = running + wide;
-      scores = shrink + wide;
-      totals = scores + room;
-      inverse = totals + room;
-      weights = factors ? inverse + room : scores;
-    }
+    Work(const NarrowGatv2Scores& scores, int block_size)
+        : shifted(scores.features, scores.shape.row, block_size),
+          last(scores.edges.slots()),
+          ahead(block_size),
+          values(scores.value == scores.key && !scores.features ? keys : other_values) {}
   };
 
-  void run(const Part& part, int, const Pieces<T>& pieces) const {
-    Work work(*this);
-    Segments segments;
-    int64_t slot = part.begin;  // where the block begins that is being filled
-    segments.begin[0] = 0;
-    for (int64_t i = part.rows.begin; i < part.rows.end; ++i) {
-      const int64_t begin = std::max(edges.indptr[i], part.begin), end = std::min(edges.indptr[i + 1], part.end);
-      if (begin == end) {
-        std::fill_n(out + i * shape.row, shape.row, T(0));
-        std::fill_n(lse + i * shape.heads, shape.heads, T(0));
-        continue;
-      }
-      T* piece = i == part.rows.begin && pieces.first ? pieces.first : nullptr;
-      if (i == part.rows.end - 1 && pieces.last) piece = pieces.last;
-      if (piece || end - slot > work.block_size) {
-        run_block(work, segments, slot);
-        segments.count = 0;
-        slot = begin;
-      }
-      if (piece || end - begin > work.block_size) {
-        run_long_row(work, i, begin, end, piece);
-        slot = end;
-        continue;
-      }
-      segments.row[segments.count++] = i;
-      segments.begin[segments.count] = int(end - slot);
-    }
-    run_block(work, segments, slot);
-  }
+  int64_t row_width() const { return shape.row; }
 
-  // The parts of a sum of values, see sum_segments.
-  static auto nothing() {
-    return [](int, const auto&) __attribute__((always_inline)) { return Vector<T, kWidest<T>>{}; };
-  }
-  static auto add_values(const Work& work) {
-    return [&work](auto sum, auto w, auto, int b, const auto& column) __attribute__((always_inline)) {
-      return sum + w * column.load(work.values[b]);
-    };
-  }
-
-  void score(Work& work, const Segments& segments, int64_t slot, int n) const {
+  LCAT_INLINE void make(Work& work, const Segments& segments, int64_t slot, int n, T* scores) const {
     const int32_t *indices = edges.indices + slot, *edge_ids = edges.edge_ids + slot;
     work.keys.gather(key, shape.row, indices, n);
     work.next_keys.gather_ahead(key, shape.row, edges.indices, slot + work.ahead, work.last, n);
     if (&work.values != &work.keys) work.other_values.gather(value, shape.row, indices, n);
     work.shifted.shift(work.keys, edge_ids, n);
     work.queries.repeat(query, shape.row, segments);
-    sum_over_heads(shape, n, work.scores, [&, by = slope](int b, int64_t f, auto load) __attribute__((always_inline)) {
+    sum_over_heads(shape, n, scores, [&, by = slope](int b, int64_t f, auto load) __attribute__((always_inline)) {
       __builtin_prefetch(work.next_keys[b] + f);
       return leaky(load(work.keys[b] + f) + load(work.queries[b] + f), by) * load(att + f);
     });
-    fill_up(shape, n, work.scores, T(-INFINITY));
-    largest_of_heads(shape, n, work.scores, work.highest);
-  }
-
-  // scores -> e^(score - highest), and their sums over each segment; weights: what the values are multiplied by.
-  void exponentiate(Work& work, const Segments& segments, int64_t slot, int n, const T* highest) const {
-    constexpr int W = kWidest<T>;
-    for_coefficients(shape, n, [&](int64_t at, int64_t c) __attribute__((always_inline)) {
-      store(work.scores + at, exponential(load<W>(work.scores + at) - load<W>(highest + c)));
-    });
-    total_segments(shape, segments, work.scores, work.totals);
-    if (!work.factors) return;
-    const T* factors = work.factors.of(edges.edge_ids + slot, n);
-    for_coefficients(shape, n, [&](int64_t at, int64_t) __attribute__((always_inline)) {
-      store(work.weights + at, load<W>(work.scores + at) * load<W>(factors + at));
-    });
-  }
-
-  // Whole rows, few edges each. They share one maximum, which all but cancels: a row that is far below it is made again
-  // with its own.
-  void run_block(Work& work, const Segments& segments, int64_t slot) const {
-    constexpr T far_below = T(2e-9);
-    if (segments.count == 0) return;
-    const int n = segments.begin[segments.count];
-    score(work, segments, slot, n);
-    exponentiate(work, segments, slot, n, work.highest);
-    bool redo = false;
-    for (int64_t at = 0; at < segments.count * shape.stride; at += 4) {
-      const auto total = load<4>(work.totals + at);
-      store(work.inverse + at, T(1) / total);
-    }
-    for (int s = 0; s < segments.count; ++s) {
-      for (int64_t h = 0; h < shape.heads; ++h) redo |= work.totals[s * shape.stride + h] < far_below;
-    }
-    sum_segments(
-        shape, segments, work.weights, nothing(), add_values(work),
-        [&, to = out](int s, const auto& column, auto sum) __attribute__((always_inline)) {
-          column.store(to + segments.row[s] * shape.row, sum * column.spread(work.inverse + s * shape.stride));
-        });
-    for (int64_t at = 0; at < segments.count * shape.stride; at += 4) {
-      store(work.totals + at, logarithm(load<4>(work.totals + at)));
-    }
-    for (int s = 0; s < segments.count; ++s) {
-      for (int64_t h = 0; h < shape.heads; ++h) {
-        lse[segments.row[s] * shape.heads + h] = work.totals[s * shape.stride + h] + work.highest[h];
-      }
-    }
-    if (!redo) return;
-    for (int s = 0; s < segments.count; ++s) {  // all rows: which of them would have to be remembered
-      run_long_row(work, segments.row[s], slot + segments.begin[s], slot + segments.begin[s + 1], nullptr);
-    }
-  }
-
-  // A row that is longer than a block, or a piece of one, with a running maximum.
-  void run_long_row(Work& work, int64_t row, int64_t begin, int64_t end, T* piece) const {
-    constexpr int W = kWidest<T>;
-    T *sum = piece ? piece : out + row * shape.row;
-    const auto total = scratch<T>(shape.wide() + 4);
-    Segments segments;
-    segments.count = 1;
-    segments.row[0] = row;
-    segments.begin[0] = 0;
-    std::fill_n(work.running, shape.wide(), std::numeric_limits<T>::lowest());
-    std::fill_n(total.get(), shape.wide() + 4, T(0));
-    for (int64_t slot = begin; slot < end; slot += work.block_size) {
-      const int n = int(std::min<int64_t>(work.block_size, end - slot));
-      segments.begin[1] = n;
-      score(work, segments, slot, n);
-      for (int64_t c = 0; c < shape.wide(); c += W) {
-        const auto before = load<W>(work.running + c), now = larger(load<W>(work.highest + c), before);
-        store(work.shrink + c, exponential(before - now));
-        store(work.running + c, now);
-      }
-      exponentiate(work, segments, slot, n, work.running);
-      for (int64_t h = 0; h < shape.stride; ++h) total[h] = total[h] * work.shrink[h] + work.totals[h];
-      const bool first = slot == begin;
-      sum_segments(shape, segments, work.weights, nothing(), add_values(work),
-                   [&, first, sum](int, const auto& column, auto of_block) __attribute__((always_inline)) {
-                     if (!first) of_block += column.load(sum) * column.spread(work.shrink);
-                     column.store(sum, of_block);
-                   });
-    }
-    if (piece) {
-      std::copy_n(total.get(), shape.heads, piece + shape.row);
-      std::copy_n(work.running, shape.heads, piece + shape.row + shape.heads);
-    } else {
-      finish(row, total.get(), work.running);
-    }
-  }
-
-  // out of a row divided by its total; where all scores are -infinity there is no softmax: everything is NaN.
-  void finish(int64_t row, const T* total, const T* highest) const {
-    for (int64_t h = 0; h < shape.heads; ++h) {
-      T* to = out + row * shape.row + h * shape.width;
-      for (int64_t f = 0; f < shape.width; ++f) to[f] *= T(1) / total[h];
-      lse[row * shape.heads + h] = total[h] == 0 ? T(NAN) : highest[h] + logarithm(splat<4>(total[h]))[0];
-    }
-  }
-
-  int64_t row_width() const { return shape.row; }
-  int64_t piece_size() const { return shape.row + shape.heads * 2; }
-
-  void join(int64_t row, const std::vector<const T*>& pieces, int) const {
-    const int64_t heads = shape.heads;
-    const auto memory = scratch<T>(heads * 2);
-    T *total = memory.get(), *highest = total + heads;
-    std::fill_n(total, heads, T(0));
-    std::fill_n(highest, heads, std::numeric_limits<T>::lowest());
-    std::fill_n(out + row * shape.row, shape.row, T(0));
-    for (const T* piece : pieces) {
-      for (int64_t h = 0; h < heads; ++h) highest[h] = std::max(highest[h], piece[shape.row + heads + h]);
-    }
-    for (const T* piece : pieces) {
-      for (int64_t h = 0; h < heads; ++h) {
-        const T shrink = exponential(piece[shape.row + heads + h] - highest[h]);
-        total[h] += piece[shape.row + h] * shrink;
-        T* to = out + row * shape.row + h * shape.width;
-        for (int64_t f = 0; f < shape.width; ++f) to[f] += piece[h * shape.width + f] * shrink;
-      }
-    }
-    finish(row, total, highest);
   }
 };
-
-// lse and <g, y> of each target and head, side by side for the passes over the edges: packed is [N, 2, pitch].
-template <class T>
-struct Gatv2Targets {
-  const RowShape<T>& shape;
-  const T *gradient, *out, *lse;
-  T* packed;
-  int64_t pitch;
-
-  void run(Range range) const {
-    const int64_t heads = shape.heads;
-    const auto delta = scratch<T>(shape.room(kMaxEdges));
-    EdgeRows<T> gradients, outs;
-    for (int64_t first = range.begin; first < range.end; first += kMaxEdges) {
-      const int n = int(std::min<int64_t>(kMaxEdges, range.end - first));
-      for (int b = 0; b < n; ++b) {
-        gradients.at[b] = gradient + (first + b) * shape.row;
-        outs.at[b] = out + (first + b) * shape.row;
-      }
-      gradients.repeat_last(n);
-      outs.repeat_last(n);
-      sum_over_heads(shape, n, delta.get(), [&](int b, int64_t f, auto load) __attribute__((always_inline)) {
-        return load(gradients[b] + f) * load(outs[b] + f);
-      });
-      for (int b = 0; b < n; ++b) {
-        T* pack = packed + (first + b) * pitch * 2;
-        for (int64_t h = 0; h < heads; ++h) {
-          pack[h] = lse[(first + b) * heads + h];
-          pack[pitch + h] = delta[b * shape.stride + h];
-        }
-        for (int64_t h = heads; h < pitch; ++h) pack[h] = pack[pitch + h] = 0;
-      }
-    }
-  }
-};
-
-// lses and deltas of edges from their targets.
-template <class T>
-LCAT_INLINE void gather_targets(int64_t stride, const T* packed, const int64_t* target, int n, T* lses, T* deltas) {
-  const auto copy = [&](auto size) __attribute__((always_inline)) {
-    constexpr int kSize = decltype(size)::value;
-    for (int b = 0; b < n; ++b) {
-      const T* pack = packed + target[b] * kSize * 2;
-      std::memcpy(lses + b * kSize, pack, kSize * sizeof(T));
-      std::memcpy(deltas + b * kSize, pack + kSize, kSize * sizeof(T));
-    }
-  };
-  if (stride == 1) return copy(std::integral_constant<int, 1>{});
-  if (stride == 2) return copy(std::integral_constant<int, 2>{});
-  if (stride == 4) return copy(std::integral_constant<int, 4>{});
-  if (stride == 8) return copy(std::integral_constant<int, 8>{});
-  for (int b = 0; b < n; ++b) {
-    std::copy_n(packed + target[b] * stride * 2, stride, lses + b * stride);
-    std::copy_n(packed + (target[b] * 2 + 1) * stride, stride, deltas + b * stride);
-  }
-}
 
 // One pass over the edges. By target, the sums are those of dq; by source, of dk and dv. `own` is the query and `others`
 // the keys, or the reverse; `mate` is the gradient and `mates` the values, or the reverse.
