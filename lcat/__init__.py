@@ -4,7 +4,8 @@
 orthogonal optimizers, ``lcat.data``, ``lcat.train`` and ``lcat.study`` what turns them into evidence.
 
 Importing ``lcat`` alone imports none of them (and so neither torch nor PyG): the subpackages load when
-first used. The layers can be taken from here, too: ``from lcat import LCATConv`` loads ``lcat.nn``.
+first used. The layers can be taken from here, too: ``from lcat import LCATConv`` loads ``lcat.nn``, and so do
+``lcat.accelerate(model)``, ``lcat.accelerated(model)`` and ``lcat.restore(model)``.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ if TYPE_CHECKING:  # the same for type checkers, which then report a name that d
     from lcat.nn import GCNConv as GCNConv
     from lcat.nn import LCATConv as LCATConv
     from lcat.nn import LCATv2Conv as LCATv2Conv
+    from lcat.nn import accelerate as accelerate
+    from lcat.nn import accelerated as accelerated
+    from lcat.nn import restore as restore
 
 _SUBPACKAGES = ("data", "graph", "nn", "ogb", "ops", "optim", "study", "testing", "train")
 _LAYERS = ("CATConv", "CATv2Conv", "GATConv", "GATv2Conv", "GCNConv", "LCATConv", "LCATv2Conv")
+_FUNCTIONS = ("accelerate", "accelerated", "restore")
 
 __all__ = ["__version__", *_SUBPACKAGES]
 
@@ -41,11 +46,11 @@ __all__ = ["__version__", *_SUBPACKAGES]
 def _load(name: str) -> Any:
     if name in _SUBPACKAGES:
         return importlib.import_module(f"lcat.{name}")
-    if name in _LAYERS:
+    if name in _LAYERS or name in _FUNCTIONS:
         return getattr(importlib.import_module("lcat.nn"), name)
     raise AttributeError(
-        f"module 'lcat' has no attribute {name!r}; it has {', '.join((*__all__, *_LAYERS))}. Models are in "
-        f"lcat.nn.models, optimizers in lcat.optim, data sets in lcat.data, training in lcat.train, studies in "
+        f"module 'lcat' has no attribute {name!r}; it has {', '.join((*__all__, *_LAYERS, *_FUNCTIONS))}. Models are "
+        f"in lcat.nn.models, optimizers in lcat.optim, data sets in lcat.data, training in lcat.train, studies in "
         f"lcat.study"
     )
 
@@ -55,4 +60,4 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    return sorted((*__all__, *_LAYERS))
+    return sorted((*__all__, *_LAYERS, *_FUNCTIONS))

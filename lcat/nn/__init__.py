@@ -3,12 +3,14 @@
 Layers: :class:`GCNConv`, :class:`GATConv`, :class:`GATv2Conv`, :class:`CATConv`, :class:`CATv2Conv`,
 :class:`LCATConv`, :class:`LCATv2Conv`. Models on PyG's BasicGNN are in :mod:`lcat.nn.models`;
 :func:`from_published` reads checkpoints of the published L-CAT code, :func:`from_dgl` those of DGL.
-:class:`NeighborhoodStatistic` describes layers that are computed block by block.
+:class:`NeighborhoodStatistic` describes layers that are computed block by block. :func:`accelerate` lets lcat run the
+layers of a model of PyG, :func:`restore` undoes it.
 """
 
 from __future__ import annotations
 
 from lcat.nn import models
+from lcat.nn.acceleration import AccelerationReport, accelerate, accelerated, restore
 from lcat.nn.dgl_checkpoints import dgl_edge_weight, from_dgl
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
@@ -19,6 +21,7 @@ from lcat.nn.neighborhood_statistic import NeighborhoodStatistic
 from lcat.nn.published import from_published
 
 __all__ = [
+    "AccelerationReport",
     "CATConv",
     "CATv2Conv",
     "GATConv",
@@ -27,8 +30,11 @@ __all__ = [
     "LCATConv",
     "LCATv2Conv",
     "NeighborhoodStatistic",
+    "accelerate",
+    "accelerated",
     "dgl_edge_weight",
     "from_dgl",
     "from_published",
     "models",
+    "restore",
 ]

@@ -1,0 +1,9 @@
+"""``lcat.accelerate``: layers of PyG run on lcat, in the model that they are in."""
+
+from __future__ import annotations
+
+from lcat.nn.acceleration import _layers as _layers  # registers its layers
+from lcat.nn.acceleration._report import AccelerationReport, LeftLayer, SwappedLayer
+from lcat.nn.acceleration._swap import accelerate, accelerated, restore
+
+__all__ = ["AccelerationReport", "LeftLayer", "SwappedLayer", "accelerate", "accelerated", "restore"]
