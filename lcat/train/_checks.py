@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
 from lcat._numbers import as_float, as_int
@@ -23,9 +24,12 @@ __all__ = [
     "check_module",
     "check_objective",
     "check_split",
+    "check_torch_optimizer",
+    "check_trainable",
     "config_of",
     "figures_of",
     "kind_of",
+    "outside_inference",
     "sum_and_count",
     "with_whole_labels",
 ]
@@ -54,6 +58,24 @@ def check_module(model: Any, call: str) -> None:
             f"expected a model whose weights have values, got {empty!r} on the device 'meta': call "
             "model.to_empty(device='cpu') and then model.reset_parameters(), or load its weights"
         )
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Refuse a model whose weights autograd cannot use; a training inside of inference mode is named later."""
+    if torch.is_inference_mode_enabled():
+        return
+    made = next((name for name, parameter in model.named_parameters() if parameter.is_inference()), None)
+    if made is not None:
+        raise ValueError(
+            f"expected a model that can be trained, got {made!r} made under torch.inference_mode(): make or load the "
+            "model outside of it"
+        )
+
+
+def check_torch_optimizer(optimizer: Any, call: str) -> None:
+    """Refuse what is no optimizer."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"expected a torch.optim.Optimizer as the optimizer, got {kind_of(optimizer)}: call {call}")
 
 
 def config_of(config: Config | None, expected: type[Config]) -> Config:
@@ -110,6 +132,17 @@ def with_whole_labels(data: Any) -> Any:
         return data
     data = copy.copy(data)
     data.y = data.y.long()
+    return data
+
+
+def outside_inference(data: Any) -> Any:
+    """The data with copies of tensors made under ``torch.inference_mode()``, which autograd cannot keep."""
+    made = {name: value for name, value in data.to_dict().items() if isinstance(value, Tensor) and value.is_inference()}
+    if not made:
+        return data
+    data = copy.copy(data)
+    for name, value in made.items():
+        data[name] = value.clone()
     return data
 
 

@@ -85,10 +85,18 @@ def layerwise_inference(
         True
     """
     check_ranges({"rows": rows, "edges": edges}, {"rows": whole(1), "edges": whole(1)})
+    if isinstance(x, Tensor) and (x.layout != torch.strided or x.is_nested):
+        kind = "nested" if x.is_nested else str(x.layout).removeprefix("torch.")
+        raise ValueError(f"expected dense features as x, got a {kind} tensor: use x.to_dense()")
     if isinstance(x, np.ndarray) or not hasattr(x, "shape") or len(x.shape) == 0:
         raise TypeError(
             f"expected features in a tensor or a FeatureFile as x, got {kind_of(x)}: use torch.as_tensor(x), which "
             "also reads memory-mapped arrays"
+        )
+    if len(x.shape) != 2:
+        raise ValueError(
+            f"expected features [nodes, F] as x, got the shape {list(x.shape)}: call layerwise_inference once for each "
+            "set of features"
         )
     for name, values in (("edge_attr", edge_attr), ("edge_weight", edge_weight)):
         if values is not None and (isinstance(values, np.ndarray) or not getattr(values, "shape", ())):
@@ -102,6 +110,13 @@ def layerwise_inference(
     graph = edge_index if isinstance(edge_index, CSCGraph) else CSCGraph.from_edges(edge_index, x.shape[0])
     if graph.num_targets != x.shape[0] or graph.num_sources != x.shape[0]:
         raise ValueError(f"x has {x.shape[0]} rows and the graph is {graph}; they must agree")
+    for name, values in (("edge_attr", edge_attr), ("edge_weight", edge_weight)):
+        # A CSCGraph may hold some of the edges that the numbers of its edges refer to.
+        if values is not None and graph is not edge_index and values.shape[0] != graph.num_edges:
+            raise ValueError(
+                f"expected {name} with one row per edge, {graph.num_edges}, got {values.shape[0]} rows: pass them in "
+                "the order of edge_index"
+            )
     steps = steps_of(model)
     features = x if isinstance(x, Tensor) else torch.empty(0)
     like: Tensor = next(model.parameters(), features)  # without parameters, what the features are

@@ -23,8 +23,10 @@ from lcat.train._checks import (
     check_logits,
     check_module,
     check_split,
+    check_trainable,
     config_of,
     kind_of,
+    outside_inference,
     with_whole_labels,
 )
 from lcat.train._tracking import Best, follow_lambdas, modules_with_lambdas, read_lambdas
@@ -141,6 +143,7 @@ def fit(
         True
     """
     check_module(model, "fit(model, data, split)")
+    check_trainable(model)
     config = config_of(config, FitConfig)
     _check_used(config)
     data = _checked_task(data, split)
@@ -308,7 +311,7 @@ def _checked_task(data: Data, split: Split) -> Data:
     if not isinstance(data.x, Tensor):
         way_out = "set data.x" if data.x is None else "use data.x = torch.as_tensor(data.x)"
         raise ValueError(f"expected a tensor of features [nodes, F] as data.x, got {kind_of(data.x)}: {way_out}")
-    data = with_whole_labels(data)
+    data = outside_inference(with_whole_labels(data))
     if split.num_nodes != data.y.numel():
         raise ValueError(f"the split has {split.num_nodes} nodes and the data {data.y.numel()}; they must agree")
     if bool((data.y[(split.train | split.val | split.test).to(data.y.device)] < 0).any()):

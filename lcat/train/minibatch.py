@@ -19,6 +19,7 @@ from lcat.train._checks import (
     check_callable,
     check_module,
     check_objective,
+    check_trainable,
     config_of,
     figures_of,
     kind_of,
@@ -148,6 +149,7 @@ def fit_minibatch(
         True
     """
     check_module(model, "fit_minibatch(model, loader, evaluate)")
+    check_trainable(model)
     config = config_of(config, MinibatchConfig)
     if group is not None and not isinstance(group, Processes):
         raise TypeError(
@@ -256,6 +258,10 @@ def _measure(run: _Run, evaluate: Callable[[nn.Module], Mapping[str, float]], ep
         getattr(history, name).append(figures[name])
     if measured:
         run.best.update(run.model, epoch, history)
+
+
+#: what a checkpoint holds
+_PARTS = ("settings", "model", "optimizer", "schedule", "random", "place", "history", "best", "seconds")
 
 
 class _Run:
@@ -404,6 +410,12 @@ class _Run:
         state = self.group.on_main(lambda: load_checkpoint(path) if path.exists() else None)
         if state is None:
             return
+        lacking = [name for name in _PARTS if name not in state]
+        if lacking:
+            raise CheckpointError(
+                f"{path} holds no state of fit_minibatch ({', '.join(map(repr, lacking))} missing): name another file "
+                "as the checkpoint, or delete it to start again"
+            )
         # More epochs may be added where the learning rate does not depend on how many there are.
         free = {"epochs", "patience"} if self.config.schedule == "constant" else {"patience"}
         _compare(path, state["settings"], self._settings(), free)

@@ -68,6 +68,11 @@ class NodeObjective:
         """``(sum of the losses, number of nodes)`` of one batch."""
         options: dict[str, Any] = {"edge_attr": batch.edge_attr} if self.edge_attr else {}
         if self.trim:
+            if "num_sampled_nodes" not in batch:
+                raise ValueError(
+                    f"expected a batch of neighbor_loader, with the numbers of nodes per hop, for trim=True, got "
+                    f"{kind_of(batch)} without 'num_sampled_nodes': leave trim out for other batches"
+                )
             options["num_sampled_nodes_per_hop"] = batch.num_sampled_nodes
             options["num_sampled_edges_per_hop"] = batch.num_sampled_edges
         logits = model(batch.x, batch.edge_index, **options)

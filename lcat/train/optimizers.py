@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lcat._numbers import as_float
 from lcat._text import hint
-from lcat.train._checks import check_callable, kind_of
+from lcat.train._checks import check_callable, check_torch_optimizer, kind_of
 from lcat.train.ranges import NOT_NEGATIVE, YES_OR_NO, Range, check_ranges, optional
 
 __all__ = [
@@ -188,7 +188,8 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
         state: its ``state_dict``, of now or of before.
 
     Raises:
-        ValueError, KeyError: as ``load_state_dict``.
+        TypeError: ``optimizer`` is none.
+        ValueError: ``state`` is no state of an optimizer, or that of other parameters.
 
     Example:
         >>> import torch
@@ -196,6 +197,14 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
         >>> optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
         >>> load_optimizer_state(optimizer, optimizer.state_dict())
     """
+    check_torch_optimizer(optimizer, "load_optimizer_state(optimizer, state)")
+    if not isinstance(state, Mapping) or not {"state", "param_groups"} <= set(state):
+        keys = ", ".join(map(repr, list(state)[:5])) if isinstance(state, Mapping) else ""
+        got = f"the keys {keys}" if keys else "an empty dict" if state == {} else kind_of(state)
+        raise ValueError(
+            f"expected what optimizer.state_dict() returned, with 'state' and 'param_groups', got {got}: "
+            "the weights of a model are loaded with model.load_state_dict(state)"
+        )
     optimizer.load_state_dict(state)
     for parameter, values in optimizer.state.items():
         for name, value in values.items():

@@ -9,6 +9,9 @@ from typing import Literal
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from lcat.train._checks import check_torch_optimizer
+from lcat.train.ranges import check_ranges, whole
+
 __all__ = ["SCHEDULES", "ScheduleName", "build_schedule", "check_schedule", "schedule_factor"]
 
 
@@ -82,6 +85,13 @@ def schedule_factor(name: str, epoch: int, epochs: int, warmup: int = 0) -> floa
 
 
 def build_schedule(optimizer: Optimizer, name: str, epochs: int, warmup: int = 0) -> LambdaLR:
-    """A ``LambdaLR`` that follows :func:`schedule_factor`; call its ``step()`` once after every epoch."""
+    """A ``LambdaLR`` that follows :func:`schedule_factor`; call its ``step()`` once after every epoch.
+
+    Raises:
+        TypeError: ``optimizer`` is none.
+        ValueError: for an unknown name, and for ``epochs`` and ``warmup`` out of range.
+    """
+    check_torch_optimizer(optimizer, "build_schedule(optimizer, name, epochs)")
+    check_ranges({"epochs": epochs, "warmup": warmup}, {"epochs": whole(1), "warmup": whole(0)})
     schedule_factor(name, 0, epochs, warmup)  # a wrong name or warm-up is refused here, not in mid-training
     return LambdaLR(optimizer, lambda epoch: schedule_factor(name, epoch, epochs, warmup))

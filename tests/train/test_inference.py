@@ -422,3 +422,29 @@ def test_a_layer_without_parameters():
     x, edge_index = torch.randn(20, 3, dtype=torch.float64), torch.randint(0, 20, (2, 60))
     out = layerwise_inference(_Model(), x, edge_index, rows=6)
     torch.testing.assert_close(out, _Sum()(x, edge_index))
+
+
+@pytest.mark.parametrize("rows", [3, 1000])
+@pytest.mark.parametrize("name", ["edge_attr", "edge_weight"])
+def test_values_of_another_number_of_edges_are_refused(name, rows):
+    """With more rows than edges it computed with the first ones."""
+    edge_index = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
+    values = torch.rand(rows) if name == "edge_weight" else torch.rand(rows, 2)
+    model = GAT(3, 4, num_layers=2, out_channels=2, edge_dim=2)
+    with pytest.raises(ValueError, match=f"expected {name} with one row per edge, 4, got {rows} rows"):
+        layerwise_inference(model, torch.randn(4, 3), edge_index, **{name: values})
+
+
+@pytest.mark.filterwarnings("ignore:Sparse", "ignore:The PyTorch API of nested")
+def test_features_of_another_kind_are_named():
+    edge_index = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
+    model, x = GCN(3, 4, num_layers=2, out_channels=2), torch.randn(4, 3)
+    for wrong, match in (
+        (x.to_sparse(), "expected dense features as x, got a sparse_coo tensor"),
+        (x.to_sparse_csr(), "expected dense features as x, got a sparse_csr tensor"),
+        (torch.nested.nested_tensor([x, x]), "expected dense features as x, got a nested tensor"),
+        (x[None], r"expected features \[nodes, F\] as x, got the shape \[1, 4, 3\]"),
+        (x[:, 0], r"expected features \[nodes, F\] as x, got the shape \[4\]"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            layerwise_inference(model, wrong, edge_index)

@@ -427,3 +427,21 @@ def test_a_call_without_gradients_is_named(context):
     split = Split(data.train_mask, data.val_mask, data.test_mask)
     with pytest.raises(ValueError, match=r"got one under torch\.no_grad\(\) or .*: call it outside"), context():
         fit(GCN(data.num_features, 4, num_layers=2, out_channels=2), data, split)
+
+
+@pytest.mark.parametrize("layer", [GCN, GAT, LCAT])
+def test_tensors_of_inference_mode(layer):
+    """Data made there are trained on as any other; a model made there cannot be trained."""
+    with torch.inference_mode():
+        made = csbm(n=60, q=0.1, seed=0)
+        split = Split(made.train_mask, made.val_mask, made.test_mask)
+        frozen = layer(made.num_features, 4, num_layers=2, out_channels=2)
+    data = csbm(n=60, q=0.1, seed=0)
+    results = []
+    for graph, parts in ((made, split), (data, Split(data.train_mask, data.val_mask, data.test_mask))):
+        torch.manual_seed(0)
+        model = layer(data.num_features, 4, num_layers=2, out_channels=2)
+        results.append(fit(model, graph, parts, FitConfig(epochs=3), seed=0).history.loss)
+    assert results[0] == results[1]
+    with pytest.raises(ValueError, match=r"expected a model that can be trained, got 'convs.* made under torch\.inf"):
+        fit(frozen, data, Split(data.train_mask, data.val_mask, data.test_mask), FitConfig(epochs=1))

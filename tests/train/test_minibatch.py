@@ -727,3 +727,18 @@ def test_groups_and_metrics_that_are_none(data):
             fit_minibatch(model, loader, evaluate, MinibatchConfig(epochs=1), group=group)
     with pytest.raises(TypeError, match="expected the name of what 'evaluate' measures as 'metric', a text, got int"):
         fit_minibatch(model, loader, evaluate, MinibatchConfig(epochs=1), metric=3)
+
+
+@pytest.mark.parametrize("state", [{}, {"a": 1}, {"settings": {}}])
+def test_a_file_of_save_checkpoint_that_is_no_run(data, state, tmp_path):
+    path = tmp_path / "other.ckpt"
+    save_checkpoint(path, state)
+    with pytest.raises(CheckpointError, match=r"holds no state of fit_minibatch \(.*'place', .*: name another file"):
+        run(data, MinibatchConfig(epochs=1), checkpoint=path)
+    assert load_checkpoint(path) == state
+
+
+def test_trimming_needs_the_numbers_of_hops(data):
+    objective = NodeObjective(mask="train_mask", trim=True)
+    with pytest.raises(ValueError, match=r"expected a batch of neighbor_loader, .* for trim=True, got Data without"):
+        run(data, MinibatchConfig(epochs=1), random_walk_loader(data, 24, 2, 2), objective=objective)

@@ -213,3 +213,15 @@ def test_optimizers_that_cannot_be_registered(name, builder, match):
     with pytest.raises(TypeError, match=match):
         register_optimizer(name, builder)
     assert optimizer_names() == before
+
+
+@pytest.mark.parametrize(
+    ("state", "got"),
+    [(None, "None"), ({}, "an empty dict"), (torch.nn.Linear(1, 1).state_dict(), "the keys 'weight', 'bias'")],
+)
+def test_what_is_no_state_of_an_optimizer_is_named(state, got):
+    optimizer = torch.optim.Adam(torch.nn.Linear(2, 2).parameters())
+    with pytest.raises(ValueError, match=f"optimizer.state_dict.. returned.*got {got}"):
+        load_optimizer_state(optimizer, state)
+    with pytest.raises(TypeError, match=r"expected a torch\.optim\.Optimizer as the optimizer, got dict"):
+        load_optimizer_state(optimizer.state_dict(), optimizer)

@@ -50,3 +50,15 @@ def test_refusals():
     for warmup in (-1, 10):
         with pytest.raises(ValueError, match=f"warmup must lie in 0 .. epochs - 1 = 9; got {warmup}"):
             schedule_factor("constant", 0, 10, warmup)
+
+
+def test_wrong_arguments_of_a_schedule_are_named():
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(TypeError, match=r"expected a torch\.optim\.Optimizer as the optimizer, got Linear"):
+        build_schedule(model, "cosine", 3)
+    for epochs in (0, -1, 2.5, "3", None):
+        with pytest.raises(ValueError, match="epochs must be a whole number, at least 1"):
+            build_schedule(optimizer, "cosine", epochs)
+    with pytest.raises(ValueError, match=r"warmup must be a whole number, at least 0; got 0\.5"):
+        build_schedule(optimizer, "cosine", 3, 0.5)

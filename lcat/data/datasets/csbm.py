@@ -15,6 +15,7 @@ Valera, "Learnable Graph Convolutional Attention Networks" (ICLR 2023).
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -31,6 +32,9 @@ __all__ = ["REGIMES", "csbm", "csbm_distance"]
 
 Regime = Literal["easy", "hard"]
 REGIMES: tuple[Regime, ...] = get_args(Regime)
+
+# Pairs of nodes are numbered, and these numbers pass through float64, which is exact up to 2^53.
+_MOST_NODES = 2**26
 
 
 def csbm_distance(regime: Regime, n: int = 1000, sigma: float = 0.1) -> float:
@@ -127,6 +131,9 @@ def csbm(
         mu = gap / (2 * math.sqrt(dim))
     if not (math.isfinite(mu) and mu >= 0):
         raise ValueError(f"{named[0]} must be a finite number >= 0; got {gaps[named[0]]}")
+    if mu + 10 * sigma > torch.finfo(torch.float32).max:
+        raise ValueError(f"features must fit into float32; got means at {mu:.3g} and sigma = {sigma:.3g}: lower them")
+    _check_size(n=n, p=p, q=q, dim=dim)
 
     y = (torch.arange(n) >= (n + 1) // 2).long()[torch.randperm(n, generator=_generator(seed, "labels of csbm"))]
     x = mu * (2 * y - 1).view(-1, 1) + sigma * torch.randn(n, dim, generator=_generator(seed, "features of csbm"))
@@ -136,7 +143,7 @@ def csbm(
     try:
         split = random_split(y, fractions, seed)
     except SplitError as error:
-        raise ValueError(f"n = {n} nodes cannot be split with fractions {tuple(fractions)}: {error}") from None
+        raise ValueError(f"n = {n} nodes cannot be split with fractions {fractions}: {error}") from None
     return Data(x=x, y=y, edge_index=edge_index, train_mask=split.train, val_mask=split.val, test_mask=split.test)
 
 
@@ -154,6 +161,8 @@ def _real(name: str, value: object) -> float:
 def _check(*, n: int, p: float, q: float, sigma: float, d: int | None) -> None:
     if isinstance(n, bool) or not isinstance(n, int) or n < 4:
         raise ValueError(f"n must be a whole number of nodes, at least 4; got {n!r}")
+    if n > _MOST_NODES:
+        raise ValueError(f"n must be at most {_MOST_NODES} nodes; got {n}")
     for name, value in (("p", p), ("q", q)):
         if not 0 <= value <= 1:
             raise ValueError(f"{name} is a probability and must lie in [0, 1]; got {value}")
@@ -161,6 +170,21 @@ def _check(*, n: int, p: float, q: float, sigma: float, d: int | None) -> None:
         raise ValueError(f"sigma must be a positive number; got {sigma}")
     if d is not None and (isinstance(d, bool) or not isinstance(d, int) or d < 1):
         raise ValueError(f"d must be a whole number of features, at least 1, or None; got {d!r}")
+    if d is not None and d > _MOST_NODES:
+        raise ValueError(f"d must be at most {_MOST_NODES} features; got {d}")
+
+
+def _check_size(*, n: int, p: float, q: float, dim: int) -> None:
+    """A graph that does not fit into memory is refused; drawing it would take minutes and then end the process."""
+    edges = n * n / 2 * (p + q)
+    # Edges and their order are held three times while they are sorted, features twice.
+    wanted = 48 * edges + 8 * n * dim
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
+    if wanted > memory:
+        raise ValueError(
+            f"n = {n} nodes with p = {p:g}, q = {q:g} and {dim} features are about {edges:.3g} edges: drawing them "
+            f"takes {wanted / 2**30:.3g} GiB, and this machine has {memory / 2**30:.3g}; lower n, p and q, or d"
+        )
 
 
 def _draw_edges(y: Tensor, p: float, q: float, generator: torch.Generator) -> Tensor:

@@ -7,13 +7,14 @@ import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-from torch_geometric.data.storage import BaseStorage, EdgeStorage, GlobalStorage, NodeStorage
+from torch_geometric.data.storage import AttrType, BaseStorage, EdgeStorage, GlobalStorage, NodeStorage
 
 from lcat._arrays import tensor_of
 from lcat._files import as_path
@@ -22,9 +23,19 @@ from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_split
 
 __all__ = ["from_data", "load_file"]
 
+
+def _dict_of(_: object) -> dict[object, object]:
+    """In the place of a defaultdict, which torch's reader makes but does not fill."""
+    return {}
+
+
 # What a pickled PyG Data is made of: plain containers, none of which runs code when read. Graphs of other kinds are
-# read to be named.
-_SAFE = (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage, HeteroData, BaseStorage, NodeStorage, EdgeStorage)
+# read to be named. Data that a loader or a transform has asked for the attributes of its nodes keeps the answer, in a
+# defaultdict by AttrType.
+_SAFE: tuple[Any, ...] = (
+    Data, DataEdgeAttr, DataTensorAttr, GlobalStorage, HeteroData, BaseStorage, NodeStorage, EdgeStorage, AttrType,
+    (_dict_of, "collections.defaultdict"),
+)  # fmt: skip
 #: The last pickle protocol that torch's reader of tensors knows.
 _LAST_PROTOCOL = 3
 _TEXT_BYTES = set(range(32, 256)) - {127, 128} | set(b"\t\n\r\f")
@@ -71,7 +82,7 @@ def load_file(path: str | Path, metric: str | None = None) -> NodeDataset:
     """
     path = as_path("path", path)
     if not path.is_file():
-        raise DataError(f"there is no file {path}")
+        raise DataError(f"{path} is a folder; name the file" if path.is_dir() else f"there is no file {path}")
     if path.suffix == ".pt":
         values = _read_pt(path)
     elif path.suffix == ".npz":

@@ -98,6 +98,11 @@ def noisy_features(data: Data, level: float, seed: int) -> Data:
             f"noise on features needs data.x as a tensor of a floating-point type, got {got}: set data.x, or convert "
             "it with data.x.float()"
         )
+    if data.x.layout != torch.strided:
+        raise DataError(
+            f"noise on features needs a dense data.x, because every entry changes, got {data.x.layout}: convert it "
+            "with data.x.to_dense()"
+        )
     generator = torch.Generator().manual_seed(derive_seed(seed, "noise on features"))
     draw = torch.randn(data.x.shape, generator=generator, dtype=data.x.dtype)
     values = {key: data[key] for key in _EDGE_VALUES if data.get(key) is not None}

@@ -253,6 +253,8 @@ def random_walk_loader(
     ):
         if (number := as_int(value)) is None or number < low:
             raise ValueError(f"{name} must be a whole number, {low} or more; got {value!r}")
+    if data.num_nodes == 0:
+        raise ValueError("random walks need a graph with at least one node; got 0 nodes")
     share = batch_size // world_size + (rank < batch_size % world_size)
     batches = _WalkBatches(num_steps, batch_size, walk_length, seed=seed, rank=rank, world_size=world_size)
     return SubgraphLoader(data, _Walks(data, share, walk_length), batches, transform, **kwargs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lcat._numbers import as_int
+from lcat._numbers import as_bool, as_int
 from lcat._seeds import derive_seed
 from lcat.data.splits.splits import Split, SplitError
 
@@ -47,13 +47,16 @@ def fold_numbers(y: Tensor, folds: int, seed: int = 0, *, stratified: bool = Tru
         raise SplitError(f"folds must be a whole number; got {folds!r}")
     if y.dim() != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise SplitError(f"y must be a vector of integer labels; got dtype {y.dtype} and shape {list(y.shape)}")
+    evenly = as_bool(stratified)
+    if evenly is None:
+        raise SplitError(f"stratified must be True or False; got {stratified!r}")
     labels = y.cpu()
     nodes = (labels >= 0).nonzero().view(-1)
     if not 2 <= folds <= nodes.numel():
         raise SplitError(f"folds must lie in 2 .. {nodes.numel()}, the number of labeled nodes; got {folds}")
     generator = torch.Generator().manual_seed(derive_seed(seed, "folds"))
     nodes = nodes[torch.randperm(nodes.numel(), generator=generator)]
-    if stratified:
+    if evenly:
         # Classes one after the other, shuffled inside: dealing them out in turn keeps classes and totals even.
         nodes = nodes[labels[nodes].sort(stable=True).indices]
     numbers = torch.full_like(labels, -1, dtype=torch.int64)
@@ -81,8 +84,10 @@ def fold_split(y: Tensor, folds: int, fold: int, seed: int = 0, *, repeat: int =
         >>> fold_split(torch.arange(100) % 2, folds=5, fold=0).sizes
         (60, 20, 20)
     """
-    if as_int(folds) is None or folds < 3:
-        raise SplitError(f"folds must be at least 3, for test, validation and training; got {folds!r}")
+    if (count := as_int(folds)) is None or count < 3:
+        raise SplitError(
+            f"folds must be at least 3, for test, validation and training, and a whole number; got {folds!r}"
+        )
     _check_number("fold", fold, folds)
     numbers = fold_numbers(y, folds, derive_seed(seed, "folds", repeat), stratified=stratified)
     test, val = numbers == fold, numbers == (fold + 1) % folds

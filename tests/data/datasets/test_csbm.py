@@ -136,3 +136,25 @@ def test_the_smallest_graphs():
     assert csbm(n=5).num_nodes == 5
     with pytest.raises(ValueError, match=r"n = 4 nodes cannot be split with fractions \(0.6, 0.2, 0.2\)"):
         csbm(n=4)
+
+
+def test_graphs_that_fit_into_no_memory_are_refused_at_once():
+    """They were drawn for minutes, until the system ended the process."""
+    with pytest.raises(ValueError, match=r"5240 features are about 3e\+11 edges: drawing"):
+        csbm(10**6)
+    for name, value in (("n", 2**70), ("n", 10**400), ("d", 10**9), ("d", 10**400)):
+        with pytest.raises(ValueError, match=f"{name} must be at most 67108864"):
+            csbm(**{"n": 60, name: value})
+    assert csbm(10**5, p=1e-5, q=1e-5, d=1).num_edges > 0  # large and sparse is no problem
+
+
+@pytest.mark.parametrize(("name", "value"), [("sigma", 1e39), ("distance", 1e300), ("mu", 1e39)])
+def test_features_that_are_no_float32_are_refused(name, value):
+    with pytest.raises(ValueError, match="features must fit into float32"):
+        csbm(60, **{name: value})
+
+
+@pytest.mark.parametrize("fractions", [None, 0.6, "60/20/20"])
+def test_fractions_that_are_no_row(fractions):
+    with pytest.raises(ValueError, match="fractions must be three positive numbers"):
+        csbm(60, fractions=fractions)

@@ -302,3 +302,20 @@ def test_tensors_without_numbers(graph, key):
     graph[key] = graph[key].to("meta")
     with pytest.raises(DataError, match=rf"{key.replace('_mask', ' mask')} is on the device meta, which holds shapes"):
         from_data(graph)
+
+
+def test_data_that_a_loader_or_a_transform_has_asked(graph, tmp_path):
+    """PyG keeps the kinds of the attributes that were asked for in the Data, and torch.save writes them."""
+    data = Data(x=graph.x, edge_index=graph.edge_index, y=graph.y)
+    assert data.is_node_attr("x")
+    assert data.is_edge_attr("edge_index")
+    torch.save(data, tmp_path / "asked.pt")
+    assert torch.equal(load_file(tmp_path / "asked.pt").data.x, graph.x)
+    torch.save([data], tmp_path / "list.pt")
+    with pytest.raises(DataError, match=r"expected one graph.*got a list"):
+        load_file(tmp_path / "list.pt")
+
+
+def test_a_folder_in_the_place_of_the_file(tmp_path):
+    with pytest.raises(DataError, match="is a folder; name the file"):
+        load_file(tmp_path)

@@ -114,3 +114,12 @@ def test_noise_on_features_needs_features():
     data.x = torch.ones(10, 2, dtype=torch.long)
     with pytest.raises(DataError, match=r"got torch.int64: .* data.x.float\(\)"):
         noisy_features(data, 0.1, 0)
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_sparse_features_are_named(layout):
+    data = csbm(n=40, seed=0)
+    data.x = data.x.to_sparse(layout=layout)
+    with pytest.raises(DataError, match=f"a dense data.x.*got {layout}.*to_dense"):
+        noisy_features(data, 0.5, seed=0)

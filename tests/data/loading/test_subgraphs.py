@@ -213,3 +213,9 @@ def test_what_choose_may_return(returned, error, match):
     for good in (torch.tensor([3, 1, 3]), torch.tensor([3, 1], dtype=torch.int32), torch.tensor([], dtype=torch.long)):
         subgraph = next(iter(SubgraphLoader(data, lambda batch, good=good: good, SeedBatches(20, 10))))
         assert subgraph.n_id.tolist() == sorted(set(good.tolist()))
+
+
+def test_random_walks_need_a_node():
+    empty = Data(x=torch.zeros(0, 3), edge_index=torch.zeros(2, 0, dtype=torch.long))
+    with pytest.raises(ValueError, match="at least one node; got 0 nodes"):
+        random_walk_loader(empty, 5, 2, 2)

@@ -87,3 +87,12 @@ def test_inner_folds_partition_what_is_not_tested(folds, inner):
 def test_refusals(call, words):
     with pytest.raises(SplitError, match=words):
         call()
+
+
+def test_numbers_and_texts_that_are_no_options():
+    y = torch.arange(30) % 3
+    with pytest.raises(SplitError, match=r"folds must be at least 3.* and a whole number; got 5\.0"):
+        fold_split(y, 5.0, 0)
+    for call in (lambda: fold_numbers(y, 3, stratified="no"), lambda: fold_split(y, 3, 0, stratified="no")):
+        with pytest.raises(SplitError, match="stratified must be True or False; got 'no'"):
+            call()
