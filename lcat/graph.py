@@ -32,6 +32,7 @@ __all__ = [
     "cache_info",
     "forget",
     "graph_view",
+    "keep_slots",
     "passing_graph",
     "set_cache_limit",
 ]
@@ -160,6 +161,7 @@ class Graph:
         self._is_in_range = False
         self._has_loops: bool | None = None  # where it is known
         self._traced: TracedEdges | None = None
+        self.kept_of: tuple[Graph, Tensor] | None = None
 
     def __repr__(self) -> str:
         return f"Graph({self.num_sources} -> {self.num_targets} nodes, {self.num_edges} edges)"
@@ -258,6 +260,9 @@ class Graph:
 
     def grouped(self, side: Side) -> SortedEdges:
         """:attr:`by_target` or :attr:`by_source`, sorted in every call: for what is kept in another form."""
+        if self.kept_of is not None:
+            whole, keep = self.kept_of
+            return keep_slots(whole.by_target if side == "by_target" else whole.by_source, keep)
         if side == "by_target":
             return _sort(self.target, self.source, self.num_targets, self.num_sources)
         dead = self.target == self.num_targets if self.padded else None
@@ -313,6 +318,42 @@ class Graph:
         """A graph between the same nodes, whose indices are in range if those of this one are."""
         graph = Graph(source, target, self.num_sources, self.num_targets, **options)
         graph._is_in_range = self._is_in_range
+        return graph
+
+    def keeping(self, keep: Tensor) -> Graph:
+        """The graph in which only some edges are live: the others are dead, in their places (see ``padded``).
+
+        Nothing is sorted: the groups of this graph are taken, and those of its edges that stay are moved together. The
+        result is not cached, it is meant for one call; per-edge tensors of this graph fit it.
+
+        Args:
+            keep: ``[E]`` of bool, the edges that stay live.
+
+        Raises:
+            TypeError: ``keep`` is no tensor.
+            ValueError: ``keep`` is not of bool, of another shape, or on another device.
+
+        Complexity:
+            O(E) time and memory, for each of :attr:`by_target` and :attr:`by_source` that is used.
+
+        Example:
+            >>> import torch
+            >>> from lcat.graph import graph_view
+            >>> graph, _ = graph_view(torch.tensor([[0, 1, 2], [1, 2, 0]]), 3, 3)
+            >>> graph.keeping(torch.tensor([True, False, True])).in_degree
+            tensor([1, 1, 0])
+        """
+        if not isinstance(keep, Tensor):
+            raise TypeError(f"expected 'keep' of type torch.Tensor, got {type(keep).__name__}")
+        if keep.dtype != torch.bool or keep.shape != self.target.shape or keep.device != self.target.device:
+            raise ValueError(
+                f"expected 'keep' of shape {list(self.target.shape)} and type bool on {self.target.device}, got "
+                f"{list(keep.shape)}, {keep.dtype} and {keep.device}"
+            )
+        self.check_indices()
+        target = self.target.masked_fill(~keep, self.num_targets)
+        graph = self._derive(self.source, target, kept_edges=self.kept_edges, num_loops=self.num_loops, padded=True)
+        graph.kept_of = (self, keep)
         return graph
 
     def with_self_loops(self, num_loops: int, *, dynamic: bool = False) -> Graph:
@@ -385,6 +426,25 @@ _IN_DEGREE: CacheKey[Tensor] = CacheKey("in-degrees")
 _WITHOUT_LOOPS: CacheKey[Graph] = CacheKey("without self-loops")
 _WITH_LOOPS: CacheKey[Graph] = CacheKey("with self-loops")
 _PADDED: CacheKey[Graph] = CacheKey("with self-loops, those of the input dead")
+
+
+def keep_slots(edges: SortedEdges, keep: Tensor) -> SortedEdges:
+    """Grouped edges, of which some are moved to the end, where they are dead.
+
+    Args:
+        edges: all of them.
+        keep: ``[E]`` of bool by the numbers of edges, which ones stay where they are read.
+    """
+    indptr, indices, edge_ids = edges
+    slots = torch.arange(edge_ids.shape[0], device=edge_ids.device)
+    live = keep.index_select(0, edge_ids) & (slots < indptr[-1])
+    before = torch.cat([slots.new_zeros(1), live.cumsum(0)])  # live slots before each one
+    to = torch.where(live, before[:-1], before[-1] + slots - before[:-1])
+    return SortedEdges(
+        before[indptr],
+        torch.empty_like(indices).scatter_(0, to, indices),
+        torch.empty_like(edge_ids).scatter_(0, to, edge_ids),
+    )
 
 
 def graph_view(

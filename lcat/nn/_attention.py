@@ -16,7 +16,8 @@ from lcat.nn._inputs import AttentionEdges, Nodes
 from lcat.nn._interpolation import Interpolation
 from lcat.nn._linear import input_weight, is_plain, linear_weight
 from lcat.nn._messages import AttentionMessages
-from lcat.ops import aggregate
+from lcat.nn.neighborhood_statistic import StatisticInputs
+from lcat.ops import aggregate, draw_kept_edges
 
 # Edges, beyond which a second sorted copy of them, 16 bytes per edge, costs more than one more rounding.
 _LARGE = 10_000_000
@@ -29,15 +30,17 @@ class AttentionConv(AttentionMessages):
     interpolation: Interpolation | None = None
     lin_edge: Any
     lin_value: Any
+    lin_mix: Any
     raw_lambda1: Tensor | None
     raw_lambda2: Tensor | None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.lin_value = None
+        self.lin_mix = None
 
     def _make_output(self, bias: bool) -> None:
-        """Bias and residual; made last, so that parameters come in PyG's order."""
+        """Bias, residual and ``lin_mix``; made last, so that parameters come in PyG's order."""
         width = self.out_channels * (self.heads if self.concat else 1)
         if self.residual:
             self.res = Linear(self._channels(1), width, bias=False, weight_initializer="glorot")
@@ -47,6 +50,15 @@ class AttentionConv(AttentionMessages):
             self.bias = Parameter(torch.empty(width))
         else:
             self.register_parameter("bias", None)
+        if self.separate_self:
+            self.lin_mix = Linear(2 * width, width, bias=False, weight_initializer="glorot")
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew; subclasses draw theirs."""
+        super().reset_parameters()
+        mix = self._modules.get("lin_mix")
+        if mix is not None:
+            mix.reset_parameters()
 
     def _linear(self, position: int, bias: bool) -> Linear:
         """A projection of sources (0) or targets (1) to all heads."""
@@ -82,7 +94,10 @@ class AttentionConv(AttentionMessages):
            :mod:`lcat.ops`. Where someone looks at messages, ``_attend_by_messages`` (``_messages.py``) takes its
            place, with PyG's steps ``edge_update`` (GATConv, GATv2Conv) and ``message``. Where nothing is averaged, and
            GATConv computes its scores from the values anyway, ``_attend_scoring`` is steps 4 and 5 in one.
-        6. ``_finish`` (here): heads together, residual, bias; the attention, if asked for.
+        6. ``_finish`` (here): heads together, own features (``separate_self``), residual, bias; the attention, if asked
+           for.
+
+        ``symmetric_norm`` is part of the weights of the edges (step 1); ``edge_dropout`` leaves out edges in step 5.
 
         A tensor for nodes has shape [N, ...], or [B, N, ...] for B feature sets on one graph; pairs are (sources,
         targets). The arguments are those of :meth:`lcat.nn.GATConv.forward`; ``statistic`` replaces the averages of
@@ -98,16 +113,58 @@ class AttentionConv(AttentionMessages):
         )
         projected = self._project(nodes)
         values = self._values(nodes, projected)
+        own = self._own(nodes, projected, values) if self.separate_self else None
         alpha = None
         if not messages and statistic is None and self._scores_values(nodes, values):
-            out = self._attend_scoring(edges, values)
-            return self._finish(out, nodes, edges, None)
+            attended = edges if self.edge_dropout == 0.0 else self._without_dropped(edges)
+            out = self._attend_scoring(attended, values)
+            return self._finish(out, nodes, edges, own, None)
         score_inputs = self._average(nodes, edges, projected, statistic)
         if messages:
-            out, alpha = self._attend_by_messages(nodes, edges, values, score_inputs)
+            keep = self._kept_edges(edges) if self.edge_dropout > 0.0 and self.training else None
+            out, alpha = self._attend_by_messages(nodes, edges, values, score_inputs, keep)
         else:
-            out = self._attend(nodes, edges, values, score_inputs)
-        return self._finish(out, nodes, edges, alpha if return_attention_weights else None)
+            attended = edges if self.edge_dropout == 0.0 else self._without_dropped(edges)
+            out = self._attend(nodes, attended, values, score_inputs)
+        return self._finish(out, nodes, edges, own, alpha if return_attention_weights else None)
+
+    def _without_dropped(self, edges: AttentionEdges) -> AttentionEdges:
+        """Step 5: the edges that ``edge_dropout`` leaves, in training; averages (step 4) are over all of them."""
+        if not self.training:
+            return edges
+        return edges._replace(graph=edges.graph.keeping(self._kept_edges(edges)))
+
+    def _kept_edges(self, edges: AttentionEdges) -> Tensor:
+        """Which edges ``edge_dropout`` leaves, [E'], drawn anew."""
+        return draw_kept_edges(edges.graph, self.edge_dropout)
+
+    def _own(self, nodes: Nodes, projected: tuple[Any, Any], values: tuple[Any, Any]) -> Tensor:
+        """For ``separate_self``: what a node itself would send; of targets of another kind, their projection.
+
+        [.., N_target, H, F]; zeros for targets without features.
+        """
+        source, target = values[0], projected[1]
+        if nodes.one_set:
+            own: Tensor = source
+        elif target is None:
+            own = source.new_zeros(*source.shape[:-3], nodes.counts[1], *source.shape[-2:])
+        else:
+            own = target
+        return own
+
+    @property
+    def statistic_depends_on(self) -> StatisticInputs | None:
+        """``None``: the layer looks one hop far. With ``symmetric_norm`` it cannot be computed block by block."""
+        self._refuse_blocks()
+        return None
+
+    def _refuse_blocks(self) -> None:
+        """Raise where a block of rows has not the degrees of its sources."""
+        if self.symmetric_norm:
+            raise ValueError(
+                f"{type(self).__name__} with symmetric_norm=True cannot be computed block by block: it needs the "
+                f"degrees of sources, which a block does not have. Call the model on the whole graph"
+            )
 
     def _project(self, nodes: Nodes) -> tuple[Any, Any]:
         """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
@@ -369,11 +426,15 @@ class AttentionConv(AttentionMessages):
         """Steps 4 and 5 in one, [N, H, F]."""
         raise NotImplementedError
 
-    def _finish(self, out: Tensor, nodes: Nodes, edges: AttentionEdges, alpha: Tensor | None) -> Any:
-        """Step 6: heads together, residual, bias; with the attention in PyG's form if there is ``alpha``."""
+    def _finish(
+        self, out: Tensor, nodes: Nodes, edges: AttentionEdges, own: Tensor | None, alpha: Tensor | None
+    ) -> Any:
+        """Step 6: heads together, own features, residual, bias; with PyG's attention if there is ``alpha``."""
         if nodes.batch is not None:
             out = out.view(nodes.counts[1], nodes.batch, self.heads, self.out_channels).transpose(0, 1)
         out = out.flatten(-2) if self.concat else out.mean(dim=-2)
+        if own is not None:
+            out = self._mixed(own.flatten(-2) if self.concat else own.mean(dim=-2), out)
         width = self.heads * self.out_channels if self.concat else self.out_channels
         if self.res is not None and nodes.x[1] is not None:  # as in PyG: a target without features has no residual
             residual = self.res(nodes.x[1])
@@ -383,9 +444,22 @@ class AttentionConv(AttentionMessages):
             if self.bias.numel() != width:
                 _checks.check_bias(type(self).__name__, self.bias, width, out)
             out = out + self.bias
-        elif self.res is None and out.requires_grad:
+        elif self.res is None and own is None and out.requires_grad:
             out = out.clone()  # kernels keep their output for the backward pass; an in-place activation must not hit it
         return out if alpha is None else self._with_attention(out, nodes, edges, alpha)
+
+    def _mixed(self, own: Tensor, attended: Tensor) -> Tensor:
+        """Step 6: the map of own features beside what was attended to."""
+        mix = self._modules.get("lin_mix")
+        if mix is None:
+            raise ValueError(
+                f"'lin_mix' of {type(self).__name__} is None, but it was made with separate_self=True: put a linear "
+                f"map of {2 * attended.shape[-1]} to {attended.shape[-1]} features there, or set separate_self to False"
+            )
+        out = mix(torch.cat([own, attended], dim=-1))
+        _checks.check_mix(type(self).__name__, out, attended)
+        mixed: Tensor = out
+        return mixed
 
     def _with_attention(self, out: Tensor, nodes: Nodes, edges: AttentionEdges, alpha: Tensor) -> Any:
         """Step 6: ``(out, attention)`` as PyG returns it for this format of edges."""

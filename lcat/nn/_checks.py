@@ -489,6 +489,16 @@ def changed_attention(
     return None
 
 
+def check_mix(layer: str, mixed: Any, attended: Tensor) -> None:
+    """What the map of own and attended features returns has the shape of the latter."""
+    check_mapped(layer, "lin_mix", mixed)
+    if mixed.shape != attended.shape:
+        raise ValueError(
+            f"the map 'lin_mix' of {layer} returned shape {list(mixed.shape)}; expected {list(attended.shape)}: "
+            f"replace it by a map of {2 * attended.shape[-1]} to {attended.shape[-1]} features"
+        )
+
+
 def check_residual(layer: str, residual: Any, out: Tensor) -> None:
     """What the map of the residual returns has the shape of the output."""
     check_mapped(layer, "res", residual)

@@ -18,6 +18,7 @@ from lcat.nn import _checks
 from lcat.nn._linear import input_weight
 from lcat.nn._message_passing import DropInConv
 from lcat.nn._options import MessagePassingOptions, check_message_passing_options
+from lcat.nn._symmetric_norm import symmetric_factor
 
 # How the features of added self-loops are reduced from those of the edges into the node.
 FillReduction: TypeAlias = Literal["add", "sum", "mean", "min", "max", "mul"]
@@ -58,7 +59,7 @@ class AttentionEdges(NamedTuple):
         input_graph: the same, checked.
         graph: the edges that the layer uses: with its self-loops, where it adds any.
         attr: features of the edges of ``graph``, [E', D], or None.
-        weight: weights of the edges of ``graph``, [E'], or None.
+        weight: factors of the attention coefficients of ``graph``, [E'], or None: weights, normalized or not.
     """
 
     edge_list: EdgeList
@@ -90,6 +91,11 @@ class AttentionInputs(DropInConv):
     # What an `edge_attr` without `edge_dim` does: PyG's GATConv ignores it, which hides mistakes.
     _ignores_unused_edge_attr = False
 
+    # For layers that were pickled before there were these options.
+    separate_self = False
+    symmetric_norm = False
+    edge_dropout = 0.0
+
     def __init__(
         self,
         *,
@@ -103,6 +109,9 @@ class AttentionInputs(DropInConv):
         edge_dim: int | None,
         fill_value: FillValue,
         residual: bool,
+        separate_self: bool = False,
+        symmetric_norm: bool = False,
+        edge_dropout: float = 0.0,
         **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         name = type(self).__name__
@@ -120,6 +129,9 @@ class AttentionInputs(DropInConv):
         concat = _checks.read_flag(name, "concat", concat)
         add_self_loops = _checks.read_flag(name, "add_self_loops", add_self_loops)
         residual = _checks.read_flag(name, "residual", residual)
+        separate_self = _checks.read_flag(name, "separate_self", separate_self)
+        symmetric_norm = _checks.read_flag(name, "symmetric_norm", symmetric_norm)
+        edge_dropout = _checks.read_probability(name, "edge_dropout", edge_dropout)
         super().__init__(**kwargs)
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -131,6 +143,9 @@ class AttentionInputs(DropInConv):
         self.edge_dim = edge_dim
         self.fill_value = fill_value
         self.residual = residual
+        self.separate_self = separate_self
+        self.symmetric_norm = symmetric_norm
+        self.edge_dropout = edge_dropout
 
     def _channels(self, position: int) -> int:
         """Features of a source (0) or target (1)."""
@@ -197,6 +212,19 @@ class AttentionInputs(DropInConv):
         self, edge_index: Any, nodes: Nodes, *, edge_attr: Any, edge_weight: Any, size: Any, messages: bool
     ) -> AttentionEdges:
         """The edges, with the layer's self-loops; ``messages`` says whether PyG's steps will use them."""
+        edges = self._read_plain_edges(
+            edge_index, nodes, edge_attr=edge_attr, edge_weight=edge_weight, size=size, messages=messages
+        )
+        if not self.symmetric_norm:
+            return edges
+        x = nodes.x[0]
+        dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+        return edges._replace(weight=symmetric_factor(edges.graph, edges.weight, dtype, one_set=nodes.one_set))
+
+    def _read_plain_edges(
+        self, edge_index: Any, nodes: Nodes, *, edge_attr: Any, edge_weight: Any, size: Any, messages: bool
+    ) -> AttentionEdges:
+        """:meth:`_read_edges` without a normalization."""
         x = nodes.x[0]
         input_graph, edge_list = read_graph(self, edge_index, nodes.counts, x.device)
         edge_attr = self._read_edge_attr(edge_attr, edge_list, x)

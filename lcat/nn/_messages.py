@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import softmax
 
 from lcat.graph import Graph
 from lcat.nn._edge_order import input_order
@@ -27,8 +28,9 @@ class AttentionMessages(AttentionInputs):
         edges: AttentionEdges,
         values: tuple[Tensor | None, ...],
         score_inputs: tuple[Tensor | None, ...],
+        keep: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Step 5 with PyG's steps. Returns the output [N, H', F] and the attention [E', H']."""
+        """Step 5 with PyG's steps. Returns the output [N, H', F] and the attention [E', H'], 0 where not ``keep``."""
         self._check_messages_possible(nodes)
         edge_index: Any = self._edge_index(edges.graph)
         attr, weight, order = edges.attr, edges.weight, None
@@ -42,8 +44,13 @@ class AttentionMessages(AttentionInputs):
         if order is not None:
             attr = None if attr is None else attr[order]
             weight = None if weight is None else weight[order]
+            keep = None if keep is None else keep[order]
         size = {"size": nodes.counts} if self._passes_size else {}
-        updater_input = {self._score_argument: self._by_row(_folded(score_inputs, nodes))}
+        updater_input: dict[str, Any] = {self._score_argument: self._by_row(_folded(score_inputs, nodes))}
+        if "keep" in self._edge_user_args:
+            updater_input["keep"] = keep
+        elif keep is not None:
+            self._refuse_to_drop()
         alpha = self.edge_updater(edge_index, edge_attr=attr, **updater_input, **size)
         if weight is not None:
             alpha = alpha * weight.unsqueeze(-1)
@@ -82,9 +89,28 @@ class AttentionMessages(AttentionInputs):
                 f"edge_index and use flow='source_to_target'"
             )
 
+    def _refuse_to_drop(self) -> None:
+        raise ValueError(
+            f"'edge_update' of {type(self).__name__} takes no argument 'keep', so that edge_dropout="
+            f"{self.edge_dropout} would have no effect: add keep=None, [E'] of bool, and give edges that are not kept "
+            f"no attention, or make the layer with edge_dropout=0"
+        )
+
     def message(self, x_j: Tensor, alpha: Tensor) -> Tensor:
         """``alpha_ij v_j``: [E, H, F] from the values [E, H, F] and the attention [E, H]."""
         return alpha.unsqueeze(-1) * x_j
+
+
+def softmax_of_kept(
+    score: Tensor, index: Tensor, ptr: Tensor | None, dim_size: int | None, keep: Tensor | None
+) -> Tensor:
+    """PyG's softmax over the in-edges [E, H], over those that ``keep`` [E] leaves if there is one; 0 at the others."""
+    if keep is None:
+        attention: Tensor = softmax(score, index, ptr, dim_size)
+        return attention
+    rows = int(index.max()) + 1 if dim_size is None else dim_size
+    attention = softmax(score, index.masked_fill(~keep, rows), None, rows + 1)  # those dropped: a row of their own
+    return attention.masked_fill(~keep.unsqueeze(-1), 0.0)
 
 
 def _folded(pair: tuple[Tensor | None, ...], nodes: Nodes) -> tuple[Tensor | None, ...]:

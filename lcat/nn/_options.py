@@ -25,6 +25,14 @@ class MessagePassingOptions(TypedDict, total=False):
     decomposed_layers: int
 
 
+class AttentionOptions(MessagePassingOptions, total=False):
+    """Keywords that every attention layer takes beside those of PyG's; :class:`lcat.nn.GATConv` describes them."""
+
+    separate_self: bool
+    symmetric_norm: bool
+    edge_dropout: float
+
+
 def arguments_of(*classes: type) -> list[str]:
     """The names that the constructors of these classes and of their bases take, in the order of the classes."""
     names: dict[str, None] = {}

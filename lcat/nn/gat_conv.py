@@ -11,14 +11,14 @@ from torch.nn import Parameter
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import glorot, zeros
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size, SparseTensor
-from torch_geometric.utils import softmax
 from typing_extensions import Unpack
 
 from lcat.nn._attention import AttentionConv
 from lcat.nn._checks import under_autocast
 from lcat.nn._inputs import AttentionEdges, FillValue, LayerOutput, Nodes
 from lcat.nn._linear import is_plain
-from lcat.nn._options import MessagePassingOptions
+from lcat.nn._messages import softmax_of_kept
+from lcat.nn._options import AttentionOptions
 from lcat.ops import gat_attention, gat_attention_of_values, gat_scores
 
 # Projections that are this many times as wide as the input cost more to read than the input times a folded matrix: a
@@ -56,6 +56,19 @@ class GATConv(AttentionConv):
             the edges that point to the node ("add", "mean", "min", "max", "mul").
         bias: add a learned bias.
         residual: add a learned linear map of the (target) features.
+        separate_self: keyword; put a node's own features beside what it attends to, and mix both by a matrix:
+            :math:`x'_i = W [h_i \Vert \sum_j w_{ij} \alpha_{ij} h_j]`. Heads are put together first, residual and bias
+            added last. :math:`h_i` is what the node itself sends; in a bipartite graph, the target's projection, or 0
+            where it has no features. :math:`W` is ``lin_mix``. From `"A critical look at the evaluation of GNNs under
+            heterophily" <https://arxiv.org/abs/2302.11640>`_ (GAT-sep), which has no self-loops.
+        symmetric_norm: keyword; multiply the attention by :math:`\sqrt{d_i / d_j}`, with the in-degrees :math:`d` that
+            the layer's self-loops are part of; with edge weights by :math:`n_i / \sqrt{d_i d_j}`, where :math:`n_i` is
+            the number of in-edges and :math:`d` the sum of their weights. Equal coefficients become those of
+            :class:`~lcat.nn.GCNConv`. In a bipartite graph :math:`d_j` is the out-degree of the source; where
+            :math:`d_j = 0`, the factor is 0, as in GCN. A sampled batch has its own degrees.
+        edge_dropout: keyword; probability of leaving out an edge (self-loops included) in training, before the softmax:
+            the attention of the others still sums to 1. A node without in-edges gets 0. Averages of CAT and L-CAT, and
+            the degrees of ``symmetric_norm``, are over all edges.
         **kwargs: of :class:`torch_geometric.nn.MessagePassing` (``aggr``, ``flow``).
 
     Shapes:
@@ -97,7 +110,7 @@ class GATConv(AttentionConv):
         fill_value: FillValue = "mean",
         bias: bool = True,
         residual: bool = False,
-        **kwargs: Unpack[MessagePassingOptions],
+        **kwargs: Unpack[AttentionOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -360,6 +373,7 @@ class GATConv(AttentionConv):
         index: Tensor,
         ptr: OptTensor,
         dim_size: Optional[int],
+        keep: OptTensor = None,
     ) -> Tensor:
         """Step 5 by messages: attention coefficients [E, H] from the scalars of both ends."""
         alpha = alpha_j if alpha_i is None else alpha_j + alpha_i
@@ -367,5 +381,5 @@ class GATConv(AttentionConv):
         if edge_score is not None:
             alpha = alpha + edge_score.repeat(1, alpha.shape[1] // self.heads)
         alpha = self._strength() * F.leaky_relu(alpha, self.negative_slope)
-        alpha = softmax(alpha, index, ptr, dim_size)
+        alpha = softmax_of_kept(alpha, index, ptr, dim_size, keep)
         return F.dropout(alpha, p=self.dropout, training=self.training)

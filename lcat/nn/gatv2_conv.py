@@ -11,14 +11,14 @@ from torch.nn import Parameter
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.inits import glorot, zeros
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size, SparseTensor
-from torch_geometric.utils import softmax
 from typing_extensions import Unpack
 
 from lcat.nn import _checks
 from lcat.nn._attention import AttentionConv
 from lcat.nn._inputs import AttentionEdges, FillValue, LayerOutput, Nodes
 from lcat.nn._linear import is_plain
-from lcat.nn._options import MessagePassingOptions
+from lcat.nn._messages import softmax_of_kept
+from lcat.nn._options import AttentionOptions
 from lcat.ops import gatv2_attention
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -53,6 +53,7 @@ class GATv2Conv(AttentionConv):
         bias: biases in the projections and after the sum.
         share_weights: one projection for sources and targets.
         residual: add a learned linear map of the (target) features.
+        separate_self, symmetric_norm, edge_dropout: keywords, as :class:`~lcat.nn.GATConv`.
         **kwargs: of :class:`torch_geometric.nn.MessagePassing` (``aggr``, ``flow``).
 
     Shapes:
@@ -85,7 +86,7 @@ class GATv2Conv(AttentionConv):
         bias: bool = True,
         share_weights: bool = False,
         residual: bool = False,
-        **kwargs: Unpack[MessagePassingOptions],
+        **kwargs: Unpack[AttentionOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -282,6 +283,7 @@ class GATv2Conv(AttentionConv):
         index: Tensor,
         ptr: OptTensor,
         dim_size: Optional[int],
+        keep: OptTensor = None,
     ) -> Tensor:
         """Step 5 by messages: attention coefficients [E, H] from keys and queries [E, H, F]."""
         batch = x_j.shape[1] // self.heads
@@ -291,5 +293,5 @@ class GATv2Conv(AttentionConv):
             hidden = hidden + edge_key
         att = self._attention_vector(None if batch == 1 else batch)
         alpha = (F.leaky_relu(hidden, self.negative_slope) * att).sum(dim=-1)
-        alpha = softmax(alpha, index, ptr, dim_size)
+        alpha = softmax_of_kept(alpha, index, ptr, dim_size, keep)
         return F.dropout(alpha, p=self.dropout, training=self.training)

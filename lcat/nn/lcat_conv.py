@@ -13,7 +13,7 @@ from lcat.nn._inputs import FillValue, LayerOutput
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._lambda import Parametrization
 from lcat.nn._lcat import LCATMixin
-from lcat.nn._options import MessagePassingOptions
+from lcat.nn._options import AttentionOptions
 from lcat.nn.gat_conv import GATConv
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -41,7 +41,7 @@ class LCATConv(LCATMixin, GATConv):
 
     Args:
         in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value, bias,
-            residual, **kwargs: as :class:`~lcat.nn.GATConv`.
+            residual, separate_self, symmetric_norm, edge_dropout, **kwargs: as :class:`~lcat.nn.GATConv`.
         lambda1: strength of the score: ``None`` learns it, a float in [0, 1] fixes it.
         lambda2: strength of the averaging: ``None`` learns it, a float in [0, 1] fixes it.
         share_weights: one projection for sources and targets, as GATConv (else two, as a bipartite GATConv).
@@ -100,7 +100,7 @@ class LCATConv(LCATMixin, GATConv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
-        **kwargs: Unpack[MessagePassingOptions],
+        **kwargs: Unpack[AttentionOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -257,7 +257,7 @@ class CATConv(LCATConv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
-        **kwargs: Unpack[MessagePassingOptions],
+        **kwargs: Unpack[AttentionOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,

@@ -12,7 +12,7 @@ from lcat.nn._inputs import FillValue, LayerOutput
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._lambda import Parametrization
 from lcat.nn._lcat import LCATMixin
-from lcat.nn._options import MessagePassingOptions
+from lcat.nn._options import AttentionOptions
 from lcat.nn.gatv2_conv import GATv2Conv
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -33,7 +33,8 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
 
     Args:
         in_channels, out_channels, heads, concat, negative_slope, dropout, add_self_loops, edge_dim, fill_value, bias,
-            share_weights, residual, **kwargs: as :class:`~lcat.nn.GATv2Conv`.
+            share_weights, residual, separate_self, symmetric_norm, edge_dropout, **kwargs: as
+            :class:`~lcat.nn.GATv2Conv`.
         lambda1, lambda2, share_values, parametrization, lambda1_init, lambda2_init, neighbor_aggr,
             cache_neighbor_sum: as :class:`~lcat.nn.LCATConv`; with ``share_values=False`` the value projection has a
             bias if ``bias``.
@@ -77,7 +78,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
-        **kwargs: Unpack[MessagePassingOptions],
+        **kwargs: Unpack[AttentionOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,
@@ -226,7 +227,7 @@ class CATv2Conv(LCATv2Conv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
-        **kwargs: Unpack[MessagePassingOptions],
+        **kwargs: Unpack[AttentionOptions],
     ) -> None:
         super().__init__(
             in_channels=in_channels,

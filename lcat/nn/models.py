@@ -27,7 +27,7 @@ from lcat.nn._inputs import FillValue
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._lambda import Parametrization
 from lcat.nn._lcat import missing_scalars
-from lcat.nn._options import MessagePassingOptions, arguments_of, check_keywords
+from lcat.nn._options import AttentionOptions, arguments_of, check_keywords
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
 from lcat.nn.gcn_conv import GCNConv
@@ -40,7 +40,7 @@ __all__ = ["CAT", "GAT", "GCN", "LCAT", "CATv2", "GATv2", "LCATv2"]
 JumpingMode: TypeAlias = Literal["last", "cat", "max", "lstm"]
 
 
-class LayerOptions(MessagePassingOptions, total=False):
+class LayerOptions(AttentionOptions, total=False):
     """What models pass to their layers; each layer takes those that its constructor names."""
 
     add_self_loops: bool | None

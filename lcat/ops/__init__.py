@@ -7,8 +7,9 @@ r"""The primitives that every layer is made of, as functions on tensors.
 :func:`dot_attention`    attention with the score scale (query_i . key_j) of the Transformer
 =======================  =====================================================================
 
-and :func:`dropout`, which keeps no mask; :func:`gat_scores` and :func:`gat_attention_of_values` are the scores of GAT
-and its attention from the projected features alone. :func:`is_transformed` says when a function must be plain torch.
+and :func:`dropout`, which keeps no mask; :func:`draw_kept_edges` draws a dropout of whole edges; :func:`gat_scores` and
+:func:`gat_attention_of_values` are the scores of GAT and its attention from the projected features alone.
+:func:`is_transformed` says when a function must be plain torch.
 
 Each folder holds one primitive in several implementations with the same signature; ``naive.py`` reads like
 the formula and is what all others are tested against. :func:`explain` says which one is used, and why.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from lcat.ops._aggregate import aggregate
 from lcat.ops._dot_attention import dot_attention
+from lcat.ops._edge_dropout import draw_kept_edges
 from lcat.ops._feature_dropout import dropout
 from lcat.ops._gat_attention import gat_attention
 from lcat.ops._gat_attention.of_values import gat_attention_of_values, gat_scores
@@ -32,6 +34,7 @@ __all__ = [
     "NativeStatus",
     "aggregate",
     "dot_attention",
+    "draw_kept_edges",
     "dropout",
     "explain",
     "gat_attention",

@@ -106,6 +106,7 @@ __all__ = [
     "absent",
     "draw_seed",
     "for_backward",
+    "has_triton",
     "native_objection",
     "needs_gradient",
     "too_large",
@@ -143,6 +144,11 @@ def triton_objection(call: Call) -> str | None:
     if not _HAS_TRITON:
         return "triton is not installed: pip install triton (it comes with torch for CUDA and ROCm)"
     return _common_objection(call)
+
+
+def has_triton() -> bool:
+    """Whether kernels for GPUs can be compiled."""
+    return _HAS_TRITON
 
 
 def _common_objection(call: Call) -> str | None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from lcat._edge_formats import Side
 from lcat._memory import has_memory
 from lcat._tracing import is_capturing
-from lcat.graph import CacheKey, Graph, SortedEdges
+from lcat.graph import CacheKey, Graph, SortedEdges, keep_slots
 from lcat.ops import _native
 
 __all__ = ["SORTED", "grouped_edges"]
@@ -26,6 +26,9 @@ def grouped_edges(graph: Graph, side: Side) -> SortedEdges:
 
 
 def _sort(graph: Graph, side: Side) -> SortedEdges:
+    if graph.kept_of is not None:
+        whole, keep = graph.kept_of
+        return keep_slots(grouped_edges(whole, side), keep)
     taken = _take_groups(graph, side)
     if taken is not None:
         return taken

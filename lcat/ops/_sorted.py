@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lcat._edge_formats import Flow, Side
 from lcat._tracing import allocates_for_cuda_graph, is_exporting
-from lcat.graph import Graph, SortedEdges, graph_view, passing_graph
+from lcat.graph import Graph, SortedEdges, graph_view, keep_slots, passing_graph
 from lcat.ops._fused import too_large
 from lcat.ops._grouped import SORTED, grouped_edges
 from lcat.ops._triton.schedule import share_schedules
@@ -48,6 +48,9 @@ def sorted_edges(graph: Graph, side: Side) -> SortedEdges:
     """
     if not torch.compiler.is_compiling():
         return grouped_edges(graph, side)
+    if graph.kept_of is not None:
+        whole, keep = graph.kept_of
+        return keep_slots(sorted_edges(whole, side), keep)
     if is_exporting():
         edges: SortedEdges = getattr(graph, side)
         return edges
