@@ -333,7 +333,7 @@ class AttentionConv(AttentionMessages):
         assert interpolation is not None
         if not interpolation.cache_neighbor_sum or interpolation.neighbor_aggr != "sum":
             return False
-        if not nodes.one_set or self.explain:
+        if not nodes.one_set or self.explain or self._smooths_by_head():
             return False
         return interpolation.neighbor_sum.can_keep(nodes.x[0]) and self._has_plain_maps()
 
@@ -396,7 +396,17 @@ class AttentionConv(AttentionMessages):
         degree = graph.in_degree.view(-1, *[1] * (own.dim() - 1))
         if self.interpolation.neighbor_aggr == "mean":
             neighbor_sum = neighbor_sum / degree.clamp(min=1)
+        if isinstance(lambda2, Tensor) and lambda2.dim() > 0:
+            lambda2 = self._along(lambda2, own)
         return average(own, neighbor_sum, degree, lambda2)
+
+    def _along(self, per_head: Tensor, rows: Tensor) -> Tensor:
+        """Numbers of heads, [H], in the form in which they multiply score inputs [N, ..., H, ...] side by side."""
+        raise NotImplementedError
+
+    def _smooths_by_head(self) -> bool:
+        """Step 4: whether heads average in different ways, so that averages are of score inputs only."""
+        return self.interpolation is not None and self.interpolation.per_head and self.raw_lambda2 is not None
 
     def _smoothing(self) -> Tensor | float:
         """Step 4: lambda2, the strength of the averaging."""

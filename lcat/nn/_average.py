@@ -20,12 +20,13 @@ def average(own: Tensor, neighbor_sum: Tensor, degree: Tensor, strength: Tensor 
         own: :math:`h`, ``[N, ...]``.
         neighbor_sum: :math:`s`, of the same shape.
         degree: :math:`d`, ``[N, 1, ...]`` integers, of as many dimensions as ``own``.
-        strength: :math:`\lambda`, without dimensions.
+        strength: :math:`\lambda`, without dimensions, or in a form that multiplies ``own``.
     """
     tensors = (own, neighbor_sum, strength) if isinstance(strength, Tensor) else (own, neighbor_sum)
     # Half types round each step, and there the type of the scalar does not decide that of the result.
     of_one_type = own.dtype in _TYPES and all(tensor.dtype is own.dtype for tensor in tensors)
-    if is_traced() or not of_one_type or is_transformed(*tensors):
+    by_head = isinstance(strength, Tensor) and strength.dim() > 0
+    if by_head or is_traced() or not of_one_type or is_transformed(*tensors):
         return (own + strength * neighbor_sum) / (1.0 + strength * degree.to(own.dtype))
     if not isinstance(strength, Tensor) and own.dtype is not torch.get_default_dtype():
         degree = degree.to(own.dtype)  # times a tensor without dimensions it has that one's type, else the default type

@@ -24,7 +24,8 @@ class Interpolation:
         share_values: the values are the sources' projection (else ``lin_value`` makes them).
         neighbor_aggr: "sum" is the formula; "mean" divides the neighbors' sum by their number once more.
         cache_neighbor_sum: keep the neighbor sum of fixed features from call to call.
-        neighbor_sum: where it is kept.
+        per_head: each head has scalars of its own, where they are learned.
+        neighbor_sum: where the sum is kept.
     """
 
     lambda1: Scalar
@@ -32,4 +33,5 @@ class Interpolation:
     share_values: bool
     neighbor_aggr: NeighborAggregation
     cache_neighbor_sum: bool
+    per_head: bool = False
     neighbor_sum: NeighborSum = field(default_factory=NeighborSum, repr=False)

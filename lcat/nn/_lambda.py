@@ -1,14 +1,17 @@
 """The scalars lambda1 and lambda2 of L-CAT: learned or fixed, in [0, 1].
 
-A learned scalar is stored as one unconstrained parameter ``raw`` of shape [1] and read through a parametrization:
+A learned scalar is stored as one unconstrained parameter ``raw`` of shape [1], or [H] where each head has its own, and
+read through a parametrization:
 
 ================  =======================================  =====================================
 ``published``     lambda1 = sigmoid(10^raw - 6)            lambda2 = sigmoid(10^(2.2 - raw) - 6)
 ``sigmoid``       lambda1 = sigmoid(raw)                   lambda2 = sigmoid(raw)
+``reflected``     lambda1 = raw, reflected at 0 and 1      lambda2 = raw, reflected at 0 and 1
 ================  =======================================  =====================================
 
 The first is that of the code published with the paper; its values lie in (sigmoid(-6), 1), that is above
-0.0025, and its steps grow with 10^raw.
+0.0025, and its steps grow with 10^raw. The last one has the ends of the range, 0 and 1, and a slope of 1 or -1 there
+too: a step over an end leads back into the range. So a layer can begin at a corner and leave it.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from torch.nn import Parameter
 from lcat._numbers import as_float
 from lcat._tracing import is_traced
 
-Parametrization: TypeAlias = Literal["published", "sigmoid"]
+Parametrization: TypeAlias = Literal["published", "sigmoid", "reflected"]
 ScalarName: TypeAlias = Literal["lambda1", "lambda2"]
 
 #: Shape of a raw parameter: FSDP refuses parameters without dimensions.
@@ -42,12 +45,17 @@ def value_of(raw: Tensor, name: ScalarName, parametrization: Parametrization) ->
         raw = raw.float()
     if parametrization == "sigmoid":
         return raw.sigmoid()
+    if parametrization == "reflected":
+        folded = raw.remainder(2.0)
+        return torch.where(folded <= 1.0, folded, 2.0 - folded)  # as abs(), but with a gradient at the ends
     exponent = raw if name == "lambda1" else _MIRROR - raw
     return (10.0**exponent - _SHIFT).sigmoid()
 
 
 def raw_of(value: float, name: ScalarName, parametrization: Parametrization) -> float:
     """The raw parameter whose value is ``value``."""
+    if parametrization == "reflected":
+        return value
     logit = math.log(value) - math.log1p(-value)
     if parametrization == "sigmoid":
         return logit
@@ -62,7 +70,8 @@ class Scalar:
     Args:
         name: "lambda1" or "lambda2".
         fixed: its value in [0, 1], or ``None`` if it is learned.
-        initial: where a learned one starts, in (0.0025, 1) for "published" or (0, 1) for "sigmoid".
+        initial: where a learned one starts, in (0.0025, 1) for "published", (0, 1) for "sigmoid", [0, 1] for
+            "reflected".
         parametrization: how a raw parameter becomes a value.
 
     Raises:
@@ -80,7 +89,7 @@ class Scalar:
         object.__setattr__(self, "initial", _read_initial(f"{self.name}_init", self.initial, self.parametrization))
 
     def value(self, raw: Tensor | None) -> Tensor | float:
-        """The value: a float if it is fixed, else that of the layer's raw parameter."""
+        """The value: a float if it is fixed, else that of the layer's raw parameter, [H] if each head has its own."""
         if raw is None:
             if self.fixed is None:
                 raise ValueError(
@@ -89,15 +98,15 @@ class Scalar:
                 )
             return self.fixed
         # Without dimensions it does not decide the dtype of products.
-        return value_of(raw.reshape(()), self.name, self.parametrization)
+        return value_of(raw.reshape(()) if raw.numel() == 1 else raw, self.name, self.parametrization)
 
     def initial_raw(self) -> float:
         """The raw parameter at which a learned scalar starts."""
         return raw_of(self.initial, self.name, self.parametrization)
 
     def raw_near(self, value: float) -> float:
-        """The raw parameter of a scalar that is learned from ``value`` on; 0 and 1 are moved inwards."""
-        low, high = _NEAREST
+        """The raw parameter of a scalar that is learned from ``value`` on; a sigmoid's 0 and 1 are moved inwards."""
+        low, high = (0.0, 1.0) if self.parametrization == "reflected" else _NEAREST
         return raw_of(min(max(value, low), high), self.name, self.parametrization)
 
     def describe(self, raw: Tensor | None) -> str:
@@ -108,12 +117,13 @@ class Scalar:
         if is_traced() or raw.is_meta or not holds_value(raw):
             return state
         with torch.no_grad():
-            return f"{state}({float(self.value(raw)):.3f})"
+            values = torch.as_tensor(self.value(raw)).reshape(-1).tolist()
+            return f"{state}({', '.join(f'{value:.3f}' for value in values)})"
 
 
 def holds_value(raw: Tensor) -> bool:
     """False for a parameter that FSDP has sharded: its number may be on another process, or its memory freed."""
-    return type(raw) in (Tensor, Parameter) and raw.numel() == 1 and (raw.is_meta or raw.untyped_storage().nbytes() > 0)
+    return type(raw) in (Tensor, Parameter) and raw.numel() > 0 and (raw.is_meta or raw.untyped_storage().nbytes() > 0)
 
 
 def whole(raw: Tensor, name: ScalarName) -> Tensor:
@@ -139,7 +149,7 @@ def check_parametrization(parametrization: str) -> None:
     """Raises ValueError for an unknown one."""
     known = get_args(Parametrization)
     if parametrization not in known:
-        raise ValueError(f"'parametrization' is {parametrization!r}; it takes {' or '.join(map(repr, known))}")
+        raise ValueError(f"'parametrization' is {parametrization!r}; it takes {', '.join(map(repr, known))}")
 
 
 def _read_fixed(name: str, value: Any) -> float:
@@ -154,6 +164,10 @@ def _read_fixed(name: str, value: Any) -> float:
 def _read_initial(name: str, value: Any, parametrization: Parametrization) -> float:
     low = 1.0 / (1.0 + math.exp(_SHIFT)) if parametrization == "published" else 0.0
     number = as_float(value)
+    if parametrization == "reflected":
+        if number is None or not 0.0 <= number <= 1.0:
+            raise ValueError(f"'{name}' is {value!r}; with parametrization='reflected' it takes a float in [0, 1]")
+        return number
     if number is None or not low < number < 1.0:
         raise ValueError(
             f"'{name}' is {value!r}; with parametrization={parametrization!r} it takes a float between {low:.4g} "

@@ -49,6 +49,7 @@ class LCATMixin(AttentionConv):
         lambda2_init: float,
         neighbor_aggr: NeighborAggregation,
         cache_neighbor_sum: bool,
+        per_head: bool,
     ) -> None:
         """Make :attr:`interpolation` and its parameters, and reset them."""
         known = get_args(NeighborAggregation)
@@ -66,12 +67,18 @@ class LCATMixin(AttentionConv):
             share_values=share_values,
             neighbor_aggr=neighbor_aggr,
             cache_neighbor_sum=cache_neighbor_sum,
+            per_head=_checks.read_flag(type(self).__name__, "lambdas_per_head", per_head),
         )
         self.lin_value = None if share_values else self._linear(0, bias=value_bias)
         for scalar in (self.interpolation.lambda1, self.interpolation.lambda2):
-            raw = Parameter(torch.empty(RAW_SHAPE)) if scalar.fixed is None else None
+            raw = Parameter(torch.empty(self._raw_shape())) if scalar.fixed is None else None
             self.register_parameter(f"raw_{scalar.name}", raw)
         self._reset_interpolation(self.interpolation)
+
+    def _raw_shape(self) -> tuple[int, ...]:
+        """The shape of a raw parameter."""
+        interpolation = self.interpolation
+        return (self.heads,) if interpolation is not None and interpolation.per_head else RAW_SHAPE
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew; learned scalars start again where they started."""
@@ -94,10 +101,11 @@ class LCATMixin(AttentionConv):
         """The two raw parameters, and what the GAT layer finds."""
         for name in ("raw_lambda1", "raw_lambda2"):
             raw: Tensor | None = getattr(self, name)
-            if raw is not None and (raw.numel() != 1 or not raw.is_floating_point()):
+            shape = self._raw_shape()
+            if raw is not None and (raw.numel() != shape[0] or not raw.is_floating_point()):
                 return (
                     f"'{name}' of {type(self).__name__} has shape {list(raw.shape)} and dtype {raw.dtype}; it takes "
-                    f"{list(RAW_SHAPE)} of a floating point type"
+                    f"{list(shape)} of a floating point type"
                 )
         return super()._changed_since_made()
 
@@ -105,8 +113,9 @@ class LCATMixin(AttentionConv):
     def lambda1(self) -> Tensor:
         """Strength of the score, a 0-dimensional tensor in [0, 1]: 0 is a mean over in-edges, 1 is attention.
 
-        Takes what the constructor takes: ``conv.lambda1 = 0.3`` fixes it, and it is no parameter from then on;
-        ``conv.lambda1 = None`` learns it, from its value on (0 and 1 are moved inwards, to 0.003 and 0.999).
+        With ``lambdas_per_head`` a learned one has shape ``[heads]``. Takes what the constructor takes:
+        ``conv.lambda1 = 0.3`` fixes it, and it is no parameter from then on; ``conv.lambda1 = None`` learns it, from its
+        value on (of a sigmoid, 0 and 1 are moved inwards, to 0.003 and 0.999).
         """
         return self._read_scalar("lambda1")
 
@@ -149,7 +158,7 @@ class LCATMixin(AttentionConv):
             weight = self._attention_weight()
             # It may be missing because somebody has set it to None.
             first = scalar.initial_raw() if scalar.fixed is None else scalar.raw_near(scalar.fixed)
-            start = torch.full(RAW_SHAPE, first, dtype=weight.dtype, device=weight.device)
+            start = torch.full(self._raw_shape(), first, dtype=weight.dtype, device=weight.device)
             scalar, raw = replace(scalar, fixed=None), Parameter(start)
         setattr(self.interpolation, name, scalar)
         self.register_parameter(f"raw_{name}", raw)
@@ -203,8 +212,9 @@ class LCATMixin(AttentionConv):
         """Reads raw scalars without dimensions, too, as older checkpoints and the published code have them."""
         for name in (f"{prefix}raw_lambda1", f"{prefix}raw_lambda2"):
             raw = state_dict.get(name)
-            if isinstance(raw, Tensor) and raw.dim() == 0:
-                state_dict[name] = raw.detach().reshape(RAW_SHAPE)
+            # So a checkpoint with one scalar for a layer begins one with a scalar for each head.
+            if isinstance(raw, Tensor) and raw.numel() == 1:
+                state_dict[name] = raw.detach().reshape(RAW_SHAPE).expand(self._raw_shape()).clone()
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )

@@ -269,6 +269,12 @@ class GATConv(AttentionConv):
             return s, None
         return s, self._scalar(nodes.x[1], target, linear=maps[-1], attention=self.att_dst)
 
+    def _along(self, per_head: Tensor, rows: Tensor) -> Tensor:
+        """Numbers of heads beside the scalars of the score, whose last dimension is a multiple of the heads."""
+        if per_head.dim() == 0:
+            return per_head
+        return per_head.to(rows.dtype).repeat(rows.shape[-1] // per_head.shape[0])
+
     def _scores_projected(self, nodes: Nodes) -> bool:
         """Step 4: whether scores are computed from the projections of one set of nodes, by kernels made for it.
 
@@ -342,6 +348,8 @@ class GATConv(AttentionConv):
         edge_score = self._edge_score(edges.attr, nodes.batch)
         strength = self._strength()
         if not isinstance(strength, float) or strength != 1.0:
+            if isinstance(strength, Tensor):
+                strength = self._along(strength, s)
             # A factor >= 0 may go inside LeakyReLU, so no kernel needs to know of it.
             s = strength * s
             t = None if t is None else strength * t
@@ -380,6 +388,9 @@ class GATConv(AttentionConv):
         edge_score = self._edge_score(edge_attr)
         if edge_score is not None:
             alpha = alpha + edge_score.repeat(1, alpha.shape[1] // self.heads)
-        alpha = self._strength() * F.leaky_relu(alpha, self.negative_slope)
+        strength = self._strength()
+        if isinstance(strength, Tensor):
+            strength = self._along(strength, alpha)
+        alpha = strength * F.leaky_relu(alpha, self.negative_slope)
         alpha = softmax_of_kept(alpha, index, ptr, dim_size, keep)
         return F.dropout(alpha, p=self.dropout, training=self.training)

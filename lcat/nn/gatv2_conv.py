@@ -226,6 +226,8 @@ class GATv2Conv(AttentionConv):
     def _averages_features(self, nodes: Nodes) -> bool:
         """Step 4: averages are taken of ``x`` also where it is narrower than the keys and queries."""
         x, maps = nodes.x[0], self._maps()
+        if self._smooths_by_head():
+            return False
         if x.layout == torch.strided and x.shape[-1] < len(maps) * self.heads * self.out_channels:
             assert self.interpolation is not None
             # Not for weights that do not sum to 1, as under an explainer's mask: the biases would be scaled.
@@ -233,11 +235,17 @@ class GATv2Conv(AttentionConv):
                 return True
         return super()._averages_features(nodes)
 
+    def _along(self, per_head: Tensor, rows: Tensor) -> Tensor:
+        """Numbers of heads beside keys and queries, [..., H, F]."""
+        return per_head if per_head.dim() == 0 else per_head.to(rows.dtype).unsqueeze(-1)
+
     def _attention_vector(self, batch: int | None) -> Tensor:
         """The vector of the score, times lambda1, [H', F]."""
         att: Tensor = self.att.squeeze(0)
         strength = self._strength()
         if not isinstance(strength, float) or strength != 1.0:
+            if isinstance(strength, Tensor):
+                strength = self._along(strength, att)
             att = strength * att  # no kernel needs to know of it
         return att if batch is None else att.repeat(batch, 1)
 

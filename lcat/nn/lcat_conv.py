@@ -47,15 +47,17 @@ class LCATConv(LCATMixin, GATConv):
         share_weights: one projection for sources and targets, as GATConv (else two, as a bipartite GATConv).
         share_values: the values are the sources' projection, as in GATConv (else they have their own projection).
         score_bias: biases in the projections, which GATv2Conv has and GATConv does not have.
-        parametrization: how a learned scalar is stored: "published" (as in the paper's code) or "sigmoid"; see the
-            page on mathematics.
-        lambda1_init: where a learned lambda1 starts, in (0.0025, 1) or (0, 1).
+        parametrization: how a learned scalar is stored: "published" (as in the paper's code), "sigmoid", or
+            "reflected", which has a gradient at 0 and 1 too; see the page on mathematics.
+        lambda1_init: where a learned lambda1 starts, in (0.0025, 1), (0, 1) or [0, 1].
         lambda2_init: where a learned lambda2 starts.
         neighbor_aggr: "sum" is the formula above, the paper's; "mean" divides the neighbors' sum by their number
             once more, as the published code does with PyG 2.1 and later (see :func:`lcat.nn.from_published`).
         cache_neighbor_sum: for a first layer on fixed features: keep :math:`\sum_{j \in N(i)} x_j`, [N, in_channels],
             from call to call, as long as ``x`` and ``edge_index`` are the same tensors with the same numbers. Without
-            effect where ``x`` needs a gradient, for ``neighbor_aggr="mean"`` and for bipartite graphs.
+            effect where ``x`` needs a gradient, for ``neighbor_aggr="mean"``, for bipartite graphs, and where each head
+            has its own lambda2.
+        lambdas_per_head: keyword; each head learns its own scalars (else the layer has one of each, as in the paper).
 
     Shapes:
         as :class:`~lcat.nn.GATConv`.
@@ -100,6 +102,8 @@ class LCATConv(LCATMixin, GATConv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
+        *,
+        lambdas_per_head: bool = False,
         **kwargs: Unpack[AttentionOptions],
     ) -> None:
         super().__init__(
@@ -133,6 +137,7 @@ class LCATConv(LCATMixin, GATConv):
             lambda2_init=lambda2_init,
             neighbor_aggr=neighbor_aggr,
             cache_neighbor_sum=cache_neighbor_sum,
+            per_head=lambdas_per_head,
         )
 
     @overload
@@ -257,6 +262,8 @@ class CATConv(LCATConv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
+        *,
+        lambdas_per_head: bool = False,
         **kwargs: Unpack[AttentionOptions],
     ) -> None:
         super().__init__(
@@ -281,5 +288,6 @@ class CATConv(LCATConv):
             lambda2_init=lambda2_init,
             neighbor_aggr=neighbor_aggr,
             cache_neighbor_sum=cache_neighbor_sum,
+            lambdas_per_head=lambdas_per_head,
             **kwargs,
         )

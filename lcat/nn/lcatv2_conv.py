@@ -36,8 +36,8 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
             share_weights, residual, separate_self, symmetric_norm, edge_dropout, **kwargs: as
             :class:`~lcat.nn.GATv2Conv`.
         lambda1, lambda2, share_values, parametrization, lambda1_init, lambda2_init, neighbor_aggr,
-            cache_neighbor_sum: as :class:`~lcat.nn.LCATConv`; with ``share_values=False`` the value projection has a
-            bias if ``bias``.
+            cache_neighbor_sum, lambdas_per_head: as :class:`~lcat.nn.LCATConv`; with ``share_values=False`` the value
+            projection has a bias if ``bias``.
 
     Shapes:
         as :class:`~lcat.nn.GATConv`.
@@ -78,6 +78,8 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
+        *,
+        lambdas_per_head: bool = False,
         **kwargs: Unpack[AttentionOptions],
     ) -> None:
         super().__init__(
@@ -105,6 +107,7 @@ class LCATv2Conv(LCATMixin, GATv2Conv):
             lambda2_init=lambda2_init,
             neighbor_aggr=neighbor_aggr,
             cache_neighbor_sum=cache_neighbor_sum,
+            per_head=lambdas_per_head,
         )
 
     @overload
@@ -227,6 +230,8 @@ class CATv2Conv(LCATv2Conv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
+        *,
+        lambdas_per_head: bool = False,
         **kwargs: Unpack[AttentionOptions],
     ) -> None:
         super().__init__(
@@ -250,5 +255,6 @@ class CATv2Conv(LCATv2Conv):
             lambda2_init=lambda2_init,
             neighbor_aggr=neighbor_aggr,
             cache_neighbor_sum=cache_neighbor_sum,
+            lambdas_per_head=lambdas_per_head,
             **kwargs,
         )

@@ -68,6 +68,7 @@ class LayerOptions(AttentionOptions, total=False):
     lambda2_init: float
     neighbor_aggr: NeighborAggregation
     cache_neighbor_sum: bool
+    lambdas_per_head: bool
 
 
 class _Trim(TrimToLayer):

@@ -38,7 +38,7 @@ def follow_lambdas(modules: Mapping[str, nn.Module], history: History) -> None:
 
 
 def _pair(module: Any) -> list[float]:
-    return [float(module.lambda1.detach()), float(module.lambda2.detach())]
+    return [float(module.lambda1.detach().mean()), float(module.lambda2.detach().mean())]
 
 
 class Best:

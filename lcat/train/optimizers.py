@@ -160,20 +160,26 @@ def _arguments_of(cls: Callable[..., Optimizer]) -> set[str]:
     return set(inspect.signature(cls).parameters) - {"params", "lr", "weight_decay"}
 
 
+# Those of L-CAT are lone numbers also where each head has its own.
+_SCALARS = ("raw_lambda1", "raw_lambda2")
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Parameter groups in which single numbers take no weight decay.
 
     Decay pulls a weight towards zero, which is a mild prior for a matrix or a vector. For a lone number such as
     the one behind an L-CAT layer's lambda, zero is just one end of the range (lambda near 0, the GCN end), and
-    decay would push every layer there whatever the data say. So parameters with one element are left alone.
+    decay would push every layer there whatever the data say. So parameters with one element are left alone, and so are
+    the lambdas of single heads.
 
     Returns:
         One or two groups, in the order of ``model.parameters()`` within each; parameters without
         ``requires_grad`` are left out.
     """
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    decayed = [parameter for parameter in learned if parameter.numel() > 1]
-    scalars = [parameter for parameter in learned if parameter.numel() <= 1]
+    learned = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    is_scalar = {name: parameter.numel() <= 1 or name.endswith(_SCALARS) for name, parameter in learned}
+    decayed = [parameter for name, parameter in learned if not is_scalar[name]]
+    scalars = [parameter for name, parameter in learned if is_scalar[name]]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": scalars, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 

@@ -58,7 +58,7 @@ def test_every_argument_arrives(layer):
         "neighbor_aggr": "mean",
         "cache_neighbor_sum": True,
     }
-    names = [name for name in parameters(layer) if name != "kwargs"]
+    names = [name for name, each in parameters(layer).items() if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     values = {name: values[name] for name in names}
     for made in (layer(**values), layer(*values.values())):
         interpolation = made.interpolation
