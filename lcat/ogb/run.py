@@ -111,7 +111,7 @@ def _one_seed(
         weights = {name: value.cpu() for name, value in model.state_dict().items()}
         _write(folder / f"seed-{seed}.pt", lambda file: torch.save(weights, file))
         _record_command(folder, seed, command)
-        write_json(folder / f"seed-{seed}.json", result.to_dict())
+        write_json(folder / f"seed-{seed}.json", {**result.to_dict(), "settings": settings.to_dict()})
         checkpoint.unlink(missing_ok=True)
 
     group.on_main(finish)
@@ -206,20 +206,24 @@ def _finished(folder: Path, seed: int) -> SeedResult | None:
     path = folder / f"seed-{seed}.json"
     if not path.exists():
         return None
-    way_out = f"put a copy of it back, or move it away to run seed {seed} again"
-    values = _read_table(path, way_out)
+    values = _read_table(path, _way_out(seed))
+    values.pop("settings", None)  # compared by _claim; files of before this was kept have none
     try:
         result = SeedResult.from_dict(values)
         if result.seed != seed:
             raise ValueError(f"it is the result of seed {result.seed}")
     except ValueError as error:
-        raise FolderError(f"{path} cannot be read ({error}); {way_out}") from error
+        raise FolderError(f"{path} cannot be read ({error}); {_way_out(seed)}") from error
     return result
+
+
+def _way_out(seed: int | str) -> str:
+    return f"put a copy of it back, or move it away to run seed {seed} again"
 
 
 def _claim(folder: Path, dataset: OGBDataset, settings: Settings) -> None:
     """The folder belongs to runs with these settings on these data, and to no others."""
-    wanted = {"settings": settings.to_dict(), "data": _identity(dataset)}
+    wanted: dict[str, dict[str, Any]] = {"settings": settings.to_dict(), "data": _identity(dataset)}
     path = folder / "run.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -228,6 +232,7 @@ def _claim(folder: Path, dataset: OGBDataset, settings: Settings) -> None:
         reason = "it is a file" if folder.is_file() else error.strerror or str(error)
         raise FolderError(f"{folder} cannot be the folder of the results ({reason}); choose another one") from error
     if is_new:
+        _check_seeds(folder, wanted["settings"])
         write_json(path, wanted)
         return
     stored = _read_run(folder)
@@ -237,6 +242,23 @@ def _claim(folder: Path, dataset: OGBDataset, settings: Settings) -> None:
             if other != value:
                 raise FolderError(
                     f"{folder} holds a run with {name} {other!r}, and this one has {value!r}; choose another folder"
+                )
+    _check_seeds(folder, wanted["settings"])
+
+
+def _check_seeds(folder: Path, wanted: dict[str, Any]) -> None:
+    """The results of a folder are of these settings, also those that were copied, and where run.json is missing."""
+    for path in sorted(folder.glob("seed-*.json")):
+        seed = path.stem.removeprefix("seed-")
+        stored = _read_table(path, _way_out(seed)).get("settings") if seed.isdecimal() else None
+        if stored is None:
+            continue
+        for name, value in wanted.items():
+            if not isinstance(stored, dict) or stored.get(name) != value:
+                other = stored.get(name) if isinstance(stored, dict) else stored
+                raise FolderError(
+                    f"{path} is the result of a run with {name} {other!r}, and this one has {value!r}; choose another "
+                    f"folder, or move {path.stem}.* away"
                 )
 
 

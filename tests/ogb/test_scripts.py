@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -283,3 +284,18 @@ def test_missing_data_is_one_line(monkeypatch, tmp_path, capsys):
         assert caught.value.code == 1
         [line] = capsys.readouterr().err.splitlines()
         assert words in line
+
+
+def test_results_of_other_settings_never_share_a_block(run, capsys, tmp_path):
+    """Results that were copied to the folder, or whose run.json is gone, are not mixed with those of other settings."""
+    run("arxiv", "--layer", "gcn", "--seeds", "1")
+    results = (tmp_path / "out/seed-0.json").read_bytes()
+    (tmp_path / "out/run.json").unlink()
+    with pytest.raises(SystemExit):
+        run("arxiv", "--layer", "gcn", "--seeds", "2", "--lr", 0.5)
+    assert re.search(
+        r"seed-0.json is the result of a run with lr 0.01, and this one has 0.5; choose another folder, or move seed",
+        capsys.readouterr().err,
+    )
+    assert (tmp_path / "out/seed-0.json").read_bytes() == results
+    assert len(run("arxiv", "--layer", "gcn", "--seeds", "2")["results"]) == 2  # with its own settings, it goes on
