@@ -35,10 +35,11 @@ if TYPE_CHECKING:  # the same for type checkers, which then report a name that d
     from lcat.nn import accelerate as accelerate
     from lcat.nn import accelerated as accelerated
     from lcat.nn import restore as restore
+    from lcat.nn import upgrade as upgrade
 
 _SUBPACKAGES = ("data", "graph", "nn", "ogb", "ops", "optim", "study", "testing", "train")
 _LAYERS = ("CATConv", "CATv2Conv", "GATConv", "GATv2Conv", "GCNConv", "LCATConv", "LCATv2Conv")
-_FUNCTIONS = ("accelerate", "accelerated", "restore")
+_FUNCTIONS = ("accelerate", "accelerated", "restore", "upgrade")
 
 __all__ = ["__version__", *_SUBPACKAGES]
 

@@ -4,7 +4,7 @@ Layers: :class:`GCNConv`, :class:`GATConv`, :class:`GATv2Conv`, :class:`CATConv`
 :class:`LCATConv`, :class:`LCATv2Conv`. Models on PyG's BasicGNN are in :mod:`lcat.nn.models`;
 :func:`from_published` reads checkpoints of the published L-CAT code, :func:`from_dgl` those of DGL.
 :class:`NeighborhoodStatistic` describes layers that are computed block by block. :func:`accelerate` lets lcat run the
-layers of a model of PyG, :func:`restore` undoes it.
+layers of a model of PyG, :func:`restore` undoes it; :func:`upgrade` makes L-CATs of its GCN and GAT layers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from lcat.nn.lcat_conv import CATConv, LCATConv
 from lcat.nn.lcatv2_conv import CATv2Conv, LCATv2Conv
 from lcat.nn.neighborhood_statistic import NeighborhoodStatistic
 from lcat.nn.published import from_published
+from lcat.nn.upgrading import UpgradeReport, upgrade
 
 __all__ = [
     "AccelerationReport",
@@ -30,6 +31,7 @@ __all__ = [
     "LCATConv",
     "LCATv2Conv",
     "NeighborhoodStatistic",
+    "UpgradeReport",
     "accelerate",
     "accelerated",
     "dgl_edge_weight",
@@ -37,4 +39,5 @@ __all__ = [
     "from_published",
     "models",
     "restore",
+    "upgrade",
 ]

@@ -114,8 +114,8 @@ class LCATMixin(AttentionConv):
         """Strength of the score, a 0-dimensional tensor in [0, 1]: 0 is a mean over in-edges, 1 is attention.
 
         With ``lambdas_per_head`` a learned one has shape ``[heads]``. Takes what the constructor takes:
-        ``conv.lambda1 = 0.3`` fixes it, and it is no parameter from then on; ``conv.lambda1 = None`` learns it, from its
-        value on (of a sigmoid, 0 and 1 are moved inwards, to 0.003 and 0.999).
+        ``conv.lambda1 = 0.3`` fixes it, and it is no parameter from then on; ``conv.lambda1 = None`` learns it, from
+        its value on (of a sigmoid, 0 and 1 are moved inwards, to 0.003 and 0.999).
         """
         return self._read_scalar("lambda1")
 

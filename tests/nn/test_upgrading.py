@@ -1,0 +1,364 @@
+"""lcat.upgrade: L-CAT layers that begin as the GCN and GAT layers that they were, and leave their corner."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torch_geometric.nn as pyg
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+
+import lcat
+from lcat.nn import GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv
+from lcat.nn.upgraded_gcn_conv import UpgradedGCNConv
+from tests.support.compare import assert_same, assert_same_gradients, gradients
+
+EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1, 2, 2, 2], [1, 0, 3, 3, 2, 0, 1, 3, 4, 5, 5]])
+MODULES = {"pyg": pyg, "lcat": lcat.nn}
+
+
+@pytest.fixture
+def x():
+    return torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+
+
+def randomize(model):
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "bias" in name:
+                parameter.normal_()
+
+
+ATTENTION = {
+    "plain": {},
+    "heads": {"heads": 3, "concat": False, "residual": True},
+    "edges": {"heads": 2, "edge_dim": 4, "fill_value": 0.5, "bias": False},
+    "no loops": {"add_self_loops": False, "negative_slope": 0.4},
+    "shared": {"heads": 2, "share_weights": True},
+    "mean of them": {"aggr": "mean"},
+}
+
+
+@pytest.mark.parametrize("case", ATTENTION)
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv"])
+@pytest.mark.parametrize("module", MODULES)
+def test_attention_layers_begin_as_they_were(module, name, case, x):
+    options = dict(ATTENTION[case])
+    if name == "GATConv" and options.pop("share_weights", None) is not None:
+        pytest.skip("GATConv has one map anyway")
+    layer = getattr(MODULES[module], name)(8, 4, **options)
+    randomize(layer)
+    kwargs = {"edge_attr": torch.randn(11, 4)} if "edge_dim" in options else {}
+    inputs = dict(layer.named_parameters())
+    expected = layer(x, EDGES, **kwargs)
+    wanted = gradients(expected, inputs)
+    keys = list(layer.state_dict())
+    report = lcat.upgrade(layer)
+    assert type(layer) is (LCATConv if name == "GATConv" else LCATv2Conv)
+    assert [len(report), len(report.left), report.swapped[0].begins_as] == [1, 0, "GAT"]
+    out = layer(x, EDGES, **kwargs)
+    assert_same(out, expected, "output", 1e-6)
+    assert_same_gradients(gradients(out, inputs), wanted, 1e-5)
+    assert all(dict(layer.named_parameters())[key] is each for key, each in inputs.items())
+    assert sorted(layer.state_dict()) == sorted([*keys, "raw_lambda1", "raw_lambda2"])
+    assert [each.shape for each in report.parameters] == [(1,), (1,)]
+    layer(x, EDGES, **kwargs).square().sum().backward()
+    assert float(layer.raw_lambda1.grad.abs()) > 0
+    assert float(layer.raw_lambda2.grad.abs()) > 0
+    plain = lcat.nn.LCATConv if name == "GATConv" else lcat.nn.LCATv2Conv
+    made = plain(8, 4, parametrization="reflected", **options)
+    made.load_state_dict(layer.state_dict())
+    assert_same(made(x, EDGES, **kwargs), out, "a layer of that class with its parameters", 0.0)
+
+
+@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv"])
+def test_bipartite_and_lazy(name, x):
+    layer = getattr(pyg, name)((-1, -1), 4, heads=2, add_self_loops=False)
+    lcat.upgrade(layer)
+    assert any(isinstance(each, UninitializedParameter) for each in layer.parameters())
+    pair = (x, torch.randn(4, 5))
+    edges = EDGES[:, EDGES[1] < 4]
+    out = layer(pair, edges)
+    plain = getattr(pyg, name)((8, 5), 4, heads=2, add_self_loops=False)
+    plain.load_state_dict({key: value for key, value in layer.state_dict().items() if "raw" not in key})
+    assert_same(out, plain(pair, edges), "output", 1e-6)
+    lcat.upgrade(plain)
+    assert_same(out, plain(pair, edges), "output upgraded", 1e-6)
+
+
+GCNS = {
+    "plain": {},
+    "improved": {"improved": True},
+    "no loops": {"add_self_loops": False},
+    "raw": {"normalize": False},
+    "no bias": {"bias": False},
+    "cached": {"cached": True},
+    "mean of them": {"aggr": "mean"},
+    "flow": {"flow": "target_to_source"},
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("start", ["gcn", "gat", "cat"])
+@pytest.mark.parametrize("case", GCNS)
+@pytest.mark.parametrize("module", MODULES)
+def test_gcn_layers_begin_as_they_were(module, case, start, weighted, x):
+    layer = MODULES[module].GCNConv(8, 4, **GCNS[case])
+    randomize(layer)
+    weight = torch.rand(11).add_(0.1).requires_grad_() if weighted else None
+    inputs = dict(layer.named_parameters()) | ({"weight": weight} if weighted and "cached" not in case else {})
+    expected = layer(x, EDGES, weight)
+    wanted = gradients(expected, inputs)
+    report = lcat.upgrade(layer, start)
+    assert type(layer) is UpgradedGCNConv
+    assert report.swapped[0].begins_as == "GCN"
+    out = layer(x, EDGES, weight)
+    assert_same(out, expected, "output", 1e-6)
+    assert_same_gradients(gradients(out, inputs), wanted, 1e-5)
+    assert all(dict(layer.named_parameters())[key] is each for key, each in inputs.items() if key != "weight")
+    assert float(layer.lambda2) == (1.0 if start == "cat" else 0.0)
+    assert len(report.parameters) == 4
+    if case == "cached":
+        assert_same(layer(x, EDGES[:, :3]), out, "as in PyG, the edges of the first call", 1e-6)
+    layer(x, EDGES, weight).square().sum().backward()
+    assert float(layer.raw_lambda1.grad.abs()) > 0
+    hook = layer.register_message_forward_hook(lambda module, args, out: None)
+    assert_same(layer(x, EDGES, weight), expected, "output by messages", 1e-6)
+    hook.remove()
+
+
+def test_feature_sets_matrices_and_bad_input_of_a_gcn(x):
+    layer, plain = GCNConv(8, 4), GCNConv(8, 4)
+    plain.load_state_dict(layer.state_dict())
+    lcat.upgrade(layer)
+    sets = torch.stack([x, 2 * x])
+    assert_same(layer(sets, EDGES), plain(sets, EDGES), "feature sets", 1e-6)
+    matrix = torch.sparse_coo_tensor(EDGES.flip(0), torch.rand(11), (6, 6)).coalesce().to_sparse_csr()
+    assert_same(layer(x, matrix), plain(x, matrix), "matrix", 1e-6)
+    with pytest.raises(ValueError, match="'x' of UpgradedGCNConv is a tuple; it takes a tensor"):
+        layer((x, x), EDGES)
+    with pytest.raises(ValueError, match="cannot be computed block by block"):
+        _ = layer.statistic_depends_on
+    out, (edge_index, alpha) = layer(x, EDGES, return_attention_weights=True)
+    values = layer.lin(x)[edge_index[0]] * alpha
+    assert_same(torch.zeros(6, 4).index_add(0, edge_index[1], values) + layer.bias, out, "attention", 1e-6)
+
+
+@pytest.mark.parametrize("start", ["gcn", "cat"])
+def test_other_corners_for_attention_layers(start, x):
+    layer = pyg.GATConv(8, 4, heads=2)
+    weights = layer.state_dict()
+    report = lcat.upgrade(layer, start)
+    lambdas = {"gcn": (0.0, 0.0), "cat": (1.0, 1.0)}[start]
+    fixed = LCATConv(8, 4, heads=2, lambda1=lambdas[0], lambda2=lambdas[1])
+    fixed.load_state_dict(weights)
+    assert_same(layer(x, EDGES), fixed(x, EDGES), "output", 1e-6)
+    assert report.swapped[0].begins_as == {"gcn": "a mean", "cat": "CAT"}[start]
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = pyg.GCNConv(8, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.blocks = nn.ModuleDict({"a": pyg.GATConv(16, 8, heads=2), "b": GATv2Conv(16, 8, heads=2)})
+        self.shared = self.blocks["a"]
+        self.sage = pyg.SAGEConv(16, 16)
+        self.last = nn.ModuleList([GCNConv(16, 3)])
+
+    def forward(self, x, edge_index):
+        x = self.norm(self.first(x, edge_index)).relu()
+        for block in self.blocks.values():
+            x = x + block(x, edge_index).relu()
+        x = x + self.shared(x, edge_index)
+        x = self.sage(x, edge_index).relu()
+        return self.last[0](x, edge_index)
+
+
+def test_a_model(x):
+    model = Net().eval()
+    expected = model(x, EDGES)
+    before = dict(model.named_parameters())
+    first = model.first
+    seen = []
+    first.register_forward_hook(lambda module, args, out: seen.append(type(module).__name__))
+    report = lcat.upgrade(model)
+    assert_same(model(x, EDGES), expected, "output", 1e-6)
+    assert [(one.path, one.layer, one.becomes) for one in report.swapped] == [
+        ("first", "GCNConv", "UpgradedGCNConv"),
+        ("blocks.a", "GATConv", "LCATConv"),
+        ("blocks.b", "GATv2Conv", "LCATv2Conv"),
+        ("last.0", "GCNConv", "UpgradedGCNConv"),
+    ]
+    assert [(one.path, one.layer) for one in report.left] == [("sage", "SAGEConv")]
+    assert "no GCN or GAT" in str(report)
+    assert str(report).splitlines()[0] == "4 layers upgraded, 1 layer left as it was"
+    assert seen == ["UpgradedGCNConv"]
+    assert first is model.first
+    assert model.shared is model.blocks["a"]
+    assert not model.first.training
+    after = dict(model.named_parameters())
+    assert all(after[key] is each for key, each in before.items())
+    assert {id(each) for each in report.parameters} == {id(each) for key, each in after.items() if key not in before}
+    again = lcat.upgrade(model)
+    assert len(again) == 0
+    assert "already an L-CAT" in again.left[0].reason
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(copy.deepcopy(model.blocks)))):
+        assert type(getattr(other, "blocks", other)["a"]) is LCATConv
+
+
+def test_accelerated_models(x):
+    model = Net().eval()
+    expected = model(x, EDGES)
+    lcat.accelerate(model)
+    report = lcat.upgrade(model)
+    assert len(report) == 4
+    assert [one.layer for one in report.swapped] == ["GCNConv", "GATConv", "GATv2Conv", "GCNConv"]
+    assert_same(model(x, EDGES), expected, "output", 1e-6)
+    lcat.accelerate(model)
+    assert_same(model(x, EDGES), expected, "output", 1e-6)
+
+
+@pytest.mark.parametrize("name", ["GCN", "GAT"])
+def test_models_of_pyg_leave_the_corner_when_they_are_trained(name, x):
+    """An optimizer from before goes on with the new parameters; the loss falls, the scalars move, from both corners."""
+    torch.manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
+    edges = torch.randint(60, (2, 300), generator=generator)
+    features = torch.randn(60, 8, generator=generator)
+    labels = torch.randint(3, (60,), generator=generator)
+    model = getattr(pyg, name)(8, 16, num_layers=2, out_channels=3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(20):
+        optimizer.zero_grad()
+        F.cross_entropy(model(features, edges), labels).backward()
+        optimizer.step()
+    trained = float(F.cross_entropy(model(features, edges), labels))
+    report = lcat.upgrade(model)
+    optimizer.add_param_group({"params": list(report.parameters), "weight_decay": 0.0})
+    assert float(F.cross_entropy(model(features, edges), labels)) == pytest.approx(trained, abs=1e-5)
+    begins = [(float(conv.lambda1), float(conv.lambda2)) for conv in model.convs]
+    assert begins == [(0.0, 0.0) if name == "GCN" else (1.0, 0.0)] * 2
+    attention, path = [conv.att_src.clone() for conv in model.convs], []
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(features, edges), labels)
+        loss.backward()
+        optimizer.step()
+        path.append([(float(conv.lambda1), float(conv.lambda2)) for conv in model.convs])
+    assert float(loss) < 0.9 * trained
+    moved = (torch.tensor(path) - torch.tensor(begins)).abs()
+    assert bool((moved.amax(dim=0) > 1e-3).all())  # each of them, also one that the data hold at the end of its range
+    assert bool((moved[-1].amax(dim=-1) > 0.05).all())  # each layer has left its corner
+    for conv, before in zip(model.convs, attention, strict=True):
+        assert float((conv.att_src - before).abs().max()) > 0.01
+
+
+def test_hetero_and_jumping_models(x):
+    hetero = pyg.HeteroConv(
+        {
+            ("a", "to", "b"): pyg.GATConv((-1, -1), 4, add_self_loops=False),
+            ("b", "to", "b"): pyg.GCNConv(-1, 4),
+            ("b", "to", "a"): pyg.GATv2Conv((-1, -1), 4, add_self_loops=False),
+        }
+    )
+    data = {"a": x, "b": torch.randn(5, 3)}
+    edges = {("a", "to", "b"): EDGES[:, EDGES[1] < 5], ("b", "to", "b"): EDGES[:, (EDGES < 5).all(dim=0)]}
+    edges["b", "to", "a"] = EDGES[:, EDGES[0] < 5]
+    expected = hetero(data, edges)["b"]
+    report = lcat.upgrade(hetero)
+    assert len(report) == 3
+    assert_same(hetero(data, edges)["b"], expected, "output", 1e-6)
+    model = pyg.GAT(8, 16, num_layers=3, out_channels=3, heads=2, v2=True, jk="cat", residual=True).eval()
+    expected = model(x, EDGES)
+    assert len(lcat.upgrade(model)) == 3
+    assert_same(model(x, EDGES), expected, "output", 1e-6)
+
+
+@pytest.mark.parametrize("name", ["GCNConv", "GATConv", "GATv2Conv"])
+def test_compiled_after_the_upgrade(name, x):
+    layer = getattr(pyg, name)(8, 4)
+    lcat.upgrade(layer)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    assert_same(compiled(x, EDGES), layer(x, EDGES), "output", 1e-6)
+
+
+def test_types_devices_and_flags():
+    layer = pyg.GATConv(8, 4).to(torch.float64)
+    layer.requires_grad_(False)
+    lcat.upgrade(layer)
+    assert {each.dtype for each in layer.parameters()} == {torch.float64}
+    assert {name for name, each in layer.named_parameters() if each.requires_grad} == {"raw_lambda1", "raw_lambda2"}
+    meta = pyg.GCNConv(8, 4).to("meta")
+    lcat.upgrade(meta)
+    assert all(each.is_meta for each in meta.parameters())
+    heads = pyg.GATConv(8, 4, heads=3)
+    state = torch.get_rng_state()
+    lcat.upgrade(heads, lambdas_per_head=True)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert heads.lambda1.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_options_of_lcats_layers_stay(x):
+    layer = GATConv(8, 4, heads=2, separate_self=True, symmetric_norm=True, edge_dropout=0.3)
+    torch.manual_seed(0)
+    expected = layer(x, EDGES)
+    lcat.upgrade(layer)
+    torch.manual_seed(0)
+    assert_same(layer(x, EDGES), expected, "output", 1e-6)
+    assert layer.separate_self
+    assert layer.edge_dropout == 0.3
+
+
+def test_what_is_left_alone(x):
+    class Own(pyg.GATConv):
+        pass
+
+    patched = pyg.GATConv(8, 4)
+    patched.message = lambda x_j, alpha: x_j
+    explained = pyg.GCNConv(8, 4)
+    explained.explain = True
+    changed = pyg.GATConv(8, 4)
+    changed.dropout = 7
+    model = nn.ModuleList(
+        [Own(8, 4), patched, explained, pyg.GCNConv(8, 4, decomposed_layers=2), LCATConv(8, 4), changed]
+    )
+    types = [type(each) for each in model]
+    report = lcat.upgrade(model)
+    assert [type(each) for each in model] == types
+    reasons = [each.reason for each in report.left]
+    expected = [
+        "class of its own",
+        "'message' was replaced",
+        "explainer",
+        "decomposed_layers=2",
+        "already an L-CAT",
+        "'dropout' of",
+    ]
+    assert all(part in reason for part, reason in zip(expected, reasons, strict=True))
+    lcat.accelerate(model)
+    swapped = type(model[0])
+    lcat.upgrade(model)
+    assert type(model[0]) is swapped
+
+
+def test_bad_calls():
+    with pytest.raises(TypeError, match=r"expected 'model' of type torch\.nn\.Module, got list"):
+        lcat.upgrade([])
+    with pytest.raises(ValueError, match=r"'start' is 'gatt' \(did you mean gat\?\); it takes 'gcn', 'gat', 'cat'"):
+        lcat.upgrade(pyg.GATConv(8, 4), "gatt")
+
+
+def test_edge_attr_that_pyg_ignores_is_still_ignored(x):
+    layer = pyg.GATConv(8, 4)
+    expected = layer(x, EDGES, torch.randn(11, 2))
+    lcat.upgrade(layer)
+    with pytest.warns(UserWarning, match="ignored"):
+        out = layer(x, EDGES, torch.randn(11, 2))
+    assert_same(out, expected, "output", 1e-6)
