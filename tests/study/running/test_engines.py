@@ -14,7 +14,7 @@ import pytest
 
 from lcat.data import NodeDataset, Split, csbm, load, random_splits
 from lcat.study import EngineError, OutputError, RunSettings, Study, run_study
-from lcat.study.running.engines import Progress, Setup, make_engine
+from lcat.study.running.engines import Progress, Setup, make_engine, processes
 from lcat.study.running.engines.base import CellRunner, cores, devices
 from lcat.study.running.engines.processes import ProcessEngine
 from lcat.study.store.journal import JOURNAL_NAME
@@ -193,3 +193,31 @@ def test_ray_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EngineError, match=r"pip install 'lcat-gnn\[ray\]'"):
         make_engine(RunSettings(engine="ray"))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be held on this system")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_worker_starts_comes_after_its_start(number, monkeypatch):
+    """The worker lacked what it reads then, and printed a traceback."""
+    engine, started = ProcessEngine(Setup(), workers=1), []
+
+    start = processes.SpawnProcess.start
+
+    def started_late(process):
+        os.kill(os.getpid(), number)
+        start(process)
+        started.append(process)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, interrupt)
+    monkeypatch.setattr(processes.SpawnProcess, "start", started_late)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            engine._start()
+    finally:
+        signal.signal(number, before)
+    assert [worker.process for worker in engine._workers] == started
+    assert started[0].is_alive()
+    engine.close()

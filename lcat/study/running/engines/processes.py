@@ -6,11 +6,13 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -37,6 +39,8 @@ __all__ = ["ProcessEngine"]
 _SPAWN = multiprocessing.get_context("spawn")
 #: Seconds that a worker gets to end by itself.
 _PATIENCE = 2.0
+#: What asks a study to end.
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass
@@ -146,14 +150,14 @@ class ProcessEngine(Engine):
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=serve, args=(theirs, self._setup, device), daemon=True, name="lcat-worker")
         try:
-            with _environment(self._setup.threads):
+            with _held_signals(), _environment(self._setup.threads):
                 process.start()
+                worker = _Worker(process, ours, device)
+                self._workers.append(worker)
         except OSError as error:
             raise EngineError(f"a worker process cannot be started: {error}") from error
         finally:
             theirs.close()  # ours alone, so that the pipe ends with the worker
-        worker = _Worker(process, ours, device)
-        self._workers.append(worker)
         return worker
 
     def _receive(self, worker: _Worker) -> None:
@@ -208,6 +212,32 @@ def _how_it_ended(code: int) -> str:
     except ValueError:
         name = f"signal {-code}"
     return f"{name}, out of memory perhaps" if name == "SIGKILL" else name
+
+
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come after the start of a worker, which else lacks what it reads and prints a traceback.
+
+    The worker inherits that they are blocked, so that Ctrl-C does not end its imports, with a traceback, either.
+    """
+    waiting: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # where Python runs all handlers
+        handlers = {number: signal.signal(number, lambda got, _: waiting.append(got)) for number in _ENDING}
+    try:
+        if hasattr(signal, "pthread_sigmask"):
+            resource_tracker.ensure_running()  # its start lets signals through
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            yield
+        finally:
+            if hasattr(signal, "pthread_sigmask"):
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for got in dict.fromkeys(waiting):
+            signal.raise_signal(got)
 
 
 @contextmanager

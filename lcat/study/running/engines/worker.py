@@ -36,6 +36,8 @@ def serve(pipe: Connection, setup: Setup, device: str) -> None:
     """
     # Ctrl-C reaches the whole process group; ending the study is up to the parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # held by the parent while it started this process
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     _end_with_parent()
     # tqdm would make a semaphore of the system, which a killed worker leaves behind.
     tqdm.set_lock(threading.RLock())
