@@ -88,6 +88,41 @@ def _freed(number: int, reference: weakref.ref[Tensor]) -> None:
         _entries.pop(number, None)
 
 
+class _Own(NamedTuple):
+    key: weakref.ref[Tensor]
+    state: tuple[Any, ...]
+    variant: Any
+    view: Any
+
+
+# Views of edge tensors that lcat has made of its own graphs.
+_own: dict[int, _Own] = {}
+
+
+def own_view(key: Tensor, variant: Any) -> Any | None:
+    """The view that this tensor was made of; ``None`` for the tensors of users, and where it was written to."""
+    own = _own.get(id(key))
+    if own is None or own.key() is not key or own.variant != variant or own.state != _state(key):
+        return None
+    return own.view
+
+
+def store_own(key: Tensor, variant: Any, view: Any) -> None:
+    """Keep the view that ``key`` was made of until ``key`` is freed, or written to by an operation of torch."""
+    number = id(key)
+
+    def freed(reference: weakref.ref[Tensor]) -> None:
+        own = _own.get(number)
+        if own is not None and own.key is reference:
+            _own.pop(number, None)
+
+    _own[number] = _Own(weakref.ref(key, freed), _state(key), variant, view)
+
+
+def _state(key: Tensor) -> tuple[Any, ...]:
+    return key._version, key.data_ptr(), key.shape
+
+
 def has(key: Tensor) -> bool:
     """Whether a view is kept for this tensor."""
     return _entry_of(key) is not None
@@ -103,9 +138,11 @@ def forget(key: Tensor | None = None) -> None:
     """Forget the views of one tensor, or all."""
     if key is None:
         _entries.clear()
+        _own.clear()
         _estimates.clear()
     else:
         _entries.pop(id(key), None)
+        _own.pop(id(key), None)
 
 
 def contents() -> list[tuple[torch.device, int]]:

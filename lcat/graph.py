@@ -33,6 +33,7 @@ __all__ = [
     "forget",
     "graph_view",
     "keep_slots",
+    "own_edge_index",
     "passing_graph",
     "set_cache_limit",
 ]
@@ -482,7 +483,11 @@ def graph_view(
     # A trace keeps what it saw computed: a cached view would be a constant in it, and what it makes is its own.
     if is_traced() or needs_static_shape(edges.key) or edges.is_inference:
         return _build(edges, num_sources, num_targets), edges
-    variant, fingerprint = (num_sources, num_targets, flow), edges.fingerprint
+    variant = (num_sources, num_targets, flow)
+    graph = _graph_cache.own_view(edges.key, variant)
+    if graph is not None:
+        return graph, edges
+    fingerprint = edges.fingerprint
     graph = _graph_cache.lookup(edges.key, fingerprint, variant)
     if graph is None:
         with outside_inference_mode():
@@ -494,6 +499,27 @@ def graph_view(
         # The fingerprint from before: edges that another thread has changed meanwhile are then read again.
         _graph_cache.store(edges.key, fingerprint, variant, graph, graph._size)
     return graph, edges
+
+
+def own_edge_index(graph: Graph, flow: Flow, edge_index: Tensor | None = None) -> Tensor:
+    """Edges of a graph as an ``edge_index``, for which :func:`graph_view` returns this very graph.
+
+    This is for edges that lcat makes itself, and hands to layers: their indices are not read again to see whether they
+    have changed, only torch's count of writes is.
+
+    Args:
+        graph: the graph; it is kept as long as the tensor lives.
+        flow: the direction of messages.
+        edge_index: the edges, if there is a tensor of them already.
+
+    Returns:
+        ``edge_index``, or a new tensor ``[2, E]``.
+    """
+    if edge_index is None:
+        rows = (graph.source, graph.target) if flow == "source_to_target" else (graph.target, graph.source)
+        edge_index = torch.stack(rows)
+    _graph_cache.store_own(edge_index, (graph.num_sources, graph.num_targets, flow), graph)
+    return edge_index
 
 
 def passing_graph(source: Tensor, target: Tensor, num_sources: int, num_targets: int, *, padded: bool = False) -> Graph:

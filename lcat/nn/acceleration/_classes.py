@@ -11,7 +11,7 @@ import threading
 import weakref
 from typing import Any, ClassVar
 
-from torch_geometric.nn.conv import MessagePassing
+from torch import nn
 
 from lcat.nn.acceleration._registry import Adapter, adapted_base, adapter_of
 
@@ -24,7 +24,7 @@ _OWN_OF_CLASS = ("__dict__", "__weakref__")
 class Swapped:
     """First base of all classes of layers that run on lcat."""
 
-    _original_class: ClassVar[type[MessagePassing]]
+    _original_class: ClassVar[type[nn.Module]]
 
     def _set_jittable_templates(self, raise_on_error: bool = False) -> None:
         """PyG would put code that it generates, and that would run instead of lcat's, on the class."""
@@ -43,13 +43,13 @@ class Swapped:
         return original
 
 
-def _new(original: type[MessagePassing], *arguments: Any) -> Any:
+def _new(original: type[nn.Module], *arguments: Any) -> Any:
     """An instance without attributes, for what unpickles and copies."""
     cls = original if adapted_base(original) is None else swapped_class(original)
     return cls.__new__(cls, *arguments)
 
 
-def swapped_class(original: type[MessagePassing]) -> type[MessagePassing]:
+def swapped_class(original: type[nn.Module]) -> type[nn.Module]:
     """The class that a layer of class ``original`` gets.
 
     Raises:
@@ -57,7 +57,7 @@ def swapped_class(original: type[MessagePassing]) -> type[MessagePassing]:
     """
     with _lock:
         reference = _made.get(original)
-        made: type[MessagePassing] | None = None if reference is None else reference()
+        made: type[nn.Module] | None = None if reference is None else reference()
         if made is None:
             made = _make(original)
             _made[original] = weakref.ref(made)
@@ -69,9 +69,9 @@ def is_swapped(cls: type) -> bool:
     return "_original_class" in vars(cls) or (issubclass(cls, Swapped) and is_made_by_torch(cls))
 
 
-def original_class(cls: type) -> type[MessagePassing]:
+def original_class(cls: type) -> type[nn.Module]:
     """The class that a layer of a swapped class had, or would have had."""
-    original: type[MessagePassing] | None = vars(cls).get("_original_class")
+    original: type[nn.Module] | None = vars(cls).get("_original_class")
     if original is None:  # torch has made it, of a class that was swapped already
         original = _derived(cls, tuple(original_class(base) if is_swapped(base) else base for base in cls.__bases__))
     elif is_made_by_torch(original):
@@ -84,7 +84,7 @@ def is_made_by_torch(cls: type) -> bool:
     return cls.__module__.startswith("torch.")
 
 
-def _make(original: type[MessagePassing]) -> type[MessagePassing]:
+def _make(original: type[nn.Module]) -> type[nn.Module]:
     base = adapted_base(original)
     assert base is not None
     adapter = adapter_of(base)
@@ -107,17 +107,19 @@ def _steps(adapter: Adapter) -> dict[str, Any]:
     """The steps that PyG puts on classes of its own: code that it generates, which would come before lcat's."""
     steps: dict[str, Any] = {}
     for name in ("propagate", "edge_updater"):
-        step = next(getattr(part, name) for part in adapter.parts if hasattr(part, name))
+        step = next((getattr(part, name) for part in adapter.parts if hasattr(part, name)), None)
+        if step is None:
+            continue
         # PyG sets these on the instance, when an explainer begins and ends.
         steps |= {name: step, f"_orig_{name}": step, f"_jinja_{name}": step}
     return steps
 
 
-def _derived(cls: type, bases: tuple[type, ...], **more: Any) -> type[MessagePassing]:
+def _derived(cls: type, bases: tuple[type, ...], **more: Any) -> type[nn.Module]:
     """A class with all that torch has written on ``cls``, on other bases."""
     own = {name: value for name, value in vars(cls).items() if name not in _OWN_OF_CLASS}
     own.pop("_original_class", None)
-    derived: type[MessagePassing] = type(cls)(cls.__name__, bases, {**own, **more})
+    derived: type[nn.Module] = type(cls)(cls.__name__, bases, {**own, **more})
     return derived
 
 

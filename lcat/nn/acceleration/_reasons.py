@@ -22,7 +22,7 @@ _OF_GENERATED = frozenset(
 )
 
 
-def reason_to_leave(layer: MessagePassing) -> str | None:
+def reason_to_leave(layer: nn.Module) -> str | None:
     """Why this layer is left alone; ``None`` for one that can be swapped."""
     cls = type(layer)
     if is_swapped(cls):
@@ -40,7 +40,7 @@ def reason_to_leave(layer: MessagePassing) -> str | None:
     )
 
 
-def _changed_class(cls: type, base: type[MessagePassing]) -> str | None:
+def _changed_class(cls: type, base: type[nn.Module]) -> str | None:
     """What a subclass of a class of PyG does in its own way."""
     for own in cls.__mro__:
         if own in base.__mro__ or own.__module__.startswith("torch."):
@@ -66,7 +66,7 @@ def _definitions_of_layers(cls: type) -> set[str]:
     return {name for base in cls.__mro__ if base not in nn.Module.__mro__ for name in vars(base)} - set(vars(object))
 
 
-def _changed_instance(layer: MessagePassing, base: type[MessagePassing]) -> str | None:
+def _changed_instance(layer: nn.Module, base: type[nn.Module]) -> str | None:
     """What somebody has put on this very layer."""
     attributes = layer.__dict__
     replaced = [
@@ -76,6 +76,8 @@ def _changed_instance(layer: MessagePassing, base: type[MessagePassing]) -> str 
     ]
     if replaced:
         return f"{_listed(replaced)} was replaced on this layer"
+    if not isinstance(layer, MessagePassing):
+        return None
     if layer.explain:
         return "an explainer works with it"
     if layer.decomposed_layers > 1:
@@ -83,14 +85,14 @@ def _changed_instance(layer: MessagePassing, base: type[MessagePassing]) -> str 
     return None
 
 
-def is_bound_by_pyg(layer: MessagePassing, name: str) -> bool:
+def is_bound_by_pyg(layer: nn.Module, name: str) -> bool:
     """Whether an instance has its class's own step, as PyG binds it when an explainer begins and ends."""
     step, cls = layer.__dict__[name], type(layer)
     own = [getattr(cls, attribute, None) for attribute in (f"_orig_{name}", f"_jinja_{name}", name)]
     return getattr(step, "__self__", None) is layer and getattr(step, "__func__", None) in own
 
 
-def _impossible(layer: MessagePassing, base: type[MessagePassing]) -> str | None:
+def _impossible(layer: nn.Module, base: type[nn.Module]) -> str | None:
     """Names that mean something else in lcat's layer, and bases that go with no other."""
     cls, users = type(layer), set(layer.__dict__)
     users.update(layer._parameters, layer._buffers, layer._modules)

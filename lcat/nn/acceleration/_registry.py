@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from torch_geometric.nn.conv import MessagePassing
+from torch import nn
 
 
 class Adapter(NamedTuple):
@@ -19,18 +19,18 @@ class Adapter(NamedTuple):
     """
 
     parts: tuple[type, ...]
-    why_not: Callable[[MessagePassing], str | None]
+    why_not: Callable[[Any], str | None]
     replaces_forward: bool
     added: tuple[str, ...] = ()
 
 
-_adapters: dict[type[MessagePassing], Adapter] = {}
+_adapters: dict[type[nn.Module], Adapter] = {}
 
 
 def register(
-    cls: type[MessagePassing],
+    cls: type[nn.Module],
     *parts: type,
-    why_not: Callable[[MessagePassing], str | None],
+    why_not: Callable[[Any], str | None],
     replaces_forward: bool = False,
     added: tuple[str, ...] = (),
 ) -> None:
@@ -38,16 +38,16 @@ def register(
     _adapters[cls] = Adapter(parts, why_not, replaces_forward, added)
 
 
-def adapted_base(cls: type) -> type[MessagePassing] | None:
+def adapted_base(cls: type) -> type[nn.Module] | None:
     """The class in the bases of ``cls``, itself included, that has an adapter; the nearest one."""
     return next((base for base in cls.__mro__ if base in _adapters), None)
 
 
-def adapter_of(cls: type[MessagePassing]) -> Adapter:
+def adapter_of(cls: type[nn.Module]) -> Adapter:
     """The adapter of a class of PyG itself."""
     return _adapters[cls]
 
 
-def adapted_classes() -> tuple[type[MessagePassing], ...]:
+def adapted_classes() -> tuple[type[nn.Module], ...]:
     """All classes of PyG that lcat can run faster."""
     return tuple(_adapters)

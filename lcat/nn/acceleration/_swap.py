@@ -108,12 +108,13 @@ def accelerated(model: nn.Module) -> Iterator[AccelerationReport]:
                 _restore(layer)
 
 
-def _accelerate(model: nn.Module) -> tuple[AccelerationReport, list[MessagePassing]]:
+def _accelerate(model: nn.Module) -> tuple[AccelerationReport, list[nn.Module]]:
     _check_module(model)
     swapped, left, layers = [], [], []
     for path, layer in _layers(model):
         name = type(layer).__name__
-        reason = _swap(layer) if isinstance(layer, MessagePassing) else "it is compiled by TorchScript"
+        scripted = isinstance(layer, torch.jit.ScriptModule)
+        reason = "it is compiled by TorchScript" if scripted else _swap(layer)
         if reason is None:
             swapped.append(SwappedLayer(path, name))
             layers.append(layer)
@@ -132,12 +133,12 @@ def _layers(model: nn.Module) -> list[tuple[str, Any]]:
         if isinstance(module, torch.jit.ScriptModule):
             scripted += (f"{path}." if path else "",)
             layers.append((path, module))
-        elif isinstance(module, MessagePassing):
+        elif isinstance(module, MessagePassing) or adapted_base(type(module)) is not None:
             layers.append((path, module))
     return layers
 
 
-def _swap(layer: MessagePassing) -> str | None:
+def _swap(layer: nn.Module) -> str | None:
     """Give a layer its class of lcat's; the reason, if it is left alone."""
     reason = reason_to_leave(layer)
     if reason is not None:
@@ -149,22 +150,25 @@ def _swap(layer: MessagePassing) -> str | None:
     return None
 
 
-def _restore(layer: MessagePassing) -> None:
+def _restore(layer: nn.Module) -> None:
     original = original_class(type(layer))
     base = adapted_base(original)
     assert base is not None
     for name in adapter_of(base).added:
         layer.__dict__.pop(name, None)
     _change_class(layer, original)
-    layer._set_jittable_templates()  # PyG generates code for a class at its first instance, which may be this one
+    if isinstance(layer, MessagePassing):
+        layer._set_jittable_templates()  # PyG generates code for a class at its first instance, which may be this one
+        if layer.explain:  # reads the signature of the class's own step, and binds what knows explainers
+            layer._explain = None
+            layer.explain = True
 
 
-def _change_class(layer: MessagePassing, cls: type[MessagePassing]) -> None:
+def _change_class(layer: nn.Module, cls: type[nn.Module]) -> None:
     bound = [name for name in _STEPS if name in layer.__dict__ and is_bound_by_pyg(layer, name)]
     layer.__class__ = cls
     for name in bound:
-        kind = "_orig_" if layer.explain or layer.decomposed_layers > 1 else "_jinja_"
-        layer.__dict__[name] = getattr(cls, f"{kind}{name}", getattr(cls, name)).__get__(layer)
+        layer.__dict__[name] = getattr(cls, f"_jinja_{name}", getattr(cls, name)).__get__(layer)
 
 
 def _check_module(model: Any) -> None:
