@@ -5,6 +5,7 @@ Layers: :class:`GCNConv`, :class:`GATConv`, :class:`GATv2Conv`, :class:`CATConv`
 :func:`from_published` reads checkpoints of the published L-CAT code, :func:`from_dgl` those of DGL.
 :class:`NeighborhoodStatistic` describes layers that are computed block by block. :func:`accelerate` lets lcat run the
 layers of a model of PyG, :func:`restore` undoes it; :func:`upgrade` makes L-CATs of its GCN and GAT layers.
+:func:`lambdas` reads the scalars of a model, and others set, freeze, anneal, penalize and draw them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from lcat.nn.lcat_conv import CATConv, LCATConv
 from lcat.nn.lcatv2_conv import CATv2Conv, LCATv2Conv
 from lcat.nn.neighborhood_statistic import NeighborhoodStatistic
 from lcat.nn.published import from_published
+from lcat.nn.scalar_penalty import lambda_penalty
+from lcat.nn.scalar_schedule import LambdaSchedule
+from lcat.nn.scalars import Lambdas, freeze_lambdas, lambda_parameters, lambdas, set_lambdas, unfreeze_lambdas
+from lcat.nn.triangle import plot_triangle
 from lcat.nn.upgrading import UpgradeReport, upgrade
 
 __all__ = [
@@ -30,14 +35,23 @@ __all__ = [
     "GCNConv",
     "LCATConv",
     "LCATv2Conv",
+    "LambdaSchedule",
+    "Lambdas",
     "NeighborhoodStatistic",
     "UpgradeReport",
     "accelerate",
     "accelerated",
     "dgl_edge_weight",
+    "freeze_lambdas",
     "from_dgl",
     "from_published",
+    "lambda_parameters",
+    "lambda_penalty",
+    "lambdas",
     "models",
+    "plot_triangle",
     "restore",
+    "set_lambdas",
+    "unfreeze_lambdas",
     "upgrade",
 ]

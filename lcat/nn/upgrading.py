@@ -63,7 +63,7 @@ class UpgradedLayer(SwappedLayer):
 
 @dataclass(frozen=True)
 class UpgradeReport(AccelerationReport):
-    """What :func:`lcat.upgrade` has upgraded and what it has left, by the path in the model.
+    """What :func:`lcat.nn.upgrade` has upgraded and what it has left, by the path in the model.
 
     Attributes:
         swapped: the layers that are L-CATs now, :class:`UpgradedLayer`.
