@@ -147,6 +147,7 @@ TINY = {
     "epochs": ("--datasets", "cora", "--models", "GCN", "LCAT"),
     "batches": ("--graph", "300", "3000", "--batch-sizes", "8", "--batches", "3", "--models", "GATConv", "LCATv2Conv"),
     "training_loop": ("--models", "no model"),
+    "accelerate": ("--datasets", "cora", "--models", "GCN", "GraphSAGE", "RGCN"),
 }
 
 
