@@ -1,6 +1,6 @@
 """lcat: attention in graph neural networks, in one install.
 
-``lcat.nn`` holds the layers and models, ``lcat.ops`` the two primitives under them, ``lcat.optim`` the
+``lcat.nn`` holds the layers and models, ``lcat.ops`` the primitives under them, ``lcat.optim`` the
 orthogonal optimizers, ``lcat.data``, ``lcat.train`` and ``lcat.study`` what turns them into evidence.
 
 Importing ``lcat`` alone imports none of them (and so neither torch nor PyG): the subpackages load when
@@ -32,13 +32,14 @@ if TYPE_CHECKING:  # the same for type checkers, which then report a name that d
     from lcat.nn import GCNConv as GCNConv
     from lcat.nn import LCATConv as LCATConv
     from lcat.nn import LCATv2Conv as LCATv2Conv
+    from lcat.nn import TransformerConv as TransformerConv
     from lcat.nn import accelerate as accelerate
     from lcat.nn import accelerated as accelerated
     from lcat.nn import restore as restore
     from lcat.nn import upgrade as upgrade
 
 _SUBPACKAGES = ("data", "graph", "nn", "ogb", "ops", "optim", "study", "testing", "train")
-_LAYERS = ("CATConv", "CATv2Conv", "GATConv", "GATv2Conv", "GCNConv", "LCATConv", "LCATv2Conv")
+_LAYERS = ("CATConv", "CATv2Conv", "GATConv", "GATv2Conv", "GCNConv", "LCATConv", "LCATv2Conv", "TransformerConv")
 _FUNCTIONS = ("accelerate", "accelerated", "restore", "upgrade")
 
 __all__ = ["__version__", *_SUBPACKAGES]

@@ -1,8 +1,9 @@
 """Graph layers and models with PyG's signatures: one family, two scalars.
 
 Layers: :class:`GCNConv`, :class:`GATConv`, :class:`GATv2Conv`, :class:`CATConv`, :class:`CATv2Conv`,
-:class:`LCATConv`, :class:`LCATv2Conv`. Models on PyG's BasicGNN are in :mod:`lcat.nn.models`;
-:func:`from_published` reads checkpoints of the published L-CAT code, :func:`from_dgl` those of DGL.
+:class:`LCATConv`, :class:`LCATv2Conv`, and beside them :class:`TransformerConv`. Models on PyG's BasicGNN are in
+:mod:`lcat.nn.models`; :func:`from_published` reads checkpoints of the published L-CAT code, :func:`from_dgl` those of
+DGL.
 :class:`NeighborhoodStatistic` describes layers that are computed block by block. :func:`accelerate` lets lcat run the
 layers of a model of PyG, :func:`restore` undoes it; :func:`upgrade` makes L-CATs of its GCN and GAT layers.
 :func:`lambdas` reads the scalars of a model, and others set, freeze, anneal, penalize and draw them.
@@ -23,6 +24,7 @@ from lcat.nn.published import from_published
 from lcat.nn.scalar_penalty import lambda_penalty
 from lcat.nn.scalar_schedule import LambdaSchedule
 from lcat.nn.scalars import Lambdas, freeze_lambdas, lambda_parameters, lambdas, set_lambdas, unfreeze_lambdas
+from lcat.nn.transformer_conv import TransformerConv
 from lcat.nn.triangle import plot_triangle
 from lcat.nn.upgrading import UpgradeReport, upgrade
 
@@ -38,6 +40,7 @@ __all__ = [
     "LambdaSchedule",
     "Lambdas",
     "NeighborhoodStatistic",
+    "TransformerConv",
     "UpgradeReport",
     "accelerate",
     "accelerated",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import lcat.nn
 from lcat.nn._attention import AttentionConv
 
-LAYERS = [name for name in lcat.nn.__all__ if name.endswith("Conv")]
+# Layers of PyG on the primitives: their arguments are not those of the family, and they have tests of their own.
+OF_PYG = ("TransformerConv",)
+LAYERS = [name for name in lcat.nn.__all__ if name.endswith("Conv") and name not in OF_PYG]
 ATTENTION = [name for name in LAYERS if issubclass(getattr(lcat.nn, name), AttentionConv)]
 # Their scores use averages, so features reach nodes two edges away.
 TWO_HOPS = [name for name in ATTENTION if "CAT" in name]

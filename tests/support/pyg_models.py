@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor, nn
+from torch_geometric.nn.models.basic_gnn import BasicGNN
 
 CHANNELS, HIDDEN, NODES, EDGES, EDGE_CHANNELS = 6, 8, 23, 90, 3
 
@@ -169,6 +170,28 @@ class PlainSubclass(pyg.GATConv):
         return self.scale * super().forward(x, edge_index, **keywords)
 
 
+class ScaledTransformer(pyg.TransformerConv):
+    """A subclass that changes no step, with a parameter of its own."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor | None = None) -> Tensor:
+        return self.scale * super().forward(x, edge_index, edge_attr)
+
+
+class Transformer(BasicGNN):
+    """PyG's basic model, with TransformerConv."""
+
+    supports_edge_weight: Final[bool] = False
+    supports_edge_attr: Final[bool] = True
+    supports_norm_batch: Final[bool]
+
+    def init_conv(self, in_channels: int, out_channels: int, **keywords: Any) -> pyg.TransformerConv:
+        return pyg.TransformerConv(in_channels, out_channels // 2, heads=2, **keywords)
+
+
 class OtherMessages(pyg.GATConv):
     """A subclass with messages of its own."""
 
@@ -258,6 +281,10 @@ MODELS: dict[str, Case] = {
             pyg.TransformerConv(8, 4, heads=2, edge_dim=EDGE_CHANNELS, concat=False),
         ),
         ("edge_attr",),
+    ),
+    "TransformerConv with JK": Case(lambda: Transformer(CHANNELS, HIDDEN, num_layers=2, out_channels=3, jk="cat")),
+    "a subclass of TransformerConv": Case(
+        lambda: Stack(ScaledTransformer(CHANNELS, 4, heads=2), ScaledTransformer(8, 4, root_weight=False))
     ),
     "a plain subclass": Case(lambda: Stack(PlainSubclass(CHANNELS, 4, heads=2))),
     "a subclass with other messages": Case(lambda: Stack(OtherMessages(CHANNELS, 4, heads=2))),

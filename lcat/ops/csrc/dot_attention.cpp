@@ -84,16 +84,19 @@ struct DotScores {
     const FeatureRows<T> copies;
     const int64_t last, ahead;
     const Memory<T> more;
-    EdgeRows<T> keys, queries, next_keys, edge_queries, values, more_values;
+    EdgeRows<T> keys, queries, next_keys, edge_queries, values, next_values, more_values;
 
     Work(const DotScores& scores, int block_size)
         : copies(scores.features, block_size),
           last(scores.edges.slots()),
           ahead(block_size),
           more(scratch<T>(scores.features ? scores.shape.room(kMaxEdges) : 0)) {}
+
+    LCAT_INLINE void fetch_values(int b, int64_t f) const { __builtin_prefetch(next_values[b] + f); }
   };
 
   int64_t row_width() const { return shape.row + features.row(); }
+  int block_size() const { return edges_of_block<T>(row_width(), kNextCache); }
   const RowShape<T>* more_shape() const { return features.shape; }
 
   LCAT_INLINE void make(Work& work, const Segments& segments, int64_t slot, int n, T* scores) const {
@@ -101,6 +104,7 @@ struct DotScores {
     work.keys.gather(key, shape.row, indices, n);
     work.next_keys.gather_ahead(key, shape.row, edges.indices, slot + work.ahead, work.last, n);
     work.values.gather(value, shape.row, indices, n);
+    work.next_values.gather_ahead(value, shape.row, edges.indices, slot + work.ahead, work.last, n);
     work.queries.repeat(query, shape.row, segments);
     if (features) {
       work.copies.gather(work.more_values, edges.edge_ids + slot, n);
@@ -109,7 +113,6 @@ struct DotScores {
     sum_products(shape, features, n, scale, work.keys, work.queries, work.more_values, work.edge_queries,
                  work.more.get(), scores, [&](int b, int64_t f) __attribute__((always_inline)) {
                    __builtin_prefetch(work.next_keys[b] + f);
-                   __builtin_prefetch(work.values[b] + f);
                  });
   }
 };
@@ -139,7 +142,7 @@ struct DotPass {
   void run(const Part& part, int, const Pieces<T>& pieces) const {
     constexpr int W = kWidest<T>;
     const int64_t room = shape.room(kMaxEdges), last = edges.slots();
-    const int block_size = edges_of_block<T>(row_width());
+    const int block_size = edges_of_block<T>(row_width(), kNextCache);
     const EdgeFactors<T> factors(shape, dropout, edge_weight);
     const Dropout none(0, 0);
     const EdgeFactors<T> dropped(shape, d_edge_weight ? dropout : none, nullptr);
@@ -212,7 +215,7 @@ struct DotPass {
       sum_products(shape, features, n, scale, other_rows, own_rows, edge_queries, attrs, more, scores,
                    [&](int b, int64_t f) __attribute__((always_inline)) { __builtin_prefetch(next_others[b] + f); });
       sum_products(shape, features, n, T(1), mates_rows, mate_rows, edge_gradients, attrs, more, dots,
-                   [&](int b, int64_t f) __attribute__((always_inline)) { __builtin_prefetch(next_mates[b] + f); });
+                   [](int, int64_t) __attribute__((always_inline)) {});
       gather_targets(shape.stride, packed, target, n, lses, deltas);
       const T* multiplier = factors ? factors.of(edge_ids, n) : nullptr;
       if (d_edge_weight) {
@@ -231,7 +234,7 @@ struct DotPass {
           store(scores + at, p);
         }
       });
-      add_all(segments, other_rows, BySource ? mates_rows : attrs, dots, scores, ends);
+      add_all(segments, other_rows, BySource ? mates_rows : attrs, dots, scores, ends, next_mates);
       if (d_edge_attr) {
         for (int b = 0; b < n; ++b) {
           feature_gradient(edge_queries[b], edge_gradients[b], dots + b * shape.stride, scores + b * shape.stride,
@@ -253,18 +256,26 @@ struct DotPass {
   }
 
   void add_all(const Segments& segments, const EdgeRows<T>& rows, const EdgeRows<T>& more_rows, const T* ds,
-               const T* coefficients, const Ends& ends) const {
-    if (d_own) add(shape, segments, rows, ds, ends, 0, d_own);
-    if (d_more) add(more_shape(), segments, more_rows, BySource ? coefficients : ds, ends, shape.row, d_more);
+               const T* coefficients, const Ends& ends, const EdgeRows<T>& next) const {
+    if (d_own) {
+      add(shape, segments, rows, ds, ends, 0, d_own,
+          [&](int b, int64_t f) __attribute__((always_inline)) { __builtin_prefetch(next[b] + f); });
+    }
+    if (d_more) {
+      add(more_shape(), segments, more_rows, BySource ? coefficients : ds, ends, shape.row, d_more,
+          [](int, int64_t) __attribute__((always_inline)) {});
+    }
   }
 
   // to[segment] = the sum of its rows by their weights, with what there is of it already `offset` numbers behind an end.
+  template <class Meanwhile>
   static void add(const RowShape<T>& of, const Segments& segments, const EdgeRows<T>& rows, const T* weights,
-                  const Ends& ends, int64_t offset, T* to) {
+                  const Ends& ends, int64_t offset, T* to, const Meanwhile& meanwhile) {
     sum_segments(
         of, segments, weights,
         [](int, const auto&) __attribute__((always_inline)) { return Vector<T, kWidest<T>>{}; },
         [&](auto sum, auto w, auto, int b, const auto& column) __attribute__((always_inline)) {
+          meanwhile(b, column.offset);
           return sum + w * column.load(rows[b]);
         },
         [&](int s, const auto& column, auto sum) __attribute__((always_inline)) {

@@ -29,9 +29,12 @@ struct NarrowGatv2Scores {
           last(scores.edges.slots()),
           ahead(block_size),
           values(scores.value == scores.key && !scores.features ? keys : other_values) {}
+
+    LCAT_INLINE void fetch_values(int, int64_t) const {}
   };
 
   int64_t row_width() const { return shape.row; }
+  int block_size() const { return edges_of_block<T>(shape.row); }
 
   LCAT_INLINE void make(Work& work, const Segments& segments, int64_t slot, int n, T* scores) const {
     const int32_t *indices = edges.indices + slot, *edge_ids = edges.edge_ids + slot;

@@ -8,9 +8,11 @@
 namespace lcat {
 
 // y_i = sum_{j -> i} w_ij softmax_j(score_ij) v_j. `Scores` has the score of an attention:
-//     struct Work                      what the blocks of one part share; its `values` are the rows of a block's edges
+//     struct Work                      what the blocks of one part share; its `values` are the rows of a block's edges,
+//                                      and fetch_values(b, offset) may request numbers of later ones
 //     void make(Work&, const Segments&, int64_t slot, int n, T* scores)       the scores of n edges from `slot` on
 //     int64_t row_width()              numbers of the rows that are read at an edge
+//     int block_size()                 edges of a block
 //     kTwoSums                         whether there is a second sum, of `more_values` in the shape `more_shape()`,
 //                                      which may be null
 template <class T, class Scores>
@@ -32,7 +34,7 @@ struct RowAttention {
 
     explicit Work(const RowAttention& kernel)
         : factors(kernel.shape, kernel.dropout, kernel.edge_weight),
-          block_size(edges_of_block<T>(kernel.score.row_width())),
+          block_size(kernel.score.block_size()),
           memory(scratch<T>(kernel.shape.room(kMaxEdges) * 4 + kernel.shape.wide() * 3)),
           rows(kernel.score, block_size) {
       const int64_t room = kernel.shape.room(kMaxEdges), wide = kernel.shape.wide();
@@ -46,12 +48,16 @@ struct RowAttention {
     }
   };
 
-  // body(shape, rows, out, offset in a piece) for each of the sums.
+  // body(shape, add, out, offset in a piece) for each of the sums; add: see sum_segments.
   template <class Body>
   LCAT_INLINE void each_sum(const Work& work, const Body& body) const {
-    body(shape, work.rows.values, out, int64_t(0));
+    const auto fetch = [&](int b, int64_t f) __attribute__((always_inline)) { work.rows.fetch_values(b, f); };
+    body(shape, add_rows(work.rows.values, fetch), out, int64_t(0));
     if constexpr (Scores::kTwoSums) {
-      if (const RowShape<T>* more = score.more_shape()) body(*more, work.rows.more_values, more_out, shape.row);
+      const auto nothing = [](int, int64_t) __attribute__((always_inline)) {};
+      if (const RowShape<T>* more = score.more_shape()) {
+        body(*more, add_rows(work.rows.more_values, nothing), more_out, shape.row);
+      }
     }
   }
 
@@ -102,8 +108,10 @@ struct RowAttention {
   static auto nothing() {
     return [](int, const auto&) __attribute__((always_inline)) { return Vector<T, kWidest<T>>{}; };
   }
-  static auto add_rows(const EdgeRows<T>& rows) {
-    return [&rows](auto sum, auto w, auto, int b, const auto& column) __attribute__((always_inline)) {
+  template <class Meanwhile>
+  static auto add_rows(const EdgeRows<T>& rows, const Meanwhile& meanwhile) {
+    return [&rows, meanwhile](auto sum, auto w, auto, int b, const auto& column) __attribute__((always_inline)) {
+      meanwhile(b, column.offset);
       return sum + w * column.load(rows[b]);
     };
   }
@@ -144,9 +152,9 @@ struct RowAttention {
     for (int s = 0; s < segments.count; ++s) {
       for (int64_t h = 0; h < shape.heads; ++h) redo |= work.totals[s * shape.stride + h] < far_below;
     }
-    each_sum(work, [&](const RowShape<T>& of, const EdgeRows<T>& rows, T* to, int64_t) {
+    each_sum(work, [&](const RowShape<T>& of, const auto& add, T* to, int64_t) {
       sum_segments(
-          of, segments, work.weights, nothing(), add_rows(rows),
+          of, segments, work.weights, nothing(), add,
           [&](int s, const auto& column, auto sum) __attribute__((always_inline)) {
             column.store(to + segments.row[s] * of.row, sum * column.spread(work.inverse + s * shape.stride));
           });
@@ -187,9 +195,9 @@ struct RowAttention {
       exponentiate(work, segments, slot, n, work.running);
       for (int64_t h = 0; h < shape.stride; ++h) total[h] = total[h] * work.shrink[h] + work.totals[h];
       const bool first = slot == begin;
-      each_sum(work, [&](const RowShape<T>& of, const EdgeRows<T>& rows, T* whole, int64_t offset) {
+      each_sum(work, [&](const RowShape<T>& of, const auto& add, T* whole, int64_t offset) {
         T* sum = piece ? piece + offset : whole + row * of.row;
-        sum_segments(of, segments, work.weights, nothing(), add_rows(rows),
+        sum_segments(of, segments, work.weights, nothing(), add,
                      [&](int, const auto& column, auto of_block) __attribute__((always_inline)) {
                        if (!first) of_block += column.load(sum) * column.spread(work.shrink);
                        column.store(sum, of_block);

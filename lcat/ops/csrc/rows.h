@@ -108,10 +108,12 @@ struct RowShape {
   }
 };
 
-// Edges of a block, and how many edges ahead rows are requested: few enough for all of them to stay in the nearest cache.
+// Edges of a block, and how many edges ahead rows are requested: few enough for all of them to stay in the nearest cache,
+// or in the next one, for wide rows whose blocks would be short.
+constexpr int64_t kNearestCache = 8192, kNextCache = 32768;
 template <class T>
-int edges_of_block(int64_t row) {
-  const int64_t fitting = 8192 / (int64_t(sizeof(T)) * std::max<int64_t>(row, 1));
+int edges_of_block(int64_t row, int64_t bytes = kNearestCache) {
+  const int64_t fitting = bytes / (int64_t(sizeof(T)) * std::max<int64_t>(row, 1));
   return int(std::clamp<int64_t>(fitting / 8 * 8, 8, kMaxEdges));
 }
 

@@ -24,7 +24,10 @@ SWAPPED = {
     "DeepGCN": ["GCNConv"] * 3,
     "GAE": ["GCNConv"] * 2,
     "GPS with a local GAT": ["GATConv"] * 2,
+    "TransformerConv": ["TransformerConv"] * 2,
+    "TransformerConv with JK": ["TransformerConv"] * 2,
     "a plain subclass": ["PlainSubclass"],
+    "a subclass of TransformerConv": ["ScaledTransformer"] * 2,
     "a subclass with other messages": [],
 }
 
