@@ -78,3 +78,9 @@ def test_lightning_module(tmp_path):
     pytest.importorskip("lightning")
     assert load("lightning_module").main(tmp_path)["test"] > 0.9
     assert len(list(tmp_path.glob("*.ckpt"))) == 1
+
+
+def test_own_model():
+    figures = load("own_model").main(epochs=20, seeds=2)
+    assert set(figures) == {"gcn", "MyNet"}
+    assert figures["MyNet"] > 0.9

@@ -205,7 +205,10 @@ class _Driver:
         names = tuple(dict.fromkeys(dataset for dataset, _, _ in left))
         self._notes += self._sources.prepare(names, self._plan.choices)
         self._tell(None)
-        engine = make_engine(self._settings, own=self._own, metric=self._plan.metric, splits=self._splits)
+        models = self._plan.own_models.to_send()
+        engine = make_engine(
+            self._settings, own=self._own, metric=self._plan.metric, splits=self._splits, models=models
+        )
         engine.on_progress = self._tell
         with closing(engine), closing(Journal(self._study.folder)) as journal:
             journal.write("begin", engine=self._settings.engine, left=left.total(), done=len(self._statuses))

@@ -27,6 +27,8 @@ _OVERRIDES = (
     "schedule",
 )
 
+#: Options that are not called as their parameter is.
+_LONG = {"setting": "--set"}
 #: Parameter of the command, which names the option too -> key of the plan.
 PLAN_KEYS: dict[str, tuple[str, ...]] = {
     "dataset": ("datasets",),
@@ -38,6 +40,7 @@ PLAN_KEYS: dict[str, tuple[str, ...]] = {
     "metric": ("metric",),
     "data": ("run", "data"),
     **{name: ("overrides", name) for name in _OVERRIDES},
+    "setting": ("overrides",),
     "grid": ("grid",),
     "search": ("search", "space"),
     "trials": ("search", "trials"),
@@ -64,7 +67,7 @@ def option_of(path: tuple[str, ...]) -> str | None:
     """
     for name, key in PLAN_KEYS.items():
         if path[: len(key)] == key:
-            return " ".join([f"--{name.replace('_', '-')}", *path[len(key) :]])
+            return " ".join([_LONG.get(name, f"--{name.replace('_', '-')}"), *path[len(key) :]])
     return None
 
 

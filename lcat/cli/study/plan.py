@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lcat.cli.stop import stop
 from lcat.cli.study.options import PLAN_KEYS, explain_plan_error
-from lcat.cli.study.values import read_grid, read_number, read_space, read_weights, read_whole
+from lcat.cli.study.values import read_grid, read_number, read_settings, read_space, read_weights, read_whole
 
 if TYPE_CHECKING:
     from lcat.study import StudyPlan
@@ -21,12 +22,11 @@ _DEMO_SEEDS = 3
 #: How options are read whose values have a form of their own.
 _WHOLE = ("epochs", "num_layers", "hidden_channels", "heads", "trials", "workers", "threads", "max_cells")
 _NUMBERS = ("dropout", "lr", "weight_decay", "orthogonal_lr", "max_seconds")
+_WITH_NAMES: dict[str, Callable[..., Any]] = {"setting": read_settings, "grid": read_grid, "search": read_space}
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_WHOLE, read_whole),
     **dict.fromkeys(_NUMBERS, read_number),
     **dict.fromkeys(("noise_edges", "noise_features"), lambda levels: list(map(read_number, levels))),
-    "grid": read_grid,
-    "search": read_space,
     "objective": read_weights,
     "data": str,
 }
@@ -42,7 +42,8 @@ def plan_of(file: Path | None, options: Mapping[str, Any]) -> StudyPlan:
     from lcat.study import PlanError, load_plan, make_plan
 
     values = {name: value for name, value in options.items() if name in PLAN_KEYS and value not in (None, [], ())}
-    settings = _nested(values)
+    names = [name for name in _WITH_NAMES if name in values]
+    settings = _nested(values, _own_settings(file, values.get("layer")) if names else ())
     if "search" in settings and set(settings["search"]) == {"trials"} and (file is None or not _has_search(file)):
         stop("--trials is the length of a search, and there is none: add --search, as in --search lr=1e-4..0.1:log", 2)
     if file is not None:
@@ -55,15 +56,42 @@ def plan_of(file: Path | None, options: Mapping[str, Any]) -> StudyPlan:
     return plan
 
 
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of options under the keys of a plan."""
+def _own_settings(file: Path | None, layers: Sequence[str] | None) -> list[str]:
+    """Names of the settings that the own models of a plan have; what is wrong with the plan is said later."""
+    from lcat.study.models.own_model import find_model, is_model_text
+    from lcat.study.plan.plan_file import read_layers
+
+    names: list[str] = []
+    for text in layers or ([] if file is None else read_layers(file)):
+        if is_model_text(text):
+            with suppress(ValueError):
+                names += find_model(text, Path() if layers or file is None else file.parent).settings
+    return names
+
+
+def _nested(values: Mapping[str, Any], own: Collection[str] = ()) -> dict[str, Any]:
+    """The values of options under the keys of a plan.
+
+    Args:
+        values: by parameter of the command.
+        own: names of the settings of own models.
+    """
     settings: dict[str, Any] = {}
     for name, value in values.items():
         *parts, last = PLAN_KEYS[name]
         table = settings
         for part in parts:
             table = table.setdefault(part, {})
-        table[last] = _READERS[name](value) if name in _READERS else value
+        if name in _WITH_NAMES:
+            read = _WITH_NAMES[name](value, own=own)
+        else:
+            read = _READERS[name](value) if name in _READERS else value
+        if isinstance(table.get(last), dict):  # --set beside options of their own
+            twice = sorted(set(table[last]) & set(read))
+            if twice:
+                stop(f"--set: {twice[0]} is given twice; give it once", 2)
+            read = {**table[last], **read}
+        table[last] = read
     return settings
 
 
@@ -91,10 +119,19 @@ def _seen_from(folder: Path, settings: dict[str, Any]) -> None:
         return
     if "datasets" in settings:
         settings["datasets"] = [seen(name) if is_own_file(name) else name for name in settings["datasets"]]
+    if "layers" in settings:
+        settings["layers"] = [_seen_model(text, seen) for text in settings["layers"]]
     if str(settings.get("split", "")).startswith("file:"):
         settings["split"] = "file:" + seen(settings["split"].removeprefix("file:"))
     if "data" in settings.get("run", {}):
         settings["run"]["data"] = seen(settings["run"]["data"])
+
+
+def _seen_model(text: str, seen: Callable[[str], str]) -> str:
+    """An own model of the command line, its file from elsewhere."""
+    alias, equals, target = text.rpartition("=")
+    file, colon, name = target.rpartition(":")
+    return f"{alias}{equals}{seen(file)}{colon}{name}" if file.endswith(".py") else text
 
 
 def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,10 +69,12 @@ def report(
 def _part(study: Study, *, layers: Sequence[str], datasets: Sequence[str]) -> Study:
     """The study with the results of these layers and data sets alone; all layers, or data sets, where none is named."""
     from lcat.study import Study
+    from lcat.study.models.own_model import model_name
 
     plan = study.plan
     changes = {}
-    for option, names, known in (("layer", layers, plan.layers), ("dataset", datasets, plan.datasets)):
+    own = dict(zip(map(model_name, plan.layers), plan.layers, strict=True))
+    for option, names, known in (("layer", layers, tuple(own)), ("dataset", datasets, plan.datasets)):
         for name in names:
             if name not in known:
                 stop(f"--{option}: expected one of the study's, {', '.join(known)}; got {name!r}{hint(name, known)}", 2)
@@ -82,4 +84,5 @@ def _part(study: Study, *, layers: Sequence[str], datasets: Sequence[str]) -> St
         for result in study.cell_results(history=True)
         if result.cell.layer in changes["layers"] and result.cell.dataset in changes["datasets"]
     ]
+    changes["layers"] = tuple(own[name] for name in changes["layers"])
     return Study.in_memory(plan.model_copy(update=changes), results)

@@ -50,7 +50,8 @@ def run(
         typer.Option(
             "--layer",
             "-l",
-            help="gcn, gcn-mean, gat, gatv2, cat, catv2, lcat or lcatv2. Repeatable; all by default.",
+            help="gcn, gcn-mean, gat, gatv2, cat, catv2, lcat or lcatv2, or your own: models.py:MyNet, or "
+            "my_package.models:MyNet. Repeatable; all of lcat by default.",
             metavar="NAME",
             rich_help_panel=_COMPARE,
         ),
@@ -166,6 +167,15 @@ def run(
         typer.Option(
             help="Which weights are orthonormal: patterns of parameter names, separated by spaces.",
             metavar="PATTERNS",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Any setting of a plan's [overrides], those of your own models too: --set warmup=10. Repeatable.",
+            metavar="NAME=VALUE",
             rich_help_panel=_TRAINING,
         ),
     ] = None,

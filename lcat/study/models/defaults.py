@@ -12,8 +12,10 @@ from typing import Any
 from lcat._text import hint
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.models.layers import LAYERS
+from lcat.study.models.own_hyper import own_base
+from lcat.study.models.own_model import OwnModel, find_model, is_model_text
 
-__all__ = ["DEMO_DATASETS", "DEMO_LAYERS", "default_hyper_parameters", "defaults_table"]
+__all__ = ["DEMO_DATASETS", "DEMO_LAYERS", "default_hyper_parameters", "defaults_table", "own_defaults"]
 
 #: What ``lcat study`` runs without arguments: one graph model in which each family wins and fails.
 DEMO_DATASETS = (
@@ -122,7 +124,7 @@ def default_hyper_parameters(dataset: str, layer: str) -> HyperParameters:
 
     Args:
         dataset: a name as a study knows it; own data sets get the row "other".
-        layer: a name of ``lcat.study.LAYERS``.
+        layer: a name of ``lcat.study.LAYERS``, or an own model such as ``"models.py:MyNet"``.
 
     Example:
         >>> from lcat.study import default_hyper_parameters
@@ -131,10 +133,22 @@ def default_hyper_parameters(dataset: str, layer: str) -> HyperParameters:
     """
     if not isinstance(dataset, str):
         raise TypeError(f"expected 'dataset' as the name of a data set, got {dataset!r}")
+    if isinstance(layer, str) and layer not in LAYERS and is_model_text(layer):
+        return own_defaults(dataset, find_model(layer))
     if layer not in list(LAYERS):  # of any type
         raise ValueError(f"there is no layer {layer!r}{hint(layer, LAYERS)}; layers are {', '.join(LAYERS)}")
     common, attention = _TABLE[_group(dataset)]
     return HyperParameters(**{**common, **(attention if LAYERS[layer].attention else {})})
+
+
+def own_defaults(dataset: str, model: OwnModel) -> HyperParameters:
+    """The settings of an own model: the training is that of all layers, the rest is said by its signature.
+
+    Args:
+        dataset: a name as a study knows it.
+        model: the model.
+    """
+    return own_base(model, HyperParameters(**_TABLE[_group(dataset)][0]))
 
 
 def defaults_table() -> list[dict[str, str]]:

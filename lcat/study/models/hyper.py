@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import (
@@ -12,6 +13,7 @@ from pydantic import (
     create_model,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from lcat._numbers import is_bool
@@ -19,14 +21,29 @@ from lcat._text import hint
 from lcat.study.models.fields import Number, Whole
 from lcat.study.models.messages import plain_message
 from lcat.study.models.one_line import Record
+from lcat.study.models.own_settings import as_pairs, plan_names
 from lcat.train import SCHEDULES, FitConfig, optimizer_names
 from lcat.train.schedules import check_schedule
 
-__all__ = ["HyperParameters", "Norm", "Overrides", "check_setting", "number_type"]
+__all__ = ["MODEL_SETTINGS", "HyperParameters", "Norm", "Overrides", "check_setting", "number_type", "setting_names"]
 
 
 #: What normalizes features between the layers of a model.
 Norm = Literal["none", "batch", "layer"]
+#: Settings of the model; the others are of its training.
+MODEL_SETTINGS = (
+    "hidden_channels",
+    "heads",
+    "num_layers",
+    "dropout",
+    "input_dropout",
+    "attention_dropout",
+    "norm",
+    "lambda1_init",
+    "lambda2_init",
+)
+# Settings that the first stores did not have. Where they have their defaults, keys of cells are those of before.
+_LATER = ("own",)
 
 
 class HyperParameters(Record):
@@ -47,6 +64,7 @@ class HyperParameters(Record):
             ``None`` leaves it to :func:`lcat.optim.orthogonal_groups`.
         optimizer, lr, weight_decay, scalar_lr, schedule, warmup, epochs, patience, clip_norm: see
             :class:`lcat.train.FitConfig`; without patience (``None``) no training stops early.
+        own: settings that an own model has alone, as pairs of name and value; a dictionary is taken, too.
 
     Raises:
         ValueError: one line that names each setting, its value and what is allowed.
@@ -79,6 +97,12 @@ class HyperParameters(Record):
     epochs: Whole = Field(200, ge=1)
     patience: Whole | None = Field(default=100, ge=1)
     clip_norm: Number | None = Field(default=None, gt=0)
+    own: tuple[tuple[str, Any], ...] = ()
+
+    @field_validator("own", mode="before")
+    @classmethod
+    def _own_pairs(cls, values: Any) -> Any:
+        return as_pairs(values)
 
     @field_validator("optimizer", "schedule")
     @classmethod
@@ -94,6 +118,14 @@ class HyperParameters(Record):
         if not is_bool(value) and value in (0, "0"):
             raise ValueError(f'must be at least 1, or "none" (None in Python) to never stop early; got {value}')
         return value
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that keys of cells depend on: all, without those of later versions that have their defaults."""
+        values = self.model_dump()
+        for name in _LATER:
+            if values[name] == HyperParameters.model_fields[name].default:
+                del values[name]
+        return values
 
     def fit_config(self) -> FitConfig:
         """The part that :func:`lcat.train.fit` takes."""
@@ -116,8 +148,20 @@ class HyperParameters(Record):
         )
 
 
+def setting_names() -> list[str]:
+    """The settings that a plan may name for the layers of lcat."""
+    return [name for name in HyperParameters.model_fields if name != "own"]
+
+
 def number_type(name: str) -> type[int] | type[float] | None:
-    """``int`` or ``float`` for a setting that takes numbers, ``None`` for others."""
+    """``int`` or ``float`` for a setting that takes numbers, ``None`` for others.
+
+    Settings of own models are looked up while a plan is checked; elsewhere they are numbers of any kind.
+    """
+    if name not in setting_names():
+        settings = plan_names().settings.get(name, ())
+        kinds = {one.kind for one in settings} - {None}
+        return int if kinds == {int} else None if kinds & {bool, str} else float
     annotation = HyperParameters.model_fields[name].annotation
     kinds = {getattr(part, "__origin__", part) for part in get_args(annotation) or (annotation,)}
     return int if int in kinds else float if float in kinds else None
@@ -130,7 +174,7 @@ def _may_be_none(name: str) -> bool:
 if TYPE_CHECKING:
     _Fields = Record
 else:  # one field per setting, whose values the settings themselves check
-    _Fields = create_model("_Fields", __base__=Record, **dict.fromkeys(HyperParameters.model_fields, (Any, None)))
+    _Fields = create_model("_Fields", __base__=Record, **dict.fromkeys(setting_names(), (Any, None)))
 
 
 class Overrides(_Fields):
@@ -139,7 +183,8 @@ class Overrides(_Fields):
     ``"none"`` stands for no value where a setting may have none, as in ``patience="none"``; so does ``None`` when it is
     given.
 
-    Attributes: those of :class:`HyperParameters`.
+    Attributes: those of :class:`HyperParameters`; settings of own models are in ``own``, where a plan that has such
+    models puts them.
 
     Example:
         >>> from lcat.study import HyperParameters, Overrides
@@ -147,10 +192,33 @@ class Overrides(_Fields):
         5
     """
 
+    own: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_apart(cls, values: Any) -> Any:
+        names = plan_names()
+        if not isinstance(values, dict) or not (names.settings or names.takes_any):
+            return values
+        own = {name: value for name, value in values.items() if name not in cls.model_fields}
+        for name in own:
+            if name not in names:
+                raise ValueError(_unknown(name))
+        rest = {name: value for name, value in values.items() if name not in own}
+        both = {**dict(as_pairs(rest.pop("own", {}))), **own}
+        return {**rest, **({"own": both} if both else {})}
+
+    @field_validator("own")
+    @classmethod
+    def _own_checked(cls, own: dict[str, Any]) -> dict[str, Any]:
+        return {name: _check_own(name, value) for name, value in own.items()}
+
     @field_validator("*")
     @classmethod
     def _checked(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name)
+        if name == "own":
+            return value
         if (value is None or value == "none") and _may_be_none(name):
             return "none"
         return None if value is None else _check_value(name, value)
@@ -158,13 +226,20 @@ class Overrides(_Fields):
     @model_serializer
     def specified(self) -> dict[str, Any]:
         """The settings that have a value, by name."""
-        return {name: value for name, value in self if value is not None}
+        return {name: value for name, value in self if value is not None and (name != "own" or value)}
+
+    def by_name(self) -> dict[str, Any]:
+        """The same, with the settings of own models among the others and ``None`` for no value."""
+        values = self.specified()
+        own = values.pop("own", {})
+        return {
+            **{name: None if value == "none" and _may_be_none(name) else value for name, value in values.items()},
+            **own,
+        }
 
     def applied_to(self, hyper: HyperParameters) -> HyperParameters:
         """``hyper`` with every setting that is given here replaced."""
-        changes = {
-            name: None if value == "none" and _may_be_none(name) else value for name, value in self.specified().items()
-        }
+        changes = {name: value for name, value in self.by_name().items() if name not in self.own}
         return HyperParameters(**{**hyper.model_dump(), **changes})
 
 
@@ -181,9 +256,10 @@ def check_setting(name: str, *value: Any) -> Any:
         >>> check_setting("lr", 1), check_setting("clip_norm", "none")
         (1.0, None)
     """
-    known = list(HyperParameters.model_fields)
-    if name not in known:
-        raise ValueError(f"there is no setting {name!r}{hint(name, known)}; settings are {', '.join(known)}")
+    if name not in setting_names():
+        if name not in plan_names():
+            raise ValueError(_unknown(name))
+        return _check_own(name, value[0]) if value else None
     if not value or (_may_be_none(name) and value[0] == "none"):
         return None
     try:
@@ -192,7 +268,25 @@ def check_setting(name: str, *value: Any) -> Any:
         raise ValueError(f"{name}: {error}") from None
 
 
+def _unknown(name: str) -> str:
+    own = plan_names()
+    known = [*setting_names(), *own.settings]
+    return f"there is no setting {name!r}{hint(name, known)}; settings are {', '.join(setting_names())}{own}"
+
+
+def _check_own(name: str, value: Any) -> Any:
+    try:
+        return plan_names().checked(name, value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 def _check_value(name: str, value: Any) -> Any:
+    own = plan_names()
+    if name in own.settings:  # of a name that lcat knows for something else, perhaps
+        with suppress(ValidationError):
+            return getattr(HyperParameters.model_validate({name: value}), name)
+        return own.checked(name, value)
     try:
         return getattr(HyperParameters.model_validate({name: value}), name)
     except ValidationError as error:

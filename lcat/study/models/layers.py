@@ -12,9 +12,12 @@ from torch_geometric.nn.models.basic_gnn import BasicGNN
 from lcat.nn import models
 from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.hyper import HyperParameters
+from lcat.study.models.own_classifier import OwnClassifier
+from lcat.study.models.own_hyper import own_arguments
+from lcat.study.models.own_model import OwnModel, find_model, is_model_text
 from lcat.study.models.theory import TheoryModel
 
-__all__ = ["DEFAULT_LAYERS", "LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model", "layer_title"]
+__all__ = ["DEFAULT_LAYERS", "LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model", "layer_spec", "layer_title"]
 
 
 # The closed form has no hidden layers and nothing to drop or normalize, and learns single numbers, which do not decay.
@@ -41,6 +44,7 @@ class LayerSpec:
         learns_lambda: its lambda1 and lambda2 are learned.
         arguments: of the model beyond the common ones.
         model: class in ``lcat.nn.models``; ``None`` for the closed-form scores of :mod:`lcat.study.models.theory`.
+        own: it is a model of the user, of which nothing is known but its name.
     """
 
     name: str
@@ -50,10 +54,13 @@ class LayerSpec:
     learns_lambda: bool = False
     arguments: tuple[tuple[str, Any], ...] = ()
     model: Callable[..., BasicGNN] | None = None
+    own: bool = False
 
     @property
     def family(self) -> str:
-        """``"gcn"``, ``"gat"``, ``"cat"`` or ``"lcat"``."""
+        """``"gcn"``, ``"gat"``, ``"cat"`` or ``"lcat"``; ``"own"`` for own models."""
+        if self.own:
+            return "own"
         return self.name.split("-")[0].removesuffix("v2")
 
     @property
@@ -66,7 +73,7 @@ class LayerSpec:
     @property
     def variant(self) -> str:
         """What follows the family's name: ``"mean"``, ``"theory"``, or nothing."""
-        return self.name.partition("-")[2]
+        return "" if self.own else self.name.partition("-")[2]
 
     @property
     def uses_edge_features(self) -> bool:
@@ -76,13 +83,18 @@ class LayerSpec:
     @property
     def title(self) -> str:
         """As papers write it: ``"GCN"``, ``"L-CATv2"``, ``"GAT (theory)"``."""
-        family = _TITLES.get(self.family)
-        if family is None:  # a layer of your own
+        if self.own or self.family not in _TITLES:
             return self.name
+        family = _TITLES[self.family]
         return f"{family}{'v2' if self.version == 2 else ''}{f' ({self.variant})' if self.variant else ''}"
 
     def settings_that_matter(self, point: dict[str, Any]) -> dict[str, Any]:
-        """What of a point of a grid or search changes this layer: heads mean nothing to GCN."""
+        """What of a point of a grid or search changes this layer: heads mean nothing to GCN.
+
+        Of an own model it is not known here, and everything is returned; see :mod:`lcat.study.models.own_hyper`.
+        """
+        if self.own:
+            return dict(point)
         without = set() if self.attention else {"heads", "attention_dropout"}
         without |= set() if self.learns_lambda else {"lambda1_init", "lambda2_init"}
         if self.model is None:
@@ -152,6 +164,18 @@ THEORY_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _THEORY)
 DEFAULT_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _SPECS)
 
 
+def layer_spec(name: str) -> LayerSpec:
+    """The layer of this name, or that of an own model, whose file may be gone.
+
+    Example:
+        >>> from lcat.study.models.layers import layer_spec
+        >>> layer_spec("gat").family, layer_spec("MyNet").family
+        ('gat', 'own')
+    """
+    spec = LAYERS.get(name)
+    return LayerSpec(name, "an own model", attention=False, learns_lambda=True, own=True) if spec is None else spec
+
+
 def layer_title(name: str) -> str:
     """A layer as papers write it; names of other layers stay as they are.
 
@@ -164,7 +188,13 @@ def layer_title(name: str) -> str:
 
 
 def build_model(
-    layer: str, in_channels: int, out_channels: int, hyper: HyperParameters, *, edge_dim: int | None = None
+    layer: str,
+    in_channels: int,
+    out_channels: int,
+    hyper: HyperParameters,
+    *,
+    edge_dim: int | None = None,
+    own: OwnModel | None = None,
 ) -> nn.Module:
     """The model of one cell.
 
@@ -172,11 +202,12 @@ def build_model(
     one study have the same width unless their own defaults say otherwise. The last layer averages its heads.
 
     Args:
-        layer: a name of :data:`LAYERS`.
+        layer: a name of :data:`LAYERS`, or an own model: ``"models.py:MyNet"``, a registered name.
         in_channels: number of features.
         out_channels: number of classes.
         hyper: its settings.
         edge_dim: number of features of an edge, for layers whose scores use them; ``None`` without any.
+        own: an own model that has been found already.
 
     Raises:
         ValueError: for an unknown layer.
@@ -184,11 +215,18 @@ def build_model(
     Example:
         >>> from lcat.study.models.classifier import NodeClassifier
         >>> from lcat.study.models.hyper import HyperParameters
+    from lcat.study.models.own_classifier import OwnClassifier
+    from lcat.study.models.own_hyper import own_arguments
+    from lcat.study.models.own_model import OwnModel, find_model, is_model_text
         >>> from lcat.study.models.layers import build_model
         >>> model = build_model("lcat", 16, 3, HyperParameters(hidden_channels=32, heads=8))
         >>> len(model.gnn.convs)
         2
     """
+    if own is None and layer not in LAYERS and is_model_text(layer):
+        own = find_model(layer)
+    if own is not None:
+        return OwnClassifier(own.make(in_channels, out_channels, own_arguments(own, hyper), edge_dim), own.name)
     if layer not in LAYERS:
         raise ValueError(f"layer must be one of {', '.join(LAYERS)}; got {layer!r}")
     spec = LAYERS[layer]

@@ -98,18 +98,19 @@ class Cell(Record):
     @property
     def key(self) -> str:
         """16 hexadecimal digits that depend on all of the above and on nothing else."""
-        return digest(self.model_dump())
+        return digest({**self.model_dump(exclude={"hyper"}), "hyper": self.hyper.identity()})
 
     @property
     def config_key(self) -> str:
         """The key of everything but the seed, the repetition and the folds: equal for cells that are averaged."""
         split = {"rule": self.split.rule, "seed": self.split.seed}
-        return digest({**self.model_dump(exclude={"seed"}), "split": split})
+        values = {**self.model_dump(exclude={"seed", "hyper"}), "hyper": self.hyper.identity()}
+        return digest({**values, "split": split})
 
     @property
     def model_key(self) -> str:
         """The key of the layer and its settings alone, whatever data set or noise they meet."""
-        return digest({"layer": self.layer, "hyper": self.hyper.model_dump()})
+        return digest({"layer": self.layer, "hyper": self.hyper.identity()})
 
     def __str__(self) -> str:
         text = f"{self.layer} on {self.dataset}, seed {self.seed}"

@@ -73,6 +73,8 @@ def _problem(item: Any, model: type[BaseModel], part: tuple[str, ...]) -> PlanPr
     # The names of the members of a union stand in pydantic's path too, and a word for names that are no text.
     members = ("Range", "tuple[any, ...]", "[key]")
     path = tuple(str(key) for key in item["loc"] if not isinstance(key, int) and key not in members)
+    if path == ("overrides", "own"):  # where settings of own models are kept, not where they are written
+        path = path[:1]
     message = " ".join(_message(item, path, model).split())
     return PlanProblem(path=(*part, *path), message=message, value=item["input"])
 

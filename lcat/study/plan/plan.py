@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,23 @@ from lcat._seed_list import parse_seeds
 from lcat._text import hint
 from lcat.data import METRIC_NAMES
 from lcat.study.analysis.objectives import OBJECTIVES
-from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper_parameters
+from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper_parameters, own_defaults
 from lcat.study.models.fields import Number, Whole
-from lcat.study.models.hyper import HyperParameters, Overrides
-from lcat.study.models.layers import LAYERS, THEORY_LAYERS
+from lcat.study.models.hyper import HyperParameters, Overrides, number_type
+from lcat.study.models.layers import LAYERS, THEORY_LAYERS, layer_spec
 from lcat.study.models.one_line import Record
+from lcat.study.models.own_hyper import own_names, own_settings_that_matter, with_own_values
+from lcat.study.models.own_model import (
+    ModelRef,
+    OwnModel,
+    OwnModels,
+    check_free,
+    find_model,
+    is_model_text,
+    model_name,
+    registered_names,
+)
+from lcat.study.models.own_settings import OwnNames, names_of_plan, plan_names
 from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
@@ -42,7 +55,8 @@ class StudyPlan(Record):
 
     Attributes:
         datasets: names of public data sets, ``csbm:...``, paths of ``.pt`` or ``.npz`` files, or names in ``own``.
-        layers: names of ``lcat.study.LAYERS``.
+        layers: names of ``lcat.study.LAYERS``, and own models: ``"models.py:MyNet"``, ``"my_package.models:MyNet"``,
+            either with a name for tables in front (``"old=before/models.py:MyNet"``), or a registered name.
         seeds: one cell each; for data sets with several splits also the number of the split. A whole number ``n``
             stands for ``0 .. n - 1``, and text for what the option ``--seeds`` makes of it, such as ``"0-9"``.
         split: rule of the splits, see :mod:`lcat.study.plan.splits`.
@@ -108,12 +122,31 @@ class StudyPlan(Record):
                 raise ValueError(f"names that begin with csbm: are those of synthetic graphs; got {name!r}")
         return own
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _names_of_own_models(cls, values: Any, handler: Any, info: ValidationInfo) -> Any:
+        """Let the parts of the plan know the settings of its own models."""
+        if not isinstance(values, dict):
+            return handler(values)
+        if not (info.context or {}).get("files", True):
+            names = OwnNames(takes_any=True)
+        else:
+            layers = one_or_several(values.get("layers", ()))
+            texts = [text for text in layers if isinstance(text, str)] if isinstance(layers, (list, tuple)) else []
+            names = own_names(_find_usable(texts, _base_in(values)))
+        with names_of_plan(names):
+            return handler(values)
+
     @field_validator("layers")
     @classmethod
     def _layers_exist(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
         for layer in layers:
-            if layer not in LAYERS:
-                raise ValueError(f"there is no layer {layer!r}{hint(layer, LAYERS)}; choose from {', '.join(LAYERS)}")
+            if layer not in LAYERS and not is_model_text(layer) and plan_names() != OwnNames(takes_any=True):
+                known = [*LAYERS, *registered_names()]
+                way_out = ", or your own as in models.py:MyNet"
+                raise ValueError(
+                    f"there is no layer {layer!r}{hint(layer, known)}; choose from {', '.join(known)}{way_out}"
+                )
         return _unique(layers)
 
     @field_validator("seeds", mode="before")
@@ -182,7 +215,8 @@ class StudyPlan(Record):
         object.__setattr__(self, "datasets", names)
         if not fresh:
             return self
-        overridden = set(self.overrides.specified())
+        self._check_models()
+        overridden = set(self.overrides.by_name())
         for part, keys in (("grid", self.grid), ("search.space", self.search.space if self.search else {})):
             twice = sorted(overridden & set(keys))
             if twice:
@@ -217,13 +251,12 @@ class StudyPlan(Record):
         Raises:
             ValueError: if no point of the search fits.
         """
-        base = self.overrides.applied_to(default_hyper_parameters(dataset, layer)).model_dump()
-        space = LAYERS[layer].settings_that_matter({name: search.values(name) for name in search.space})
+        space = self.settings_that_matter(layer, {name: search.values(name) for name in search.space})
         error = None
         points = itertools.product(*space.values())
         for values in itertools.islice(points, _MAX_POINTS):
             try:
-                check_hyper(dataset, layer, HyperParameters(**{**base, **dict(zip(space, values, strict=True))}))
+                check_hyper(dataset, layer, self.hyper(dataset, layer, dict(zip(space, values, strict=True))))
             except ValueError as caught:
                 error = caught
             else:
@@ -252,7 +285,7 @@ class StudyPlan(Record):
         return [
             (dataset, layer)
             for dataset in self.datasets
-            for layer in self.layers
+            for layer in map(model_name, self.layers)
             if not (layer in THEORY_LAYERS and not dataset.startswith("csbm:"))
         ]
 
@@ -266,10 +299,61 @@ class StudyPlan(Record):
 
     def hypers(self, dataset: str, layer: str) -> list[HyperParameters]:
         """The settings of one layer on one data set, one for each point of the grid that differs for the layer."""
+        points = [self.settings_that_matter(layer, point) for point in self._points()]
+        return list(dict.fromkeys(self.hyper(dataset, layer, point) for point in points))
+
+    def hyper(self, dataset: str, layer: str, point: Mapping[str, Any] | None = None) -> HyperParameters:
+        """The settings of one layer on one data set.
+
+        Args:
+            dataset: a name of the plan.
+            layer: a name of :meth:`pairs`.
+            point: of the grid or search; replaces other values.
+        """
+        model = self.own_models.get(layer)
+        if model is not None:
+            values = {**self.overrides.by_name(), **(point or {})}
+            return with_own_values(model, own_defaults(dataset, model), values)
         base = self.overrides.applied_to(default_hyper_parameters(dataset, layer))
-        spec = LAYERS[layer]
-        points = [spec.settings_that_matter(point) for point in self._points()]
-        return list(dict.fromkeys(HyperParameters(**{**base.model_dump(), **point}) for point in points))
+        return HyperParameters(**{**base.model_dump(), **(point or {})})
+
+    def settings_that_matter(self, layer: str, point: Mapping[str, Any]) -> dict[str, Any]:
+        """What of a point of the grid or search changes a layer of :meth:`pairs`."""
+        model = self.own_models.get(layer)
+        if model is not None:
+            return own_settings_that_matter(model, point)
+        return LAYERS[layer].settings_that_matter({n: v for n, v in point.items() if n in HyperParameters.model_fields})
+
+    def number_type(self, layer: str, name: str) -> type[int] | type[float] | None:
+        """``int`` or ``float`` for a setting that takes numbers, ``None`` for others."""
+        model = self.own_models.get(layer)
+        with names_of_plan(own_names([] if model is None else [model])):
+            return number_type(name)
+
+    @property
+    def own_models(self) -> OwnModels:
+        """The own models of the plan by the names that cells have for them."""
+        refs = {model_name(text): ModelRef(text) for text in self.layers if text not in LAYERS and is_model_text(text)}
+        return OwnModels(refs, self._base)
+
+    def _check_models(self) -> None:
+        """Own models can be found, and have names that distinguish them.
+
+        Raises:
+            ValueError: names the model and the way out.
+        """
+        names = [model_name(text) for text in self.layers]
+        for name, text in zip(names, self.layers, strict=True):
+            if text in LAYERS:
+                continue
+            find_model(text, self._base)
+            check_free(name)
+            if names.count(name) > 1:
+                both = [other for other in self.layers if model_name(other) == name]
+                raise ValueError(
+                    f"layers: {' and '.join(both)} would both be called {name} in tables; write another name in front, "
+                    f"as in new={both[-1].rpartition('=')[2]}"
+                )
 
     def cells(self) -> list[Cell]:
         """All cells; the layers of one seed follow each other, so that a study cut short still compares them.
@@ -291,6 +375,22 @@ class StudyPlan(Record):
 
     def _points(self) -> list[dict[str, Any]]:
         return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+
+
+def _base_in(values: Mapping[str, Any]) -> Path:
+    run = values.get("run")
+    base = run.base if isinstance(run, RunSettings) else run.get("base", "") if isinstance(run, Mapping) else ""
+    return Path(base) if isinstance(base, str) else Path()
+
+
+def _find_usable(texts: list[str], base: Path) -> list[OwnModel]:
+    """The own models among layers, without those that do not exist: what is wrong with these is said later."""
+    models = []
+    for text in texts:
+        if text not in LAYERS and is_model_text(text):
+            with suppress(ValueError):
+                models.append(find_model(text, base))
+    return models
 
 
 def make_plan(**settings: Unpack[PlanKeywords]) -> StudyPlan:
@@ -330,13 +430,13 @@ def check_hyper(dataset: str, layer: str, hyper: HyperParameters) -> None:
     Raises:
         ValueError: with both of them.
     """
-    if LAYERS[layer].attention and hyper.num_layers > 1 and hyper.hidden_channels % hyper.heads:
+    if layer_spec(layer).attention and hyper.num_layers > 1 and hyper.hidden_channels % hyper.heads:
         raise ValueError(
             f"hidden_channels is the width of all heads together and must be a multiple of heads; got hidden_channels "
             f"{hyper.hidden_channels} and heads {hyper.heads} for {layer} on {dataset}"
         )
     orthogonal = hyper.optimizer in orthogonal_optimizer_names()
-    if orthogonal and hyper.num_layers == 1 and hyper.orthogonal_include is None:
+    if orthogonal and hyper.num_layers == 1 and hyper.orthogonal_include is None and not layer_spec(layer).own:
         raise ValueError(
             f"{hyper.optimizer} keeps hidden weights orthonormal and needs num_layers 2 or more; got num_layers 1 "
             f"for {layer} on {dataset}"

@@ -19,7 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["load_plan"]
+__all__ = ["load_plan", "read_layers"]
 
 
 def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> StudyPlan:
@@ -74,6 +74,15 @@ def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> Stu
         raise PlanError(f"{path}: {error}", error.problems) from None
 
 
+def read_layers(path: Path) -> list[str]:
+    """The layers that a plan file names; none if it is wrong, which :func:`load_plan` says."""
+    try:
+        layers = one_or_several(tomllib.loads(path.read_text(encoding="utf-8-sig")).get("layers", ()))
+    except (OSError, ValueError, RecursionError):
+        return []
+    return [layer for layer in layers if isinstance(layer, str)] if isinstance(layers, (list, tuple)) else []
+
+
 def _start_from(folder: Path, values: dict[str, Any]) -> None:
     """Let the relative paths of a plan, if it has any, start from its folder."""
     run = values.setdefault("run", {})
@@ -84,6 +93,9 @@ def _start_from(folder: Path, values: dict[str, Any]) -> None:
     datasets = one_or_several(values.get("datasets", ()))
     names = datasets if isinstance(datasets, (list, tuple)) else ()
     has_files = any(isinstance(name, str) and is_own_file(name) for name in names)
+    layers = one_or_several(values.get("layers", ()))
+    texts = layers if isinstance(layers, (list, tuple)) else ()
+    has_files = has_files or any(isinstance(text, str) and ":" in text for text in texts)
     if has_files or str(values.get("split", "")).startswith("file:"):
         run["base"] = str(folder / str(run.get("base", "")))
 

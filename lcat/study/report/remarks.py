@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lcat.study.models.hyper import HyperParameters
-from lcat.study.models.layers import LAYERS
+from lcat.study.models.hyper import MODEL_SETTINGS, HyperParameters
+from lcat.study.models.layers import layer_spec
 from lcat.study.report.data import ReportData
 from lcat.study.report.table import counted
 from lcat.study.statistics import fewest_wilcoxon_pairs
@@ -91,7 +91,10 @@ def _settings(rows: pd.DataFrame) -> dict[str, set[Any]]:
     """The values of every setting that matters to the layer of these rows."""
     layer = str(rows["layer"].iloc[0])
     names = {name.removeprefix("hyper."): name for name in rows.columns if name.startswith("hyper.")}
-    known = LAYERS[layer].settings_that_matter(names) if layer in LAYERS else names
+    known = layer_spec(layer).settings_that_matter(names)
+    if layer_spec(layer).own:  # its signature is not known here: it has those that differ from the general defaults
+        defaults = {name: HyperParameters.model_fields[name].default for name in MODEL_SETTINGS}
+        known = {n: c for n, c in known.items() if n not in defaults or (rows[c] != defaults[n]).any()}
     # What was searched or varied differs by design, and the table of settings has it.
     varied = [name for name, column in known.items() if rows[column].astype(str).nunique() > 1]
     return {name: set(rows[column].head(1)) for name, column in known.items() if name not in varied}
@@ -116,7 +119,7 @@ def _of_lambda(by_layer: Mapping[str, Mapping[str, set[Any]]]) -> list[str]:
     """What layers with learned lambdas have of their own, where it is not the general default."""
     groups: dict[str, list[str]] = {}
     for layer, settings in by_layer.items():
-        if layer not in LAYERS or not LAYERS[layer].learns_lambda:
+        if layer_spec(layer).own or not layer_spec(layer).learns_lambda:
             continue
         values = [
             f"{name} {_short(value)} (default {_short(HyperParameters.model_fields[name].default)})"

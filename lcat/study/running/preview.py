@@ -105,7 +105,14 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
     root = Path(plan.run.data) if plan.run.data is not None else None
     base = Path(plan.run.base)
     Sources(root, {}, plan.metric, base=base).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)), plan.choices)
-    setup = Setup(data=root, metric=plan.metric, threads=plan.run.threads, device=plan.run.device, base=base)
+    setup = Setup(
+        data=root,
+        metric=plan.metric,
+        threads=plan.run.threads,
+        device=plan.run.device,
+        base=base,
+        models=plan.own_models,
+    )
     measured = calibrate(left, setup, estimate, limit)
     # More workers than cells have nothing to do.
     slots = min(engine_class(plan.run.engine).expected_slots(plan.run), max(len(left), 1))

@@ -16,7 +16,7 @@ from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.sources import is_own_file
 from lcat.study.plan.splits import SPLITS_NAME
 from lcat.study.store.journal import JOURNAL_NAME
-from lcat.study.store.store import STORE_NAME, Store
+from lcat.study.store.store import STORE_NAME, OwnSource, Store
 
 __all__ = ["holds_other_cells", "open_study"]
 
@@ -47,6 +47,8 @@ def open_study(plan: StudyPlan, folder: Path | None, *, resume: bool = True) -> 
         if holds_other_cells(plan, store) and folder is not None:
             _set_aside(folder, (SPLITS_NAME,))
             store.forget_cells()
+        for model in _new_models(plan, store):
+            store.put_model(model)
         store.mended = store.mend(plan)
         if store.get("plan") != planned:
             store.put("plan", planned)
@@ -65,6 +67,7 @@ def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
     Raises:
         PlanError: if it holds results of another study.
     """
+    _new_models(plan, store)
     if not store.has_plan():
         return _is_free(plan, store)
     stored, planned = store.plan().model_dump(mode="json"), plan.model_dump(mode="json")
@@ -76,6 +79,31 @@ def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
             "--out, take the plan that belongs to it, or set it aside with --no-resume"
         )
     return True
+
+
+def _new_models(plan: StudyPlan, store: Store) -> list[OwnSource]:
+    """The own models of the plan whose source is not kept yet.
+
+    Raises:
+        PlanError: if the store holds results of another model of the same name.
+    """
+    old = {model.layer: model for model in store.models()}
+    new = []
+    for layer, (text, source) in plan.own_models.sources().items():
+        model = OwnSource(layer, text, source.hash, source.file, source.text)
+        before = old.get(layer)
+        if before is not None and before.hash != model.hash and store.keys_of(layer, "done"):
+            where = source.file or text
+            raise PlanError(
+                f"layers: {text} is not the {layer} that {store.path.parent} has results of: {where} has changed "
+                f"(hash {model.hash or 'unknown'} now, {before.hash or 'unknown'} then; Study.load(...).models() has "
+                f"its old text). Put the file back to go on, give the new one its own name, as in "
+                f"{layer}2={text.rpartition('=')[2] if ':' in text else text}, choose another folder with --out, or "
+                "set the study aside with --no-resume"
+            )
+        if before != model:
+            new.append(model)
+    return new
 
 
 def _is_free(plan: StudyPlan, store: Store) -> bool:
@@ -102,7 +130,9 @@ def _extends(plan: StudyPlan, planned: dict[str, Any], stored: dict[str, Any], s
     if files and planned["metric"] != stored.get("metric"):
         return False
     if plan.search is None and stored.get("search") is None:
-        return set(store.keys()) <= {cell.key for cell in plan.cells()}
+        # Those of an own model that never worked may have had other settings, which its signature says.
+        replaced = {key for model in _new_models(plan, store) for key in store.keys_of(model.layer)}
+        return set(store.keys()) - replaced <= {cell.key for cell in plan.cells()}
     for name in set(planned) - {*_FREE, "datasets", "layers", "search", "metric"}:
         if planned[name] != stored.get(name):
             return False

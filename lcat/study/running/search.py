@@ -12,14 +12,12 @@ killed and went on, try the same points.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lcat._seeds import derive_seed
-from lcat.study.models.defaults import default_hyper_parameters
-from lcat.study.models.hyper import HyperParameters, number_type
-from lcat.study.models.layers import LAYERS
+from lcat.study.models.hyper import HyperParameters
 from lcat.study.plan.cell import Cell, SplitChoice, digest
 from lcat.study.plan.plan import StudyPlan, check_hyper
 from lcat.study.plan.settings import Range, SearchPlan
@@ -188,12 +186,12 @@ class SearchSchedule(Schedule):
         return [cell.model_copy(update={"noise": noise}) for noise in noises for cell in unit.cells(hyper)]
 
     def _base(self, unit: _Unit) -> HyperParameters:
-        return self._plan.overrides.applied_to(default_hyper_parameters(unit.dataset, unit.layer))
+        return self._plan.hyper(unit.dataset, unit.layer)
 
     def _hyper(self, unit: _Unit, point: dict[str, Any]) -> HyperParameters | None:
         """The settings of a point, ``None`` if they do not fit together."""
-        hyper = HyperParameters(**{**self._base(unit).model_dump(), **point})
         try:
+            hyper = self._plan.hyper(unit.dataset, unit.layer, point)
             check_hyper(unit.dataset, unit.layer, hyper)
         except ValueError:
             return None
@@ -238,26 +236,27 @@ def _units(plan: StudyPlan, sources: Sources) -> Iterable[_Unit]:
         groups: dict[str, list[tuple[SplitChoice, int]]] = {}
         for seed in plan.seeds:
             for choice in plan.choices(dataset):
-                hyper = default_hyper_parameters(dataset, names[0])
-                cell = Cell(dataset=dataset, layer=names[0], seed=seed, hyper=hyper, split=choice)
+                # Splits depend on neither layer nor settings.
+                cell = Cell(dataset=dataset, layer=names[0], seed=seed, hyper=HyperParameters(), split=choice)
                 _, split = sources.prepared(cell)
                 groups.setdefault(sources.test_set(cell, split), []).append((choice, seed))
         for test_set, members in groups.items():
             for layer in names:
-                space = LAYERS[layer].settings_that_matter(search.space)
+                space = plan.settings_that_matter(layer, search.space)
+                kinds = {name: plan.number_type(layer, name) for name in space}
                 name = digest([dataset, layer, test_set])
-                yield _Unit(dataset, layer, test_set, members, search, _Optuna(search, space, name))
+                yield _Unit(dataset, layer, test_set, members, search, _Optuna(search, space, kinds, name))
 
 
 class _Optuna:
     """A study of Optuna that is asked and told point by point."""
 
-    def __init__(self, plan: SearchPlan, space: dict[str, Any], name: str) -> None:
+    def __init__(self, plan: SearchPlan, space: dict[str, Any], kinds: Mapping[str, type | None], name: str) -> None:
         try:
             import optuna
         except ModuleNotFoundError:
             raise EngineError("a search needs Optuna: pip install 'lcat-gnn[search]'") from None
-        self._optuna, self._plan, self._name = optuna, plan, name
+        self._optuna, self._plan, self._kinds, self._name = optuna, plan, kinds, name
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = {key: self._distribution(key, values) for key, values in space.items()}
         self._study = optuna.create_study(direction="maximize", sampler=self._sampler(0))
@@ -298,6 +297,6 @@ class _Optuna:
         kinds = self._optuna.distributions
         if not isinstance(values, Range):
             return kinds.CategoricalDistribution(values)
-        if number_type(name) is int:
+        if self._kinds[name] is int:
             return kinds.IntDistribution(int(values.low), int(values.high), log=values.log, step=int(values.step or 1))
         return kinds.FloatDistribution(values.low, values.high, log=values.log, step=values.step)

@@ -16,6 +16,8 @@ from lcat._environment import versions
 from lcat.study._folder import OutputError
 from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.layers import build_model
+from lcat.study.models.own_classifier import OwnClassifier
+from lcat.study.models.own_model import OwnModels
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.sources import Sources
 from lcat.study.plan.splits import split_hash
@@ -31,12 +33,20 @@ def run_cell(
     cell: Cell,
     sources: Sources,
     *,
+    models: OwnModels | None = None,
     device: str | torch.device = "cpu",
     on_epoch: Callable[[Cell, int, History], None] | None = None,
 ) -> CellResult:
     """Train one cell; a failure becomes part of the result.
 
     Everything that an ``Exception`` can stop is caught, as a study must go on; ``KeyboardInterrupt`` passes.
+
+    Args:
+        cell: to train.
+        sources: of its graph.
+        models: own models by the names of cells.
+        device: where to train.
+        on_epoch: called after every epoch with the cell, the number of the epoch and the history so far.
 
     Raises:
         lcat.study.OutputError: if the split cannot be kept in the folder of the study. That is no fault of the cell,
@@ -56,11 +66,17 @@ def run_cell(
         result.graph = sources.facts(cell)
         data = sources.on_device(dataset, device)
         memory, start = PeakMemory(device), time.perf_counter()
+        own = None if models is None else models.get(cell.layer)
         seed_for(cell.seed, "weights")
         model = build_model(
-            cell.layer, data.num_features, dataset.num_classes, cell.hyper, edge_dim=dataset.num_edge_features or None
+            cell.layer,
+            data.num_features,
+            dataset.num_classes,
+            cell.hyper,
+            edge_dim=dataset.num_edge_features or None,
+            own=own,
         ).to(device)
-        if isinstance(model, NodeClassifier):  # the closed form is for graphs without either
+        if isinstance(model, (NodeClassifier, OwnClassifier)):  # the closed form is for graphs without either
             model.use_edge_values(data)
         result.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         result.fit = fit(

@@ -10,6 +10,7 @@ from typing import Any
 from lcat.study.store.rows import (
     RESULT_COLUMNS,
     RowError,
+    own_layers,
     read_cell,
     read_facts,
     read_json,
@@ -91,9 +92,11 @@ def find_damage(connection: sqlite3.Connection) -> Damage:
     damage = Damage()
     damage.plan = _reason(_check_plan, connection)
     keys = set()
+    stored = connection.execute("SELECT value FROM meta WHERE name = 'plan'").fetchone()
+    own = own_layers(stored[0] if stored else None)
     for key, text in connection.execute("SELECT key, cell FROM cells ORDER BY position"):
         keys.add(key)
-        reason = _reason(read_cell, text)
+        reason = _reason(read_cell, text, own)
         if reason:
             damage.cells[key] = reason
     for table in ("versions", "graphs"):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lcat.study.models.layers import LAYERS
+from lcat.study.models.layers import layer_spec
 from lcat.study.store.result import CellResult
 
 __all__ = ["COLUMNS", "history_frame", "lambda_frame", "results_frame"]
@@ -20,7 +20,7 @@ COLUMNS: dict[str, str] = {
     "model": "layer and settings alone (Cell.model_key): the same model on other data or noise",
     "dataset": "name of the data set",
     "layer": "name of the layer",
-    "family": "gcn, gat, cat or lcat",
+    "family": "gcn, gat, cat or lcat; own for own models",
     "version": "1 or 2, missing for layers without scores",
     "variant": "mean or theory, else empty",
     "seed": "seed of weights, dropout and noise",
@@ -70,7 +70,7 @@ def results_frame(results: Iterable[CellResult]) -> pd.DataFrame:
         results: of cells, with or without histories.
 
     Returns:
-        The columns of :data:`COLUMNS`, then ``hyper.*`` for every setting.
+        The columns of :data:`COLUMNS`, then ``hyper.*`` for every setting, those of own models last.
 
     Example:
         >>> from lcat.study import make_plan, run_study
@@ -143,7 +143,7 @@ def lambda_frame(results: Iterable[CellResult]) -> pd.DataFrame:
     """
     rows = []
     for result in results:
-        if result.fit is None or not LAYERS[result.cell.layer].learns_lambda:
+        if result.fit is None or not layer_spec(result.cell.layer).learns_lambda:
             continue
         for depth, (name, pair) in enumerate(result.fit.lambdas.items(), start=1):
             path = result.fit.history.lambdas.get(name) or [[np.nan, np.nan]]
@@ -154,7 +154,7 @@ def lambda_frame(results: Iterable[CellResult]) -> pd.DataFrame:
 
 
 def _row(result: CellResult) -> dict[str, Any]:
-    cell, fit, spec = result.cell, result.fit, LAYERS[result.cell.layer]
+    cell, fit, spec = result.cell, result.fit, layer_spec(result.cell.layer)
     row: dict[str, Any] = {
         "key": cell.key,
         "config": cell.config_key,
@@ -189,5 +189,6 @@ def _row(result: CellResult) -> dict[str, Any]:
     for name in ("started", "finished", "worker", "device"):
         row[name] = getattr(result, name)
     row["error"] = result.last_line or None
-    row.update({f"hyper.{name}": value for name, value in cell.hyper})
+    row.update({f"hyper.{name}": value for name, value in cell.hyper if name != "own"})
+    row.update({f"hyper.{name}": value for name, value in cell.hyper.own})
     return row

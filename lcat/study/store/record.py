@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,10 @@ class StudyRecord:
                 raise TypeError(f"expected results of type CellResult, got {type(result).__name__}")
         store = Store(None, write=True)
         store.put("plan", plan.model_dump(mode="json"))
-        store.add_cells([*(result.cell for result in results), *plan.cells()])
+        planned = []
+        with suppress(ValueError):  # the file of an own model may be gone
+            planned = plan.cells()
+        store.add_cells([*(result.cell for result in results), *planned])
         store.finish_many(results)
         return cls(store)
 
@@ -170,6 +174,17 @@ class StudyRecord:
             if not result.ok
         ]
         return pd.DataFrame(rows, columns=["key", "cell", "error", "traceback"])
+
+    def models(self) -> pd.DataFrame:
+        """One row per own model.
+
+        Returns:
+            ``layer``, ``name`` (text in the plan), ``hash`` (of the files that it is made of), ``file``, ``source``
+            (the text of the main file when its first cell ran).
+        """
+        with self._reading() as store:
+            rows = [asdict(model) for model in store.models()]
+        return pd.DataFrame(rows, columns=["layer", "name", "hash", "file", "source"])
 
     def versions(self) -> list[dict[str, str]]:
         """Versions and machines that the results were made with, each once."""

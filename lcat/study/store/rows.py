@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,13 +13,23 @@ from lcat._names import METRIC_NAMES
 from lcat._text import hint
 from lcat.study.models.layers import LAYERS
 from lcat.study.models.messages import plain_message
+from lcat.study.models.own_model import model_name
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.store.codec import unpack_history
 from lcat.study.store.result import CellResult
 from lcat.train import FitResult, History
 
-__all__ = ["RESULT_COLUMNS", "RowError", "read_cell", "read_facts", "read_json", "read_plan", "read_result"]
+__all__ = [
+    "RESULT_COLUMNS",
+    "RowError",
+    "own_layers",
+    "read_cell",
+    "read_facts",
+    "read_json",
+    "read_plan",
+    "read_result",
+]
 
 #: The columns of a result, in the order in which they are written and read.
 RESULT_COLUMNS = (
@@ -98,8 +108,26 @@ def read_plan(value: Any) -> StudyPlan:
         raise RowError(_first_problem(error)) from None
 
 
-def read_cell(text: Any) -> Cell:
+def own_layers(plan: Any) -> frozenset[str]:
+    """Names that cells have for the own models of a plan, of which nothing else is read.
+
+    Args:
+        plan: as it is stored.
+    """
+    try:
+        layers = read_json(plan, dict).get("layers")
+    except RowError:
+        return frozenset()
+    texts = layers if isinstance(layers, list) else []
+    return frozenset(model_name(text) for text in texts if isinstance(text, str) and text not in LAYERS)
+
+
+def read_cell(text: Any, own: Collection[str] = ()) -> Cell:
     """The cell of a text of JSON.
+
+    Args:
+        text: as it is stored.
+        own: names of own models.
 
     Raises:
         RowError: if it is none, or its layer does not exist here.
@@ -110,7 +138,7 @@ def read_cell(text: Any) -> Cell:
         if isinstance(error, ValidationError) and error.errors()[0]["type"] != "json_invalid":
             raise RowError(_first_problem(error)) from None
         raise RowError("its JSON is cut or changed") from None
-    if cell.layer not in LAYERS:
+    if cell.layer not in LAYERS and cell.layer not in own:
         raise RowError(f"there is no layer {cell.layer!r}{hint(cell.layer, LAYERS)}")
     return cell
 

@@ -57,6 +57,16 @@ _STEPS: tuple[str, ...] = (
     CREATE TABLE graphs (id INTEGER PRIMARY KEY, facts TEXT NOT NULL UNIQUE);
     ALTER TABLE results ADD COLUMN graph INTEGER REFERENCES graphs (id);
     """,
+    # 4: sources of own models
+    """
+    CREATE TABLE models (
+        layer TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        hash TEXT NOT NULL,
+        file TEXT NOT NULL,
+        source TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)

@@ -24,6 +24,7 @@ from lcat.study.store.result import CellResult, Status
 from lcat.study.store.rows import (
     RESULT_COLUMNS,
     RowError,
+    own_layers,
     read_cell,
     read_facts,
     read_json,
@@ -32,7 +33,7 @@ from lcat.study.store.rows import (
 )
 from lcat.study.store.schema import SCHEMA_VERSION, migrate
 
-__all__ = ["STORE_NAME", "Store", "StoreError", "Trial"]
+__all__ = ["STORE_NAME", "OwnSource", "Store", "StoreError", "Trial"]
 
 #: Name of the file in the folder of a study.
 STORE_NAME = "study.sqlite"
@@ -65,6 +66,25 @@ class Trial:
     test_set: str
     params: dict[str, Any]
     keys: list[str]
+
+
+@dataclass(frozen=True)
+class OwnSource:
+    """The source of an own model.
+
+    Attributes:
+        layer: name in cells.
+        name: text in the plan, such as ``"models.py:MyNet"``.
+        hash: of the files it is made of; empty if it has none, or could not be imported.
+        file: the main one.
+        source: its text.
+    """
+
+    layer: str
+    name: str
+    hash: str
+    file: str
+    source: str
 
 
 class StoreError(OSError):
@@ -256,6 +276,38 @@ class Store:
             for table in ("trials", "cells"):
                 cursor.execute(f"DELETE FROM {table}")
 
+    def models(self) -> list[OwnSource]:
+        """The own models that the results are of, as they were."""
+        return [OwnSource(*row) for row in self._read("SELECT layer, name, hash, file, source FROM models ORDER BY 1")]
+
+    def put_model(self, model: OwnSource) -> None:
+        """Keep the source of an own model, in place of an older one of this name that has no finished cell.
+
+        What was planned for an older one is forgotten, with its failed cells.
+        """
+        with self._transaction() as cursor:
+            row = cursor.execute("SELECT hash FROM models WHERE layer = ?", (model.layer,)).fetchone()
+            if row is not None and row[0] != model.hash:
+                of_layer = "SELECT key FROM cells WHERE json_valid(cell) AND json_extract(cell, '$.layer') = ?"
+                for table in ("histories", "results", "cells"):
+                    cursor.execute(f"DELETE FROM {table} WHERE key IN ({of_layer})", (model.layer,))
+                cursor.execute("DELETE FROM trials WHERE layer = ?", (model.layer,))
+            values = (model.layer, model.name, model.hash, model.file, model.source)
+            cursor.execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?, ?, ?)", values)
+
+    def keys_of(self, layer: str, status: Status | None = None) -> list[str]:
+        """Keys of the cells of one layer; with a status, of those that have it."""
+        of_layer = "SELECT key FROM cells WHERE json_valid(cell) AND json_extract(cell, '$.layer') = ?"
+        if status is None:
+            return [row[0] for row in self._read(of_layer, (layer,))]
+        rows = self._read(f"SELECT key FROM results WHERE status = ? AND key IN ({of_layer})", (status, layer))
+        return [row[0] for row in rows]
+
+    def _own_layers(self) -> frozenset[str]:
+        """Names of own models that cells may have."""
+        rows = self._read("SELECT value FROM meta WHERE name = 'plan'")
+        return own_layers(rows[0][0] if rows else None)
+
     def cells(self) -> list[Cell]:
         """All cells in the order in which they were added.
 
@@ -263,7 +315,8 @@ class Store:
             StoreError: if one is damaged.
         """
         with self._reading_rows():
-            return [read_cell(row[0]) for row in self._read("SELECT cell FROM cells ORDER BY position")]
+            own = self._own_layers()
+            return [read_cell(row[0], own) for row in self._read("SELECT cell FROM cells ORDER BY position")]
 
     def keys(self) -> list[str]:
         """Keys of all cells, in the order in which they were added."""
@@ -366,6 +419,7 @@ class Store:
         if isinstance(keys, str) or not isinstance(keys, (Iterable, type(None))):
             raise TypeError(f"expected keys of cells in a list, got {keys!r}")
         with self._reading_rows():
+            own = self._own_layers()
             if keys is None and self._read("SELECT 1 FROM results WHERE key NOT IN (SELECT key FROM cells) LIMIT 1"):
                 raise RowError("a result has no cell")
             facts = {table: dict(self._read(f"SELECT id, facts FROM {table}")) for table in ("versions", "graphs")}
@@ -382,7 +436,7 @@ class Store:
                 row = dict(zip(RESULT_COLUMNS, values, strict=True))
                 versions = read_facts(facts["versions"].get(row["versions"]))
                 graph = {} if row["graph"] is None else read_facts(facts["graphs"].get(row["graph"]))
-                yield read_result(read_cell(text), row, packed, history=history, facts=(versions, graph))
+                yield read_result(read_cell(text, own), row, packed, history=history, facts=(versions, graph))
 
     def mend(self, plan: StudyPlan) -> str:
         """Write what is damaged again from the plan, and forget the results that cannot be read.

@@ -203,8 +203,8 @@ def test_help_groups_the_options_and_is_readable_on_80_columns():
             assert re.search(rf"│ .*(?<![\w-]){name}(?![\w-])", panels[title]), (title, name)
     assert text.index("lcat study -d cora") < starts[0]
     assert "--list-d" not in text
-    for name in PLAN_KEYS:
-        assert f"--{name.replace('_', '-')}" in text
+    for key in PLAN_KEYS.values():
+        assert option_of(key) in text
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lcat.data import NodeDataset
+from lcat.study.models.own_model import OwnModels
 from lcat.study.plan.settings import EngineName, RunSettings
 from lcat.study.running.engines.base import Engine, EngineError, Finished, Note, Progress, Setup
 
@@ -33,6 +34,7 @@ def make_engine(
     own: Mapping[str, NodeDataset] | None = None,
     metric: str | None = None,
     splits: Path | None = None,
+    models: OwnModels | None = None,
 ) -> Engine:
     """The engine that ``settings`` ask for; it starts nothing before the first cell.
 
@@ -41,6 +43,7 @@ def make_engine(
         own: your own data sets by name.
         metric: of data sets read from a file, before what the file names.
         splits: folder that keeps splits.
+        models: your own models by the names of their cells.
 
     Raises:
         EngineError: if the engine is not available here.
@@ -53,5 +56,6 @@ def make_engine(
         threads=settings.threads,
         device=settings.device,
         base=Path(settings.base),
+        models=models or OwnModels(),
     )
     return engine_class(settings.engine).of(setup, settings)

@@ -13,6 +13,7 @@ import torch
 
 from lcat._device import read_device
 from lcat.data import NodeDataset
+from lcat.study.models.own_model import OwnModels
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.settings import RunSettings
 from lcat.study.plan.sources import Sources
@@ -51,6 +52,7 @@ class Setup:
         threads: of torch, for each cell.
         device: where to train.
         base: folder that relative paths of data sets and splits start from.
+        models: your own models by the names of their cells.
     """
 
     data: Path | None = None
@@ -60,6 +62,7 @@ class Setup:
     threads: int = 1
     device: str = "cpu"
     base: Path = Path()
+    models: OwnModels = field(default_factory=OwnModels)
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ class CellRunner:
         if before != self._setup.threads:
             torch.set_num_threads(self._setup.threads)
         try:
-            result = run_cell(cell, self._sources, device=self._device, on_epoch=on_epoch)
+            result = run_cell(cell, self._sources, models=self._setup.models, device=self._device, on_epoch=on_epoch)
             self._spare_collections()
             return result
         finally:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
 from collections import deque
@@ -65,7 +66,7 @@ class ProcessEngine(Engine):
         retries: how often a cell runs again whose worker died.
 
     Raises:
-        EngineError: if own data sets cannot be sent to other processes.
+        EngineError: if own data sets or models cannot be sent to other processes.
     """
 
     def __init__(self, setup: Setup, workers: int | None = None, retries: int = 2) -> None:
@@ -78,6 +79,7 @@ class ProcessEngine(Engine):
         self._deaths: dict[str, int] = {}
         self._events: list[Event] = []  # not handed out yet, so that Ctrl-C while they come in loses none
         self._error: OutputError | None = None
+        _check_models(setup)
         try:
             pickle.dumps(setup.own)
         except Exception as error:
@@ -202,6 +204,29 @@ class ProcessEngine(Engine):
             return Note(f"a worker died ({how}) and its cell runs again", cell)
         error = EngineError(f"the worker of this cell died {count} times, the last time by {how}")
         return Finished(CellResult(cell, None, "".join(traceback.format_exception_only(error))))
+
+
+def _check_models(setup: Setup) -> None:
+    """Registered models are found by their import path in other processes.
+
+    Raises:
+        EngineError: if they have none there.
+    """
+    for name, ref in setup.models.refs.items():
+        if ref.build is None:
+            continue
+        problem = ""
+        if ref.build.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"):
+            problem = "it was written into a notebook or a prompt"
+        try:
+            pickle.dumps(ref.build)
+        except Exception as error:
+            problem = str(error)
+        if problem:
+            raise EngineError(
+                f"the model {name} cannot be sent to other processes ({problem}): run with engine inline, or put it "
+                f"into a file and name that in the plan, as in {name}=models.py:MyNet"
+            )
 
 
 def _how_it_ended(code: int) -> str:

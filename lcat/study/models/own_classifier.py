@@ -1,0 +1,68 @@
+"""An own model as a study calls it: with the graph, and the values of its edges where its forward takes them."""
+
+from __future__ import annotations
+
+import inspect
+
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+__all__ = ["OwnClassifier"]
+
+_EDGE_VALUES = ("edge_weight", "edge_attr")
+
+
+class OwnClassifier(nn.Module):
+    """An own model.
+
+    Args:
+        gnn: the model; its forward takes ``(x, edge_index)``, and ``edge_weight`` and ``edge_attr`` by name if it uses
+            them.
+        name: for messages.
+
+    Raises:
+        TypeError: if its forward takes something else.
+
+    Shapes:
+        ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, output ``[N, C]`` logits.
+    """
+
+    def __init__(self, gnn: nn.Module, name: str) -> None:
+        super().__init__()
+        self.gnn = gnn
+        self._takes = _check_forward(gnn, name)
+        self._edge_values: dict[str, Tensor] = {}
+
+    def use_edge_values(self, data: Data) -> None:
+        """Take weights and features of the edges from the graph that the model is for, if its forward takes them."""
+        self._edge_values = {key: data[key] for key in self._takes if data.get(key) is not None}
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Logits ``[N, C]``."""
+        logits: Tensor = self.gnn(x, edge_index, **self._edge_values)
+        return logits
+
+
+def _check_forward(gnn: nn.Module, name: str) -> tuple[str, ...]:
+    """The values of edges that the forward takes.
+
+    Raises:
+        TypeError: if it cannot be called as ``(x, edge_index)``.
+    """
+    signature = inspect.signature(gnn.forward)
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}.forward must take (x, edge_index), and may take edge_attr and edge_weight; it takes {signature} "
+            f"({error})"
+        ) from None
+    parameters = signature.parameters.values()
+    first = [one.name for one in parameters if one.kind is not one.KEYWORD_ONLY][:2]
+    if any(value in first for value in _EDGE_VALUES):
+        raise TypeError(
+            f"{name}.forward must take x and edge_index first, and then edge_attr or edge_weight; it takes {signature}"
+        )
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return _EDGE_VALUES
+    return tuple(value for value in _EDGE_VALUES if value in signature.parameters)
