@@ -17,7 +17,7 @@ from lcat.study.driver import Outcome, Status, run_study
 from lcat.study.models.defaults import default_hyper_parameters, defaults_table
 from lcat.study.models.hyper import HyperParameters, Overrides
 from lcat.study.models.layers import LAYERS, build_model
-from lcat.study.models.own_model import register_model
+from lcat.study.models.own_registration import register_model
 from lcat.study.plan.cell import Cell, Noise, SplitChoice
 from lcat.study.plan.plan import PlanError, StudyPlan, make_plan
 from lcat.study.plan.plan_file import load_plan

@@ -18,84 +18,30 @@ from lcat.study.models.own_source import ModelSource, NoSuchModel, attribute_of,
 
 __all__ = [
     "ENTRY_POINTS",
+    "NAME",
+    "REGISTERED",
     "ModelRef",
     "OwnModel",
     "OwnModels",
-    "check_free",
     "find_model",
     "is_model_text",
     "model_name",
-    "register_model",
+    "path_of",
     "registered_names",
 ]
 
 #: Group of entry points in which packages name their models.
 ENTRY_POINTS = "lcat.models"
-_NAME = re.compile(r"[A-Za-z_][\w.-]*")
-_REGISTERED: dict[str, Callable[..., Any]] = {}
+#: Names of models.
+NAME = re.compile(r"[A-Za-z_][\w.-]*")
+#: Models that were registered in this process.
+REGISTERED: dict[str, Callable[..., Any]] = {}
 _SOURCES: dict[Callable[..., Any], ModelSource] = {}
-
-
-def register_model(name: str, build: Callable[..., nn.Module]) -> None:
-    """Make an own model known as a layer of studies in this process.
-
-    Worker processes get it by its import path, so it must be at the top level of a module or script. Where a study may
-    be resumed from elsewhere, name the file instead: ``layers=["models.py:MyNet"]``.
-
-    Args:
-        name: as it is then written in ``layers``, and as tables show it.
-        build: class or function, called as ``build(in_channels, num_classes, **settings)``; what it makes is called as
-            ``model(x, edge_index)`` and returns logits ``[N, C]``.
-
-    Raises:
-        TypeError: if ``build`` cannot be called like this.
-        ValueError: if the name is that of another layer.
-
-    Example:
-        >>> import torch
-        >>> from lcat.study import make_plan, register_model, run_study
-        >>> class Linear(torch.nn.Linear):
-        ...     def forward(self, x, edge_index):
-        ...         return super().forward(x)
-        >>> register_model("linear", Linear)
-        >>> plan = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn", "linear"], seeds=1, overrides={"epochs": 3})
-        >>> run_study(plan).study.results()["layer"].tolist()
-        ['gcn', 'linear']
-    """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(
-            f"expected a name of letters, digits, '-', '.' and '_' that begins with a letter; got {name!r}"
-        )
-    if not callable(build) or isinstance(build, nn.Module):
-        got = f"a {type(build).__name__} that is made already" if isinstance(build, nn.Module) else repr(build)
-        raise TypeError(f"expected a class, or a function that makes a model, as 'build'; got {got}")
-    read_signature(build, name)
-    check_free(name)
-    old = _REGISTERED.get(name)
-    if old is not None and _path_of(old) != _path_of(build):  # the cell of a notebook may run again
-        raise ValueError(f"a model called {name!r} is registered already ({_path_of(old)}); choose another name")
-    _REGISTERED[name] = build
-
-
-def check_free(name: str) -> None:
-    """Refuse a name that tables have for a layer of lcat.
-
-    Raises:
-        ValueError: with the way out.
-    """
-    from lcat.study.models.layers import LAYERS
-
-    for layer, spec in LAYERS.items():
-        if name.lower() in (layer, spec.title.lower()):
-            raise ValueError(
-                f"{name} is what tables call the layer {layer} of lcat: give your own another name, as in "
-                "mine=models.py:MyNet, or register_model('mine', ...)"
-            )
 
 
 def registered_names() -> list[str]:
     """Names of the models that were registered or that installed packages have."""
-    return list(dict.fromkeys((*_REGISTERED, *_of_packages())))
+    return list(dict.fromkeys((*REGISTERED, *_of_packages())))
 
 
 @lru_cache(maxsize=1)
@@ -105,7 +51,7 @@ def _of_packages() -> dict[str, EntryPoint]:
 
 def is_model_text(text: str) -> bool:
     """Whether a layer of a plan names an own model: ``file.py:MyNet``, ``package.module:MyNet``, a registered name."""
-    return ":" in text or text in _REGISTERED or text in _of_packages()
+    return ":" in text or text in REGISTERED or text in _of_packages()
 
 
 def model_name(text: str) -> str:
@@ -212,8 +158,7 @@ class OwnModels:
         """The same with hashes, and with the classes that were registered, for workers that know nothing of them."""
         sources = self.sources()
         refs = {
-            name: ModelRef(ref.text, _REGISTERED.get(ref.text), sources[name][1].hash)
-            for name, ref in self.refs.items()
+            name: ModelRef(ref.text, REGISTERED.get(ref.text), sources[name][1].hash) for name, ref in self.refs.items()
         }
         return OwnModels(refs, self.base.absolute())
 
@@ -249,12 +194,12 @@ def find_model(text: str, base: Path = Path(), build: Callable[..., Any] | None 
     name = model_name(text)
     after_alias = text.rpartition("=")[2]
     target = after_alias if ":" in after_alias else text
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"expected NAME=FILE.py:CLASS with a name of letters, digits, '-', '.' and '_'; got {text!r}")
     where, _, attribute = target.rpartition(":")
     try:
         if ":" not in target:
-            made_by = build or _REGISTERED.get(text) or _of_packages()[text].load()
+            made_by = build or REGISTERED.get(text) or _of_packages()[text].load()
         else:
             if not where or not attribute:
                 raise NoSuchModel(f"expected FILE.py:CLASS or PACKAGE.MODULE:CLASS, got {text!r}")
@@ -289,6 +234,7 @@ def _of_broken(where: str, base: Path) -> ModelSource:
     return ModelSource("", str(path.resolve()), path.read_text(encoding="utf-8", errors="replace"))
 
 
-def _path_of(build: Callable[..., Any]) -> str:
+def path_of(build: Callable[..., Any]) -> str:
+    """The import path of a class or function."""
     owner = build if inspect.isclass(build) or inspect.isroutine(build) else type(build)
     return f"{owner.__module__}.{owner.__qualname__}"

@@ -27,13 +27,13 @@ from lcat.study.models.own_model import (
     ModelRef,
     OwnModel,
     OwnModels,
-    check_free,
     find_model,
     is_model_text,
     model_name,
     registered_names,
 )
-from lcat.study.models.own_settings import OwnNames, names_of_plan, plan_names
+from lcat.study.models.own_registration import check_free
+from lcat.study.models.own_settings import OwnNames, names_of_plan
 from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
@@ -139,9 +139,10 @@ class StudyPlan(Record):
 
     @field_validator("layers")
     @classmethod
-    def _layers_exist(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
+    def _layers_exist(cls, layers: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        stored = (info.context or {}).get("models", ())  # registered, perhaps in another process
         for layer in layers:
-            if layer not in LAYERS and not is_model_text(layer) and plan_names() != OwnNames(takes_any=True):
+            if layer not in LAYERS and layer not in stored and not is_model_text(layer):
                 known = [*LAYERS, *registered_names()]
                 way_out = ", or your own as in models.py:MyNet"
                 raise ValueError(

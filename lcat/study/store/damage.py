@@ -93,7 +93,7 @@ def find_damage(connection: sqlite3.Connection) -> Damage:
     damage.plan = _reason(_check_plan, connection)
     keys = set()
     stored = connection.execute("SELECT value FROM meta WHERE name = 'plan'").fetchone()
-    own = own_layers(stored[0] if stored else None)
+    own = own_layers(stored[0] if stored else None, _models(connection))
     for key, text in connection.execute("SELECT key, cell FROM cells ORDER BY position"):
         keys.add(key)
         reason = _reason(read_cell, text, own)
@@ -129,9 +129,14 @@ def _reason(read: Any, *arguments: Any) -> str:
 def _check_plan(connection: sqlite3.Connection) -> None:
     row = connection.execute("SELECT value FROM meta WHERE name = 'plan'").fetchone()
     if row is not None:
-        read_plan(read_json(row[0], dict))
+        read_plan(read_json(row[0], dict), _models(connection))
     elif connection.execute("SELECT count(*) FROM cells").fetchone()[0]:
         raise RowError("it is missing")
+
+
+def _models(connection: sqlite3.Connection) -> list[str]:
+    """What plans call the own models whose sources are kept."""
+    return [row[0] for row in connection.execute("SELECT name FROM models")]
 
 
 def _results(connection: sqlite3.Connection) -> Iterator[tuple[dict[str, Any], bytes | None]]:

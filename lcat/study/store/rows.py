@@ -13,7 +13,7 @@ from lcat._names import METRIC_NAMES
 from lcat._text import hint
 from lcat.study.models.layers import LAYERS
 from lcat.study.models.messages import plain_message
-from lcat.study.models.own_model import model_name
+from lcat.study.models.own_model import is_model_text, model_name
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.store.codec import unpack_history
@@ -95,31 +95,37 @@ def read_json(text: Any, kind: type[dict[Any, Any]] | type[list[Any]] | None = N
     return value
 
 
-def read_plan(value: Any) -> StudyPlan:
+def read_plan(value: Any, models: Collection[str] = ()) -> StudyPlan:
     """The plan of a study.
+
+    Args:
+        value: as JSON has it.
+        models: what the plan calls own models.
 
     Raises:
         RowError: if it is none.
     """
     try:
         # Your own files may be gone when a study is read.
-        return StudyPlan.model_validate(value, context={"files": False})
+        return StudyPlan.model_validate(value, context={"files": False, "models": models})
     except ValidationError as error:
         raise RowError(_first_problem(error)) from None
 
 
-def own_layers(plan: Any) -> frozenset[str]:
+def own_layers(plan: Any, models: Collection[str]) -> frozenset[str]:
     """Names that cells have for the own models of a plan, of which nothing else is read.
 
     Args:
         plan: as it is stored.
+        models: what plans call the own models whose sources are kept.
     """
     try:
         layers = read_json(plan, dict).get("layers")
     except RowError:
-        return frozenset()
+        layers = []
     texts = layers if isinstance(layers, list) else []
-    return frozenset(model_name(text) for text in texts if isinstance(text, str) and text not in LAYERS)
+    known = [text for text in texts if isinstance(text, str) and (text in models or is_model_text(text))]
+    return frozenset(model_name(text) for text in (*known, *models))
 
 
 def read_cell(text: Any, own: Collection[str] = ()) -> Cell:

@@ -249,7 +249,7 @@ class Store:
             value = self.get("plan")
             if value is None:
                 raise RowError("it is missing")
-            return read_plan(value)
+            return read_plan(value, [model.name for model in self.models()])
 
     def has_plan(self) -> bool:
         """Whether the plan can be read."""
@@ -306,7 +306,7 @@ class Store:
     def _own_layers(self) -> frozenset[str]:
         """Names of own models that cells may have."""
         rows = self._read("SELECT value FROM meta WHERE name = 'plan'")
-        return own_layers(rows[0][0] if rows else None)
+        return own_layers(rows[0][0] if rows else None, [model.name for model in self.models()])
 
     def cells(self) -> list[Cell]:
         """All cells in the order in which they were added.

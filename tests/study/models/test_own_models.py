@@ -51,7 +51,7 @@ def net_file(tmp_path, monkeypatch):
 @pytest.fixture
 def registry(monkeypatch):
     """A registry that is emptied again."""
-    monkeypatch.setattr(own_model, "_REGISTERED", {})
+    monkeypatch.setattr(own_model, "REGISTERED", {})
 
 
 def plan_with(*layers, **change):

@@ -57,7 +57,7 @@ def test_engines_give_the_same_numbers(folder, monkeypatch):
         inline = run_study(plan, folder / "inline", engine="inline").study
         processes = run_study(plan, folder / "processes", engine="processes", workers=1).study
     finally:
-        del own_model._REGISTERED["plain"]
+        del own_model.REGISTERED["plain"]
     assert len(numbers(inline)) == 8
     assert numbers(inline) == numbers(processes)
     frame = inline.results()
@@ -137,7 +137,7 @@ def test_what_cannot_be_sent_is_told_before_a_worker_starts(folder):
             run_study(plan_of("local"), "out", engine="processes", workers=1)
         assert run_study(plan_of("local"), "out", engine="inline").failed == 0
     finally:
-        del own_model._REGISTERED["local"]
+        del own_model.REGISTERED["local"]
 
 
 def test_a_search_over_settings_of_its_own(folder):
