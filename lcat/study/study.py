@@ -15,6 +15,7 @@ from lcat.study.analysis.objectives import Objective
 from lcat.study.analysis.regret import regret
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report import write_study
+from lcat.study.statistics.equivalence import MARGIN
 from lcat.study.statistics.intervals import IntervalMethod
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.store import Store, StoreError
@@ -78,9 +79,10 @@ class Study(StudyRecord):
         level: float = 0.95,
         alpha: float = 0.05,
         interval: IntervalMethod = "t",
+        margin: float = MARGIN,
     ) -> Comparison:
         """Means, intervals, paired tests and ranks; see :func:`lcat.study.compare`."""
-        return compare(self.results(), reference=reference, level=level, alpha=alpha, interval=interval)
+        return compare(self.results(), reference=reference, level=level, alpha=alpha, interval=interval, margin=margin)
 
     def robustness(self, *, level: float = 0.95) -> pd.DataFrame:
         """The metric under noise; see :func:`lcat.study.robustness`."""
@@ -98,17 +100,25 @@ class Study(StudyRecord):
         return choose(self.results(), objectives, weights, p, over_datasets=over_datasets)
 
     def regret(
-        self, *, questions: Mapping[str, tuple[str, Sequence[str]]] | None = None, level: float = 0.95
+        self,
+        *,
+        questions: Mapping[str, tuple[str, Sequence[str]]] | None = None,
+        level: float = 0.95,
+        margin: float = MARGIN,
+        alpha: float = 0.05,
     ) -> pd.DataFrame:
         """What always taking L-CAT costs; see :func:`lcat.study.regret`."""
-        return regret(self.results(), questions=questions, level=level)
+        return regret(self.results(), questions=questions, level=level, margin=margin, alpha=alpha)
 
-    def report(self, folder: str | Path | None = None, *, reference: str | None = None) -> list[Path]:
+    def report(
+        self, folder: str | Path | None = None, *, reference: str | None = None, margin: float = MARGIN
+    ) -> list[Path]:
         """Write ``report.html``, tables and figures; see :func:`lcat.study.write_study`.
 
         Args:
             folder: that of the study by default; a study in memory needs one.
             reference: a layer that every other one is tested against; all pairs of layers by default.
+            margin: the largest difference of test metrics that does not matter; 0.01 is one percentage point.
 
         Returns:
             The paths written.
@@ -117,7 +127,7 @@ class Study(StudyRecord):
             lcat.study.OutputError: if the folder cannot be written.
             ValueError: without a folder, for a study in memory.
         """
-        return write_study(self, folder, reference=reference)
+        return write_study(self, folder, reference=reference, margin=margin)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: what the study holds, and the scores so far."""

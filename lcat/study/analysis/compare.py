@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lcat.study.analysis.answers import ANSWERS, answer
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import RUN, Selection, choose_models, layers_in_order, one_row_per_run
 from lcat.study.analysis.summary import interval_of, summary_frame
@@ -24,8 +25,10 @@ from lcat.study.statistics import (
     holm,
     nemenyi,
     tied_groups,
+    verdict,
     wilcoxon_test,
 )
+from lcat.study.statistics.equivalence import MARGIN
 from lcat.study.statistics.intervals import IntervalMethod, check_method
 from lcat.study.statistics.shares import share
 
@@ -46,6 +49,8 @@ _PAIR_COLUMNS = (
     "p_holm",
     "p_wilcoxon",
     "test_train_ratio",
+    *ANSWERS,
+    "p_equivalent_holm",
 )
 
 
@@ -95,7 +100,9 @@ class Comparison:
         pairs: one row per data set and pair of layers: ``first``, ``second``, ``runs`` (that both have), ``samples``,
             ``difference`` (first minus second, mean over samples), ``low``, ``high``, ``t``, ``p_t`` (corrected
             resampled t test; ``nan`` below three samples), ``p_holm`` (adjusted over the pairs of the data set),
-            ``p_wilcoxon`` (``nan`` where splits share nodes, which that test cannot take), ``test_train_ratio``.
+            ``p_wilcoxon`` (``nan`` where splits share nodes, which that test cannot take), ``test_train_ratio``; the
+            answers of :func:`lcat.study.analysis.answers.answer`, for ``first``; ``p_equivalent_holm``. The verdict
+            uses the adjusted p-values.
         overall: one row per pair of layers over data sets, by means over the runs that both have: ``datasets``,
             ``wins``, ``ties``, ``losses`` (to a tenth of a per cent), ``difference`` (mean), ``p_wilcoxon``,
             ``p_holm``.
@@ -133,6 +140,7 @@ def compare(
     level: float = 0.95,
     alpha: float = 0.05,
     interval: IntervalMethod = "t",
+    margin: float = MARGIN,
 ) -> Comparison:
     """Compare the layers of a study on test nodes, each with the settings that validate best.
 
@@ -145,12 +153,14 @@ def compare(
         frame: of :meth:`lcat.study.Study.results`.
         reference: a layer; pairs are then those of this layer with each other one. All pairs by default.
         level: of confidence intervals.
-        alpha: of the critical difference, which exists for at least two data sets.
+        alpha: of the critical difference, which exists for at least two data sets, and of the verdicts on pairs.
         interval: ``"t"`` or ``"bootstrap"``, see :func:`lcat.study.statistics.confidence_interval`; bootstrap
             intervals know no correction for overlapping splits.
+        margin: the largest difference of test metrics that does not matter, above 0: 0.01 is one percentage point.
+            Layers whose difference is shown to be smaller are called equivalent.
 
     Raises:
-        ValueError: for a reference that did not run, a level or alpha out of range, or another interval.
+        ValueError: for a reference that did not run, a level, alpha or margin out of range, or another interval.
 
     Example:
         >>> from lcat.study import compare, make_plan, run_study
@@ -170,7 +180,7 @@ def compare(
     runs = with_samples(selection.runs)
     return Comparison(
         summary=summary_frame(selection, level=level, interval=interval),
-        pairs=_pairs(runs, reference, level),
+        pairs=_pairs(runs, reference, level=level, alpha=alpha, margin=margin),
         overall=_overall(runs, reference),
         ranking=_ranking(runs, selection.unfinished, alpha),
         level=level,
@@ -212,13 +222,14 @@ def _layers(frame: pd.DataFrame) -> list[str]:
     return layers_in_order(frame, tuple(LAYERS))
 
 
-def _pairs(runs: pd.DataFrame, reference: str | None, level: float) -> pd.DataFrame:
+def _pairs(runs: pd.DataFrame, reference: str | None, *, level: float, alpha: float, margin: float) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for dataset, group in runs.groupby("dataset", sort=False):
         ratio, step = float(group["test_train_ratio"].iloc[0]), float(group["resolution"].iloc[0])
         scores = _by_run(group)
         start = len(rows)
-        for first, second in _couples(_layers(group), reference):
+        couples = _couples(_layers(group), reference)
+        for first, second in couples:
             shared = scores[[first, second]].dropna()
             both = shared.groupby(level="sample", sort=False).mean()
             test = corrected_t_test(both[first], both[second], test_train_ratio=ratio, level=level, resolution=step)
@@ -239,10 +250,24 @@ def _pairs(runs: pd.DataFrame, reference: str | None, level: float) -> pd.DataFr
                     # in a quarter of studies there.
                     "p_wilcoxon": wilcoxon_test(both[first], both[second]).p_value if ratio == 0 else math.nan,
                     "test_train_ratio": ratio,
+                    **answer(
+                        both[first],
+                        both[second],
+                        margin=margin,
+                        test_train_ratio=ratio,
+                        resolution=step,
+                        p_different=test.p_value,
+                        alpha=alpha,
+                        tests=len(couples),
+                    ),
                 }
             )
-        for row, adjusted in zip(rows[start:], holm([row["p_t"] for row in rows[start:]]), strict=True):
-            row["p_holm"] = float(adjusted)
+        tested = rows[start:]
+        for name, adjusted in (("p_t", "p_holm"), ("p_equivalent", "p_equivalent_holm")):
+            for row, p_value in zip(tested, holm([row[name] for row in tested]), strict=True):
+                row[adjusted] = float(p_value)
+        for row in tested:
+            row["verdict"] = verdict(row["difference"], row["p_holm"], row["p_equivalent_holm"], alpha=alpha)
     return pd.DataFrame(rows, columns=list(_PAIR_COLUMNS))
 
 

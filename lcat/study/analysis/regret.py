@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from lcat.study.analysis.answers import ANSWERS, answer
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import RUN, Selection, choose_models, one_row_per_run
 from lcat.study.statistics import corrected_t_test
+from lcat.study.statistics.equivalence import MARGIN
 from lcat.study.statistics.shares import share
 
 __all__ = ["QUESTIONS", "regret"]
@@ -37,6 +39,7 @@ _COLUMNS = [
     "cross_validated_seconds",
     "always_seconds",
     "compute_ratio",
+    *ANSWERS,
 ]
 
 
@@ -45,6 +48,8 @@ def regret(
     *,
     questions: Mapping[str, tuple[str, Sequence[str]]] | None = None,
     level: float = 0.95,
+    margin: float = MARGIN,
+    alpha: float = 0.05,
 ) -> pd.DataFrame:
     r"""Test metric lost by always taking L-CAT, against choosing among GCN, GAT and CAT by validation.
 
@@ -63,16 +68,19 @@ def regret(
             did not run are left out; a question without its layer, or with fewer than two candidates, is not
             answered for that data set.
         level: of the confidence interval.
+        margin: the largest difference of test metrics that does not matter, above 0: 0.01 is one percentage point.
+        alpha: level of the tests behind the verdict.
 
     Returns:
         One row per data set and question: ``dataset``, ``question``, ``always``, ``candidates``, ``runs``, ``samples``,
         ``cross_validated`` and ``always_test`` (mean test metrics over runs), ``regret`` (mean over samples) with
         ``low``, ``high``, ``p_value``, ``picked`` (what cross-validation chose, and in how many runs),
         ``cross_validated_seconds`` and ``always_seconds`` (all training behind each, of the runs counted), and their
-        ``compute_ratio``.
+        ``compute_ratio``; and the answers of :func:`lcat.study.analysis.answers.answer` for ``always``: "equivalent"
+        says that always taking it is as good as cross-validation, within the margin.
 
     Raises:
-        ValueError: for a level out of range.
+        ValueError: for a level, margin or alpha out of range.
 
     Example:
         >>> from lcat.study import make_plan, regret, run_study
@@ -88,13 +96,15 @@ def regret(
         for name, (always, candidates) in (QUESTIONS if questions is None else questions).items():
             ran = [layer for layer in candidates if layer in available]
             if always in available and len(ran) >= 2:
-                row = _answer(group, always, ran, level)
+                row = _question(group, always, ran, level=level, margin=margin, alpha=alpha)
                 if row is not None:
                     rows.append({"dataset": dataset, "question": name, **row})
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _answer(group: pd.DataFrame, always: str, candidates: list[str], level: float) -> dict[str, object] | None:
+def _question(
+    group: pd.DataFrame, always: str, candidates: list[str], *, level: float, margin: float, alpha: float
+) -> dict[str, object] | None:
     ours, theirs = group[group["layer"] == always], group[group["layer"].isin(candidates)]
     # A test set on which a candidate or L-CAT has not finished would favor the other side.
     complete = set(ours["test_set"])
@@ -130,6 +140,15 @@ def _answer(group: pd.DataFrame, always: str, candidates: list[str], level: floa
         "cross_validated_seconds": spent,
         "always_seconds": own,
         "compute_ratio": spent / own if own else math.nan,
+        **answer(
+            means["test_always"],
+            means["test"],
+            margin=margin,
+            test_train_ratio=ratio,
+            resolution=step,
+            p_different=test.p_value,
+            alpha=alpha,
+        ),
     }
 
 

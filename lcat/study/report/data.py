@@ -14,6 +14,7 @@ from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.analysis.regret import regret
 from lcat.study.analysis.selection import Selection
 from lcat.study.plan.plan import StudyPlan
+from lcat.study.statistics.equivalence import MARGIN
 from lcat.study.store.frame import lambda_frame, results_frame
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.result import CellResult
@@ -39,6 +40,7 @@ class ReportData:
         comparison, regret, robustness, choice, overall_choice: the statistics.
         graphs: facts about the graphs, one row per data set that recorded them.
         reference: layer that every other one is compared with; ``None`` for all pairs.
+        margin: largest difference of test metrics that does not matter.
         objectives: what the choice weighs.
         unmeasured: what it was asked to weigh, and no candidate has a value for.
     """
@@ -57,12 +59,18 @@ class ReportData:
     overall_choice: pd.DataFrame
     graphs: pd.DataFrame
     reference: str | None
+    margin: float
     objectives: tuple[str, ...]
     unmeasured: tuple[str, ...]
 
     @classmethod
     def of(
-        cls, record: StudyRecord, results: Sequence[CellResult] | None = None, *, reference: str | None = None
+        cls,
+        record: StudyRecord,
+        results: Sequence[CellResult] | None = None,
+        *,
+        reference: str | None = None,
+        margin: float = MARGIN,
     ) -> ReportData:
         """From a study.
 
@@ -70,9 +78,10 @@ class ReportData:
             record: the study; curves are read for the runs that the page draws.
             results: of all its cells, to save time where they have been read already.
             reference: a layer that every other one is compared with, instead of all pairs.
+            margin: largest difference of test metrics that does not matter.
 
         Raises:
-            ValueError: for a reference that did not run.
+            ValueError: for a reference that did not run, or a margin that is not above 0.
         """
         results = record.cell_results() if results is None else results
         plan = record.plan
@@ -96,13 +105,14 @@ class ReportData:
             planned=len(record.cells()),
             failures=tuple(result for result in results if not result.ok),
             versions=tuple(facts for facts in record.versions() if facts),
-            comparison=compare(selection, reference=reference),
-            regret=regret(selection),
+            comparison=compare(selection, reference=reference, margin=margin),
+            regret=regret(selection, margin=margin),
             robustness=robustness(selection),
             choice=choose(selection, objectives, weights) if objectives and len(selected) else pd.DataFrame(),
             overall_choice=_overall_choice(selection, objectives, weights),
             graphs=_graphs(results),
             reference=reference,
+            margin=margin,
             objectives=tuple(objectives),
             unmeasured=tuple(name for name in plan.objectives if name in asked and name not in measured),
         )

@@ -12,6 +12,7 @@ from lcat._json import strict_json, without_nan
 from lcat.study._folder import as_folder, prepare_folder, write_file
 from lcat.study.report.backend import load_matplotlib
 from lcat.study.report.data import ReportData
+from lcat.study.statistics.equivalence import MARGIN
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.result import CellResult
 
@@ -22,7 +23,12 @@ _SMALL = 2000
 
 
 def write_study(
-    record: StudyRecord, folder: str | Path | None = None, *, figures: bool = True, reference: str | None = None
+    record: StudyRecord,
+    folder: str | Path | None = None,
+    *,
+    figures: bool = True,
+    reference: str | None = None,
+    margin: float = MARGIN,
 ) -> list[Path]:
     """Write the report of a study from its record alone; each file whole or not at all.
 
@@ -42,12 +48,14 @@ def write_study(
         figures: also write ``report.html`` with its tables, and the figures as files.
         reference: a layer that every other one is tested against, with Holm's rule over these tests alone; all pairs of
             layers by default.
+        margin: the largest difference of test metrics that does not matter; 0.01 is one percentage point.
 
     Returns:
         The paths written.
 
     Raises:
-        ValueError: without a folder, for a study in memory; for a reference that did not run.
+        ValueError: without a folder, for a study in memory; for a reference that did not run, or a margin that is
+            not above 0.
         OutputError: if the folder cannot be written.
         lcat.study.StoreError: if the store cannot be read.
     """
@@ -62,7 +70,7 @@ def write_study(
     prepare_folder(target)
     load_matplotlib()
     results = record.cell_results()
-    data = ReportData.of(record, results, reference=reference)
+    data = ReportData.of(record, results, reference=reference, margin=margin)
     written = _write_csv(data, results, target)
     small = len(results) <= _SMALL
     if small:
