@@ -13,6 +13,7 @@ from lcat.study.analysis.choose import choose
 from lcat.study.analysis.compare import Comparison, Ranking, compare, robustness
 from lcat.study.analysis.objectives import Objective
 from lcat.study.analysis.regret import regret
+from lcat.study.decide import Decision, Look, run_until_decided
 from lcat.study.driver import Outcome, Status, run_study
 from lcat.study.models.defaults import default_hyper_parameters, defaults_table
 from lcat.study.models.hyper import HyperParameters, Overrides
@@ -38,8 +39,10 @@ __all__ = [
     "Cell",
     "CellResult",
     "Comparison",
+    "Decision",
     "EngineError",
     "HyperParameters",
+    "Look",
     "Noise",
     "NoisePlan",
     "Objective",
@@ -69,5 +72,6 @@ __all__ = [
     "regret",
     "robustness",
     "run_study",
+    "run_until_decided",
     "write_study",
 ]

@@ -15,7 +15,6 @@ from lcat.study.analysis.objectives import Objective
 from lcat.study.analysis.regret import regret
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report import write_study
-from lcat.study.statistics.equivalence import MARGIN
 from lcat.study.statistics.intervals import IntervalMethod
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.store import Store, StoreError
@@ -79,9 +78,13 @@ class Study(StudyRecord):
         level: float = 0.95,
         alpha: float = 0.05,
         interval: IntervalMethod = "t",
-        margin: float = MARGIN,
+        margin: float | None = None,
     ) -> Comparison:
-        """Means, intervals, paired tests and ranks; see :func:`lcat.study.compare`."""
+        """Means, intervals, paired tests and ranks; see :func:`lcat.study.compare`.
+
+        The margin is that of the plan by default.
+        """
+        margin = self.plan.margin if margin is None else margin
         return compare(self.results(), reference=reference, level=level, alpha=alpha, interval=interval, margin=margin)
 
     def robustness(self, *, level: float = 0.95) -> pd.DataFrame:
@@ -104,21 +107,26 @@ class Study(StudyRecord):
         *,
         questions: Mapping[str, tuple[str, Sequence[str]]] | None = None,
         level: float = 0.95,
-        margin: float = MARGIN,
+        margin: float | None = None,
         alpha: float = 0.05,
     ) -> pd.DataFrame:
-        """What always taking L-CAT costs; see :func:`lcat.study.regret`."""
+        """What always taking L-CAT costs; see :func:`lcat.study.regret`.
+
+        The margin is that of the plan by default.
+        """
+        margin = self.plan.margin if margin is None else margin
         return regret(self.results(), questions=questions, level=level, margin=margin, alpha=alpha)
 
     def report(
-        self, folder: str | Path | None = None, *, reference: str | None = None, margin: float = MARGIN
+        self, folder: str | Path | None = None, *, reference: str | None = None, margin: float | None = None
     ) -> list[Path]:
         """Write ``report.html``, tables and figures; see :func:`lcat.study.write_study`.
 
         Args:
             folder: that of the study by default; a study in memory needs one.
             reference: a layer that every other one is tested against; all pairs of layers by default.
-            margin: the largest difference of test metrics that does not matter; 0.01 is one percentage point.
+            margin: the largest difference of test metrics that does not matter, that of the plan by default; 0.01 is
+                one percentage point.
 
         Returns:
             The paths written.

@@ -45,6 +45,7 @@ PLAN_KEYS: dict[str, tuple[str, ...]] = {
     "search": ("search", "space"),
     "trials": ("search", "trials"),
     "objective": ("objectives",),
+    "margin": ("margin",),
     "engine": ("run", "engine"),
     "workers": ("run", "workers"),
     "threads": ("run", "threads"),

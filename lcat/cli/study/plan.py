@@ -21,7 +21,7 @@ _DEFAULT_SEEDS = 5
 _DEMO_SEEDS = 3
 #: How options are read whose values have a form of their own.
 _WHOLE = ("epochs", "num_layers", "hidden_channels", "heads", "trials", "workers", "threads", "max_cells")
-_NUMBERS = ("dropout", "lr", "weight_decay", "orthogonal_lr", "max_seconds")
+_NUMBERS = ("dropout", "lr", "weight_decay", "orthogonal_lr", "max_seconds", "margin")
 _WITH_NAMES: dict[str, Callable[..., Any]] = {"setting": read_settings, "grid": read_grid, "search": read_space}
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_WHOLE, read_whole),
@@ -36,16 +36,25 @@ def plan_of(file: Path | None, options: Mapping[str, Any]) -> StudyPlan:
     """The plan of a file with options on top, or of options alone; stops with one line if it cannot be run.
 
     Args:
-        file: TOML, ``None`` for options alone.
+        file: TOML, or the folder of a study; ``None`` for options alone.
         options: values of the command's parameters by name; ``None`` and empty lists were not set.
     """
-    from lcat.study import PlanError, load_plan, make_plan
+    from lcat.study import PlanError, StoreError, load_plan, make_plan
 
     values = {name: value for name, value in options.items() if name in PLAN_KEYS and value not in (None, [], ())}
     names = [name for name in _WITH_NAMES if name in values]
     settings = _nested(values, _own_settings(file, values.get("layer")) if names else ())
     if "search" in settings and set(settings["search"]) == {"trials"} and (file is None or not _has_search(file)):
         stop("--trials is the length of a search, and there is none: add --search, as in --search lr=1e-4..0.1:log", 2)
+    if file is not None and file.is_dir():
+        try:
+            plan = _plan_of_study(file, settings)
+            _check_machine(plan)
+        except StoreError as error:
+            stop(str(error), 2)
+        except PlanError as error:
+            stop(explain_plan_error(error, file, values), 2)
+        return plan
     if file is not None:
         _seen_from(file.parent, settings)
     try:
@@ -58,15 +67,35 @@ def plan_of(file: Path | None, options: Mapping[str, Any]) -> StudyPlan:
 
 def _own_settings(file: Path | None, layers: Sequence[str] | None) -> list[str]:
     """Names of the settings that the own models of a plan have; what is wrong with the plan is said later."""
+    from lcat.study import StoreError, Study
     from lcat.study.models.own_model import find_model, is_model_text
     from lcat.study.plan.plan_file import read_layers
 
+    known, base = layers or (), Path()
+    if not layers and file is not None and file.is_dir():
+        with suppress(StoreError):
+            plan = Study.load(file).plan
+            known, base = plan.layers, Path(plan.run.base)
+    elif not layers and file is not None:
+        known, base = read_layers(file), file.parent
     names: list[str] = []
-    for text in layers or ([] if file is None else read_layers(file)):
+    for text in known:
         if is_model_text(text):
             with suppress(ValueError):
-                names += find_model(text, Path() if layers or file is None else file.parent).settings
+                names += find_model(text, base).settings
     return names
+
+
+def _plan_of_study(folder: Path, settings: dict[str, Any]) -> StudyPlan:
+    """The plan of the study in a folder, with options on top; a budget was that of an earlier call."""
+    from lcat.study import Study, make_plan
+
+    stored = Study.load(folder).plan
+    _seen_from(Path(stored.run.base), settings)
+    values = stored.model_dump(mode="json", exclude={"budget"})
+    for name, value in settings.items():
+        values[name] = {**values[name], **value} if isinstance(value, dict) and values.get(name) else value
+    return make_plan(**values)
 
 
 def _nested(values: Mapping[str, Any], own: Collection[str] = ()) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,10 +38,19 @@ def report(
         str | None,
         typer.Option(help="Test this layer against each other one, instead of all pairs.", metavar="NAME"),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest difference that does not matter; that of the study by default. 0.01 is one percentage point.",
+            metavar="SHARE",
+        ),
+    ] = None,
 ) -> None:
     """Write the report, tables and figures of the study in DIR again, from its store alone."""
     from lcat.study import OutputError, StoreError, Study, write_study
 
+    if margin is not None and not 0 < margin < math.inf:
+        stop(f"--margin: expected a number above 0, such as 0.01; got {margin:g}", 2)
     if (layer or dataset) and out is None:
         stop("--out: a report on a part of a study has a folder of its own; name one", 2)
     try:
@@ -57,7 +67,7 @@ def report(
                 f"{hint(reference, layers)}",
                 2,
             )
-        written = write_study(study, out or folder, reference=reference)
+        written = write_study(study, out or folder, reference=reference, margin=margin)
     except StoreError as error:
         stop(str(error), 2)
     except OutputError as error:

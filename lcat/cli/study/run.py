@@ -32,7 +32,11 @@ _OUTPUT = "Output"
 def run(
     plan_file: Annotated[
         Path | None,
-        typer.Argument(help="A plan in a file; options replace what it says.", parser=read_path, metavar="PLAN.toml"),
+        typer.Argument(
+            help="A plan in a file, or the folder of a study; options replace what it says.",
+            parser=read_path,
+            metavar="PLAN.toml",
+        ),
     ] = None,
     dataset: Annotated[
         list[str] | None,
@@ -237,6 +241,16 @@ def run(
         str | None,
         typer.Option(help="Start no cell after this many seconds.", metavar="SECONDS", rich_help_panel=_RUNNING),
     ] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option(
+            "--until-decided",
+            metavar="",
+            help="Add seeds until no verdict is undecided, or the budget is used up. Each look at the results tests at "
+            "a stricter level, so that looking often claims nothing false.",
+            rich_help_panel=_RUNNING,
+        ),
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -277,6 +291,15 @@ def run(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    margin: Annotated[
+        str | None,
+        typer.Option(
+            help="Largest difference that does not matter: layers within it are equivalent. 0.01 by default, which is "
+            "one percentage point.",
+            metavar="SHARE",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", metavar="", help="No progress on standard error.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -298,7 +321,13 @@ def run(
     if list_defaults:
         return defaults()
     plan = plan_of(plan_file, options)
-    folder = out or (Path("lcat-study") if plan_file is None else plan_file.with_name(f"{plan_file.stem}-study"))
+    folder = out or _folder_of(plan_file)
     if dry_run:
         return print_estimate(plan, folder, resume=resume, quiet=quiet)
-    run_and_report(plan, folder, resume=resume, retry_failed=retry_failed, quiet=quiet)
+    run_and_report(plan, folder, resume=resume, retry_failed=retry_failed, until_decided=until_decided, quiet=quiet)
+
+
+def _folder_of(plan_file: Path | None) -> Path:
+    if plan_file is None:
+        return Path("lcat-study")
+    return plan_file if plan_file.is_dir() else plan_file.with_name(f"{plan_file.stem}-study")

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,15 +15,20 @@ from lcat.cli.stop import INTERRUPTED, stop
 from lcat.cli.study.results import print_results, print_written
 
 if TYPE_CHECKING:
-    from lcat.study import CellResult, Outcome, Study, StudyPlan
+    from lcat.study import CellResult, Look, Outcome, Study, StudyPlan
 
 __all__ = ["run_and_report"]
 
 
-def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed: bool, quiet: bool) -> NoReturn:
+def run_and_report(
+    plan: StudyPlan, folder: Path, *, resume: bool, retry_failed: bool, until_decided: bool, quiet: bool
+) -> NoReturn:
     """Run what is left of ``plan`` in ``folder``, print tables, write the report, and exit."""
+    if until_decided and not resume:
+        stop("--until-decided: it goes on with the study in the folder; leave out --no-resume", 2)
+    run = _run_until_decided if until_decided else partial(_run, resume=resume)
     with _signals() as signals:
-        outcome = _run(plan, folder, resume=resume, retry_failed=retry_failed, quiet=quiet)
+        outcome = run(plan, folder, retry_failed=retry_failed, quiet=quiet)
         signals.ends_at_once = True
         try:
             study, results = _report(folder, outcome)
@@ -53,14 +59,48 @@ def run_and_report(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed:
 
 def _run(plan: StudyPlan, folder: Path, *, resume: bool, retry_failed: bool, quiet: bool) -> Outcome | None:
     """The outcome, ``None`` after Ctrl-C."""
+    from lcat.study import run_study
+
+    with _errors_in_one_line(), progress(quiet) as on_status:
+        return run_study(plan, folder, resume=resume, retry_failed=retry_failed, on_status=on_status)
+    return None
+
+
+def _run_until_decided(plan: StudyPlan, folder: Path, *, retry_failed: bool, quiet: bool) -> Outcome | None:
+    """The outcome of the last run, ``None`` after Ctrl-C; says what each look found."""
+    from lcat.study import Status, run_until_decided
+    from lcat.study.running.engines import Note
+
+    with _errors_in_one_line(), progress(quiet) as on_status:
+
+        def on_look(look: Look) -> None:
+            text = f"look {look.number} at {look.seeds} seeds, level {look.alpha:.2g}: "
+            text += f"undecided: {', '.join(look.undecided)}" if look.undecided else "everything is decided"
+            on_status(Status(done=0, failed=0, total=0, seconds_left=None, event=Note(text)))
+
+        decision = run_until_decided(plan, folder, retry_failed=retry_failed, on_status=on_status, on_look=on_look)
+        if decision.reason in _NOT_DECIDED:
+            print(f"lcat: {_NOT_DECIDED[decision.reason]}", file=sys.stderr)
+        return decision.outcome
+    return None
+
+
+_NOT_DECIDED = {
+    "looks": "not all is decided, and it was looked often enough for one call; the same command goes on",
+    "hopeless": "what is undecided would not be decided by any number of seeds: they share too many nodes",
+}
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """Stop with one line on errors of a study; Ctrl-C leaves the block."""
     from lcat.data import DataError
-    from lcat.study import EngineError, OutputError, PlanError, StoreError, StudyBusy, run_study
+    from lcat.study import EngineError, OutputError, PlanError, StoreError, StudyBusy
 
     try:
-        with progress(quiet) as on_status:
-            return run_study(plan, folder, resume=resume, retry_failed=retry_failed, on_status=on_status)
+        yield
     except KeyboardInterrupt:
-        return None
+        return
     except PlanError as error:
         stop(str(error), 2)
     except OutputError as error:

@@ -20,6 +20,8 @@ __all__ = ["ANSWERS", "answer"]
 ANSWERS = (
     "margin",
     "p_equivalent",
+    "low_equivalent",
+    "high_equivalent",
     "verdict",
     "smallest_difference",
     "samples_to_decide",
@@ -54,7 +56,8 @@ def answer(
             a test at ``alpha / tests``.
 
     Returns:
-        ``margin``; ``p_equivalent`` (two one-sided tests); ``verdict`` for ``first`` ("better", "worse", "equivalent",
+        ``margin``; ``p_equivalent`` (two one-sided tests) with the interval of first minus second that belongs to them,
+        ``low_equivalent`` to ``high_equivalent``; ``verdict`` for ``first`` ("better", "worse", "equivalent",
         "undecided"); ``smallest_difference`` (that is shown with a probability of 80 %); ``samples_to_decide``
         (``inf`` if no number is enough); ``prob_worse``, ``prob_equivalent``, ``prob_better`` (Bayesian, beyond and
         within the margin). ``nan`` and "undecided" below three samples.
@@ -75,6 +78,8 @@ def answer(
     return {
         "margin": test.margin,
         "p_equivalent": test.p_value,
+        "low_equivalent": test.low,
+        "high_equivalent": test.high,
         "verdict": verdict(test.difference, p_different, test.p_value, alpha=alpha),
         "smallest_difference": smallest_difference(first, second, alpha=level, **design),
         "samples_to_decide": samples_to_decide(first, second, margin=margin, alpha=level, **design),

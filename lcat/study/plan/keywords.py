@@ -28,6 +28,7 @@ class PlanKeywords(TypedDict, total=False):
     search: SearchPlan | Mapping[str, Any] | None
     metric: MetricName | None
     objectives: Mapping[str, float]
+    margin: float
     budget: Budget | Mapping[str, Any]
     run: RunSettings | Mapping[str, Any]
     own: Sequence[str]

@@ -40,6 +40,7 @@ from lcat.study.plan.keywords import PlanKeywords
 from lcat.study.plan.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid, one_or_several
 from lcat.study.plan.sources import all_csbm_options, check_name, is_own_file
 from lcat.study.plan.splits import SplitRule
+from lcat.study.statistics.equivalence import MARGIN
 from lcat.train import orthogonal_optimizer_names
 
 __all__ = ["PlanError", "StudyPlan", "check_hyper", "demo_plan", "make_plan"]
@@ -69,6 +70,8 @@ class StudyPlan(Record):
         metric: of data sets read from a file, before what the file names.
         objectives: what the report weighs a model by, with its weight: ``accuracy``, ``time``, ``memory``,
             ``parameters``, ``robustness``, ``robustness-slope``.
+        margin: largest difference of test metrics that does not matter, above 0; 0.01 is one percentage point. It
+            decides verdicts of the report, and no result.
         budget: where to stop.
         run: how to run; it decides no result.
         own: names of the data sets that the caller hands to :func:`lcat.study.run_study`.
@@ -94,6 +97,7 @@ class StudyPlan(Record):
     search: SearchPlan | None = None
     metric: str | None = None
     objectives: dict[str, Number] = Field(default_factory=dict)
+    margin: Number = Field(default=MARGIN, gt=0, lt=float("inf"))
     budget: Budget = Budget()
     run: RunSettings = RunSettings()
     own: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.analysis.regret import regret
 from lcat.study.analysis.selection import Selection
 from lcat.study.plan.plan import StudyPlan
-from lcat.study.statistics.equivalence import MARGIN
+from lcat.study.statistics import alpha_of_look
 from lcat.study.store.frame import lambda_frame, results_frame
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.result import CellResult
@@ -41,6 +41,8 @@ class ReportData:
         graphs: facts about the graphs, one row per data set that recorded them.
         reference: layer that every other one is compared with; ``None`` for all pairs.
         margin: largest difference of test metrics that does not matter.
+        looks: how often results were looked at to decide whether to go on.
+        alpha: level of the verdicts, after so many looks.
         objectives: what the choice weighs.
         unmeasured: what it was asked to weigh, and no candidate has a value for.
     """
@@ -60,6 +62,8 @@ class ReportData:
     graphs: pd.DataFrame
     reference: str | None
     margin: float
+    looks: int
+    alpha: float
     objectives: tuple[str, ...]
     unmeasured: tuple[str, ...]
 
@@ -70,7 +74,7 @@ class ReportData:
         results: Sequence[CellResult] | None = None,
         *,
         reference: str | None = None,
-        margin: float = MARGIN,
+        margin: float | None = None,
     ) -> ReportData:
         """From a study.
 
@@ -78,13 +82,16 @@ class ReportData:
             record: the study; curves are read for the runs that the page draws.
             results: of all its cells, to save time where they have been read already.
             reference: a layer that every other one is compared with, instead of all pairs.
-            margin: largest difference of test metrics that does not matter.
+            margin: largest difference of test metrics that does not matter; that of the plan by default.
 
         Raises:
             ValueError: for a reference that did not run, or a margin that is not above 0.
         """
         results = record.cell_results() if results is None else results
         plan = record.plan
+        margin = plan.margin if margin is None else margin
+        looks = record.looks()
+        alpha = alpha_of_look(looks) if looks else 0.05
         selection = Selection(results_frame(results))
         selected = selection.selected
         keys = set(selected["key"])
@@ -105,14 +112,16 @@ class ReportData:
             planned=len(record.cells()),
             failures=tuple(result for result in results if not result.ok),
             versions=tuple(facts for facts in record.versions() if facts),
-            comparison=compare(selection, reference=reference, margin=margin),
-            regret=regret(selection, margin=margin),
+            comparison=compare(selection, reference=reference, margin=margin, alpha=alpha),
+            regret=regret(selection, margin=margin, alpha=alpha),
             robustness=robustness(selection),
             choice=choose(selection, objectives, weights) if objectives and len(selected) else pd.DataFrame(),
             overall_choice=_overall_choice(selection, objectives, weights),
             graphs=_graphs(results),
             reference=reference,
             margin=margin,
+            looks=looks,
+            alpha=alpha,
             objectives=tuple(objectives),
             unmeasured=tuple(name for name in plan.objectives if name in asked and name not in measured),
         )

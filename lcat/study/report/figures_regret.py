@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from lcat.study.report.interval_bars import bars_leave, draw_bar
 from lcat.study.report.palette import PAGE, Palette
 from lcat.study.report.svg import WIDTH, Margins, Picture, panel, svg
-from lcat.study.report.table import percent_points
+from lcat.study.report.table import percent_points, percent_points_size
 
 __all__ = ["draw_regret", "regret_legend", "regret_margins", "regret_picture"]
 
@@ -25,7 +25,7 @@ def regret_margins(table: pd.DataFrame, palette: Palette = PAGE) -> Margins:
     """Of the panel that :func:`draw_regret` fills."""
     lines = len(table) + table["dataset"].nunique()
     left = 16 + 6.2 * max(len(palette.name(name)) for name in table["always"])
-    return Margins(66 + _ROW * lines, left=left, right=14, top=4, bottom=58)
+    return Margins(66 + _ROW * lines, left=left, right=72, top=4, bottom=58)
 
 
 def draw_regret(axes: Axes, table: pd.DataFrame, palette: Palette = PAGE) -> None:
@@ -50,10 +50,18 @@ def draw_regret(axes: Axes, table: pd.DataFrame, palette: Palette = PAGE) -> Non
             ticks.append((line, palette.name(row.always)))
             mark = palette.mark(row.always)
             draw_bar(axes, 100 * row.low, 100 * row.high, line, mark.color)
+            if not math.isnan(row.low_equivalent):  # of L-CAT minus the others; the regret is the other way round
+                ends = (max(-100 * row.high_equivalent, -reach), min(-100 * row.low_equivalent, reach))
+                if ends[0] < ends[1]:
+                    axes.plot(ends, (line, line), color=mark.color, linewidth=3.2, solid_capstyle="butt", alpha=0.75)
+            axes.annotate(row.verdict, (1, line), xycoords=("axes fraction", "data"), xytext=(6, 0), va="center",
+                          textcoords="offset points", fontsize=10, color=palette["muted"],
+                          annotation_clip=False)  # fmt: skip
             axes.plot(100 * row.regret, line, mark.shape, color=mark.color, markersize=6.5)
         line += 1
     axes.axvline(0, color=palette["ink"], linewidth=0.9)
-    axes.axvspan(-reach, 0, color=palette["lcat"], alpha=0.07, linewidth=0)
+    margin = 100 * float(table["margin"].iloc[0])
+    axes.axvspan(-margin, margin, color=palette["lcat"], alpha=0.10, linewidth=0)
     axes.set_ylim(line - 0.4, -0.6)
     axes.set_yticks([number for number, _ in ticks], [name for _, name in ticks])
     axes.set_xlabel("regret in percentage points", labelpad=20)
@@ -74,8 +82,9 @@ def regret_legend(table: pd.DataFrame) -> str:
     reach = 1.08 * _reach(table) / 100
     some = table["low"].isna().any()
     return (
-        "Bar: 95 % confidence interval"
-        + (" where there are enough runs" if some else "")
+        f"Shaded: the margin of {percent_points_size(table['margin'].iloc[0])} points. Bar: 95 % confidence interval; "
+        "thick: 90 % interval, which lies within the margin if both are equivalent"
+        + (" (where there are enough runs)" if some else "")
         + ("; arrow: it continues." if bars_leave(table, -reach, reach) else ".")
     )
 
@@ -108,7 +117,7 @@ def _reach(table: pd.DataFrame) -> float:
     widest = float(means.max())
     if halves:
         widest = max(widest, min(max(halves), 3 * max(float(np.median(halves)), widest)))
-    return max(widest, 0.2)
+    return max(widest, 0.2, 100 * float(table["margin"].iloc[0]))
 
 
 def _cut(name: str) -> str:

@@ -12,7 +12,6 @@ from lcat._json import strict_json, without_nan
 from lcat.study._folder import as_folder, prepare_folder, write_file
 from lcat.study.report.backend import load_matplotlib
 from lcat.study.report.data import ReportData
-from lcat.study.statistics.equivalence import MARGIN
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.result import CellResult
 
@@ -28,7 +27,7 @@ def write_study(
     *,
     figures: bool = True,
     reference: str | None = None,
-    margin: float = MARGIN,
+    margin: float | None = None,
 ) -> list[Path]:
     """Write the report of a study from its record alone; each file whole or not at all.
 
@@ -48,7 +47,8 @@ def write_study(
         figures: also write ``report.html`` with its tables, and the figures as files.
         reference: a layer that every other one is tested against, with Holm's rule over these tests alone; all pairs of
             layers by default.
-        margin: the largest difference of test metrics that does not matter; 0.01 is one percentage point.
+        margin: the largest difference of test metrics that does not matter, that of the plan by default; 0.01 is one
+            percentage point.
 
     Returns:
         The paths written.

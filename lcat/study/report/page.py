@@ -119,7 +119,7 @@ def make_report(data: ReportData) -> Report:
         light=LIGHT,
         dark=DARK,
         tiles=sentences.tiles(data),
-        answers=sentences.regret_sentences(data),
+        answers=[*sentences.verdict_sentences(data), *sentences.regret_sentences(data)],
         ranking=sentences.ranking_sentence(data),
         training=training_sentence(data),
         few_samples=few_samples_sentence(data),

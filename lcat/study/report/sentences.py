@@ -13,7 +13,7 @@ import pandas as pd
 from lcat.study.analysis.selection import is_generated
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report.data import ReportData
-from lcat.study.report.table import counted, p_phrase, percent_points, seconds_text
+from lcat.study.report.table import counted, p_phrase, percent_points, percent_points_size, seconds_text
 from lcat.study.statistics import fewest_datasets
 from lcat.study.statistics.paired import FEWEST_PAIRS
 
@@ -24,6 +24,7 @@ __all__ = [
     "ranking_sentence",
     "regret_sentences",
     "tiles",
+    "verdict_sentences",
 ]
 
 #: Settings of a machine: where its data are, and its cluster.
@@ -48,6 +49,73 @@ def tiles(data: ReportData) -> list[tuple[str, str]]:
 
 def _cells(count: int, what: str) -> str:
     return f"cell{'' if count == 1 else 's'} {what}"
+
+
+def verdict_sentences(data: ReportData) -> list[str]:
+    """Is always taking L-CAT as good as cross-validation? One text per version, for the first line of the page."""
+    margin = f"{percent_points_size(data.margin)} point{'' if data.margin == 0.01 else 's'} of the test metric"
+    sentences = []
+    for _, rows in data.regret.groupby("question", sort=False):
+        always, candidates = rows["always"].iloc[0], rows["candidates"].iloc[0]
+        words = {
+            "equivalent": f"equivalent to cross-validating {candidates} within {margin}",
+            "better": "better",
+            "worse": "worse",
+            "undecided": "undecided",
+        }
+        if len(rows) == 1:
+            row = rows.iloc[0]
+            sentences.append(_one_verdict(row, words["equivalent"]))
+            continue
+        parts: list[str] = []
+        for word, text in words.items():
+            names = rows.loc[rows["verdict"] == word, "dataset"].tolist()
+            if word == "equivalent" or names:
+                share = f"{len(names) or 'none'} of {counted(len(rows), 'data set')}" if not parts else str(len(names))
+                parts.append(f"{text} on {share}{f' ({_list(names)})' if names else ''}")
+        sentence = f"Always taking {always} is {', '.join(parts)}"
+        sentences.append(f"{sentence}.{_what_would_decide(rows)}")
+    if sentences and data.looks:
+        sentences[-1] += (
+            f" The study was looked at {counted(data.looks, 'time')} to decide whether to go on, so this look tests at "
+            f"the level {data.alpha:.2g}."
+        )
+    return sentences
+
+
+def _one_verdict(row: pd.Series, equivalent: str) -> str:
+    if row["verdict"] == "equivalent":
+        how = f"two one-sided t tests, {p_phrase(row['p_equivalent'])}"
+        return f"On {row['dataset']}, always taking {row['always']} is {equivalent} ({how})."
+    if row["verdict"] == "undecided":
+        text = f"On {row['dataset']}, it is undecided whether always taking {row['always']} is {equivalent}"
+        return f"{text}.{_what_would_decide(row.to_frame().T)}"
+    how = f"{percent_points(-row['regret'])} points, {p_phrase(row['p_value'])}"
+    return (
+        f"On {row['dataset']}, always taking {row['always']} is {row['verdict']} than cross-validating "
+        f"{row['candidates']} ({how})."
+    )
+
+
+def _what_would_decide(rows: pd.DataFrame) -> str:
+    """How much more it takes on the data sets that are undecided."""
+    texts: list[str] = []
+    hopeless: list[str] = []
+    for row in rows[rows["verdict"] == "undecided"].itertuples():
+        if math.isinf(row.samples_to_decide):
+            hopeless.append(str(row.dataset))
+        elif row.samples_to_decide > row.samples:
+            texts.append(f"{row.samples_to_decide:.0f} on {row.dataset} (this study has {row.samples})")
+    text = (
+        f" It would take about {_list(texts)} independent runs to decide, if it goes on as it began." if texts else ""
+    )
+    if hopeless:
+        text += f" No number of such splits would decide on {_list(hopeless)}: they share too many training nodes."
+    return text
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def regret_sentences(data: ReportData) -> list[str]:

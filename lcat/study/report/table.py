@@ -24,6 +24,7 @@ __all__ = [
     "p_text",
     "percent",
     "percent_points",
+    "percent_points_size",
     "seconds_text",
     "text",
 ]
@@ -45,6 +46,11 @@ def percent_points(value: Any) -> str:
     """A difference of shares in percentage points, with its sign."""
     shown = f"{100 * float(value):+.2f}"
     return {"+0.00": "0.00", "-0.00": "0.00"}.get(shown, shown).replace("-", "−")
+
+
+def percent_points_size(value: Any) -> str:
+    """The size of a difference of shares in percentage points, without a sign."""
+    return f"{100 * abs(float(value)):.3g}"
 
 
 def p_text(value: Any) -> str:

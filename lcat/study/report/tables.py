@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from lcat.study.report.table import (
     p_text,
     percent,
     percent_points,
+    percent_points_size,
     seconds_text,
     text,
 )
@@ -172,6 +174,7 @@ def _pairs(data: ReportData) -> Table | None:
         Column("low", _INTERVAL, percent_points, True, to="high"),
         Column("p_t", "p, corrected t", p_text, True),
         Column("p_holm", "p, Holm", p_text, True),
+        Column("verdict", "verdict"),
         Column("p_wilcoxon", "p, Wilcoxon", p_text, True, paper=False),
         *counts,
         Column("test_train_ratio", "test/train", _fixed(2), True, paper=False),
@@ -179,6 +182,49 @@ def _pairs(data: ReportData) -> Table | None:
     tests = "corrected resampled t test, adjusted by Holm; Wilcoxon"
     caption = f"{_which_pairs(data)} on every data set, paired by run: {tests}{note}"
     return Table("pairs", caption, columns, data.comparison.pairs)
+
+
+def _equivalence(data: ReportData) -> Table | None:
+    columns = [_DATASET, Column("always", "always", layers=True), *_answer_columns("p_equivalent")]
+    caption = f"Always using L-CAT against cross-validation. {_answer_note(data)}"
+    return Table("equivalence", caption, columns, data.regret)
+
+
+def _pairs_equivalence(data: ReportData) -> Table | None:
+    columns = [
+        _DATASET,
+        Column("first", "layer", layers=True),
+        Column("second", "against", layers=True),
+        *_answer_columns("p_equivalent_holm"),
+    ]
+    caption = f"{_which_pairs(data)}: better, worse or equivalent? p adjusted by Holm. {_answer_note(data)}"
+    return Table("pairs-equivalence", caption, columns, data.comparison.pairs)
+
+
+def _answer_columns(p_value: str) -> list[Column]:
+    return [
+        Column("verdict", "verdict"),
+        Column(p_value, "p, equivalent", p_text, True),
+        Column("low_equivalent", "90 % interval", percent_points, True, to="high_equivalent"),
+        Column("prob_worse", "P(worse)", _fixed(2), True),
+        Column("prob_equivalent", "P(equivalent)", _fixed(2), True),
+        Column("prob_better", "P(better)", _fixed(2), True),
+        Column("smallest_difference", "visible from", percent_points_size, True, paper=False),
+        Column("samples", "samples", count_text, True, paper=False),
+        Column("samples_to_decide", "to decide", _samples_needed, True, paper=False),
+    ]
+
+
+def _answer_note(data: ReportData) -> str:
+    return (
+        f"Margin: {percent_points_size(data.margin)} points. P: posterior probability of a difference beyond the "
+        f"margin, or within it; visible from: the difference that a study of this size shows in four of "
+        f"five cases; to decide: samples with which a test decides in four of five cases"
+    )
+
+
+def _samples_needed(value: Any) -> str:
+    return "none suffices" if math.isinf(float(value)) else count_text(value)
 
 
 def _which_pairs(data: ReportData) -> str:
@@ -406,9 +452,11 @@ _MAKERS: dict[str, Callable[[ReportData], Table | None]] = {
     "overview": _overview,
     "scores": _scores,
     "regret": _regret,
+    "equivalence": _equivalence,
     "ranks": _ranks,
     "pairs-overall": _overall,
     "pairs": _pairs,
+    "pairs-equivalence": _pairs_equivalence,
     "nemenyi": _nemenyi,
     "lambdas": _lambdas,
     "robustness": _robustness,

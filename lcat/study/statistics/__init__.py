@@ -11,6 +11,7 @@ from __future__ import annotations
 from lcat.study.statistics.equivalence import (
     Equivalence,
     Posterior,
+    alpha_of_look,
     equivalence_test,
     posterior,
     samples_to_decide,
@@ -42,6 +43,7 @@ __all__ = [
     "Interval",
     "PairedTest",
     "Posterior",
+    "alpha_of_look",
     "average_ranks",
     "confidence_interval",
     "corrected_t_test",

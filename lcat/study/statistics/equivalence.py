@@ -25,6 +25,7 @@ __all__ = [
     "Equivalence",
     "Posterior",
     "Verdict",
+    "alpha_of_look",
     "equivalence_test",
     "posterior",
     "samples_to_decide",
@@ -161,6 +162,29 @@ def verdict(difference: float, p_different: float, p_equivalent: float, *, alpha
     if p_different <= alpha:
         return "better" if difference > 0 else "worse"
     return "undecided"
+
+
+def alpha_of_look(look: int, alpha: float = 0.05) -> float:
+    r"""The level of one look at results that keep coming: :math:`\alpha / (k (k + 1))` for look k.
+
+    The levels of all looks add up to alpha. So a false claim at any of them has a probability of alpha at most,
+    whatever the looks are like and however many there are (the union bound).
+
+    Args:
+        look: k, from 1.
+        alpha: level of all looks together, in (0, 0.5).
+
+    Raises:
+        ValueError: for a look below 1, or alpha out of range.
+
+    Example:
+        >>> from lcat.study.statistics import alpha_of_look
+        >>> [round(alpha_of_look(look), 4) for look in (1, 2, 3)]
+        [0.025, 0.0083, 0.0042]
+    """
+    if look < 1:
+        raise ValueError(f"looks are numbered from 1; got {look}")
+    return _alpha(alpha) / (look * (look + 1))
 
 
 def posterior(

@@ -186,6 +186,11 @@ class StudyRecord:
             rows = [asdict(model) for model in store.models()]
         return pd.DataFrame(rows, columns=["layer", "name", "hash", "file", "source"])
 
+    def looks(self) -> int:
+        """How often the results have been looked at by :func:`lcat.study.run_until_decided`."""
+        with self._reading() as store:
+            return len(store.get("looks") or [])
+
     def versions(self) -> list[dict[str, str]]:
         """Versions and machines that the results were made with, each once."""
         with self._reading() as store:
