@@ -174,7 +174,7 @@ def _pairs(data: ReportData) -> Table | None:
         Column("low", _INTERVAL, percent_points, True, to="high"),
         Column("p_t", "p, corrected t", p_text, True),
         Column("p_holm", "p, Holm", p_text, True),
-        Column("verdict", "verdict"),
+        Column("verdict", "verdict", paper=False),
         Column("p_wilcoxon", "p, Wilcoxon", p_text, True, paper=False),
         *counts,
         Column("test_train_ratio", "test/train", _fixed(2), True, paper=False),

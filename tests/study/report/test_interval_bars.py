@@ -25,7 +25,18 @@ def _arrows(axes: Axes) -> list[tuple[str, float]]:
 
 def _regret_table(*intervals: tuple[float, float]) -> pd.DataFrame:
     rows = [
-        {"dataset": f"graph {number}", "always": "lcat", "runs": 3, "regret": 0.0, "low": low, "high": high}
+        {
+            "dataset": f"graph {number}",
+            "always": "lcat",
+            "runs": 3,
+            "regret": 0.0,
+            "low": low,
+            "high": high,
+            "margin": 0.01,
+            "low_equivalent": -high / 2,
+            "high_equivalent": -low / 2,
+            "verdict": "undecided",
+        }
         for number, (low, high) in enumerate([(-0.01, 0.01), (-0.02, 0.02), *intervals])
     ]
     return pd.DataFrame(rows)
@@ -53,9 +64,22 @@ def test_regret_has_an_arrow_at_each_end_that_continues(low, high, arrows):
     assert _arrows(axes) == [(arrow, 5.0) for arrow in arrows]
     assert ("arrow: it continues" in regret_legend(table)) == bool(arrows)
     bars = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_ydata()[0] == 5.0]
-    assert len(bars) == (0 if math.isnan(low) else 1)
+    assert len(bars) == (0 if math.isnan(low) else 2)  # the thick one is that of the test of equivalence
     left, right = axes.get_xlim()
     assert all(left <= end <= right for line in bars for end in line.get_xdata())
+
+
+def test_the_margin_is_shaded_and_every_row_has_its_verdict():
+    table = _regret_table().assign(verdict=["equivalent", "undecided"], margin=0.015)
+    with drawing_style():
+        _, axes = panel(regret_margins(table))
+        draw_regret(axes, table)
+    (band,) = axes.patches
+    assert (band.get_x(), band.get_x() + band.get_width()) == (pytest.approx(-1.5), pytest.approx(1.5))
+    assert [text.get_text() for text in axes.texts if text.get_text() in ("equivalent", "undecided")] == [
+        "equivalent", "undecided",
+    ]  # fmt: skip
+    assert "the margin of 1.5 points" in regret_legend(table)
 
 
 def test_all_intervals_without_an_end_leave_an_axis_for_the_means():

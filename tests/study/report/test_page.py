@@ -18,7 +18,13 @@ from lcat.study import Study, StudyRecord, make_plan, write_study
 from lcat.study.report.data import ReportData
 from lcat.study.report.page import make_report
 from lcat.study.report.remarks import few_samples_sentence
-from lcat.study.report.sentences import chosen_sentence, plan_toml, ranking_sentence, regret_sentences
+from lcat.study.report.sentences import (
+    chosen_sentence,
+    plan_toml,
+    ranking_sentence,
+    regret_sentences,
+    verdict_sentences,
+)
 from lcat.study.report.tables import TABLES
 from lcat.study.store.store import Store
 from tests.study.report.studies import made_up_study
@@ -400,7 +406,10 @@ def test_two_seeds_are_told_to_decide_nothing():
     assert all("With 2 independent runs this may be chance" in sentence for sentence in regret_sentences(two))
     report = make_report(two)
     assert "Too few independent runs" in report.html
-    assert {row[-4] for row in Page(report.html).tables["pairs"][1:]} == {"–"}
+    head, *rows = Page(report.html).tables["pairs"]
+    assert {row[head.index("p, Holm")] for row in rows} == {"–"}
+    assert {row[head.index("verdict")] for row in rows} == {"undecided"}
+    assert all("it is undecided whether always taking lcat is equivalent" in text for text in verdict_sentences(two))
     three = data_of(*made_up_study(datasets=("cora",), layers=("gcn", "gat", "cat", "lcat"), seeds=3, fail=False))
     assert few_samples_sentence(three).startswith("Few independent runs on cora (3): only large differences")
     assert "cannot be below 0.25 there" in few_samples_sentence(three)
