@@ -105,10 +105,9 @@ def _what_would_decide(rows: pd.DataFrame) -> str:
         if math.isinf(row.samples_to_decide):
             hopeless.append(str(row.dataset))
         elif row.samples_to_decide > row.samples:
-            texts.append(f"{row.samples_to_decide:.0f} on {row.dataset} (this study has {row.samples})")
-    text = (
-        f" It would take about {_list(texts)} independent runs to decide, if it goes on as it began." if texts else ""
-    )
+            many = f"{row.samples_to_decide:.0f} independent runs on {row.dataset}"
+            texts.append(f"{many} (this study has {row.samples})")
+    text = f" To decide, it would take about {_list(texts)}, if they go on as they began." if texts else ""
     if hopeless:
         text += f" No number of such splits would decide on {_list(hopeless)}: they share too many training nodes."
     return text
