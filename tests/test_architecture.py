@@ -58,7 +58,8 @@ _ROOMS: dict[str, dict[str, set[str]]] = {
 }
 # In ops, a folder is a primitive; what they share stands below all of them.
 _PRIMITIVES: dict[str, set[str]] = {
-    "_aggregate": set(),
+    "_extremes": set(),
+    "_aggregate": {"_extremes"},
     "_gat_attention": {"_aggregate"},
     "_gatv2_attention": set(),
     "_dot_attention": set(),

@@ -1,7 +1,7 @@
 r"""The primitives that every layer is made of, as functions on tensors.
 
 =======================  =====================================================================
-:func:`aggregate`        :math:`y_i = \sum_{j \to i} w_{ij} x_j`
+:func:`aggregate`        :math:`y_i = \sum_{j \to i} w_{ij} x_j`, or the mean, minimum or maximum
 :func:`gat_attention`    attention with the score LeakyReLU(source_score_j + target_score_i) of GAT
 :func:`gatv2_attention`  attention with the score att . LeakyReLU(key_j + query_i) of GATv2
 :func:`dot_attention`    attention with the score scale (query_i . key_j) of the Transformer
@@ -17,7 +17,7 @@ the formula and is what all others are tested against. :func:`explain` says whic
 
 from __future__ import annotations
 
-from lcat.ops._aggregate import aggregate
+from lcat.ops._aggregate import Reduction, aggregate
 from lcat.ops._dot_attention import dot_attention
 from lcat.ops._edge_dropout import draw_kept_edges
 from lcat.ops._feature_dropout import dropout
@@ -32,6 +32,7 @@ __all__ = [
     "Choice",
     "Feature",
     "NativeStatus",
+    "Reduction",
     "aggregate",
     "dot_attention",
     "draw_kept_edges",

@@ -8,6 +8,11 @@ same functions, so that one ``torch.library`` operator can stand on both:
     forward(x, weight, by_target, num_targets, source_scale, target_scale) -> out
     weight_grad(grad, x, by_target, heads_in_weight) -> d_weight
 
+``extremes`` (``aggregate`` with a minimum or maximum)::
+
+    forward(x, weight, by_target, largest, for_gradients) -> (out, ties, unrounded)
+    backward(grad, x, weight, out, ties, by_source, needs) -> (d_x, d_weight)
+
 ``gat_attention``::
 
     forward(source_score, target_score, value, edge_score, edge_weight, by_target, slope, dropout, seed,
@@ -69,6 +74,8 @@ Arguments, all contiguous, all on one device:
 - ``keep_unrounded`` asks for ``unrounded``, which is ``out`` before it was rounded to the type of the result, in the
   same pass. It is ``None`` where nobody asks for it, and where ``out`` is not rounded. A backward pass takes it as its
   ``out`` (:func:`for_backward`). ``unrounded_attended`` is the same for ``attended``.
+- ``ties`` is what a gradient of ``out`` is divided by, of its shape and in the type of the sums: the number of edges
+  that reach it, and one more where it is 0; NaN where it is. ``for_gradients`` asks for it and for ``unrounded``.
 - ``scores`` are ``<att_source, value>`` and ``<att_target, value>``; a vector is ``[H, F]`` or ``[1, H, F]``, or
   ``None``, which gives ``None``. In ``scores_backward`` the gradient of ``value`` is added to ``d_value``, in place,
   and to nothing if ``d_value`` is ``None``; a gradient of scores may be ``None``, and that of its vector is so then.

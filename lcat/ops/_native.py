@@ -36,7 +36,7 @@ __all__ = [
     "transpose_groups",
 ]
 
-_INTERFACE = 8  # of the functions below; csrc/group.cpp has the same number
+_INTERFACE = 9  # of the functions below; csrc/group.cpp has the same number
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 
 InstructionSet = Literal["avx512", "avx2", "baseline"]
@@ -67,6 +67,8 @@ _SIGNATURES = {
     "aggregate": "pppp e p iii",
     "aggregate_weight": "pp e p iii",
     "dropout": "pp idi",
+    "extremes": "pp e pp iiii",
+    "extremes_backward": "pppp e pp iii",
     "gat_scores": "ppppp iii",
     "gat_scores_backward": "pppppppp iii",
     "gat_attention_forward": "ppppp e pppp iii ddi",

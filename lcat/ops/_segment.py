@@ -67,6 +67,22 @@ def max_to_target(values: Tensor, graph: Graph) -> Tensor:
     return best[: graph.num_targets] if graph.padded else best
 
 
+def extreme_to_target(values: Tensor, graph: Graph, *, largest: bool, in_plain_steps: bool) -> Tensor:
+    """``max over in-edges``, or the minimum, 0 where there are none: [E, ...] -> [N_target, ...].
+
+    ONNX knows no reduction that leaves out what it starts from: ``in_plain_steps`` asks for one that does not need it.
+    """
+    rows = graph.num_targets + int(graph.padded)
+    index = _indices(graph)[1].view(-1, *[1] * (values.dim() - 1)).expand_as(values)
+    shape, reduce = (rows, *values.shape[1:]), "amax" if largest else "amin"
+    if in_plain_steps:
+        worst = -torch.inf if largest else torch.inf
+        best = values.new_full(shape, worst).scatter_reduce(0, index, values, reduce)[: graph.num_targets]
+        return best.masked_fill((graph.in_degree == 0).view(-1, *[1] * (values.dim() - 1)), 0)
+    best = values.new_zeros(shape).scatter_reduce(0, index, values, reduce, include_self=False)
+    return best[: graph.num_targets] if graph.padded else best
+
+
 def softmax_over_in_edges(score: Tensor, graph: Graph) -> Tensor:
     """``exp(score_e) / sum_{e' into the same target} exp(score_e')``: [E, H] -> [E, H].
 

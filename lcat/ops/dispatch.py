@@ -59,7 +59,7 @@ class Feature(Flag):
     Example:
         >>> from lcat.ops import Feature, explain
         >>> [choice.implementation for choice in explain(features=Feature.TRANSFORM | Feature.EDGE_KEY)]
-        ['naive', 'naive', 'naive', 'naive']
+        ['naive', 'naive', 'naive', 'naive', 'naive']
     """
 
     NONE = 0
@@ -103,7 +103,8 @@ class Choice:
     """A row of :func:`explain`.
 
     Args:
-        primitive: "aggregate", "dot_attention", "gat_attention" or "gatv2_attention".
+        primitive: "aggregate", "dot_attention", "gat_attention", "gatv2_attention", or "extremes" (``aggregate`` with
+            ``reduce="min"`` or ``"max"``).
         device: the kind of device ("cpu", "cuda").
         implementation: the name of the implementation that serves a plain float32 call there.
         reason: why this one.
@@ -202,7 +203,7 @@ def use_implementation(name: Name) -> Iterator[None]:
         >>> import lcat.ops
         >>> with lcat.ops.use_implementation("naive"):
         ...     [choice.implementation for choice in lcat.ops.explain()]
-        ['naive', 'naive', 'naive', 'naive']
+        ['naive', 'naive', 'naive', 'naive', 'naive']
     """
     known = sorted({i.name for p in _primitives.values() for i in p.implementations})
     if name not in known:
@@ -234,7 +235,7 @@ def explain(
     Example:
         >>> import lcat.ops
         >>> [choice.primitive for choice in lcat.ops.explain()]
-        ['aggregate', 'dot_attention', 'gat_attention', 'gatv2_attention']
+        ['aggregate', 'dot_attention', 'extremes', 'gat_attention', 'gatv2_attention']
     """
     named = isinstance(device, str) and bool(hint(device, _primitives))
     device = read_device(device, otherwise=": explain answers for all primitives, leave the name out" if named else "")

@@ -19,6 +19,7 @@ def test_doctor(call):
         "gatv2_attention",
         "dot_attention",
         "aggregate",
+        "extremes",
         "CUDA devices",
         "torch-scatter",
         "because",

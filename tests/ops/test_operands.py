@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
     native_status().instruction_set is None, reason="the operators need the compiled kernels"
 )
 
-NAMES = ("aggregate", "gat_attention", "gatv2_attention", "dot_attention")
+NAMES = ("aggregate", "gat_attention", "gatv2_attention", "dot_attention", "extremes")
 ERRORS = (ValueError, RuntimeError, IndexError)
 
 

@@ -16,6 +16,7 @@ from lcat.graph import Graph
 from lcat.ops import aggregate, dot_attention, gat_attention, gatv2_attention, native_status, use_implementation
 from lcat.ops._aggregate import fused as aggregate_fused
 from lcat.ops._dot_attention import fused as dot_fused
+from lcat.ops._extremes import fused as extremes_fused
 from lcat.ops._fused import for_backward
 from lcat.ops._gat_attention import fused as gat_fused
 from lcat.ops._gatv2_attention import fused as gatv2_fused
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 F64 = torch.float64
-OPERATORS = ["aggregate", "gat_attention", "gatv2_attention", "dot_attention"]
+OPERATORS = ["aggregate", "gat_attention", "gatv2_attention", "dot_attention", "extremes"]
 CALLS = {
     "aggregate": lambda graph: aggregate_call(graph, 2, 3, F64, "none"),
     "aggregate edge": lambda graph: aggregate_call(graph, 2, 3, F64, "edge"),
@@ -117,6 +118,12 @@ def operator_arguments(name: str, kind: str, dtype: torch.dtype = F64) -> tuple[
         forward = aggregate_fused.Forward(inputs, by_target, by_source, targets)
         saved = aggregate_fused.Saved(inputs, by_target, by_source)
         return forward, aggregate_fused.Backward(grad, saved, [True, True, False, False])
+    if name == "extremes":
+        extremes_inputs = extremes_fused.Inputs(tensor(sources, 2, 3), tensor(count))
+        forward = extremes_fused.Forward(extremes_inputs, by_target, by_source, targets, True)
+        results = for_backward([t.detach() for t in torch.ops.lcat.extremes(*forward.pack())])
+        saved = extremes_fused.Saved(extremes_inputs, extremes_fused.Kept(*results), by_source)
+        return forward, extremes_fused.Backward(grad, saved, True, [True, True])
     if name == "gat_attention":
         fused, options = gat_fused, gat_fused.Options(0.2, 0.3, True)
         inputs = fused.Inputs(

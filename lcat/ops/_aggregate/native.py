@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from lcat.graph import SortedEdges
-from lcat.ops._aggregate.rows import heads_and_width
 from lcat.ops._dtypes import as_type, compute_dtype
 from lcat.ops._native import all_dense, as_dense, call, edge_arguments
+from lcat.ops._rows import heads_and_width
 
 
 def forward(

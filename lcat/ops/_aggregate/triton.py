@@ -15,8 +15,8 @@ import triton.language as tl
 from torch import Tensor
 
 from lcat.graph import SortedEdges
-from lcat.ops._aggregate.rows import heads_and_width
 from lcat.ops._dtypes import compute_dtype
+from lcat.ops._rows import heads_and_width
 from lcat.ops._triton.launch import accumulator, blocks, launch, tile_shape
 from lcat.ops._triton.schedule import schedule_of
 from lcat.ops._triton.tiles import (

@@ -1,4 +1,4 @@
-"""How rows of any shape are read by the kernels of ``aggregate``."""
+"""How rows of any shape are read by the kernels of ``aggregate`` and ``extremes``."""
 
 from __future__ import annotations
 
