@@ -1,9 +1,9 @@
 """Graph layers and models with PyG's signatures: one family, two scalars.
 
 Layers: :class:`GCNConv`, :class:`GATConv`, :class:`GATv2Conv`, :class:`CATConv`, :class:`CATv2Conv`,
-:class:`LCATConv`, :class:`LCATv2Conv`, and beside them :class:`TransformerConv`. Models on PyG's BasicGNN are in
-:mod:`lcat.nn.models`; :func:`from_published` reads checkpoints of the published L-CAT code, :func:`from_dgl` those of
-DGL.
+:class:`LCATConv`, :class:`LCATv2Conv`, and beside them :class:`TransformerConv`, :class:`SAGEConv`, :class:`GraphConv`
+and :class:`GINConv`. Models on PyG's BasicGNN are in :mod:`lcat.nn.models`; :func:`from_published` reads checkpoints of
+the published L-CAT code, :func:`from_dgl` those of DGL.
 :class:`NeighborhoodStatistic` describes layers that are computed block by block. :func:`accelerate` lets lcat run the
 layers of a model of PyG, :func:`restore` undoes it; :func:`upgrade` makes L-CATs of its GCN and GAT layers.
 :func:`lambdas` reads the scalars of a model, and others set, freeze, anneal, penalize and draw them.
@@ -17,10 +17,13 @@ from lcat.nn.dgl_checkpoints import dgl_edge_weight, from_dgl
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
 from lcat.nn.gcn_conv import GCNConv
+from lcat.nn.gin_conv import GINConv
+from lcat.nn.graph_conv import GraphConv
 from lcat.nn.lcat_conv import CATConv, LCATConv
 from lcat.nn.lcatv2_conv import CATv2Conv, LCATv2Conv
 from lcat.nn.neighborhood_statistic import NeighborhoodStatistic
 from lcat.nn.published import from_published
+from lcat.nn.sage_conv import SAGEConv
 from lcat.nn.scalar_penalty import lambda_penalty
 from lcat.nn.scalar_schedule import LambdaSchedule
 from lcat.nn.scalars import Lambdas, freeze_lambdas, lambda_parameters, lambdas, set_lambdas, unfreeze_lambdas
@@ -35,11 +38,14 @@ __all__ = [
     "GATConv",
     "GATv2Conv",
     "GCNConv",
+    "GINConv",
+    "GraphConv",
     "LCATConv",
     "LCATv2Conv",
     "LambdaSchedule",
     "Lambdas",
     "NeighborhoodStatistic",
+    "SAGEConv",
     "TransformerConv",
     "UpgradeReport",
     "accelerate",

@@ -15,14 +15,19 @@ from lcat._text import hint
 Flow: TypeAlias = Literal["source_to_target", "target_to_source"]
 
 
-class MessagePassingOptions(TypedDict, total=False):
-    """Keywords of :class:`torch_geometric.nn.MessagePassing`, which describes them."""
+class OtherOptions(TypedDict, total=False):
+    """Keywords of :class:`torch_geometric.nn.MessagePassing` beside its first argument; it describes them."""
 
-    aggr: str | list[str] | Aggregation | None
     aggr_kwargs: dict[str, Any] | None
     flow: Flow
     node_dim: int
     decomposed_layers: int
+
+
+class MessagePassingOptions(OtherOptions, total=False):
+    """All keywords of :class:`torch_geometric.nn.MessagePassing`."""
+
+    aggr: str | list[str] | Aggregation | None
 
 
 class AttentionOptions(MessagePassingOptions, total=False):

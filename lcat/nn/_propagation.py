@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,15 +13,13 @@ from torch_geometric.nn.conv.message_passing import FUSE_AGGRS
 from torch_geometric.typing import Adj, Size
 
 from lcat._edge_formats import EdgeList
-from lcat.graph import CacheKey, Graph, graph_view
+from lcat.graph import Graph, graph_view
 from lcat.nn import _steps
 from lcat.nn._linear import has_hooks
 from lcat.nn._message_forms import MessageForm, form_of
-from lcat.ops import aggregate
+from lcat.ops import Reduction, aggregate
 
 __all__ = ["FusedPropagation", "MessageForm", "Reduction", "form_of"]
-
-Reduction: TypeAlias = Literal["sum", "mean", "min", "max"]
 
 _REDUCTIONS: dict[type[Aggregation], Reduction] = {
     SumAggregation: "sum",
@@ -30,7 +28,6 @@ _REDUCTIONS: dict[type[Aggregation], Reduction] = {
     MaxAggregation: "max",
 }
 _general_propagate = MessagePassing.propagate
-_INVERSE_DEGREE: CacheKey[Tensor] = CacheKey("1 / in-degree")
 
 
 def _methods_of_reductions() -> tuple[Any, ...]:
@@ -74,13 +71,20 @@ class FusedPropagation(MessagePassing):
             return self._propagate_messages(edge_index, size, kwargs)
         call = self._read_call(form, reduction, edge_index, size, kwargs)
         if call is None:
+            if _is_matrix(edge_index) and self.fuse:
+                # What PyG generates for a class multiplies with matrices only if the first layer of the class that
+                # somebody made could, and its general form writes to them. In between they call this.
+                product: Tensor = self.message_and_aggregate(
+                    edge_index, **{k: kwargs[k] for k in self._fused_user_args}
+                )
+                return product
             return self._propagate_messages(edge_index, size, kwargs)
-        out = _reduce(call, reduction)
+        out = aggregate(call.x, call.graph, call.weight, reduce=reduction)
         return out if call.node_dim == 0 else out.movedim(0, call.node_dim)
 
     def _propagate_messages(self, edge_index: Any, size: Any, kwargs: dict[str, Any]) -> Tensor:
         """PyG's own ``propagate``; the code that it generates for a class knows neither explainers nor parts."""
-        if self.explain or self.decomposed_layers > 1:
+        if self.explain or self.decomposed_layers > 1 or (self.fuse and _is_matrix(edge_index)):
             out: Tensor = _general_propagate(self, edge_index, size=size, **kwargs)
         else:
             out = super().propagate(edge_index, size=size, **kwargs)
@@ -134,7 +138,7 @@ class FusedPropagation(MessagePassing):
             return None
         if "forward" in aggregation.__dict__ or _methods_of_reductions() != _METHODS or has_hooks(aggregation):
             return None
-        return reduction if reduction in ("sum", "mean") else None
+        return reduction
 
     def _read_call(
         self, form: MessageForm, reduction: Reduction, edge_index: Any, size: Any, kwargs: dict[str, Any]
@@ -162,7 +166,7 @@ class FusedPropagation(MessagePassing):
         weight = kwargs.get(form.weight) if form.weight else None
         if edge_list.layout != "edge_index":
             if self.fuse:
-                if self.aggr not in FUSE_AGGRS or _adds_parallel_edges(edge_list, reduction):
+                if self.aggr not in FUSE_AGGRS or _differs_for_matrix(value, edge_list, reduction):
                     return None
                 weight = edge_list.values
                 if form.ignores_entries and edge_list.layout == "SparseTensor":
@@ -187,7 +191,7 @@ class FusedPropagation(MessagePassing):
             if not -other.dim() <= self.node_dim < other.dim():
                 return None
             num_targets = other.shape[self.node_dim]
-        if not isinstance(edge_index, Tensor) or edge_index.layout is not torch.strided:
+        if _is_matrix(edge_index):
             return num_sources, num_targets  # a matrix states the rest
         if isinstance(edge_index, EdgeIndex):  # as in PyG, its own size counts, and `size` does not
             if num_targets is None and edge_index.sparse_size(1 - source_row) is None:
@@ -203,16 +207,18 @@ class FusedPropagation(MessagePassing):
         return num_sources, num_sources if num_targets is None else num_targets
 
 
-def _adds_parallel_edges(edge_list: EdgeList, reduction: Reduction) -> bool:
-    """Whether PyG makes one edge of parallel ones first, as it does in a COO matrix, and that changes the result."""
+def _is_matrix(edge_index: Any) -> bool:
+    return not isinstance(edge_index, Tensor) or edge_index.layout is not torch.strided
+
+
+def _differs_for_matrix(value: Tensor, edge_list: EdgeList, reduction: Reduction) -> bool:
+    """Whether PyG's step for matrices has other numbers than its messages.
+
+    It makes one edge of parallel ones in a COO matrix first; and torch's product with a matrix gives the gradient of a
+    minimum or maximum to one of several equal edges.
+    """
+    if reduction in ("min", "max") and value.requires_grad and torch.is_grad_enabled():
+        return True
     if edge_list.layout != "coo" or edge_list.input.is_coalesced():
         return False
     return reduction != "sum" or bool(edge_list.input.requires_grad)
-
-
-def _reduce(call: _Call, reduction: Reduction) -> Tensor:
-    scale = None
-    if reduction == "mean":
-        graph, dtype = call.graph, call.x.dtype
-        scale = graph.cached(_INVERSE_DEGREE, lambda: 1.0 / graph.in_degree.clamp(min=1).to(dtype), dtype)
-    return aggregate(call.x, call.graph, call.weight, target_scale=scale)

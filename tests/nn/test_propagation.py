@@ -97,8 +97,18 @@ def gradients(layer, *inputs):
     return [out.detach(), *grads, *[p.grad for p in layer.parameters()]]
 
 
+def generated_anew(layer):
+    """The layer in a class of its own: what PyG generates knows matrices only if the first layer of the class could."""
+    cls = type(layer)
+    layer = copy.deepcopy(layer)
+    layer.__class__ = type(cls.__name__, (cls,), {"__module__": __name__})
+    layer._set_jittable_templates()
+    return layer
+
+
 def assert_same(layer, *inputs, pygs=None):
-    for ours, theirs in zip(gradients(swapped(layer), *inputs), gradients(layer, *(pygs or inputs)), strict=True):
+    reference = generated_anew(layer)
+    for ours, theirs in zip(gradients(swapped(layer), *inputs), gradients(reference, *(pygs or inputs)), strict=True):
         assert (ours is None) == (theirs is None)
         if ours is not None:
             torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)

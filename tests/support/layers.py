@@ -6,7 +6,7 @@ import lcat.nn
 from lcat.nn._attention import AttentionConv
 
 # Layers of PyG on the primitives: their arguments are not those of the family, and they have tests of their own.
-OF_PYG = ("TransformerConv",)
+OF_PYG = ("GINConv", "GraphConv", "SAGEConv", "TransformerConv")
 LAYERS = [name for name in lcat.nn.__all__ if name.endswith("Conv") and name not in OF_PYG]
 ATTENTION = [name for name in LAYERS if issubclass(getattr(lcat.nn, name), AttentionConv)]
 # Their scores use averages, so features reach nodes two edges away.
