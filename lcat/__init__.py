@@ -30,8 +30,11 @@ if TYPE_CHECKING:  # the same for type checkers, which then report a name that d
     from lcat.nn import GATConv as GATConv
     from lcat.nn import GATv2Conv as GATv2Conv
     from lcat.nn import GCNConv as GCNConv
+    from lcat.nn import GINConv as GINConv
+    from lcat.nn import GraphConv as GraphConv
     from lcat.nn import LCATConv as LCATConv
     from lcat.nn import LCATv2Conv as LCATv2Conv
+    from lcat.nn import SAGEConv as SAGEConv
     from lcat.nn import TransformerConv as TransformerConv
     from lcat.nn import accelerate as accelerate
     from lcat.nn import accelerated as accelerated
@@ -39,7 +42,10 @@ if TYPE_CHECKING:  # the same for type checkers, which then report a name that d
     from lcat.nn import upgrade as upgrade
 
 _SUBPACKAGES = ("data", "graph", "nn", "ogb", "ops", "optim", "study", "testing", "train")
-_LAYERS = ("CATConv", "CATv2Conv", "GATConv", "GATv2Conv", "GCNConv", "LCATConv", "LCATv2Conv", "TransformerConv")
+_LAYERS = (
+    *("CATConv", "CATv2Conv", "GATConv", "GATv2Conv", "GCNConv", "LCATConv", "LCATv2Conv"),
+    *("GINConv", "GraphConv", "SAGEConv", "TransformerConv"),
+)
 _FUNCTIONS = ("accelerate", "accelerated", "restore", "upgrade")
 
 __all__ = ["__version__", *_SUBPACKAGES]
