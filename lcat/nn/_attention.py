@@ -16,7 +16,6 @@ from lcat.nn._inputs import AttentionEdges, Nodes
 from lcat.nn._interpolation import Interpolation
 from lcat.nn._linear import input_weight, is_plain, linear_weight
 from lcat.nn._messages import AttentionMessages
-from lcat.nn.neighborhood_statistic import StatisticInputs
 from lcat.ops import aggregate, draw_kept_edges
 
 # Edges, beyond which a second sorted copy of them, 16 bytes per edge, costs more than one more rounding.
@@ -152,20 +151,6 @@ class AttentionConv(AttentionMessages):
             own = target
         return own
 
-    @property
-    def statistic_depends_on(self) -> StatisticInputs | None:
-        """``None``: the layer looks one hop far. With ``symmetric_norm`` it cannot be computed block by block."""
-        self._refuse_blocks()
-        return None
-
-    def _refuse_blocks(self) -> None:
-        """Raise where a block of rows has not the degrees of its sources."""
-        if self.symmetric_norm:
-            raise ValueError(
-                f"{type(self).__name__} with symmetric_norm=True cannot be computed block by block: it needs the "
-                f"degrees of sources, which a block does not have. Call the model on the whole graph"
-            )
-
     def _project(self, nodes: Nodes) -> tuple[Any, Any]:
         """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
         raise NotImplementedError
@@ -281,6 +266,11 @@ class AttentionConv(AttentionMessages):
         lambda2 = self._smoothing()
         averages_nothing = isinstance(lambda2, float) and lambda2 == 0.0
         if statistic is not None:
+            if self.symmetric_norm:
+                raise ValueError(
+                    f"{type(self).__name__} with symmetric_norm=True takes no 'statistic': a block of rows does not "
+                    f"have the degrees of its sources; pass all edges"
+                )
             needed = nodes.one_set and not averages_nothing
             _checks.check_statistic(type(self).__name__, statistic, nodes.counts[0] if needed else None)
         if averages_nothing:

@@ -223,7 +223,6 @@ class LCATMixin(AttentionConv):
     def statistic_depends_on(self) -> StatisticInputs | None:
         """``"features"``: scores see averages of the sources' neighborhoods; ``None`` if lambda2 is fixed at 0."""
         assert self.interpolation is not None
-        self._refuse_blocks()
         return None if self.interpolation.lambda2.fixed == 0.0 else "features"
 
     def neighborhood_statistic(

@@ -110,10 +110,15 @@ def source_statistic(conv: nn.Module) -> NeighborhoodStatistic | None:
 
     Raises:
         TypeError: for a layer of which it is not known how far it looks.
-        ValueError: for one that keeps the normalization of another graph.
+        ValueError: for one that keeps the normalization of another graph, or normalizes attention.
     """
     if getattr(conv, "cached", False):
         raise ValueError("a layer with cached=True keeps the normalization of one graph: make it with cached=False")
+    if getattr(conv, "symmetric_norm", False):
+        raise ValueError(
+            f"{type(conv).__name__} with symmetric_norm=True cannot be computed block by block: it needs the degrees "
+            f"of sources, which a block does not have; call the model on the whole graph"
+        )
     if isinstance(conv, _ONE_HOP):
         return None
     if hasattr(conv, "statistic_depends_on"):

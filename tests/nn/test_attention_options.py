@@ -14,6 +14,7 @@ import lcat.ops
 from lcat.graph import graph_view
 from lcat.nn import GATConv, GATv2Conv, GCNConv, LCATConv, models
 from lcat.ops import draw_kept_edges, use_implementation
+from lcat.train import LayerStep, layerwise_inference
 from tests.support.compare import assert_same, assert_same_gradients, gradients
 from tests.support.graphs import KINDS, random_edges, size_of
 from tests.support.layers import ATTENTION
@@ -329,7 +330,25 @@ def test_maps_that_were_replaced(x):
 
 
 @pytest.mark.parametrize("name", ATTENTION)
-def test_degrees_are_missing_in_blocks(name):
-    layer = getattr(lcat.nn, name)(8, 3, symmetric_norm=True)
-    with pytest.raises(ValueError, match="cannot be computed block by block"):
-        _ = layer.statistic_depends_on
+def test_degrees_are_missing_in_blocks(name, x):
+    layer = getattr(lcat.nn, name)(8, 3, symmetric_norm=True).double()
+    model = torch.nn.Module()
+    model.layer_steps = lambda: [LayerStep(layer)]
+    with pytest.raises(ValueError, match="symmetric_norm=True cannot be computed block by block"):
+        layerwise_inference(model, x.detach(), EDGES)
+    if "CAT" in name:
+        statistic = layer.neighborhood_statistic(x, EDGES)
+        with pytest.raises(ValueError, match="symmetric_norm=True takes no 'statistic'"):
+            layer(x, EDGES, statistic=statistic)
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_traced_and_transformed(name, x):
+    layer = make(name, **OPTIONS["all"])
+    vmapped = torch.func.vmap(lambda one: layer(one, EDGES), randomness="same")(torch.stack([x, x]))
+    assert_same(vmapped[0], vmapped[1], "two copies", 1e-12)
+    layer.eval()
+    traced = torch.jit.trace(layer, (x, EDGES), check_trace=False)
+    assert_same(traced(x, EDGES), layer(x, EDGES), "traced")
+    vmapped = torch.func.vmap(lambda one: layer(one, EDGES))(torch.stack([x, 2 * x]))
+    assert_same(vmapped[1], layer(2 * x, EDGES), "vmap")

@@ -15,6 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 import lcat
 from lcat.nn import GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv
 from lcat.nn.upgraded_gcn_conv import UpgradedGCNConv
+from lcat.train.layer_steps import source_statistic
 from tests.support.compare import assert_same, assert_same_gradients, gradients
 
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1, 2, 2, 2], [1, 0, 3, 3, 2, 0, 1, 3, 4, 5, 5]])
@@ -143,7 +144,7 @@ def test_feature_sets_matrices_and_bad_input_of_a_gcn(x):
     with pytest.raises(ValueError, match="'x' of UpgradedGCNConv is a tuple; it takes a tensor"):
         layer((x, x), EDGES)
     with pytest.raises(ValueError, match="cannot be computed block by block"):
-        _ = layer.statistic_depends_on
+        source_statistic(layer)
     out, (edge_index, alpha) = layer(x, EDGES, return_attention_weights=True)
     values = layer.lin(x)[edge_index[0]] * alpha
     assert_same(torch.zeros(6, 4).index_add(0, edge_index[1], values) + layer.bias, out, "attention", 1e-6)
