@@ -41,12 +41,14 @@ _ROOMS: dict[str, dict[str, set[str]]] = {
         "statistics": set(),
         "models": set(),
         "analysis": {"statistics", "models"},
-        "plan": {"_folder", "models", "analysis"},  # a plan checks the names of objectives
+        # A plan checks the names of objectives, and has the default margin of tests of equivalence.
+        "plan": {"_folder", "models", "analysis", "statistics"},
         "store": {"_folder", "models", "plan"},
         "running": {"_folder", "models", "plan", "store"},
         "report": {"_folder", "statistics", "models", "analysis", "plan", "store"},
         "study": {"_folder", "statistics", "analysis", "plan", "store", "report"},
         "driver": {"_folder", "plan", "store", "running", "study"},
+        "decide": {"statistics", "plan", "store", "study", "driver"},
     },
     "data": {
         "splits": set(),

@@ -70,8 +70,8 @@ class SAGEConv(NeighborConv, torch_geometric.nn.SAGEConv):
         self._check_options(aggr, kwargs)
         in_channels = _checks.read_channels(name, in_channels)
         out_channels = _checks.read_size(name, "out_channels", out_channels)
-        given = {"normalize": normalize, "root_weight": root_weight, "project": project, "bias": bias}
-        flags = {flag: _checks.read_flag(name, flag, value) for flag, value in given.items()}
+        switches = {"normalize": normalize, "root_weight": root_weight, "project": project, "bias": bias}
+        flags = {flag: _checks.read_flag(name, flag, value) for flag, value in switches.items()}
         first = in_channels if isinstance(in_channels, int) else in_channels[0]
         if flags["project"] and first == -1:
             raise ValueError(

@@ -103,8 +103,8 @@ class TransformerConv(CheckedCalls, FusedPropagation, torch_geometric.nn.Transfo
             "dropout": _checks.read_probability(name, "dropout", dropout),
             "edge_dim": _checks.read_edge_dim(name, edge_dim),
         }
-        given = {"concat": concat, "beta": beta, "bias": bias, "root_weight": root_weight}
-        flags = {flag: _checks.read_flag(name, flag, value) for flag, value in given.items()}
+        switches = {"concat": concat, "beta": beta, "bias": bias, "root_weight": root_weight}
+        flags = {flag: _checks.read_flag(name, flag, value) for flag, value in switches.items()}
         try:
             super().__init__(**sizes, **flags, **kwargs)
         except (TypeError, ValueError) as error:  # only the aggregation is not checked

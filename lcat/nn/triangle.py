@@ -126,13 +126,13 @@ def _draw_triangle(axes: Axes) -> None:
         axes.plot([share, share], [-share, share], color=_RULE, linewidth=0.8)
         axes.plot([0, 1], [0, 2 * share - 1], color=_RULE, linewidth=0.8)
     axes.plot(x, y, color=_MUTED, linewidth=1)
-    places: Iterable[tuple[str, dict[str, Any]]] = (
+    alignments: Iterable[tuple[str, dict[str, Any]]] = (
         ("GCN", {"ha": "center", "va": "top", "xytext": (0, -12)}),
         ("GAT", {"ha": "left", "va": "center", "xytext": (10, 0)}),
         ("CAT", {"ha": "left", "va": "center", "xytext": (10, 0)}),
     )
-    for name, place in places:
-        axes.annotate(name, _CORNERS[name], textcoords="offset points", fontsize=11, color=_MUTED, **place)
+    for name, alignment in alignments:
+        axes.annotate(name, _CORNERS[name], textcoords="offset points", fontsize=11, color=_MUTED, **alignment)
     style: dict[str, Any] = {"fontsize": 9, "color": _MUTED}
     axes.text(0.5, -1.12, "λ₁: strength of the scores →", ha="center", va="top", **style)
     axes.text(1.06, 0.0, "λ₂: averages →", ha="left", va="center", rotation=90, **style)

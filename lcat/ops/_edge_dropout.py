@@ -66,8 +66,8 @@ def kept_edges(seed: Tensor, num_edges: int, p: float) -> Tensor:
     """:func:`draw_kept_edges` from a seed, int64 of one element."""
     if is_exporting():  # the program may run without lcat
         return _by_formula(seed, num_edges, p)
-    kept: Tensor = torch.ops.lcat.kept_edges(seed, num_edges, p)
-    return kept
+    mask: Tensor = torch.ops.lcat.kept_edges(seed, num_edges, p)
+    return mask
 
 
 def _by_formula(seed: Tensor, num_edges: int, p: float) -> Tensor:

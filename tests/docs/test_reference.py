@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import re
+import typing
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +35,12 @@ def _public() -> Iterator[tuple[str, str, Any]]:
                 yield package, name, value
 
 
-# Constants are told by their comments.
-DESCRIBED = [(f"{package}.{name}", value) for package, name, value in _public() if callable(value)]
+# Constants and aliases of types are told by their comments.
+DESCRIBED = [
+    (f"{package}.{name}", value)
+    for package, name, value in _public()
+    if callable(value) and typing.get_origin(value) is None
+]
 # What is plain enough without an example: errors, and records that functions with examples return.
 _RECORDS = re.compile(r"(Error|Unavailable|UnknownDataset|NonFiniteLoss|Result|Row|Spec|Choice|History|SortedEdges)$")
 

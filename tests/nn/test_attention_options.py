@@ -73,16 +73,16 @@ def test_formula(name, case, kind):
         kwargs = {"edge_weight": weight.requires_grad_()} if seed % 2 else {}
         keep = drawn(layer, seed, num_nodes, num_nodes, edges)
         expected = attention_layer(layer, x, edges, keep=keep, **kwargs)
-        inputs, found = parameters(layer, scalars=False, x=x, **kwargs), {}
+        inputs, actual = parameters(layer, scalars=False, x=x, **kwargs), {}
         wanted = gradients(expected, inputs)
         for implementation in IMPLEMENTATIONS:
             with use_implementation(implementation):
                 torch.manual_seed(seed)
                 out = layer(x, edges, **kwargs)
             assert_same(out, expected, f"output of {implementation}")
-            found[implementation] = gradients(out, parameters(layer, x=x, **kwargs))
-            assert_same_gradients({key: found[implementation][key] for key in inputs}, wanted)
-        assert_same_gradients(found["native"], found["naive"])
+            actual[implementation] = gradients(out, parameters(layer, x=x, **kwargs))
+            assert_same_gradients({key: actual[implementation][key] for key in inputs}, wanted)
+        assert_same_gradients(actual["native"], actual["naive"])
 
 
 @pytest.mark.parametrize("case", OPTIONS)

@@ -49,21 +49,21 @@ def test_groups_are_those_of_a_graph_of_these_edges(loops, p):
     graph = random_graph()
     graph = graph.with_self_loops(40) if loops else graph
     keep = draw_kept_edges(graph, p)
-    kept = graph.keeping(keep)
+    thinned = graph.keeping(keep)
     live = keep.nonzero().flatten()
     alone, _ = graph_view(torch.stack([graph.source, graph.target])[:, keep], 40, 40)
     for side in ("by_target", "by_source"):
-        for found, expected in (
-            (getattr(kept, side), getattr(alone, side)),
-            (grouped_edges(kept, side), grouped_edges(alone, side)),
+        for actual, expected in (
+            (getattr(thinned, side), getattr(alone, side)),
+            (grouped_edges(thinned, side), grouped_edges(alone, side)),
         ):
-            count = int(found.indptr[-1])
-            assert torch.equal(found.indptr, expected.indptr)
-            assert torch.equal(found.indices[:count], expected.indices)
-            assert torch.equal(live[expected.edge_ids.long()], found.edge_ids[:count].long())
-            assert found.edge_ids.sort().values.tolist() == list(range(graph.num_edges))
-    assert torch.equal(kept.in_degree, alone.in_degree)
-    twice = kept.keeping(torch.ones_like(keep))
+            count = int(actual.indptr[-1])
+            assert torch.equal(actual.indptr, expected.indptr)
+            assert torch.equal(actual.indices[:count], expected.indices)
+            assert torch.equal(live[expected.edge_ids.long()], actual.edge_ids[:count].long())
+            assert actual.edge_ids.sort().values.tolist() == list(range(graph.num_edges))
+    assert torch.equal(thinned.in_degree, alone.in_degree)
+    twice = thinned.keeping(torch.ones_like(keep))
     assert torch.equal(twice.by_target.indptr, alone.by_target.indptr)
 
 

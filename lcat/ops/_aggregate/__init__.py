@@ -20,6 +20,7 @@ from lcat.ops.dispatch import PLAIN, Call, Feature, Implementation, Primitive
 
 __all__ = ["Reduction", "aggregate"]
 
+#: How the values of in-edges become one.
 Reduction: TypeAlias = Literal["sum", "mean", "min", "max"]
 
 _INVERSE_DEGREE: CacheKey[Tensor] = CacheKey("1 / in-degree")

@@ -348,9 +348,9 @@ def _to_backward(
     grad: Tensor | None, grad_attended: Tensor | None, inputs: Inputs, results: Any, constants: Any, needs: Any
 ) -> Backward:
     by_target, by_source, seed, options = constants
-    kept = Kept(*results)
-    grad = torch.zeros_like(kept.out) if grad is None else grad
-    saved = Saved(inputs, kept, by_target, by_source=by_source, seed=seed)
+    results_saved = Kept(*results)
+    grad = torch.zeros_like(results_saved.out) if grad is None else grad
+    saved = Saved(inputs, results_saved, by_target, by_source=by_source, seed=seed)
     return Backward(grad, grad_attended, saved, options=options, needs=needs)
 
 

@@ -215,9 +215,6 @@ def build_model(
     Example:
         >>> from lcat.study.models.classifier import NodeClassifier
         >>> from lcat.study.models.hyper import HyperParameters
-    from lcat.study.models.own_classifier import OwnClassifier
-    from lcat.study.models.own_hyper import own_arguments
-    from lcat.study.models.own_model import OwnModel, find_model, is_model_text
         >>> from lcat.study.models.layers import build_model
         >>> model = build_model("lcat", 16, 3, HyperParameters(hidden_channels=32, heads=8))
         >>> len(model.gnn.convs)

@@ -30,10 +30,10 @@ def test_against_statsmodels(runs, shift, margin):
     weightstats = pytest.importorskip("statsmodels.stats.weightstats")
     first, second = scores(runs, runs, shift)
     expected, *_ = weightstats.ttost_paired(first, second, -margin, margin)
-    found = equivalence_test(first, second, margin=margin, test_train_ratio=0)
-    assert found.p_value == pytest.approx(expected, rel=1e-9)
+    result = equivalence_test(first, second, margin=margin, test_train_ratio=0)
+    assert result.p_value == pytest.approx(expected, rel=1e-9)
     # The interval says the same as the test.
-    assert (found.p_value <= 0.05) == (-margin <= found.low and found.high <= margin)
+    assert (result.p_value <= 0.05) == (-margin <= result.low and result.high <= margin)
 
 
 @pytest.mark.parametrize("folds", [5, 10])
@@ -43,8 +43,8 @@ def test_posterior_against_baycomp(folds, repetitions):
     first, second = scores(folds, folds * repetitions, 0.005)
     # baycomp's runs are repetitions of a cross-validation; the share of test nodes is 1 / folds.
     worse, equivalent, better = baycomp.two_on_single(second, first, rope=0.004, runs=repetitions)
-    found = posterior(first, second, margin=0.004, test_train_ratio=1 / (folds - 1))
-    assert (found.worse, found.equivalent, found.better) == pytest.approx((worse, equivalent, better), abs=1e-9)
+    result = posterior(first, second, margin=0.004, test_train_ratio=1 / (folds - 1))
+    assert (result.worse, result.equivalent, result.better) == pytest.approx((worse, equivalent, better), abs=1e-9)
 
 
 @pytest.mark.parametrize(("runs", "power", "alpha"), [(3, 0.8, 0.05), (5, 0.8, 0.05), (10, 0.9, 0.01), (50, 0.5, 0.05)])
@@ -52,8 +52,8 @@ def test_smallest_difference_against_statsmodels(runs, power, alpha):
     statistics = pytest.importorskip("statsmodels.stats.power")
     first, second = scores(runs, runs)
     expected = statistics.TTestPower().solve_power(nobs=runs, alpha=alpha, power=power)
-    found = smallest_difference(first, second, test_train_ratio=0, power=power, alpha=alpha)
-    assert found == pytest.approx(expected * (first - second).std(ddof=1), rel=1e-6)
+    result = smallest_difference(first, second, test_train_ratio=0, power=power, alpha=alpha)
+    assert result == pytest.approx(expected * (first - second).std(ddof=1), rel=1e-6)
 
 
 def test_overlapping_splits_see_less():
