@@ -33,7 +33,11 @@ if TYPE_CHECKING:  # the same for type checkers, which then report a name that d
     from lcat.nn import GINConv as GINConv
     from lcat.nn import GraphConv as GraphConv
     from lcat.nn import LCATConv as LCATConv
+    from lcat.nn import LCATGCN2Conv as LCATGCN2Conv
+    from lcat.nn import LCATPNAConv as LCATPNAConv
     from lcat.nn import LCATv2Conv as LCATv2Conv
+    from lcat.nn import LCATv2GCN2Conv as LCATv2GCN2Conv
+    from lcat.nn import LCATv2PNAConv as LCATv2PNAConv
     from lcat.nn import SAGEConv as SAGEConv
     from lcat.nn import TransformerConv as TransformerConv
     from lcat.nn import accelerate as accelerate
@@ -45,6 +49,7 @@ _SUBPACKAGES = ("data", "graph", "nn", "ogb", "ops", "optim", "study", "testing"
 _LAYERS = (
     *("CATConv", "CATv2Conv", "GATConv", "GATv2Conv", "GCNConv", "LCATConv", "LCATv2Conv"),
     *("GINConv", "GraphConv", "SAGEConv", "TransformerConv"),
+    *("LCATGCN2Conv", "LCATPNAConv", "LCATv2GCN2Conv", "LCATv2PNAConv"),
 )
 _FUNCTIONS = ("accelerate", "accelerated", "restore", "upgrade")
 

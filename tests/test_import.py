@@ -9,10 +9,10 @@ import pytest
 
 import lcat
 import lcat.nn
-from tests.support.layers import LAYERS, OF_PYG
+from tests.support.layers import FAMILIES, LAYERS, OF_PYG
 
 
-@pytest.mark.parametrize("name", [*LAYERS, *OF_PYG])
+@pytest.mark.parametrize("name", [*LAYERS, *OF_PYG, *FAMILIES])
 def test_layers_can_be_taken_from_the_package(name):
     space: dict[str, object] = {}
     exec(f"from lcat import {name}", space)
@@ -21,7 +21,7 @@ def test_layers_can_be_taken_from_the_package(name):
 
 
 def test_the_package_names_no_layer_that_does_not_exist():
-    assert sorted(name for name in dir(lcat) if name.endswith("Conv")) == sorted([*LAYERS, *OF_PYG])
+    assert sorted(name for name in dir(lcat) if name.endswith("Conv")) == sorted([*LAYERS, *OF_PYG, *FAMILIES])
 
 
 @pytest.mark.parametrize(("name", "home"), [("POGO", "lcat.optim"), ("GAT", "lcat.nn.models"), ("fit", "lcat.train")])

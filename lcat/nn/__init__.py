@@ -2,8 +2,9 @@
 
 Layers: :class:`GCNConv`, :class:`GATConv`, :class:`GATv2Conv`, :class:`CATConv`, :class:`CATv2Conv`,
 :class:`LCATConv`, :class:`LCATv2Conv`, and beside them :class:`TransformerConv`, :class:`SAGEConv`, :class:`GraphConv`
-and :class:`GINConv`. Models on PyG's BasicGNN are in :mod:`lcat.nn.models`; :func:`from_published` reads checkpoints of
-the published L-CAT code, :func:`from_dgl` those of DGL.
+and :class:`GINConv`; L-CAT with GCNII :class:`LCATGCN2Conv`, :class:`LCATv2GCN2Conv`, and with PNA
+:class:`LCATPNAConv`, :class:`LCATv2PNAConv`. Models on PyG's BasicGNN are in :mod:`lcat.nn.models`;
+:func:`from_published` reads checkpoints of the published L-CAT code, :func:`from_dgl` those of DGL.
 :class:`NeighborhoodStatistic` describes layers that are computed block by block. :func:`accelerate` lets lcat run the
 layers of a model of PyG, :func:`restore` undoes it; :func:`upgrade` makes L-CATs of its GCN and GAT layers.
 :func:`lambdas` reads the scalars of a model, and others set, freeze, anneal, penalize and draw them.
@@ -20,6 +21,8 @@ from lcat.nn.gcn_conv import GCNConv
 from lcat.nn.gin_conv import GINConv
 from lcat.nn.graph_conv import GraphConv
 from lcat.nn.lcat_conv import CATConv, LCATConv
+from lcat.nn.lcat_gcn2_conv import LCATGCN2Conv, LCATv2GCN2Conv
+from lcat.nn.lcat_pna_conv import LCATPNAConv, LCATv2PNAConv
 from lcat.nn.lcatv2_conv import CATv2Conv, LCATv2Conv
 from lcat.nn.neighborhood_statistic import NeighborhoodStatistic
 from lcat.nn.published import from_published
@@ -41,7 +44,11 @@ __all__ = [
     "GINConv",
     "GraphConv",
     "LCATConv",
+    "LCATGCN2Conv",
+    "LCATPNAConv",
     "LCATv2Conv",
+    "LCATv2GCN2Conv",
+    "LCATv2PNAConv",
     "LambdaSchedule",
     "Lambdas",
     "NeighborhoodStatistic",

@@ -27,6 +27,8 @@ class AttentionConv(AttentionMessages):
 
     # What CAT and L-CAT add, see _lcat.py; ``None`` in GAT, that is lambda1 = 1 and lambda2 = 0.
     interpolation: Interpolation | None = None
+    # Whether messages carry projections; where they carry ``x``, scores may need none.
+    _values_are_projected = True
     lin_edge: Any
     lin_value: Any
     lin_mix: Any
@@ -110,7 +112,7 @@ class AttentionConv(AttentionMessages):
         edges = self._read_edges(
             edge_index, nodes, edge_attr=edge_attr, edge_weight=edge_weight, size=size, messages=messages
         )
-        projected = self._project(nodes)
+        projected: Any = self._project(nodes) if self._values_are_projected else None
         values = self._values(nodes, projected)
         own = self._own(nodes, projected, values) if self.separate_self else None
         alpha = None
@@ -260,7 +262,7 @@ class AttentionConv(AttentionMessages):
         raise NotImplementedError
 
     def _average(
-        self, nodes: Nodes, edges: AttentionEdges, projected: tuple[Any, Any], statistic: Tensor | None
+        self, nodes: Nodes, edges: AttentionEdges, projected: Any, statistic: Tensor | None
     ) -> tuple[Any, Any]:
         """Step 4: :meth:`_score_inputs`, averaged over neighborhoods where lambda2 is not 0."""
         lambda2 = self._smoothing()

@@ -71,8 +71,7 @@ def normalized_per_edge(
         graph, factor = _with_loop_weights(input_graph, weight, dtype, add_self_loops=add_self_loops, improved=improved)
         wide = factor.to(_at_least_single(factor.dtype))
         scale = _weighted_degree_scale(graph, wide) if statistic is None else statistic
-        at_target = torch.cat([scale, scale.new_zeros(1)]) if graph.padded else scale
-        return graph, (scale[graph.source] * wide * at_target[graph.target]).to(factor.dtype)
+        return graph, (scale[graph.source] * wide * per_target(graph, scale)).to(factor.dtype)
 
     if weight is not None or statistic is not None:
         return make()
@@ -102,14 +101,35 @@ def _with_loop_weights(
         return graph, torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
     if not add_self_loops:
         return graph, weight
+    return graph, weights_with_loops(input_graph, graph, weight, missing=2.0 if improved else 1.0)
+
+
+def weights_with_loops(input_graph: Graph, graph: Graph, weight: Tensor, *, missing: float) -> Tensor:
+    """The weights of the edges of ``graph``, which is ``input_graph`` with self-loops: a loop keeps its weight.
+
+    A loop that the input does not have gets the weight ``missing``.
+    """
     # Of parallel loops the last one counts, as in PyG; the others get no gradient (in PyG, a wrong one).
     num_edges = input_graph.num_edges
     no_loop = input_graph.source != input_graph.target
     position = torch.arange(num_edges, device=graph.device).masked_fill(no_loop, -1)
     last = position.new_full((graph.num_loops,), -1).scatter_reduce(0, input_graph.source, position, "amax")
-    with_new = torch.cat([weight, weight.new_full((1,), 2.0 if improved else 1.0)])
+    with_new = torch.cat([weight, weight.new_full((1,), missing)])
     loops = with_new[last.masked_fill(last < 0, num_edges)]
-    return graph, torch.cat([graph.select(weight), loops])
+    return torch.cat([graph.select(weight), loops])
+
+
+def symmetric_factors(graph: Graph, weight: Tensor) -> Tensor:
+    """``w_ij / sqrt(d_j d_i)`` for every edge of ``graph``, [E']; ``weight`` [E'] are the :math:`w_{ij}`."""
+    wide = weight.to(_at_least_single(weight.dtype))
+    scale = _weighted_degree_scale(graph, wide)
+    return (scale[graph.source] * wide * per_target(graph, scale)).to(weight.dtype)
+
+
+def per_target(graph: Graph, per_node: Tensor) -> Tensor:
+    """The number of the target of every edge, [E']; 0 for dead edges."""
+    at_target = torch.cat([per_node, per_node.new_zeros(1)]) if graph.padded else per_node
+    return at_target[graph.target]
 
 
 def _degree_scale(graph: Graph, dtype: torch.dtype) -> Tensor:

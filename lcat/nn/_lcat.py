@@ -259,8 +259,10 @@ class LCATMixin(AttentionConv):
     def __repr__(self) -> str:
         if self.interpolation is None:
             return super().__repr__()
-        scalars = [
+        return f"{super().__repr__()[:-1]}, {self._describe_scalars(self.interpolation)})"
+
+    def _describe_scalars(self, interpolation: Interpolation) -> str:
+        return ", ".join(
             f"{scalar.name}={scalar.describe(getattr(self, f'raw_{scalar.name}'))}"
-            for scalar in (self.interpolation.lambda1, self.interpolation.lambda2)
-        ]
-        return f"{super().__repr__()[:-1]}, {', '.join(scalars)})"
+            for scalar in (interpolation.lambda1, interpolation.lambda2)
+        )

@@ -71,6 +71,21 @@ def check_message_passing_options(layer: type, options: Iterable[str]) -> None:
         check_keywords(layer.__name__, unknown, arguments_of(layer))
 
 
+def check_own_options(layer: type, owner: type, options: Iterable[str], *, without: Iterable[str] = ()) -> None:
+    """:func:`check_message_passing_options` for a class that takes fewer arguments than the class it derives from.
+
+    Args:
+        layer: the class that is made, for the message.
+        owner: the class whose constructor asks.
+        options: the keywords that this constructor has no argument for.
+        without: those of MessagePassing that it does not take.
+    """
+    parameters = inspect.signature(owner.__dict__["__init__"]).parameters.values()
+    own = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    known = [*own[1:], *sorted(_MESSAGE_PASSING - set(without))]
+    check_keywords(layer.__name__, options, known)
+
+
 def check_message_passing_values(layer: type[MessagePassing], options: MessagePassingOptions) -> None:
     """Raise for values that MessagePassing does not take, or fails with at the first call."""
     name = layer.__name__

@@ -24,6 +24,15 @@ SATURATED = {
     "c073": {"raw_lambda1"},
     "c078": {"raw_lambda2"},
     "c089": {"raw_lambda2"},
+    "c114": {"raw_lambda2"},
+    "c127": {"raw_lambda1"},
+}
+# Standard deviations of nearly equal messages (PNA): the mean of the squares minus the square of the mean keeps few
+# digits in float32, in the same way there and here.
+NEARLY_EQUAL = {
+    "c130": {"grad_x", "lin_value.weight"},
+    "c131": {"grad_x", "raw_lambda2", "lin_value.weight"},
+    "c143": {"grad_x", "raw_lambda2", "att", "lin_l.weight", "lin_r.weight", "lin_value.weight"},
 }
 # Cancelling: a sum whose terms nearly all cancel; float32 leaves what the order of the sum makes of it.
 CANCELLING = {
@@ -50,10 +59,8 @@ def _cases():
     for path in _archives():
         archive = np.load(path)
         for case in json.loads(str(archive["cases"])):
-            if case["family"] == "plain":
-                yield pytest.param(
-                    path, case, id=f"{path.stem}-{case['id']}-{case['version']}-{case['kwargs']['mode']}"
-                )
+            name = f"{path.stem}-{case['id']}-{case['family']}-{case['version']}-{case['kwargs']['mode']}"
+            yield pytest.param(path, case, id=name)
 
 
 @pytest.mark.parametrize(("path", "case"), list(_cases()))
@@ -65,11 +72,15 @@ def test_outputs_and_all_gradients(path, case):
         return {name[len(start) :]: archive[name] for name in archive.files if name.startswith(start)}
 
     state = {name: torch.from_numpy(value) for name, value in part("state").items()}
-    results = []
+    kwargs = dict(case["kwargs"])
+    if "deg" in kwargs:
+        kwargs["deg"] = torch.tensor(kwargs["deg"])
+    edges, results = torch.from_numpy(archive[f"{prefix}/edge_index"]), []
     for dtype in (torch.float32, torch.float64):
-        layer = from_published("plain", case["version"], state, **case["kwargs"]).to(dtype)
+        layer = from_published(case["family"], case["version"], state, **kwargs).to(dtype)
         x = torch.from_numpy(archive[f"{prefix}/x"]).to(dtype).requires_grad_()
-        out = layer(x, torch.from_numpy(archive[f"{prefix}/edge_index"]))
+        initial = (torch.from_numpy(archive[f"{prefix}/x_0"]).to(dtype),) if case["family"] == "gcn2" else ()
+        out = layer(x, *initial, edges)
         out.backward(torch.from_numpy(archive[f"{prefix}/cotangent"]).to(dtype))
         computed = {"out": out.detach(), "grad_x": x.grad}
         for name, parameter in layer.named_parameters():
@@ -80,13 +91,17 @@ def test_outputs_and_all_gradients(path, case):
     expected = {name: archive[f"{prefix}/{name}"] for name in ("out", "grad_x")}
     expected |= {_our_name(name, case): value for name, value in part("grad").items()}
     assert len(expected) > 4
+
+    def is_in(*tables):
+        return any(name in table.get(prefix, ()) for table in tables)
+
     for name, theirs in expected.items():
         scale = max(float(np.abs(theirs).max()), 1e-4)
         truth = exact[name].numpy()
         difference = float(np.abs(ours[name].numpy() - theirs).max()) / scale
         rounding = float(np.abs(truth - theirs).max()) / scale
-        saturated, cancelling = (name in table.get(prefix, ()) for table in (SATURATED, CANCELLING))
-        if saturated or cancelling:
+        inexact, cancelling = is_in(SATURATED, NEARLY_EQUAL), is_in(CANCELLING)
+        if inexact or cancelling:
             assert 1e-5 < rounding < 2e-2, f"{name} in float64: off by {rounding:.2g}"
         else:
             assert rounding < 1e-5, f"{name} in float64: off by {rounding:.2g}"
@@ -106,8 +121,10 @@ def _our_name(name, case):
         return plain.get(name, name)
     if owner == "lin_v":
         owner = "lin_value"
+    elif owner in ("lin", "post_nns"):  # of PNA
+        owner = {"lin": "lin_out", "post_nns": "post_nns.0.0"}[owner]
     elif v1:
-        owner = "lin" if kwargs["share_weights_score"] else {"lin_l": "lin_src", "lin_r": "lin_dst"}[owner]
+        owner = "lin" if kwargs.get("share_weights_score") else {"lin_l": "lin_src", "lin_r": "lin_dst"}[owner]
     return f"{owner}.{rest}"
 
 

@@ -7,7 +7,9 @@ from lcat.nn._attention import AttentionConv
 
 # Layers of PyG on the primitives: their arguments are not those of the family, and they have tests of their own.
 OF_PYG = ("GINConv", "GraphConv", "SAGEConv", "TransformerConv")
-LAYERS = [name for name in lcat.nn.__all__ if name.endswith("Conv") and name not in OF_PYG]
+# Layers with arguments of other families, which are not made as ``layer(in_channels, out_channels)``.
+FAMILIES = ["LCATGCN2Conv", "LCATPNAConv", "LCATv2GCN2Conv", "LCATv2PNAConv"]
+LAYERS = [name for name in lcat.nn.__all__ if name.endswith("Conv") and name not in (*OF_PYG, *FAMILIES)]
 ATTENTION = [name for name in LAYERS if issubclass(getattr(lcat.nn, name), AttentionConv)]
 # Their scores use averages, so features reach nodes two edges away.
 TWO_HOPS = [name for name in ATTENTION if "CAT" in name]
