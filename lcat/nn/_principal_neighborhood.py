@@ -154,15 +154,19 @@ class PrincipalNeighborhoodMixin(LCATMixin):
         edges: AttentionEdges,
         values: tuple[Tensor | None, ...],
         score_inputs: tuple[Tensor | None, ...],
+        keep: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Step 5: the node's own values and the aggregates, [N, H', K]."""
-        out, alpha = super()._attend_by_messages(nodes, edges, values, score_inputs)
+        out, alpha = super()._attend_by_messages(nodes, edges, values, score_inputs, keep)
         own = values[1]
         assert own is not None
         return torch.cat([nodes.fold(own), out], dim=-1), alpha
 
-    def _finish(self, out: Tensor, nodes: Nodes, edges: AttentionEdges, alpha: Tensor | None) -> Any:
+    def _finish(
+        self, out: Tensor, nodes: Nodes, edges: AttentionEdges, own: Tensor | None, alpha: Tensor | None
+    ) -> Any:
         """Step 6: the networks of the towers."""
+        del own  # stands beside the aggregates anyway
         if nodes.batch is not None:
             out = out.view(nodes.counts[1], nodes.batch, self.heads, -1).transpose(0, 1)
         parts = out.flatten(-2).chunk(self.towers, dim=-1)

@@ -44,9 +44,9 @@ class LCATGCN2Conv(InitialResidualMixin, LCATConv):
         add_self_loops: add a self-loop to each node that has none (with ``normalize``, as in GCN2Conv).
         normalize: apply the symmetric normalization.
         heads: number of attention heads; they share the channels.
-        negative_slope, dropout, edge_dim, fill_value: as :class:`~lcat.nn.GATConv`.
+        negative_slope, dropout, edge_dim, fill_value, edge_dropout: as :class:`~lcat.nn.GATConv`.
         lambda1, lambda2, share_weights, score_bias, parametrization, lambda1_init, lambda2_init, neighbor_aggr,
-            cache_neighbor_sum: as :class:`~lcat.nn.LCATConv`.
+            cache_neighbor_sum, lambdas_per_head: as :class:`~lcat.nn.LCATConv`.
         share_values: :math:`\Theta` is the transposed matrix of the sources' map of the score, as in the published code
             (else a matrix of its own, ``weight1``, as in GCN2Conv).
         loop_weight: weight of the self-loops in the place of the normalization's :math:`1 / \hat d_i`. The published
@@ -100,6 +100,9 @@ class LCATGCN2Conv(InitialResidualMixin, LCATConv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
+        *,
+        edge_dropout: float = 0.0,
+        lambdas_per_head: bool = False,
         **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         check_own_options(type(self), LCATGCN2Conv, kwargs)
@@ -123,6 +126,8 @@ class LCATGCN2Conv(InitialResidualMixin, LCATConv):
             lambda2_init=lambda2_init,
             neighbor_aggr=neighbor_aggr,
             cache_neighbor_sum=cache_neighbor_sum,
+            edge_dropout=edge_dropout,
+            lambdas_per_head=lambdas_per_head,
             **kwargs,
         )
         self._make_initial_residual(
@@ -223,10 +228,11 @@ class LCATv2GCN2Conv(InitialResidualMixin, LCATv2Conv):
     Args:
         channels, alpha, theta, layer, shared_weights, cached, add_self_loops, normalize, share_values, loop_weight:
             as :class:`LCATGCN2Conv`.
-        heads, negative_slope, dropout, edge_dim, fill_value, share_weights: as :class:`~lcat.nn.GATv2Conv`.
+        heads, negative_slope, dropout, edge_dim, fill_value, share_weights, edge_dropout: as
+            :class:`~lcat.nn.GATv2Conv`.
         bias: biases in the projections of the score.
-        lambda1, lambda2, parametrization, lambda1_init, lambda2_init, neighbor_aggr, cache_neighbor_sum, **kwargs: as
-            :class:`~lcat.nn.LCATConv`.
+        lambda1, lambda2, parametrization, lambda1_init, lambda2_init, neighbor_aggr, cache_neighbor_sum, lambdas_per_head,
+            **kwargs: as :class:`~lcat.nn.LCATConv`.
 
     Shapes:
         as :class:`LCATGCN2Conv`.
@@ -269,6 +275,9 @@ class LCATv2GCN2Conv(InitialResidualMixin, LCATv2Conv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
+        *,
+        edge_dropout: float = 0.0,
+        lambdas_per_head: bool = False,
         **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         check_own_options(type(self), LCATv2GCN2Conv, kwargs)
@@ -291,6 +300,8 @@ class LCATv2GCN2Conv(InitialResidualMixin, LCATv2Conv):
             lambda2_init=lambda2_init,
             neighbor_aggr=neighbor_aggr,
             cache_neighbor_sum=cache_neighbor_sum,
+            edge_dropout=edge_dropout,
+            lambdas_per_head=lambdas_per_head,
             **kwargs,
         )
         self.register_parameter("bias", None)  # the one after the sum, which GCNII does not have

@@ -113,6 +113,8 @@ class LCATPNAConv(PrincipalNeighborhoodMixin, LCATConv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
+        *,
+        lambdas_per_head: bool = False,
         **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         check_own_options(type(self), LCATPNAConv, kwargs, without=("aggr", "aggr_kwargs", "decomposed_layers"))
@@ -138,6 +140,7 @@ class LCATPNAConv(PrincipalNeighborhoodMixin, LCATConv):
             lambda2_init=lambda2_init,
             neighbor_aggr=neighbor_aggr,
             cache_neighbor_sum=cache_neighbor_sum,
+            lambdas_per_head=lambdas_per_head,
             **kwargs,
         )
         self._make_networks(
@@ -159,8 +162,8 @@ class LCATv2PNAConv(PrincipalNeighborhoodMixin, LCATv2Conv):
             train_norm, heads, head_channels, add_self_loops, fill_value: as :class:`LCATPNAConv`.
         bias: biases in the projections and in the last map.
         negative_slope, dropout, share_weights: as :class:`~lcat.nn.GATv2Conv`.
-        lambda1, lambda2, share_values, parametrization, lambda1_init, lambda2_init, neighbor_aggr, cache_neighbor_sum:
-            as :class:`~lcat.nn.LCATv2Conv`.
+        lambda1, lambda2, share_values, parametrization, lambda1_init, lambda2_init, neighbor_aggr, cache_neighbor_sum,
+            lambdas_per_head: as :class:`~lcat.nn.LCATv2Conv`.
         **kwargs: of :class:`torch_geometric.nn.MessagePassing` (``flow``).
 
     Shapes:
@@ -208,6 +211,8 @@ class LCATv2PNAConv(PrincipalNeighborhoodMixin, LCATv2Conv):
         lambda2_init: float = 0.5,
         neighbor_aggr: NeighborAggregation = "sum",
         cache_neighbor_sum: bool = False,
+        *,
+        lambdas_per_head: bool = False,
         **kwargs: Unpack[MessagePassingOptions],
     ) -> None:
         check_own_options(type(self), LCATv2PNAConv, kwargs, without=("aggr", "aggr_kwargs", "decomposed_layers"))
@@ -232,6 +237,7 @@ class LCATv2PNAConv(PrincipalNeighborhoodMixin, LCATv2Conv):
             lambda2_init=lambda2_init,
             neighbor_aggr=neighbor_aggr,
             cache_neighbor_sum=cache_neighbor_sum,
+            lambdas_per_head=lambdas_per_head,
             **kwargs,
         )
         self.register_parameter("bias", None)  # the one after the sum; PNA's is in its last map

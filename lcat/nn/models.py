@@ -3,16 +3,19 @@
 Every model takes :class:`torch_geometric.nn.models.basic_gnn.BasicGNN`'s arguments and passes all others to its
 layers. Attention models follow PyG's GAT: with ``concat=True`` (the default) hidden layers have
 ``hidden_channels // heads`` features per head, and the last layer averages its heads if it makes the output.
+
+:class:`LCATGCN2` and :class:`LCATv2GCN2` are no BasicGNN: all their layers also see the features of the first one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, TypeAlias, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 from torch_geometric.loader import NeighborLoader
+from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.nn.models.basic_gnn import BasicGNN
 from torch_geometric.nn.resolver import activation_resolver, normalization_resolver
@@ -23,18 +26,23 @@ from typing_extensions import Unpack
 from lcat._text import hint
 from lcat.nn import _checks
 from lcat.nn._calls import CheckedCalls
+from lcat.nn._initial_residual import InitialResidualMixin
+from lcat.nn._initial_residual_model import InitialResidualModel
 from lcat.nn._inputs import FillValue
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._lambda import Parametrization
 from lcat.nn._lcat import missing_scalars
 from lcat.nn._options import AttentionOptions, arguments_of, check_keywords
+from lcat.nn._principal_neighborhood import Scaler
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
 from lcat.nn.gcn_conv import GCNConv
 from lcat.nn.lcat_conv import CATConv, LCATConv
+from lcat.nn.lcat_gcn2_conv import LCATGCN2Conv, LCATv2GCN2Conv
+from lcat.nn.lcat_pna_conv import LCATPNAConv, LCATv2PNAConv
 from lcat.nn.lcatv2_conv import CATv2Conv, LCATv2Conv
 
-__all__ = ["CAT", "GAT", "GCN", "LCAT", "CATv2", "GATv2", "LCATv2"]
+__all__ = ["CAT", "GAT", "GCN", "LCAT", "LCATGCN2", "LCATPNA", "CATv2", "GATv2", "LCATv2", "LCATv2GCN2", "LCATv2PNA"]
 
 
 JumpingMode: TypeAlias = Literal["last", "cat", "max", "lstm"]
@@ -69,6 +77,17 @@ class LayerOptions(AttentionOptions, total=False):
     neighbor_aggr: NeighborAggregation
     cache_neighbor_sum: bool
     lambdas_per_head: bool
+    # with PNA
+    aggregators: Sequence[str | Aggregation]
+    scalers: Sequence[Scaler]
+    deg: Tensor
+    towers: int
+    post_layers: int
+    train_norm: bool
+    head_channels: int
+    # with GCNII
+    shared_weights: bool
+    loop_weight: float | None
 
 
 class _Trim(TrimToLayer):
@@ -287,6 +306,121 @@ class LCATv2(_AttentionModel):
     """Layers of :class:`~lcat.nn.LCATv2Conv`; ``lambda1`` and ``lambda2`` fix or learn the scalars of all layers."""
 
     _layer = LCATv2Conv
+
+
+class LCATPNA(_Model):
+    """Layers of :class:`~lcat.nn.LCATPNAConv`, which needs ``aggregators``, ``scalers`` and ``deg``.
+
+    Messages have ``hidden_channels // heads`` features per head in all layers, if ``head_channels`` is not passed. The
+    layer that makes the output has one tower.
+
+    Example:
+        >>> import torch
+        >>> from lcat.nn.models import LCATPNA
+        >>> deg = torch.tensor([0, 5, 3])  # number of nodes by in-degree
+        >>> LCATPNA(16, 32, 2, 7, heads=4, aggregators=["mean", "max", "std"], scalers=["identity"], deg=deg)
+        LCATPNA(16, 7, num_layers=2)
+    """
+
+    supports_edge_weight: Final[bool] = True
+    supports_edge_attr: Final[bool] = True
+    supports_norm_batch: bool
+
+    _layer: type[MessagePassing] = LCATPNAConv
+
+    def init_conv(self, in_channels: Any, out_channels: int, **kwargs: Any) -> MessagePassing:
+        """One layer."""
+        name = type(self).__name__
+        self._check_layer_options(self._layer, kwargs)
+        missing = [argument for argument in ("aggregators", "scalers", "deg") if argument not in kwargs]
+        if missing:
+            raise TypeError(
+                f"{name} needs {', '.join(map(repr, missing))}: pass what PNA aggregates, such as aggregators=['mean', "
+                f"'max'], scalers=['identity'], and deg=, the histogram of in-degrees"
+            )
+        heads = _checks.read_size(name, "heads", kwargs.get("heads", 1))
+        if kwargs.get("head_channels") is None:
+            if self.hidden_channels % heads != 0:
+                raise ValueError(
+                    f"{name} has {self.hidden_channels} hidden channels, which {heads} heads cannot share: make "
+                    f"'hidden_channels' a multiple of 'heads', or pass head_channels="
+                )
+            kwargs["head_channels"] = self.hidden_channels // heads
+        if getattr(self, "_is_conv_to_out", False):
+            kwargs["towers"] = 1
+        kwargs.setdefault("dropout", self.dropout.p)
+        return self._layer(in_channels, out_channels, **kwargs)
+
+
+class LCATv2PNA(LCATPNA):
+    """:class:`LCATPNA` with layers of :class:`~lcat.nn.LCATv2PNAConv`."""
+
+    _layer = LCATv2PNAConv
+
+
+class LCATGCN2(InitialResidualModel):
+    r"""GCNII with layers of :class:`~lcat.nn.LCATGCN2Conv`: a linear map, the layers, a linear map.
+
+    From `"Simple and Deep Graph Convolutional Networks" <https://arxiv.org/abs/2007.02133>`_: the initial residual
+    keeps models of dozens of layers trainable.
+
+    Args:
+        in_channels: features per node; -1 takes the size of the first input.
+        hidden_channels: features inside, a multiple of ``heads``.
+        num_layers: number of layers.
+        out_channels: features of the output; ``None`` leaves out the last map.
+        dropout: probability of dropping a feature, before each map and layer; for attention,
+            :class:`~lcat.nn.LCATGCN2Conv` has its own, which is 0 here.
+        act, act_kwargs: the activation.
+        alpha: strength of the initial residual.
+        theta: :math:`\theta` of the identity mapping, whose strength in layer :math:`\ell` is
+            :math:`\log(\theta / \ell + 1)`; ``None`` for 1.
+        **kwargs: of the layers.
+
+    Shapes:
+        - x: ``[N, in_channels]``
+        - output: ``[N, out_channels]``
+
+    Example:
+        >>> from lcat.nn.models import LCATGCN2
+        >>> LCATGCN2(16, 64, num_layers=32, out_channels=7, dropout=0.6, heads=4)
+        LCATGCN2(16, 7, num_layers=32)
+    """
+
+    _layer: ClassVar[Callable[..., InitialResidualMixin]] = LCATGCN2Conv
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        out_channels: int | None = None,
+        dropout: float = 0.0,
+        act: str | Callable[..., Any] | None = "relu",
+        act_kwargs: dict[str, Any] | None = None,
+        alpha: float = 0.1,
+        theta: float | None = 0.5,
+        **kwargs: Unpack[LayerOptions],
+    ) -> None:
+        _check_part(type(self).__name__, "act", act, act_kwargs)
+        super().__init__(
+            in_channels=in_channels,
+            hidden_channels=hidden_channels,
+            num_layers=num_layers,
+            out_channels=out_channels,
+            dropout=dropout,
+            act=act,
+            act_kwargs=act_kwargs,
+            alpha=alpha,
+            theta=theta,
+            **kwargs,
+        )
+
+
+class LCATv2GCN2(LCATGCN2):
+    """:class:`LCATGCN2` with layers of :class:`~lcat.nn.LCATv2GCN2Conv`."""
+
+    _layer = LCATv2GCN2Conv
 
 
 def _check_part(model: str, name: str, part: Any, options: Any) -> None:

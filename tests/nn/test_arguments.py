@@ -10,7 +10,7 @@ import torch_geometric.nn as pyg
 import lcat.nn
 from lcat.nn import GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv, models
 from tests.support.compare import assert_same
-from tests.support.layers import ATTENTION, LAYERS
+from tests.support.layers import ATTENTION, LAYERS, MODELS
 
 EDGES = torch.tensor([[0, 1, 2, 1], [1, 2, 0, 0]])
 X = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
@@ -44,7 +44,7 @@ def test_pairs_and_tensors_as_sizes():
     assert GATv2Conv((-1, np.int64(-1)), 4, add_self_loops=False)((X, torch.randn(3, 5)), EDGES).shape == (3, 4)
 
 
-@pytest.mark.parametrize("name", models.__all__)
+@pytest.mark.parametrize("name", MODELS)
 def test_models_take_numbers_of_numpy(name):
     heads = {} if name == "GCN" else {"heads": np.int64(2)}
     model = getattr(models, name)(

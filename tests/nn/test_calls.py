@@ -12,9 +12,8 @@ from torch_geometric.nn.dense.linear import Linear
 
 import lcat.nn
 from tests.support.compare import assert_same
-from tests.support.layers import ATTENTION, LAYERS
+from tests.support.layers import ATTENTION, LAYERS, MODELS
 
-MODELS = list(lcat.nn.models.__all__)
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4], [1, 0, 3, 3, 2, 0]])
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 ATTR = torch.randn(6, 2, generator=torch.Generator().manual_seed(1))

@@ -14,8 +14,9 @@ import lcat.nn
 import lcat.ops
 from lcat.nn import models
 from tests.support.layers import LAYERS
+from tests.support.layers import MODELS as MODEL_NAMES
 
-MODELS = [f"models.{name}" for name in models.__all__]
+MODELS = [f"models.{name}" for name in MODEL_NAMES]
 # A graph with a self-loop and parallel edges, one without, and one with all pairs twice.
 X, EDGES = torch.randn(6, 8), torch.tensor([[0, 1, 2, 3, 3, 5, 5], [1, 2, 2, 0, 1, 4, 4]])
 NO_LOOPS = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 5]])

@@ -14,8 +14,8 @@ from torch_geometric.typing import WITH_PYG_LIB, WITH_TORCH_SPARSE
 
 import lcat.nn.models as models
 from tests.support.compare import assert_same
+from tests.support.layers import MODELS as NAMES
 
-NAMES = models.__all__
 ATTENTION = [name for name in NAMES if getattr(models, name).supports_edge_attr]
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1], [1, 0, 3, 3, 2, 0, 1, 4]])
 

@@ -13,3 +13,6 @@ LAYERS = [name for name in lcat.nn.__all__ if name.endswith("Conv") and name not
 ATTENTION = [name for name in LAYERS if issubclass(getattr(lcat.nn, name), AttentionConv)]
 # Their scores use averages, so features reach nodes two edges away.
 TWO_HOPS = [name for name in ATTENTION if "CAT" in name]
+# Models that take the arguments of all others; those of the families need more.
+FAMILY_MODELS = ["LCATGCN2", "LCATPNA", "LCATv2GCN2", "LCATv2PNA"]
+MODELS = [name for name in lcat.nn.models.__all__ if name not in FAMILY_MODELS]
