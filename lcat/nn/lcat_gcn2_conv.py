@@ -231,8 +231,8 @@ class LCATv2GCN2Conv(InitialResidualMixin, LCATv2Conv):
         heads, negative_slope, dropout, edge_dim, fill_value, share_weights, edge_dropout: as
             :class:`~lcat.nn.GATv2Conv`.
         bias: biases in the projections of the score.
-        lambda1, lambda2, parametrization, lambda1_init, lambda2_init, neighbor_aggr, cache_neighbor_sum, lambdas_per_head,
-            **kwargs: as :class:`~lcat.nn.LCATConv`.
+        lambda1, lambda2, parametrization, lambda1_init, lambda2_init, neighbor_aggr, cache_neighbor_sum,
+            lambdas_per_head, **kwargs: as :class:`~lcat.nn.LCATConv`.
 
     Shapes:
         as :class:`LCATGCN2Conv`.

@@ -57,7 +57,7 @@ class LCATPNAConv(PrincipalNeighborhoodMixin, LCATConv):
         negative_slope, dropout, add_self_loops, fill_value: as :class:`~lcat.nn.GATConv`; as in PNA, no self-loops are
             added by default.
         lambda1, lambda2, share_weights, share_values, score_bias, parametrization, lambda1_init, lambda2_init,
-            neighbor_aggr, cache_neighbor_sum: as :class:`~lcat.nn.LCATConv`.
+            neighbor_aggr, cache_neighbor_sum, lambdas_per_head: as :class:`~lcat.nn.LCATConv`.
         **kwargs: of :class:`torch_geometric.nn.MessagePassing` (``flow``).
 
     The attribute ``out_channels`` counts the features of a message per head, as in all attention layers; ``width`` are
