@@ -62,9 +62,11 @@ def test_keywords_of_studies_are_the_fields_of_their_models():
 
 def test_options_of_models_are_arguments_of_their_layers():
     """The names that type checkers accept are those that some layer takes."""
-    from lcat.nn import GCNConv, LCATConv, LCATv2Conv
+    from lcat.nn import GCNConv, LCATConv, LCATGCN2Conv, LCATPNAConv, LCATv2Conv
     from lcat.nn._options import arguments_of
     from lcat.nn.models import LayerOptions
 
-    taken = {*arguments_of(GCNConv, LCATConv, LCATv2Conv), "v2"} - {"in_channels", "out_channels", "dropout"}
+    taken = {*arguments_of(GCNConv, LCATConv, LCATv2Conv, LCATGCN2Conv, LCATPNAConv), "v2"}
+    taken -= {"in_channels", "out_channels", "channels", "dropout", "act", "act_kwargs"}  # models take them themselves
+    taken -= {"alpha", "theta", "layer"}
     assert set(LayerOptions.__annotations__) == taken

@@ -15,6 +15,7 @@ from __future__ import annotations
 from lcat.nn import models
 from lcat.nn.acceleration import AccelerationReport, accelerate, accelerated, restore
 from lcat.nn.dgl_checkpoints import dgl_edge_weight, from_dgl
+from lcat.nn.edge_attention import attention_of_edges
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
 from lcat.nn.gcn_conv import GCNConv
@@ -57,6 +58,7 @@ __all__ = [
     "UpgradeReport",
     "accelerate",
     "accelerated",
+    "attention_of_edges",
     "dgl_edge_weight",
     "freeze_lambdas",
     "from_dgl",

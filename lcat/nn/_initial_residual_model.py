@@ -17,6 +17,7 @@ from lcat.nn._calls import CheckedCalls
 from lcat.nn._initial_residual import InitialResidualMixin
 from lcat.nn._lcat import missing_scalars
 from lcat.nn._options import arguments_of, check_keywords
+from lcat.nn.edge_attention import call_with_attention
 
 
 class InitialResidualModel(CheckedCalls, torch.nn.Module):  # type: ignore[misc]  # on purpose, see CheckedCalls
@@ -61,7 +62,14 @@ class InitialResidualModel(CheckedCalls, torch.nn.Module):  # type: ignore[misc]
             if module is not None:
                 module.reset_parameters()
 
-    def forward(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor = None, edge_attr: OptTensor = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Adj,
+        edge_weight: OptTensor = None,
+        edge_attr: OptTensor = None,
+        return_attention_weights: bool | None = None,
+    ) -> Any:
         """Run the model.
 
         Args:
@@ -69,7 +77,14 @@ class InitialResidualModel(CheckedCalls, torch.nn.Module):  # type: ignore[misc]
             edge_index: the edges in any format.
             edge_weight: weights of the edges, for all layers.
             edge_attr: features of the edges, for the scores of all layers.
+            return_attention_weights: if True, return ``(out, attention)`` with a list of what each layer returns,
+                ``(edges, alpha)`` for an ``edge_index``; :func:`lcat.nn.attention_of_edges` finds the input's edges in
+                it.
         """
+        if return_attention_weights is not None:
+            name = type(self).__name__
+            if _checks.read_flag(name, "return_attention_weights", return_attention_weights):
+                return call_with_attention(self, x, edge_index, edge_weight, edge_attr)
         x = x_0 = self.act(self.lin_in(self._dropped(x)))
         for conv in self.convs:
             x = self.act(conv(self._dropped(x), x_0, edge_index, edge_weight, edge_attr))

@@ -34,6 +34,7 @@ from lcat.nn._lambda import Parametrization
 from lcat.nn._lcat import missing_scalars
 from lcat.nn._options import AttentionOptions, arguments_of, check_keywords
 from lcat.nn._principal_neighborhood import Scaler
+from lcat.nn.edge_attention import call_with_attention
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
 from lcat.nn.gcn_conv import GCNConv
@@ -224,7 +225,49 @@ class GCN(_Model):
         return GCNConv(in_channels, out_channels, **kwargs)
 
 
-class _AttentionModel(_Model):
+class _WithAttention(_Model):
+    """A model whose layers return their attention."""
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Adj,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        num_sampled_nodes_per_hop: list[int] | None = None,
+        num_sampled_edges_per_hop: list[int] | None = None,
+        return_attention_weights: bool | None = None,
+    ) -> Any:
+        """As PyG's BasicGNN.
+
+        Args:
+            x: node features, ``[N, in_channels]``.
+            edge_index: the edges in any format.
+            edge_weight: weights of the edges.
+            edge_attr: features of the edges.
+            batch: the graph of each node, for norms that need it.
+            batch_size: the number of graphs.
+            num_sampled_nodes_per_hop: of a sampled batch, see :class:`torch_geometric.loader.NeighborLoader`.
+            num_sampled_edges_per_hop: of a sampled batch.
+            return_attention_weights: if True, return ``(out, attention)`` with a list of what each layer returns,
+                ``(edges, alpha)`` for an ``edge_index``; :func:`lcat.nn.attention_of_edges` finds the input's edges in
+                it.
+        """
+        arguments = (
+            x, edge_index, edge_weight, edge_attr, batch, batch_size, num_sampled_nodes_per_hop,
+            num_sampled_edges_per_hop,
+        )  # fmt: skip
+        # to_hetero traces with a stand-in for every argument.
+        if return_attention_weights is None or isinstance(return_attention_weights, torch.fx.Proxy):
+            return super().forward(*arguments)
+        if not _checks.read_flag(type(self).__name__, "return_attention_weights", return_attention_weights):
+            return super().forward(*arguments)
+        return call_with_attention(self, *arguments)
+
+
+class _AttentionModel(_WithAttention):
     supports_edge_weight: Final[bool] = True
     supports_edge_attr: Final[bool] = True
     supports_norm_batch: bool
@@ -308,7 +351,7 @@ class LCATv2(_AttentionModel):
     _layer = LCATv2Conv
 
 
-class LCATPNA(_Model):
+class LCATPNA(_WithAttention):
     """Layers of :class:`~lcat.nn.LCATPNAConv`, which needs ``aggregators``, ``scalers`` and ``deg``.
 
     Messages have ``hidden_channels // heads`` features per head in all layers, if ``head_channels`` is not passed. The
