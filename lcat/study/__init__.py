@@ -19,6 +19,7 @@ from lcat.study.models.defaults import default_hyper_parameters, defaults_table
 from lcat.study.models.hyper import HyperParameters, Overrides
 from lcat.study.models.layers import LAYERS, build_model
 from lcat.study.models.own_registration import register_model
+from lcat.study.models.recipes import recipe_hyper_parameters
 from lcat.study.plan.cell import Cell, Noise, SplitChoice
 from lcat.study.plan.plan import PlanError, StudyPlan, make_plan
 from lcat.study.plan.plan_file import load_plan
@@ -68,6 +69,7 @@ __all__ = [
     "defaults_table",
     "load_plan",
     "make_plan",
+    "recipe_hyper_parameters",
     "register_model",
     "regret",
     "robustness",

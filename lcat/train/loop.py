@@ -99,6 +99,7 @@ def fit(
     config: FitConfig | None = None,
     *,
     metric: str = "accuracy",
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
     seed: int | None = None,
     progress: bool = False,
     on_epoch: Callable[[int, History], None] | None = None,
@@ -117,6 +118,8 @@ def fit(
         config: the settings; ``FitConfig()`` by default. A :class:`lcat.train.MinibatchConfig` is one, too, as long as
             it changes none of the settings that only :func:`lcat.train.fit_minibatch` uses.
         metric: ``"accuracy"`` or ``"roc-auc"``.
+        loss: ``f(logits, y)`` of the training nodes, their mean; the cross-entropy by default. The validation loss
+            stays the cross-entropy.
         seed: seeds every generator before the first epoch (the dropout masks), ``None`` leaves them as they are.
             Seed with :func:`lcat.train.seed_everything` before building the model to fix its weights as well.
         progress: show a progress bar with the time left on standard error.
@@ -147,6 +150,8 @@ def fit(
     config = config_of(config, FitConfig)
     _check_used(config)
     data = _checked_task(data, split)
+    if loss is not None:
+        check_callable("loss", loss, "a function (logits, y) -> scalar")
     if on_epoch is not None:
         check_callable("on_epoch", on_epoch, "a function (epoch, history)")
     measure = metric_by_name(metric)
@@ -171,7 +176,7 @@ def fit(
     try:
         for epoch in bar:
             history.lr.append(optimizer.param_groups[0]["lr"])
-            history.loss.append(_train_step(model, task, optimizer, config, epoch))
+            history.loss.append(_train_step(model, task, optimizer, config, epoch, loss or F.cross_entropy))
             if schedule is not None:
                 schedule.step()
             _evaluate(model, task, measure if epoch == 0 else measure_again, history)
@@ -254,13 +259,14 @@ def _train_step(
     optimizer: torch.optim.Optimizer,
     config: FitConfig,
     epoch: int,
+    measure: Callable[[Tensor, Tensor], Tensor],
 ) -> float:
     model.train()
     optimizer.zero_grad()
     logits = model(task.x, task.edge_index)
     if epoch == 0:
         _check_logits(logits, task, training=True)
-    loss = F.cross_entropy(task.train.of(logits), task.train.y)
+    loss = measure(task.train.of(logits), task.train.y)
     value = float(loss.detach())
     # Checked before the step, so that a bad loss never reaches the weights.
     if not math.isfinite(value):

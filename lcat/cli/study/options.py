@@ -33,6 +33,7 @@ _LONG = {"setting": "--set"}
 PLAN_KEYS: dict[str, tuple[str, ...]] = {
     "dataset": ("datasets",),
     "layer": ("layers",),
+    "recipe": ("recipe",),
     "seeds": ("seeds",),
     "split": ("split",),
     "noise_edges": ("noise", "edges"),

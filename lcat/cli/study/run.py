@@ -60,6 +60,15 @@ def run(
             rich_help_panel=_COMPARE,
         ),
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Where settings come from: plain (the defaults of lcat), paper (those of GCN's and GAT's papers) or "
+            "tuned (those of tunedGNN).",
+            metavar="NAME",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
     seeds: Annotated[
         str | None,
         typer.Option(

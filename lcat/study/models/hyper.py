@@ -18,18 +18,31 @@ from pydantic import (
 
 from lcat._numbers import is_bool
 from lcat._text import hint
-from lcat.study.models.fields import Number, Whole
+from lcat.study.models.fields import Number, Whole, YesOrNo
 from lcat.study.models.messages import plain_message
 from lcat.study.models.one_line import Record
 from lcat.study.models.own_settings import as_pairs, plan_names
 from lcat.train import SCHEDULES, FitConfig, optimizer_names
 from lcat.train.schedules import check_schedule
 
-__all__ = ["MODEL_SETTINGS", "HyperParameters", "Norm", "Overrides", "check_setting", "number_type", "setting_names"]
+__all__ = [
+    "MODEL_SETTINGS",
+    "RECIPE_SETTINGS",
+    "HyperParameters",
+    "Norm",
+    "Overrides",
+    "check_setting",
+    "number_type",
+    "setting_names",
+]
 
 
 #: What normalizes features between the layers of a model.
-Norm = Literal["none", "batch", "layer"]
+Norm = Literal["none", "batch", "layer", "pair"]
+Residual = Literal["none", "identity", "linear"]
+Jumping = Literal["none", "cat", "max", "lstm"]
+Activation = Literal["relu", "elu", "gelu", "leaky-relu"]
+ClassWeights = Literal["none", "balanced"]
 #: Settings of the model; the others are of its training.
 MODEL_SETTINGS = (
     "hidden_channels",
@@ -41,9 +54,32 @@ MODEL_SETTINGS = (
     "norm",
     "lambda1_init",
     "lambda2_init",
+    "activation",
+    "residual",
+    "linear_in",
+    "linear_out",
+    "norm_first",
+    "jk",
+    "bias",
+    "self_loops",
+    "separate_self",
+    "edge_dropout",
 )
+#: Settings of the model that a plain one, as in :mod:`lcat.nn.models`, does not have, and their values there.
+RECIPE_SETTINGS = {
+    "activation": None,
+    "residual": "none",
+    "linear_in": False,
+    "linear_out": False,
+    "norm_first": False,
+    "jk": "none",
+    "bias": True,
+    "self_loops": True,
+    "separate_self": False,
+    "edge_dropout": 0.0,
+}
 # Settings that the first stores did not have. Where they have their defaults, keys of cells are those of before.
-_LATER = ("own",)
+_LATER = ("own", *RECIPE_SETTINGS, "label_smoothing", "class_weights")
 
 
 class HyperParameters(Record):
@@ -56,7 +92,7 @@ class HyperParameters(Record):
         dropout: on the features between layers, and on the attention unless ``attention_dropout`` is given.
         input_dropout: on the features of the data set.
         attention_dropout: on the attention coefficients; ``None`` takes ``dropout``.
-        norm: ``"none"``, ``"batch"`` or ``"layer"``, between layers.
+        norm: ``"none"``, ``"batch"``, ``"layer"`` or ``"pair"``, between layers.
         lambda1_init, lambda2_init: where L-CAT's learned scalars start.
         orthogonal_lr: learning rate of the weights that an orthogonal optimizer (``pogo``, ...) keeps orthonormal;
             ``None`` takes ten times ``lr``, which is that of all others.
@@ -64,6 +100,19 @@ class HyperParameters(Record):
             ``None`` leaves it to :func:`lcat.optim.orthogonal_groups`.
         optimizer, lr, weight_decay, scalar_lr, schedule, warmup, epochs, patience, clip_norm: see
             :class:`lcat.train.FitConfig`; without patience (``None``) no training stops early.
+        activation: ``"relu"``, ``"elu"``, ``"gelu"`` or ``"leaky-relu"``; ``None`` takes ``elu`` for attention layers
+            and ``relu`` for GCN.
+        residual: what is added to the output of each layer: ``"none"``, its input (``"identity"``, where sizes agree)
+            or a ``"linear"`` map of it.
+        linear_in, linear_out: a linear map before the first layer, after the last one.
+        norm_first: norm before each layer instead of after it.
+        jk: jumping knowledge, ``"none"``, ``"cat"``, ``"max"`` or ``"lstm"``; needs ``linear_out``.
+        bias: of the layers.
+        self_loops: the layers add self-loops.
+        separate_self: attention layers put a node's own features beside those of its neighbors (GAT-sep).
+        edge_dropout: probability of leaving out an edge in training.
+        label_smoothing: of the training loss, from 0 to 1.
+        class_weights: of the training loss: ``"none"``, or ``"balanced"``, where all classes count the same.
         own: settings that an own model has alone, as pairs of name and value; a dictionary is taken, too.
 
     Raises:
@@ -97,6 +146,18 @@ class HyperParameters(Record):
     epochs: Whole = Field(200, ge=1)
     patience: Whole | None = Field(default=100, ge=1)
     clip_norm: Number | None = Field(default=None, gt=0)
+    activation: Activation | None = None
+    residual: Residual = "none"
+    linear_in: YesOrNo = False
+    linear_out: YesOrNo = False
+    norm_first: YesOrNo = False
+    jk: Jumping = "none"
+    bias: YesOrNo = True
+    self_loops: YesOrNo = True
+    separate_self: YesOrNo = False
+    edge_dropout: Number = Field(0.0, ge=0, lt=1)
+    label_smoothing: Number = Field(0.0, ge=0, lt=1)
+    class_weights: ClassWeights = "none"
     own: tuple[tuple[str, Any], ...] = ()
 
     @field_validator("own", mode="before")
@@ -126,6 +187,11 @@ class HyperParameters(Record):
             if values[name] == HyperParameters.model_fields[name].default:
                 del values[name]
         return values
+
+    @property
+    def is_recipe(self) -> bool:
+        """Whether the model is more than layers with a norm and dropout between them."""
+        return self.norm == "pair" or any(getattr(self, name) != plain for name, plain in RECIPE_SETTINGS.items())
 
     def fit_config(self) -> FitConfig:
         """The part that :func:`lcat.train.fit` takes."""

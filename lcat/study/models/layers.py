@@ -9,12 +9,13 @@ from typing import Any
 from torch import nn
 from torch_geometric.nn.models.basic_gnn import BasicGNN
 
-from lcat.nn import models
+from lcat.nn import CATConv, CATv2Conv, GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv, models
 from lcat.study.models.classifier import NodeClassifier
-from lcat.study.models.hyper import HyperParameters
+from lcat.study.models.hyper import RECIPE_SETTINGS, HyperParameters
 from lcat.study.models.own_classifier import OwnClassifier
 from lcat.study.models.own_hyper import own_arguments
 from lcat.study.models.own_model import OwnModel, find_model, is_model_text
+from lcat.study.models.recipe_model import RecipeModel
 from lcat.study.models.theory import TheoryModel
 
 __all__ = ["DEFAULT_LAYERS", "LAYERS", "THEORY_LAYERS", "LayerSpec", "build_model", "layer_spec", "layer_title"]
@@ -22,6 +23,7 @@ __all__ = ["DEFAULT_LAYERS", "LAYERS", "THEORY_LAYERS", "LayerSpec", "build_mode
 
 # The closed form has no hidden layers and nothing to drop or normalize, and learns single numbers, which do not decay.
 _NOT_IN_CLOSED_FORM = {
+    *RECIPE_SETTINGS,
     "hidden_channels",
     "heads",
     "num_layers",
@@ -95,7 +97,7 @@ class LayerSpec:
         """
         if self.own:
             return dict(point)
-        without = set() if self.attention else {"heads", "attention_dropout"}
+        without = set() if self.attention else {"heads", "attention_dropout", "separate_self"}
         without |= set() if self.learns_lambda else {"lambda1_init", "lambda2_init"}
         if self.model is None:
             without |= _NOT_IN_CLOSED_FORM
@@ -232,6 +234,9 @@ def build_model(
         arguments.update(lambda1_init=hyper.lambda1_init, lambda2_init=hyper.lambda2_init)
     if spec.model is None:
         return TheoryModel(in_channels, **arguments)
+    if hyper.is_recipe:
+        gnn = _recipe_model(spec, in_channels, out_channels, hyper, edge_dim=edge_dim, arguments=arguments)
+        return NodeClassifier(gnn, hyper.input_dropout)
     if spec.attention:
         arguments["heads"] = hyper.heads
         if spec.uses_edge_features:
@@ -253,4 +258,56 @@ def build_model(
     return NodeClassifier(gnn, hyper.input_dropout)
 
 
+def _recipe_model(
+    spec: LayerSpec,
+    in_channels: int,
+    out_channels: int,
+    hyper: HyperParameters,
+    *,
+    edge_dim: int | None,
+    arguments: dict[str, Any],
+) -> RecipeModel:
+    assert spec.model is not None
+    layer = _CONVS[spec.model]
+    options: dict[str, Any] = {**arguments, "bias": hyper.bias, "add_self_loops": hyper.self_loops}
+    if spec.attention:
+        dropout = hyper.dropout if hyper.attention_dropout is None else hyper.attention_dropout
+        options |= {"heads": hyper.heads, "dropout": dropout, "separate_self": hyper.separate_self}
+        options["edge_dropout"] = hyper.edge_dropout
+        if spec.uses_edge_features:
+            options["edge_dim"] = edge_dim
+
+    def make_conv(before: int, after: int, hidden: bool) -> nn.Module:
+        if not spec.attention:
+            return layer(before, after, **options)
+        width = after // hyper.heads if hidden else after
+        return layer(before, width, concat=hidden, **options)
+
+    return RecipeModel(
+        make_conv,
+        in_channels=in_channels,
+        hidden_channels=hyper.hidden_channels,
+        out_channels=out_channels,
+        num_layers=hyper.num_layers,
+        dropout=hyper.dropout,
+        activation=hyper.activation or ("elu" if spec.attention else "relu"),
+        norm=hyper.norm,
+        norm_first=hyper.norm_first,
+        residual=hyper.residual,
+        linear_in=hyper.linear_in,
+        linear_out=hyper.linear_out,
+        jk=hyper.jk,
+        drop_edges=0.0 if spec.attention else hyper.edge_dropout,
+    )
+
+
+_CONVS: dict[Any, Callable[..., nn.Module]] = {
+    models.GCN: GCNConv,
+    models.GAT: GATConv,
+    models.GATv2: GATv2Conv,
+    models.CAT: CATConv,
+    models.CATv2: CATv2Conv,
+    models.LCAT: LCATConv,
+    models.LCATv2: LCATv2Conv,
+}
 _NORMS = {"none": None, "batch": "BatchNorm", "layer": "LayerNorm"}

@@ -9,6 +9,7 @@ from typing_extensions import Required
 
 from lcat._names import MetricName
 from lcat.study.models.hyper import Overrides
+from lcat.study.models.recipes import RecipeName
 from lcat.study.plan.settings import Budget, EngineName, NoisePlan, RunSettings, SearchPlan
 
 __all__ = ["PlanKeywords", "RunKeywords"]
@@ -20,6 +21,7 @@ class PlanKeywords(TypedDict, total=False):
     datasets: Required[Sequence[str]]
     layers: Required[Sequence[str]]
     seeds: Required[int | str | Sequence[int]]
+    recipe: RecipeName
     split: str
     split_seed: int
     noise: NoisePlan | Mapping[str, Any]

@@ -17,7 +17,7 @@ from lcat._seed_list import parse_seeds
 from lcat._text import hint
 from lcat.data import METRIC_NAMES
 from lcat.study.analysis.objectives import OBJECTIVES
-from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, default_hyper_parameters, own_defaults
+from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, own_defaults
 from lcat.study.models.fields import Number, Whole
 from lcat.study.models.hyper import HyperParameters, Overrides, number_type
 from lcat.study.models.layers import LAYERS, THEORY_LAYERS, layer_spec
@@ -34,6 +34,7 @@ from lcat.study.models.own_model import (
 )
 from lcat.study.models.own_registration import check_free
 from lcat.study.models.own_settings import OwnNames, names_of_plan
+from lcat.study.models.recipes import RecipeName, recipe_hyper_parameters
 from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
@@ -60,6 +61,8 @@ class StudyPlan(Record):
             either with a name for tables in front (``"old=before/models.py:MyNet"``), or a registered name.
         seeds: one cell each; for data sets with several splits also the number of the split. A whole number ``n``
             stands for ``0 .. n - 1``, and text for what the option ``--seeds`` makes of it, such as ``"0-9"``.
+        recipe: where settings come from that nothing else says: ``"plain"``, ``"paper"`` or ``"tuned"``; see
+            :func:`lcat.study.recipe_hyper_parameters`. Own models have theirs.
         split: rule of the splits, see :mod:`lcat.study.plan.splits`.
         split_seed: of the shuffles behind generated folds.
         noise: levels of noise to run as well.
@@ -89,6 +92,7 @@ class StudyPlan(Record):
     datasets: tuple[str, ...] = Field(min_length=1)
     layers: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[Whole, ...] = Field(min_length=1)
+    recipe: RecipeName = "plain"
     split: str = "own"
     split_seed: Whole = Field(default=0, ge=0, lt=2**32)
     noise: NoisePlan = NoisePlan()
@@ -319,7 +323,7 @@ class StudyPlan(Record):
         if model is not None:
             values = {**self.overrides.by_name(), **(point or {})}
             return with_own_values(model, own_defaults(dataset, model), values)
-        base = self.overrides.applied_to(default_hyper_parameters(dataset, layer))
+        base = self.overrides.applied_to(recipe_hyper_parameters(self.recipe, dataset, layer))
         return HyperParameters(**{**base.model_dump(), **(point or {})})
 
     def settings_that_matter(self, layer: str, point: Mapping[str, Any]) -> dict[str, Any]:
@@ -452,6 +456,16 @@ def check_hyper(dataset: str, layer: str, hyper: HyperParameters) -> None:
                 f"{name} is a setting of {', '.join(orthogonal_optimizer_names())}; got optimizer {hyper.optimizer} "
                 f"for {layer} on {dataset}"
             )
+    if hyper.jk != "none" and not hyper.linear_out:
+        raise ValueError(
+            f"jk needs linear_out = true, a linear map of what it makes of all layers; got jk {hyper.jk} and "
+            f"linear_out false for {layer} on {dataset}"
+        )
+    if hyper.linear_out and layer_spec(layer).attention and hyper.hidden_channels % hyper.heads:
+        raise ValueError(
+            f"hidden_channels is the width of all heads together and must be a multiple of heads; got hidden_channels "
+            f"{hyper.hidden_channels} and heads {hyper.heads} for {layer} on {dataset}"
+        )
     if hyper.warmup >= hyper.epochs:
         raise ValueError(f"warmup must be less than epochs; got warmup {hyper.warmup} and epochs {hyper.epochs}")
 

@@ -134,7 +134,8 @@ def _extends(plan: StudyPlan, planned: dict[str, Any], stored: dict[str, Any], s
         replaced = {key for model in _new_models(plan, store) for key in store.keys_of(model.layer)}
         return set(store.keys()) - replaced <= {cell.key for cell in plan.cells()}
     for name in set(planned) - {*_FREE, "datasets", "layers", "search", "metric"}:
-        if planned[name] != stored.get(name):
+        # What older plans did not have was as it is by default.
+        if planned[name] != stored.get(name, StudyPlan.model_fields[name].default):
             return False
     old, new = dict(stored.get("search") or {}), dict(planned["search"] or {})
     longer = new.pop("trials", 0) >= old.pop("trials", 0)

@@ -8,16 +8,21 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from lcat._device import read_device
 from lcat._environment import versions
 from lcat.study._folder import OutputError
 from lcat.study.models.classifier import NodeClassifier
+from lcat.study.models.hyper import HyperParameters
 from lcat.study.models.layers import build_model
 from lcat.study.models.own_classifier import OwnClassifier
 from lcat.study.models.own_model import OwnModels
+from lcat.study.models.recipe_model import balanced_weights
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.sources import Sources
 from lcat.study.plan.splits import split_hash
@@ -85,6 +90,7 @@ def run_cell(
             split,
             cell.hyper.fit_config(),
             metric=dataset.metric,
+            loss=_loss(cell.hyper, data.y[split.train.to(data.y.device)], dataset.num_classes),
             seed=cell.seed,
             on_epoch=None if on_epoch is None else lambda epoch, history: on_epoch(cell, epoch, history),
         )
@@ -96,6 +102,14 @@ def run_cell(
     result.seconds = time.perf_counter() - start
     result.finished = _now()
     return result
+
+
+def _loss(hyper: HyperParameters, y: Tensor, num_classes: int) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """The training loss; ``None`` for the plain cross-entropy."""
+    if hyper.label_smoothing == 0 and hyper.class_weights == "none":
+        return None
+    weight = balanced_weights(y.long(), num_classes) if hyper.class_weights == "balanced" else None
+    return partial(F.cross_entropy, weight=weight, label_smoothing=hyper.label_smoothing)
 
 
 def _now() -> str:
