@@ -23,7 +23,7 @@ from lcat.study.models.recipes import recipe_hyper_parameters
 from lcat.study.plan.cell import Cell, Noise, SplitChoice
 from lcat.study.plan.plan import PlanError, StudyPlan, make_plan
 from lcat.study.plan.plan_file import load_plan
-from lcat.study.plan.settings import Budget, NoisePlan, Range, RunSettings, SearchPlan
+from lcat.study.plan.settings import Budget, NoisePlan, Published, Range, RunSettings, SearchPlan
 from lcat.study.report import write_study
 from lcat.study.running.engines import EngineError
 from lcat.study.store.frame import COLUMNS
@@ -51,6 +51,7 @@ __all__ = [
     "OutputError",
     "Overrides",
     "PlanError",
+    "Published",
     "Range",
     "Ranking",
     "RunSettings",

@@ -10,7 +10,7 @@ from typing_extensions import Required
 from lcat._names import MetricName
 from lcat.study.models.hyper import Overrides
 from lcat.study.models.recipes import RecipeName
-from lcat.study.plan.settings import Budget, EngineName, NoisePlan, RunSettings, SearchPlan
+from lcat.study.plan.settings import Budget, EngineName, NoisePlan, Published, RunSettings, SearchPlan
 
 __all__ = ["PlanKeywords", "RunKeywords"]
 
@@ -31,6 +31,7 @@ class PlanKeywords(TypedDict, total=False):
     metric: MetricName | None
     objectives: Mapping[str, float]
     margin: float
+    published: Sequence[Published | Mapping[str, Any]]
     budget: Budget | Mapping[str, Any]
     run: RunSettings | Mapping[str, Any]
     own: Sequence[str]

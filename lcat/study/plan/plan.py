@@ -38,7 +38,7 @@ from lcat.study.models.recipes import RecipeName, recipe_hyper_parameters
 from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
-from lcat.study.plan.settings import Budget, NoisePlan, RunSettings, SearchPlan, check_grid, one_or_several
+from lcat.study.plan.settings import Budget, NoisePlan, Published, RunSettings, SearchPlan, check_grid, one_or_several
 from lcat.study.plan.sources import all_csbm_options, check_name, is_own_file
 from lcat.study.plan.splits import SplitRule
 from lcat.study.statistics.equivalence import MARGIN
@@ -75,6 +75,8 @@ class StudyPlan(Record):
             ``parameters``, ``robustness``, ``robustness-slope``.
         margin: largest difference of test metrics that does not matter, above 0; 0.01 is one percentage point. It
             decides verdicts of the report, and no result.
+        published: values of papers that the report prints beside those of the study; data sets and layers that the
+            study does not have are left out.
         budget: where to stop.
         run: how to run; it decides no result.
         own: names of the data sets that the caller hands to :func:`lcat.study.run_study`.
@@ -102,6 +104,7 @@ class StudyPlan(Record):
     metric: str | None = None
     objectives: dict[str, Number] = Field(default_factory=dict)
     margin: Number = Field(default=MARGIN, gt=0, lt=float("inf"))
+    published: tuple[Published, ...] = ()
     budget: Budget = Budget()
     run: RunSettings = RunSettings()
     own: tuple[str, ...] = ()

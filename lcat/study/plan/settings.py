@@ -19,6 +19,7 @@ __all__ = [
     "Budget",
     "EngineName",
     "NoisePlan",
+    "Published",
     "Range",
     "RunSettings",
     "SamplerName",
@@ -180,6 +181,29 @@ class Budget(_Part):
     cells: Whole | None = Field(default=None, ge=1)
     seconds: Number | None = Field(default=None, gt=0)
     trials: Whole | None = Field(default=None, ge=1)
+
+
+class Published(_Part):
+    """A published value that the report prints beside that of the study; in percent, as papers print them.
+
+    Attributes:
+        dataset: name of the data set in the plan.
+        layer: name of the layer, as cells have it.
+        mean: of the test metric.
+        std: standard deviation over runs; ``None`` if it is not said.
+        runs: their number; ``None`` if it is not said.
+
+    Example:
+        >>> from lcat.study import Published
+        >>> Published(dataset="photo", layer="gcn", mean=96.10, std=0.46, runs=3).mean
+        96.1
+    """
+
+    dataset: str
+    layer: str
+    mean: Number = Field(ge=0, le=100)
+    std: Number | None = Field(default=None, ge=0)
+    runs: Whole | None = Field(default=None, ge=1)
 
 
 class RunSettings(_Part):

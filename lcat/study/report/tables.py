@@ -437,6 +437,51 @@ def _graphs(data: ReportData) -> Table | None:
     return Table("graphs", caption, columns, frame)
 
 
+def _published(data: ReportData) -> Table | None:
+    """Ours beside published values, for the data sets and layers that have both."""
+    summary = data.comparison.summary
+    ours = {(row.dataset, row.layer): row for row in summary.itertuples()}
+    rows = []
+    for one in data.plan.published:
+        row = ours.get((one.dataset, one.layer))
+        if row is None or math.isnan(row.test):
+            continue
+        published, std = one.mean / 100, math.nan if one.std is None else one.std / 100
+        error = math.sqrt(row.std**2 / row.runs + std**2 / one.runs) if one.runs is not None else math.nan
+        difference = row.test - published
+        rows.append(
+            {
+                "dataset": one.dataset,
+                "layer": one.layer,
+                "test": row.test,
+                "std": row.std,
+                "runs": row.runs,
+                "published": published,
+                "published std": std,
+                "published runs": one.runs,
+                "difference": difference,
+                "errors": difference / error if error > 0 else math.nan,
+            }
+        )
+    if not rows:
+        return None
+    columns = [
+        _DATASET,
+        _LAYER,
+        Column("test", "test %", percent, True, spread="std"),
+        _RUNS,
+        Column("published", "published %", percent, True, spread="published std"),
+        Column("published runs", "runs, published", _plain, True),
+        Column("difference", "difference", percent_points, True),
+        Column("errors", "in standard errors", _fixed(1), True),
+    ]
+    caption = (
+        "Beside published values: mean ± standard deviation over runs; the difference in percentage points, and in "
+        "standard errors of the difference of the two means"
+    )
+    return Table("published", caption, columns, pd.DataFrame(rows))
+
+
 def _versions(data: ReportData) -> Table | None:
     names = list(dict.fromkeys(name for facts in data.versions for name in facts))
     rows = {"what": names}
@@ -451,6 +496,7 @@ def _versions(data: ReportData) -> Table | None:
 _MAKERS: dict[str, Callable[[ReportData], Table | None]] = {
     "overview": _overview,
     "scores": _scores,
+    "published": _published,
     "regret": _regret,
     "equivalence": _equivalence,
     "ranks": _ranks,

@@ -21,7 +21,7 @@ from lcat.study.store.store import STORE_NAME, OwnSource, Store
 __all__ = ["holds_other_cells", "open_study"]
 
 # These parts of a plan decide no result.
-_FREE = ("run", "budget", "objectives", "margin")
+_FREE = ("run", "budget", "objectives", "margin", "published")
 # What belongs to one study. The log of SQLite goes before its store: beside a new store it would be deleted.
 _ALL = (f"{STORE_NAME}-wal", f"{STORE_NAME}-shm", STORE_NAME, JOURNAL_NAME, SPLITS_NAME)
 

@@ -343,6 +343,8 @@ def test_booleans_are_no_numbers(path, value):
 def test_booleans_are_no_numbers_in_python(model):
     fields = HyperParameters.model_fields if model is Overrides else model.model_fields
     for name in fields:
+        if fields[name].annotation is bool:
+            continue
         with pytest.raises(ValueError, match=f"^{name}: "):
             model(**{name: True})
 
