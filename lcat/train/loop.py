@@ -161,7 +161,7 @@ def fit(
     optimizer = build_optimizer(
         config.optimizer, model, lr=config.lr, weight_decay=config.weight_decay, **config.optimizer_options
     )
-    scale_scalar_lr(optimizer, config.scalar_lr)
+    scale_scalar_lr(optimizer, config.scalar_lr, model)
     changes = config.schedule != "constant" or config.warmup > 0
     schedule = build_schedule(optimizer, config.schedule, config.epochs, config.warmup) if changes else None
 

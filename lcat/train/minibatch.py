@@ -291,7 +291,7 @@ class _Run:
         self.optimizer = build_optimizer(
             config.optimizer, model, lr=config.lr, weight_decay=config.weight_decay, **config.optimizer_options
         )
-        scale_scalar_lr(self.optimizer, config.scalar_lr)
+        scale_scalar_lr(self.optimizer, config.scalar_lr, model)
         self.schedule = build_schedule(self.optimizer, config.schedule, config.epochs, config.warmup)
         self.history = History()
         self.lambdas = modules_with_lambdas(model)

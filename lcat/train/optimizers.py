@@ -164,6 +164,11 @@ def _arguments_of(cls: Callable[..., Optimizer]) -> set[str]:
 _SCALARS = ("raw_lambda1", "raw_lambda2")
 
 
+def _is_lone(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is one number, or one for each head."""
+    return parameter.numel() <= 1 or name.endswith(_SCALARS)
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Parameter groups in which single numbers take no weight decay.
 
@@ -177,9 +182,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
         ``requires_grad`` are left out.
     """
     learned = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    is_scalar = {name: parameter.numel() <= 1 or name.endswith(_SCALARS) for name, parameter in learned}
-    decayed = [parameter for name, parameter in learned if not is_scalar[name]]
-    scalars = [parameter for name, parameter in learned if is_scalar[name]]
+    decayed = [parameter for name, parameter in learned if not _is_lone(name, parameter)]
+    scalars = [parameter for name, parameter in learned if _is_lone(name, parameter)]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": scalars, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 
@@ -219,7 +223,7 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
                 values[name] = value.reshape(1)
 
 
-def scale_scalar_lr(optimizer: Optimizer, factor: float) -> None:
+def scale_scalar_lr(optimizer: Optimizer, factor: float, model: nn.Module | None = None) -> None:
     """Multiply the learning rate of the groups of single numbers (see :func:`parameter_groups`) by ``factor``.
 
     The lambdas of L-CAT decide what kind of layer the weights are trained for, and in the published parametrization
@@ -229,9 +233,11 @@ def scale_scalar_lr(optimizer: Optimizer, factor: float) -> None:
     Args:
         optimizer: any optimizer; groups with a parameter of two or more elements are left alone.
         factor: positive.
+        model: whose lambdas of single heads, which have several elements, count as single numbers, too.
     """
+    lone = set() if model is None else {id(p) for name, p in model.named_parameters() if _is_lone(name, p)}
     for group in optimizer.param_groups:
-        if all(parameter.numel() <= 1 for parameter in group["params"]):
+        if all(parameter.numel() <= 1 or id(parameter) in lone for parameter in group["params"]):
             group["lr"] = group["lr"] * factor
 
 
@@ -291,8 +297,8 @@ def _scalars_apart(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if group["orthogonal"]:
             result.append(group)
             continue
-        many = [(name, p) for name, p in group["params"] if p.numel() > 1]
-        lone = [(name, p) for name, p in group["params"] if p.numel() <= 1]
+        many = [(name, p) for name, p in group["params"] if not _is_lone(name, p)]
+        lone = [(name, p) for name, p in group["params"] if _is_lone(name, p)]
         result += [{**group, "params": many}] if many else []
         result += [{**group, "params": lone, "weight_decay": 0.0}] if lone else []
     return result

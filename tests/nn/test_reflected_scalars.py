@@ -11,7 +11,7 @@ import torch
 import lcat.nn
 from lcat.nn import CATConv, LCATConv, models
 from lcat.nn._lambda import value_of
-from lcat.train.optimizers import parameter_groups
+from lcat.train.optimizers import build_optimizer, parameter_groups, scale_scalar_lr
 from tests.support.compare import assert_same, assert_same_gradients, gradients
 
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1, 2, 2], [1, 0, 3, 3, 2, 0, 1, 3, 4, 5]])
@@ -182,5 +182,13 @@ def test_no_decay_for_scalars_of_heads():
         id(each) for name, each in model.named_parameters() if "raw" in name
     }
     assert all(each.shape == (2,) for each in groups[1]["params"])
+    for kind in ("adam", "pogo"):
+        optimizer = build_optimizer(kind, model, lr=0.01, weight_decay=0.1)
+        scale_scalar_lr(optimizer, 5.0, model)
+        (group,) = [
+            one for one in optimizer.param_groups if any(each is model.convs[0].raw_lambda1 for each in one["params"])
+        ]
+        assert (group["lr"], group["weight_decay"]) == (pytest.approx(0.05), 0.0)
+        assert sum(one["lr"] == group["lr"] for one in optimizer.param_groups) == 1
     cat = CATConv(8, 4, heads=2, lambdas_per_head=True)
     assert list(cat.state_dict()) == list(CATConv(8, 4, heads=2).state_dict())
