@@ -123,11 +123,13 @@ class Store:
     def __init__(self, folder: str | Path | None, *, write: bool = False) -> None:
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self.mended = ""
+        self._file: Path | None = None
         if folder is None:
             self.path = Path("a study in memory")  # for messages
             self._connection = self._open_in_memory()
             return
         self.path = Path(folder) / STORE_NAME
+        self._file = self.path.absolute()  # the process may change its working directory
         self._check_path(write)
         try:
             self._connection = self._open_to_write() if write else self._open_to_read()
@@ -351,8 +353,14 @@ class Store:
         Ctrl-C leaves open whether it was kept the first time.
 
         Raises:
-            StoreError: if it cannot be written, the cell is unknown, or it is done already; nothing is changed.
+            StoreError: if it cannot be written, the cell is unknown, or it is done already; nothing is changed. Also if
+                somebody has deleted or moved the store, into which SQLite would go on writing without a word.
         """
+        if self._file is not None and not self._file.is_file():
+            raise StoreError(
+                f"{self.path} was deleted or moved while the study ran, and its results with it; put it back and run "
+                "the study again, which goes on from there, or begins anew if it is lost"
+            )
         with self._transaction() as cursor:
             self._insert(cursor, result)
 

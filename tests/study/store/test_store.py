@@ -74,6 +74,21 @@ def test_a_done_cell_is_never_replaced_and_a_failed_one_is(tmp_path):
         assert [result.fit.test for result in store.results()] == [0.8, 1 / 3, 0.7]
 
 
+@pytest.mark.parametrize("move", [True, False])
+def test_a_store_that_somebody_took_away_takes_no_more_results(tmp_path, move, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store(os.curdir, write=True)
+    store.add_cells([result.cell for result in RESULTS])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    store.finish(RESULTS[0])  # from another working directory the store is where it was
+    (tmp_path / STORE_NAME).rename(tmp_path / "moved") if move else (tmp_path / STORE_NAME).unlink()
+    with pytest.raises(StoreError, match="was deleted or moved while the study ran") as caught:
+        store.finish(RESULTS[1])
+    assert "\n" not in str(caught.value)
+    store.close()
+
+
 def test_a_cell_that_was_not_planned_is_refused(tmp_path):
     with filled(tmp_path, RESULTS) as store:
         with pytest.raises(StoreError, match="FOREIGN KEY"):
