@@ -78,6 +78,15 @@ def _attention(cls):
     return make
 
 
+def _transformer(draw, edges):
+    edge_dim = draw.choice([None, 1, 3])
+    options = {name: _flag(draw) for name in ("concat", "beta", "bias", "root_weight")}
+    layer = pyg.TransformerConv(IN, OUT, heads=draw.choice([1, 3]), edge_dim=edge_dim, **options)
+    if edge_dim is None:
+        return Case(layer)
+    return Case(layer, edge_attr=torch.randn(edges.shape[1], edge_dim, dtype=torch.double).requires_grad_())
+
+
 def _weighted(make):
     def case(draw, edges):
         return Case(make(draw), **_weights(draw, edges))
@@ -170,6 +179,7 @@ MAKERS = {
     pyg.GCNConv: _gcn,
     pyg.GATConv: _attention(pyg.GATConv),
     pyg.GATv2Conv: _attention(pyg.GATv2Conv),
+    pyg.TransformerConv: _transformer,
     pyg.GraphConv: _weighted(lambda draw: pyg.GraphConv(IN, OUT, bias=_flag(draw), **_options(draw))),
     pyg.SAGEConv: _unweighted(_sage),
     pyg.GINConv: _unweighted(_gin),
@@ -288,3 +298,21 @@ def test_matrices(make, layout):
     expected = layer(x, matrix)
     lcat.accelerate(layer)
     assert_same(layer(x, matrix), expected, "output")
+
+
+def test_features_of_edges_that_pyg_adds_to_values():
+    layer, edges = pyg.TransformerConv(IN, OUT).double(), torch.randint(7, (2, 20))
+    x, features = torch.randn(7, IN, dtype=torch.double), torch.randn(20, 1, OUT, dtype=torch.double)
+    expected = layer(x, edges, features)
+    lcat.accelerate(layer)
+    assert_same(layer(x, edges, features), expected, "output")
+
+
+def test_attention_of_a_transformer():
+    layer, edges = pyg.TransformerConv(IN, OUT, heads=2).double(), torch.randint(7, (2, 20))
+    x = torch.randn(7, IN, dtype=torch.double)
+    expected, (_, expected_alpha) = layer(x, edges, return_attention_weights=True)
+    lcat.accelerate(layer)
+    out, (_, alpha) = layer(x, edges, return_attention_weights=True)
+    assert_same(out, expected, "output")
+    assert_same(alpha, expected_alpha, "attention")
