@@ -15,6 +15,9 @@ from lcat._edge_formats import Flow
 from lcat.nn._propagation import FusedPropagation, form_of
 from lcat.nn.acceleration._kept_edges import can_keep, keep_edges, kept_gcn_norm
 from lcat.nn.acceleration._registry import register
+from lcat.nn.gin_conv import GINConv
+from lcat.nn.graph_conv import GraphConv
+from lcat.nn.sage_conv import SAGEConv
 
 _SIDES: Flow = "source_to_target"
 
@@ -22,14 +25,10 @@ _SIDES: Flow = "source_to_target"
 def why_not(layer: MessagePassing) -> str | None:
     """Why a layer of the seam is left alone."""
     if FusedPropagation._reduction(layer) is None:
-        return f"its aggregation is {layer.aggr!r}; lcat runs {_reductions()} faster"
+        return f"its aggregation is {layer.aggr!r}; lcat is faster for a sum, mean, minimum or maximum"
     if form_of(type(layer)) is None:
         return "its messages are not those that lcat knows"
     return None
-
-
-def _reductions() -> str:
-    return "'sum' and 'mean'"
 
 
 def _with_names(forward: Any, **names: Any) -> Any:
@@ -58,7 +57,9 @@ for _name in (
     *("LabelPropagation",),
 ):
     _register_normalizing(_name)
-for _name in ("GatedGraphConv", "GINConv", "GraphConv", "MFConv", "SAGEConv", "SignedConv", "WLConvContinuous"):
+for _cls, _layer in ((pyg.GINConv, GINConv), (pyg.GraphConv, GraphConv), (pyg.SAGEConv, SAGEConv)):
+    register(_cls, _layer, why_not=why_not)
+for _name in ("GatedGraphConv", "MFConv", "SignedConv", "WLConvContinuous"):
     if hasattr(pyg, _name):
         register(getattr(pyg, _name), FusedPropagation, why_not=why_not)
 

@@ -34,11 +34,11 @@ def _weights(draw, edges):
 
 
 def _aggr(draw):
-    return draw.choice(["add", "sum", "mean"])
+    return draw.choice(["add", "sum", "mean", "min", "max"])
 
 
 def _options(draw, **more):
-    return {"aggr": _aggr(draw), "flow": draw.choice(["source_to_target", "target_to_source"]), **more}
+    return {"aggr": _aggr(draw), "flow": draw.choice(["source_to_target", "target_to_source"])} | more
 
 
 def _flag(draw):
@@ -105,8 +105,9 @@ def _unweighted(make, width=IN):
 class _GCN2(nn.Module):
     def __init__(self, draw):
         super().__init__()
+        options = _options(draw, aggr=draw.choice(["add", "mean"]))  # PyG's writes into its own minimum and maximum
         self.conv = pyg.GCN2Conv(
-            IN, 0.2, 0.5, layer=2, shared_weights=_flag(draw), normalize=draw.random() < 0.8, **_options(draw)
+            IN, 0.2, 0.5, layer=2, shared_weights=_flag(draw), normalize=draw.random() < 0.8, **options
         )
 
     def forward(self, x, edge_index, edge_weight=None):
