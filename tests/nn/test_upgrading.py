@@ -11,6 +11,7 @@ import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
+from torch_geometric.explain import AttentionExplainer, Explainer, GNNExplainer
 
 import lcat
 from lcat.nn import GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv
@@ -363,3 +364,49 @@ def test_edge_attr_that_pyg_ignores_is_still_ignored(x):
     with pytest.warns(UserWarning, match="ignored"):
         out = layer(x, EDGES, torch.randn(11, 2))
     assert_same(out, expected, "output", 1e-6)
+
+
+class TwoLayers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = pyg.GATConv((-1, -1), 4, add_self_loops=False)
+        self.b = pyg.GATv2Conv((-1, -1), 4, add_self_loops=False)
+
+    def forward(self, x, edge_index):
+        return self.b(self.a(x, edge_index).relu(), edge_index)
+
+
+def test_to_hetero(x):
+    model = pyg.to_hetero(TwoLayers(), (["u", "v"], [("u", "r", "v"), ("v", "s", "u")]))
+    data = {"u": x, "v": torch.randn(4, 2)}
+    edges = {("u", "r", "v"): EDGES[:, EDGES[1] < 4], ("v", "s", "u"): EDGES[:, EDGES[0] < 4]}
+    expected = model(data, edges)
+    assert [one.path for one in lcat.upgrade(model).swapped] == ["a.u__r__v", "a.v__s__u", "b.u__r__v", "b.v__s__u"]
+    out = model(data, edges)
+    for kind in expected:
+        assert_same(out[kind], expected[kind], kind, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["GCN", "GAT"])
+def test_exported_explained_and_saved(name, x, tmp_path):
+    def upgraded():
+        model = getattr(pyg, name)(8, 8, 2, out_channels=3).eval()
+        lcat.upgrade(model)
+        return model
+
+    model = upgraded()
+    expected = model(x, EDGES)
+    program = torch.export.export(model, (x, EDGES), strict=False)
+    assert_same(program.module()(x, EDGES), expected, "exported", 1e-5)
+    torch.save(model.state_dict(), tmp_path / "state.pt")
+    other = upgraded()
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert_same(other(x, EDGES), expected, "loaded", 1e-6)
+    config = {"mode": "multiclass_classification", "task_level": "node", "return_type": "raw"}
+    for algorithm in (GNNExplainer(epochs=2), AttentionExplainer()):
+        nodes = "attributes" if isinstance(algorithm, GNNExplainer) else None
+        explainer = Explainer(
+            model, algorithm, explanation_type="model", node_mask_type=nodes, edge_mask_type="object",
+            model_config=config,
+        )  # fmt: skip
+        assert explainer(x, EDGES).edge_mask.shape == (EDGES.shape[1],)
