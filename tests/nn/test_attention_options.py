@@ -17,7 +17,7 @@ from lcat.ops import draw_kept_edges, use_implementation
 from lcat.train import LayerStep, layerwise_inference
 from tests.support.compare import assert_same, assert_same_gradients, gradients
 from tests.support.graphs import KINDS, random_edges, size_of
-from tests.support.layers import ATTENTION, FAMILY_MODELS
+from tests.support.layers import ATTENTION, MODELS
 from tests.support.oracle import attention_layer
 
 OPTIONS = {
@@ -283,7 +283,7 @@ def test_other_types(name, dtype, x):
     assert_same(out.double(), expected, "output", 0.05 if dtype.itemsize == 2 else 1e-5)
 
 
-@pytest.mark.parametrize("name", FAMILY_MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_models_pass_them_on(name):
     options = OPTIONS["all"]
     model = getattr(models, name)
