@@ -55,7 +55,7 @@ def problems(rows: list[dict[str, Any]]) -> list[str]:
             continue
         if row["stack"] > SPILLS[row["target"]]:
             messages.append(f"{name}: {row['stack']} bytes of local memory")
-        attributes = row["options"] and "gatv2_attention" in row["kernel"]
+        attributes = row["options"] and ("gatv2_attention" in row["kernel"] or "dot_attention" in row["kernel"])
         if row["registers"] > (ALL_REGISTERS if attributes or row["dtype"] == "float64" else MOST_REGISTERS):
             messages.append(f"{name}: {row['registers']} registers")
         plain = not row["options"] and row["features"] % 4 == 0 and row["warps"] == 1
@@ -84,6 +84,9 @@ def test_usual_configurations_on_hopper():
         "_gatv2_attention.triton_kernels:matrix",
         "_gatv2_attention.triton_kernels:source",
         "_gatv2_attention.triton_kernels:target",
+        "_dot_attention.triton_kernels:forward",
+        "_dot_attention.triton_kernels:source",
+        "_dot_attention.triton_kernels:target",
         "_triton.tiles:softmax",
         "_triton.tiles:sum",
         "_aggregate.triton:forward",

@@ -14,6 +14,9 @@ from tests.ops.triton_support import DEVICE, TOLERANCE, factors, gradients, rand
 from lcat.graph import Graph
 from lcat.ops._aggregate import naive as naive_aggregate
 from lcat.ops._aggregate import triton as aggregate
+from lcat.ops._dot_attention import naive as dot_naive
+from lcat.ops._dot_attention import triton as dot_attention
+from lcat.ops._dot_attention.fused import for_backward as dot_for_backward
 from lcat.ops._fused import for_backward
 from lcat.ops._gat_attention import naive as gat_naive
 from lcat.ops._gat_attention import triton as gat_attention
@@ -88,6 +91,33 @@ def check_v2(
         same(str(index), value, reference, TOLERANCE[dtype])
 
 
+def check_dot(edges: Graph, heads: int, features: int, dtype: torch.dtype, per_edge: bool, dropout: float) -> None:
+    inputs = [
+        random_tensor(edges.num_targets, heads, features, dtype=dtype),
+        random_tensor(edges.num_sources, heads, features, dtype=dtype, seed=1),
+        random_tensor(edges.num_sources, heads, features, dtype=dtype, seed=2),
+        random_tensor(edges.num_edges, 3, dtype=dtype, seed=4) if per_edge else None,
+        random_tensor(edges.num_targets, heads, 3, dtype=dtype, seed=5) if per_edge else None,
+        random_tensor(edges.num_edges, dtype=dtype, seed=6) if per_edge else None,
+    ]
+    grad, keep = random_tensor(edges.num_targets, heads, features, dtype=dtype, seed=7), factors(edges, heads, dropout)
+    grad_attended = random_tensor(edges.num_targets, heads, 3, dtype=dtype, seed=8) if per_edge else None
+    both = grad if grad_attended is None else torch.cat([grad, grad_attended], dim=-1)
+
+    def call(q, k, v, attr, u, weight):
+        result = dot_naive.dot_attention(q, k, v, edges, 0.3, attr, u, weight, 0.0, keep)
+        return torch.cat(result, dim=-1) if per_edge else result
+
+    out, expected = gradients(call, [None if x is None else x.double() for x in inputs], both.double())
+    by_target, by_source, settled = edges.by_target, edges.by_source, (0.3, dropout, seed_tensor(dropout))
+    results = dot_attention.forward(*inputs, by_target, *settled, True)
+    same("out", torch.cat([x for x in results[:2] if x is not None], dim=-1), out, TOLERANCE[dtype])
+    kept = dot_for_backward(results)
+    computed = dot_attention.backward(grad, grad_attended, *inputs, *kept, by_target, by_source, *settled, (True,) * 6)
+    for index, (value, reference) in enumerate(zip(computed, expected, strict=True)):
+        same(str(index), value, reference, TOLERANCE[dtype])
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """0 to 12 nodes on either side, 0 to 40 edges anywhere between them."""
@@ -125,6 +155,7 @@ def run(edges, heads, features, dtype, tile, per_edge, other, dropout):
         check_aggregate(edges, heads, features, dtype, per_edge)
         check_v1(edges, heads, features, dtype, per_edge, other, dropout)
         check_v2(edges, heads, features, dtype, per_edge, other, dropout)
+        check_dot(edges, heads, features, dtype, per_edge, dropout)
 
 
 @fuzz(4)

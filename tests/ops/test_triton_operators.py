@@ -29,6 +29,7 @@ FUNCTIONS = {
     "aggregate": ("forward", "weight_grad"),
     "gat_attention": ("forward", "backward"),
     "gatv2_attention": ("forward", "backward"),
+    "dot_attention": ("forward", "backward"),
 }
 
 if DEVICE == "cpu":
@@ -91,6 +92,23 @@ def test_gatv2_attention(values):
         return lcat.ops.gatv2_attention(k, q, k if v is None else v, att, edges, edge_weight=weight)
 
     compare(call, [k, q, v, att, weight], edges.num_targets, 3)
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_dot_attention(features):
+    edges = graph()
+    q, k = random_tensor(edges.num_targets, 2, 3, seed=1), random_tensor(edges.num_sources, 2, 3)
+    v, weight = random_tensor(edges.num_sources, 2, 3, seed=2), random_tensor(edges.num_edges)
+    attr, u = random_tensor(edges.num_edges, 2, seed=3), random_tensor(edges.num_targets, 2, 2, seed=4)
+
+    def call(q, k, v, weight, *more):
+        if not more:
+            return lcat.ops.dot_attention(q, k, v, edges, scale=0.6, edge_weight=weight)
+        options = {"edge_attr": more[0], "query_edge": more[1], "edge_weight": weight}
+        return torch.cat(lcat.ops.dot_attention(q, k, v, edges, scale=0.6, **options), dim=-1)
+
+    inputs = [q, k, v, weight, *([attr, u] if features else [])]
+    compare(call, inputs, edges.num_targets, 5 if features else 3)
 
 
 @pytest.mark.parametrize("compiled", [False, True])

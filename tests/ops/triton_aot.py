@@ -41,6 +41,7 @@ LAUNCHING = [
     "lcat.ops._gat_attention.triton",
     "lcat.ops._gat_attention.triton_scores",
     "lcat.ops._gatv2_attention.triton",
+    "lcat.ops._dot_attention.triton",
 ]
 BLOCKS = ("BLOCK_ROWS", "BLOCK_EDGES", "BLOCK_HEADS", "BLOCK_FEATURES")
 _POINTERS = {
@@ -224,6 +225,8 @@ class Case:
         """Every kernel that forward and backward passes of all primitives would run, each once."""
         from lcat.graph import Graph
         from lcat.ops._aggregate import triton as aggregate
+        from lcat.ops._dot_attention import fused as dot_fused
+        from lcat.ops._dot_attention import triton as dot_attention
         from lcat.ops._fused import for_backward
         from lcat.ops._gat_attention import triton as gat_attention
         from lcat.ops._gatv2_attention import triton as gatv2_attention
@@ -268,6 +271,13 @@ class Case:
             gatv2_attention.backward(
                 grad, *inputs, *for_backward(out), by_target, by_source, 0.2, dropout, seed, [True] * 7
             )
+            query_edge = tensor(rows, self.heads, 5) if self.options else None
+            inputs = (x, x, x, attr, query_edge, weight)
+            out = dot_attention.forward(*inputs, by_target, 0.2, dropout, seed, True)
+            dot_attention.backward(
+                grad, query_edge, *inputs, *dot_fused.for_backward(out), by_target, by_source, 0.2, dropout, seed,
+                [True] * 6,
+            )  # fmt: skip
         return list({launch.key(): launch for launch in launches}.values())
 
 

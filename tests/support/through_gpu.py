@@ -22,6 +22,7 @@ FUNCTIONS = {
     "aggregate": ("forward", "weight_grad"),
     "gat_attention": ("forward", "backward", "scores", "scores_backward"),
     "gatv2_attention": ("forward", "backward"),
+    "dot_attention": ("forward", "backward"),
 }
 
 

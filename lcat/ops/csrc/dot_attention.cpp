@@ -14,7 +14,8 @@
 namespace lcat {
 namespace {
 
-// Features of edges, as rows with a copy for each head.
+// Features of edges. Where those of a head fit one vector, all heads read the same numbers; else rows are made with a copy
+// for each head.
 template <class T>
 struct SharedFeatures {
   const T* attr;  // [E, count]
@@ -22,17 +23,22 @@ struct SharedFeatures {
   const RowShape<T>* shape;  // of a row; null where there are no features
 
   explicit operator bool() const { return shape != nullptr; }
+  bool are_copied() const { return shape->packed || shape->per_head > 1; }
   int64_t row() const { return shape ? shape->row : 0; }
+  // Numbers that the row of a head begins before its place in a row of all heads.
+  int64_t step_back() const { return are_copied() ? 0 : count; }
 };
 
 template <class T>
 class FeatureRows {
  public:
   FeatureRows(const SharedFeatures<T>& features, int block_size)
-      : features_(features), memory_(scratch<T>(features.row() * block_size)) {}
+      : features_(features),
+        memory_(scratch<T>(features && features.are_copied() ? features.row() * block_size : 0)) {}
 
   void gather(EdgeRows<T>& rows, const int32_t* edge_ids, int n) const {
     const int64_t count = features_.count;
+    if (!features_.are_copied()) return rows.gather(features_.attr, count, edge_ids, n);
     for (int b = 0; b < n; ++b) {
       const T* from = features_.attr + edge_ids[b] * count;
       T* to = memory_.get() + b * features_.row();
@@ -47,8 +53,8 @@ class FeatureRows {
   Memory<T> memory_;
 };
 
-// sums[at(b, h)] = (<a[b], b[b]> + <c[b], d[b]>) * factor, the second product where there are features. `meanwhile` is
-// called with each edge and offset.
+// sums[at(b, h)] = (<a[b], b[b]> + <c[b], d[b]>) * factor, the second product where there are features, which are d.
+// `meanwhile` is called with each edge and offset.
 template <class T, class Meanwhile>
 LCAT_INLINE void sum_products(const RowShape<T>& shape, const SharedFeatures<T>& features, int n, T factor,
                               const EdgeRows<T>& a, const EdgeRows<T>& b, const EdgeRows<T>& c, const EdgeRows<T>& d,
@@ -59,8 +65,9 @@ LCAT_INLINE void sum_products(const RowShape<T>& shape, const SharedFeatures<T>&
     return load(a[i] + f) * load(b[i] + f);
   });
   if (features) {
+    const int64_t step = features.are_copied() ? 1 : 0;  // in d, from head to head
     sum_over_heads(*features.shape, n, more, [&](int i, int64_t f, auto load) __attribute__((always_inline)) {
-      return load(c[i] + f) * load(d[i] + f);
+      return load(c[i] + f) * load(d[i] + f * step);
     });
   }
   if (!features && factor == T(1)) return;
@@ -98,6 +105,7 @@ struct DotScores {
   int64_t row_width() const { return shape.row + features.row(); }
   int block_size() const { return edges_of_block<T>(row_width(), kNextCache); }
   const RowShape<T>* more_shape() const { return features.shape; }
+  int64_t more_shared() const { return features.step_back(); }
 
   LCAT_INLINE void make(Work& work, const Segments& segments, int64_t slot, int n, T* scores) const {
     const int32_t* indices = edges.indices + slot;
@@ -110,7 +118,7 @@ struct DotScores {
       work.copies.gather(work.more_values, edges.edge_ids + slot, n);
       work.edge_queries.repeat(query_edge, features.row(), segments);
     }
-    sum_products(shape, features, n, scale, work.keys, work.queries, work.more_values, work.edge_queries,
+    sum_products(shape, features, n, scale, work.keys, work.queries, work.edge_queries, work.more_values,
                  work.more.get(), scores, [&](int b, int64_t f) __attribute__((always_inline)) {
                    __builtin_prefetch(work.next_keys[b] + f);
                  });
@@ -258,25 +266,27 @@ struct DotPass {
   void add_all(const Segments& segments, const EdgeRows<T>& rows, const EdgeRows<T>& more_rows, const T* ds,
                const T* coefficients, const Ends& ends, const EdgeRows<T>& next) const {
     if (d_own) {
-      add(shape, segments, rows, ds, ends, 0, d_own,
+      add(shape, segments, rows, ds, ends, 0, d_own, 0,
           [&](int b, int64_t f) __attribute__((always_inline)) { __builtin_prefetch(next[b] + f); });
     }
     if (d_more) {
       add(more_shape(), segments, more_rows, BySource ? coefficients : ds, ends, shape.row, d_more,
+          BySource ? 0 : features.step_back(),
           [](int, int64_t) __attribute__((always_inline)) {});
     }
   }
 
   // to[segment] = the sum of its rows by their weights, with what there is of it already `offset` numbers behind an end.
+  // `shared`: the width of rows that are those of one head, for all of them; else 0.
   template <class Meanwhile>
   static void add(const RowShape<T>& of, const Segments& segments, const EdgeRows<T>& rows, const T* weights,
-                  const Ends& ends, int64_t offset, T* to, const Meanwhile& meanwhile) {
+                  const Ends& ends, int64_t offset, T* to, int64_t shared, const Meanwhile& meanwhile) {
     sum_segments(
         of, segments, weights,
         [](int, const auto&) __attribute__((always_inline)) { return Vector<T, kWidest<T>>{}; },
         [&](auto sum, auto w, auto, int b, const auto& column) __attribute__((always_inline)) {
           meanwhile(b, column.offset);
-          return sum + w * column.load(rows[b]);
+          return sum + w * column.load(rows[b] - column.head * shared);
         },
         [&](int s, const auto& column, auto sum) __attribute__((always_inline)) {
           if (s == 0 && ends.from) sum += column.load(ends.from + offset);

@@ -14,7 +14,8 @@ namespace lcat {
 //     int64_t row_width()              numbers of the rows that are read at an edge
 //     int block_size()                 edges of a block
 //     kTwoSums                         whether there is a second sum, of `more_values` in the shape `more_shape()`,
-//                                      which may be null
+//                                      which may be null; more_shared() is the width of these values where all heads
+//                                      have the same, else 0
 template <class T, class Scores>
 struct RowAttention {
   const RowShape<T>& shape;
@@ -52,11 +53,11 @@ struct RowAttention {
   template <class Body>
   LCAT_INLINE void each_sum(const Work& work, const Body& body) const {
     const auto fetch = [&](int b, int64_t f) __attribute__((always_inline)) { work.rows.fetch_values(b, f); };
-    body(shape, add_rows(work.rows.values, fetch), out, int64_t(0));
+    body(shape, add_rows(work.rows.values, 0, fetch), out, int64_t(0));
     if constexpr (Scores::kTwoSums) {
       const auto nothing = [](int, int64_t) __attribute__((always_inline)) {};
       if (const RowShape<T>* more = score.more_shape()) {
-        body(*more, add_rows(work.rows.more_values, nothing), more_out, shape.row);
+        body(*more, add_rows(work.rows.more_values, score.more_shared(), nothing), more_out, shape.row);
       }
     }
   }
@@ -109,10 +110,10 @@ struct RowAttention {
     return [](int, const auto&) __attribute__((always_inline)) { return Vector<T, kWidest<T>>{}; };
   }
   template <class Meanwhile>
-  static auto add_rows(const EdgeRows<T>& rows, const Meanwhile& meanwhile) {
-    return [&rows, meanwhile](auto sum, auto w, auto, int b, const auto& column) __attribute__((always_inline)) {
+  static auto add_rows(const EdgeRows<T>& rows, int64_t shared, const Meanwhile& meanwhile) {
+    return [&rows, shared, meanwhile](auto sum, auto w, auto, int b, const auto& column) __attribute__((always_inline)) {
       meanwhile(b, column.offset);
-      return sum + w * column.load(rows[b]);
+      return sum + w * column.load(rows[b] - column.head * shared);
     };
   }
 
