@@ -112,8 +112,8 @@ def check_dot(edges: Graph, heads: int, features: int, dtype: torch.dtype, per_e
     by_target, by_source, settled = edges.by_target, edges.by_source, (0.3, dropout, seed_tensor(dropout))
     results = dot_attention.forward(*inputs, by_target, *settled, True)
     same("out", torch.cat([x for x in results[:2] if x is not None], dim=-1), out, TOLERANCE[dtype])
-    kept = dot_for_backward(results)
-    computed = dot_attention.backward(grad, grad_attended, *inputs, *kept, by_target, by_source, *settled, (True,) * 6)
+    saved = dot_for_backward(results)
+    computed = dot_attention.backward(grad, grad_attended, *inputs, *saved, by_target, by_source, *settled, (True,) * 6)
     for index, (value, reference) in enumerate(zip(computed, expected, strict=True)):
         same(str(index), value, reference, TOLERANCE[dtype])
 
