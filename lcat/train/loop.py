@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch_geometric.data import Data
 from tqdm import tqdm
 
@@ -100,6 +101,7 @@ def fit(
     *,
     metric: str = "accuracy",
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ema: float | None = None,
     seed: int | None = None,
     progress: bool = False,
     on_epoch: Callable[[int, History], None] | None = None,
@@ -120,6 +122,8 @@ def fit(
         metric: ``"accuracy"`` or ``"roc-auc"``.
         loss: ``f(logits, y)`` of the training nodes, their mean; the cross-entropy by default. The validation loss
             stays the cross-entropy.
+        ema: measure, and keep, an exponential moving average of the weights, with this decay in (0, 1), such as 0.99;
+            ``None`` keeps the weights themselves.
         seed: seeds every generator before the first epoch (the dropout masks), ``None`` leaves them as they are.
             Seed with :func:`lcat.train.seed_everything` before building the model to fix its weights as well.
         progress: show a progress bar with the time left on standard error.
@@ -154,6 +158,8 @@ def fit(
         check_callable("loss", loss, "a function (logits, y) -> scalar")
     if on_epoch is not None:
         check_callable("on_epoch", on_epoch, "a function (epoch, history)")
+    if ema is not None and not (isinstance(ema, float) and 0 < ema < 1):
+        raise ValueError(f"expected ema as a number between 0 and 1, such as 0.99, or None; got {ema!r}")
     measure = metric_by_name(metric)
     measure_again = metric_by_name(metric, checks=False)
     if seed is not None:
@@ -167,9 +173,13 @@ def fit(
 
     task = _task(data, split)
     history = History()
-    lambdas = modules_with_lambdas(model)
+    average = None
+    if ema is not None:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=False)
+    judged: nn.Module = model if average is None else average.module
+    lambdas = modules_with_lambdas(judged)
     follow_lambdas(lambdas, history)
-    best = Best(model)
+    best = Best(judged)
     stopped = "epochs"
     start = time.perf_counter()
     bar = tqdm(range(config.epochs), desc="training", unit="epoch", disable=not progress, leave=False)
@@ -179,9 +189,14 @@ def fit(
             history.loss.append(_train_step(model, task, optimizer, config, epoch, loss or F.cross_entropy))
             if schedule is not None:
                 schedule.step()
-            _evaluate(model, task, measure if epoch == 0 else measure_again, history)
+            if average is not None:
+                average.update_parameters(model)
+                # Running means are those of the weights that are trained, and not averaged.
+                for ours, theirs in zip(judged.buffers(), model.buffers(), strict=True):
+                    ours.copy_(theirs)
+            _evaluate(judged, task, measure if epoch == 0 else measure_again, history)
             follow_lambdas(lambdas, history)
-            best.update(model, epoch, history)
+            best.update(judged, epoch, history)
             if on_epoch is not None:
                 on_epoch(epoch, history)
             if progress:
@@ -192,7 +207,9 @@ def fit(
     finally:
         # Also on Ctrl-C and on a diverged loss: the caller is left with the best model so far, not a broken one.
         bar.close()
-        best.restore(model)
+        best.restore(judged)
+        if average is not None:
+            model.load_state_dict(judged.state_dict())
     return FitResult(
         metric=metric,
         train=history.train[best.epoch],

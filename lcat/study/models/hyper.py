@@ -79,7 +79,7 @@ RECIPE_SETTINGS = {
     "edge_dropout": 0.0,
 }
 # Settings that the first stores did not have. Where they have their defaults, keys of cells are those of before.
-_LATER = ("own", *RECIPE_SETTINGS, "label_smoothing", "class_weights")
+_LATER = ("own", *RECIPE_SETTINGS, "label_smoothing", "class_weights", "ema")
 
 
 class HyperParameters(Record):
@@ -113,6 +113,7 @@ class HyperParameters(Record):
         edge_dropout: probability of leaving out an edge in training.
         label_smoothing: of the training loss, from 0 to 1.
         class_weights: of the training loss: ``"none"``, or ``"balanced"``, where all classes count the same.
+        ema: decay of an exponential moving average of the weights, which is then what is measured; ``None`` for none.
         own: settings that an own model has alone, as pairs of name and value; a dictionary is taken, too.
 
     Raises:
@@ -158,6 +159,7 @@ class HyperParameters(Record):
     edge_dropout: Number = Field(0.0, ge=0, lt=1)
     label_smoothing: Number = Field(0.0, ge=0, lt=1)
     class_weights: ClassWeights = "none"
+    ema: Number | None = Field(default=None, gt=0, lt=1)
     own: tuple[tuple[str, Any], ...] = ()
 
     @field_validator("own", mode="before")

@@ -91,6 +91,7 @@ def run_cell(
             cell.hyper.fit_config(),
             metric=dataset.metric,
             loss=_loss(cell.hyper, data.y[split.train.to(data.y.device)], dataset.num_classes),
+            ema=cell.hyper.ema,
             seed=cell.seed,
             on_epoch=None if on_epoch is None else lambda epoch, history: on_epoch(cell, epoch, history),
         )

@@ -6,6 +6,7 @@ import pytest
 
 from lcat.study import EngineError, OutputError, RunSettings, Study, run_study
 from lcat.study.running.engines import Finished, make_engine
+from tests.study.models.test_own_models import NET
 from tests.study.study_support import plan_of
 
 ray = pytest.importorskip("ray")
@@ -28,6 +29,16 @@ def test_ray_gives_the_numbers_of_inline(tmp_path):
     assert numbers(tmp_path / "ray") == numbers(tmp_path / "inline")
     assert not ray.is_initialized()
     assert len({result.worker for result in outcome.study.cell_results()}) == 2
+
+
+@pytest.mark.long
+def test_own_models_on_ray_have_the_numbers_of_inline(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(NET)
+    plan = plan_of(layers=["gcn", "nets.py:Net"], seeds=1)
+    run_study(plan, tmp_path / "inline", engine="inline")
+    run_study(plan, tmp_path / "ray", engine="ray", workers=1)
+    assert numbers(tmp_path / "ray") == numbers(tmp_path / "inline")
 
 
 @pytest.mark.long
