@@ -67,8 +67,8 @@ def attention_of_edges(edge_index: Tensor, attention: tuple[Tensor, Tensor]) -> 
     num_edges = int(is_edge.sum())
     num_loops = edges.shape[1] - num_edges
     expected = torch.arange(max(num_loops, 0), device=edges.device).expand(2, -1)
-    kept = torch.stack([source[is_edge], target[is_edge]])
-    if num_loops < 0 or not torch.equal(edges, torch.cat([kept, expected], dim=1)):
+    without_loops = torch.stack([source[is_edge], target[is_edge]])
+    if num_loops < 0 or not torch.equal(edges, torch.cat([without_loops, expected], dim=1)):
         raise ValueError(
             f"'attention' is that of {edges.shape[1]} edges that are not those of 'edge_index', {source.shape[0]} "
             f"edges, nor these with one self-loop per node: pass the edge_index that the layer got"

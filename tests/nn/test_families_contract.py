@@ -28,18 +28,18 @@ class Family(LayerContract):
         return out
 
 
-class InitialIsInput:
+class FirstIsInput:
     """As the first layer of a model, which gets one tensor twice."""
 
     def forward(self, x, edge_index, **kwargs):
         return super().forward(x, x, edge_index, **kwargs)
 
 
-class First(InitialIsInput, lcat.nn.LCATGCN2Conv):
+class First(FirstIsInput, lcat.nn.LCATGCN2Conv):
     pass
 
 
-class FirstV2(InitialIsInput, lcat.nn.LCATv2GCN2Conv):
+class FirstV2(FirstIsInput, lcat.nn.LCATv2GCN2Conv):
     pass
 
 
