@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,9 +17,11 @@ from lcat.graph import Graph, graph_view
 from lcat.nn import _steps
 from lcat.nn._linear import has_hooks
 from lcat.nn._message_forms import MessageForm, form_of
-from lcat.ops import Reduction, aggregate
+from lcat.ops import aggregate
 
 __all__ = ["FusedPropagation", "MessageForm", "Reduction", "form_of"]
+
+Reduction: TypeAlias = Literal["sum", "mean", "min", "max"]
 
 _REDUCTIONS: dict[type[Aggregation], Reduction] = {
     SumAggregation: "sum",

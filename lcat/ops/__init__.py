@@ -17,7 +17,7 @@ the formula and is what all others are tested against. :func:`explain` says whic
 
 from __future__ import annotations
 
-from lcat.ops._aggregate import Reduction, aggregate
+from lcat.ops._aggregate import aggregate
 from lcat.ops._dot_attention import dot_attention
 from lcat.ops._edge_dropout import draw_kept_edges
 from lcat.ops._feature_dropout import dropout
@@ -32,7 +32,6 @@ __all__ = [
     "Choice",
     "Feature",
     "NativeStatus",
-    "Reduction",
     "aggregate",
     "dot_attention",
     "draw_kept_edges",
