@@ -273,7 +273,7 @@ class GATConv(AttentionConv):
         """Numbers of heads beside the scalars of the score, whose last dimension is a multiple of the heads."""
         if per_head.dim() == 0:
             return per_head
-        return per_head.to(rows.dtype).repeat(rows.shape[-1] // per_head.shape[0])
+        return per_head.to(rows.dtype).repeat(rows.shape[-1] // max(per_head.shape[0], 1))
 
     def _scores_projected(self, nodes: Nodes) -> bool:
         """Step 4: whether scores are computed from the projections of one set of nodes, by kernels made for it.

@@ -18,7 +18,7 @@ from torch_geometric import EdgeIndex
 import lcat.nn
 from lcat.ops import use_implementation
 
-FAMILIES = ("GCN2Conv", "PNAConv")  # have other arguments
+FAMILIES = ("GCN2Conv", "PNAConv", "GINConv", "GraphConv", "SAGEConv", "TransformerConv")  # have other arguments
 LAYERS = [name for name in lcat.nn.__all__ if name.endswith("Conv") and not name.endswith(FAMILIES)]
 
 OLD = torch.tensor([[2, 2, 0, 3], [0, 1, 3, 2]])

@@ -29,8 +29,8 @@ _CASES = [(layer, flag) for layer in _LAYERS for flag in _flags(layer)]
 
 def test_all_flags_are_known():
     assert {flag for _, flag in _CASES} == {
-        "add_self_loops", "bias", "cache_neighbor_sum", "cached", "concat", "improved", "normalize", "residual",
-        "score_bias", "share_values", "share_weights",
+        "add_self_loops", "bias", "cache_neighbor_sum", "cached", "concat", "improved", "lambdas_per_head", "normalize",
+        "residual", "score_bias", "share_values", "share_weights",
     }  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_layers_take_numpy_booleans_and_the_numbers_of_command_lines(layer, flag
     torch.manual_seed(0)
     expected = layer(4, 4, **{flag: value}, **more)
     assert made.state_dict().keys() == expected.state_dict().keys()
-    if flag not in ("bias", "cache_neighbor_sum", "share_values"):
+    if flag not in ("bias", "cache_neighbor_sum", "lambdas_per_head", "share_values"):
         assert getattr(made, flag) is value
     x, edges = torch.randn(3, 4), torch.tensor([[0, 1, 2], [1, 2, 2]])
     assert torch.equal(made(x, edges), expected(x, edges))

@@ -167,6 +167,7 @@ def test_per_head_layers_as_other_layers(name, x):
     assert layer.raw_lambda1.shape == (3,)
     half = per_head(name).bfloat16()
     assert half(x.bfloat16(), EDGES).dtype == torch.bfloat16
+    torch._dynamo.reset()  # the code of the layers is compiled in many tests of a process, and only so many times
     model = torch.compile(per_head(name), fullgraph=True, backend="aot_eager")
     assert_same(model(x, EDGES), per_head(name)(x, EDGES), "compiled")
     broken = per_head(name)

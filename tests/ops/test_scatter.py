@@ -74,6 +74,9 @@ def test_dropout_keeps_the_mean() -> None:
 @pytest.mark.skipif(find_spec("torch_scatter") is not None, reason="torch-scatter is installed")
 def test_missing_package_is_explained() -> None:
     for choice in explain("cpu"):
+        if choice.primitive == "extremes":  # torch-scatter gives the gradient of a tie to one edge
+            assert "scatter" not in choice.unavailable
+            continue
         assert "pip install --no-build-isolation torch-scatter" in choice.unavailable["scatter"]
     graph = make_graph("random")
     with (

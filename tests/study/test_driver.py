@@ -390,13 +390,13 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(tmp_path, untrained):
 
 
 def test_the_limit_of_file_sizes_is_one_line_on_the_command_line(tmp_path):
-    """As a full disk, from outside: the system refuses every byte beyond some 100 KB a file."""
+    """As a full disk, from outside: the system refuses every byte beyond some 200 KB a file."""
     arguments = ["study", "-d", "csbm:easy,n=60", "-l", "lcat", "--seeds", "60", "--epochs", "20", "--engine", "inline"]
     command = [sys.executable, "-m", "lcat.cli", *arguments, "--quiet", "--out", str(tmp_path / "out")]
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (220_000, 220_000))
 
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, timeout=120, check=False)
     assert done.returncode in (1, 2)

@@ -146,7 +146,7 @@ def run(
         typer.Option(help="Dropout between layers and on attention.", metavar="RATE", rich_help_panel=_TRAINING),
     ] = None,
     norm: Annotated[
-        str | None, typer.Option(help="none, batch or layer.", metavar="NAME", rich_help_panel=_TRAINING)
+        str | None, typer.Option(help="none, batch, layer or pair.", metavar="NAME", rich_help_panel=_TRAINING)
     ] = None,
     optimizer: Annotated[
         str | None,

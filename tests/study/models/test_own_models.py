@@ -49,9 +49,13 @@ def net_file(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def registry(monkeypatch):
+def registry():
     """A registry that is emptied again."""
-    monkeypatch.setattr(own_model, "REGISTERED", {})
+    before = dict(own_model.REGISTERED)
+    own_model.REGISTERED.clear()
+    yield
+    own_model.REGISTERED.clear()
+    own_model.REGISTERED.update(before)
 
 
 def plan_with(*layers, **change):
