@@ -158,8 +158,9 @@ class LCATMixin(AttentionConv):
             weight = self._attention_weight()
             # It may be missing because somebody has set it to None.
             first = scalar.initial_raw() if scalar.fixed is None else scalar.raw_near(scalar.fixed)
-            start = torch.full(self._raw_shape(), first, dtype=weight.dtype, device=weight.device)
-            scalar, raw = replace(scalar, fixed=None), Parameter(start)
+            with torch.inference_mode(False):  # a parameter that is made in inference mode never gets a gradient
+                raw = Parameter(torch.full(self._raw_shape(), first, dtype=weight.dtype, device=weight.device))
+            scalar = replace(scalar, fixed=None)
         setattr(self.interpolation, name, scalar)
         self.register_parameter(f"raw_{name}", raw)
 

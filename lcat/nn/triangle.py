@@ -50,6 +50,12 @@ def plot_triangle(
         >>> [text.get_text() for text in axes.texts[:3]]
         ['GCN', 'GAT', 'CAT']
     """
+    is_mapping = isinstance(paths, Mapping)
+    if paths is not None and not (is_mapping and all(isinstance(path, Iterable) for path in paths.values())):
+        raise TypeError(
+            f"expected 'paths' as a mapping from layers to lists of pairs, got {paths!r:.80}: history.lambdas of "
+            f"lcat.train.fit is one"
+        )
     points = {
         name: _pairs(name, one) for name, one in (model if isinstance(model, Mapping) else lambdas(model)).items()
     }

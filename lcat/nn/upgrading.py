@@ -154,7 +154,8 @@ def upgrade(model: nn.Module, start: Corner = "gat", *, lambdas_per_head: bool =
     upgraded, parameters = [], []
     for plan in plans:  # all of them can be made
         name = type(plan.layer).__name__
-        parameters += _install(plan)
+        with torch.inference_mode(False):  # a parameter that is made in inference mode never gets a gradient
+            parameters += _install(plan)
         upgraded.append(UpgradedLayer(plan.path, name, type(plan.layer).__name__, plan.begins_as))
     return UpgradeReport(tuple(upgraded), tuple(left), tuple(parameters))
 

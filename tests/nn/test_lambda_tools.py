@@ -202,6 +202,9 @@ def test_bad_triangles(monkeypatch):
         plot_triangle(GATConv(8, 4))
     with pytest.raises(ValueError, match="'paths' has 'b', which is no layer"):
         plot_triangle(mixed(), {"b": []})
+    for paths in ([1, 2], {"a": 0.5}):
+        with pytest.raises(TypeError, match="expected 'paths' as a mapping from layers to lists of pairs, got"):
+            plot_triangle(mixed(), paths)
     with pytest.raises(TypeError, match="expected a pair"):
         plot_triangle({"a": 0.5})
     with pytest.raises(ValueError, match=r"expected 'a' in \[0, 1\], got 3"):

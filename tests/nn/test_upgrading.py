@@ -410,3 +410,18 @@ def test_exported_explained_and_saved(name, x, tmp_path):
             model_config=config,
         )  # fmt: skip
         assert explainer(x, EDGES).edge_mask.shape == (EDGES.shape[1],)
+
+
+@pytest.mark.parametrize("name", ["GCN", "GAT"])
+def test_new_parameters_learn_when_upgraded_in_inference_mode(name, x):
+    model = getattr(pyg, name)(8, 8, 2, out_channels=3)
+    with torch.inference_mode():
+        report = lcat.upgrade(model)
+    model(x, EDGES).sum().backward()
+    assert not any(one.is_inference() for one in report.parameters)
+    assert all(one.grad is not None for one in report.parameters)
+    fixed = LCATConv(8, 4, lambda1=0.5, lambda2=0.5)
+    with torch.inference_mode():
+        fixed.lambda1 = None
+    fixed(x, EDGES).sum().backward()
+    assert fixed.raw_lambda1.grad is not None

@@ -30,6 +30,7 @@ class OwnClassifier(nn.Module):
     def __init__(self, gnn: nn.Module, name: str) -> None:
         super().__init__()
         self.gnn = gnn
+        self._name = name
         self._takes = _check_forward(gnn, name)
         self._edge_values: dict[str, Tensor] = {}
 
@@ -38,9 +39,29 @@ class OwnClassifier(nn.Module):
         self._edge_values = {key: data[key] for key in self._takes if data.get(key) is not None}
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """Logits ``[N, C]``."""
+        """Logits ``[N, C]``.
+
+        Raises:
+            RuntimeError: if the model has written into what it was called with: the next epoch would get that.
+        """
+        inputs = {"x": x, "edge_index": edge_index, **self._edge_values}
+        before = {key: _version(value) for key, value in inputs.items()}
         logits: Tensor = self.gnn(x, edge_index, **self._edge_values)
+        written = [key for key, value in inputs.items() if _version(value) != before[key]]
+        if written:
+            raise RuntimeError(
+                f"{self._name}.forward must leave its inputs as they are, and wrote into {', '.join(written)}: every "
+                f"epoch would begin with what the last one left. Take operations that return a new tensor, as in "
+                f"x = x + y in place of x += y, relu(x) in place of relu_(x), and inplace=False"
+            )
         return logits
+
+
+def _version(value: object) -> int | None:
+    """How often a tensor was written into; ``None`` where torch does not count."""
+    if not isinstance(value, Tensor) or value.is_inference():
+        return None
+    return value._version
 
 
 def _check_forward(gnn: nn.Module, name: str) -> tuple[str, ...]:

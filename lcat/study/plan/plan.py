@@ -103,7 +103,7 @@ class StudyPlan(Record):
     search: SearchPlan | None = None
     metric: str | None = None
     objectives: dict[str, Number] = Field(default_factory=dict)
-    margin: Number = Field(default=MARGIN, gt=0, lt=float("inf"))
+    margin: Number = Field(default=MARGIN, gt=0, allow_inf_nan=False)
     published: tuple[Published, ...] = ()
     budget: Budget = Budget()
     run: RunSettings = RunSettings()

@@ -72,6 +72,8 @@ def run_cell(
         data = sources.on_device(dataset, device)
         memory, start = PeakMemory(device), time.perf_counter()
         own = None if models is None else models.get(cell.layer)
+        if own is not None:
+            data = data.clone()  # the graph is that of the next cells: what an own model writes may not reach them
         seed_for(cell.seed, "weights")
         model = build_model(
             cell.layer,

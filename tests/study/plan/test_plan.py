@@ -220,6 +220,8 @@ def test_plans_are_frozen():
         ({"overrides": {"lr": -1.0}}, ["overrides.lr", "greater than 0", "-1.0"]),
         ({"overrides": {"lr": float("inf")}}, ["overrides.lr", "finite number", "inf"]),
         ({"overrides": {"dropout": 1.0}}, ["overrides.dropout", "less than 1", "1.0"]),
+        ({"margin": float("nan")}, ["margin", "must be a finite number", "nan"]),
+        ({"margin": float("inf")}, ["margin", "must be a finite number", "inf"]),
         ({"overrides": {"epochs": 0}}, ["overrides.epochs", "at least 1", "got 0"]),
         ({"overrides": {"optimizer": "adamm"}}, ["overrides.optimizer", "adam, adamw, ", "'adamm'"]),
         ({"overrides": {"schedule": "cos"}}, ["overrides.schedule", "cosine", "'cos'"]),

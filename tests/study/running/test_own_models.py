@@ -24,6 +24,14 @@ class Shape(nn.Linear):
 class NotANumber(nn.Linear):
     def forward(self, x, edge_index): return super().forward(x) * float("nan")
 
+class Writes(nn.Linear):
+    def forward(self, x, edge_index): return super().forward(x.mul_(0))
+
+class WritesUnseen(nn.Linear):
+    def forward(self, x, edge_index):
+        x.numpy()[:] = 0
+        return super().forward(x)
+
 class Raises(nn.Linear):
     def forward(self, x, edge_index): raise KeyError("mine")
 """
@@ -150,3 +158,13 @@ def test_a_search_over_settings_of_its_own(folder):
     assert set(own["params.depth"]) <= {1, 2, 3}
     assert own["validation"].notna().all()
     assert trials.loc[trials["layer"] == "gcn", "params.width"].isna().all()
+
+
+@pytest.mark.parametrize("name", ["Writes", "WritesUnseen"])
+def test_a_model_that_writes_into_the_graph_does_not_reach_other_layers(folder, name):
+    alone = run_study(plan_of(seeds=1), engine="inline").study
+    beside = run_study(plan_of(seeds=1, layers=[f"bad.py:{name}", "gcn"]), engine="inline").study
+    first, second = beside.cell_results(history=True)
+    assert [(second.cell, second.fit.history)] == numbers(alone)
+    if name == "Writes":
+        assert "Writes.forward must leave its inputs as they are, and wrote into x" in first.error
