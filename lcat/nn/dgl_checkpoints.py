@@ -181,10 +181,17 @@ class _State:
     """The tensors of one layer; names that nobody asked for are an error at the end."""
 
     def __init__(self, layer: str, state_dict: Any, prefix: str) -> None:
-        if not isinstance(state_dict, Mapping) or not all(isinstance(v, Tensor) for v in state_dict.values()):
+        is_mapping = isinstance(state_dict, Mapping)
+        others = (
+            [f"{name!r}: {type(v).__name__}" for name, v in state_dict.items() if not isinstance(v, Tensor)]
+            if is_mapping
+            else []
+        )
+        if not is_mapping or others:
+            got = f"{others[0]} in it" if others else type(state_dict).__name__
             raise TypeError(
-                f"expected 'state_dict' as a mapping from names to tensors, got {type(state_dict).__name__}; pass what "
-                f"the layer's state_dict() returned"
+                f"expected 'state_dict' as a mapping from names to tensors, got {got}; pass what the layer's "
+                f"state_dict() returned"
             )
         self.layer, self.prefix = layer, prefix
         self.tensors = {name[len(prefix) :]: t for name, t in state_dict.items() if name.startswith(prefix)}

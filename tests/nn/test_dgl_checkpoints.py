@@ -74,6 +74,7 @@ def test_the_checkpoint_is_not_shared():
     [
         (lambda: from_dgl("GATConf", gat_state()), ValueError, "did you mean GATConv"),
         (lambda: from_dgl("GATConv", [1]), TypeError, "expected 'state_dict' as a mapping from names to tensors"),
+        (lambda: from_dgl("GATConv", {"fc.weight": 5}), TypeError, "names to tensors, got 'fc.weight': int in it"),
         (lambda: from_dgl("GATConv", gat_state(), prefix="conv."), ValueError, "no name in the state_dict begins with"),
         (lambda: from_dgl("GATConv", gat_state(), feat_drop=0.5), TypeError, "apply it outside the layer"),
         (lambda: from_dgl("GATConv", gat_state(), norm="both"), TypeError, "it takes attn_drop"),

@@ -59,3 +59,29 @@ def test_a_plan_file_that_does_not_exist_is_said_to_be_missing(call, arguments):
     code, out, err = call("study", *arguments)
     assert (code, out) == (2, "")
     assert err.startswith("lcat: there is no plan file gone")
+
+
+@pytest.mark.parametrize("command", [[], ["run"]])
+def test_the_folder_of_a_study_goes_on_with_its_plan(call, plan_file, tmp_path, command):
+    folder = str(tmp_path / "o")
+    call("study", str(plan_file), "--out", folder, *FAST)
+    call(
+        "study",
+        *command,
+        folder,
+        "--until-decided",
+        "--margin",
+        "0.99",
+        "--max-cells",
+        "6",
+        "--quiet",
+        "--engine",
+        "inline",
+    )
+    assert len(Study.load(folder).results()) > 2
+
+
+def test_a_folder_without_a_study_is_one_line(call, tmp_path):
+    code, out, err = call("study", tmp_path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "there is no study in" in err
