@@ -181,14 +181,12 @@ class _State:
     """The tensors of one layer; names that nobody asked for are an error at the end."""
 
     def __init__(self, layer: str, state_dict: Any, prefix: str) -> None:
-        is_mapping = isinstance(state_dict, Mapping)
-        others = (
-            [f"{name!r}: {type(v).__name__}" for name, v in state_dict.items() if not isinstance(v, Tensor)]
-            if is_mapping
-            else []
-        )
-        if not is_mapping or others:
-            got = f"{others[0]} in it" if others else type(state_dict).__name__
+        got = "" if isinstance(state_dict, Mapping) else type(state_dict).__name__
+        for name, value in () if got else state_dict.items():
+            if not isinstance(value, Tensor):
+                got = f"{name!r}: {type(value).__name__} in it"
+                break
+        if got:
             raise TypeError(
                 f"expected 'state_dict' as a mapping from names to tensors, got {got}; pass what the layer's "
                 f"state_dict() returned"

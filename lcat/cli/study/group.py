@@ -24,7 +24,7 @@ class StudyGroup(TyperGroup):
         """Put the default command before words that name none, unless they ask for help.
 
         Raises:
-            click.UsageError: if the first word is neither a command, nor an option, nor can be a plan file or the folder of a study.
+            click.UsageError: if the first word is neither a command, nor an option, a plan file or a folder.
         """
         if not args or args[0] not in (*self.commands, *ctx.help_option_names):
             if args and not args[0].startswith("-"):
@@ -36,7 +36,7 @@ class StudyGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
     def _check_plan_file(self, ctx: _Context, word: str) -> None:
-        """A mistyped command is no plan file; what exists, or has an ending, is meant as one, and loading it says more."""
+        """A mistyped command is no plan; what exists, or has an ending, is meant as one, and loading it says more."""
         if not word.strip():
             ctx.fail("expected a command or a plan file, got an empty text")
         if Path(word).suffix or Path(word).exists():
