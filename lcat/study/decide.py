@@ -195,10 +195,10 @@ def _look(study: Study, folder: Path, plan: StudyPlan, alpha: float) -> Look:
     """Look at the results, and keep in the store that it was done, before anything is said of them."""
     seeds = len(plan.seeds)
     with Store(folder, write=True) as store:
-        past = list(store.get("looks") or [])
+        past = list((store.get("looks") or {}).get("seeds", ()))
         if not past or past[-1] != seeds:  # the same results again are the same look
             past.append(seeds)
-            store.put("looks", past)
+        store.put("looks", {"seeds": past, "alpha": alpha})
         store.put("plan", plan.model_dump(mode="json"))  # with the whole budget, and not what was left of it
     number = len(past)
     level, following = alpha_of_look(number, alpha), alpha_of_look(number + 1, alpha)

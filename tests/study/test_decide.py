@@ -63,6 +63,16 @@ def test_the_report_uses_the_level_of_the_last_look(tmp_path):
     assert "looked at 1 time to decide whether to go on, so this look tests at the level 0.025" in page
 
 
+def test_the_report_uses_the_alpha_that_was_asked_for(tmp_path):
+    plan = plan_of(layers=["gcn", "gat", "lcat"], margin=0.5, datasets=["csbm:hard,q=0.1,n=60"])
+    run_until_decided(plan, tmp_path, engine="inline", alpha=0.01)
+    study = Study.load(tmp_path)
+    looks = study.looks()
+    assert study.alpha() == pytest.approx(0.01 / (looks * (looks + 1)))
+    study.report()
+    assert f"at the level {study.alpha():.2g}." in (tmp_path / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -14,7 +14,6 @@ from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.analysis.regret import regret
 from lcat.study.analysis.selection import Selection
 from lcat.study.plan.plan import StudyPlan
-from lcat.study.statistics import alpha_of_look
 from lcat.study.store.frame import lambda_frame, results_frame
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.result import CellResult
@@ -91,7 +90,7 @@ class ReportData:
         plan = record.plan
         margin = plan.margin if margin is None else margin
         looks = record.looks()
-        alpha = alpha_of_look(looks) if looks else 0.05
+        alpha = record.alpha()
         selection = Selection(results_frame(results))
         selected = selection.selected
         keys = set(selected["key"])

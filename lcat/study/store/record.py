@@ -13,6 +13,7 @@ import pandas as pd
 from lcat.study._folder import as_folder
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
+from lcat.study.statistics import alpha_of_look
 from lcat.study.store.frame import history_frame, lambda_frame, results_frame
 from lcat.study.store.result import CellResult
 from lcat.study.store.store import Store
@@ -188,8 +189,16 @@ class StudyRecord:
 
     def looks(self) -> int:
         """How often the results have been looked at by :func:`lcat.study.run_until_decided`."""
+        return len(self._looks().get("seeds", ()))
+
+    def alpha(self) -> float:
+        """Level of the verdicts of a report: 0.05, or that of the last look."""
+        looks = self.looks()
+        return alpha_of_look(looks, float(self._looks()["alpha"])) if looks else 0.05
+
+    def _looks(self) -> dict[str, Any]:
         with self._reading() as store:
-            return len(store.get("looks") or [])
+            return dict(store.get("looks") or {})
 
     def versions(self) -> list[dict[str, str]]:
         """Versions and machines that the results were made with, each once."""
