@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from math import log
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 from torch_geometric.nn.inits import glorot
+from torch_geometric.typing import Adj, OptTensor, SparseTensor
 
 from lcat.graph import CacheKey
 from lcat.nn import _checks
 from lcat.nn._gcn_norm import symmetric_factors, weights_with_loops
-from lcat.nn._inputs import AttentionEdges, Nodes, read_edge_weight
+from lcat.nn._inputs import AttentionEdges, LayerOutput, Nodes, read_edge_weight
 from lcat.nn._interpolation import Interpolation
 from lcat.nn._lcat import LCATMixin
 from lcat.nn._linear import linear_weight
@@ -86,24 +87,81 @@ class InitialResidualMixin(LCATMixin):
         glorot(self.weight1)
         glorot(self.weight2)
 
-    def _run(
+    @overload  # as in PyG's GCN2Conv, x_0 comes second
+    def forward(
         self,
-        x: Any,
-        x_0: Any,
-        edge_index: Any,
-        *,
-        edge_weight: Any,
-        edge_attr: Any,
-        return_attention_weights: bool | None,
-    ) -> Any:
-        """``forward`` of both versions."""
+        x: Tensor,
+        x_0: Tensor,
+        edge_index: Adj,
+        edge_weight: OptTensor = ...,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: Literal[False] | None = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor,
+        x_0: Tensor,
+        edge_index: Tensor,
+        edge_weight: OptTensor = ...,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: Literal[True] = ...,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor,
+        x_0: Tensor,
+        edge_index: SparseTensor,
+        edge_weight: OptTensor = ...,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: Literal[True] = ...,
+    ) -> tuple[Tensor, SparseTensor]: ...
+
+    @overload
+    def forward(
+        self,
+        x: Tensor,
+        x_0: Tensor,
+        edge_index: Adj,
+        edge_weight: OptTensor = ...,
+        edge_attr: OptTensor = ...,
+        return_attention_weights: bool | None = ...,
+    ) -> LayerOutput: ...
+
+    def forward(
+        self,
+        x: Tensor,
+        x_0: Tensor,
+        edge_index: Adj,
+        edge_weight: OptTensor = None,
+        edge_attr: OptTensor = None,
+        return_attention_weights: bool | None = None,
+    ) -> LayerOutput:
+        """Run the layer.
+
+        Args:
+            x: node features.
+            x_0: the features that the first layer of the model got.
+            edge_index: the edges in any format.
+            edge_weight: weights of the edges, which are normalized if the layer does that; ``None`` means 1, or the
+                entries of a matrix.
+            edge_attr: features of the edges, for the score.
+            return_attention_weights: if True, return ``(out, (edge_index, alpha))`` as
+                :meth:`lcat.nn.GATConv.forward`: what multiplies the features, that is ``P_ij`` for every head.
+
+        Raises:
+            TypeError, ValueError, IndexError: the message names the argument, what it got, and what it takes.
+        """
         name = type(self).__name__
         if isinstance(x, (tuple, list)):
             raise ValueError(
                 f"'x' of {name} is a {type(x).__name__}; it takes one tensor: this layer has no bipartite form, "
                 f"LCATConv and LCATv2Conv have"
             )
-        out = self._forward(
+        out: Any = self._forward(
             x,
             edge_index,
             edge_attr=edge_attr,

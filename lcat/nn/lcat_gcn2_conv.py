@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
-
-from torch import Tensor
-from torch_geometric.typing import Adj, OptTensor, SparseTensor
 from typing_extensions import Unpack
 
 from lcat.nn._initial_residual import InitialResidualMixin
-from lcat.nn._inputs import FillValue, LayerOutput
+from lcat.nn._inputs import FillValue
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._lambda import Parametrization
 from lcat.nn._options import MessagePassingOptions, check_own_options
@@ -19,7 +15,7 @@ from lcat.nn.lcatv2_conv import LCATv2Conv
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
 
-class LCATGCN2Conv(InitialResidualMixin, LCATConv):
+class LCATGCN2Conv(InitialResidualMixin, LCATConv):  # type: ignore[misc]  # x_0 comes second, as in PyG's GCN2Conv
     r"""GCNII with the attention of L-CAT (v1): a deep layer that interpolates GCNII, its GAT and its CAT.
 
     From `"Learnable Graph Convolutional Attention Networks" <https://arxiv.org/abs/2211.11853>`_ and
@@ -143,86 +139,8 @@ class LCATGCN2Conv(InitialResidualMixin, LCATConv):
             loop_weight=loop_weight,
         )
 
-    @overload  # type: ignore[override]  # as in PyG's GCN2Conv, x_0 comes second
-    def forward(
-        self,
-        x: Tensor,
-        x_0: Tensor,
-        edge_index: Adj,
-        edge_weight: OptTensor = ...,
-        edge_attr: OptTensor = ...,
-        return_attention_weights: Literal[False] | None = ...,
-    ) -> Tensor: ...
 
-    @overload
-    def forward(
-        self,
-        x: Tensor,
-        x_0: Tensor,
-        edge_index: Tensor,
-        edge_weight: OptTensor = ...,
-        edge_attr: OptTensor = ...,
-        return_attention_weights: Literal[True] = ...,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
-
-    @overload
-    def forward(
-        self,
-        x: Tensor,
-        x_0: Tensor,
-        edge_index: SparseTensor,
-        edge_weight: OptTensor = ...,
-        edge_attr: OptTensor = ...,
-        return_attention_weights: Literal[True] = ...,
-    ) -> tuple[Tensor, SparseTensor]: ...
-
-    @overload
-    def forward(
-        self,
-        x: Tensor,
-        x_0: Tensor,
-        edge_index: Adj,
-        edge_weight: OptTensor = ...,
-        edge_attr: OptTensor = ...,
-        return_attention_weights: bool | None = ...,
-    ) -> LayerOutput: ...
-
-    def forward(
-        self,
-        x: Tensor,
-        x_0: Tensor,
-        edge_index: Adj,
-        edge_weight: OptTensor = None,
-        edge_attr: OptTensor = None,
-        return_attention_weights: bool | None = None,
-    ) -> LayerOutput:
-        """Run the layer.
-
-        Args:
-            x: node features.
-            x_0: the features that the first layer of the model got.
-            edge_index: the edges in any format.
-            edge_weight: weights of the edges, which are normalized if the layer does that; ``None`` means 1, or the
-                entries of a matrix.
-            edge_attr: features of the edges, for the score.
-            return_attention_weights: if True, return ``(out, (edge_index, alpha))`` as
-                :meth:`lcat.nn.GATConv.forward`: what multiplies the features, that is ``P_ij`` for every head.
-
-        Raises:
-            TypeError, ValueError, IndexError: the message names the argument, what it got, and what it takes.
-        """
-        out: LayerOutput = self._run(
-            x,
-            x_0,
-            edge_index,
-            edge_weight=edge_weight,
-            edge_attr=edge_attr,
-            return_attention_weights=return_attention_weights,
-        )
-        return out
-
-
-class LCATv2GCN2Conv(InitialResidualMixin, LCATv2Conv):
+class LCATv2GCN2Conv(InitialResidualMixin, LCATv2Conv):  # type: ignore[misc]  # as above
     r"""GCNII with the attention of L-CAT (v2): :class:`LCATGCN2Conv` with the score of :class:`~lcat.nn.LCATv2Conv`.
 
     Args:
@@ -317,67 +235,3 @@ class LCATv2GCN2Conv(InitialResidualMixin, LCATv2Conv):
             normalize=normalize,
             loop_weight=loop_weight,
         )
-
-    @overload  # type: ignore[override]  # as in PyG's GCN2Conv, x_0 comes second
-    def forward(
-        self,
-        x: Tensor,
-        x_0: Tensor,
-        edge_index: Adj,
-        edge_weight: OptTensor = ...,
-        edge_attr: OptTensor = ...,
-        return_attention_weights: Literal[False] | None = ...,
-    ) -> Tensor: ...
-
-    @overload
-    def forward(
-        self,
-        x: Tensor,
-        x_0: Tensor,
-        edge_index: Tensor,
-        edge_weight: OptTensor = ...,
-        edge_attr: OptTensor = ...,
-        return_attention_weights: Literal[True] = ...,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
-
-    @overload
-    def forward(
-        self,
-        x: Tensor,
-        x_0: Tensor,
-        edge_index: SparseTensor,
-        edge_weight: OptTensor = ...,
-        edge_attr: OptTensor = ...,
-        return_attention_weights: Literal[True] = ...,
-    ) -> tuple[Tensor, SparseTensor]: ...
-
-    @overload
-    def forward(
-        self,
-        x: Tensor,
-        x_0: Tensor,
-        edge_index: Adj,
-        edge_weight: OptTensor = ...,
-        edge_attr: OptTensor = ...,
-        return_attention_weights: bool | None = ...,
-    ) -> LayerOutput: ...
-
-    def forward(
-        self,
-        x: Tensor,
-        x_0: Tensor,
-        edge_index: Adj,
-        edge_weight: OptTensor = None,
-        edge_attr: OptTensor = None,
-        return_attention_weights: bool | None = None,
-    ) -> LayerOutput:
-        """Run the layer; arguments, result and errors as :meth:`LCATGCN2Conv.forward`."""
-        out: LayerOutput = self._run(
-            x,
-            x_0,
-            edge_index,
-            edge_weight=edge_weight,
-            edge_attr=edge_attr,
-            return_attention_weights=return_attention_weights,
-        )
-        return out
