@@ -238,7 +238,7 @@ def test_a_mistyped_command_and_a_folder_are_no_plan(call, tmp_path):
     (tmp_path / "results").mkdir()
     code, out, err = call("study", "results")
     assert (code, out) == (2, "")
-    assert "lcat study report results writes the report" in err
+    assert "there is no study in results: study.sqlite is missing" in err
 
 
 def test_seeds_of_one_form_everywhere(call, tmp_path):
