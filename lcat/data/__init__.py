@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from lcat._names import METRIC_NAMES
 from lcat.data.datasets.catalog import CATALOG, DatasetSpec, dataset_table
+from lcat.data.datasets.convert import from_data
 from lcat.data.datasets.csbm import csbm, csbm_distance
-from lcat.data.datasets.files import from_data, load_file
+from lcat.data.datasets.files import load_file
 from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
 from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 from lcat.data.datasets.noise import noisy_edges, noisy_features

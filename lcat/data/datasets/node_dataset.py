@@ -40,6 +40,7 @@ class NodeDataset:
         metric: ``"accuracy"``, or ``"roc-auc"`` for two classes.
         split_rule: one line on what ``splits`` does, for tables.
         unused: names of what came with the graph and is not used.
+        steps: what was done to what was read, one line each, for the record of a study.
 
     Raises:
         DataError: names the part that does not fit, what it is and what it should be.
@@ -58,6 +59,7 @@ class NodeDataset:
     metric: str = "accuracy"
     split_rule: str = "own splits"
     unused: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_graph(self.name, self.data)

@@ -1,0 +1,146 @@
+"""An own data set from a graph in memory: a PyG ``Data``, or tensors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data, HeteroData
+
+from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
+
+__all__ = ["dataset_of_values", "from_data", "what_it_is"]
+
+_NEEDED = ("x", "edge_index", "y")
+_EDGE_VALUES = ("edge_weight", "edge_attr")
+_MASKS = ("train_mask", "val_mask", "test_mask")
+# What files say beside a graph that needs no word; the metric is read by load_file.
+_SILENT = ("metric", "num_nodes", "name")
+# Other names for what is needed, as other libraries and users write it.
+_OTHER_NAMES = {
+    "x": ("feat", "feats", "feature", "features", "node_feat", "node_features", "attr_matrix", "X"),
+    "edge_index": ("edge", "edges", "edge_list", "edgelist", "edge_idx", "adj", "adj_t", "adj_matrix"),
+    "y": ("label", "labels", "node_label", "target", "targets", "Y"),
+}
+
+
+def from_data(data: Data, name: str = "own", metric: str = "accuracy") -> NodeDataset:
+    """A data set from a PyG ``Data``: its masks if it has all three, else stratified random 60/20/20 splits.
+
+    Features of another type (NumPy's float64, counts) become float32, whole numbers as labels int64, and labels of
+    shape ``[N, 1]`` ``[N]``; ``data`` itself stays as it is.
+
+    Args:
+        data: ``x``, ``edge_index``, ``y`` and perhaps ``edge_weight``, ``edge_attr``, ``train_mask``, ``val_mask``,
+            ``test_mask``.
+        name: how tables call it.
+        metric: ``"accuracy"`` or ``"roc-auc"``.
+
+    Raises:
+        DataError: on data that cannot be used, or with one or two of the three masks only.
+
+    Example:
+        >>> from lcat.data import csbm, from_data
+        >>> from_data(csbm(n=100, seed=0), "mine").split_rule
+        'own masks'
+    """
+    if not isinstance(data, Data):
+        raise DataError(f"{name}: {what_it_is(data)}")
+    return dataset_of_values(data.to_dict(), name, metric)
+
+
+def dataset_of_values(values: Mapping[str, object], name: str, metric: str) -> NodeDataset:
+    """The same from tensors by name; what is not used is said.
+
+    Args:
+        values: ``x``, ``edge_index``, ``y``, ...
+        name: how tables call it.
+        metric: as for :class:`NodeDataset`.
+
+    Raises:
+        DataError: on tensors that cannot be used.
+    """
+    values = {key: value for key, value in values.items() if value is not None}
+    masks = {part: values.get(f"{part}_mask") for part in ("train", "val", "test")}
+    present = [part for part, mask in masks.items() if mask is not None]
+    missing = [key for key in _NEEDED if key not in values]
+    if missing:
+        raise DataError(f"{name}: {_missing(missing, list(values))}")
+    edges = {key: _edge_values(key, values[key]) for key in _EDGE_VALUES if key in values}
+    graph = Data(x=_features(values["x"]), edge_index=_edges(values["edge_index"]), y=_labels(values["y"]), **edges)
+    used = (*_NEEDED, *_EDGE_VALUES, *_MASKS, *_SILENT)
+    unused = tuple(str(key) for key in values if key not in used)
+    graph_nodes = values.get("num_nodes")
+    if isinstance(graph_nodes, int) and isinstance(graph.x, Tensor) and graph_nodes != graph.x.size(0):
+        raise DataError(f"{name}: num_nodes is {graph_nodes}, and x has {graph.x.size(0)} rows; they must agree")
+    if not present:
+        # The labels are checked by NodeDataset before any split is drawn.
+        rule = "random stratified 60/20/20 by seed"
+        return NodeDataset(name, graph, random_splits(graph.y), metric, rule, unused)
+    if len(present) < 3:
+        raise DataError(
+            f"{name}: train_mask, val_mask and test_mask come together or not at all; got only {', '.join(present)}"
+        )
+    train, val, test = masks.values()
+    try:
+        splits = splits_from_masks(train, val, test)  # type: ignore[arg-type]
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    count = max(mask.size(1) if mask.dim() == 2 else 1 for mask in (train, val, test))  # type: ignore[attr-defined]
+    rule = f"own {count} masks, seed s takes number s mod {count}" if count > 1 else "own masks"
+    return NodeDataset(name, graph, splits, metric, rule, unused)
+
+
+def _missing(missing: Sequence[str], keys: Sequence[object]) -> str:
+    """What is missing, what there is, and which of it may be meant."""
+    text = (
+        f"there is no {' and no '.join(missing)}; a data set has x, edge_index and y, got "
+        f"{', '.join(map(str, keys)) or 'nothing'}"
+    )
+    meant = [f"{key} to {name}" for name in missing for key in keys if key in _OTHER_NAMES[name]]
+    return text + (f": rename {', '.join(meant)}" if meant else "")
+
+
+def what_it_is(value: object) -> str:
+    """What was given in place of a graph, and the way out."""
+    needed = "expected one graph, a PyG Data or a dictionary of tensors with x, edge_index and y"
+    if isinstance(value, HeteroData):
+        return f"{needed}, got a HeteroData: heterogeneous graphs are not supported (value.to_homogeneous() joins them)"
+    if isinstance(value, (list, tuple)):
+        kinds = ", ".join(dict.fromkeys(type(part).__name__ for part in value)) or "nothing"
+        return (
+            f"{needed}, got a {type(value).__name__} of {len(value)} ({kinds}): save one of them; data sets of many "
+            "graphs are not supported"
+        )
+    return f"{needed}, got a {type(value).__name__}"
+
+
+def _features(x: object) -> object:
+    if not isinstance(x, Tensor) or x.layout != torch.strided or x.is_complex():
+        return x  # refused by NodeDataset
+    return x.to(torch.float32)
+
+
+def _edges(edge_index: object) -> object:
+    if not isinstance(edge_index, Tensor) or edge_index.layout != torch.strided:
+        return edge_index
+    whole = not edge_index.is_floating_point() and not edge_index.is_complex() and edge_index.dtype != torch.bool
+    return edge_index.to(torch.int64) if whole else edge_index
+
+
+def _edge_values(key: str, values: object) -> object:
+    if not isinstance(values, Tensor) or values.layout != torch.strided or values.is_complex():
+        return values  # refused by NodeDataset
+    if key == "edge_weight" and values.dim() == 2 and values.size(1) == 1:
+        values = values.squeeze(1)
+    if key == "edge_attr" and values.dim() == 1:
+        values = values.unsqueeze(1)
+    return values.to(torch.float32)
+
+
+def _labels(y: object) -> object:
+    if not isinstance(y, Tensor) or y.layout != torch.strided:
+        return y
+    y = y.squeeze(1) if y.dim() == 2 and y.size(1) == 1 else y
+    return y if y.is_floating_point() or y.is_complex() else y.to(torch.int64)
