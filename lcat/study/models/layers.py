@@ -9,7 +9,18 @@ from typing import Any
 from torch import nn
 from torch_geometric.nn.models.basic_gnn import BasicGNN
 
-from lcat.nn import CATConv, CATv2Conv, GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv, models
+from lcat.nn import (
+    CATConv,
+    CATv2Conv,
+    GATConv,
+    GATv2Conv,
+    GCNConv,
+    LCATConv,
+    LCATv2Conv,
+    SAGEConv,
+    TransformerConv,
+    models,
+)
 from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.hyper import RECIPE_SETTINGS, HyperParameters
 from lcat.study.models.own_classifier import OwnClassifier
@@ -45,7 +56,10 @@ class LayerSpec:
         attention: it has heads and takes attention dropout.
         learns_lambda: its lambda1 and lambda2 are learned.
         arguments: of the model beyond the common ones.
-        model: class in ``lcat.nn.models``; ``None`` for the closed-form scores of :mod:`lcat.study.models.theory`.
+        conv: class of the layer; ``None`` for the closed-form scores of :mod:`lcat.study.models.theory`.
+        model: class in ``lcat.nn.models`` of plain models; ``None`` takes a :class:`RecipeModel` for those as well.
+        without: settings that mean nothing to it, beside those that follow from the other attributes.
+        edge_values: what it takes of a graph: ``"edge_weight"``, ``"edge_attr"``.
         own: it is a model of the user, of which nothing is known but its name.
     """
 
@@ -55,7 +69,10 @@ class LayerSpec:
     attention: bool
     learns_lambda: bool = False
     arguments: tuple[tuple[str, Any], ...] = ()
+    conv: Callable[..., nn.Module] | None = None
     model: Callable[..., BasicGNN] | None = None
+    without: tuple[str, ...] = ()
+    edge_values: tuple[str, ...] = ("edge_weight", "edge_attr")
     own: bool = False
 
     @property
@@ -68,7 +85,7 @@ class LayerSpec:
     @property
     def version(self) -> int | None:
         """1 for scores as in GAT, 2 as in GATv2; ``None`` for layers without scores, such as GCN."""
-        if self.family == "gcn" or not self.attention:
+        if self.family in ("gcn", "transformer") or not self.attention:
             return None
         return 2 if self.name.split("-")[0].endswith("v2") else 1
 
@@ -80,7 +97,7 @@ class LayerSpec:
     @property
     def uses_edge_features(self) -> bool:
         """Its scores depend on features of edges: it has scores, and does not multiply them by 0."""
-        return self.attention and self.model is not None and ("lambda1", 0.0) not in self.arguments
+        return self.attention and self.conv is not None and ("lambda1", 0.0) not in self.arguments
 
     @property
     def title(self) -> str:
@@ -97,35 +114,40 @@ class LayerSpec:
         """
         if self.own:
             return dict(point)
-        without = set() if self.attention else {"heads", "attention_dropout", "separate_self"}
+        without = {*self.without}
+        without |= set() if self.attention else {"heads", "attention_dropout", "separate_self"}
         without |= set() if self.learns_lambda else {"lambda1_init", "lambda2_init"}
-        if self.model is None:
+        if self.conv is None:
             without |= _NOT_IN_CLOSED_FORM
         elif not self.learns_lambda:
             without |= {"scalar_lr"}
         return {name: value for name, value in point.items() if name not in without}
 
 
-_TITLES = {"gcn": "GCN", "gat": "GAT", "cat": "CAT", "lcat": "L-CAT"}
+_TITLES = {"gcn": "GCN", "gat": "GAT", "cat": "CAT", "lcat": "L-CAT", "sage": "GraphSAGE", "transformer": "Transformer"}
 
 _SPECS = (
-    LayerSpec("gcn", "GCN, symmetric normalization", attention=False, model=models.GCN),
+    LayerSpec("gcn", "GCN, symmetric normalization", attention=False, conv=GCNConv, model=models.GCN),
     LayerSpec(
         "gcn-mean",
         "uniform mean over the neighbors and the node, the published comparison's GCN",
         attention=True,
         arguments=(("lambda1", 0.0), ("lambda2", 0.0)),
+        conv=LCATConv,
         model=models.LCAT,
     ),
-    LayerSpec("gat", "GAT", attention=True, model=models.GAT),
-    LayerSpec("gatv2", "GATv2", attention=True, model=models.GATv2),
-    LayerSpec("cat", "CAT: GAT that scores neighborhood averages", attention=True, model=models.CAT),
-    LayerSpec("catv2", "CATv2: GATv2 that scores neighborhood averages", attention=True, model=models.CATv2),
+    LayerSpec("gat", "GAT", attention=True, conv=GATConv, model=models.GAT),
+    LayerSpec("gatv2", "GATv2", attention=True, conv=GATv2Conv, model=models.GATv2),
+    LayerSpec("cat", "CAT: GAT that scores neighborhood averages", attention=True, conv=CATConv, model=models.CAT),
+    LayerSpec(
+        "catv2", "CATv2: GATv2 that scores neighborhood averages", attention=True, conv=CATv2Conv, model=models.CATv2
+    ),
     LayerSpec(
         "lcat",
         "L-CAT: learns where between GCN, GAT and CAT",
         attention=True,
         learns_lambda=True,
+        conv=LCATConv,
         model=models.LCAT,
     ),
     LayerSpec(
@@ -133,7 +155,26 @@ _SPECS = (
         "L-CATv2: learns where between GCN, GATv2 and CATv2",
         attention=True,
         learns_lambda=True,
+        conv=LCATv2Conv,
         model=models.LCATv2,
+    ),
+)
+_BESIDE = (
+    LayerSpec(
+        "sage",
+        "GraphSAGE: the node and the mean of its neighbors, each with weights of its own; without edge weights",
+        attention=False,
+        conv=SAGEConv,
+        without=("self_loops",),
+        edge_values=(),
+    ),
+    LayerSpec(
+        "transformer",
+        "TransformerConv: scaled dot products as attention, and the node with weights of its own; without edge weights",
+        attention=True,
+        conv=TransformerConv,
+        without=("self_loops", "separate_self"),
+        edge_values=("edge_attr",),
     ),
 )
 _THEORY = (
@@ -159,7 +200,7 @@ _THEORY = (
 )
 
 #: Every layer by name.
-LAYERS: dict[str, LayerSpec] = {spec.name: spec for spec in (*_SPECS, *_THEORY)}
+LAYERS: dict[str, LayerSpec] = {spec.name: spec for spec in (*_SPECS, *_BESIDE, *_THEORY)}
 #: Those that exist on ``csbm:`` data sets only, where the scores are known in closed form.
 THEORY_LAYERS: tuple[str, ...] = tuple(spec.name for spec in _THEORY)
 #: Those that a study compares where it names none.
@@ -232,9 +273,9 @@ def build_model(
     arguments: dict[str, Any] = dict(spec.arguments)
     if spec.learns_lambda:
         arguments.update(lambda1_init=hyper.lambda1_init, lambda2_init=hyper.lambda2_init)
-    if spec.model is None:
+    if spec.conv is None:
         return TheoryModel(in_channels, **arguments)
-    if hyper.is_recipe:
+    if spec.model is None or hyper.is_recipe:
         gnn = _recipe_model(spec, in_channels, out_channels, hyper, edge_dim=edge_dim, arguments=arguments)
         return NodeClassifier(gnn, hyper.input_dropout)
     if spec.attention:
@@ -267,13 +308,16 @@ def _recipe_model(
     edge_dim: int | None,
     arguments: dict[str, Any],
 ) -> RecipeModel:
-    assert spec.model is not None
-    layer = _CONVS[spec.model]
-    options: dict[str, Any] = {**arguments, "bias": hyper.bias, "add_self_loops": hyper.self_loops}
+    assert spec.conv is not None
+    layer = spec.conv
+    options: dict[str, Any] = {**arguments, "bias": hyper.bias}
+    if "self_loops" not in spec.without:
+        options["add_self_loops"] = hyper.self_loops
     if spec.attention:
         dropout = hyper.dropout if hyper.attention_dropout is None else hyper.attention_dropout
-        options |= {"heads": hyper.heads, "dropout": dropout, "separate_self": hyper.separate_self}
-        options["edge_dropout"] = hyper.edge_dropout
+        options |= {"heads": hyper.heads, "dropout": dropout}
+        if "separate_self" not in spec.without:
+            options |= {"separate_self": hyper.separate_self, "edge_dropout": hyper.edge_dropout}
         if spec.uses_edge_features:
             options["edge_dim"] = edge_dim
 
@@ -297,17 +341,9 @@ def _recipe_model(
         linear_in=hyper.linear_in,
         linear_out=hyper.linear_out,
         jk=hyper.jk,
-        drop_edges=0.0 if spec.attention else hyper.edge_dropout,
+        drop_edges=0.0 if "edge_dropout" in options else hyper.edge_dropout,
+        edge_values=spec.edge_values,
     )
 
 
-_CONVS: dict[Any, Callable[..., nn.Module]] = {
-    models.GCN: GCNConv,
-    models.GAT: GATConv,
-    models.GATv2: GATv2Conv,
-    models.CAT: CATConv,
-    models.CATv2: CATv2Conv,
-    models.LCAT: LCATConv,
-    models.LCATv2: LCATv2Conv,
-}
 _NORMS = {"none": None, "batch": "BatchNorm", "layer": "LayerNorm"}

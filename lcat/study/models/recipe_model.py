@@ -46,6 +46,7 @@ class RecipeModel(nn.Module):
         linear_out: a linear map after the last one.
         jk: ``"none"``, ``"cat"``, ``"max"`` or ``"lstm"`` over the outputs of all layers; needs ``linear_out``.
         drop_edges: probability of leaving out edges in training, for convolutions that cannot do so themselves.
+        edge_values: which of ``"edge_weight"`` and ``"edge_attr"`` the convolutions take; others are not used.
 
     Shapes:
         ``x`` ``[N, in_channels]``, ``edge_index`` ``[2, E]``, output ``[N, out_channels]``.
@@ -68,8 +69,10 @@ class RecipeModel(nn.Module):
         linear_out: bool,
         jk: str,
         drop_edges: float,
+        edge_values: tuple[str, ...] = ("edge_weight", "edge_attr"),
     ) -> None:
         super().__init__()
+        self.edge_values = edge_values
         self.dropout, self.drop_edges, self.residual, self.norm_first = dropout, drop_edges, residual, norm_first
         self.act = ACTIVATIONS[activation]
         self.first = nn.Linear(in_channels, hidden_channels) if linear_in else None
@@ -95,7 +98,7 @@ class RecipeModel(nn.Module):
         """Logits ``[N, out_channels]``."""
         values: dict[str, Tensor] = {}
         for name, value in (("edge_weight", edge_weight), ("edge_attr", edge_attr)):
-            if value is not None:
+            if value is not None and name in self.edge_values:
                 values[name] = value
         if self.drop_edges > 0 and self.training:
             edge_index, mask = dropout_edge(edge_index, self.drop_edges)

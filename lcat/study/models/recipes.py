@@ -11,7 +11,7 @@ from lcat.study.models.layers import layer_spec
 
 __all__ = ["RECIPE_NAMES", "RecipeName", "recipe_hyper_parameters"]
 
-RecipeName = Literal["plain", "paper", "tuned"]
+RecipeName = Literal["plain", "paper", "tuned", "tuned-gcn", "tuned-sage", "tuned-gat"]
 #: Names of recipes.
 RECIPE_NAMES: tuple[RecipeName, ...] = get_args(RecipeName)
 #: Data sets whose plain settings are those of the papers of GCN and GAT.
@@ -32,60 +32,84 @@ class _Tuned(NamedTuple):
     linear_in: bool = False
 
 
-# data set -> GCN's row, GAT's row
-_TUNED: dict[str, tuple[_Tuned, _Tuned]] = {
+# data set -> rows of GCN, GraphSAGE and GAT
+_TUNED: dict[str, tuple[_Tuned, _Tuned, _Tuned]] = {
     "cora": (
         _Tuned(0.001, 512, 3, 0.7, "none", False, 500, 5e-4),
+        _Tuned(0.001, 256, 3, 0.7, "none", False, 500, 5e-4),
         _Tuned(0.001, 512, 3, 0.2, "none", True, 500, 5e-4),
     ),
     "citeseer": (
         _Tuned(0.001, 512, 2, 0.5, "none", False, 500, 0.01),
+        _Tuned(0.001, 512, 3, 0.2, "none", False, 500, 0.01),
         _Tuned(0.001, 256, 3, 0.5, "none", True, 500, 0.01),
     ),
     "computers": (
         _Tuned(0.001, 512, 3, 0.5, "layer", False, 1000, 5e-5),
+        _Tuned(0.001, 64, 4, 0.3, "layer", False, 1000, 5e-5),
         _Tuned(0.001, 64, 2, 0.5, "layer", False, 1000, 5e-5),
     ),
     "photo": (
         _Tuned(0.001, 256, 6, 0.5, "layer", True, 1000, 5e-5),
+        _Tuned(0.001, 64, 6, 0.2, "layer", True, 1000, 5e-5),
         _Tuned(0.001, 64, 3, 0.5, "layer", True, 1000, 5e-5),
     ),
     "cs": (
         _Tuned(0.001, 512, 2, 0.3, "layer", True, 1500, 5e-4),
+        _Tuned(0.001, 512, 2, 0.5, "layer", True, 1500, 5e-4),
         _Tuned(0.001, 256, 1, 0.3, "layer", True, 1500, 5e-4),
     ),
     "physics": (
         _Tuned(0.001, 64, 2, 0.3, "layer", True, 1500, 5e-4),
+        _Tuned(0.001, 64, 2, 0.7, "batch", True, 1500, 5e-4),
         _Tuned(0.001, 256, 2, 0.7, "batch", True, 1500, 5e-4),
     ),
     "wiki-cs": (
         _Tuned(0.001, 256, 3, 0.5, "layer", False, 1000, 0.0),
+        _Tuned(0.001, 256, 2, 0.7, "layer", False, 1000, 0.0),
         _Tuned(0.001, 512, 2, 0.7, "layer", True, 1000, 0.0),
+    ),
+    "chameleon-filtered": (
+        _Tuned(0.005, 512, 5, 0.2, "none", False, 200, 0.001),
+        _Tuned(0.01, 256, 4, 0.7, "batch", True, 200, 0.001),
+        _Tuned(0.01, 256, 2, 0.7, "batch", True, 200, 0.001),
+    ),
+    "squirrel-filtered": (
+        _Tuned(0.01, 256, 4, 0.7, "batch", True, 500, 5e-4),
+        _Tuned(0.01, 256, 3, 0.7, "batch", True, 500, 5e-4),
+        _Tuned(0.005, 512, 7, 0.5, "batch", True, 500, 5e-4),
     ),
     "amazon-ratings": (
         _Tuned(0.001, 512, 4, 0.5, "batch", True, 2500, 0.0),
+        _Tuned(0.001, 512, 9, 0.5, "batch", True, 2500, 0.0),
         _Tuned(0.001, 512, 4, 0.5, "batch", True, 2500, 0.0),
     ),
     "minesweeper": (
         _Tuned(0.01, 64, 12, 0.2, "batch", True, 2000, 0.0),
         _Tuned(0.01, 64, 15, 0.2, "batch", True, 2000, 0.0),
+        _Tuned(0.01, 64, 15, 0.2, "batch", True, 2000, 0.0),
     ),
     "roman-empire": (
         _Tuned(0.001, 512, 9, 0.5, "batch", True, 2500, 0.0, True),
+        _Tuned(0.001, 256, 9, 0.3, "batch", False, 2500, 0.0, True),
         _Tuned(0.001, 512, 10, 0.3, "batch", True, 2500, 0.0, True),
     ),
     "questions": (
         _Tuned(3e-5, 512, 10, 0.3, "none", True, 1500, 0.0, True),
+        _Tuned(3e-5, 512, 6, 0.2, "layer", False, 1500, 0.0, True),
         _Tuned(3e-5, 512, 3, 0.2, "layer", True, 1500, 0.0, True),
     ),
 }
+#: Which of the three rows is whose.
+_ROWS = ("gcn", "sage", "gat")
 
 
 def recipe_hyper_parameters(recipe: str, dataset: str, layer: str) -> HyperParameters:
     """The settings of a layer of lcat on a data set by a recipe.
 
     ``"plain"``: :func:`lcat.study.default_hyper_parameters`. ``"paper"``: those of the papers of GCN and GAT, for the
-    data sets that these have. ``"tuned"``: those of tunedGNN; attention layers, L-CAT among them, have those of GAT.
+    data sets that these have. ``"tuned"``: those of tunedGNN for GCN and GraphSAGE; attention layers, L-CAT among
+    them, have those of GAT. ``"tuned-gcn"``, ``"tuned-sage"`` and ``"tuned-gat"``: every layer has those of that one.
     All epochs run, and the one that validates best counts.
 
     Args:
@@ -116,11 +140,14 @@ def recipe_hyper_parameters(recipe: str, dataset: str, layer: str) -> HyperParam
         raise ValueError(f"the recipe {recipe} is for layers that are trained, which {layer} is not")
     if recipe == "paper":
         return default_hyper_parameters(dataset, layer)
-    return HyperParameters(**_tuned(_TUNED[dataset][spec.attention], attention=spec.attention))
+    whose = recipe.removeprefix("tuned-")
+    if whose == recipe:
+        whose = "gat" if spec.attention else spec.family
+    return HyperParameters(**_tuned(_TUNED[dataset][_ROWS.index(whose)], bias=whose != "gat"))
 
 
-def _tuned(row: _Tuned, *, attention: bool) -> dict[str, Any]:
-    """The settings of a row; GAT has one head and no bias there."""
+def _tuned(row: _Tuned, *, bias: bool) -> dict[str, Any]:
+    """The settings of a row; attention layers have one head, GAT no bias there."""
     settings = {**row._asdict(), "residual": "linear" if row.residual else "none", "linear_out": True}
     settings |= {"patience": None, "activation": "relu", "attention_dropout": 0.0, "heads": 1}
-    return {**settings, "bias": not attention}
+    return {**settings, "bias": bias}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+import torch_geometric.nn as pyg
+from torch_geometric.data import Data
 
 from lcat.study import HyperParameters, PlanError, build_model, make_plan, recipe_hyper_parameters, run_study
 from lcat.study.models.hyper import RECIPE_SETTINGS
@@ -86,11 +88,34 @@ def test_tuned():
         build_model(layer, 6, 3, recipe_hyper_parameters("tuned", "cs", layer))
     plan = make_plan(datasets=["photo"], layers=["gcn", "gat"], seeds=1, recipe="tuned", overrides={"epochs": 7})
     assert [(cell.hyper.num_layers, cell.hyper.epochs) for cell in plan.cells()] == [(6, 7), (3, 7)]
+    sage = recipe_hyper_parameters("tuned", "photo", "sage")
+    assert (sage.hidden_channels, sage.num_layers, sage.dropout, sage.bias) == (64, 6, 0.2, True)
+    assert recipe_hyper_parameters("tuned-gcn", "photo", "lcat") == gcn
+    assert recipe_hyper_parameters("tuned-gat", "photo", "gcn") == gat
+    assert recipe_hyper_parameters("tuned-sage", "chameleon-filtered", "gcn").norm == "batch"
     with pytest.raises(PlanError, match=r"recipe tuned has no settings for tolokers; .*minesweeper"):
         make_plan(datasets=["tolokers"], layers=["gcn"], seeds=1, recipe="tuned")
     with pytest.raises(PlanError, match=r"recipe: .*plain"):
         make_plan(datasets=["photo"], layers=["gcn"], seeds=1, recipe="tunde")
     assert recipe_hyper_parameters("paper", "cora", "gat").heads == 8
+
+
+def test_layers_beside_the_seven():
+    """They compute what the classes of PyG compute; edge weights do not enter."""
+    hyper = HyperParameters(hidden_channels=8, heads=2, num_layers=2, dropout=0.0)
+    for layer, theirs in (("sage", pyg.SAGEConv(6, 8)), ("transformer", pyg.TransformerConv(6, 4, heads=2))):
+        model = build_model(layer, 6, 3, hyper).eval()
+        conv = model.gnn.convs[0]
+        theirs.load_state_dict(conv.state_dict())
+        torch.testing.assert_close(conv(X, EDGES), theirs(X, EDGES))
+        plain = model(X, EDGES)
+        model.use_edge_values(Data(edge_weight=torch.full((6,), 0.5)))
+        torch.testing.assert_close(model(X, EDGES), plain)
+    plan = make_plan(
+        datasets=["csbm:easy,n=60"], layers=["gat", "sage", "transformer"], seeds=1, grid={"self_loops": [True, False]}
+    )
+    assert [cell.layer for cell in plan.cells()].count("sage") == 1
+    assert len(plan.cells()) == 4
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from lcat.study import (
     make_plan,
     run_study,
 )
-from lcat.study.models.layers import THEORY_LAYERS
+from lcat.study.models.layers import DEFAULT_LAYERS, THEORY_LAYERS
 from lcat.study.plan.plan import demo_plan
 
 
@@ -56,7 +56,7 @@ def test_every_data_set_and_layer_has_valid_defaults():
     for dataset in [*CATALOG, "csbm:easy"]:
         layers = [name for name in LAYERS if not name.endswith("theory")]
         plan = make_plan(datasets=[dataset], layers=layers, seeds=[0])
-        assert len(plan.cells()) == 8
+        assert len(plan.cells()) == 10
 
 
 def test_closed_form_layers_run_on_their_own_graphs_alone():
@@ -183,7 +183,7 @@ def test_a_search_plans_no_cells_yet():
 def test_demo_holds_the_four_regimes():
     plan = demo_plan()
     assert len(plan.datasets) == 4
-    assert set(plan.layers) == set(LAYERS)
+    assert set(plan.layers) == {*DEFAULT_LAYERS, *THEORY_LAYERS}
     assert len(plan.cells()) == 4 * 11 * 3
 
 
@@ -445,7 +445,7 @@ def test_paths_of_a_plan_start_from_its_folder(tmp_path, monkeypatch):
     (tmp_path / "sub/plan.toml").write_text(text, encoding="utf-8-sig")
     monkeypatch.chdir(tmp_path)
     plan = load_plan("sub/plan.toml")
-    assert plan.layers == tuple(name for name in LAYERS if name not in THEORY_LAYERS)
+    assert plan.layers == DEFAULT_LAYERS
     assert (plan.run.base, plan.run.data) == ("sub", "sub")
     one = plan.model_copy(update={"layers": ("gcn",), "seeds": (0,), "overrides": Overrides(epochs=1)})
     keys = [cell.key for cell in plan.cells()]
