@@ -28,6 +28,7 @@ Purpose = Literal[
     "draws",
     "walks",
     "parts",
+    "no links",
     "epoch",
     # training
     "weights",

@@ -79,6 +79,7 @@ _SHARED = {
     "_environment",
     "_deprecated",
     "_names",
+    "_measures",
     "_numbers",
     "_output",
     "_progress",

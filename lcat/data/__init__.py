@@ -6,9 +6,12 @@ from lcat._names import METRIC_NAMES
 from lcat.data.datasets.catalog import CATALOG, DatasetSpec, dataset_table
 from lcat.data.datasets.convert import from_data
 from lcat.data.datasets.csbm import csbm, csbm_distance
-from lcat.data.datasets.files import load_file
+from lcat.data.datasets.files import load_file, read_file
+from lcat.data.datasets.graph_dataset import GraphDataset, from_graphs, load_tu
+from lcat.data.datasets.items import DataError
+from lcat.data.datasets.link_dataset import LinkDataset, sample_no_links
 from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
-from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
+from lcat.data.datasets.node_dataset import NodeDataset, random_splits, splits_from_masks
 from lcat.data.datasets.noise import noisy_edges, noisy_features
 from lcat.data.loading.batches import SeedBatch, SeedBatches
 from lcat.data.loading.loader import NodeBatchLoader, neighbor_loader
@@ -38,6 +41,8 @@ __all__ = [
     "FeatureFile",
     "FileFeatureStore",
     "FileGraphStore",
+    "GraphDataset",
+    "LinkDataset",
     "NodeBatchLoader",
     "NodeDataset",
     "OGBDataset",
@@ -56,11 +61,13 @@ __all__ = [
     "fold_numbers",
     "fold_split",
     "from_data",
+    "from_graphs",
     "from_indices",
     "load",
     "load_file",
     "load_ogb",
     "load_split_file",
+    "load_tu",
     "missing_files",
     "neighbor_loader",
     "nested_split",
@@ -73,6 +80,8 @@ __all__ = [
     "random_split",
     "random_splits",
     "random_walk_loader",
+    "read_file",
+    "sample_no_links",
     "splits_from_masks",
     "write_standin",
 ]

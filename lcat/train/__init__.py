@@ -26,12 +26,14 @@ from lcat.train.optimizers import (
 from lcat.train.result import FitResult, History
 from lcat.train.schedules import SCHEDULES, build_schedule, schedule_factor
 from lcat.train.seeds import seed_everything
+from lcat.train.task_loop import Figures, TrainingTask, fit_task
 from lcat.train.whole_graph import WholeGraph
 
 __all__ = [
     "METRICS",
     "SCHEDULES",
     "CheckpointError",
+    "Figures",
     "FitConfig",
     "FitResult",
     "History",
@@ -40,12 +42,14 @@ __all__ = [
     "NodeObjective",
     "NonFiniteLoss",
     "Processes",
+    "TrainingTask",
     "WholeGraph",
     "accuracy",
     "build_optimizer",
     "build_schedule",
     "fit",
     "fit_minibatch",
+    "fit_task",
     "layerwise_inference",
     "load_checkpoint",
     "load_optimizer_state",

@@ -42,16 +42,17 @@ def _pair(module: Any) -> list[float]:
 
 
 class Best:
-    """The best epoch so far and a copy of its weights: highest validation metric, among equals lowest loss."""
+    """The best epoch so far and a copy of its weights: best validation metric, among equals lowest loss."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, higher_is_better: bool = True) -> None:
         self.epoch = -1
+        self._sign = 1.0 if higher_is_better else -1.0
         self._score = (float("-inf"), float("-inf"))
         self._weights = copy_weights(model)
 
     def update(self, model: nn.Module, epoch: int, history: History) -> None:
         """Compare the last entries of the history, those of ``epoch``, with the best."""
-        score = (history.val[-1], -history.val_loss[-1])
+        score = (self._sign * history.val[-1], -history.val_loss[-1])
         if self.epoch < 0 or score > self._score:
             self.epoch, self._score = epoch, score
             self._weights = copy_weights(model, into=self._weights)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch_geometric.data import Data
-from tqdm import tqdm
 
-from lcat._text import hint
 from lcat.data.splits.splits import Split
 from lcat.train._checks import (
     check_callable,
@@ -30,67 +24,14 @@ from lcat.train._checks import (
     outside_inference,
     with_whole_labels,
 )
-from lcat.train._tracking import Best, follow_lambdas, modules_with_lambdas, read_lambdas
+from lcat.train._tracking import read_lambdas
+from lcat.train.config import FitConfig, NonFiniteLoss
 from lcat.train.metrics import metric_by_name
-from lcat.train.optimizers import build_optimizer, scale_scalar_lr
-from lcat.train.ranges import TRAINING_RANGES, check_ranges, use_plain_numbers
+from lcat.train.ranges import TRAINING_RANGES
 from lcat.train.result import FitResult, History
-from lcat.train.schedules import ScheduleName, build_schedule
-from lcat.train.seeds import seed_for
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from lcat.train.task_loop import Figures, fit_task
 
 __all__ = ["FitConfig", "NonFiniteLoss", "fit", "read_lambdas"]
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The training loss became nan or infinite; the message says when and with which settings."""
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Settings of :func:`fit`.
-
-    Args:
-        epochs: number of epochs planned, at least 1.
-        patience: stop after this many epochs without a better validation result; ``None`` never stops early.
-        optimizer: name, see :func:`lcat.train.optimizer_names`.
-        lr: learning rate.
-        weight_decay: see :func:`lcat.train.optimizers.parameter_groups`.
-        scalar_lr: learning rate of single numbers (the lambdas of L-CAT) relative to ``lr``, see
-            :func:`lcat.train.optimizers.scale_scalar_lr`.
-        schedule: name, see :data:`lcat.train.schedules.SCHEDULES`.
-        warmup: epochs of linear warm-up of the learning rate.
-        clip_norm: largest norm of the whole gradient, ``None`` for no clipping.
-        optimizer_options: further arguments of the optimizer.
-    """
-
-    epochs: int = 200
-    patience: int | None = 100
-    optimizer: str = "adam"
-    lr: float = 0.01
-    weight_decay: float = 5e-4
-    scalar_lr: float = 1.0
-    schedule: ScheduleName = "constant"
-    warmup: int = 0
-    clip_norm: float | None = None
-    optimizer_options: dict[str, Any] = field(default_factory=dict)
-
-    def __new__(cls, *args: Any, **settings: Any) -> Self:  # noqa: ARG004 - __init__ takes what is accepted here
-        """Name the setting that was meant before Python refuses an unknown one."""
-        accepted = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-        for name in settings:
-            if name not in accepted:
-                raise TypeError(
-                    f"{cls.__name__} has no setting {name!r}{hint(name, accepted)}; expected some of "
-                    f"{', '.join(accepted)}"
-                )
-        return super().__new__(cls)
-
-    def __post_init__(self) -> None:
-        use_plain_numbers(self)
-        check_ranges(vars(self))
 
 
 def fit(
@@ -156,72 +97,9 @@ def fit(
     data = _checked_task(data, split)
     if loss is not None:
         check_callable("loss", loss, "a function (logits, y) -> scalar")
-    if on_epoch is not None:
-        check_callable("on_epoch", on_epoch, "a function (epoch, history)")
-    if ema is not None and not (isinstance(ema, float) and 0 < ema < 1):
-        raise ValueError(f"expected ema as a number between 0 and 1, such as 0.99, or None; got {ema!r}")
-    measure = metric_by_name(metric)
-    measure_again = metric_by_name(metric, checks=False)
-    if seed is not None:
-        seed_for(seed, "training")
-    optimizer = build_optimizer(
-        config.optimizer, model, lr=config.lr, weight_decay=config.weight_decay, **config.optimizer_options
-    )
-    scale_scalar_lr(optimizer, config.scalar_lr, model)
-    changes = config.schedule != "constant" or config.warmup > 0
-    schedule = build_schedule(optimizer, config.schedule, config.epochs, config.warmup) if changes else None
-
-    task = _task(data, split)
-    history = History()
-    average = None
-    if ema is not None:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=False)
-    judged: nn.Module = model if average is None else average.module
-    lambdas = modules_with_lambdas(judged)
-    follow_lambdas(lambdas, history)
-    best = Best(judged)
-    stopped = "epochs"
-    start = time.perf_counter()
-    bar = tqdm(range(config.epochs), desc="training", unit="epoch", disable=not progress, leave=False)
-    try:
-        for epoch in bar:
-            history.lr.append(optimizer.param_groups[0]["lr"])
-            history.loss.append(_train_step(model, task, optimizer, config, epoch, loss or F.cross_entropy))
-            if schedule is not None:
-                schedule.step()
-            if average is not None:
-                average.update_parameters(model)
-                # Running means are those of the weights that are trained, and not averaged.
-                for ours, theirs in zip(judged.buffers(), model.buffers(), strict=True):
-                    ours.copy_(theirs)
-            _evaluate(judged, task, measure if epoch == 0 else measure_again, history)
-            follow_lambdas(lambdas, history)
-            best.update(judged, epoch, history)
-            if on_epoch is not None:
-                on_epoch(epoch, history)
-            if progress:
-                bar.set_postfix(loss=f"{history.loss[-1]:.3f}", val=f"{history.val[-1]:.3f}")
-            if config.patience is not None and epoch - best.epoch >= config.patience:
-                stopped = "patience"
-                break
-    finally:
-        # Also on Ctrl-C and on a diverged loss: the caller is left with the best model so far, not a broken one.
-        bar.close()
-        best.restore(judged)
-        if average is not None:
-            model.load_state_dict(judged.state_dict())
-    return FitResult(
-        metric=metric,
-        train=history.train[best.epoch],
-        val=history.val[best.epoch],
-        test=history.test[best.epoch],
-        best_epoch=best.epoch,
-        epochs=len(history),
-        stopped=stopped,
-        seconds=time.perf_counter() - start,
-        lambdas={name: path[best.epoch + 1] for name, path in history.lambdas.items()},
-        history=history,
-    )
+    metric_by_name(metric)
+    task = _NodeClasses(data, split, metric, loss or F.cross_entropy)
+    return fit_task(model, task, config, ema=ema, seed=seed, progress=progress, on_epoch=on_epoch)
 
 
 def _check_used(config: FitConfig) -> None:
@@ -248,83 +126,69 @@ class _Part:
         return logits.index_select(0, self.nodes)
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What all epochs read."""
+class _NodeClasses:
+    """Classes of the nodes of one graph, which every step sees as a whole."""
 
-    x: Tensor
-    edge_index: Any
-    num_nodes: int
-    train: _Part
-    val: _Part
-    test: _Part
+    higher_is_better = True
 
+    def __init__(self, data: Data, split: Split, metric: str, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.metric = metric
+        self._loss = loss
+        self._metrics = metric_by_name(metric)
+        self._x, self._edge_index, self._num_nodes = data.x, data.edge_index, data.y.numel()
+        split = split.to(data.x.device)
+        parts = []
+        for mask in (split.train, split.val, split.test):
+            nodes = mask.nonzero().view(-1)
+            parts.append(_Part(nodes, data.y[nodes]))
+        self._train, self._val, self._test = parts
+        self._epochs = 0  # that have been measured
+        self._stepped = False
 
-def _task(data: Data, split: Split) -> _Task:
-    split = split.to(data.x.device)
-    parts = []
-    for mask in (split.train, split.val, split.test):
-        nodes = mask.nonzero().view(-1)
-        parts.append(_Part(nodes, data.y[nodes]))
-    train, val, test = parts
-    return _Task(x=data.x, edge_index=data.edge_index, num_nodes=data.y.numel(), train=train, val=val, test=test)
+    def batches(self, epoch: int) -> tuple[int]:
+        """The graph."""
+        return (epoch,)
 
+    def loss(self, model: nn.Module, batch: int) -> tuple[Tensor, int]:
+        """Of the training nodes; one item, as the loss is whatever the caller makes of all of them."""
+        del batch
+        logits = model(self._x, self._edge_index)
+        if not self._stepped:
+            self._check_logits(logits, training=True)
+            self._stepped = True
+        return self._loss(self._train.of(logits), self._train.y), 1
 
-def _train_step(
-    model: nn.Module,
-    task: _Task,
-    optimizer: torch.optim.Optimizer,
-    config: FitConfig,
-    epoch: int,
-    measure: Callable[[Tensor, Tensor], Tensor],
-) -> float:
-    model.train()
-    optimizer.zero_grad()
-    logits = model(task.x, task.edge_index)
-    if epoch == 0:
-        _check_logits(logits, task, training=True)
-    loss = measure(task.train.of(logits), task.train.y)
-    value = float(loss.detach())
-    # Checked before the step, so that a bad loss never reaches the weights.
-    if not math.isfinite(value):
-        raise NonFiniteLoss(
-            f"the training loss became {value} in epoch {epoch} (optimizer {config.optimizer}, lr {config.lr}, "
-            f"clip_norm {config.clip_norm}); lower lr, set clip_norm, or look for nan in the features"
+    def measure(self, model: nn.Module) -> Figures:
+        """From one call of the model."""
+        logits = model(self._x, self._edge_index)
+        if self._epochs == 0:
+            self._check_logits(logits, training=False)
+        # The sum is finite unless a number is not, or the numbers are huge.
+        if not math.isfinite(float(logits.sum())) and not bool(torch.isfinite(logits).all()):
+            raise NonFiniteLoss(
+                f"the logits hold nan or inf after epoch {self._epochs}; lower lr, set clip_norm, or look for nan in "
+                "the features"
+            )
+        val = self._val.of(logits)
+        figures = Figures(
+            self._metrics(self._train.of(logits), self._train.y),
+            self._metrics(val, self._val.y),
+            self._metrics(self._test.of(logits), self._test.y),
+            float(F.cross_entropy(val, self._val.y)),
         )
-    loss.backward()
-    if config.clip_norm is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-    optimizer.step()
-    return value
+        if self._epochs == 0:
+            self._metrics = metric_by_name(self.metric, checks=False)
+        self._epochs += 1
+        return figures
 
-
-@torch.no_grad()
-def _evaluate(model: nn.Module, task: _Task, measure: Callable[[Tensor, Tensor], float], history: History) -> None:
-    model.eval()
-    logits = model(task.x, task.edge_index)
-    if not history.val:
-        _check_logits(logits, task, training=False)
-    # The sum is finite unless a number is not, or the numbers are huge.
-    if not math.isfinite(float(logits.sum())) and not bool(torch.isfinite(logits).all()):
-        raise NonFiniteLoss(
-            f"the logits hold nan or inf after epoch {len(history.val)} (lr {history.lr[-1]:g}); "
-            "lower lr, set clip_norm, or look for nan in the features"
-        )
-    val = task.val.of(logits)
-    history.train.append(measure(task.train.of(logits), task.train.y))
-    history.val.append(measure(val, task.val.y))
-    history.test.append(measure(task.test.of(logits), task.test.y))
-    history.val_loss.append(float(F.cross_entropy(val, task.val.y)))
-
-
-def _check_logits(logits: Tensor, task: _Task, training: bool) -> None:
-    check_logits(logits, training)
-    classes = int(max(part.y.max() for part in (task.train, task.val, task.test))) + 1
-    if logits.dim() != 2 or logits.shape[0] != task.num_nodes or logits.shape[1] < classes:
-        raise ValueError(
-            f"model(x, edge_index) must return logits [N, C] of N = {task.num_nodes} nodes and C = {classes} classes "
-            f"or more; got {list(logits.shape)}"
-        )
+    def _check_logits(self, logits: Tensor, training: bool) -> None:
+        check_logits(logits, training)
+        classes = int(max(part.y.max() for part in (self._train, self._val, self._test))) + 1
+        if logits.dim() != 2 or logits.shape[0] != self._num_nodes or logits.shape[1] < classes:
+            raise ValueError(
+                f"model(x, edge_index) must return logits [N, C] of N = {self._num_nodes} nodes and C = {classes} "
+                f"classes or more; got {list(logits.shape)}"
+            )
 
 
 def _checked_task(data: Data, split: Split) -> Data:

@@ -33,8 +33,8 @@ from lcat.train.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
+from lcat.train.config import FitConfig, NonFiniteLoss
 from lcat.train.distributed import Processes
-from lcat.train.loop import FitConfig, NonFiniteLoss
 from lcat.train.objective import NodeObjective
 from lcat.train.optimizers import build_optimizer, load_optimizer_state, scale_scalar_lr
 from lcat.train.ranges import check_ranges, optional, whole

@@ -8,15 +8,17 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 
-from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
+from lcat._measures import TaskName
+from lcat.data.datasets.items import DataError, classes_of
+from lcat.data.datasets.node_dataset import NodeDataset, random_splits, splits_from_masks
 
 __all__ = ["dataset_of_values", "from_data", "what_it_is"]
 
 _NEEDED = ("x", "edge_index", "y")
 _EDGE_VALUES = ("edge_weight", "edge_attr")
 _MASKS = ("train_mask", "val_mask", "test_mask")
-# What files say beside a graph that needs no word; the metric is read by load_file.
-_SILENT = ("metric", "num_nodes", "name")
+# What files say beside a graph that needs no word; metric and task are read by load_file.
+_SILENT = ("metric", "task", "num_nodes", "name")
 # Other names for what is needed, as other libraries and users write it.
 _OTHER_NAMES = {
     "x": ("feat", "feats", "feature", "features", "node_feat", "node_features", "attr_matrix", "X"),
@@ -25,7 +27,7 @@ _OTHER_NAMES = {
 }
 
 
-def from_data(data: Data, name: str = "own", metric: str = "accuracy") -> NodeDataset:
+def from_data(data: Data, name: str = "own", metric: str = "", task: TaskName | None = None) -> NodeDataset:
     """A data set from a PyG ``Data``: its masks if it has all three, else stratified random 60/20/20 splits.
 
     Features of another type (NumPy's float64, counts) become float32, whole numbers as labels int64, and labels of
@@ -35,7 +37,8 @@ def from_data(data: Data, name: str = "own", metric: str = "accuracy") -> NodeDa
         data: ``x``, ``edge_index``, ``y`` and perhaps ``edge_weight``, ``edge_attr``, ``train_mask``, ``val_mask``,
             ``test_mask``.
         name: how tables call it.
-        metric: ``"accuracy"`` or ``"roc-auc"``.
+        metric: that of the task by default.
+        task: ``"node-classification"`` by default, ``"node-multilabel"`` or ``"node-regression"``.
 
     Raises:
         DataError: on data that cannot be used, or with one or two of the three masks only.
@@ -47,20 +50,22 @@ def from_data(data: Data, name: str = "own", metric: str = "accuracy") -> NodeDa
     """
     if not isinstance(data, Data):
         raise DataError(f"{name}: {what_it_is(data)}")
-    return dataset_of_values(data.to_dict(), name, metric)
+    return dataset_of_values(data.to_dict(), name, metric, task)
 
 
-def dataset_of_values(values: Mapping[str, object], name: str, metric: str) -> NodeDataset:
+def dataset_of_values(values: Mapping[str, object], name: str, metric: str = "", task: object = None) -> NodeDataset:
     """The same from tensors by name; what is not used is said.
 
     Args:
         values: ``x``, ``edge_index``, ``y``, ...
         name: how tables call it.
         metric: as for :class:`NodeDataset`.
+        task: the same; ``None`` for classification.
 
     Raises:
         DataError: on tensors that cannot be used.
     """
+    task = "node-classification" if task is None else str(task)
     values = {key: value for key, value in values.items() if value is not None}
     masks = {part: values.get(f"{part}_mask") for part in ("train", "val", "test")}
     present = [part for part, mask in masks.items() if mask is not None]
@@ -68,7 +73,8 @@ def dataset_of_values(values: Mapping[str, object], name: str, metric: str) -> N
     if missing:
         raise DataError(f"{name}: {_missing(missing, list(values))}")
     edges = {key: _edge_values(key, values[key]) for key in _EDGE_VALUES if key in values}
-    graph = Data(x=_features(values["x"]), edge_index=_edges(values["edge_index"]), y=_labels(values["y"]), **edges)
+    x, y = _features(values["x"]), _labels(values["y"], task)
+    graph = Data(x=x, edge_index=_edges(values["edge_index"]), y=y, **edges)
     used = (*_NEEDED, *_EDGE_VALUES, *_MASKS, *_SILENT)
     unused = tuple(str(key) for key in values if key not in used)
     graph_nodes = values.get("num_nodes")
@@ -76,8 +82,10 @@ def dataset_of_values(values: Mapping[str, object], name: str, metric: str) -> N
         raise DataError(f"{name}: num_nodes is {graph_nodes}, and x has {graph.x.size(0)} rows; they must agree")
     if not present:
         # The labels are checked by NodeDataset before any split is drawn.
-        rule = "random stratified 60/20/20 by seed"
-        return NodeDataset(name, graph, random_splits(graph.y), metric, rule, unused)
+        stratified = task == "node-classification"
+        rule = "random stratified 60/20/20 by seed" if stratified else "random 60/20/20 by seed"
+        labels = classes_of(task, graph.y) if isinstance(graph.y, Tensor) else graph.y
+        return NodeDataset(name, graph, random_splits(labels), metric, rule, unused, task=task)  # type: ignore[arg-type]
     if len(present) < 3:
         raise DataError(
             f"{name}: train_mask, val_mask and test_mask come together or not at all; got only {', '.join(present)}"
@@ -89,7 +97,7 @@ def dataset_of_values(values: Mapping[str, object], name: str, metric: str) -> N
         raise DataError(f"{name}: {error}") from None
     count = max(mask.size(1) if mask.dim() == 2 else 1 for mask in (train, val, test))  # type: ignore[attr-defined]
     rule = f"own {count} masks, seed s takes number s mod {count}" if count > 1 else "own masks"
-    return NodeDataset(name, graph, splits, metric, rule, unused)
+    return NodeDataset(name, graph, splits, metric, rule, unused, task=task)  # type: ignore[arg-type]
 
 
 def _missing(missing: Sequence[str], keys: Sequence[object]) -> str:
@@ -110,8 +118,8 @@ def what_it_is(value: object) -> str:
     if isinstance(value, (list, tuple)):
         kinds = ", ".join(dict.fromkeys(type(part).__name__ for part in value)) or "nothing"
         return (
-            f"{needed}, got a {type(value).__name__} of {len(value)} ({kinds}): save one of them; data sets of many "
-            "graphs are not supported"
+            f"{needed}, got a {type(value).__name__} of {len(value)} ({kinds}): save one of them; for tasks on "
+            "whole graphs, read_file takes a list of Data"
         )
     return f"{needed}, got a {type(value).__name__}"
 
@@ -139,8 +147,12 @@ def _edge_values(key: str, values: object) -> object:
     return values.to(torch.float32)
 
 
-def _labels(y: object) -> object:
+def _labels(y: object, task: str) -> object:
     if not isinstance(y, Tensor) or y.layout != torch.strided:
         return y
+    if task == "node-multilabel":
+        return y if y.is_complex() else y.to(torch.float32)
     y = y.squeeze(1) if y.dim() == 2 and y.size(1) == 1 else y
+    if task == "node-regression":
+        return y if y.is_complex() else y.to(torch.float32)
     return y if y.is_floating_point() or y.is_complex() else y.to(torch.int64)

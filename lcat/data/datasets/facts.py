@@ -7,22 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lcat.data.datasets.graph_dataset import GraphDataset
+from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset
 
 __all__ = ["graph_facts"]
 
 
-def graph_facts(dataset: NodeDataset) -> dict[str, Any]:
-    """Facts about a graph, as plain values.
+def graph_facts(dataset: NodeDataset | GraphDataset | LinkDataset) -> dict[str, Any]:
+    """Facts about a graph, or about all graphs of a data set together, as plain values.
 
     Args:
         dataset: with its graph.
 
     Returns:
         ``nodes``; ``edges`` (columns of ``edge_index``: an undirected edge counts twice); ``features``; ``classes``;
-        ``labeled`` (nodes with a label); ``directed`` (``False`` if every edge is there in both directions);
-        ``homophily`` (share of edges whose ends have the same label, without self-loops and nodes without a label;
-        ``None`` if there is no such edge).
+        ``labeled`` (nodes, graphs or pairs with a label); ``directed`` (``False`` if every edge is there in both
+        directions); ``homophily`` (share of edges whose ends have the same label, without self-loops and nodes without
+        a label; ``None`` if there is no such edge, and where nodes have no classes).
 
     Complexity:
         E log E for E edges.
@@ -35,21 +37,27 @@ def graph_facts(dataset: NodeDataset) -> dict[str, Any]:
         >>> facts["nodes"], facts["classes"], facts["directed"]
         (100, 2, False)
     """
-    data = dataset.data
-    source, target = data.edge_index.as_subclass(Tensor).long()
-    labels = data.y
+    graphs = dataset.graphs if isinstance(dataset, GraphDataset) else [dataset.data]
+    ends = [graph.edge_index.as_subclass(Tensor).long() for graph in graphs]
+    pairs = zip(ends, graphs, strict=True)
+    symmetric = all(_is_symmetric(edges[0], edges[1], int(graph.x.size(0))) for edges, graph in pairs)
+    return {
+        "nodes": sum(int(graph.x.size(0)) for graph in graphs),
+        "edges": sum(int(edges.size(1)) for edges in ends),
+        "features": dataset.num_features,
+        "classes": dataset.num_classes,
+        "labeled": int((dataset.classes >= 0).sum()),
+        "directed": not symmetric,
+        "homophily": _homophily(ends[0], graphs[0].y) if dataset.task == "node-classification" else None,
+    }
+
+
+def _homophily(edges: Tensor, labels: Tensor) -> float | None:
+    source, target = edges
     counted = (source != target) & (labels[source] >= 0) & (labels[target] >= 0)
     total = int(counted.sum())
     alike = int((labels[source] == labels[target])[counted].sum())
-    return {
-        "nodes": int(data.x.size(0)),
-        "edges": int(source.numel()),
-        "features": int(data.x.size(1)),
-        "classes": dataset.num_classes,
-        "labeled": int((labels >= 0).sum()),
-        "directed": not _is_symmetric(source, target, int(data.x.size(0))),
-        "homophily": alike / total if total else None,
-    }
+    return alike / total if total else None
 
 
 def _is_symmetric(source: Tensor, target: Tensor, num_nodes: int) -> bool:

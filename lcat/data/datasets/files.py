@@ -18,11 +18,14 @@ from torch_geometric.data.storage import AttrType, BaseStorage, EdgeStorage, Glo
 
 from lcat._arrays import tensor_of
 from lcat._files import as_path
+from lcat._measures import TaskName
 from lcat.data.datasets._safe_classes import allowed
 from lcat.data.datasets.convert import dataset_of_values, what_it_is
-from lcat.data.datasets.node_dataset import DataError, NodeDataset
+from lcat.data.datasets.graph_dataset import GraphDataset, from_graphs
+from lcat.data.datasets.items import DataError
+from lcat.data.datasets.node_dataset import NodeDataset
 
-__all__ = ["load_file"]
+__all__ = ["load_file", "read_file"]
 
 
 def _dict_of(_: object) -> dict[object, object]:
@@ -42,21 +45,23 @@ _LAST_PROTOCOL = 3
 _TEXT_BYTES = set(range(32, 256)) - {127, 128} | set(b"\t\n\r\f")
 
 
-def load_file(path: str | Path, metric: str | None = None) -> NodeDataset:
-    """A data set from a ``.pt`` or ``.npz`` file.
+def load_file(path: str | Path, metric: str | None = None, task: TaskName | None = None) -> NodeDataset:
+    """A data set of one graph from a ``.pt`` or ``.npz`` file; :func:`read_file` reads lists of graphs, too.
 
     ``.pt``: ``torch.save`` of a PyG ``Data``, or of a dictionary of tensors. ``.npz``: ``numpy.savez``. Either
     holds ``x``, ``edge_index``, ``y`` and, if it has its own splits, ``train_mask``, ``val_mask``,
     ``test_mask`` (``[N]``, or ``[N, S]`` for ``S`` splits); without masks every seed draws a stratified random
     60/20/20 split. ``edge_weight`` and ``edge_attr`` are used as :class:`NodeDataset` says. An entry ``metric`` names
-    the metric.
+    the metric, and ``task`` the task.
 
     Only tensors and plain values are read (``weights_only=True``, ``allow_pickle=False``): a file that would run
     code is refused.
 
     Args:
         path: the file; its stem becomes the name of the data set.
-        metric: ``"accuracy"`` or ``"roc-auc"``; overrides the file's own, ``accuracy`` where nothing says.
+        metric: overrides the file's own; that of the task where nothing says.
+        task: ``"node-classification"``, ``"node-multilabel"`` or ``"node-regression"``; overrides the file's own,
+            classification where nothing says.
 
     Raises:
         DataError: one line on what is wrong with the file.
@@ -70,20 +75,45 @@ def load_file(path: str | Path, metric: str | None = None) -> NodeDataset:
         ...     load_file(Path(folder) / "mine.pt").name
         'mine'
     """
+    path, values = _read(path)
+    if isinstance(values, list):
+        raise DataError(f"{path}: {what_it_is(values)}")
+    return _from_values(path, values, metric, task)
+
+
+def read_file(path: str | Path, metric: str | None = None, task: TaskName | None = None) -> NodeDataset | GraphDataset:
+    """A data set from a file: one graph, as :func:`load_file` reads it, or a list of PyG ``Data`` in a ``.pt`` file.
+
+    Args:
+        path: of the file.
+        metric: overrides the file's own; that of the task where nothing says.
+        task: overrides the file's own; see :func:`load_file` and :func:`lcat.data.from_graphs`.
+
+    Raises:
+        DataError: one line on what is wrong with the file.
+    """
+    path, values = _read(path)
+    if isinstance(values, list):
+        return from_graphs(values, path.stem, task=task, metric=metric or "")
+    return _from_values(path, values, metric, task)
+
+
+def _read(path: str | Path) -> tuple[Path, Mapping[str, object] | list[Data]]:
     path = as_path("path", path)
     if not path.is_file():
         raise DataError(f"{path} is a folder; name the file" if path.is_dir() else f"there is no file {path}")
     if path.suffix == ".pt":
-        values = _read_pt(path)
-    elif path.suffix == ".npz":
-        values = _read_npz(path)
-    else:
-        raise DataError(f"{path}: an own data set is a .pt or .npz file; got {path.suffix or 'no suffix'}")
-    own = values.get("metric")
-    return dataset_of_values(values, path.stem, metric=metric or (str(own) if own is not None else "accuracy"))
+        return path, _read_pt(path)
+    if path.suffix == ".npz":
+        return path, _read_npz(path)
+    raise DataError(f"{path}: an own data set is a .pt or .npz file; got {path.suffix or 'no suffix'}")
 
 
-def _read_pt(path: Path) -> Mapping[str, object]:
+def _from_values(path: Path, values: Mapping[str, object], metric: str | None, task: TaskName | None) -> NodeDataset:
+    return dataset_of_values(values, path.stem, metric or str(values.get("metric") or ""), task or values.get("task"))
+
+
+def _read_pt(path: Path) -> Mapping[str, object] | list[Data]:
     try:
         _refuse_text(path)
         with allowed(_SAFE), warnings.catch_warnings():
@@ -101,6 +131,8 @@ def _read_pt(path: Path) -> Mapping[str, object]:
         entries: Mapping[str, object] = value.to_dict()
         return entries
     if isinstance(value, Mapping):
+        return value
+    if isinstance(value, list) and value and all(isinstance(graph, Data) for graph in value):
         return value
     raise DataError(f"{path}: {what_it_is(value)}")
 

@@ -11,36 +11,35 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from lcat._names import METRIC_NAMES
+from lcat._measures import TaskName, default_metric
 from lcat._numbers import as_int
+from lcat.data.datasets.items import DataError, check_items, check_metric, classes_of, outputs_of
 from lcat.data.splits.splits import Split, SplitError, check_fractions, random_split
 
-__all__ = ["DataError", "NodeDataset", "random_splits", "splits_from_masks"]
+__all__ = ["DataError", "NodeDataset", "check_graph", "random_splits", "splits_from_masks"]
 
 
-# Class numbers below this, or below the number of nodes, are accepted also where most classes have no node.
-_MANY_CLASSES = 10_000
-
-
-class DataError(ValueError):
-    """A data set that cannot be used; the message names what is wrong with it and what is accepted."""
+_NODE_TASKS = ("node-classification", "node-multilabel", "node-regression")
 
 
 @dataclass(frozen=True)
 class NodeDataset:
-    """One node-classification data set, checked when made.
+    """A graph whose nodes have labels, checked when made.
 
     Args:
         name: how tables call it.
-        data: ``x`` (floats ``[N, F]``), ``edge_index`` (int64 ``[2, E]``) and ``y`` (integers ``[N]`` in
-            ``0 .. C - 1``, -1 where unlabeled). If it has them, also ``edge_weight`` (floats ``[E]``, 0 or more), which
-            weighs the messages of every layer, and ``edge_attr`` (floats ``[E, D]``), which enters the scores of
-            attention layers.
+        data: ``x`` (floats ``[N, F]``), ``edge_index`` (int64 ``[2, E]``) and ``y``, by the task. Classes: integers
+            ``[N]`` in ``0 .. C - 1``, -1 where unlabeled. Several labels: ``[N, T]`` of 0 and 1, nan where unknown.
+            Regression: floats ``[N]``, nan where unknown. If it has them, also ``edge_weight`` (floats ``[E]``, 0 or
+            more), which weighs the messages of every layer, and ``edge_attr`` (floats ``[E, D]``), which enters the
+            scores of attention layers.
         splits: from a seed to the split of that seed; see :func:`splits_from_masks`, :func:`random_splits`.
-        metric: ``"accuracy"``, or ``"roc-auc"`` for two classes.
+        metric: a metric of the task, see :func:`lcat.study.metrics_of`; ``"roc-auc"`` and ``"average-precision"``
+            need two classes. That of the task by default: ``"accuracy"``, ``"micro-f1"`` or ``"r2"``.
         split_rule: one line on what ``splits`` does, for tables.
         unused: names of what came with the graph and is not used.
         steps: what was done to what was read, one line each, for the record of a study.
+        task: ``"node-classification"``, ``"node-multilabel"`` or ``"node-regression"``.
 
     Raises:
         DataError: names the part that does not fit, what it is and what it should be.
@@ -56,24 +55,51 @@ class NodeDataset:
     name: str
     data: Data
     splits: Callable[[int], Split]
-    metric: str = "accuracy"
+    metric: str = ""
     split_rule: str = "own splits"
     unused: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
+    task: TaskName = "node-classification"
 
     def __post_init__(self) -> None:
-        _check_graph(self.name, self.data)
-        if self.metric not in METRIC_NAMES:
-            raise DataError(f"{self.name}: metric must be one of {', '.join(METRIC_NAMES)}; got {self.metric!r}")
-        if self.num_classes < 2:
-            raise DataError(f"{self.name}: y must hold at least two classes; got {self.num_classes}")
-        if self.metric == "roc-auc" and self.num_classes != 2:
-            raise DataError(f"{self.name}: the metric roc-auc needs two classes; y holds {self.num_classes}")
+        if self.task not in _NODE_TASKS:
+            raise DataError(f"{self.name}: the task must be one of {', '.join(_NODE_TASKS)}; got {self.task!r}")
+        check_graph(self.name, self.data)
+        check_items(self.name, self.task, self.data.y, self.num_items, "node")
+        if not self.metric:
+            object.__setattr__(self, "metric", default_metric(self.task))
+        check_metric(self.name, self.metric, self.task, self.num_classes)
 
     @property
     def num_classes(self) -> int:
-        """Largest label plus one."""
-        return int(self.data.y.max()) + 1
+        """Outputs that a model needs: classes (largest label plus one), labels, or 1 for a number."""
+        return outputs_of(self.task, self.data.y)
+
+    @property
+    def num_items(self) -> int:
+        """What masks of splits have an entry for: the nodes."""
+        return int(self.data.x.size(0))
+
+    @property
+    def num_features(self) -> int:
+        """Columns of ``x``."""
+        return int(self.data.x.size(1))
+
+    @property
+    def classes(self) -> Tensor:
+        """Integers ``[N]`` that folds distribute evenly: classes, or 0 for all nodes with a label, -1 for others."""
+        return classes_of(self.task, self.data.y)
+
+    @property
+    def is_stratified(self) -> bool:
+        """Whether :attr:`classes` are classes."""
+        return self.task == "node-classification"
+
+    def tensors(self) -> list[Tensor]:
+        """All that decides results, for a hash."""
+        data = self.data
+        values = [data[key] for key in ("edge_weight", "edge_attr") if data.get(key) is not None]
+        return [data.x, data.edge_index, data.y, *values]
 
     @property
     def num_edge_features(self) -> int:
@@ -97,7 +123,7 @@ class NodeDataset:
                 "undirected, list both directions (torch_geometric.utils.to_undirected does it)"
             )
         labels = self.data.y[self.data.y >= 0].unique()
-        if labels.numel() < self.num_classes:
+        if self.is_stratified and labels.numel() < self.num_classes:
             empty = sorted(set(range(min(self.num_classes, 10_000))) - set(labels.tolist()))
             names = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
             lines.append(
@@ -142,10 +168,11 @@ class NodeDataset:
             raise DataError(
                 f"{self.name}: {name} has {split.num_nodes} nodes and the graph {self.data.num_nodes}; they must agree"
             )
-        unlabeled = int((self.data.y[split.train | split.val | split.test] < 0).sum())
+        unlabeled = int((self.classes[split.train | split.val | split.test] < 0).sum())
         if unlabeled:
+            sign = "y < 0" if self.is_stratified else "y is nan"
             raise DataError(
-                f"{self.name}: {name} selects {unlabeled} nodes without a label (y < 0); "
+                f"{self.name}: {name} selects {unlabeled} nodes without a label ({sign}); "
                 "leave them out of all three masks"
             )
         return split
@@ -209,27 +236,32 @@ def _mask_rule(train: Tensor, val: Tensor, test: Tensor, seed: int) -> Split:
     return Split(*(mask[:, column].contiguous() for mask in (train, val, test)))
 
 
-def _check_graph(name: str, data: Data) -> None:
+def check_graph(name: str, data: Data, *, labels: bool = True) -> None:
+    """Refuse a graph that no model can take.
+
+    Args:
+        name: of the data set.
+        data: the graph.
+        labels: it must have a tensor ``y``.
+
+    Raises:
+        DataError: names the part, what it is and what it should be.
+    """
     if not isinstance(data, Data):
         raise DataError(f"{name}: expected a torch_geometric.data.Data; got {type(data).__name__}")
-    for key in ("x", "edge_index", "y"):
+    for key in ("x", "edge_index", "y") if labels else ("x", "edge_index"):
         if not isinstance(data.get(key), Tensor):
             hint = "; encode labels that are words as numbers 0 .. C - 1" if key == "y" else ""
             raise DataError(f"{name}: data.{key} must be a tensor; got {type(data.get(key)).__name__}{hint}")
     for key in ("x", "edge_index", "y", "edge_weight", "edge_attr"):
         _refuse_meta(f"{name}: {key}", data.get(key))
-    x, edge_index, y = data.x, data.edge_index, data.y
+    x, edge_index = data.x, data.edge_index
     if x.layout != torch.strided:
         raise DataError(f"{name}: x must be a dense tensor; got {x.layout}: convert it with .to_dense()")
     if x.dim() != 2 or not x.is_floating_point() or x.size(0) == 0 or x.size(1) == 0:
         raise DataError(f"{name}: x must be floats [nodes, features]; got {x.dtype} {list(x.shape)}")
     if not bool(torch.isfinite(x).all()):
         raise DataError(f"{name}: x holds nan or inf; fill or drop those entries first")
-    if y.dim() != 1 or y.size(0) != x.size(0) or y.dtype != torch.int64:
-        raise DataError(
-            f"{name}: y must be int64 labels [{x.size(0)}], one per node (convert others with .long(); multi-label "
-            f"sets are not supported); got {y.dtype} {list(y.shape)}"
-        )
     if edge_index.layout != torch.strided:
         raise DataError(f"{name}: edge_index must be a dense tensor [2, edges]; got {edge_index.layout}")
     if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.dtype not in (torch.int64, torch.int32):
@@ -240,20 +272,6 @@ def _check_graph(name: str, data: Data) -> None:
         raise DataError(
             f"{name}: edge_index must name nodes 0 .. {x.size(0) - 1}; "
             f"got {int(edge_index.min())} .. {int(edge_index.max())}"
-        )
-    negative = y[y < -1].unique()
-    if negative.numel():
-        values = ", ".join(map(str, y.unique()[:5].tolist())) + (", ..." if y.unique().numel() > 5 else "")
-        raise DataError(
-            f"{name}: y must hold class numbers 0 .. C - 1, and -1 for nodes without a label; got {values}: "
-            "torch.unique(y, return_inverse=True)[1] numbers the classes anew"
-        )
-    largest = int(y.max())
-    if largest >= max(_MANY_CLASSES, x.size(0)):
-        raise DataError(
-            f"{name}: y must hold class numbers 0 .. C - 1; got {largest} as the largest of {x.size(0)} nodes, and "
-            "models get an output for each number: "
-            "y[y >= 0] = torch.unique(y[y >= 0], return_inverse=True)[1] numbers the classes anew"
         )
     _check_edge_values(name, data)
 

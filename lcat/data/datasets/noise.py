@@ -12,7 +12,7 @@ from torch_geometric.utils import is_undirected
 
 from lcat._numbers import as_float
 from lcat._seeds import derive_seed
-from lcat.data.datasets.node_dataset import DataError
+from lcat.data.datasets.items import DataError
 
 __all__ = ["noisy_edges", "noisy_features"]
 

@@ -18,8 +18,8 @@ from torch_geometric.data import Data
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 
+from lcat.data.datasets.items import DataError
 from lcat.data.datasets.load import DatasetUnavailable
-from lcat.data.datasets.node_dataset import DataError
 
 __all__ = [
     "MARKER",

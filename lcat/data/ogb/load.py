@@ -27,8 +27,8 @@ from lcat._files import as_path, disk_error
 from lcat._numbers import read_bool
 from lcat._text import hint
 from lcat.data.datasets._safe_classes import allowed
+from lcat.data.datasets.items import DataError
 from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_root
-from lcat.data.datasets.node_dataset import DataError
 from lcat.data.ogb.download import download, unpack
 from lcat.data.ogb.files import (
     check_counts,

@@ -23,7 +23,7 @@ from lcat._files import as_path, scratch_folder
 from lcat._numbers import as_int
 from lcat._seeds import derive_seed
 from lcat._version import __version__
-from lcat.data.datasets.node_dataset import DataError
+from lcat.data.datasets.items import DataError
 from lcat.data.ogb.files import MARKER
 
 __all__ = ["STANDINS", "Communities", "communities", "write_standin"]

@@ -1,0 +1,257 @@
+"""Many graphs, each with a label of its own: what graph classification and regression work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from lcat._measures import TaskName, default_metric
+from lcat.data.datasets.items import DataError, check_items, check_metric, classes_of, outputs_of
+from lcat.data.datasets.node_dataset import check_graph
+from lcat.data.splits.splits import Split, SplitError, random_split
+
+__all__ = ["GraphDataset", "from_graphs", "load_tu"]
+
+_TASKS = ("graph-classification", "graph-regression")
+_PARTS = ("x", "edge_index", "edge_weight", "edge_attr")
+#: Prefix of the names of data sets of TU Dortmund.
+TU = "tu:"
+
+
+@dataclass(frozen=True)
+class GraphDataset:
+    """A list of graphs with one label each, checked when made.
+
+    Args:
+        name: how tables call it.
+        graphs: each with ``x`` (floats ``[N, F]``), ``edge_index`` and perhaps ``edge_weight``, ``edge_attr``; all with
+            the same features.
+        y: one label per graph: integers ``[G]`` in ``0 .. C - 1`` (-1 where unknown), or floats ``[G]`` for regression
+            (nan where unknown).
+        splits: from a seed to the split of that seed, whose masks have one entry per graph; stratified random
+            80/10/10 by default.
+        metric: a metric of the task, that of the task by default: ``"accuracy"`` or ``"mae"``.
+        split_rule: one line on what ``splits`` does, for tables.
+        task: ``"graph-classification"`` or ``"graph-regression"``.
+
+    Raises:
+        DataError: names the part that does not fit, what it is and what it should be.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.data import Data
+        >>> from lcat.data import GraphDataset
+        >>> edge = torch.tensor([[0, 1], [1, 0]])
+        >>> graphs = [Data(x=torch.ones(2, 3), edge_index=edge) for _ in range(10)]
+        >>> GraphDataset("pairs", graphs, torch.arange(10) % 2).split(seed=0).sizes
+        (6, 2, 2)
+    """
+
+    name: str
+    graphs: Sequence[Data]
+    y: Tensor
+    splits: Callable[[int], Split] | None = None
+    metric: str = ""
+    split_rule: str = ""
+    task: TaskName = "graph-classification"
+
+    def __post_init__(self) -> None:
+        if self.task not in _TASKS:
+            raise DataError(f"{self.name}: the task must be one of {', '.join(_TASKS)}; got {self.task!r}")
+        if not len(self.graphs):
+            raise DataError(f"{self.name}: expected at least one graph, got none")
+        if not isinstance(self.y, Tensor):
+            raise DataError(f"{self.name}: y must be a tensor, one label per graph; got {type(self.y).__name__}")
+        for number, graph in enumerate(self.graphs):
+            check_graph(f"{self.name}, graph {number}", graph, labels=False)
+        for key in ("x", "edge_attr"):
+            widths = {None if graph.get(key) is None else int(graph[key].size(1)) for graph in self.graphs}
+            if len(widths) > 1:
+                got = ", ".join(sorted(map(str, widths)))
+                raise DataError(f"{self.name}: all graphs must have as many columns of {key}; got {got}")
+        if len({graph.get("edge_weight") is None for graph in self.graphs}) > 1:
+            raise DataError(f"{self.name}: either all graphs have edge_weight, or none")
+        check_items(self.name, self.task, self.y, len(self.graphs), "graph")
+        object.__setattr__(self, "metric", self.metric or default_metric(self.task))
+        check_metric(self.name, self.metric, self.task, self.num_classes)
+        if self.splits is None:
+            rule = "random stratified 80/10/10 by seed" if self.is_stratified else "random 80/10/10 by seed"
+            object.__setattr__(self, "splits", partial(_random_rule, self.classes))
+            object.__setattr__(self, "split_rule", self.split_rule or rule)
+        elif not self.split_rule:
+            object.__setattr__(self, "split_rule", "own splits")
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs that a model needs: classes (largest label plus one), or 1 for a number."""
+        return outputs_of(self.task, self.y)
+
+    @property
+    def num_items(self) -> int:
+        """What masks of splits have an entry for: the graphs."""
+        return len(self.graphs)
+
+    @property
+    def num_features(self) -> int:
+        """Columns of ``x``."""
+        return int(self.graphs[0].x.size(1))
+
+    @property
+    def num_edge_features(self) -> int:
+        """Columns of ``edge_attr``; 0 without it."""
+        edge_attr = self.graphs[0].get("edge_attr")
+        return 0 if edge_attr is None else int(edge_attr.size(1))
+
+    @property
+    def classes(self) -> Tensor:
+        """Integers ``[G]`` that folds distribute evenly: classes, or 0 for all graphs with a label, -1 for others."""
+        return classes_of(self.task, self.y)
+
+    @property
+    def is_stratified(self) -> bool:
+        """Whether :attr:`classes` are classes."""
+        return self.task == "graph-classification"
+
+    def tensors(self) -> list[Tensor]:
+        """All that decides results, for a hash."""
+        values = [self.y]
+        for graph in self.graphs:
+            values += [graph[key] for key in _PARTS if graph.get(key) is not None]
+        return values
+
+    def remarks(self) -> list[str]:
+        """What its owner should know of it."""
+        empty = sum(graph.edge_index.numel() == 0 for graph in self.graphs)
+        return [f"{empty} of {len(self.graphs)} graphs have no edge"] if empty else []
+
+    def split(self, seed: int) -> Split:
+        """The split that belongs to ``seed``, checked against the graphs.
+
+        Raises:
+            DataError: if there is none, its masks have another length, or select graphs without a label.
+        """
+        assert self.splits is not None
+        try:
+            split = self.splits(seed)
+        except SplitError as error:
+            raise DataError(f"{self.name}: {error}") from None
+        return self.checked(split, f"the split of seed {seed}")
+
+    def checked(self, split: Split, name: str = "the split") -> Split:
+        """``split`` itself, if it fits the graphs.
+
+        Raises:
+            DataError: if its masks have another length, or select graphs without a label.
+        """
+        if split.num_nodes != self.num_items:
+            raise DataError(
+                f"{self.name}: {name} has {split.num_nodes} entries and there are {self.num_items} graphs; they "
+                "must agree"
+            )
+        unlabeled = int((self.classes[split.train | split.val | split.test] < 0).sum())
+        if unlabeled:
+            raise DataError(
+                f"{self.name}: {name} selects {unlabeled} graphs without a label; leave them out of all three masks"
+            )
+        return split
+
+
+def from_graphs(
+    graphs: Sequence[Data], name: str = "own", *, task: TaskName | None = None, metric: str = ""
+) -> GraphDataset:
+    """A data set from a list of PyG's ``Data``, each with its label in ``y``, one number.
+
+    Graphs without ``x`` get the degree of each node as its only feature.
+
+    Args:
+        graphs: a list, or a data set of PyG.
+        name: how tables call it.
+        task: classification if all labels are whole numbers, else regression, by default.
+        metric: that of the task by default.
+
+    Raises:
+        DataError: on graphs that cannot be used.
+
+    Example:
+        >>> import torch
+        >>> from torch_geometric.data import Data
+        >>> from lcat.data import from_graphs
+        >>> edge = torch.tensor([[0, 1], [1, 0]])
+        >>> graphs = [Data(edge_index=edge, num_nodes=2, y=torch.tensor([number / 4])) for number in range(10)]
+        >>> from_graphs(graphs, "pairs").task
+        'graph-regression'
+    """
+    labels = []
+    made = []
+    for number, graph in enumerate(graphs):
+        if not isinstance(graph, Data):
+            raise DataError(f"{name}: expected a list of torch_geometric.data.Data; got {type(graph).__name__}")
+        y = graph.get("y")
+        y = torch.as_tensor(y) if isinstance(y, (int, float)) else y
+        if not isinstance(y, Tensor) or y.numel() != 1:
+            got = list(y.shape) if isinstance(y, Tensor) else type(y).__name__
+            raise DataError(
+                f"{name}: graph {number} must have one number in y; got {got}: set y to one column of several"
+            )
+        labels.append(y.reshape(()))
+        made.append(_plain(graph))
+    if not made:
+        raise DataError(f"{name}: expected at least one graph, got none")
+    y = torch.stack(labels)
+    if task is None:
+        task = "graph-regression" if y.is_floating_point() else "graph-classification"
+    y = y.float() if task == "graph-regression" else y if y.is_floating_point() else y.long()
+    return GraphDataset(name, made, y, metric=metric, task=task)
+
+
+def load_tu(name: str, root: str | Path, *, task: TaskName | None = None, metric: str = "") -> GraphDataset:
+    """A data set of TU Dortmund by PyG's ``TUDataset``; it is downloaded if its files are missing.
+
+    Args:
+        name: such as ``"tu:MUTAG"``.
+        root: data folder; the files are in ``TUDataset`` there.
+        task: see :func:`from_graphs`.
+        metric: that of the task by default.
+
+    Raises:
+        DataError: if it cannot be had.
+    """
+    from torch_geometric.datasets import TUDataset
+
+    short = name.removeprefix(TU)
+    if not short.replace("-", "").replace("_", "").isalnum():
+        raise DataError(f"data set {name!r}: expected a name of TU Dortmund after tu:, as in tu:MUTAG")
+    try:
+        graphs = list(TUDataset(str(Path(root) / "TUDataset"), short, use_edge_attr=True))
+    except Exception as error:  # of the download, or of files that are damaged
+        raise DataError(
+            f"data set {name!r} cannot be read or downloaded ({' '.join(str(error).split())[:200]}); its files belong "
+            f"into {Path(root) / 'TUDataset' / short / 'raw'}"
+        ) from error
+    return from_graphs(graphs, name, task=task, metric=metric)
+
+
+def _plain(graph: Data) -> Data:
+    """The parts of a graph that are used, in the types that models take."""
+    x: Any = graph.get("x")
+    if x is None and isinstance(graph.get("edge_index"), Tensor) and graph.num_nodes is not None:
+        x = torch.bincount(graph.edge_index[1].long(), minlength=graph.num_nodes).float().view(-1, 1)
+    if isinstance(x, Tensor):
+        x = x.float().view(-1, 1) if x.dim() == 1 else x.float()
+    plain = Data(x=x, edge_index=graph.get("edge_index"))
+    for key in ("edge_weight", "edge_attr"):
+        value = graph.get(key)
+        if isinstance(value, Tensor):
+            plain[key] = value.float().view(-1, 1) if key == "edge_attr" and value.dim() == 1 else value.float()
+    return plain
+
+
+def _random_rule(classes: Tensor, seed: int) -> Split:
+    return random_split(classes, (0.8, 0.1, 0.1), seed)
