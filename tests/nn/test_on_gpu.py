@@ -157,6 +157,28 @@ def test_the_same_bits_every_time(name, heads, features):
             assert torch.equal(value, reference)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("TransformerConv", {"heads": 8}),
+        *(("SAGEConv", {"aggr": aggr}) for aggr in ("mean", "max", "min")),
+        ("GraphConv", {"aggr": "max"}),
+    ],
+)
+def test_layers_of_pyg_on_a_graph_with_a_hub(name, options):
+    """Equal to float64, and the same bits again."""
+    others = torch.arange(HUB) % (HUB // 2 - 1) + 1
+    hub = torch.zeros(HUB, dtype=torch.long)
+    edges = torch.cat([torch.stack([others, hub]), torch.stack([hub, others]), skewed(HUB // 2, HUB)], dim=1).to(DEVICE)
+    torch.manual_seed(0)
+    layer, x = getattr(lcat.nn, name)(16, 8, **options).to(DEVICE), numbers(HUB // 2).to(DEVICE)
+    first = results(layer, x, edges)
+    for value, reference in zip(results(layer, x, edges), first, strict=True):
+        assert torch.equal(value, reference)
+    with lcat.ops.use_implementation("naive"):
+        assert worst(first, results(layer.double(), x.double(), edges)) < 1e-4
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_bfloat16_under_autocast(name):
     """As near to float64 as the plain implementation in the same types."""

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from lcat.graph import Graph
 from lcat.ops import aggregate, native_status, use_implementation
-from tests.ops.cases import Call, gat_attention_call, gatv2_attention_call, make_graph
+from tests.ops.cases import Call, dot_attention_call, gat_attention_call, gatv2_attention_call, make_graph
 
 pytestmark = pytest.mark.skipif(native_status().instruction_set is None, reason="no compiled kernels")
 
 INF = torch.inf
-MAKERS = {"gat": (gat_attention_call, "target"), "gatv2": (gatv2_attention_call, "values")}
+SLOPED = {"gat": (gat_attention_call, "target"), "gatv2": (gatv2_attention_call, "values")}
+MAKERS = {**SLOPED, "dot": (dot_attention_call, "attr")}
 
 
 def both(call: Call) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -27,20 +28,37 @@ def finite_where_naive_is(call: Call) -> None:
         assert not bool(lost.any()), f"{name}: {int(lost.sum())} numbers that naive has"
 
 
+def same_output(call: Call) -> None:
+    ours, theirs = both(call)
+    assert torch.equal(ours["out"].isnan(), theirs["out"].isnan())
+    torch.testing.assert_close(ours["out"], theirs["out"], equal_nan=True, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("value", [INF, -INF])
 @pytest.mark.parametrize("slope", [0.0, 0.2, 1.0, 2.0, -0.5])
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", SLOPED)
 @pytest.mark.parametrize("heads", [1, 2, 4])
 @pytest.mark.parametrize("width", [3, 8, 16, 33])
 def test_infinite_scores_for_every_slope(name: str, slope: float, value: float, heads: int, width: int) -> None:
     """0 * infinity is NaN, so that with slope 0 a score of minus infinity masks no edge."""
-    make, options = MAKERS[name]
+    make, options = SLOPED[name]
     for dtype in (torch.float32, torch.float64):
         call = make(make_graph("random"), heads, width, dtype, options, slope=slope)
         call.tensors["source_score" if name == "gat" else "key"][4, 0] = value
-        ours, theirs = both(call)
-        assert torch.equal(ours["out"].isnan(), theirs["out"].isnan())
-        torch.testing.assert_close(ours["out"], theirs["out"], equal_nan=True, rtol=1e-4, atol=1e-4)
+        same_output(call)
+
+
+@pytest.mark.parametrize("value", [INF, -INF])
+@pytest.mark.parametrize("scale", [0.0, 0.7, -0.5])
+@pytest.mark.parametrize("tensor", ["query", "key", "value", "edge_attr", "query_edge"])
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize("width", [3, 8, 16, 33])
+def test_infinite_rows_of_dot_attention(tensor: str, scale: float, value: float, heads: int, width: int) -> None:
+    for dtype in (torch.float32, torch.float64):
+        for options in ("attr", "attr weight", *([] if "edge" in tensor else ["", "weight"])):
+            call = dot_attention_call(make_graph("random"), heads, width, dtype, options, scale=scale)
+            call.tensors[tensor][4, 0] = value
+            same_output(call)
 
 
 @pytest.mark.parametrize("value", [INF, -INF, torch.nan])
@@ -60,19 +78,26 @@ def test_rows_without_edges_do_not_count(options: str, value: float) -> None:
     for name, rows in (("source_score", 11), ("value", 11), ("target_score", 9)):
         call.tensors[name][rows:] = value
     assert all(bool(gradient.isfinite().all()) for gradient in call.run("native").values())
+    if "values" not in options:
+        call = dot_attention_call(graph, 2, 5, torch.float32, options)
+        for name, rows in (("key", 11), ("query", 9), ("value", 11), ("query_edge", 9)):
+            if name in call.tensors:
+                call.tensors[name][rows:] = value
+        assert all(bool(gradient.isfinite().all()) for gradient in call.run("native").values())
 
 
 @pytest.mark.parametrize("few", [0, 80])
 def test_gradients_that_are_infinite_where_there_is_no_edge(few: int) -> None:
     graph = make_graph("isolated", edges=90 - few)
-    tensors = gat_attention_call(graph, 2, 5, torch.float32, "target")
-    inputs = {name: t.requires_grad_() for name, t in tensors.tensors.items()}
-    with use_implementation("native"):
-        out = tensors.function(**inputs)
-    cotangent = torch.ones_like(out)
-    cotangent[9:] = INF
-    for gradient in torch.autograd.grad(out, list(inputs.values()), cotangent):
-        assert bool(gradient.isfinite().all())
+    for make, options in MAKERS.values():
+        call = make(graph, 2, 5, torch.float32, options)
+        inputs = {name: t.requires_grad_() for name, t in call.tensors.items()}
+        with use_implementation("native"):
+            out = call.function(**inputs)
+        cotangent = torch.ones_like(out)
+        cotangent[9:] = INF
+        for gradient in torch.autograd.grad(out, list(inputs.values()), cotangent):
+            assert bool(gradient.isfinite().all())
 
 
 @pytest.mark.parametrize("size", [1e12, 1e20, 1e37])
@@ -110,7 +135,7 @@ def test_random_special_values(name: str, seed: int) -> None:
 def test_tiny_values_are_as_exact_as_the_naive_path(seed: int) -> None:
     for name, (make, options) in MAKERS.items():
         call = make(make_graph("random", seed=seed), 2, 7, torch.float32, options, seed=seed)
-        for key in ("key", "query", "value", "att", "source_score", "target_score"):
+        for key in ("key", "query", "value", "att", "source_score", "target_score", "edge_attr", "query_edge"):
             if key in call.tensors:
                 call.tensors[key] *= 1e-30
         ours, theirs = both(call)

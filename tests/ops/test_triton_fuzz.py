@@ -17,6 +17,8 @@ from lcat.ops._aggregate import triton as aggregate
 from lcat.ops._dot_attention import naive as dot_naive
 from lcat.ops._dot_attention import triton as dot_attention
 from lcat.ops._dot_attention.fused import for_backward as dot_for_backward
+from lcat.ops._extremes import naive as extremes_naive
+from lcat.ops._extremes import triton as extremes
 from lcat.ops._fused import for_backward
 from lcat.ops._gat_attention import naive as gat_naive
 from lcat.ops._gat_attention import triton as gat_attention
@@ -34,6 +36,24 @@ def check_aggregate(edges: Graph, heads: int, features: int, dtype: torch.dtype,
     same("x", aggregate.forward(grad, w, edges.by_source, edges.num_sources), expected[0], TOLERANCE[dtype])
     if w is not None:
         same("weight", aggregate.weight_grad(grad, x, edges.by_target, True), expected[1], TOLERANCE[dtype])
+
+
+def check_extremes(
+    edges: Graph, heads: int, features: int, dtype: torch.dtype, per_edge: bool, largest: bool, ties: bool
+) -> None:
+    x = random_tensor(edges.num_sources, heads, features, dtype=dtype)
+    w = random_tensor(edges.num_edges, heads, dtype=dtype, seed=1) if per_edge else None
+    if ties:
+        x, w = x.round(), None if w is None else w.round()
+    grad = random_tensor(edges.num_targets, heads, features, dtype=dtype, seed=2)
+    # In the type of the input: numbers that are the same after rounding are ties.
+    out, expected = gradients(lambda x, w: extremes_naive.extremes(x, edges, w, largest), [x, w], grad)
+    results = extremes.forward(x, w, edges.by_target, largest=largest, for_gradients=True)
+    same("out", results[0], out, TOLERANCE[dtype])
+    kept, count = for_backward(results)
+    computed = extremes.backward(grad, x, w, out=kept, ties=count, by_source=edges.by_source, needs=(True, True))
+    for name, value, reference in zip(("x", "weight"), computed, expected, strict=True):
+        same(name, value, reference, TOLERANCE[dtype])
 
 
 def check_v1(
@@ -153,6 +173,7 @@ def fuzz(examples: int):
 def run(edges, heads, features, dtype, tile, per_edge, other, dropout):
     with tiles_of(tile):
         check_aggregate(edges, heads, features, dtype, per_edge)
+        check_extremes(edges, heads, features, dtype, per_edge, largest=other, ties=dropout > 0)
         check_v1(edges, heads, features, dtype, per_edge, other, dropout)
         check_v2(edges, heads, features, dtype, per_edge, other, dropout)
         check_dot(edges, heads, features, dtype, per_edge, dropout)
@@ -176,5 +197,6 @@ def test_hub_of_ten_thousand():
     target = torch.where(torch.arange(10_000) < 9_950, 2, source % 5)
     edges = Graph(source.to(DEVICE), target.to(DEVICE), 30, 5)
     check_aggregate(edges, 2, 5, torch.float64, True)
+    check_extremes(edges, 2, 5, torch.float64, True, largest=True, ties=True)
     check_v1(edges, 2, 5, torch.float64, True, True, 0.3)
     check_v2(edges, 2, 5, torch.float64, True, True, 0.3)

@@ -41,6 +41,23 @@ ATTENTION_V2 = Counter(
         "_triton.tiles:_sum_kernel": 2,
     }
 )
+DOT_ATTENTION = Counter(
+    {
+        "_dot_attention.triton_kernels:forward_kernel": 1,
+        "_triton.tiles:_softmax_kernel": 1,
+        "_dot_attention.triton_kernels:target_kernel": 1,
+        "_dot_attention.triton_kernels:source_kernel": 1,
+        "_triton.tiles:_sum_kernel": 2,
+    }
+)
+EXTREMES = Counter(
+    {
+        "_extremes.triton:_forward_kernel": 1,
+        "_extremes.triton:_parts_kernel": 1,
+        "_extremes.triton:_source_kernel": 1,
+        "_triton.tiles:_sum_kernel": 1,
+    }
+)
 LAUNCHES = {
     "GCNConv": AGGREGATE,
     "GATConv": SCORES + ATTENTION,
@@ -48,10 +65,15 @@ LAUNCHES = {
     "GATv2Conv": ATTENTION_V2,
     "LCATConv": AGGREGATE + SCORES + ATTENTION,
     "LCATv2Conv": AGGREGATE + ATTENTION_V2,
+    "TransformerConv": DOT_ATTENTION,
+    "SAGEConv": EXTREMES,
 }
+WITHOUT_HEADS = {"GCNConv", "SAGEConv"}
 # Operations of torch in forward and backward pass that start something on a device, besides: each takes as much time as
 # all edges of a small graph. GCN: the linear map, the sum with the bias, and their gradients (2 products, 1 sum).
 COMPUTING = {"GCNConv": 5, "GATConv": 6, "CATConv": 20, "GATv2Conv": 12, "LCATConv": 42, "LCATv2Conv": 48}
+# Four linear maps, of queries, keys, values and own features; two, and a gradient divided by the number of ties.
+COMPUTING |= {"TransformerConv": 20, "SAGEConv": 10}
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +107,14 @@ def test_a_compiled_kernel_is_started_directly(printed):
 def test_rows_are_never_cast(printed):
     """Neither the output nor its gradient, which all passes take in the type of the inputs."""
     rows = [row["rows"] for row in printed if "rows" in row]
-    assert len(rows) == 6
+    assert len(rows) == 9
     assert [row for row in rows if row["casts"]] == []
 
 
 def test_every_layer_is_launched(rows):
     assert {(row["layer"], row["dropout"]) for row in rows} == {
-        ("GCNConv", 0.0),
-        *((layer, dropout) for layer in LAUNCHES if layer != "GCNConv" for dropout in (0.0, 0.6)),
+        *((layer, 0.0) for layer in WITHOUT_HEADS),
+        *((layer, dropout) for layer in LAUNCHES if layer not in WITHOUT_HEADS for dropout in (0.0, 0.6)),
     }
 
 

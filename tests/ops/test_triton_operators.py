@@ -27,6 +27,7 @@ from lcat.ops.dispatch import Call
 NAME = "native" if DEVICE == "cpu" else "triton"
 FUNCTIONS = {
     "aggregate": ("forward", "weight_grad"),
+    "extremes": ("forward", "backward"),
     "gat_attention": ("forward", "backward"),
     "gatv2_attention": ("forward", "backward"),
     "dot_attention": ("forward", "backward"),
@@ -68,6 +69,19 @@ def test_aggregate():
     edges = graph()
     x, w = random_tensor(edges.num_sources, 2, 3), random_tensor(edges.num_edges, 2)
     compare(lambda x, w: lcat.ops.aggregate(x, edges, w), [x, w], edges.num_targets, 3)
+
+
+@pytest.mark.parametrize("reduce", ["mean", "min", "max"])
+def test_other_reductions(reduce):
+    edges = graph()
+    x, w = random_tensor(edges.num_sources, 2, 3).relu(), random_tensor(edges.num_edges, 2)
+    scales = [random_tensor(edges.num_sources, seed=2), random_tensor(edges.num_targets, seed=3)]
+
+    def call(x, w, *scales):
+        return lcat.ops.aggregate(x, edges, w, *scales, reduce=reduce)
+
+    compare(call, [x, w], edges.num_targets, 3)
+    compare(call, [x, w, *scales], edges.num_targets, 3)
 
 
 def test_gat_attention():
@@ -207,12 +221,19 @@ def test_gradients_that_are_not_contiguous():
     same("x", kernel_gradient, expected, 1e-11)
 
 
-@pytest.mark.parametrize("layer", ["GCNConv", "GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"])
-def test_layers(layer):
+@pytest.mark.parametrize(
+    ("layer", "arguments", "options"),
+    [
+        ("GCNConv", (4, 6), {}),
+        *((layer, (4, 3, 2), {}) for layer in ("GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv", "TransformerConv")),
+        *(("SAGEConv", (4, 6), {"aggr": aggr}) for aggr in ("mean", "min", "max")),
+        ("GraphConv", (4, 6), {"aggr": "max"}),
+    ],
+)
+def test_layers(layer, arguments, options):
     edges = graph("loops")
     edge_index = torch.stack([edges.source, edges.target])
-    arguments = (4, 6) if layer == "GCNConv" else (4, 3, 2)
-    module = getattr(lcat.nn, layer)(*arguments).double().to(DEVICE)
+    module = getattr(lcat.nn, layer)(*arguments, **options).double().to(DEVICE)
     x = random_tensor(5, 4).requires_grad_()
     leaves = [x, *module.parameters()]
     results = []

@@ -38,6 +38,7 @@ LAUNCHING = [
     "lcat.ops._triton.tiles",
     "lcat.ops._triton.dropout",
     "lcat.ops._aggregate.triton",
+    "lcat.ops._extremes.triton",
     "lcat.ops._gat_attention.triton",
     "lcat.ops._gat_attention.triton_scores",
     "lcat.ops._gatv2_attention.triton",
@@ -227,6 +228,7 @@ class Case:
         from lcat.ops._aggregate import triton as aggregate
         from lcat.ops._dot_attention import fused as dot_fused
         from lcat.ops._dot_attention import triton as dot_attention
+        from lcat.ops._extremes import triton as extremes
         from lcat.ops._fused import for_backward
         from lcat.ops._gat_attention import triton as gat_attention
         from lcat.ops._gatv2_attention import triton as gatv2_attention
@@ -256,6 +258,8 @@ class Case:
             aggregate.forward(x, score, by_target, rows, scale, scale)
             if score is not None:
                 aggregate.weight_grad(x, x, by_target, True)
+            best, ties = for_backward(extremes.forward(x, score, by_target, largest=True, for_gradients=True))
+            extremes.backward(x, x, score, out=best, ties=ties, by_source=by_source, needs=[True, True])
             vector = att.to(self.dtype)
             gat_attention.scores(x, vector, vector)
             for d_value in (x, None):  # added to a gradient, and alone

@@ -31,7 +31,8 @@ FREE = {
     *("empty_strided", "new_empty", "contiguous", "reshape", "to"),
 }
 SORTING = {"aten::sort", "aten::_unique2", "aten::unique_consecutive", "aten::topk"}
-LAYERS = ("GCNConv", "GATConv", "CATConv", "GATv2Conv", "LCATConv", "LCATv2Conv")
+LAYERS = ("GCNConv", "GATConv", "CATConv", "GATv2Conv", "LCATConv", "LCATv2Conv", "TransformerConv", "SAGEConv")
+WITHOUT_HEADS = {"GCNConv": {}, "SAGEConv": {"aggr": "max"}}
 
 
 class _Utils:
@@ -104,6 +105,14 @@ def _computes(event: Any) -> bool:
     return free and event.name == "aten::copy_" and event.input_shapes[0] != []
 
 
+def made(name: str, **options: Any) -> torch.nn.Module:
+    """A layer from 16 to 8 features, with these options if it has heads."""
+    import lcat.nn
+
+    layer: torch.nn.Module = getattr(lcat.nn, name)(16, 8, **WITHOUT_HEADS.get(name, options))
+    return layer
+
+
 def direct() -> dict[str, int]:
     """How often Triton was asked for a kernel, for calls that differ from the first one in one thing."""
     from lcat.graph import graph_view
@@ -144,6 +153,8 @@ def of_rows(name: str, dtype: torch.dtype) -> dict[str, Any]:
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
         if name == "gat_attention":
             out = lcat.ops.gat_attention(*scores, rows, graph)
+        elif name == "dot_attention":
+            out = lcat.ops.dot_attention(query, rows, rows, graph, scale=0.3)
         else:
             out = lcat.ops.gatv2_attention(rows, query, rows, att, graph)
         out.backward(grad)
@@ -154,11 +165,10 @@ def of_rows(name: str, dtype: torch.dtype) -> dict[str, Any]:
 
 def of_compiled(stand_in: StandIn, name: str) -> dict[str, Any]:
     """The first and a later step of a compiled layer, on edges with self-loops."""
-    import lcat.nn
     from lcat.ops._triton import schedule
 
     torch.manual_seed(0)
-    layer = torch.compile(getattr(lcat.nn, name)(16, 8), backend="aot_eager", fullgraph=True)
+    layer = torch.compile(made(name), backend="aot_eager", fullgraph=True)
     edge_index = torch.randint(300, (2, 6000))
     x = torch.randn(300, 16, requires_grad=True)
     layer(x, edge_index.clone()).sum().backward()  # compiles
@@ -178,20 +188,18 @@ def main() -> None:
 
     print(json.dumps({"direct": direct()}), flush=True)
     install(torch.device("cpu"))
-    import lcat.nn
-
-    for name in ("gat_attention", "gatv2_attention"):
+    for name in ("gat_attention", "gatv2_attention", "dot_attention"):
         for dtype in (torch.float32, torch.bfloat16, torch.float16):
             print(json.dumps({"rows": of_rows(name, dtype)}), flush=True)
     for name in LAYERS:
         for dropout in (0.0, 0.6):
-            if dropout and name == "GCNConv":
+            if dropout and name in WITHOUT_HEADS:
                 continue
             torch.manual_seed(0)
-            layer = getattr(lcat.nn, name)(16, 8, **({} if name == "GCNConv" else {"heads": 8, "dropout": dropout}))
+            layer = made(name, heads=8, dropout=dropout)
             edge_index = torch.randint(300, (2, 6000))
             x = torch.randn(300, 16, requires_grad=True)
-            grad = torch.ones(300, 8 if name == "GCNConv" else 64)
+            grad = torch.ones(300, 8 if name in WITHOUT_HEADS else 64)
 
             def step(layer: Any = layer, x: Any = x, edge_index: Any = edge_index, grad: Any = grad) -> None:
                 torch.autograd.grad(layer(x, edge_index), [x, *layer.parameters()], grad)

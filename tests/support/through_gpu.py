@@ -20,6 +20,7 @@ from torch import Tensor
 
 FUNCTIONS = {
     "aggregate": ("forward", "weight_grad"),
+    "extremes": ("forward", "backward"),
     "gat_attention": ("forward", "backward", "scores", "scores_backward"),
     "gatv2_attention": ("forward", "backward"),
     "dot_attention": ("forward", "backward"),

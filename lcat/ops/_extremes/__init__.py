@@ -7,7 +7,7 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.ops._check import Arguments
 from lcat.ops._extremes import fused, naive
-from lcat.ops._fused import native_objection, too_large
+from lcat.ops._fused import native_objection, too_large, triton_objection
 from lcat.ops._transforms import is_transformed
 from lcat.ops.dispatch import PLAIN, Call, Feature, Implementation, Primitive
 
@@ -17,6 +17,7 @@ __all__ = ["extremes"]
 _PRIMITIVE = Primitive(
     "extremes",
     [
+        Implementation("triton", fused.extremes, triton_objection),
         Implementation("native", fused.extremes, native_objection),
         Implementation("naive", naive.extremes),
     ],

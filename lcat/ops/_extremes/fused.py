@@ -1,4 +1,4 @@
-"""The operators ``lcat::extremes`` and ``lcat::extremes_backward``: compiled on the CPU.
+"""The operators ``lcat::extremes`` and ``lcat::extremes_backward``: compiled on the CPU, Triton on GPUs.
 
 They are opaque to torch.compile and torch.export, come with shapes for tracing, gradients of any order, and rules
 for autocast.
@@ -112,6 +112,12 @@ def extremes(x: Tensor, graph: Graph, edge_weight: Tensor | None, largest: bool)
     )
     out: Tensor = _EAGER(arguments)
     return out
+
+
+def _triton() -> Any:
+    from lcat.ops._extremes import triton
+
+    return triton
 
 
 def _check_forward(arguments: Forward) -> None:
@@ -245,7 +251,7 @@ _FORWARD = Operator(
     "extremes",
     Forward,
     results=len(Results._fields),
-    kernels={"cpu": lambda a: _run_forward(native, a)},
+    kernels={"cpu": lambda a: _run_forward(native, a), "cuda": lambda a: _run_forward(_triton(), a)},
     check=_check_forward,
     fake=_fake_forward,
     setup_context=_setup_context,
@@ -255,7 +261,7 @@ _BACKWARD = Operator(
     "extremes_backward",
     Backward,
     results=_NUM_INPUTS,
-    kernels={"cpu": lambda a: _run_backward(native, a)},
+    kernels={"cpu": lambda a: _run_backward(native, a), "cuda": lambda a: _run_backward(_triton(), a)},
     check=_check_backward,
     fake=_fake_backward,
     setup_context=_setup_context_again,

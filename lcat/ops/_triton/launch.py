@@ -28,6 +28,8 @@ __all__ = ["TileShape", "accumulator", "blocks", "compiler_options", "launch", "
 _NUMBERS_PER_WARP = {
     "aggregate": (512, 512),
     "aggregate_weight": (1024, 1024),
+    "extremes": (256, 256),
+    "extremes_source": (256, 256),
     "gat_scores": (1024, 1024),
     "gat_scores_backward": (512, 512),
     "gat_forward": (256, 512),
