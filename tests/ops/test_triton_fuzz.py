@@ -50,8 +50,8 @@ def check_extremes(
     out, expected = gradients(lambda x, w: extremes_naive.extremes(x, edges, w, largest), [x, w], grad)
     results = extremes.forward(x, w, edges.by_target, largest=largest, for_gradients=True)
     same("out", results[0], out, TOLERANCE[dtype])
-    kept, count = for_backward(results)
-    computed = extremes.backward(grad, x, w, out=kept, ties=count, by_source=edges.by_source, needs=(True, True))
+    exact, count = for_backward(results)
+    computed = extremes.backward(grad, x, w, out=exact, ties=count, by_source=edges.by_source, needs=(True, True))
     for name, value, reference in zip(("x", "weight"), computed, expected, strict=True):
         same(name, value, reference, TOLERANCE[dtype])
 
