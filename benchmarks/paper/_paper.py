@@ -1,0 +1,163 @@
+"""What the scripts of this folder have in common: run plans of ``plans/``, keep their studies, write the results.
+
+A study is a folder under ``--folder``; whatever interrupts it, the same command continues from there. The results
+file holds the plans, so that a number can be traced: the plan, the seed and the hash of the split stand with every
+run, and ``--datasets``, ``--layers`` and ``--seeds`` run a part of a table alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import _measure
+import torch_geometric
+
+import lcat
+from lcat.cli.progress import progress
+from lcat.data import DataError
+from lcat.study import PlanError, Study, StudyPlan, load_plan, run_study
+
+__all__ = ["PLANS", "Part", "make_parser", "plain", "rows_of", "run_part", "runs_of", "write"]
+
+PLANS = Path(__file__).parents[2] / "plans"
+#: What a quick look has: two seeds, a few epochs, one point of each grid.
+QUICK: dict[str, Any] = {"seeds": 2, "overrides": {"epochs": 3}}
+_RUN = ("dataset", "layer", "noise", "noise_level", "seed", "test", "validation", "best_epoch", "epochs", "seconds")
+_KEYS = ("split_hash", "config")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One study of a table.
+
+    Attributes:
+        name: of its folder and in the results.
+        plan: name of its file in ``plans/``.
+        changes: to what the file says.
+    """
+
+    name: str
+    plan: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the shared options."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the data sets; by default that of lcat.data")
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="where studies are kept; runs by default")
+    parser.add_argument("--datasets", nargs="+", help="a part of the table")
+    parser.add_argument("--layers", nargs="+", help="a part of the table")
+    parser.add_argument("--seeds", help="instead of those of the plan, such as 0-2")
+    parser.add_argument("--workers", type=int, help="cells at a time; each has one thread")
+    parser.add_argument(
+        "--quick", action="store_true", help="two seeds and three epochs; no file unless --out names one"
+    )
+    parser.add_argument("--collect", action="store_true", help="run nothing; write what the studies hold so far")
+    parser.add_argument("--out", type=Path, help="JSON; by default in benchmarks/results")
+    return parser
+
+
+def _plan(part: Part, options: argparse.Namespace) -> StudyPlan | None:
+    """The plan of a part with the options; ``None`` if they leave nothing of it."""
+    file = PLANS / f"{part.plan}.toml"
+    changes = dict(part.changes)
+    plan = load_plan(file, changes)
+    for key in ("datasets", "layers"):
+        wanted = getattr(options, key)
+        if wanted:
+            changes[key] = [name for name in getattr(plan, key) if name in wanted]
+            if not changes[key]:
+                return None
+    if options.seeds:
+        changes["seeds"] = options.seeds
+    if options.quick:
+        grid = {name: list(values)[:1] for name, values in plan.grid.items()}
+        grid |= part.changes.get("grid", {})  # which the script compares
+        noise = {name: list(getattr(plan.noise, name))[:1] for name in ("edges", "features")}
+        changes = {"datasets": plan.datasets[:2], **changes, **QUICK, "grid": grid, "noise": noise}
+    run = {"data": str(options.data.resolve())} if options.data else {}
+    return load_plan(file, {**changes, "run": run})
+
+
+def run_part(part: Part, options: argparse.Namespace) -> Study | None:
+    """Run what is left of a part.
+
+    Returns:
+        Its study; ``None`` if the options leave nothing of it.
+    """
+    name = f"{part.name}-quick" if options.quick else part.name
+    folder = options.folder / name
+    if options.collect:
+        return Study.load(folder) if (folder / "study.sqlite").is_file() else None
+    try:
+        plan = _plan(part, options)
+        if plan is None:
+            return None
+        print(f"\n== {name}: {len(plan.cells())} cells in {folder}", flush=True)
+        with progress(quiet=False) as on_status:
+            outcome = run_study(plan, folder, on_status=on_status, workers=options.workers)
+    except (PlanError, DataError) as error:
+        raise SystemExit(f"{name}: {error}") from None
+    if outcome.failed:
+        raise SystemExit(f"{name}: {outcome.failed} cells failed, for example: {outcome.study.failures()['error'][0]}")
+    return outcome.study
+
+
+def plain(value: Any) -> Any:
+    """A value of a frame as JSON takes it: missing ones are ``None``, and numbers have six digits."""
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return value.item() if hasattr(value, "item") else value
+
+
+def rows_of(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of a frame as plain values, without columns that the frame lacks."""
+    names = list(frame.columns) if columns is None else [name for name in columns if name in frame.columns]
+    return [{name: plain(value) for name, value in row.items()} for row in frame[names].to_dict("records")]
+
+
+def runs_of(study: Study) -> list[dict[str, Any]]:
+    """Every finished cell: scores, time, the hash of its split, and the settings that vary in the study."""
+    frame = study.results()
+    frame = frame[frame["status"] == "done"]
+    settings = [name for name in frame.columns if name.startswith("hyper.") and frame[name].astype(str).nunique() > 1]
+    return rows_of(frame, [*_RUN, *settings, *_KEYS])
+
+
+def write(script: str, options: argparse.Namespace, studies: Mapping[str, Study], report: Mapping[str, Any]) -> None:
+    """Write the results file: what was asked, on which machine, the plans, the answers and every run.
+
+    Args:
+        script: ``__file__`` of the script.
+        options: of :func:`make_parser`.
+        studies: by part.
+        report: what the script adds.
+    """
+    name = Path(script).stem
+    output = options.out or (None if options.quick else PLANS.parent / "benchmarks" / "results" / f"paper_{name}.json")
+    if output is None:
+        return
+    plans = {}
+    for part, study in studies.items():
+        plan = study.plan.model_dump(mode="json", exclude_defaults=True, exclude={"run"})
+        plans[part] = {"seeds": len(study.plan.seeds), "plan": plan}
+    content: dict[str, Any] = {
+        "command": f"python benchmarks/paper/{name}.py {' '.join(sys.argv[1:])}".strip(),
+        "machine": _measure.machine(),
+        "versions": {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__},
+        "plans": plans,
+        **report,
+        "runs": [{"part": part, **run} for part, study in studies.items() for run in runs_of(study)],
+    }
+    _measure.write_results(output, content, one_line="runs")
