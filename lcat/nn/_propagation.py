@@ -184,6 +184,11 @@ class FusedPropagation(MessagePassing):
             weight = weight.view(-1)
         return _Call(value if node_dim == 0 else value.movedim(node_dim, 0), graph, weight, node_dim)
 
+    @staticmethod
+    def _has_edge_list(edge_index: Any) -> bool:
+        """Whether the edges are an ``edge_index`` or EdgeIndex, and no matrix with entries."""
+        return isinstance(edge_index, Tensor) and edge_index.layout is torch.strided and edge_index.dim() == 2
+
     def _counts(
         self, value: Tensor, other: Any, edge_index: Any, size: Any, source_row: int
     ) -> tuple[int, int | None] | None:

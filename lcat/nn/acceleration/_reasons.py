@@ -8,13 +8,18 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from torch import nn
-from torch_geometric.nn.conv import MessagePassing
+from torch_geometric.nn.conv import GINEConv, MessagePassing
 
 from lcat.nn.acceleration._classes import is_made_by_torch, is_swapped, swapped_class
 from lcat.nn.acceleration._registry import adapted_base, adapter_of
 
 # What a subclass may define without changing a step of the layer.
 _HARMLESS = frozenset({"__init__", "__repr__", "__module__", "__doc__", "__setstate__", "forward", "reset_parameters"})
+_UNKNOWN = "lcat has no faster form of this class"
+# Layers that one might expect to be swapped.
+_KNOWN: dict[type[nn.Module], str] = {
+    GINEConv: "relu(x_j + e_ij) is a row of its own for each edge: nothing is faster without forming it",
+}
 # What PyG generates for each class, at its first instance.
 _GENERATED = {"propagate": "_jinja_propagate", "edge_updater": "_jinja_edge_updater"}
 _OF_GENERATED = frozenset(
@@ -31,7 +36,7 @@ def reason_to_leave(layer: nn.Module) -> str | None:
         return "already a layer of lcat"
     base = adapted_base(cls)
     if base is None:
-        return "lcat has no faster form of this class"
+        return next((reason for known, reason in _KNOWN.items() if known in cls.__mro__), _UNKNOWN)
     return (
         _changed_class(cls, base)
         or _changed_instance(layer, base)

@@ -176,6 +176,20 @@ def _sage(draw):
     )
 
 
+def _pna(draw):
+    aggregators = draw.sample(["sum", "mean", "min", "max", "var", "std"], draw.choice([1, 3, 6]))
+    scalers = draw.sample(["identity", "amplification", "attenuation", "linear", "inverse_linear"], draw.choice([1, 3]))
+    towers, divide = draw.choice([(1, False), (1, True), (2, False), (2, True)])
+    options = {"towers": towers, "divide_input": divide, "post_layers": draw.choice([1, 2]), "train_norm": _flag(draw)}
+    flow = _options(draw)["flow"]
+    return pyg.PNAConv(6, OUT, aggregators, scalers, torch.tensor([1, 4, 6, 3]), flow=flow, **options)
+
+
+def _le(draw):
+    options = _options(draw, aggr=draw.choice(["add", "sum", "mean"]), bias=_flag(draw))
+    return pyg.LEConv(IN, OUT, **options)
+
+
 MAKERS = {
     pyg.GCNConv: _gcn,
     pyg.GATConv: _attention(pyg.GATConv),
@@ -204,6 +218,8 @@ MAKERS = {
     pyg.SignedConv: _unweighted(_Signed),
     pyg.LabelPropagation: _weighted(_Labels),
     pyg.WLConvContinuous: _weighted(lambda _: pyg.WLConvContinuous()),
+    pyg.LEConv: _weighted(_le),
+    pyg.PNAConv: _unweighted(_pna, 6),
 }
 
 
@@ -249,7 +265,7 @@ def test_random_configurations(cls, seed):
     torch.testing.assert_close(layer(x, edges, **case.keywords), expected, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("cls", [pyg.GraphConv, pyg.SAGEConv, pyg.GATConv, pyg.GATv2Conv, pyg.RGCNConv])
+@pytest.mark.parametrize("cls", [pyg.GraphConv, pyg.SAGEConv, pyg.GATConv, pyg.GATv2Conv, pyg.RGCNConv, pyg.LEConv])
 def test_bipartite(cls):
     torch.manual_seed(0)
     edges = torch.stack([torch.randint(9, (20,)), torch.randint(6, (20,))])

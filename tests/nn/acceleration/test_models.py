@@ -21,6 +21,7 @@ SWAPPED = {
     "GATv2": ["GATv2Conv"] * 2,
     "GAT with JK": ["GATConv"] * 3,
     "GAT with residuals": ["GATConv"] * 2,
+    "PNA": ["PNAConv"] * 2,
     "DeepGCN": ["GCNConv"] * 3,
     "GAE": ["GCNConv"] * 2,
     "GPS with a local GAT": ["GATConv"] * 2,
