@@ -1,0 +1,108 @@
+"""Tables and curves of the results page, from the results files of ``benchmarks/paper``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import docfigures
+
+TITLES = {
+    "gcn": "GCN",
+    "sage": "GraphSAGE",
+    "gat": "GAT",
+    "gatv2": "GATv2",
+    "cat": "CAT",
+    "catv2": "CATv2",
+    "lcat": "L-CAT",
+    "lcatv2": "L-CATv2",
+    "gat-theory": "GAT",
+    "cat-theory": "CAT",
+    "lcat-theory": "L-CAT",
+}
+_TRAINED, _CLOSED = ("gcn", "gat", "cat", "lcat"), ("gat-theory", "cat-theory", "lcat-theory")
+
+
+def _results(name: str) -> dict[str, Any]:
+    return docfigures.results(f"paper_{name}.json")
+
+
+def _number(dataset: str, key: str) -> float | None:
+    match = re.search(rf"{key}=([\d.]+)", dataset)
+    return float(match.group(1)) if match else None
+
+
+def _curve(rows: list[dict[str, Any]], layer: str, prefix: str, key: str) -> tuple[list[float], list[float]]:
+    """Numbers of ``key`` and mean test accuracies, in percent, of the data sets whose name starts so."""
+    points = [
+        (number, 100 * row["test"])
+        for row in rows
+        if row["layer"] == layer and row["dataset"].startswith(prefix)
+        if (number := _number(row["dataset"], key)) is not None
+    ]
+    points.sort()
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _accuracy(
+    panels: list[tuple[str, str, str]], layers: tuple[str, ...], text: str, log: bool = False
+) -> docfigures.Figure:
+    """A panel for each (title, prefix of the data sets, number that varies)."""
+    rows = _results("theory")["rows"]
+    figure, parts = docfigures.axes(7.4, 3.2, columns=len(panels))
+    for axis, (title, prefix, key) in zip(parts, panels, strict=True):
+        for layer in layers:
+            numbers, scores = _curve(rows, layer, prefix, key)
+            style = "--" if layer == "cat" or layer == "cat-theory" else "-"
+            axis.plot(
+                numbers,
+                scores,
+                style,
+                marker="o",
+                markersize=3,
+                color=docfigures.COLORS[TITLES[layer]],
+                label=TITLES[layer],
+            )
+        axis.set_title(title, fontsize=10, color=docfigures.FOREGROUND)
+        axis.set_xlabel("probability of an edge between classes" if key == "q" else "distance of the means")
+        if log:
+            axis.set_xscale("log")
+        axis.set_ylim(45, 103)
+    parts[0].set_ylabel("test accuracy, %")
+    legend = parts[-1].legend(frameon=False, fontsize=9)
+    for label in legend.get_texts():
+        label.set_color(docfigures.FOREGROUND)
+    return docfigures.plot(figure, text)
+
+
+def theory_edges(closed: bool) -> docfigures.Figure:
+    """Accuracy over q, for easy and for hard features."""
+    panels = [("easy features", "csbm:easy", "q"), ("hard features", "csbm:hard", "q")]
+    return _accuracy(
+        panels, _CLOSED if closed else _TRAINED, "test accuracy over the probability of edges between classes"
+    )
+
+
+def theory_distance(closed: bool) -> docfigures.Figure:
+    """Accuracy over the distance of the means, for few and for many edges between classes."""
+    panels = [(f"q = {q}", f"csbm:q={q}", "distance") for q in ("0.1", "0.4")]
+    layers = _CLOSED if closed else _TRAINED
+    return _accuracy(panels, layers, "test accuracy over the distance of the means", log=True)
+
+
+def theory_attention() -> docfigures.Table:
+    """Mean share of attention that stays inside the class."""
+    rows = []
+    entries = _results("theory")["attention"]
+    kinds = [*_CLOSED, *(kind for kind in _TRAINED if kind != "gcn")]
+    for regime, q in dict.fromkeys((entry["regime"], entry["q"]) for entry in entries):
+        group = [entry for entry in entries if (entry["regime"], entry["q"]) == (regime, q)]
+        row: dict[str, object] = {"features": regime, "q": q, "edges": _percent(group, "edges")}
+        for kind in kinds:
+            row[f"{TITLES[kind]}, {'closed form' if kind in _CLOSED else 'trained'}"] = _percent(group, kind)
+        rows.append(row)
+    return docfigures.Table(rows)
+
+
+def _percent(group: list[dict[str, Any]], key: str) -> str:
+    return f"{100 * sum(entry[key] for entry in group) / len(group):.1f}"

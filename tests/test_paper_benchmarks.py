@@ -1,0 +1,171 @@
+"""Scripts of the tables of results: what they compute from studies, and that their plans can be run."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from lcat.study import load_plan, make_plan, run_study
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "benchmarks" / "paper"
+SCRIPTS = ("cost", "question", "robustness", "scalars", "separation", "strong_recipe", "theory")
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Import a script, or run it with arguments."""
+    monkeypatch.syspath_prepend(str(FOLDER.parent))
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"benchmarks/paper/{name}.py", *arguments])
+        return runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__" if arguments else name)
+
+    return run
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_says_what_it_takes(name, script, capsys):
+    with pytest.raises(SystemExit) as end:
+        script(name, "--help")
+    assert end.value.code == 0
+    assert "--quick" in capsys.readouterr().out
+    assert {path.stem for path in FOLDER.glob("*.py")} == {*SCRIPTS, "_paper", "scaled"}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "plans").glob("*.toml")))
+def test_every_plan_can_be_run(name):
+    plan = load_plan(ROOT / "plans" / name)
+    assert plan.cells()
+    for value in plan.published:
+        assert value.dataset in plan.datasets, name
+        assert value.layer in plan.layers, name
+
+
+def test_regret_over_data_sets(script):
+    overall = script("question")["overall"]
+    regret = [0.001, -0.002, 0.003, 0.0]
+    frame = pd.DataFrame(
+        {"question": "v1", "regret": regret, "verdict": ["equivalent", "better", "undecided", "worse"]}
+    )
+    [row] = overall(frame, 0.01)
+    # Student's t with 3 degrees of freedom: the 95 % point is 2.353.
+    half = 2.353363 * np.std(regret, ddof=1) / 2
+    assert row["regret"] == pytest.approx(0.0005)
+    assert (row["low"], row["high"]) == pytest.approx((0.0005 - half, 0.0005 + half))
+    assert row["verdict"] == "equivalent"
+    for shift, verdict in ((0.1, "worse"), (-0.1, "better")):
+        assert overall(frame.assign(regret=frame["regret"] + shift), 0.01)[0]["verdict"] == verdict
+    assert overall(frame.assign(regret=[0.3, -0.2, 0.1, 0.0]), 0.01)[0]["verdict"] == "undecided"
+    assert overall(frame[:1], 0.01)[0]["verdict"] == "undecided"
+
+
+def test_the_start_of_scalars_is_chosen_by_validation_over_all_data_sets(script):
+    losses = script("scalars")["losses"]
+    rows = []
+    scores = {
+        ("one", 0.5): (0.80, 0.82),
+        ("one", 0.9): (0.85, 0.85),
+        ("two", 0.5): (0.70, 0.70),
+        ("two", 0.9): (0.6, 0.7),
+    }
+    for (dataset, start), values in scores.items():
+        for seed, value in enumerate(values):
+            row = {"dataset": dataset, "layer": "lcat", "seed": seed, "validation": value, "test": 1 - value}
+            rows.append({**row, "hyper.lambda1_init": start, "hyper.lambda2_init": 0.5, "hyper.scalar_lr": 1.0})
+    rows.append({**rows[0], "dataset": "three", "validation": 0.0})  # has one setting only
+    table = losses(pd.DataFrame(rows))
+    assert table["hyper.lambda1_init"].tolist() == [0.5, 0.9]
+    assert table["mean_loss"].tolist() == pytest.approx([0.02, 0.025])
+    assert table["max_loss"].tolist() == pytest.approx([0.04, 0.05])
+
+
+def test_separation_is_compared_run_by_run(script):
+    differences = script("separation")["differences"]
+    rows = []
+    for seed, (mixed, apart) in enumerate([(0.50, 0.53), (0.52, 0.56), (0.54, 0.59)]):
+        base = {"dataset": "d", "layer": "gat", "metric": "accuracy", "seed": seed}
+        rows += [
+            {**base, "hyper.separate_self": side, "test": value} for side, value in ((False, mixed), (True, apart))
+        ]
+    [row] = differences(pd.DataFrame(rows))
+    assert (row["mixed"], row["separate"], row["difference"]) == pytest.approx((52.0, 56.0, 4.0))
+    assert row["low"] < 4 < row["high"]
+    assert differences(pd.DataFrame(rows[:1])) == []
+
+
+def test_values_beside_published_ones(script):
+    plan = make_plan(
+        datasets=["csbm:easy,n=60"],
+        layers=["gcn", "gat"],
+        seeds=3,
+        overrides={"epochs": 2},
+        published=[{"dataset": "csbm:easy,n=60", "layer": "gcn", "mean": 50.0, "std": 2.0, "runs": 4}],
+    )
+    study = run_study(plan).study
+    gcn, gat = script("strong_recipe")["beside_published"]("part", study)
+    scores = 100 * study.results().query("layer == 'gcn'")["test"]
+    assert gcn["mean"] == pytest.approx(scores.mean(), rel=1e-5)
+    error = math.sqrt(scores.var() / 3 + 2.0**2 / 4)
+    assert gcn["standard_errors"] == pytest.approx((scores.mean() - 50) / error, rel=1e-4)
+    assert "published" not in gat
+
+
+def test_attention_inside_the_class(script):
+    inside = script("theory")["inside"]
+    # Node 0 hears from 1 (its class) and 2 (the other); node 1 from itself and 2.
+    edge_index = torch.tensor([[1, 2, 1, 2], [0, 0, 1, 1]])
+    data = Data(y=torch.tensor([0, 0, 1]), edge_index=edge_index, num_nodes=3)
+    weights = torch.tensor([[0.75, 0.5], [0.25, 0.5], [0.9, 0.9], [0.1, 0.1]])
+    assert inside(data.edge_index, weights, data) == pytest.approx((0.75 + 0.0 + 0.5 + 0.0) / 4)
+    assert inside(data.edge_index, weights[:, 0], data) == pytest.approx(0.75 / 2)
+
+
+def test_a_table_is_run_continued_and_written(script, tmp_path, capsys):
+    """The smallest part of one table; the results trace every number."""
+    options = ["--quick", "--folder", str(tmp_path / "runs"), "--out", str(tmp_path / "theory.json"), "--workers", "1"]
+    options += ["--datasets", "csbm:easy,q=0.1,n=1000", "--layers", "gcn", "gat-theory"]
+    script("theory", *options)
+    report = json.loads((tmp_path / "theory.json").read_text())
+    assert [(run["layer"], run["seed"]) for run in report["runs"]] == [
+        (layer, seed) for seed in (0, 1) for layer in ("gcn", "gat-theory")
+    ]
+    assert all(run["split_hash"] and 0 <= run["test"] <= 1 for run in report["runs"])
+    assert report["plans"]["theory"]["plan"]["layers"] == ["gcn", "gat-theory"]
+    assert {row["layer"] for row in report["rows"]} == {"gcn", "gat-theory"}
+    assert report["attention"][0]["gat-theory"] > report["attention"][0]["edges"]
+    assert {"processor", "torch"} <= report["machine"].keys()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_quick_look_at_every_table(name, tmp_path):
+    data = os.environ.get("LCAT_TEST_DATA")
+    if data is None:
+        pytest.skip("real data: set LCAT_TEST_DATA")
+    command = [
+        sys.executable,
+        str(FOLDER / f"{name}.py"),
+        "--quick",
+        "--out",
+        str(tmp_path / "out.json"),
+        "--data",
+        data,
+    ]
+    command += [] if name == "cost" else ["--folder", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=1200, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["rows" if name == "cost" else "runs"]
