@@ -34,6 +34,9 @@ def _sort(graph: Graph, side: Side) -> SortedEdges:
         return taken
     if _is_compiled(graph):
         return _sort_compiled(graph, side)
+    loopless = None if graph.padded else graph.before_self_loops()
+    if loopless is not None and (loopless.is_cached(SORTED, side) or loopless.input_groups(side) is not None):
+        return _insert_loops(grouped_edges(loopless, side), graph.num_loops)
     edges = graph.grouped(side)  # an int64 copy is kept by nobody
     return SortedEdges(edges.indptr, edges.indices.to(torch.int32), edges.edge_ids.to(torch.int32))
 
@@ -69,6 +72,31 @@ def _take_groups(graph: Graph, side: Side) -> SortedEdges | None:
     if not bool(fits):
         return None
     return SortedEdges(pointer.clone(), other[edge_ids].to(torch.int32), edge_ids.to(torch.int32))
+
+
+def _insert_loops(groups: SortedEdges, num_loops: int) -> SortedEdges:
+    """The edges, none of them a loop, and a loop in each of the first ``num_loops`` groups; nothing is sorted.
+
+    A loop stands before the first edge of its group whose other end has a larger number, and is edge ``E + row``.
+    """
+    indptr, indices, edge_ids = groups
+    rows, count = indptr.shape[0] - 1, indices.shape[0]
+    if num_loops == 0:
+        return groups
+    number = torch.arange(rows, device=indptr.device)
+    slots = torch.arange(count, device=indptr.device)
+    row = torch.repeat_interleave(number, indptr.diff(), output_size=count)
+    larger = torch.where(indices > row, slots, count)
+    first = torch.minimum(indptr[1:].scatter_reduce(0, row, larger, "amin", include_self=True), indptr[1:])
+    moved = row.clamp(max=num_loops) + ((slots >= first[row]) & (row < num_loops))
+    slots, loops = slots + moved, number[:num_loops]
+    loop_slots = first[:num_loops] + loops
+    new_indices, new_ids = (indices.new_empty(count + num_loops) for _ in range(2))
+    new_indices[slots], new_ids[slots] = indices, edge_ids
+    new_indices[loop_slots] = loops.to(indices.dtype)
+    new_ids[loop_slots] = (loops + count).to(edge_ids.dtype)
+    pointer = torch.arange(rows + 1, device=indptr.device).clamp(max=num_loops) + indptr
+    return SortedEdges(pointer, new_indices, new_ids)
 
 
 def _sort_compiled(graph: Graph, side: Side) -> SortedEdges:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric import EdgeIndex
 
 from lcat.graph import Graph, graph_view
-from lcat.ops import _native, aggregate, use_implementation
+from lcat.ops import _grouped, _native, aggregate, use_implementation
 from lcat.ops._sorted import sorted_edges
 from tests.ops.cases import GRAPHS, make_graph
 
@@ -85,10 +85,29 @@ def test_self_loops_are_put_into_the_groups(kind: str, loops: int) -> None:
             assert torch.equal(getattr(ours, name).long(), getattr(theirs, name))
 
 
+@pytest.mark.parametrize("loops", [0, 4, 19])
+@pytest.mark.parametrize("kind", ["random", "hub", "no_edges", "isolated"])
+def test_other_devices_put_self_loops_into_groups_as_the_compiled_kernels_do(kind: str, loops: int) -> None:
+    graph = make_graph(kind, edges=300)
+    for side in ("by_source", "by_target"):
+        groups = sorted_edges(graph.without_self_loops(), side)
+        others = graph.num_sources if side == "by_target" else graph.num_targets
+        for ours, theirs in zip(
+            _grouped._insert_loops(groups, loops), _native.insert_loops(groups, loops, others), strict=True
+        ):
+            assert ours.dtype == theirs.dtype
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
 @pytest.mark.parametrize("sort_order", ["row", "col"])
-def test_groups_that_an_edge_index_brings(sort_order: str, flow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_that_an_edge_index_brings(
+    sort_order: str, flow: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
+    if not compiled:
+        monkeypatch.setattr(_grouped, "_is_compiled", lambda graph: False)
     plain = torch.randint(9, (2, 40))
     plain = plain[:, plain[0] != plain[1]]
     edge_index, _ = EdgeIndex(plain, sparse_size=(9, 9)).sort_by(sort_order)
@@ -102,7 +121,10 @@ def test_groups_that_an_edge_index_brings(sort_order: str, flow: str, monkeypatc
     graph, _ = graph_view(edge_index, 9, 9, flow=flow)
     for view in (graph, graph.with_self_loops(9)):
         for side in ("by_target", "by_source"):
-            ours, theirs = sorted_edges(view, side), getattr(view, side)
+            theirs = getattr(view, side)
+            with monkeypatch.context() as patch:
+                patch.setattr(Graph, "grouped", sorts)
+                ours = sorted_edges(view, side)
             assert torch.equal(ours.indptr, theirs.indptr)
             row = torch.repeat_interleave(torch.arange(9), ours.indptr.diff())
             ends = (ours.indices.long(), row) if side == "by_target" else (row, ours.indices.long())

@@ -13,6 +13,7 @@ from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import BaseSampler, NeighborSampler
 
 from lcat._numbers import read_bool
+from lcat.data.loading._grouped import with_grouped_edges
 from lcat.data.loading._inputs import checked_options, checked_seeds
 from lcat.data.loading._matrices import with_edge_index, with_matrices
 from lcat.data.loading.batches import SeedBatch, SeedBatches, one_epoch
@@ -36,6 +37,9 @@ class NodeBatchLoader(NodeLoader):
             ``(type, numbers or mask)``.
         batch_size: seed nodes per batch, those of all processes together.
         shuffle, drop_last, seed, rank, world_size: see :class:`SeedBatches`.
+        group_edges: edges of a batch are a ``torch_geometric.EdgeIndex`` that holds them grouped by target and by
+            source, also after ``batch.to(device)``: layers sort nothing then. With ``num_workers`` the workers group
+            them if they also gather the features (``filter_per_worker=True``). Matrices ``adj_t`` stay what they are.
         **kwargs: of ``NodeLoader`` and ``DataLoader``, such as ``num_workers``, ``transform``, ``pin_memory``.
 
     Raises:
@@ -66,6 +70,7 @@ class NodeBatchLoader(NodeLoader):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        group_edges: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs = checked_options(type(self).__name__, kwargs, NodeLoader, DataLoader)
@@ -73,6 +78,8 @@ class NodeBatchLoader(NodeLoader):
         data, layouts = with_edge_index(data)
         if layouts:
             kwargs["transform"] = partial(_with_matrices, layouts, kwargs.get("transform"))
+        if read_bool("group_edges", group_edges):
+            kwargs["transform"] = partial(_with_groups, kwargs.get("transform"))
         # Its own generator: DataLoader would draw from the caller's at the start of every epoch.
         kwargs["generator"] = torch.Generator()
         super().__init__(data, node_sampler, input_nodes, batch_sampler=_NoBatches(), **kwargs)
@@ -124,6 +131,10 @@ def _with_matrices(layouts: Any, transform: Callable[[Any], Any] | None, batch: 
     return batch if transform is None else transform(batch)
 
 
+def _with_groups(transform: Callable[[Any], Any] | None, batch: Any) -> Any:
+    return with_grouped_edges(batch if transform is None else transform(batch))
+
+
 class _Positions(Dataset):
     """A dataset that hands a batch of positions on as it is."""
 
@@ -164,6 +175,7 @@ def neighbor_loader(
     rank: int = 0,
     world_size: int = 1,
     backend: Backend = "auto",
+    group_edges: bool = False,
     transform: Callable[[Any], Any] | None = None,
     **kwargs: Any,
 ) -> NodeBatchLoader:
@@ -187,6 +199,7 @@ def neighbor_loader(
         backend: ``"pyg"`` samples with PyG's ``NeighborSampler`` (on pyg-lib or torch-sparse), ``"torch"`` with
             :class:`TorchNeighborSampler`, ``"auto"`` with the first if one of these libraries is installed. The two
             agree in distribution, not draw by draw.
+        group_edges: hand the edges of a batch out as an ``EdgeIndex`` with its groups; see :class:`NodeBatchLoader`.
         transform: applied to every batch.
         **kwargs: of ``DataLoader``, such as ``num_workers`` or ``pin_memory``.
 
@@ -215,5 +228,5 @@ def neighbor_loader(
         sampler = NeighborSampler(data, num_neighbors, replace=replace, disjoint=disjoint)
     return NodeBatchLoader(
         data, sampler, input_nodes, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last, seed=seed, rank=rank,
-        world_size=world_size, transform=transform, **kwargs,
+        world_size=world_size, group_edges=group_edges, transform=transform, **kwargs,
     )  # fmt: skip

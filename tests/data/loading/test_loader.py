@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch_geometric.typing
+from torch_geometric import EdgeIndex
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.sampler import BaseSampler, NodeSamplerInput, SamplerOutput
 
@@ -22,6 +23,9 @@ from lcat.data import (
     partition_loader,
     random_walk_loader,
 )
+from lcat.graph import Graph
+from lcat.nn.models import GAT
+from lcat.ops import _native
 
 
 @pytest.fixture
@@ -33,6 +37,59 @@ def data():
 
 def seen(batches):
     return [(b.n_id.tolist(), b.e_id.tolist(), b.edge_index.tolist(), b.input_id.tolist()) for b in batches]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_edges_come_grouped(data, workers, monkeypatch):
+    """The same edges; layers, trimmed or not, compute the same and sort nothing."""
+    options = {"batch_size": 16, "backend": "torch", "num_workers": workers}
+    plain, grouped = (
+        list(neighbor_loader(data, [3, 3], data.train_mask, group_edges=group, **options)) for group in (False, True)
+    )
+    assert seen(plain) == seen(grouped)
+    model = GAT(data.num_features, 8, 2, out_channels=2, heads=2).eval()
+    names = ("num_sampled_nodes", "num_sampled_edges")
+    for batch, other in zip(plain, grouped, strict=True):
+        assert isinstance(other.edge_index, EdgeIndex)
+        hops = [{f"{name}_per_hop": one[name] for name in names} for one in (batch, other)]
+        for first, second in ({}, {}), hops:
+            expected = model(batch.x, batch.edge_index, **first)[: batch.batch_size]
+            with monkeypatch.context() as patch:
+                for name in ("group_edges", "transpose_groups"):
+                    patch.setattr(_native, name, None)
+                if not first:
+                    patch.setattr(Graph, "grouped", None)
+                    out = model(other.x, other.edge_index, **second)[: batch.batch_size]
+                    out.sum().backward()
+            if first:
+                out = model(other.x, other.edge_index, **second)[: batch.batch_size]
+            torch.testing.assert_close(out, expected)
+
+
+def test_grouped_edges_of_relations_and_matrices():
+    data = HeteroData()
+    data["a"].x, data["b"].x = torch.randn(6, 2), torch.randn(4, 2)
+    data["a", "to", "b"].edge_index = torch.tensor([[0, 1, 2, 5, 5], [3, 0, 3, 1, 0]])
+    data["b", "to", "a"].edge_index = torch.tensor([[3, 0], [0, 1]])
+    [batch] = neighbor_loader(data, [-1], ("b", None), batch_size=4, backend="torch", group_edges=True)
+    for relation in batch.edge_types:
+        edges = batch[relation].edge_index
+        assert isinstance(edges, EdgeIndex)
+        assert edges.sparse_size() == (batch[relation[0]].num_nodes, batch[relation[2]].num_nodes)
+        assert edges._T_perm is not None
+        edges.validate()
+    moved = batch.to("cpu", non_blocking=True)
+    assert moved["a", "to", "b"].edge_index._indptr is not None
+    data = csbm(n=40, seed=0)
+
+    def turned(batch):
+        batch.edge_index = batch.edge_index.flip(1)
+        return batch
+
+    [batch] = neighbor_loader(data, [2], batch_size=40, backend="torch", group_edges=True, transform=turned)
+    assert type(batch.edge_index) is torch.Tensor
+    with pytest.raises(ValueError, match="group_edges"):
+        neighbor_loader(data, [2], batch_size=40, group_edges="yes")
 
 
 def test_every_seed_once_an_epoch(data):
