@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lcat._names import METRIC_NAMES
+from lcat.data.datasets.anything import as_dataset
 from lcat.data.datasets.catalog import CATALOG, DatasetSpec, dataset_table
 from lcat.data.datasets.convert import from_data
 from lcat.data.datasets.csbm import csbm, csbm_distance
@@ -11,8 +12,10 @@ from lcat.data.datasets.graph_dataset import GraphDataset, from_graphs, load_tu
 from lcat.data.datasets.items import DataError
 from lcat.data.datasets.link_dataset import LinkDataset, sample_no_links
 from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_root, load, missing_files
+from lcat.data.datasets.networkx_graphs import from_networkx
 from lcat.data.datasets.node_dataset import NodeDataset, random_splits, splits_from_masks
 from lcat.data.datasets.noise import noisy_edges, noisy_features
+from lcat.data.datasets.tables import from_csv, from_frames
 from lcat.data.loading.batches import SeedBatch, SeedBatches
 from lcat.data.loading.loader import NodeBatchLoader, neighbor_loader
 from lcat.data.loading.sampler import TorchNeighborSampler
@@ -54,15 +57,19 @@ __all__ = [
     "SubgraphLoader",
     "TorchNeighborSampler",
     "UnknownDataset",
+    "as_dataset",
     "csbm",
     "csbm_distance",
     "dataset_table",
     "default_root",
     "fold_numbers",
     "fold_split",
+    "from_csv",
     "from_data",
+    "from_frames",
     "from_graphs",
     "from_indices",
+    "from_networkx",
     "load",
     "load_file",
     "load_ogb",

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
+from torch import Tensor
 from typing_extensions import Unpack
 
-from lcat.data import NodeDataset, UnknownDataset
+from lcat.data import DataError, NodeDataset, UnknownDataset, as_dataset
 from lcat.study._folder import prepare_folder
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import RunKeywords
+from lcat.study.plan.own_data import is_own_file
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.settings import Budget, RunSettings
 from lcat.study.plan.sources import Sources
@@ -87,7 +89,7 @@ def run_study(
     plan: StudyPlan,
     folder: str | Path | None = None,
     *,
-    own: Mapping[str, NodeDataset] | None = None,
+    own: Mapping[str, Any] | None = None,
     resume: bool = True,
     retry_failed: bool = False,
     on_status: Callable[[Status], None] | None = None,
@@ -104,7 +106,7 @@ def run_study(
     Args:
         plan: what to run.
         folder: of the study, made if necessary; ``None`` for a study in memory.
-        own: your own data sets by the names in ``plan.own``.
+        own: your own data sets by the names in ``plan.own``: whatever :func:`lcat.data.as_dataset` takes.
         resume: ``False`` sets the study that is in the folder aside and begins anew.
         retry_failed: run failed cells again.
         on_status: called now and then, and after every cell.
@@ -146,9 +148,7 @@ def run_study(
             raise TypeError(f"expected {option} as True or False, got {value!r}")
     if on_status is not None and not callable(on_status):
         raise TypeError(f"expected 'on_status' as a function of a Status, got {type(on_status).__name__}")
-    for name, dataset in (own or {}).items():
-        if not isinstance(dataset, NodeDataset):
-            raise TypeError(f"expected own[{name!r}] of type NodeDataset, got {type(dataset).__name__}")
+    own = {name: _as_own(name, dataset) for name, dataset in (own or {}).items()}
     if folder is None and "engine" not in plan.run.model_fields_set:
         run = {"engine": "inline", **run}
     try:
@@ -164,6 +164,25 @@ def run_study(
         notes = [] if lock.has_locks else [_NO_LOCKS.format(folder)]
         notes += [store.mended] if store.mended else []
         return _Driver(plan, study, store, settings, notes=notes, **options).run()
+
+
+def _as_own(name: str, dataset: Any) -> NodeDataset:
+    """An own data set; its name in tables is that of the plan.
+
+    Raises:
+        TypeError: if it is none.
+        lcat.data.DataError: if it cannot be used.
+    """
+    if isinstance(dataset, NodeDataset):
+        return dataset
+    try:
+        own: Any = as_dataset(dataset, name)
+    except DataError as error:
+        if isinstance(dataset, (type(None), str, int, float, Tensor)):
+            raise TypeError(f"expected own[{name!r}] of type NodeDataset, got {type(dataset).__name__}") from error
+        raise
+    made: NodeDataset = own
+    return made
 
 
 class _Driver:
@@ -204,6 +223,7 @@ class _Driver:
                 raise UnknownDataset(f"the plan names an own data set {name!r}, and run_study got none: pass own=")
         names = tuple(dict.fromkeys(dataset for dataset, _, _ in left))
         self._notes += self._sources.prepare(names, self._plan.choices)
+        self._keep_sources(names)
         self._tell(None)
         models = self._plan.own_models.to_send()
         engine = make_engine(
@@ -225,6 +245,32 @@ class _Driver:
             self._note(self._schedule.remarks, journal)
             journal.write("end", reason="budget" if detail else "complete")
         return self._outcome(detail)
+
+    def _keep_sources(self, names: Sequence[str]) -> None:
+        """Keep what identifies the own data sets, and refuse other data under a name that has results.
+
+        Raises:
+            PlanError: names the data set, what it is read from, and the ways out.
+        """
+        known = self._store.datasets()
+        records = {name: self._sources.record(name) for name in names if name in self._own or is_own_file(name)}
+        for name, record in records.items():
+            old = known.get(name)
+            if old is None or (old["graph"], old["metric"]) == (record["graph"], record["metric"]):
+                continue
+            if self._store.done_on(name):
+                files = " and ".join(record["files"]) or "the data set in own="
+                what = "graph" if old["graph"] != record["graph"] else "metric"
+                raise PlanError(
+                    f"datasets: {name} is not the data set that {self._store.path.parent} has results of: {files} has "
+                    f"changed ({what} {record[what]} now, {old[what]} then; Study.load(...).datasets() has more). Put "
+                    "it back to go on, give the new one its own name, choose another folder with --out, or set the "
+                    "study aside with --no-resume"
+                )
+            if self._splits is not None:
+                SplitFolder(self._splits).forget_graph(name)
+        if any(known.get(name) != record for name, record in records.items()):
+            self._store.put("datasets", {**known, **records})
 
     def _note(self, texts: Sequence[str], journal: Journal) -> None:
         for text in texts:

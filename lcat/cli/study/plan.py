@@ -136,7 +136,7 @@ def _has_search(file: Path) -> bool:
 
 def _seen_from(folder: Path, settings: dict[str, Any]) -> None:
     """Paths of the command line start from the current folder, and those of a plan from the folder of the plan."""
-    from lcat.study.plan.sources import is_own_file
+    from lcat.study.plan.own_data import is_own_file
 
     def seen(path: str) -> str:
         try:

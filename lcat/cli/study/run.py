@@ -43,8 +43,8 @@ def run(
         typer.Option(
             "--dataset",
             "-d",
-            help="Public data set (lcat study datasets), csbm:easy,q=0.4 (synthetic), or your own .pt or .npz file. "
-            "Repeatable.",
+            help="Public data set (lcat study datasets), csbm:easy,q=0.4 (synthetic), or your own: a .pt, .npz or .csv "
+            "file, or data.py:make_data. Repeatable.",
             metavar="NAME",
             rich_help_panel=_COMPARE,
         ),

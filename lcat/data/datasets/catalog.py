@@ -25,7 +25,7 @@ class DatasetSpec:
 
     Attributes:
         name: the name it is asked for by, lower case.
-        pyg_class: class in ``torch_geometric.datasets``.
+        pyg_class: class in ``torch_geometric.datasets``; empty for a file that lcat reads itself.
         folder: its ``root``, under the data folder.
         pyg_name: ``name`` argument of the class, ``None`` where it takes none.
         raw: the raw files, under the data folder; with them in place no network is used.
@@ -200,6 +200,22 @@ def _geom_gcn(name: str, pyg_class: str, note: str = "") -> DatasetSpec:
     )
 
 
+def _filtered(name: str) -> DatasetSpec:
+    stem = name.replace("-", "_")
+    return DatasetSpec(
+        name=name,
+        pyg_class="",
+        folder="filtered",
+        pyg_name=None,
+        raw=(f"filtered/{stem}.npz",),
+        metric="accuracy",
+        split=TEN_MASKS,
+        homepage="https://github.com/yandex-research/heterophilous-graphs/tree/main/data",
+        undirected=True,
+        note="without duplicate nodes; not downloaded: put the file into DIR/filtered",
+    )
+
+
 _ROWS = (
     _planetoid("cora", "Cora"),
     _planetoid("citeseer", "CiteSeer"),
@@ -246,6 +262,8 @@ _ROWS = (
     _geom_gcn("wisconsin", "WebKB"),
     _geom_gcn("chameleon", "WikipediaNetwork", note="holds duplicate nodes across train and test"),
     _geom_gcn("squirrel", "WikipediaNetwork", note="holds duplicate nodes across train and test"),
+    _filtered("chameleon-filtered"),
+    _filtered("squirrel-filtered"),
 )
 
 #: Every known data set by name.
@@ -263,7 +281,7 @@ def dataset_table() -> list[dict[str, str]]:
     return [
         {
             "name": spec.name,
-            "class": spec.pyg_class if spec.pyg_name is None else f"{spec.pyg_class}({spec.pyg_name})",
+            "class": (spec.pyg_class or "a file") + ("" if spec.pyg_name is None else f"({spec.pyg_name})"),
             "metric": spec.metric,
             "split": spec.split,
             "preprocessing": spec.preprocessing,

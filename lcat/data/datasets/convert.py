@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data, HeteroData
+from torch_geometric.data import Batch, Data, HeteroData
 
 from lcat._measures import TaskName
 from lcat.data.datasets.items import DataError, classes_of
 from lcat.data.datasets.node_dataset import NodeDataset, random_splits, splits_from_masks
 
-__all__ = ["dataset_of_values", "from_data", "what_it_is"]
+__all__ = ["dataset_of_values", "from_data", "has_labels_per_node", "what_it_is"]
 
 _NEEDED = ("x", "edge_index", "y")
 _EDGE_VALUES = ("edge_weight", "edge_attr")
@@ -27,15 +28,18 @@ _OTHER_NAMES = {
 }
 
 
-def from_data(data: Data, name: str = "own", metric: str = "", task: TaskName | None = None) -> NodeDataset:
+def from_data(
+    data: Data | Sequence[Data], name: str = "own", metric: str = "", task: TaskName | None = None
+) -> NodeDataset:
     """A data set from a PyG ``Data``: its masks if it has all three, else stratified random 60/20/20 splits.
 
     Features of another type (NumPy's float64, counts) become float32, whole numbers as labels int64, and labels of
-    shape ``[N, 1]`` ``[N]``; ``data`` itself stays as it is.
+    shape ``[N, 1]`` ``[N]``; ``data`` itself stays as it is. Several graphs with a label per node become one graph
+    without edges between them; masks that hold all nodes of a graph split by graphs.
 
     Args:
         data: ``x``, ``edge_index``, ``y`` and perhaps ``edge_weight``, ``edge_attr``, ``train_mask``, ``val_mask``,
-            ``test_mask``.
+            ``test_mask``; or a list of such graphs, which all have the same of these.
         name: how tables call it.
         metric: that of the task by default.
         task: ``"node-classification"`` by default, ``"node-multilabel"`` or ``"node-regression"``.
@@ -48,9 +52,54 @@ def from_data(data: Data, name: str = "own", metric: str = "", task: TaskName | 
         >>> from_data(csbm(n=100, seed=0), "mine").split_rule
         'own masks'
     """
+    if isinstance(data, (list, tuple)) and data and all(isinstance(graph, Data) for graph in data):
+        joined = dataset_of_values(_joined(data, name), name, metric, task)
+        line = f"{len(data)} graphs joined to one, without edges between them"
+        return replace(joined, steps=(line, *joined.steps)) if len(data) > 1 else joined
     if not isinstance(data, Data):
         raise DataError(f"{name}: {what_it_is(data)}")
     return dataset_of_values(data.to_dict(), name, metric, task)
+
+
+def has_labels_per_node(graphs: Sequence[Data]) -> bool:
+    """Whether ``y`` of every graph has a row per node; one graph of one node leaves it open, several do not."""
+    return all(
+        isinstance(graph.get("y"), Tensor) and graph.y.dim() > 0 and graph.y.size(0) == graph.num_nodes
+        for graph in graphs
+    )
+
+
+def _joined(graphs: Sequence[Data], name: str) -> Mapping[str, object]:
+    """The graphs as one, whose nodes are those of the first, then those of the second, and so on.
+
+    Raises:
+        DataError: names the first graph that does not fit.
+    """
+    names = [key for key in (*_NEEDED, *_EDGE_VALUES, *_MASKS) if graphs[0].get(key) is not None]
+    for number, graph in enumerate(graphs):
+        own = [key for key in (*_NEEDED, *_EDGE_VALUES, *_MASKS) if graph.get(key) is not None]
+        if own != names:
+            raise DataError(
+                f"{name}: expected graphs with the same tensors, {', '.join(names)} as graph 0 has them, got "
+                f"{', '.join(own) or 'none of them'} in graph {number}"
+            )
+        x, y = graph.get("x"), graph.get("y")
+        if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+            dataset_of_values(graph.to_dict(), f"{name}, graph {number}")  # says what is wrong
+            raise DataError(f"{name}, graph {number}: expected tensors x and y")
+        if y.dim() == 0 or y.size(0) != x.size(0):
+            raise DataError(
+                f"{name}: expected a label per node, y of {x.size(0)} in graph {number}, got {list(y.shape)}; graphs "
+                "with one label each are a data set of graphs (from_graphs)"
+            )
+        width = graphs[0].x.size(1) if graphs[0].x.dim() == 2 else None
+        if x.dim() != 2 or x.size(1) != width:
+            raise DataError(
+                f"{name}: expected x of [nodes, {width}] in graph {number}, as in graph 0, got {list(x.shape)}"
+            )
+    plain = [Data(**{key: graph[key] for key in names}) for graph in graphs]
+    batch: Mapping[str, object] = Batch.from_data_list(plain).to_dict()
+    return {key: batch[key] for key in names}
 
 
 def dataset_of_values(values: Mapping[str, object], name: str, metric: str = "", task: object = None) -> NodeDataset:
@@ -117,10 +166,7 @@ def what_it_is(value: object) -> str:
         return f"{needed}, got a HeteroData: heterogeneous graphs are not supported (value.to_homogeneous() joins them)"
     if isinstance(value, (list, tuple)):
         kinds = ", ".join(dict.fromkeys(type(part).__name__ for part in value)) or "nothing"
-        return (
-            f"{needed}, got a {type(value).__name__} of {len(value)} ({kinds}): save one of them; for tasks on "
-            "whole graphs, read_file takes a list of Data"
-        )
+        return f"{needed}, or a list of such Data, got a {type(value).__name__} of {len(value)} ({kinds})"
     return f"{needed}, got a {type(value).__name__}"
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from lcat.data.datasets.graph_dataset import GraphDataset
 from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset
+from lcat.data.datasets.steps import edge_counts
 
 __all__ = ["graph_facts"]
 
@@ -24,7 +25,9 @@ def graph_facts(dataset: NodeDataset | GraphDataset | LinkDataset) -> dict[str, 
         ``nodes``; ``edges`` (columns of ``edge_index``: an undirected edge counts twice); ``features``; ``classes``;
         ``labeled`` (nodes, graphs or pairs with a label); ``directed`` (``False`` if every edge is there in both
         directions); ``homophily`` (share of edges whose ends have the same label, without self-loops and nodes without
-        a label; ``None`` if there is no such edge, and where nodes have no classes).
+        a label; ``None`` if there is no such edge, and where nodes have no classes); ``self_loops`` and ``repeated``
+        (edges from a node to itself, and edges that are listed once more); ``steps`` (what was done to what was read,
+        in one line).
 
     Complexity:
         E log E for E edges.
@@ -41,6 +44,7 @@ def graph_facts(dataset: NodeDataset | GraphDataset | LinkDataset) -> dict[str, 
     ends = [graph.edge_index.as_subclass(Tensor).long() for graph in graphs]
     pairs = zip(ends, graphs, strict=True)
     symmetric = all(_is_symmetric(edges[0], edges[1], int(graph.x.size(0))) for edges, graph in pairs)
+    counts = [edge_counts(edges) for edges in ends]
     return {
         "nodes": sum(int(graph.x.size(0)) for graph in graphs),
         "edges": sum(int(edges.size(1)) for edges in ends),
@@ -49,6 +53,9 @@ def graph_facts(dataset: NodeDataset | GraphDataset | LinkDataset) -> dict[str, 
         "labeled": int((dataset.classes >= 0).sum()),
         "directed": not symmetric,
         "homophily": _homophily(ends[0], graphs[0].y) if dataset.task == "node-classification" else None,
+        "self_loops": sum(loops for loops, _ in counts),
+        "repeated": sum(repeated for _, repeated in counts),
+        "steps": "; ".join(dataset.steps),
     }
 
 

@@ -20,12 +20,14 @@ from lcat._arrays import tensor_of
 from lcat._files import as_path
 from lcat._measures import TaskName
 from lcat.data.datasets._safe_classes import allowed
-from lcat.data.datasets.convert import dataset_of_values, what_it_is
+from lcat.data.datasets.convert import dataset_of_values, from_data, has_labels_per_node, what_it_is
 from lcat.data.datasets.graph_dataset import GraphDataset, from_graphs
 from lcat.data.datasets.items import DataError
 from lcat.data.datasets.node_dataset import NodeDataset
+from lcat.data.datasets.steps import with_both_directions
+from lcat.data.datasets.tables import from_csv
 
-__all__ = ["load_file", "read_file"]
+__all__ = ["heterophilous_dataset", "load_file", "read_file"]
 
 
 def _dict_of(_: object) -> dict[object, object]:
@@ -42,17 +44,26 @@ _SAFE: tuple[Any, ...] = (
 )  # fmt: skip
 #: The last pickle protocol that torch's reader of tensors knows.
 _LAST_PROTOCOL = 3
+#: Names in files of the heterophilous data sets.
+_HETEROPHILOUS = {"node_features", "node_labels", "edges"}
 _TEXT_BYTES = set(range(32, 256)) - {127, 128} | set(b"\t\n\r\f")
 
 
 def load_file(path: str | Path, metric: str | None = None, task: TaskName | None = None) -> NodeDataset:
-    """A data set of one graph from a ``.pt`` or ``.npz`` file; :func:`read_file` reads lists of graphs, too.
+    """A data set of one graph from a ``.pt``, ``.npz`` or ``.csv`` file.
 
-    ``.pt``: ``torch.save`` of a PyG ``Data``, or of a dictionary of tensors. ``.npz``: ``numpy.savez``. Either
-    holds ``x``, ``edge_index``, ``y`` and, if it has its own splits, ``train_mask``, ``val_mask``,
-    ``test_mask`` (``[N]``, or ``[N, S]`` for ``S`` splits); without masks every seed draws a stratified random
-    60/20/20 split. ``edge_weight`` and ``edge_attr`` are used as :class:`NodeDataset` says. An entry ``metric`` names
-    the metric, and ``task`` the task.
+    ``.pt``: ``torch.save`` of a PyG ``Data``, of a list of them with labels per node, or of a dictionary of tensors
+    (:func:`read_file` reads lists with a label per graph, too). ``.npz``: ``numpy.savez``. Either holds ``x``,
+    ``edge_index``, ``y`` and, if it has its own splits, ``train_mask``, ``val_mask``, ``test_mask`` (``[N]``, or
+    ``[N, S]`` for ``S`` splits); without masks every seed draws a stratified random 60/20/20 split. ``edge_weight``
+    and ``edge_attr`` are used as :class:`NodeDataset` says. An entry ``metric`` names the metric, ``task`` the task.
+
+    An ``.npz`` may also have the names of the heterophilous data sets of Platonov et al.: ``node_features``,
+    ``node_labels``, ``edges`` (``[E, 2]``, each in one direction) and perhaps ``train_masks``, ``val_masks``,
+    ``test_masks`` (``[S, N]``). Its edges are taken in both directions, without repetitions.
+
+    ``.csv``: a line per node; the edges are in a file beside it with ``edges`` for ``nodes`` in its name. See
+    :func:`lcat.data.from_csv`.
 
     Only tensors and plain values are read (``weights_only=True``, ``allow_pickle=False``): a file that would run
     code is refused.
@@ -76,13 +87,17 @@ def load_file(path: str | Path, metric: str | None = None, task: TaskName | None
         'mine'
     """
     path, values = _read(path)
+    if values is None:
+        return from_csv(path, metric=metric or "", task=task)
     if isinstance(values, list):
-        raise DataError(f"{path}: {what_it_is(values)}")
+        return from_data(values, path.stem, metric or "", task)
     return _from_values(path, values, metric, task)
 
 
 def read_file(path: str | Path, metric: str | None = None, task: TaskName | None = None) -> NodeDataset | GraphDataset:
     """A data set from a file: one graph, as :func:`load_file` reads it, or a list of PyG ``Data`` in a ``.pt`` file.
+
+    Graphs of a list with a label per node become one graph; with one label each they are a data set of graphs.
 
     Args:
         path: of the file.
@@ -93,12 +108,17 @@ def read_file(path: str | Path, metric: str | None = None, task: TaskName | None
         DataError: one line on what is wrong with the file.
     """
     path, values = _read(path)
+    if values is None:
+        return from_csv(path, metric=metric or "", task=task)
+    if isinstance(values, list) and has_labels_per_node(values):
+        return from_data(values, path.stem, metric or "", task)
     if isinstance(values, list):
         return from_graphs(values, path.stem, task=task, metric=metric or "")
     return _from_values(path, values, metric, task)
 
 
-def _read(path: str | Path) -> tuple[Path, Mapping[str, object] | list[Data]]:
+def _read(path: str | Path) -> tuple[Path, Mapping[str, object] | list[Data] | None]:
+    """What a file holds; ``None`` for tables, which :func:`from_csv` reads."""
     path = as_path("path", path)
     if not path.is_file():
         raise DataError(f"{path} is a folder; name the file" if path.is_dir() else f"there is no file {path}")
@@ -106,11 +126,45 @@ def _read(path: str | Path) -> tuple[Path, Mapping[str, object] | list[Data]]:
         return path, _read_pt(path)
     if path.suffix == ".npz":
         return path, _read_npz(path)
-    raise DataError(f"{path}: an own data set is a .pt or .npz file; got {path.suffix or 'no suffix'}")
+    if path.suffix == ".csv":
+        return path, None
+    raise DataError(f"{path}: an own data set is a .pt, .npz or .csv file; got {path.suffix or 'no suffix'}")
 
 
 def _from_values(path: Path, values: Mapping[str, object], metric: str | None, task: TaskName | None) -> NodeDataset:
-    return dataset_of_values(values, path.stem, metric or str(values.get("metric") or ""), task or values.get("task"))
+    metric = metric or str(values.get("metric") or "")
+    if set(values) >= _HETEROPHILOUS:
+        return heterophilous_dataset(values, path.stem, metric)
+    return dataset_of_values(values, path.stem, metric, task or values.get("task"))
+
+
+def heterophilous_dataset(values: Mapping[str, object], name: str, metric: str = "") -> NodeDataset:
+    """A data set in the layout of the heterophilous data sets, see :func:`load_file`.
+
+    Args:
+        values: tensors by name.
+        name: how tables call it.
+        metric: as for :class:`NodeDataset`.
+
+    Raises:
+        DataError: names the array, its shape, and what was expected.
+    """
+    x, edges = values["node_features"], values["edges"]
+    if not isinstance(edges, Tensor) or edges.dim() != 2 or edges.size(1) != 2 or edges.is_floating_point():
+        got = f"{edges.dtype} {list(edges.shape)}" if isinstance(edges, Tensor) else type(edges).__name__
+        raise DataError(f"{name}: expected edges as whole numbers [edges, 2], got {got}")
+    plain: dict[str, object] = {"x": x, "y": values["node_labels"], "edge_index": edges.T.contiguous()}
+    for part in ("train", "val", "test"):
+        mask = values.get(f"{part}_masks")
+        if mask is not None:
+            if not isinstance(mask, Tensor) or mask.dim() != 2 or not isinstance(x, Tensor) or len(x) != mask.size(1):
+                shape = str(list(mask.shape)) if isinstance(mask, Tensor) else type(mask).__name__
+                nodes = len(x) if isinstance(x, Tensor) and x.dim() else "nodes"
+                raise DataError(f"{name}: expected {part}_masks as [splits, {nodes}], got {shape}")
+            plain[f"{part}_mask"] = mask.T.bool() if mask.dtype in (torch.uint8, torch.int64) else mask.T
+    used = {*_HETEROPHILOUS, "metric", "train_masks", "val_masks", "test_masks"}
+    others = {key: value for key, value in values.items() if key not in used}
+    return with_both_directions(dataset_of_values({**plain, **others}, name, metric))
 
 
 def _read_pt(path: Path) -> Mapping[str, object] | list[Data]:
@@ -132,8 +186,8 @@ def _read_pt(path: Path) -> Mapping[str, object] | list[Data]:
         return entries
     if isinstance(value, Mapping):
         return value
-    if isinstance(value, list) and value and all(isinstance(graph, Data) for graph in value):
-        return value
+    if isinstance(value, (list, tuple)) and value and all(isinstance(graph, Data) for graph in value):
+        return list(value)
     raise DataError(f"{path}: {what_it_is(value)}")
 
 

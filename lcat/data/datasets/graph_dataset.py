@@ -40,6 +40,7 @@ class GraphDataset:
         metric: a metric of the task, that of the task by default: ``"accuracy"`` or ``"mae"``.
         split_rule: one line on what ``splits`` does, for tables.
         task: ``"graph-classification"`` or ``"graph-regression"``.
+        steps: what was done to what was read, one line each, for the record of a study.
 
     Raises:
         DataError: names the part that does not fit, what it is and what it should be.
@@ -61,6 +62,7 @@ class GraphDataset:
     metric: str = ""
     split_rule: str = ""
     task: TaskName = "graph-classification"
+    steps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.task not in _TASKS:

@@ -35,6 +35,7 @@ class LinkDataset:
         splits: from a seed to the split of that seed; random 85/5/10 by default.
         metric: ``"roc-auc"`` by default.
         split_rule: one line on what ``splits`` does, for tables.
+        steps: what was done to what was read, one line each, for the record of a study.
 
     Attributes:
         pairs: ``[2, P]``, each linked pair once, the smaller node first.
@@ -55,6 +56,7 @@ class LinkDataset:
     metric: str = ""
     split_rule: str = ""
     task: TaskName = "link-prediction"
+    steps: tuple[str, ...] = ()
     pairs: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from lcat._files import as_path
 from lcat._numbers import read_bool
 from lcat._text import hint
 from lcat.data.datasets.catalog import CATALOG, RANDOM, DatasetSpec
+from lcat.data.datasets.files import load_file
 from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 from lcat.data.splits.splits import Split, load_split_file
 
@@ -85,11 +87,34 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
     missing = missing_files(spec.name, root)
     if missing and not download:
         raise DatasetUnavailable(f"data set {spec.name!r} is not under {root}: {_what_to_put(spec, missing)}")
+    if not spec.pyg_class:
+        return _read_file(spec, root, missing)
     data = _read(spec, root, missing)
     masks = [data.get(f"{part}_mask") for part in ("train", "val", "test")]
     graph = _prepare(spec, data)
     splits, rule = _splits(spec, root, graph, masks)
-    return NodeDataset(spec.name, graph, splits, metric=spec.metric, split_rule=rule)
+    steps = (spec.preprocessing,)
+    return NodeDataset(spec.name, graph, splits, metric=spec.metric, split_rule=rule, steps=steps)
+
+
+def _read_file(spec: DatasetSpec, root: Path, missing: list[Path]) -> NodeDataset:
+    """A data set that is one file and has no class of PyG.
+
+    Raises:
+        DatasetUnavailable: if the file is missing, as nothing downloads it, or cannot be read.
+    """
+    if missing:
+        raise DatasetUnavailable(
+            f"data set {spec.name!r} is not under {root}, and is not downloaded: {_what_to_put(spec, missing)}"
+        )
+    path = root / spec.raw[0]
+    try:
+        dataset = load_file(path, spec.metric)
+    except DataError as error:
+        raise DatasetUnavailable(
+            f"data set {spec.name!r}: {error}; download the file again. Source: {spec.homepage}"
+        ) from error
+    return replace(dataset, name=spec.name, split_rule=spec.split)
 
 
 def find_spec(name: str) -> DatasetSpec:

@@ -38,8 +38,9 @@ from lcat.study.models.recipes import RecipeName, recipe_hyper_parameters
 from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
+from lcat.study.plan.own_data import is_own_file
 from lcat.study.plan.settings import Budget, NoisePlan, Published, RunSettings, SearchPlan, check_grid, one_or_several
-from lcat.study.plan.sources import all_csbm_options, check_name, is_own_file
+from lcat.study.plan.sources import all_csbm_options, check_name
 from lcat.study.plan.splits import SplitRule
 from lcat.study.statistics.equivalence import MARGIN
 from lcat.train import orthogonal_optimizer_names
@@ -56,7 +57,8 @@ class StudyPlan(Record):
     """A study: every chosen layer on every chosen data set with every seed, split, noise and setting.
 
     Attributes:
-        datasets: names of public data sets, ``csbm:...``, paths of ``.pt`` or ``.npz`` files, or names in ``own``.
+        datasets: names of public data sets, ``csbm:...``, paths of ``.pt``, ``.npz`` or ``.csv`` files, functions as in
+            ``"data.py:make_data"``, or names in ``own``.
         layers: names of ``lcat.study.LAYERS``, and own models: ``"models.py:MyNet"``, ``"my_package.models:MyNet"``,
             either with a name for tables in front (``"old=before/models.py:MyNet"``), or a registered name.
         seeds: one cell each; for data sets with several splits also the number of the split. A whole number ``n``
@@ -235,7 +237,7 @@ class StudyPlan(Record):
                 raise ValueError(f"{part} and overrides both set {', '.join(twice)}; leave one of them out")
         if self.metric is not None and not any(is_own_file(name) and name not in self.own for name in names):
             raise ValueError(
-                "metric is for data sets from .pt and .npz files, and all others come with theirs; got metric "
+                "metric is for data sets from files and functions, and all others come with theirs; got metric "
                 f"{self.metric} and datasets {', '.join(names)}: leave it out"
             )
         if self.grid and self.search is not None:

@@ -10,9 +10,9 @@ from typing import Any
 
 from lcat._files import as_path
 from lcat.study.models.layers import DEFAULT_LAYERS
+from lcat.study.plan.own_data import is_own_file
 from lcat.study.plan.plan import PlanError, StudyPlan, make_plan
 from lcat.study.plan.settings import one_or_several
-from lcat.study.plan.sources import is_own_file
 
 if sys.version_info >= (3, 11):
     import tomllib

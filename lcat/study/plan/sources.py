@@ -25,7 +25,6 @@ from lcat.data import (
     csbm,
     default_root,
     load,
-    load_file,
     missing_files,
     noisy_edges,
     noisy_features,
@@ -34,12 +33,12 @@ from lcat.data import (
 from lcat.data.datasets.facts import graph_facts
 from lcat.data.datasets.load import find_spec
 from lcat.study.plan.cell import Cell, SplitChoice, digest
+from lcat.study.plan.own_data import is_own_file, own_data
 from lcat.study.plan.splits import SplitFolder, make_split
 
-__all__ = ["Sources", "all_csbm_options", "check_name", "is_own_file", "parse_csbm"]
+__all__ = ["Sources", "all_csbm_options", "check_name", "parse_csbm"]
 
 _HERE = Path()
-_FILE_SUFFIXES = (".pt", ".npz")
 _REGIMES = ("easy", "hard")
 _CSBM_KEYS: dict[str, type[int] | type[float]] = {
     "n": int,
@@ -81,7 +80,7 @@ class Sources:
         """
         if name in self.own:
             return self.own[name]
-        wanted = f"{name} {seed}" if name.startswith("csbm:") else name
+        wanted = f"{name} {seed}" if self.is_drawn(name) else name
         if self._last is None or self._last[0] != wanted:
             self._last = None  # let go of the old graph before the new one is read
             self._last = (wanted, self._read(name, seed))
@@ -90,7 +89,19 @@ class Sources:
     def _read(self, name: str, seed: int) -> NodeDataset:
         if name.startswith("csbm:"):
             return _draw(name, seed)
-        return load_file(self.base / name, self.metric) if is_own_file(name) else load(name, self.root)
+        own = own_data(name)
+        return load(name, self.root) if own is None else own.load(self.base, self.metric, seed)
+
+    def is_drawn(self, name: str) -> bool:
+        """Whether every seed has a graph of its own.
+
+        Raises:
+            lcat.data.DataError: if the function of an own data set does not exist.
+        """
+        if name in self.own:
+            return False
+        own = own_data(name)
+        return name.startswith("csbm:") if own is None else own.takes_seed(self.base)
 
     def prepared(self, cell: Cell) -> tuple[NodeDataset, Split]:
         """The graph and the split of a cell.
@@ -103,7 +114,7 @@ class Sources:
             split = make_split(cell.split, dataset, cell.seed, self.base)
         else:
             graph = self.fingerprint(dataset)
-            if not cell.dataset.startswith("csbm:"):  # whose graphs depend on the seed
+            if not self.is_drawn(cell.dataset):
                 self.splits.check_graph(cell.dataset, graph, dataset.metric)
             split = self.splits.get(cell.split, dataset, cell.seed, graph, cell.dataset)
         noise = {"edges": noisy_edges, "features": noisy_features}.get(cell.noise.kind)
@@ -126,6 +137,20 @@ class Sources:
         if self._facts is None or self._facts[0] is not dataset:
             self._facts = (dataset, graph_facts(dataset))
         return self._facts[1]
+
+    def record(self, name: str) -> dict[str, Any]:
+        """What identifies an own data set: hashes of its graph (that of seed 0) and of its files, and its source."""
+        own = None if name in self.own else own_data(name)
+        file_hash, text = ("", "") if own is None else own.source(self.base)
+        files = [] if own is None else [str(path) for path in own.files(self.base)]
+        dataset = self.load(name, 0)
+        return {
+            "graph": self.fingerprint(dataset),
+            "metric": dataset.metric,
+            "hash": file_hash,
+            "files": files,
+            "source": text,
+        }
 
     def test_set(self, cell: Cell, split: Split) -> str:
         """16 hexadecimal digits of the graph, before any noise, with its test nodes."""
@@ -182,11 +207,6 @@ def _hash(*tensors: Tensor) -> str:
     return state.hexdigest()[:16]
 
 
-def is_own_file(name: str) -> bool:
-    """The name is that of a file with your own data set."""
-    return name.endswith(_FILE_SUFFIXES) and not name.startswith("csbm:")
-
-
 def check_name(name: str, own: tuple[str, ...] = (), base: Path = _HERE) -> str:
     """The name as plans keep it, if it is a data set.
 
@@ -200,9 +220,9 @@ def check_name(name: str, own: tuple[str, ...] = (), base: Path = _HERE) -> str:
     """
     if name in own:
         return name
-    if is_own_file(name):
-        if not (base / name).is_file():
-            raise UnknownDataset(f"there is no file {base / name}; an own data set is a .pt or .npz file")
+    own_one = own_data(name)
+    if own_one is not None:
+        own_one.check(base)
         return name
     if name.startswith("csbm"):
         parse_csbm(name)
@@ -210,7 +230,7 @@ def check_name(name: str, own: tuple[str, ...] = (), base: Path = _HERE) -> str:
     try:
         return find_spec(name).name
     except UnknownDataset as error:
-        more = "; own ones are csbm:easy,q=0.4 (synthetic) or a .pt or .npz file"
+        more = "; own ones are csbm:easy,q=0.4 (synthetic), a .pt, .npz or .csv file, or data.py:make_data"
         raise UnknownDataset(f"{error}{more}") from None
 
 

@@ -27,6 +27,7 @@ from lcat._text import hint
 from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
 from lcat.study._folder import OutputError, check_file, write_file
 from lcat.study.plan.cell import SplitChoice, digest
+from lcat.study.plan.own_data import short_name
 
 __all__ = ["SPLITS_NAME", "SplitFolder", "SplitKind", "SplitRule", "make_split", "split_hash"]
 
@@ -214,6 +215,10 @@ class SplitFolder:
         write_file(path, content.getvalue())
         return split
 
+    def forget_graph(self, name: str) -> None:
+        """Forget the graph of a data set that no result is of."""
+        (self.folder / f"{digest(name)}.graph").unlink(missing_ok=True)
+
     def check_graph(self, name: str, graph: str, metric: str) -> None:
         """Remember the graph and the metric of a data set when it is first seen; after that they must be the same.
 
@@ -269,8 +274,7 @@ def _bits(mask: Tensor) -> str:
 
 
 def _fill(path: str, dataset: str, fold: int | None) -> str:
-    name = Path(dataset).stem if dataset.endswith((".pt", ".npz")) else dataset
-    return path.replace("{dataset}", name).replace("{fold}", "" if fold is None else str(fold))
+    return path.replace("{dataset}", short_name(dataset)).replace("{fold}", "" if fold is None else str(fold))
 
 
 def _existing(base: Path, path: str, dataset: str, fold: int | None) -> None:

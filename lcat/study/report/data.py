@@ -174,13 +174,15 @@ def _graphs(results: Sequence[CellResult]) -> pd.DataFrame:
     """One row per data set, the mean over its distinct graphs; results of earlier versions of lcat have no facts."""
     rows = [{"dataset": result.cell.dataset, **result.graph} for result in results if "nodes" in result.graph]
     columns = ["dataset", "graphs", "nodes", "edges", "features", "classes", "labeled", "directed", "homophily"]
+    columns += ["self_loops", "repeated", "steps"]  # which results of earlier versions do not have
     if not rows:
         return pd.DataFrame(columns=columns)
-    frame = pd.DataFrame(rows).drop_duplicates()
+    frame = pd.DataFrame(rows).reindex(columns=[name for name in columns if name != "graphs"]).drop_duplicates()
     groups = frame.groupby("dataset", sort=False)
-    means = groups[["nodes", "edges", "features", "classes", "labeled", "homophily"]].mean()
+    means = groups[["nodes", "edges", "features", "classes", "labeled", "homophily", "self_loops", "repeated"]].mean()
     directed = groups["directed"].agg(lambda values: "yes" if values.all() else "some" if values.any() else "no")
-    return means.assign(graphs=groups.size(), directed=directed).reset_index()[columns]
+    steps = groups["steps"].agg(lambda texts: "" if texts.isna().any() else texts.iloc[0])
+    return means.assign(graphs=groups.size(), directed=directed, steps=steps).reset_index()[columns]
 
 
 def _overall_choice(selection: Selection, objectives: list[str], weights: dict[str, float]) -> pd.DataFrame:

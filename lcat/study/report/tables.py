@@ -425,11 +425,15 @@ def _graphs(data: ReportData) -> Table | None:
         Column("classes", "classes", count_text, True),
         Column("labeled", "labeled nodes", count_text, True),
         Column("directed", "directed", text),
+        Column("self_loops", "self-loops", count_text, True),
+        Column("repeated", "repeated", count_text, True),
         Column("homophily", "homophily", _fixed(2), True),
+        Column("steps", "what was done", text, paper=False),
     ]
     caption = (
         "The graphs. Edges as they are stored: an undirected edge counts twice. Homophily: share of edges between "
-        "nodes of one class, without self-loops"
+        "nodes of one class, without self-loops. Self-loops and repeated edges as they are in the data: layers have "
+        "settings of their own for the former. What was done: by the loader, to what it read"
     )
     if frame["graphs"].max() > 1:
         columns.insert(1, Column("graphs", "graphs", count_text, True))

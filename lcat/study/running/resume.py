@@ -12,8 +12,8 @@ from typing import Any
 
 from lcat.study._folder import OutputError
 from lcat.study.plan.errors import PlanError
+from lcat.study.plan.own_data import is_own_file
 from lcat.study.plan.plan import StudyPlan
-from lcat.study.plan.sources import is_own_file
 from lcat.study.plan.splits import SPLITS_NAME
 from lcat.study.store.journal import JOURNAL_NAME
 from lcat.study.store.store import STORE_NAME, OwnSource, Store

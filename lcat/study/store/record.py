@@ -187,6 +187,29 @@ class StudyRecord:
             rows = [asdict(model) for model in store.models()]
         return pd.DataFrame(rows, columns=["layer", "name", "hash", "file", "source"])
 
+    def datasets(self) -> pd.DataFrame:
+        """One row per data set with a result.
+
+        Returns:
+            ``dataset``; ``steps`` (what was done to what was read); ``nodes``, ``edges``, ``self_loops``, ``repeated``
+            (edges that are listed once more), ``directed``, as in the first result; and of own ones ``graph`` (hash of
+            features, edges and labels; of the graph of seed 0, if each seed has its own), ``hash`` (of its files),
+            ``files``, ``source`` (the text of a Python file).
+        """
+        columns = ["dataset", "steps", "nodes", "edges", "self_loops", "repeated", "directed"]
+        own = ["graph", "hash", "files", "source"]
+        with self._reading() as store:
+            known = store.datasets()
+            facts: dict[str, dict[str, Any]] = {}
+            for result in store.results():
+                if result.graph:
+                    facts.setdefault(result.cell.dataset, result.graph)
+        rows = [
+            {"dataset": name, **{key: values.get(key) for key in columns[1:]}, **known.get(name, {})}
+            for name, values in facts.items()
+        ]
+        return pd.DataFrame(rows, columns=[*columns, *own])
+
     def looks(self) -> int:
         """How often the results have been looked at by :func:`lcat.study.run_until_decided`."""
         return len(self._looks().get("seeds", ()))

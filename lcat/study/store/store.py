@@ -305,6 +305,20 @@ class Store:
         rows = self._read(f"SELECT key FROM results WHERE status = ? AND key IN ({of_layer})", (status, layer))
         return [row[0] for row in rows]
 
+    def datasets(self) -> dict[str, dict[str, Any]]:
+        """What identifies the own data sets that results are of, by name."""
+        with self._reading_rows():
+            return dict(self.get("datasets") or {})
+
+    def done_on(self, dataset: str) -> int:
+        """Number of finished cells on a data set."""
+        rows = self._read(
+            "SELECT count(*) FROM results r JOIN cells c ON c.key = r.key WHERE r.status = 'done' AND "
+            "json_valid(c.cell) AND json_extract(c.cell, '$.dataset') = ?",
+            (dataset,),
+        )
+        return int(rows[0][0])
+
     def _own_layers(self) -> frozenset[str]:
         """Names of own models that cells may have."""
         rows = self._read("SELECT value FROM meta WHERE name = 'plan'")

@@ -122,7 +122,7 @@ def test_unlabeled_nodes_may_not_be_split_on(graph):
 
 
 def test_metric_must_fit_the_labels(graph):
-    with pytest.raises(DataError, match="accuracy, .*roc-auc.*; got 'f1'"):
+    with pytest.raises(DataError, match=r"accuracy, .*roc-auc.*; got 'f1'"):
         NodeDataset("mine", graph, random_splits(graph.y), metric="f1")
     graph.y[0] = 2
     with pytest.raises(DataError, match="two classes; y holds 3"):
@@ -137,9 +137,9 @@ def test_files_that_are_not_there_or_of_another_kind(tmp_path):
         path.write_text(text)
         with pytest.raises(DataError, match=rf"text{number}.pt cannot be read as tensors only"):
             load_file(path)
-    (tmp_path / "a.csv").write_text("1,2")
-    with pytest.raises(DataError, match=r"\.pt or \.npz"):
-        load_file(tmp_path / "a.csv")
+    (tmp_path / "a.txt").write_text("1,2")
+    with pytest.raises(DataError, match=r"\.pt, \.npz or \.csv file; got \.txt"):
+        load_file(tmp_path / "a.txt")
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(DataError, match="got a list of 2"):
         load_file(tmp_path / "list.pt")
@@ -208,7 +208,7 @@ def test_files_of_something_else_are_named(graph, tmp_path):
     hetero["a", "to", "a"].edge_index = graph.edge_index
     values = {
         "a HeteroData: heterogeneous graphs are not supported": hetero,
-        r"a list of 2 \(Data\)": [graph, graph],
+        r"or a list of such Data, got a list of 2 \(Data, Tensor\)": [graph, graph.x],
         r"a tuple of 2 \(dict, NoneType\)": (graph.to_dict(), None),
         "a Tensor": graph.x,
         "got ndata, edges: rename edges to edge_index": {"ndata": {"feat": graph.x}, "edges": graph.edge_index},
@@ -312,10 +312,81 @@ def test_data_that_a_loader_or_a_transform_has_asked(graph, tmp_path):
     torch.save(data, tmp_path / "asked.pt")
     assert torch.equal(load_file(tmp_path / "asked.pt").data.x, graph.x)
     torch.save([data], tmp_path / "list.pt")
-    with pytest.raises(DataError, match=r"expected one graph.*got a list"):
-        load_file(tmp_path / "list.pt")
+    assert torch.equal(load_file(tmp_path / "list.pt").data.x, graph.x)
 
 
 def test_a_folder_in_the_place_of_the_file(tmp_path):
     with pytest.raises(DataError, match="is a folder; name the file"):
         load_file(tmp_path)
+
+
+def test_several_graphs_become_one(graph, tmp_path):
+    other = csbm(n=60, seed=1)
+    own = from_data([graph, other], "both")
+    assert own.data.x.size(0) == 120
+    assert torch.equal(own.data.edge_index[:, graph.num_edges :], other.edge_index + 60)
+    assert torch.equal(own.split(0).train, torch.cat([graph.train_mask, other.train_mask]))
+    assert own.steps == ("2 graphs joined to one, without edges between them",)
+    torch.save([graph, other], tmp_path / "both.pt")
+    assert torch.equal(load_file(tmp_path / "both.pt").data.edge_index, own.data.edge_index)
+    assert from_data([graph]).steps == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"y": torch.tensor([1])}, r"mine: expected a label per node, y of 60 in graph 1, got \[1\]; graphs with one"),
+        ({"x": torch.ones(60, 3)}, r"mine: expected x of \[nodes, \d+\] in graph 1, as in graph 0, got \[60, 3\]"),
+        ({"edge_weight": torch.ones(7)}, "expected graphs with the same tensors, .* got .*edge_weight.* in graph 1"),
+        ({"test_mask": None}, "expected graphs with the same tensors, .* in graph 1"),
+        ({"x": [1.0]}, "x must be a tensor"),
+    ],
+)
+def test_several_graphs_that_do_not_fit(graph, change, match):
+    values = {**graph.to_dict(), **change}
+    other = Data(**{key: value for key, value in values.items() if value is not None})
+    with pytest.raises(DataError, match=match):
+        from_data([graph, other], "mine")
+
+
+def heterophilous(tmp_path, **change):
+    generator = np.random.default_rng(0)
+    part = generator.integers(0, 3, size=(4, 6))
+    part[:, :3] = [0, 1, 2]
+    arrays = {
+        "node_features": generator.normal(size=(6, 3)),
+        "node_labels": np.array([0, 1, 2, 0, 1, 2]),
+        "edges": np.array([[0, 1], [1, 2], [5, 3], [1, 0]]),
+        **{f"{name}_masks": part == number for number, name in enumerate(("train", "val", "test"))},
+        **change,
+    }
+    np.savez(tmp_path / "own_filtered.npz", **arrays)
+    return arrays
+
+
+def test_the_layout_of_the_heterophilous_data_sets(tmp_path):
+    arrays = heterophilous(tmp_path)
+    own = load_file(tmp_path / "own_filtered.npz")
+    assert own.data.edge_index.T.tolist() == [[0, 1], [1, 0], [1, 2], [2, 1], [3, 5], [5, 3]]
+    assert np.allclose(own.data.x.numpy(), arrays["node_features"])
+    for number in range(4):
+        assert np.array_equal(own.split(number).test.numpy(), arrays["test_masks"][number])
+    assert own.steps == ("2 reverses of edges added",)
+    assert own.split_rule == "own 4 masks, seed s takes number s mod 4"
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"edges": np.zeros((2, 5), dtype=int)}, r"whole numbers \[edges, 2\], got torch.int64 \[2, 5\]"),
+        ({"edges": np.zeros((5, 2))}, r"whole numbers \[edges, 2\], got torch.float64"),
+        ({"val_masks": np.ones((4, 5), bool)}, r"expected val_masks as \[splits, 6\], got \[4, 5\]"),
+        ({"val_masks": np.ones(6, bool)}, r"expected val_masks as \[splits, 6\], got \[6\]"),
+        ({"edges": np.array([[0, 6]])}, r"must name nodes 0 \.\. 5; got 0 \.\. 6"),
+        ({"node_features": np.ones(6)}, r"val_masks|train_masks|x must be floats"),
+    ],
+)  # fmt: skip
+def test_wrong_arrays_in_that_layout(tmp_path, change, match):
+    heterophilous(tmp_path, **change)
+    with pytest.raises(DataError, match=match):
+        load_file(tmp_path / "own_filtered.npz")

@@ -69,7 +69,7 @@ def test_from_data_and_from_files(graph, tmp_path, count):
 
 @pytest.mark.parametrize(
     ("name", "split_file"),
-    [(name, False) for name in sorted(CATALOG)]
+    [(name, False) for name in sorted(CATALOG) if CATALOG[name].pyg_class]
     + [(name, True) for name, spec in sorted(CATALOG.items()) if spec.split_file],
 )
 def test_every_public_data_set(graph, tmp_path, monkeypatch, name, split_file):

@@ -252,7 +252,10 @@ def test_plans_are_frozen():
         ({"objectives": {"time": -1}}, ["objectives", "weight of time", "-1"]),
         ({"objectives": {"time": 0}}, ["objectives", "above 0"]),
         ({"metric": "f1"}, ["metric", "accuracy, roc-auc", "'f1'"]),
-        ({"metric": "roc-auc"}, ["metric", ".pt and .npz files", "roc-auc and datasets cora", "leave it out"]),
+        (
+            {"metric": "roc-auc"},
+            ["metric", "data sets from files and functions", "roc-auc and datasets cora", "leave it out"],
+        ),
         ({"metric": "roc-auc", "datasets": ["x.pt"], "own": ["x.pt"]}, ["metric", "all others come with theirs"]),
         ({"budget": {"cells": 0}}, ["budget.cells", "got 0"]),
         ({"budget": {"minutes": 3}}, ["budget.minutes", "cells, seconds, trials"]),

@@ -1,0 +1,172 @@
+"""Columns of a table, from a CSV file or a pandas frame, that know where each of their values was written."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lcat._files import as_path
+from lcat.data.datasets.items import DataError
+
+__all__ = ["Columns", "columns_of_csv", "columns_of_frame", "is_missing", "number_columns"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A table by columns.
+
+    Attributes:
+        name: of the file or frame, for messages.
+        values: by name; texts of a file, values of a frame, in which ``None`` and nan are missing ones.
+        size: number of rows.
+        lines: of each row in the file; empty for a frame.
+    """
+
+    name: str
+    values: dict[str, np.ndarray]
+    size: int
+    lines: Sequence[int] = ()
+
+    def problem(self, row: int, column: str, expected: str, way_out: str = "") -> DataError:
+        """The error about one value: where it is, what was expected, and what it is."""
+        value = self.values[column][row]
+        got = "nothing" if is_missing(value) else repr(value.item() if isinstance(value, np.generic) else value)
+        where = f"line {self.lines[row]}" if len(self.lines) else f"row {row}"
+        return DataError(f"{self.name}, {where}, column {column}: expected {expected}, got {got}{way_out}")
+
+    def numbers(self, column: str, expected: str = "a number", way_out: str = "") -> np.ndarray:
+        """A column as float64.
+
+        Raises:
+            DataError: on the first value that is no finite number.
+        """
+        values = self.values[column]
+        try:
+            numbers = values.astype(np.float64)
+        except (ValueError, TypeError):
+            numbers = np.array([_number(value) for value in values], dtype=np.float64)
+        wrong = np.flatnonzero(~np.isfinite(numbers))
+        if wrong.size:
+            raise self.problem(int(wrong[0]), column, expected, way_out)
+        return numbers
+
+    def missing(self, column: str) -> np.ndarray:
+        """Which values of a column are missing."""
+        return np.array([is_missing(value) for value in self.values[column]], dtype=bool)
+
+
+def is_missing(value: Any) -> bool:
+    """An empty text, ``None``, nan or the missing value of pandas."""
+    if isinstance(value, str):
+        return not value.strip()
+    try:
+        return value is None or bool(value != value)  # nan alone differs from itself
+    except TypeError:  # pandas.NA is neither equal nor different
+        return True
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (ValueError, TypeError):
+        return float("nan")
+
+
+def columns_of_csv(path: str | Path) -> Columns:
+    """The table in a CSV file, whose first line names the columns.
+
+    Raises:
+        DataError: one line with the file and the line that cannot be read.
+    """
+    path = as_path("path", path)
+    if not path.is_file():
+        raise DataError(f"{path} is a folder; name the file" if path.is_dir() else f"there is no file {path}")
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            first = reader.line_num + 1
+            for row in reader:
+                if len(row) != len(header) and any(row):
+                    raise DataError(
+                        f"{path}, line {first}: expected {len(header)} values, one per name in the first line, got "
+                        f"{len(row)}"
+                    )
+                if any(row):  # empty lines are none
+                    rows.append(row)
+                    lines.append(first)
+                first = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: this is no CSV ({error})") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}, line {_line_not_utf8(path)}: expected text in UTF-8, got {error.reason}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    _check_header(str(path), header)
+    if not rows:
+        raise DataError(f"{path}: expected a line of names and then a line per row, got no rows")
+    table = np.array(rows, dtype=object)
+    return Columns(str(path), {name: table[:, i] for i, name in enumerate(header)}, len(rows), lines)
+
+
+def columns_of_frame(frame: Any, name: str) -> Columns:
+    """The table in a pandas frame, or in anything with named columns of equal length, such as a dictionary of lists.
+
+    Args:
+        frame: the table.
+        name: how an error calls it.
+
+    Raises:
+        DataError: if it is no table.
+    """
+    try:
+        names = [*frame.keys()]
+        values = {str(key): np.asarray(frame[key]) for key in names}
+    except (AttributeError, TypeError, KeyError, ValueError):
+        raise DataError(f"{name}: expected a pandas frame, got {type(frame).__name__}") from None
+    _check_header(name, [str(key) for key in names])
+    sizes = {len(column) if column.ndim == 1 else -1 for column in values.values()}
+    if len(sizes) != 1 or -1 in sizes:
+        raise DataError(f"{name}: expected columns of one length, with one value per row, got others")
+    size = sizes.pop()
+    if not size:
+        raise DataError(f"{name}: expected a row per node or edge, got no rows")
+    return Columns(name, values, size)
+
+
+def _line_not_utf8(path: Path) -> int:
+    """The first line that is no UTF-8."""
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return number
+    return 1
+
+
+def _check_header(name: str, header: list[str]) -> None:
+    if not header:
+        raise DataError(f"{name}: expected names of columns, got nothing")
+    for number, column in enumerate(header, start=1):
+        if not column:
+            raise DataError(f"{name}: expected a name for column {number} of {len(header)}, got an empty one")
+        if header.count(column) > 1:
+            raise DataError(f"{name}: expected columns of different names, got {column!r} twice")
+
+
+def number_columns(table: Columns, names: Sequence[str], way_out: str = "") -> np.ndarray:
+    """Several columns of numbers as one float32 array ``[rows, columns]``.
+
+    Raises:
+        DataError: on the first value that is no number.
+    """
+    if not names:
+        return np.empty((table.size, 0), dtype=np.float32)
+    return np.stack([table.numbers(name, way_out=way_out) for name in names], axis=1).astype(np.float32)

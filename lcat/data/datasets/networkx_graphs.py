@@ -1,0 +1,158 @@
+"""Own data sets from NetworkX graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lcat._measures import TaskName
+from lcat.data.datasets.items import DataError
+from lcat.data.datasets.node_dataset import NodeDataset
+from lcat.data.datasets.steps import with_steps
+from lcat.data.datasets.tables import from_frames
+
+__all__ = ["from_networkx", "is_networkx"]
+
+#: Attributes of nodes that are labels where none is named.
+_LABELS = ("label", "y", "class", "target")
+_FROM, _TO = "source", "target"
+
+
+def is_networkx(value: Any) -> bool:
+    """Whether it is a graph of NetworkX; does not import it."""
+    return any(cls.__module__.partition(".")[0] == "networkx" for cls in type(value).__mro__)
+
+
+def from_networkx(
+    graph: Any,
+    *,
+    label: str | None = None,
+    drop: Sequence[str] = (),
+    scale: bool = False,
+    name: str = "own",
+    metric: str = "",
+    task: TaskName | None = None,
+) -> NodeDataset:
+    """A data set from a NetworkX graph, whose nodes and edges carry numbers as attributes.
+
+    The attribute ``label`` (``y``, ``class`` or ``target``) of a node is its label, missing for nodes without one;
+    ``split`` may be ``train``, ``val`` or ``test``. All other attributes of nodes are features, numbers or lists of
+    numbers. ``weight`` of an edge weighs messages; its other attributes are features of edges. Nodes are numbered in
+    the order of the graph. An undirected graph has every edge in both directions, a directed one as it is.
+
+    Args:
+        graph: ``networkx.Graph``, ``DiGraph``, ``MultiGraph`` or ``MultiDiGraph``.
+        label: attribute with another name.
+        drop: attributes to leave out.
+        scale: features get mean 0 and standard deviation 1, over all nodes.
+        name: how tables call the data set.
+        metric, task: as for :func:`from_frames`.
+
+    Raises:
+        DataError: names the node or the edge, what was expected, and what it got.
+
+    Example:
+        >>> import networkx
+        >>> from lcat.data import from_networkx
+        >>> graph = networkx.karate_club_graph()
+        >>> networkx.set_node_attributes(graph, dict(graph.degree), "degree")
+        >>> own = from_networkx(graph, label="club", name="karate")
+        >>> own.data.num_edges, own.steps[0]
+        (156, 'features: degree')
+    """
+    if not is_networkx(graph):
+        raise DataError(f"{name}: expected a NetworkX graph, got {type(graph).__name__}")
+    drop = (drop,) if isinstance(drop, str) else tuple(drop)
+    rows = [(node, dict(values)) for node, values in graph.nodes(data=True)]
+    if not rows:
+        raise DataError(f"{name}: expected a graph with nodes, got none")
+    number = {node: position for position, (node, _) in enumerate(rows)}
+    label = label or next((key for key in _LABELS if any(key in values for _, values in rows)), None)
+    if label is None or not any(label in values for _, values in rows):
+        known = ", ".join(dict.fromkeys(key for _, values in rows for key in values)) or "none"
+        what = "label, or another one as label= says" if label is None else repr(label)
+        raise DataError(f"{name}: expected nodes with the attribute {what}; attributes are {known}")
+    optional = (label, "split")
+    nodes = _columns(rows, drop=drop, optional=optional, kind="node", name=name)
+    if not set(nodes) - set(optional):
+        raise DataError(
+            f"{name}: expected nodes with numbers as attributes, which are the features, got none: set some, as in "
+            "networkx.set_node_attributes(graph, dict(graph.degree), 'degree')"
+        )
+    ends = [((source, target), dict(values)) for source, target, values in graph.edges(data=True)]
+    values = _columns(ends, drop=drop, optional=(), kind="edge", name=name)
+    edges = {
+        _FROM: np.array([number[source] for (source, _), _ in ends], dtype=np.int64),
+        _TO: np.array([number[target] for (_, target), _ in ends], dtype=np.int64),
+    }
+    loops = edges[_FROM] == edges[_TO]
+    if not graph.is_directed():
+        order = np.concatenate([np.arange(len(ends)), np.flatnonzero(~loops)])
+        edges = {
+            _FROM: np.concatenate([edges[_FROM], edges[_TO][~loops]]),
+            _TO: np.concatenate([edges[_TO], edges[_FROM][~loops]]),
+        }
+        values = {key: column[order] for key, column in values.items()}
+    table = {**edges, **{_free(key): column for key, column in values.items()}}
+    if not ends:
+        raise DataError(f"{name}: expected a graph with edges, got none")
+    own = from_frames(
+        nodes, table, label=label, source=_FROM, target=_TO, scale=scale, name=name, metric=metric, task=task
+    )
+    line = "edges as they are, as the graph is directed" if graph.is_directed() else "every edge in both directions"
+    return with_steps(own, line)
+
+
+def _free(key: str) -> str:
+    """The name of an attribute of edges beside the columns with their ends."""
+    return f"{key} " if key in (_FROM, _TO) else key
+
+
+def _columns(
+    rows: Sequence[tuple[Any, dict[str, Any]]], *, drop: Sequence[str], optional: Sequence[str], kind: str, name: str
+) -> dict[str, np.ndarray]:
+    """Attributes by name; lists of numbers become several columns.
+
+    Raises:
+        DataError: names the first node or edge that lacks one, or has something else than a number.
+    """
+    names = [key for key in dict.fromkeys(key for _, values in rows for key in values) if key not in drop]
+    columns: dict[str, np.ndarray] = {}
+    for key in names:
+        values = [attributes.get(key) for _, attributes in rows]
+        if key in optional:
+            columns[key] = np.array([_plain(value) for value in values], dtype=object)
+            continue
+        arrays: list[np.ndarray] = []
+        for (one, attributes), value in zip(rows, values, strict=True):
+            array = _numbers(value) if key in attributes else None
+            size = arrays[0].size if arrays else 1
+            if array is None or (arrays and array.size != size):
+                expected = "a number" if size == 1 else f"{size} numbers"
+                got = repr(value) if key in attributes else "nothing"
+                raise DataError(
+                    f"{name}: expected {expected} as attribute {key!r} of {kind} {one!r}, got {got}: set it, or leave "
+                    f"the attribute out with drop=[{key!r}]"
+                )
+            arrays.append(array)
+        table = np.stack(arrays)
+        if table.shape[1] == 1:
+            columns[key] = table[:, 0]
+        else:
+            columns |= {f"{key}.{number}": table[:, number] for number in range(table.shape[1])}
+    return columns
+
+
+def _numbers(value: Any) -> np.ndarray | None:
+    """A number or a list of numbers as an array, ``None`` for anything else."""
+    try:
+        array = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        return None
+    return array if array.ndim == 1 and array.size and np.isfinite(array).all() else None
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

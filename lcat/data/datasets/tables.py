@@ -1,0 +1,329 @@
+"""Own data sets from two tables, of nodes and of edges: pandas frames or CSV files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from lcat._files import as_path
+from lcat._measures import TaskName
+from lcat._numbers import read_bool
+from lcat._text import hint
+from lcat.data.datasets.columns import Columns, columns_of_csv, columns_of_frame, is_missing, number_columns
+from lcat.data.datasets.convert import from_data
+from lcat.data.datasets.items import DataError
+from lcat.data.datasets.node_dataset import NodeDataset
+from lcat.data.datasets.steps import with_both_directions, with_scaled_features, with_steps
+
+__all__ = ["edges_file_of", "from_csv", "from_frames"]
+
+#: Names that columns have where none is named.
+_IDS = ("id", "node", "node_id")
+_LABELS = ("label", "y", "class", "target")
+_SPLITS = ("split",)
+_ENDS = (("source", "target"), ("src", "dst"), ("from", "to"))
+_WEIGHTS = ("weight", "edge_weight")
+_PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+#: Labels that a message lists.
+_LISTED = 8
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Columns by what they mean, as the caller names them; ``None`` for the usual names."""
+
+    node_id: str | None
+    label: str | None
+    ends: tuple[str | None, str | None]
+    drop: tuple[str, ...]
+
+
+def from_frames(
+    nodes: Any,
+    edges: Any,
+    *,
+    label: str | None = None,
+    node_id: str | None = None,
+    source: str | None = None,
+    target: str | None = None,
+    drop: Sequence[str] = (),
+    undirected: bool = False,
+    scale: bool = False,
+    name: str = "own",
+    metric: str = "",
+    task: TaskName | None = None,
+) -> NodeDataset:
+    """A data set from two pandas frames, one row per node and one row per edge.
+
+    **Nodes.** A column with the label (``label``, ``y``, ``class`` or ``target``), empty for nodes without one. Words
+    and numbers other than ``0 .. C - 1`` are numbered in their order. A column ``id`` (``node``, ``node_id``) names the
+    nodes; without it their names are 0, 1, 2, ... A column ``split`` with ``train``, ``val`` and ``test`` (or empty)
+    is their split. All other columns are features, and must hold numbers.
+
+    **Edges.** Two columns with names of nodes (``source`` and ``target``, ``src`` and ``dst``, or ``from`` and
+    ``to``). A column ``weight`` weighs messages; all other columns are features of edges.
+
+    Args:
+        nodes, edges: the frames.
+        label, node_id, source, target: columns with other names.
+        drop: columns to leave out.
+        undirected: every edge is meant in both directions. Reverses that are missing are added, and repetitions are
+            left out.
+        scale: features get mean 0 and standard deviation 1, over all nodes.
+        name: how tables call the data set.
+        metric: as for :class:`NodeDataset`.
+        task: regression if labels are numbers that are not whole, else classification, by default.
+
+    Raises:
+        DataError: names the table, the row and the column, what was expected, and what it got.
+
+    Example:
+        >>> from lcat.data import from_frames
+        >>> nodes = {"id": ["ann", "bob", "cy"], "age": [31, 25, 47], "label": ["a", "b", "a"]}
+        >>> edges = {"source": ["ann", "bob"], "target": ["bob", "cy"]}
+        >>> data = from_frames(nodes, edges, undirected=True).data
+        >>> data.y.tolist(), data.edge_index.tolist()
+        ([0, 1, 0], [[0, 1, 1, 2], [1, 0, 2, 1]])
+    """
+    tables = (columns_of_frame(nodes, "the frame of nodes"), columns_of_frame(edges, "the frame of edges"))
+    names = _Names(node_id, label, (source, target), _several(drop))
+    return _dataset(tables, names, undirected=undirected, scale=scale, name=name, metric=metric, task=task)
+
+
+def from_csv(
+    nodes: str | Path,
+    edges: str | Path | None = None,
+    *,
+    label: str | None = None,
+    node_id: str | None = None,
+    source: str | None = None,
+    target: str | None = None,
+    drop: Sequence[str] = (),
+    undirected: bool = False,
+    scale: bool = False,
+    name: str | None = None,
+    metric: str = "",
+    task: TaskName | None = None,
+) -> NodeDataset:
+    r"""A data set from two CSV files whose first lines name their columns; see :func:`from_frames` for these.
+
+    Args:
+        nodes: one line per node.
+        edges: one line per edge; by default the file beside ``nodes`` that is called the same, with ``edges`` for
+            ``nodes``.
+        label, node_id, source, target, drop, undirected, scale, metric, task: as for :func:`from_frames`.
+        name: how tables call the data set; that of the file of nodes by default.
+
+    Raises:
+        DataError: names the file, the line and the column, what was expected, and what it got.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from lcat.data import from_csv
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     nodes, edges = Path(folder, "nodes.csv"), Path(folder, "edges.csv")
+        ...     _ = nodes.write_text("id,age,label\nann,31,a\nbob,25,b\n")
+        ...     _ = edges.write_text("source,target\nann,bob\n")
+        ...     from_csv(nodes, undirected=True).data.num_edges
+        2
+    """
+    path = as_path("nodes", nodes)
+    edges_path = edges_file_of(path) if edges is None else as_path("edges", edges)
+    tables = (columns_of_csv(path), columns_of_csv(edges_path))
+    names = _Names(node_id, label, (source, target), _several(drop))
+    called = path.stem if name is None else name
+    return _dataset(tables, names, undirected=undirected, scale=scale, name=called, metric=metric, task=task)
+
+
+def edges_file_of(nodes: Path) -> Path:
+    """The file of edges that belongs to a file of nodes.
+
+    Raises:
+        DataError: if the name of the file says nothing of it.
+    """
+    if "nodes" not in nodes.name:
+        raise DataError(
+            f"{nodes}: expected a file of nodes with 'nodes' in its name, as in nodes.csv, whose edges are in a file "
+            "with 'edges' instead; from_csv takes any two files"
+        )
+    return nodes.with_name("edges".join(nodes.name.rsplit("nodes", 1)))
+
+
+def _several(names: Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _dataset(
+    tables: tuple[Columns, Columns],
+    names: _Names,
+    *,
+    undirected: bool,
+    scale: bool,
+    name: str,
+    metric: str,
+    task: TaskName | None,
+) -> NodeDataset:
+    undirected, scale = read_bool("undirected", undirected), read_bool("scale", scale)
+    nodes, edges = tables
+    for column in names.drop:
+        if column not in nodes.values and column not in edges.values:
+            known = [*nodes.values, *edges.values]
+            raise DataError(
+                f"there is no column {column!r} to drop{hint(column, known)}; columns are {', '.join(known)}"
+            )
+    id_column = _column(nodes, names.node_id, _IDS)
+    numbers = _numbered(nodes, id_column)
+    label = _column(nodes, names.label, _LABELS)
+    if label is None:
+        raise DataError(
+            f"{nodes.name}: expected a column with labels, called {', '.join(_LABELS)} or as label= says, got "
+            f"{', '.join(nodes.values)}"
+        )
+    y, steps = _labels(nodes, label, task)
+    task = "node-regression" if task is None and y.dtype == np.float32 else task
+    split = _column(nodes, None, tuple(one for one in _SPLITS if one not in names.drop))
+    features = [one for one in nodes.values if one not in (id_column, label, split, *names.drop)]
+    if not features:
+        raise DataError(
+            f"{nodes.name}: expected a column of numbers, which are features, got {', '.join(nodes.values)}"
+        )
+    way_out = ": write words as numbers, fill empty cells, or leave the column out (drop=)"
+    data = Data(x=torch.from_numpy(number_columns(nodes, features, way_out)), y=torch.from_numpy(y))
+    steps.insert(0, f"features: {', '.join(features)}" if len(features) <= _LISTED else f"{len(features)} features")
+    data.edge_index = torch.from_numpy(_edges(edges, names, numbers, nodes.name))
+    ends = _end_columns(edges, names)
+    weight = _column(edges, None, tuple(one for one in _WEIGHTS if one not in names.drop))
+    if weight is not None:
+        data.edge_weight = torch.from_numpy(edges.numbers(weight).astype(np.float32))
+    others = [one for one in edges.values if one not in (*ends, weight, *names.drop)]
+    if others:
+        data.edge_attr = torch.from_numpy(number_columns(edges, others, way_out))
+        steps.append(f"features of edges: {', '.join(others)}")
+    if split is not None:
+        for part, mask in _masks(nodes, split).items():
+            data[f"{part}_mask"] = torch.from_numpy(mask)
+    dataset = with_steps(from_data(data, name, metric, task), *steps)
+    dataset = with_both_directions(dataset) if undirected else dataset
+    return with_scaled_features(dataset) if scale else dataset
+
+
+def _column(table: Columns, named: str | None, usual: Sequence[str]) -> str | None:
+    """The column that the caller names, or the first one with a usual name.
+
+    Raises:
+        DataError: if there is none of the name.
+    """
+    if named is not None:
+        if named not in table.values:
+            raise DataError(
+                f"{table.name}: there is no column {named!r}{hint(named, table.values)}; columns are "
+                f"{', '.join(table.values)}"
+            )
+        return named
+    return next((column for one in usual for column in table.values if column.lower() == one), None)
+
+
+def _numbered(nodes: Columns, column: str | None) -> dict[Any, int]:
+    """Numbers of the nodes by their names."""
+    if column is None:
+        return {_key(number): number for number in range(nodes.size)}
+    numbers: dict[Any, int] = {}
+    for row, value in enumerate(nodes.values[column]):
+        key = _key(value)
+        if key == "":
+            raise nodes.problem(row, column, "the name of a node")
+        if key in numbers:
+            raise nodes.problem(row, column, "a name that no other node has")
+        numbers[key] = row
+    return numbers
+
+
+def _key(value: Any) -> str:
+    """What identifies a node in both tables: 3, 3.0 (of a column with gaps) and "3" are one name."""
+    if is_missing(value):
+        return ""
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def _end_columns(edges: Columns, names: _Names) -> tuple[str, str]:
+    lower = {column.lower(): column for column in edges.values}
+    usual = next(((lower[a], lower[b]) for a, b in _ENDS if a in lower and b in lower), (None, None))
+    first, second = (_column(edges, named, ()) or one for named, one in zip(names.ends, usual, strict=True))
+    if first is None or second is None:
+        raise DataError(
+            f"{edges.name}: expected columns source and target with names of nodes, or as source= and target= say, got "
+            f"{', '.join(edges.values)}"
+        )
+    return first, second
+
+
+def _edges(edges: Columns, names: _Names, numbers: dict[Any, int], nodes_name: str) -> np.ndarray:
+    rows = []
+    for column in _end_columns(edges, names):
+        values = edges.values[column]
+        try:
+            rows.append(np.fromiter((numbers[_key(value)] for value in values), dtype=np.int64, count=edges.size))
+        except KeyError:
+            row = next(row for row, value in enumerate(values) if _key(value) not in numbers)
+            raise edges.problem(row, column, f"the name of a node in {nodes_name}") from None
+    return np.stack(rows)
+
+
+def _labels(nodes: Columns, column: str, task: TaskName | None) -> tuple[np.ndarray, list[str]]:
+    """Labels as numbers, and what was done to them."""
+    missing = nodes.missing(column)
+    values = [value for value, gone in zip(nodes.values[column], missing, strict=True) if not gone]
+    steps = [f"{int(missing.sum())} nodes without a label"] if missing.any() else []
+    if not values:
+        raise DataError(f"{nodes.name}, column {column}: expected labels, got none")
+    try:
+        numbers = np.array([float(value) for value in values])
+    except (ValueError, TypeError):
+        numbers = None
+    if numbers is None and task == "node-regression":
+        nodes.numbers(column)  # names the first that is none
+    if numbers is not None and (task == "node-regression" or not np.array_equal(numbers, np.round(numbers))):
+        y = np.full(nodes.size, np.nan, dtype=np.float32)
+        y[~missing] = numbers
+        return y, steps
+    keys = [str(value).strip() for value in values] if numbers is None else numbers.astype(np.int64).tolist()
+    if numbers is not None and -1 in keys:
+        keys = [key for key in keys if key != -1]
+        unlabeled = np.flatnonzero(~missing)[numbers == -1]
+        missing[unlabeled] = True
+        steps = [f"{int(missing.sum())} nodes without a label"]
+    classes = sorted(set(keys))
+    y = np.full(nodes.size, -1, dtype=np.int64)
+    order = {key: number for number, key in enumerate(classes)}
+    y[~missing] = [order[key] for key in keys]
+    if classes != list(range(len(classes))):
+        listed = ", ".join(f"{key} is {number}" for number, key in enumerate(classes[:_LISTED]))
+        steps.append(f"classes numbered: {listed}{', ...' if len(classes) > _LISTED else ''}")
+    return y, steps
+
+
+def _masks(nodes: Columns, column: str) -> dict[str, np.ndarray]:
+    parts = []
+    for row, value in enumerate(nodes.values[column]):
+        word = "" if is_missing(value) else str(value).strip().lower()
+        if word and word not in _PARTS:
+            raise nodes.problem(row, column, "train, val or test, or nothing for a node in none of them")
+        parts.append(_PARTS.get(word, ""))
+    array = np.array(parts)
+    return {part: array == part for part in ("train", "val", "test")}

@@ -1,0 +1,89 @@
+"""Own data sets from NetworkX graphs."""
+
+from __future__ import annotations
+
+import networkx
+import pytest
+
+from lcat.data import DataError, csbm, from_data, from_networkx
+
+
+def graph_of(kind=networkx.Graph):
+    graph = kind()
+    graph.add_node("a", label="red", age=1.0, place=[0.5, 2.0], split="train")
+    graph.add_node("b", label="blue", age=2, place=(1.5, 3.0), split="val")
+    graph.add_node("c", age=3, place=[2.5, 4.0])
+    graph.add_node("d", label="red", age=4, place=[3.5, 5.0], split="test")
+    graph.add_edge("b", "a", weight=0.5, kind=1)
+    graph.add_edge("c", "c", weight=1.0, kind=2)
+    graph.add_edge("c", "d", weight=2.0, kind=3)
+    return graph
+
+
+def test_an_undirected_graph_has_both_directions():
+    own = from_networkx(graph_of())
+    data = own.data
+    assert data.x.tolist() == [[1, 0.5, 2], [2, 1.5, 3], [3, 2.5, 4], [4, 3.5, 5]]
+    assert data.y.tolist() == [1, 0, -1, 1]
+    edges = dict(zip(map(tuple, data.edge_index.T.tolist()), data.edge_weight.tolist(), strict=True))
+    assert edges == {(0, 1): 0.5, (1, 0): 0.5, (2, 2): 1.0, (2, 3): 2.0, (3, 2): 2.0}
+    assert sorted(data.edge_attr.view(-1).tolist()) == [1, 1, 2, 3, 3]
+    assert own.split(0).sizes == (1, 1, 1)
+    assert own.steps[-1] == "every edge in both directions"
+
+
+def test_a_directed_graph_and_parallel_edges_stay():
+    assert from_networkx(graph_of(networkx.DiGraph)).data.edge_index.tolist() == [[1, 2, 2], [0, 2, 3]]
+    graph = graph_of(networkx.MultiDiGraph)
+    graph.add_edge("c", "d", weight=4.0, kind=3)
+    own = from_networkx(graph)
+    assert own.data.edge_index.tolist() == [[1, 2, 2, 2], [0, 2, 3, 3]]
+    assert own.data.edge_weight.tolist() == [0.5, 1, 2, 4]
+
+
+def test_attributes_called_like_the_ends_of_edges():
+    graph = graph_of()
+    networkx.set_edge_attributes(graph, 7, "source")
+    assert from_networkx(graph).data.edge_attr.size(1) == 2
+
+
+def test_a_graph_of_a_data_set_comes_back():
+    from torch_geometric.utils import to_networkx
+
+    data = csbm(n=40, seed=0)
+    graph = to_networkx(data, node_attrs=["x", "y"])
+    own = from_networkx(graph)
+    assert own.data.x.tolist() == data.x.tolist()
+    assert own.data.y.tolist() == data.y.tolist()
+    assert sorted(own.data.edge_index.T.tolist()) == sorted(data.edge_index.T.tolist())
+    assert own.num_classes == from_data(data).num_classes
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda graph: graph.nodes["b"].pop("age"), "expected a number as attribute 'age' of node 'b', got nothing"),
+        (lambda graph: graph.nodes["b"].update(age="old"), "attribute 'age' of node 'b', got 'old': set it"),
+        (lambda graph: graph.nodes["b"].update(place=[1]), "2 numbers as attribute 'place' of node 'b', got \\[1\\]"),
+        (lambda graph: graph.nodes["b"].update(age=float("nan")), "attribute 'age' of node 'b', got nan"),
+        (lambda graph: graph["c"]["d"].pop("kind"), "attribute 'kind' of edge \\('c', 'd'\\), got nothing"),
+        (lambda graph: graph.clear_edges(), "expected a graph with edges, got none"),
+        (lambda graph: graph.clear(), "expected a graph with nodes, got none"),
+        (lambda graph: [graph.nodes[n].pop("label", 0) for n in graph], "attribute label, or .*age, place, split"),
+    ],
+)  # fmt: skip
+def test_wrong_graphs(change, match):
+    graph = graph_of()
+    change(graph)
+    with pytest.raises(DataError, match=match):
+        from_networkx(graph)
+
+
+def test_without_features_the_way_out_is_said():
+    graph = networkx.karate_club_graph()
+    with pytest.raises(DataError, match=r"networkx\.set_node_attributes\(graph, dict\(graph\.degree\), 'degree'\)"):
+        from_networkx(graph, label="club")
+    with pytest.raises(DataError, match="expected nodes with the attribute 'klub'; attributes are club"):
+        from_networkx(graph, label="klub")
+    with pytest.raises(DataError, match="expected a NetworkX graph, got dict"):
+        from_networkx({})

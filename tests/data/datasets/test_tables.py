@@ -1,0 +1,192 @@
+"""Own data sets from tables: pandas frames and CSV files, with errors that say where in the file."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+
+from lcat.data import DataError, from_csv, from_frames, load_file
+
+NODES = """id,age,label,income,split
+ann,31,b,2.5,train
+bob,25,a,1.9,train
+cy,47,b,3.1,val
+dee,52,,2.2,
+eve,33,a,2.0,test
+"""
+EDGES = """source,target,weight,years
+ann,bob,1,3
+bob,cy,0.5,1
+cy,cy,1,0
+ann,bob,2,4
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "nodes.csv").write_text(NODES)
+    (tmp_path / "edges.csv").write_text(EDGES)
+    return tmp_path / "nodes.csv"
+
+
+def test_a_csv_file_says_everything(files):
+    own = load_file(files)
+    data = own.data
+    assert own.name == "nodes"
+    assert torch.allclose(data.x, torch.tensor([[31, 2.5], [25, 1.9], [47, 3.1], [52, 2.2], [33, 2]]))
+    assert data.y.tolist() == [1, 0, 1, -1, 0]
+    assert data.edge_index.tolist() == [[0, 1, 2, 0], [1, 2, 2, 1]]
+    assert data.edge_weight.tolist() == [1, 0.5, 1, 2]
+    assert data.edge_attr.tolist() == [[3], [1], [0], [4]]
+    split = own.split(0)
+    assert [part.nonzero().view(-1).tolist() for part in (split.train, split.val, split.test)] == [[0, 1], [2], [4]]
+    assert own.steps == (
+        "features: age, income",
+        "1 nodes without a label",
+        "classes numbered: a is 0, b is 1",
+        "features of edges: years",
+    )
+
+
+def test_both_directions_once(files):
+    own = from_csv(files, undirected=True)
+    assert own.data.edge_index.tolist() == [[0, 1, 1, 2, 2], [1, 0, 2, 1, 2]]
+    # The first of two equal edges counts; its reverse has its values.
+    assert own.data.edge_weight.tolist() == [1, 1, 0.5, 0.5, 1]
+    assert own.data.edge_attr.tolist() == [[3], [3], [1], [1], [0]]
+    assert own.steps[-2:] == ("2 reverses of edges added", "1 repetitions of edges left out")
+
+
+def test_features_can_be_scaled(files):
+    own = from_csv(files, scale=True)
+    assert torch.allclose(own.data.x.mean(0), torch.zeros(2), atol=1e-6)
+    assert torch.allclose(own.data.x.std(0, correction=0), torch.ones(2), atol=1e-6)
+    assert "features scaled" in own.steps[-1]
+    constant = from_frames({"x": [3.3, 3.3], "label": [0, 1]}, {"source": [0], "target": [1]}, scale=True)
+    assert constant.data.x.tolist() == [[0], [0]]
+
+
+def test_frames_and_files_agree(files):
+    nodes, edges = pd.read_csv(files), pd.read_csv(files.with_name("edges.csv"))
+    one, two = from_csv(files), from_frames(nodes, edges)
+    for key in ("x", "y", "edge_index", "edge_weight", "edge_attr"):
+        assert torch.equal(one.data[key], two.data[key]), key
+    assert one.steps == two.steps
+    assert torch.equal(one.split(0).train, two.split(0).train)
+
+
+@pytest.mark.parametrize("names", [[7, 3, 5], [7.0, 3.0, 5.0], ["7", "3", "5"], pd.array([7, 3, 5], dtype="Int64")])
+def test_names_of_nodes_are_the_same_as_texts_and_numbers(names):
+    nodes = pd.DataFrame({"id": names, "x": [1, 2, 3], "label": [0, 1, 0]})
+    edges = pd.DataFrame({"src": [7, 3], "dst": ["3", "5"]})
+    assert from_frames(nodes, edges).data.edge_index.tolist() == [[0, 1], [1, 2]]
+
+
+def test_without_names_nodes_are_numbered():
+    nodes = pd.DataFrame({"x": [1, 2, 3], "label": [0, 1, 0]}, index=[10, 11, 12])
+    assert from_frames(nodes, pd.DataFrame({"from": [0], "to": [2]})).data.edge_index.tolist() == [[0], [2]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "y", "steps"),
+    [
+        ([0, 2, 1], [0, 2, 1], ()),
+        ([2001, 1999, 2001], [1, 0, 1], ("classes numbered: 1999 is 0, 2001 is 1",)),
+        ([10, 9, -1], [1, 0, -1], ("1 nodes without a label", "classes numbered: 9 is 0, 10 is 1")),
+        ([True, False, None], [1, 0, -1], ("1 nodes without a label",)),
+        (pd.array([1, pd.NA, 0], dtype="Int64"), [1, -1, 0], ("1 nodes without a label",)),
+        (pd.Categorical(["b", None, "a"]), [1, -1, 0], ("1 nodes without a label", "classes numbered: a is 0, b is 1")),
+    ],
+)
+def test_labels_are_numbered(labels, y, steps):
+    own = from_frames(pd.DataFrame({"x": [1, 2, 3], "label": labels}), {"source": [0], "target": [1]})
+    assert own.data.y.tolist() == y
+    assert own.steps[1:] == steps
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "match"),
+    [
+        ("nodes.csv", "47", "old", r"nodes\.csv, line 4, column age: expected a number, got 'old': write words as"),
+        ("nodes.csv", "47", "", r"nodes\.csv, line 4, column age: expected a number, got nothing"),
+        ("nodes.csv", "47", "nan", r"line 4, column age: expected a number, got 'nan'"),
+        ("nodes.csv", "47", "inf", r"line 4, column age: expected a number, got 'inf'"),
+        ("nodes.csv", "cy,", "bob,", r"line 4, column id: expected a name that no other node has, got 'bob'"),
+        ("nodes.csv", "cy,", ",", r"line 4, column id: expected the name of a node, got nothing"),
+        ("nodes.csv", "val", "valley", r"line 4, column split: expected train, val or test, .* got 'valley'"),
+        ("nodes.csv", "3.1,val", "3.1,val,7", r"nodes\.csv, line 4: expected 5 values, one per name .*, got 6"),
+        ("nodes.csv", "age", "", r"nodes\.csv: expected a name for column 2 of 5, got an empty one"),
+        ("nodes.csv", "age", "income", r"expected columns of different names, got 'income' twice"),
+        ("nodes.csv", "label", "lbl", r"nodes\.csv: expected a column with labels, .* got id, age, lbl, income, split"),
+        ("nodes.csv", NODES, "", r"nodes\.csv: expected names of columns, got nothing"),
+        ("nodes.csv", NODES, "id,label\n", r"nodes\.csv: .* got no rows"),
+        ("nodes.csv", NODES, "id,label\na,0\nb,1\n", r"expected a column of numbers, .* got id, label"),
+        ("nodes.csv", "ann,31", 'ann,"31', r"nodes\.csv, line \d+: this is no CSV"),
+        ("edges.csv", "cy,cy", "cy,zed", r"edges\.csv, line 4, column target: expected the name of a node.*zed"),
+        ("edges.csv", "0.5,1", "half,1", r"edges\.csv, line 3, column weight: expected a number, got 'half'"),
+        ("edges.csv", "0.5,1", "0.5,one", r"edges\.csv, line 3, column years: expected a number, got 'one'"),
+        ("edges.csv", "source", "begin", r"edges\.csv: expected columns source and target .* got begin, target"),
+    ],
+)  # fmt: skip
+def test_wrong_files_are_named_by_line_and_column(files, file, old, new, match):
+    path = files.with_name(file)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError, match=match) as caught:
+        load_file(files)
+    assert "\n" not in str(caught.value)
+
+
+def test_lines_are_those_of_the_file(files):
+    """Empty lines and cells of several lines count."""
+    files.write_text('id,x,label\n\nann,1,"two\nlines"\n\nbob,none,b\n')
+    with pytest.raises(DataError, match="line 6, column x: expected a number, got 'none'"):
+        load_file(files)
+
+
+def test_files_that_are_no_text_or_missing(files):
+    files.write_bytes(b"id,x,label\nann,1,a\nb\xff,2,b\n")
+    with pytest.raises(DataError, match=r"nodes\.csv, line 3: expected text in UTF-8"):
+        load_file(files)
+    files.with_name("edges.csv").unlink()
+    files.write_text(NODES)
+    with pytest.raises(DataError, match=r"there is no file .*edges\.csv"):
+        load_file(files)
+    files.rename(files.with_name("table.csv"))
+    with pytest.raises(DataError, match=r"table\.csv: expected a file of nodes with 'nodes' in its name"):
+        load_file(files.with_name("table.csv"))
+
+
+def test_byte_order_mark_of_excel(files):
+    files.write_bytes(b"\xef\xbb\xbf" + NODES.encode())
+    assert load_file(files).num_classes == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"label": "klass"}, r"the frame of nodes: there is no column 'klass' \(did you mean class\?\)"),
+        ({"source": "a"}, "the frame of edges: there is no column 'a'"),
+        ({"drop": ["xx"]}, "there is no column 'xx' to drop"),
+    ],
+)
+def test_wrong_columns(arguments, match):
+    nodes = pd.DataFrame({"x": [1, 2], "class": [0, 1]})
+    with pytest.raises(DataError, match=match):
+        from_frames(nodes, {"source": [0], "target": [1]}, **arguments)
+
+
+def test_columns_are_named_by_the_caller_or_left_out():
+    nodes = {"key": ["a", "b"], "kind": [1, 0], "words": ["one", "two"], "x": [1, 2]}
+    edges = {"u": ["a"], "v": ["b"], "when": ["today"]}
+    own = from_frames(nodes, edges, node_id="key", label="kind", source="u", target="v", drop=["words", "when"])
+    assert own.data.x.tolist() == [[1], [2]]
+    assert own.data.edge_index.tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize("frame", [7, None, {"x": 3}, {"x": [1, 2], "label": [1]}, {}, {"x": [], "label": []}])
+def test_what_is_no_frame(frame):
+    with pytest.raises(DataError, match="the frame of nodes: expected"):
+        from_frames(frame, {"source": [0], "target": [0]})
