@@ -46,7 +46,8 @@ _ROOMS: dict[str, dict[str, set[str]]] = {
         "store": {"_folder", "statistics", "models", "plan"},  # the level of the last look
         "running": {"_folder", "models", "plan", "store"},
         "report": {"_folder", "statistics", "models", "analysis", "plan", "store"},
-        "study": {"_folder", "statistics", "analysis", "plan", "store", "report"},
+        "export": {"_folder", "plan", "store"},
+        "study": {"_folder", "statistics", "analysis", "plan", "store", "report", "export"},
         "driver": {"_folder", "plan", "store", "running", "study"},
         "decide": {"statistics", "plan", "store", "study", "driver"},
     },

@@ -15,17 +15,20 @@ from lcat.study.analysis.objectives import Objective
 from lcat.study.analysis.regret import regret
 from lcat.study.decide import Decision, Look, run_until_decided
 from lcat.study.driver import Outcome, Status, run_study
+from lcat.study.export import ExportError, export_study
 from lcat.study.models.defaults import default_hyper_parameters, defaults_table
 from lcat.study.models.hyper import HyperParameters, Overrides
 from lcat.study.models.layers import LAYERS, build_model
 from lcat.study.models.own_registration import register_model
 from lcat.study.models.recipes import recipe_hyper_parameters
 from lcat.study.plan.cell import Cell, Noise, SplitChoice
+from lcat.study.plan.extend import extended_plan
 from lcat.study.plan.plan import PlanError, StudyPlan, make_plan
 from lcat.study.plan.plan_file import load_plan
 from lcat.study.plan.settings import Budget, NoisePlan, Published, Range, RunSettings, SearchPlan
 from lcat.study.report import write_study
 from lcat.study.running.engines import EngineError
+from lcat.study.store.columns import FRAMES
 from lcat.study.store.frame import COLUMNS
 from lcat.study.store.lock import StudyBusy
 from lcat.study.store.record import StudyRecord
@@ -35,6 +38,7 @@ from lcat.study.study import Study
 
 __all__ = [
     "COLUMNS",
+    "FRAMES",
     "LAYERS",
     "Budget",
     "Cell",
@@ -42,6 +46,7 @@ __all__ = [
     "Comparison",
     "Decision",
     "EngineError",
+    "ExportError",
     "HyperParameters",
     "Look",
     "Noise",
@@ -68,6 +73,8 @@ __all__ = [
     "compare",
     "default_hyper_parameters",
     "defaults_table",
+    "export_study",
+    "extended_plan",
     "load_plan",
     "make_plan",
     "recipe_hyper_parameters",

@@ -254,8 +254,10 @@ class _Driver:
         """
         known = self._store.datasets()
         records = {name: self._sources.record(name) for name in names if name in self._own or is_own_file(name)}
-        for name, record in records.items():
+        for name, record in list(records.items()):
             old = known.get(name)
+            if old is None and self._store.done_on(name):
+                del records[name]  # results of an earlier version of lcat, which knows the data by their splits alone
             if old is None or (old["graph"], old["metric"]) == (record["graph"], record["metric"]):
                 continue
             if self._store.done_on(name):

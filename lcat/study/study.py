@@ -13,6 +13,7 @@ from lcat.study.analysis.choose import choose
 from lcat.study.analysis.compare import Comparison, compare, robustness
 from lcat.study.analysis.objectives import Objective
 from lcat.study.analysis.regret import regret
+from lcat.study.export import ExportName, export_study
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report import write_study
 from lcat.study.statistics.intervals import IntervalMethod
@@ -136,6 +137,21 @@ class Study(StudyRecord):
             ValueError: without a folder, for a study in memory.
         """
         return write_study(self, folder, reference=reference, margin=margin)
+
+    def export(self, to: ExportName, out: str | Path | None = None) -> list[Path]:
+        """Write the study for another tool; see :func:`lcat.study.export_study`.
+
+        Args:
+            to: ``"parquet"``, ``"mlflow"``, ``"tensorboard"`` or ``"optuna"``.
+            out: folder for it; ``export/NAME`` in that of the study by default.
+
+        Returns:
+            The paths written.
+
+        Raises:
+            ExportError: if a package is missing, or there is nothing to export.
+        """
+        return export_study(self, to, out)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: what the study holds, and the scores so far."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from lcat.cli.study.add import add
 from lcat.cli.study.datasets import datasets
 from lcat.cli.study.defaults import defaults
+from lcat.cli.study.export import export
 from lcat.cli.study.group import StudyGroup
 from lcat.cli.study.report import report
 from lcat.cli.study.run import HELP, run
@@ -18,7 +20,9 @@ _HELP = (
     "\blcat study                          a demo on synthetic graphs\n"
     "lcat study -d cora -l gcn -l lcat   the same as: lcat study run -d cora ...\n"
     "lcat study plan.toml                a plan from a file\n"
-    "lcat study report DIR               tables and figures of a study again\n\n"
+    "lcat study add DIR -l gat           more layers, data sets or seeds for a study\n"
+    "lcat study report DIR               tables and figures of a study again\n"
+    "lcat study export DIR --to parquet  a study for other tools\n\n"
     "Options without a command belong to run; lcat study run --help lists them."
 )
 
@@ -27,7 +31,9 @@ def study_app() -> typer.Typer:
     """The commands of ``lcat study``."""
     app = typer.Typer(cls=StudyGroup, help=_HELP, subcommand_metavar="[COMMAND] ...")
     app.command("run", help=HELP, context_settings={"token_normalize_func": _long_name})(run)
+    app.command("add")(add)
     app.command("report")(report)
+    app.command("export")(export)
     app.command("datasets")(datasets)
     app.command("defaults")(defaults)
     return app

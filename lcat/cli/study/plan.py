@@ -15,7 +15,7 @@ from lcat.cli.study.values import read_grid, read_number, read_settings, read_sp
 if TYPE_CHECKING:
     from lcat.study import StudyPlan
 
-__all__ = ["plan_of"]
+__all__ = ["check_machine", "plan_of", "seen_from"]
 
 _DEFAULT_SEEDS = 5
 _DEMO_SEEDS = 3
@@ -49,17 +49,17 @@ def plan_of(file: Path | None, options: Mapping[str, Any]) -> StudyPlan:
     if file is not None and file.is_dir():
         try:
             plan = _plan_of_study(file, settings)
-            _check_machine(plan)
+            check_machine(plan)
         except StoreError as error:
             stop(str(error), 2)
         except PlanError as error:
             stop(explain_plan_error(error, file, values), 2)
         return plan
     if file is not None:
-        _seen_from(file.parent, settings)
+        seen_from(file.parent, settings)
     try:
         plan = make_plan(**_with_defaults(settings)) if file is None else load_plan(file, settings)
-        _check_machine(plan)
+        check_machine(plan)
     except PlanError as error:
         stop(explain_plan_error(error, file, values), 2)
     return plan
@@ -91,7 +91,7 @@ def _plan_of_study(folder: Path, settings: dict[str, Any]) -> StudyPlan:
     from lcat.study import Study, make_plan
 
     stored = Study.load(folder).plan
-    _seen_from(Path(stored.run.base), settings)
+    seen_from(Path(stored.run.base), settings)
     values = stored.model_dump(mode="json", exclude={"budget"})
     for name, value in settings.items():
         values[name] = {**values[name], **value} if isinstance(value, dict) and values.get(name) else value
@@ -134,7 +134,7 @@ def _has_search(file: Path) -> bool:
         return True
 
 
-def _seen_from(folder: Path, settings: dict[str, Any]) -> None:
+def seen_from(folder: Path, settings: dict[str, Any]) -> None:
     """Paths of the command line start from the current folder, and those of a plan from the folder of the plan."""
     from lcat.study.plan.own_data import is_own_file
 
@@ -173,7 +173,7 @@ def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"datasets": DEMO_DATASETS, "layers": DEMO_LAYERS, "seeds": _DEMO_SEEDS, **settings}
 
 
-def _check_machine(plan: StudyPlan) -> None:
+def check_machine(plan: StudyPlan) -> None:
     """Refuse a plan before anything is loaded if this machine lacks its folder of data sets or its device.
 
     Raises:

@@ -181,7 +181,7 @@ def _graphs(results: Sequence[CellResult]) -> pd.DataFrame:
     groups = frame.groupby("dataset", sort=False)
     means = groups[["nodes", "edges", "features", "classes", "labeled", "homophily", "self_loops", "repeated"]].mean()
     directed = groups["directed"].agg(lambda values: "yes" if values.all() else "some" if values.any() else "no")
-    steps = groups["steps"].agg(lambda texts: "" if texts.isna().any() else texts.iloc[0])
+    steps = groups["steps"].agg(lambda texts: texts.iloc[0] or None)
     return means.assign(graphs=groups.size(), directed=directed, steps=steps).reset_index()[columns]
 
 

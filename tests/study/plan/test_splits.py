@@ -12,6 +12,7 @@ from lcat.data import NodeDataset, SplitError, csbm, random_splits
 from lcat.study import PlanError, Study, run_study
 from lcat.study.plan.cell import SplitChoice, digest
 from lcat.study.plan.splits import SplitFolder, SplitRule, make_split, split_hash
+from lcat.study.store.store import Store
 from tests.study.study_support import plan_of
 
 
@@ -112,9 +113,18 @@ def test_a_split_that_changed_is_a_failed_cell(tmp_path, source):
     assert "has changed since the study began" in failure["error"]
 
 
-def test_a_graph_that_changed_is_a_failed_cell(tmp_path):
+def forget_data_sets(folder):
+    """As a study of an earlier version, which did not keep what identifies data sets."""
+    with Store(folder, write=True) as store:
+        store.put("datasets", {})
+
+
+def test_a_graph_that_changed_is_refused_or_a_failed_cell(tmp_path):
     plans = [plan_of(datasets=["ours"], own=["ours"], layers=["gcn", "gat"][:count]) for count in (1, 2)]
     assert run_study(plans[0], tmp_path, own={"ours": dataset(0)}, engine="inline").done == 1
+    with pytest.raises(PlanError, match=r"ours is not the data set .* has results of"):
+        run_study(plans[1], tmp_path, own={"ours": dataset(1)}, engine="inline")
+    forget_data_sets(tmp_path)
     outcome = run_study(plans[1], tmp_path, own={"ours": dataset(1)}, engine="inline")
     assert (outcome.done, outcome.failed) == (1, 1)
     [failure] = outcome.study.failures().to_dict("records")
@@ -123,10 +133,13 @@ def test_a_graph_that_changed_is_a_failed_cell(tmp_path):
     assert (again.done, again.failed) == (2, 0)
 
 
-def test_a_metric_that_changed_is_a_failed_cell(tmp_path):
+def test_a_metric_that_changed_is_refused_or_a_failed_cell(tmp_path):
     data = dataset()
     plans = [plan_of(datasets=["ours"], own=["ours"], layers=["gcn", "gat"][:count]) for count in (1, 2)]
     assert run_study(plans[0], tmp_path, own={"ours": data}, engine="inline").done == 1
+    with pytest.raises(PlanError, match=r"ours is not the data set .* \(metric roc-auc now, accuracy then"):
+        run_study(plans[1], tmp_path, own={"ours": replace(data, metric="roc-auc")}, engine="inline")
+    forget_data_sets(tmp_path)
     outcome = run_study(plans[1], tmp_path, own={"ours": replace(data, metric="roc-auc")}, engine="inline")
     assert (outcome.done, outcome.failed) == (1, 1)
     [failure] = outcome.study.failures().to_dict("records")
