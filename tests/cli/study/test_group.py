@@ -41,7 +41,7 @@ def test_help_after_other_options_is_that_of_run(call):
 @pytest.mark.parametrize(
     ("word", "words"),
     [
-        ("reprot", ["'reprot' (did you mean report?)"]),
+        ("reprot", ["'reprot' (did you mean report or export?)"]),
         ("Datasets", ["'Datasets' (did you mean datasets?)"]),
         ("frobnicate", ["'frobnicate';"]),
     ],

@@ -234,7 +234,7 @@ def test_slips_are_one_line(call, arguments, words):
 
 
 def test_a_mistyped_command_and_a_folder_are_no_plan(call, tmp_path):
-    assert "did you mean report?" in call("study", "reprot", "DIR")[2]
+    assert "did you mean report or export?" in call("study", "reprot", "DIR")[2]
     (tmp_path / "results").mkdir()
     code, out, err = call("study", "results")
     assert (code, out) == (2, "")
