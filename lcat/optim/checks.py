@@ -20,6 +20,7 @@ __all__ = [
     "check_group",
     "check_orthonormal",
     "check_parameter",
+    "check_trainable",
     "check_weights",
     "check_written",
     "describe",
@@ -66,6 +67,16 @@ MaxError = Callable[[dict[str, Any], int], float]
 def accepted_error(p: int, dtype: torch.dtype, left: float) -> float:
     """How far from orthonormal the first weights may be, by a method that leaves an error of ``left``."""
     return max(tolerance(p, dtype), left * (1 + 1e-3))
+
+
+def check_trainable(group: dict[str, Any]) -> None:
+    """Raise a ValueError for parameters that no step outside of inference mode can write."""
+    for i, param in enumerate(group["params"]):
+        if not torch.nn.parameter.is_lazy(param) and param.is_inference():
+            raise ValueError(
+                f"{describe(i, group)} was made under torch.inference_mode(), so it never gets a gradient and cannot "
+                f"be changed outside of it; make or load the model outside of it"
+            )
 
 
 def check_group(group: dict[str, Any], max_error: MaxError) -> None:

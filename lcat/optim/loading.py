@@ -50,12 +50,13 @@ def check_form(saved: Any) -> None:
 
 
 def completed_groups(
-    saved: Any, present: list[dict[str, Any]], check_options: Callable[[dict[str, Any]], None]
+    saved: Any, present: list[dict[str, Any]], check_options: Callable[[dict[str, Any]], None], method: type
 ) -> list[dict[str, Any]]:
     """The groups of a checkpoint, with the present values of options that it does not have.
 
     Raises:
-        ValueError: they are not those of the optimizer, or an option in them is unknown or out of range.
+        ValueError: they are not those of the optimizer or of its method, or an option in them is unknown or out of
+            range.
     """
     check_form(saved)
     groups = saved["param_groups"]
@@ -67,12 +68,15 @@ def completed_groups(
     completed = []
     for index, (ours, theirs) in enumerate(zip(present, groups, strict=True)):
         _check_members(index, ours, theirs)
+        if ours["orthogonal"]:
+            _check_method(index, theirs, method)
         for name, meant in misspelt_options(theirs, ours).items():
             raise ValueError(
                 f"group {index} of the checkpoint has an entry {name!r}, which is no option{meant}; rename or remove "
                 f"it in the checkpoint's 'param_groups'"
             )
         group = {**ours, **theirs}
+        group.pop("saved_by", None)
         check_options({**group, "params": ours["params"]})
         completed.append(group)
     return completed
@@ -96,6 +100,27 @@ def check_state_dict(saved: dict[str, Any], groups: list[dict[str, Any]], presen
             for entry, value in entries.items():
                 if isinstance(value, Tensor):
                     check_entry(name, param, layout, entry, value, "in the checkpoint")
+
+
+def _check_method(index: int, theirs: dict[str, Any], method: type) -> None:
+    """Raise a ValueError for an orthogonal group of another method, whose state means something else.
+
+    A subclass loads what a class that it is made from has saved.
+    """
+    if "orthogonal" not in theirs:
+        raise ValueError(
+            f"group {index} of the checkpoint is not of an optimizer of lcat.optim: it does not say that it is "
+            f"orthogonal. State of other optimizers loads into groups with orthogonal=False; for this group, start "
+            f"without state"
+        )
+    saved = theirs.get("saved_by")
+    if saved is not None and saved not in (base.__name__ for base in method.__mro__):
+        raise ValueError(
+            f"group {index} of the checkpoint was saved by {saved}, and this optimizer is {method.__name__}: state and "
+            f"options of one method mean something else in another. Build a {saved} to resume, or start "
+            f"{method.__name__} from the weights without its state; if the class was renamed, rename 'saved_by' in the "
+            f"checkpoint's 'param_groups'"
+        )
 
 
 def _check_members(index: int, ours: dict[str, Any], theirs: dict[str, Any]) -> None:

@@ -12,12 +12,20 @@ from torch.optim import Optimizer
 
 from lcat._numbers import as_plain
 from lcat._text import hint
+from lcat._tracing import outside_inference_mode
 from lcat.optim import euclidean
 from lcat.optim.base import BASES, Direction, gradient, limited, tangent_part
 from lcat.optim.bucket import Bucket
 from lcat.optim.bucket_cache import BucketCache
 from lcat.optim.changes import Changes
-from lcat.optim.checks import check_gradient, check_group, check_weights, check_written, orthogonalize_group
+from lcat.optim.checks import (
+    check_gradient,
+    check_group,
+    check_trainable,
+    check_weights,
+    check_written,
+    orthogonalize_group,
+)
 from lcat.optim.layout import plain
 from lcat.optim.loading import check_form, check_state_dict, completed_groups, misspelt_options
 from lcat.optim.measure import largest, orthogonality_error, project_
@@ -181,6 +189,12 @@ class OrthogonalOptimizer(Optimizer):
         """
         if not torch.compiler.is_compiling():
             self._check_capture()
+            if torch.is_inference_mode_enabled():  # state that is made there could never be written outside of it
+                with torch.inference_mode(False), torch.no_grad():
+                    return self._step(closure)
+        return self._step(closure)
+
+    def _step(self, closure: Callable[[], Any] | None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -257,6 +271,7 @@ class OrthogonalOptimizer(Optimizer):
         try:
             group["matrix"] = plain(group["matrix"])
             self.check_options(group)
+            check_trainable(group)
             if group["orthogonal"]:
                 if orthogonalize is not None:
                     orthogonalize_group(group, orthogonalize, self.max_error)
@@ -268,8 +283,7 @@ class OrthogonalOptimizer(Optimizer):
         if (
             len(self._seen_versions) == len(self.param_groups) - 1
         ):  # those of a copied optimizer come with its next step
-            tracked = group["orthogonal"] and not any(p.is_inference() for p in group["params"])
-            self._seen_versions.append([p._version for p in group["params"]] if tracked else [])
+            self._seen_versions.append([p._version for p in group["params"]] if group["orthogonal"] else [])
 
     def _check_named(self, params: Any) -> None:
         """Raise a ValueError for parameters without names beside others with names, and the other way round."""
@@ -298,6 +312,14 @@ class OrthogonalOptimizer(Optimizer):
             for name, default in {**COMMON, **self.defaults}.items():
                 group.setdefault(name, default)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The state and the options of all groups, as plain data; ``saved_by`` of orthogonal groups is the class."""
+        saved = super().state_dict()
+        for group in saved["param_groups"]:
+            if group["orthogonal"]:
+                group["saved_by"] = type(self).__name__
+        return saved
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what :meth:`state_dict` returned; training resumes bit for bit.
 
@@ -306,16 +328,16 @@ class OrthogonalOptimizer(Optimizer):
         have (one of torch's AdamW, loaded into Euclidean groups) keep their present values.
 
         Raises:
-            ValueError: the groups are not those of this optimizer (number, kind and names of the parameters), an option
-                in them is unknown or out of range, or the state of a parameter is that of another shape; nothing is
-                loaded then.
+            ValueError: the groups are not those of this optimizer (number, kind and names of the parameters) or of its
+                method, an option in them is unknown or out of range, or the state of a parameter is that of another
+                shape; nothing is loaded then.
         """
         if not isinstance(state_dict, dict):
             check_form(state_dict)  # what hooks make of a dict is checked after them
         completed: dict[str, Any] = {}
 
         def complete(_: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
-            groups = completed_groups(saved, self.param_groups, self.check_options)
+            groups = completed_groups(saved, self.param_groups, self.check_options, type(self))
             check_state_dict(saved, groups, self.param_groups)
             completed.update(saved, param_groups=groups)
             return dict(completed)
@@ -323,7 +345,8 @@ class OrthogonalOptimizer(Optimizer):
         before = self.register_load_state_dict_pre_hook(complete)
         after = self.register_load_state_dict_post_hook(lambda _: self._restore_dtypes(completed), prepend=True)
         try:
-            super().load_state_dict(state_dict)
+            with outside_inference_mode():
+                super().load_state_dict(state_dict)
         finally:
             before.remove()
             after.remove()
@@ -336,6 +359,8 @@ class OrthogonalOptimizer(Optimizer):
             for name, value in saved["state"].get(i, {}).items():
                 if isinstance(value, Tensor) and self.state[param][name].dtype != value.dtype:
                     self.state[param][name] = value.to(param.device)
+                if isinstance(value, Tensor) and self.state[param][name].is_inference():  # of a file read there
+                    self.state[param][name] = self.state[param][name].clone()
         for group in self.param_groups:
             group["matrix"] = plain(group["matrix"])
 

@@ -8,14 +8,26 @@ import pytest
 import torch
 from torch import nn
 
-from lcat.optim import POGO, SLPG, Landing, LandingPC, RiemannianSGD, orthogonal_groups, orthogonality_error
+from lcat.optim import (
+    POGO,
+    RSDM,
+    SLPG,
+    Landing,
+    LandingPC,
+    RiemannianAdam,
+    RiemannianSGD,
+    orthogonal_groups,
+    orthogonality_error,
+)
 from lcat.optim.loading import misspelt_options
 from lcat.optim.options import COMMON
 from tests.optim.optim_support import orthonormal, parameter, random
 
 
 def trained(params, cls=POGO, steps=2, **options):
-    optimizer = cls(params, **{"lr": 0.1, "momentum": 0.9, **options})
+    if cls is not RiemannianAdam:
+        options = {"momentum": 0.9, **options}
+    optimizer = cls(params, **{"lr": 0.1, **options})
     for k in range(steps):
         for p in optimizer.param_groups[0]["params"]:
             p.grad = random(*p.shape, dtype=p.dtype, seed=k)
@@ -64,6 +76,61 @@ def test_what_a_checkpoint_may_not_be(change, message):
     with pytest.raises(ValueError, match=message):
         optimizer.load_state_dict(state)
     assert str(optimizer.state_dict()) == before
+
+
+METHODS = [POGO, Landing, LandingPC, SLPG, RiemannianSGD, RiemannianAdam, RSDM]
+
+
+@pytest.mark.parametrize("other", METHODS)
+@pytest.mark.parametrize("cls", METHODS)
+def test_state_of_another_method_is_refused_and_nothing_is_loaded(cls, other):
+    saved = copy.deepcopy(trained([parameter(orthonormal(4, 6))], other).state_dict())
+    optimizer = cls([parameter(orthonormal(4, 6))], lr=0.2)
+    before = str(optimizer.state_dict())
+    if cls is other:
+        optimizer.load_state_dict(saved)
+        assert "saved_by" not in optimizer.param_groups[0]
+        return
+    with pytest.raises(
+        ValueError, match=rf"group 0 .* saved by {other.__name__}, and this optimizer is {cls.__name__}:"
+    ):
+        optimizer.load_state_dict(saved)
+    assert str(optimizer.state_dict()) == before
+
+
+def test_a_subclass_loads_what_its_base_has_saved_and_not_the_other_way():
+    class Mine(POGO):
+        pass
+
+    saved = trained([parameter(orthonormal(4, 6))]).state_dict()
+    mine = trained([parameter(orthonormal(4, 6))], Mine, steps=1)
+    mine.load_state_dict(saved)
+    assert mine.state[mine.param_groups[0]["params"][0]]["step"] == 2
+    with pytest.raises(ValueError, match="saved by Mine, and this optimizer is POGO"):
+        trained([parameter(orthonormal(4, 6))]).load_state_dict(mine.state_dict())
+
+
+@pytest.mark.parametrize("cls", [torch.optim.SGD, torch.optim.AdamW, torch.optim.RMSprop])
+def test_state_of_torch_is_refused_by_orthogonal_groups_and_taken_by_others(cls):
+    weight = parameter(orthonormal(4, 6))
+    theirs = cls([weight], lr=0.25)
+    weight.grad = torch.ones_like(weight)
+    theirs.step()
+    with torch.no_grad():
+        weight.copy_(orthonormal(4, 6))
+    with pytest.raises(ValueError, match=r"not of an optimizer of lcat\.optim.* groups with orthogonal=False"):
+        POGO([weight]).load_state_dict(theirs.state_dict())
+    if cls is torch.optim.AdamW:
+        euclidean = Landing([{"params": [weight], "orthogonal": False}])
+        euclidean.load_state_dict(theirs.state_dict())
+        assert euclidean.param_groups[0]["lr"] == 0.25
+        assert torch.equal(euclidean.state[weight]["exp_avg"], theirs.state[weight]["exp_avg"])
+
+
+def test_euclidean_groups_of_two_methods_exchange_state():
+    group = [{"params": [parameter(orthonormal(4, 6))], "orthogonal": False}]
+    saved = trained(group, POGO).state_dict()
+    Landing([{"params": [parameter(orthonormal(4, 6))], "orthogonal": False}]).load_state_dict(saved)
 
 
 @pytest.mark.parametrize("nothing", [None, 3, [1]])
