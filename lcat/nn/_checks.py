@@ -356,12 +356,22 @@ def check_fill_width(layer: str, fill_value: Tensor, edge_dim: int | None) -> No
         )
 
 
+#: no layer has so many features or heads, and torch has no tensors of them
+_TOO_MANY = 2**48
+
+
 def read_size(layer: str, name: str, value: Any) -> int:
     """A number of features or heads, at least 1, as an int."""
     number = as_int(value)
     if number is None or number < 1:
         raise ValueError(f"'{name}' of {layer} is {value!r}; it takes an int of at least 1")
+    _check_not_too_many(layer, name, number)
     return number
+
+
+def _check_not_too_many(layer: str, name: str, number: int) -> None:
+    if number > _TOO_MANY:
+        raise ValueError(f"'{name}' of {layer} is {number}; it takes an int of at most 2**48, and of what memory holds")
 
 
 def read_size_or_lazy(layer: str, name: str, value: Any) -> int:
@@ -379,6 +389,7 @@ def read_edge_dim(layer: str, value: Any) -> int | None:
             f"'edge_dim' of {layer} is {value!r}; it takes None (no edge features), the number of features per "
             f"edge, or -1 (take the size of the first ones)"
         )
+    _check_not_too_many(layer, "edge_dim", number)
     return number
 
 
@@ -394,6 +405,7 @@ def read_channels(layer: str, in_channels: Any) -> int | tuple[int, int]:
     first, second = sizes[0], sizes[-1]
     assert first is not None
     assert second is not None
+    _check_not_too_many(layer, "in_channels", max(first, second))
     return (first, second) if is_pair else first
 
 

@@ -28,8 +28,8 @@ def attention_of_edges(edge_index: Tensor, attention: tuple[Tensor, Tensor]) -> 
         that the layer added to other nodes are left out.
 
     Raises:
-        TypeError: ``edge_index`` is no tensor of shape ``[2, E]``, or ``attention`` no pair of tensors.
-        ValueError: the attention is that of other edges.
+        TypeError: ``edge_index`` is no tensor, or ``attention`` no pair of tensors; node numbers are no integers.
+        ValueError: ``edge_index`` has another shape, or the attention is that of other edges.
 
     Complexity:
         O(E H).
@@ -47,6 +47,10 @@ def attention_of_edges(edge_index: Tensor, attention: tuple[Tensor, Tensor]) -> 
             f"'edge_index' is of type {type(edge_index).__name__}; attention_of_edges takes a tensor of shape [2, E], "
             f"and layers that got one"
         )
+    if edge_index.shape[0] != 2:
+        swapped = ": transpose it with .t()" if edge_index.shape[1] == 2 else ""
+        raise ValueError(f"'edge_index' has shape {list(edge_index.shape)}; it takes [2, E]{swapped}")
+    _check_whole("'edge_index' is", edge_index)
     is_pair = isinstance(attention, (tuple, list)) and len(attention) == 2
     if not is_pair or not all(isinstance(part, Tensor) and part.layout is torch.strided for part in attention):
         raise TypeError(
@@ -54,6 +58,7 @@ def attention_of_edges(edge_index: Tensor, attention: tuple[Tensor, Tensor]) -> 
             "return_attention_weights=True for an edge_index of shape [2, E]"
         )
     edges, alpha = attention
+    _check_whole("'attention' has edges", edges)
     source, target = edge_index.as_subclass(Tensor).long()
     edges = edges.as_subclass(Tensor).long()
     if alpha.dim() < 2 or edges.dim() != 2 or alpha.shape[-2] != edges.shape[1]:
@@ -80,6 +85,12 @@ def attention_of_edges(edge_index: Tensor, attention: tuple[Tensor, Tensor]) -> 
     missing = row >= edges.shape[1]
     selected = alpha.index_select(-2, row.masked_fill(missing, 0))
     return selected.masked_fill(missing.unsqueeze(-1), 0.0)
+
+
+def _check_whole(name: str, edges: Tensor) -> None:
+    """Raise a TypeError for node numbers of another type: rounded, they would be those of other nodes."""
+    if edges.is_floating_point() or edges.is_complex() or edges.dtype == torch.bool:
+        raise TypeError(f"{name} of dtype {edges.dtype}; node numbers are integers: convert them with .long()")
 
 
 class _Recording(nn.Module):

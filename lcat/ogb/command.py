@@ -116,7 +116,13 @@ def _load(name: str, options: argparse.Namespace, processes: Processes) -> OGBDa
                     write_standin(name, root)
             except OSError as error:
                 raise DataError(f"--data: cannot write a stand-in to {root}: {error.strerror or error}") from error
-        return load_ogb(name, root, download=not (options.no_download or options.stand_in), progress=progress)
+        dataset = load_ogb(name, root, download=not (options.no_download or options.stand_in), progress=progress)
+        if options.stand_in and dataset.generated is None:
+            raise DataError(
+                f"{dataset.folder} does not say that it is a stand-in (its marker file is missing), so its figures "
+                f"would pass for those of OGB's data: move it away, and --stand-in makes it again"
+            )
+        return dataset
 
     made: list[OGBDataset] = []
 

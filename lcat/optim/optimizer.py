@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -12,7 +13,6 @@ from torch.optim import Optimizer
 
 from lcat._numbers import as_plain
 from lcat._text import hint
-from lcat._tracing import outside_inference_mode
 from lcat.optim import euclidean
 from lcat.optim.base import BASES, Direction, gradient, limited, tangent_part
 from lcat.optim.bucket import Bucket
@@ -345,7 +345,8 @@ class OrthogonalOptimizer(Optimizer):
         before = self.register_load_state_dict_pre_hook(complete)
         after = self.register_load_state_dict_post_hook(lambda _: self._restore_dtypes(completed), prepend=True)
         try:
-            with outside_inference_mode():
+            # State that is made in inference mode could never be written outside of it.
+            with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext():
                 super().load_state_dict(state_dict)
         finally:
             before.remove()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lcat._device import read_device
+from lcat._numbers import as_int
 from lcat._text import hint
 
 __all__ = ["Processes", "processes"]
@@ -36,6 +37,11 @@ class Processes:
         world_size: how many there are.
         device: what this one computes on.
 
+    Raises:
+        TypeError: the device is no name of one.
+        ValueError: the numbers are no integers, or there is no process ``rank`` of ``world_size``; or the device is not
+            available.
+
     Example:
         >>> from lcat.train import Processes
         >>> Processes().sum([2.0, 3.0])
@@ -45,6 +51,29 @@ class Processes:
     rank: int = 0
     world_size: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009
+
+    def __post_init__(self) -> None:
+        rank, world_size = as_int(self.rank), as_int(self.world_size)
+        if rank is None or world_size is None or not 0 <= rank < world_size:
+            raise ValueError(
+                f"expected a 'rank' from 0 and below 'world_size', the number of processes; got rank={self.rank!r} and "
+                f"world_size={self.world_size!r}: lcat.train.processes() makes both from what torchrun sets"
+            )
+        plain = {"rank": rank, "world_size": world_size, "device": read_device(self.device)}
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def _is_alone(self) -> bool:
+        """True where there is nobody to exchange anything with."""
+        if self.world_size == 1:
+            return True
+        if not dist.is_initialized():
+            raise RuntimeError(
+                f"there are {self.world_size} processes, but torch.distributed has not been started in this one: use "
+                f"the group of `with lcat.train.processes() as group` inside of its block"
+            )
+        return False
 
     @property
     def is_main(self) -> bool:
@@ -60,7 +89,7 @@ class Processes:
             model: on this process's device.
             find_unused_parameters: needed where a step may leave a parameter out.
         """
-        if self.world_size == 1:
+        if self._is_alone:
             return model
         return DistributedDataParallel(
             model,
@@ -74,7 +103,7 @@ class Processes:
         Raises:
             ValueError: the models of two processes have other parameters or buffers.
         """
-        if self.world_size == 1:
+        if self._is_alone:
             return
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         names = [(name, str(tensor.dtype), list(tensor.shape)) for name, tensor in tensors.items()]
@@ -85,13 +114,13 @@ class Processes:
 
     def share_buffers(self, model: nn.Module) -> None:
         """Give all processes the main process's buffers, such as the statistics of BatchNorm."""
-        if self.world_size > 1:
+        if not self._is_alone:
             for buffer in model.buffers():
                 self._from_main(buffer)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Add up the gradients of all processes; a parameter that none of them has used keeps ``None``."""
-        if self.world_size == 1:
+        if self._is_alone:
             return
         learned = [parameter for parameter in parameters if parameter.requires_grad]
         used = torch.tensor([parameter.grad is not None for parameter in learned], dtype=torch.uint8)
@@ -116,7 +145,7 @@ class Processes:
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """The sums of numbers over all processes, in double precision, the same in all of them."""
-        if self.world_size == 1:
+        if self._is_alone:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
@@ -125,7 +154,7 @@ class Processes:
 
     def broadcast(self, value: Any) -> Any:
         """The main process's value (any picklable one), in all processes."""
-        if self.world_size == 1:
+        if self._is_alone:
             return value
         box = [value]
         dist.broadcast_object_list(box, src=0, device=self.device)
@@ -133,7 +162,7 @@ class Processes:
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all processes, by rank."""
-        if self.world_size == 1:
+        if self._is_alone:
             return [value]
         values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value)

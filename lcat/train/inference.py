@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lcat._device import read_device
 from lcat._files import as_path, reserve
+from lcat._numbers import read_bool
 from lcat.data.storage.csc import CSCGraph
 from lcat.train._checks import kind_of
 from lcat.train.layer_steps import LayerStep, head_of, source_statistic, steps_of
@@ -85,6 +86,7 @@ def layerwise_inference(
         True
     """
     check_ranges({"rows": rows, "edges": edges}, {"rows": whole(1), "edges": whole(1)})
+    progress = read_bool("progress", progress)
     if isinstance(x, Tensor) and (x.layout != torch.strided or x.is_nested):
         kind = "nested" if x.is_nested else str(x.layout).removeprefix("torch.")
         raise ValueError(f"expected dense features as x, got a {kind} tensor: use x.to_dense()")

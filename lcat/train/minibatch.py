@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lcat._files import as_path
+from lcat._numbers import read_bool
 from lcat.data.loading.batches import SeedBatches
 from lcat.train._checks import (
     check_callable,
@@ -150,7 +151,7 @@ def fit_minibatch(
     """
     check_module(model, "fit_minibatch(model, loader, evaluate)")
     check_trainable(model)
-    config = config_of(config, MinibatchConfig)
+    config, progress = config_of(config, MinibatchConfig), read_bool("progress", progress)
     if group is not None and not isinstance(group, Processes):
         raise TypeError(
             f"expected 'group' from lcat.train.processes(), or None for one process, got {kind_of(group)}: use "
@@ -172,7 +173,10 @@ def fit_minibatch(
         check_model(model)
     if seed is not None:
         seed_for(seed, "training", group.rank)
-    run = _Run(model, loader, config, objective or NodeObjective(), group, seed)
+    judged = {"metric": metric}
+    if callable(signature := getattr(evaluate, "signature", None)):
+        judged |= {f"evaluate's {name}": value for name, value in signature().items()}
+    run = _Run(model, loader, config, objective or NodeObjective(), group, seed, judged)
     if checkpoint is not None:
         run.resume(Path(checkpoint))
         run.checkpoint = Path(checkpoint)
@@ -278,11 +282,12 @@ class _Run:
         objective: Callable[[Any, Any], tuple[Tensor, int]],
         group: Processes,
         seed: int | None,
+        judged: Mapping[str, Any],
     ) -> None:
         if len(loader) == 0:
             raise ValueError("the loader has no batch: give it seed nodes, or leave out drop_last")
         self.model, self.loader, self.config, self.objective, self.group = model, loader, config, objective, group
-        self.seed = seed
+        self.seed, self.judged = seed, judged
         group.share_weights(model)  # before the optimizer looks at them
         self.called: Callable[..., Any] = model
         if config.compile:
@@ -420,7 +425,7 @@ class _Run:
         free = {"epochs", "patience"} if self.config.schedule == "constant" else {"patience"}
         _compare(path, state["settings"], self._settings(), free)
         source = self._source()
-        _compare(path, state.get("source", source), source)  # the first checkpoints did not keep it
+        _compare(path, {**source, **state.get("source", {})}, source)  # the first checkpoints did not keep it
         try:
             self.model.load_state_dict(state["model"])
             load_optimizer_state(self.optimizer, state["optimizer"])
@@ -441,9 +446,10 @@ class _Run:
         return {**settings, "batches per epoch": len(self.loader), "processes": self.group.world_size}
 
     def _source(self) -> dict[str, Any]:
-        """What random numbers and batches follow from."""
+        """What random numbers, batches and the best epoch follow from."""
         signature = self.loader.signature() if hasattr(self.loader, "signature") else {}
-        return {"seed": self.seed, **{f"the loader's {name}": value for name, value in signature.items()}}
+        of_loader = {f"the loader's {name}": value for name, value in signature.items()}
+        return {"seed": self.seed, **of_loader, **self.judged}
 
 
 def _check_loader(loader: Any, group: Processes) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from lcat._numbers import read_bool
 from lcat.train._checks import check_callable, check_module, check_trainable, config_of
 from lcat.train._tracking import Best, follow_lambdas, modules_with_lambdas
 from lcat.train.config import FitConfig, NonFiniteLoss
@@ -111,6 +112,7 @@ def fit_task(
         True
     """
     check_module(model, "fit_task(model, task)")
+    progress = read_bool("progress", progress)
     check_trainable(model)
     config = config_of(config, FitConfig)
     if on_epoch is not None:

@@ -74,6 +74,7 @@ class WholeGraph:
         if not isinstance(measure, str):
             check_callable("measure", measure, "the name of a metric, or a function (logits, y) -> float,")
         self.measure = metric_by_name(measure) if isinstance(measure, str) else measure
+        self._name = measure if isinstance(measure, str) else ""
         self.x, self.y = data.x, data.y.cpu()
         if self.y.dim() == 2 and self.y.shape[1] == 1:
             self.y = self.y.squeeze(1)
@@ -89,6 +90,13 @@ class WholeGraph:
         self.inference = inference
         self.options = options
         self._on_device: dict[torch.device, tuple[Any, ...]] = {}
+
+    def signature(self) -> dict[str, Any]:
+        """What decides which epoch is best; a resumed training is refused another one."""
+        measure = getattr(self.measure, "__qualname__", type(self.measure).__qualname__)
+        val = self.parts.get("val")
+        count = 0 if val is None else int(val.sum()) if val.dtype == torch.bool else val.numel()
+        return {"measure": self._name or measure, "validation nodes": count}
 
     def check_model(self, model: nn.Module) -> None:
         """Refuse a model that cannot be measured; :func:`fit_minibatch` asks before it trains.

@@ -8,7 +8,7 @@ import torch_geometric.nn as pyg
 
 import lcat.nn
 import lcat.nn.models as models
-from lcat.nn import attention_of_edges
+from lcat.nn import GATConv, attention_of_edges
 from tests.support.compare import assert_same
 from tests.support.layers import ATTENTION, FAMILY_MODELS, MODELS
 
@@ -105,3 +105,18 @@ def test_attention_of_a_model_is_that_of_its_layers(jk):
         h = model.act(norm(h))
     out.sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.bool])
+def test_node_numbers_are_integers(dtype):
+    edges, alpha = GATConv(8, 4)(torch.randn(4, 8), EDGES, return_attention_weights=True)[1]
+    with pytest.raises(TypeError, match=r"'edge_index' is of dtype .*; node numbers are integers: .*\.long\(\)"):
+        attention_of_edges(EDGES.to(dtype), (edges, alpha))
+    with pytest.raises(TypeError, match=r"'attention' has edges of dtype .*; node numbers are integers"):
+        attention_of_edges(EDGES, (edges.to(dtype), alpha))
+
+
+@pytest.mark.parametrize(("shape", "words"), [((5, 2), r"takes \[2, E\]: transpose"), ((3, 4), r"takes \[2, E\]$")])
+def test_edges_have_two_rows(shape, words):
+    with pytest.raises(ValueError, match=words):
+        attention_of_edges(torch.zeros(shape, dtype=torch.long), (EDGES, torch.ones(EDGES.shape[1], 1)))

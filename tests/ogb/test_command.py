@@ -384,3 +384,15 @@ def test_results_that_a_full_disk_cannot_hold(call, tmp_path, small_files):
     assert "File too large" in err.splitlines()[-1]
     assert call("ogb", "arxiv", *options, "--predictions")[0] == 0
     assert np.load(folder / "seed-0-predictions.npy").shape == (600, 40)
+
+
+def test_a_stand_in_without_its_marker_does_not_pass_for_data(call, tmp_path):
+    from lcat.data import write_standin
+
+    folder = write_standin("ogbn-arxiv", tmp_path / "d/stand-ins")
+    (folder / "GENERATED_STAND_IN.json").unlink()
+    code, _, err = call("ogb", "arxiv", *FAST, "--out", "o", "--seeds", "0,")
+    assert code == 1
+    assert "does not say that it is a stand-in" in err
+    assert "move it away, and --stand-in makes it again" in err
+    assert not (tmp_path / "o/block.txt").exists()

@@ -65,11 +65,12 @@ def far_kernel(
     tl.store(OUT + tl.arange(0, 8)[None, :, None] * H + head, factor, mask=head < H)
 
 
-@pytest.mark.parametrize("heads", [1, 3, 8, 12])
-def test_edges_beyond_32_bits_and_factors_in_double(heads):
+@pytest.mark.parametrize("heads_of_program", [1, 2, 4, 8])
+@pytest.mark.parametrize("heads", [1, 3, 4, 8, 12])
+def test_edges_beyond_32_bits_and_factors_in_double(heads, heads_of_program):
     edges = torch.tensor([0, 2**31 - 1, 2**31, 2**32 // 3, 2**32, 2**33 + 1, 2**40, 2**55], device=DEVICE)
     out = torch.empty(8, heads, dtype=torch.float64, device=DEVICE)
-    seed, block = torch.tensor([99], device=DEVICE), min(triton.next_power_of_2(heads), 4)
+    seed, block = torch.tensor([99], device=DEVICE), min(triton.next_power_of_2(heads), heads_of_program)
     launch(
         far_kernel,
         (1, -(-heads // block)),

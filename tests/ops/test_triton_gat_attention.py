@@ -115,6 +115,10 @@ def test_shapes(heads, features):
     check("mixed", heads, features, Options(), torch.float32)
 
 
+def test_dropout_where_a_program_holds_fewer_heads_than_four():
+    check("mixed", 4, 300, Options(dropout=0.4), torch.float32)
+
+
 @pytest.mark.parametrize("kind", GRAPHS)
 def test_graphs(kind):
     check(kind, 2, 4, ALL)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -136,3 +137,35 @@ def test_devices_that_do_not_exist(monkeypatch, device, words):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(ValueError, match=words), processes(device):
         pass
+
+
+@pytest.mark.parametrize("numbers", [(5, 2), (2, 2), (-1, 2), (0, 0), ("0", 2), (0.0, 1), (True, 2)])
+def test_numbers_of_processes_are_checked_where_they_are_made(numbers):
+    with pytest.raises(ValueError, match=r"expected a 'rank' from 0 and below 'world_size'.*processes\(\)"):
+        Processes(*numbers)
+
+
+def test_devices_of_processes_are_read_and_numbers_are_plain():
+    made = Processes(np.int64(1), np.int64(2), "cpu")
+    assert (type(made.rank), type(made.world_size), made.device) == (int, int, torch.device("cpu"))
+    with pytest.raises(ValueError, match="expected 'device' such as"):
+        Processes(device="gpu")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda group: group.sum([1.0]),
+        lambda group: group.gather(1),
+        lambda group: group.broadcast(1),
+        lambda group: group.wrap(torch.nn.Linear(1, 1)),
+        lambda group: group.share_weights(torch.nn.Linear(1, 1)),
+        lambda group: group.share_buffers(torch.nn.BatchNorm1d(1)),
+        lambda group: group.sum_gradients([]),
+        lambda group: group.on_main(int),
+        lambda group: group.all_or_none(int),
+    ],
+)
+def test_processes_that_were_not_started(call):
+    with pytest.raises(RuntimeError, match=r"there are 2 processes, but torch\.distributed has not been started"):
+        call(Processes(0, 2))

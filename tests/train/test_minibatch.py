@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import RandomNodeLoader
 
-from lcat.data import SeededLoader, csbm, neighbor_loader, random_walk_loader
+from lcat.data import SeededLoader, Split, csbm, neighbor_loader, random_walk_loader
 from lcat.nn import LCATConv
 from lcat.nn.models import GAT, GCN, LCAT
 from lcat.train import (
@@ -24,7 +24,9 @@ from lcat.train import (
     NonFiniteLoss,
     Processes,
     WholeGraph,
+    fit,
     fit_minibatch,
+    layerwise_inference,
     load_checkpoint,
     minibatch,
     save_checkpoint,
@@ -742,3 +744,38 @@ def test_trimming_needs_the_numbers_of_hops(data):
     objective = NodeObjective(mask="train_mask", trim=True)
     with pytest.raises(ValueError, match=r"expected a batch of neighbor_loader, .* for trim=True, got Data without"):
         run(data, MinibatchConfig(epochs=1), random_walk_loader(data, 24, 2, 2), objective=objective)
+
+
+def test_a_checkpoint_of_another_measure(data, tmp_path):
+    path, config = tmp_path / "run.ckpt", MinibatchConfig(epochs=1)
+
+    def go_on(measure="accuracy", metric="accuracy", val=data.val_mask):
+        evaluate = WholeGraph(data, {"val": val, "test": data.test_mask}, measure)
+        return fit_minibatch(make(data)[0], loader_of(data), evaluate, config, metric=metric, checkpoint=path)
+
+    go_on()
+    fewer = data.val_mask.clone()
+    fewer[fewer.nonzero()[0]] = False
+    assert fewer.sum() < data.val_mask.sum()
+    for change, words in (
+        ({"metric": "roc-auc"}, "with metric 'accuracy', and now it is 'roc-auc'"),
+        ({"measure": "roc-auc"}, "with evaluate's measure 'accuracy', and now it is 'roc-auc'"),
+        ({"measure": lambda logits, y: 0.5}, "with evaluate's measure 'accuracy', and now it is .*lambda"),
+        ({"val": fewer}, r"with evaluate's validation nodes \d+, and now it is \d+"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            go_on(**change)
+    go_on()
+
+
+@pytest.mark.parametrize("progress", ["yes", 2, None])
+def test_progress_is_true_or_false(data, progress):
+    model, evaluate = make(data)
+    split = Split(data.train_mask, data.val_mask, data.test_mask)
+    for call in (
+        lambda: fit(model, data, split, progress=progress),
+        lambda: fit_minibatch(model, loader_of(data), evaluate, progress=progress),
+        lambda: layerwise_inference(model, data.x, data.edge_index, progress=progress),
+    ):
+        with pytest.raises(ValueError, match="progress must be True or False; got"):
+            call()

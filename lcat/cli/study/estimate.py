@@ -22,7 +22,7 @@ def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) 
     from rich.console import Console
     from rich.text import Text
 
-    from lcat.cli.tables import plan_table
+    from lcat.cli.tables import failures_text, plan_table
     from lcat.data import DataError
     from lcat.study import EngineError, OutputError, PlanError, StoreError
     from lcat.study.running.preview import preview
@@ -41,6 +41,9 @@ def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) 
     console.print(plan_table(estimate))
     if any(row.guessed and row.seconds is not None for row in estimate.rows):
         console.print("~ is a guess from other cells: these were not measured", highlight=False, soft_wrap=True)
+    if estimate.failed:
+        console.print(failures_text(list(estimate.failed.items())), end="", soft_wrap=True)
+        console.print("cells of these fail in the study, too, and the others run", highlight=False, soft_wrap=True)
     for cell in estimate.cells[:_LISTED]:
         console.print(Text(f"{cell.key}  {cell}"), soft_wrap=True)
     if len(estimate.cells) > _LISTED:

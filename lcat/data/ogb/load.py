@@ -31,6 +31,7 @@ from lcat.data.datasets.items import DataError
 from lcat.data.datasets.load import DatasetUnavailable, UnknownDataset, default_root
 from lcat.data.ogb.download import download, unpack
 from lcat.data.ogb.files import (
+    MARKER,
     check_counts,
     check_processed,
     check_release,
@@ -229,6 +230,11 @@ def _ready_folder(name: str, meta: dict[str, str], root: Path, may_download: boo
     missing = missing_raw(meta, folder)
     if not missing:
         return folder
+    if (folder / MARKER).exists():  # OGB's files in its place would pass for generated ones
+        raise DatasetUnavailable(
+            f"{name}: {folder} is a generated stand-in and lacks {_list(missing)}; move it away, and --stand-in, or "
+            f"lcat.data.write_standin, makes it again"
+        )
     archive = root / meta["url"].rpartition("/")[2]
     if not archive.exists() and (not may_download or (root / "raw").is_dir()):
         if (root / "raw").is_dir():

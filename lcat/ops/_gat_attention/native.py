@@ -74,6 +74,8 @@ def forward(
     rows, scalars = (num_targets, heads, width), (num_targets, heads)
     out, lse = values.new_empty(rows), values.new_empty(scalars)
     positive, positive_mass = (values.new_empty(rows), values.new_empty(scalars)) if keep_positive else (None, None)
+    if positive_mass is not None and positive is not None and not positive.numel():  # no sums, so no kernel writes it
+        positive_mass.zero_()
     call(
         "gat_attention_forward",
         dtype,

@@ -71,14 +71,15 @@ def backward(
     attr, matrix, edge_width = _edge_features(edge_attr, edge_matrix, dtype)
     per_edge = attr is not None or weights is not None
     num_edges = by_target.edge_ids.shape[0]
+    new_rows = out.new_empty if heads * width else out.new_zeros  # no kernel visits edges of rows without numbers
     gradients = (
         out.new_empty(num_sources, heads, width) if need_key else None,
         out.new_empty(num_targets, heads, width) if need_query else None,
         out.new_empty(num_sources, heads, width) if need_value and value is not None else None,
         out.new_empty(heads, width) if need_att else None,
-        out.new_empty(num_edges, edge_width) if need_attr else None,
+        new_rows((num_edges, edge_width)) if need_attr else None,
         out.new_empty(heads * width, edge_width) if need_matrix else None,
-        out.new_empty(num_edges) if need_edge_weight else None,
+        new_rows((num_edges,)) if need_edge_weight else None,
     )
     call(
         *("gatv2_attention_backward", dtype, as_dense(grad, dtype), keys, as_dense(query, dtype), values),

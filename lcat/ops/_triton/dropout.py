@@ -34,10 +34,12 @@ def keep_factor(
 
     ``keep_threshold`` is ``floor(p * 2**32) - 2**31``, so that it fits a signed 32-bit argument whatever ``p`` is, and
     ``keep_scale + keep_scale_rest`` is ``1 / (1 - p)``: kernels take float arguments as float32, two of them carry a
-    float64. Where the number of heads is a multiple of 4, the four words of a block belong to four heads of one edge.
+    float64. Where the number of heads is a multiple of 4, the four words of a block belong to four heads of one edge; a
+    program with fewer heads than that (of very many features) draws a block for each.
     """
     edge = edge_id.to(tl.int64)[:, :, None]
-    if H % 4 == 0:
+    by_four: tl.constexpr = H % 4 == 0 and BLOCK_HEADS % 4 == 0
+    if by_four:
         group = first_head // 4 + tl.arange(0, BLOCK_HEADS // 4)
         block = edge * (H // 4) + group[None, None, :]
     else:
@@ -47,7 +49,7 @@ def keep_factor(
     high = (block >> 32).to(tl.uint32)
     zero = low * 0
     word0, word1, word2, word3 = tl.philox(seed, low, high, zero, zero)
-    if H % 4 == 0:
+    if by_four:
         words = tl.join(tl.join(word0, word2), tl.join(word1, word3))  # [R, B, H / 4, 2, 2]: word 2 i + j at i, j
         word = tl.reshape(words, (edge_id.shape[0], edge_id.shape[1], BLOCK_HEADS))
     else:

@@ -225,6 +225,10 @@ LCAT_INLINE void sum_packed_heads(const RowShape<T>& shape, int n, T* out, const
 template <class T, class Product>
 LCAT_INLINE void sum_over_heads(const RowShape<T>& shape, int n, T* out, const Product& product) {
   [[maybe_unused]] constexpr int W = kWidest<T>;
+  if (shape.width == 0) {  // there is nothing to read, not even a first vector
+    std::fill_n(out, n * shape.stride, T(0));
+    return;
+  }
 #if defined(__AVX512F__)
   if (shape.packed) {
     const int64_t stride = shape.stride;

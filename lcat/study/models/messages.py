@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from lcat._text import hint
 
 __all__ = ["plain_message", "without_consequences"]
 
@@ -68,6 +71,8 @@ def plain_message(problem: Mapping[str, Any]) -> str:
     if words is None:
         return str(problem["msg"]).removeprefix("Value error, ")
     message = words.format(**{name: _shown(value) for name, value in problem.get("ctx", {}).items()})
+    if problem["type"] == "literal_error" and isinstance(problem.get("input"), str):
+        message += hint(problem["input"], re.findall("'([^']*)'", problem["ctx"]["expected"]))
     return f"each entry {message}" if isinstance(last, int) else message
 
 

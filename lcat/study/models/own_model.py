@@ -194,7 +194,7 @@ def find_model(text: str, base: Path = Path(), build: Callable[..., Any] | None 
     name = model_name(text)
     after_alias = text.rpartition("=")[2]
     target = after_alias if ":" in after_alias else text
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or text.startswith("="):
         raise ValueError(f"expected NAME=FILE.py:CLASS with a name of letters, digits, '-', '.' and '_'; got {text!r}")
     where, _, attribute = target.rpartition(":")
     try:

@@ -76,7 +76,9 @@ class Estimate:
         return max(total / slots, longest)
 
 
-def calibrate(cells: Iterable[Cell], setup: Setup, known: Estimate, limit: float = 30.0) -> list[Cell]:
+def calibrate(
+    cells: Iterable[Cell], setup: Setup, known: Estimate, limit: float = 30.0, *, failed: dict[str, str] | None = None
+) -> list[Cell]:
     """Run a few epochs of each kind of cell and add the outcome, scaled to all epochs, to ``known``.
 
     Two epochs and six of the same cell tell what an epoch costs and what comes before it; one that is not counted
@@ -87,6 +89,7 @@ def calibrate(cells: Iterable[Cell], setup: Setup, known: Estimate, limit: float
         setup: data, threads, device.
         known: is added to.
         limit: seconds after which no further kind is measured; the others are taken for like their data set.
+        failed: gets the error of each kind that failed, by its name.
 
     Returns:
         The cells that were measured.
@@ -107,6 +110,8 @@ def calibrate(cells: Iterable[Cell], setup: Setup, known: Estimate, limit: float
                 measured.append(cell)
             else:
                 known.add(cell, few.seconds)  # it will fail in the study as well
+                if failed is not None:
+                    failed[f"{cell.layer} on {cell.dataset}"] = few.error or more.error or ""
     return measured
 
 

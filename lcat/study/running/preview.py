@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lcat.study._folder import check_folder
@@ -53,6 +54,7 @@ class Preview:
         seconds: estimate for what is left, ``None`` if unknown.
         basis: what the estimate rests on.
         rows: one per data set and layer.
+        failed: layers whose few epochs failed, with the error.
     """
 
     cells: list[Cell]
@@ -62,6 +64,7 @@ class Preview:
     seconds: float | None
     basis: str
     rows: list[PreviewRow]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool = True) -> Preview:
@@ -113,7 +116,8 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
         base=base,
         models=plan.own_models,
     )
-    measured = calibrate(left, setup, estimate, limit)
+    failed: dict[str, str] = {}
+    measured = calibrate(left, setup, estimate, limit, failed=failed)
     # More workers than cells have nothing to do.
     slots = min(engine_class(plan.run.engine).expected_slots(plan.run), max(len(left), 1))
     kinds_left: Counter[Kind] = Counter()
@@ -146,6 +150,7 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
         seconds=seconds,
         basis=_basis(known, len(measured), searched, bool(left)) + (f", which share {cores()} cores" if shared else ""),
         rows=rows,
+        failed=failed,
     )
 
 

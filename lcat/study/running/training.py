@@ -98,9 +98,9 @@ def run_cell(
             on_epoch=None if on_epoch is None else lambda epoch, history: on_epoch(cell, epoch, history),
         )
         result.peak_memory = memory.bytes()
-    except OutputError:
+    except (OutputError, KeyboardInterrupt):
         raise
-    except Exception:
+    except BaseException:  # SystemExit, too: an own model that calls sys.exit ends its cell, not the study
         result.fit, result.error = None, traceback.format_exc()
     result.seconds = time.perf_counter() - start
     result.finished = _now()

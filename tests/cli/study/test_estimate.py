@@ -23,3 +23,17 @@ def test_a_dry_run_prints_cells_and_an_estimate_and_writes_nothing(call, plan_fi
     assert code == 2
     assert "plan-study holds another study" in err
     assert err == call("study", "plan.toml", "--quiet", "--lr", 0.5)[2]
+
+
+def test_layers_whose_epochs_fail_are_named_with_the_error(call, tmp_path):
+    (tmp_path / "nets.py").write_text(
+        "import torch\nclass Bad(torch.nn.Linear):\n    def forward(self, x, edge_index): raise KeyError('mine')\n"
+    )
+    options = ("-d", "csbm:easy,n=60", "--seeds", 1, "--epochs", 3, "--dry-run", "--quiet")
+    code, out, _ = call("study", "-l", "gcn", "-l", "nets.py:Bad", *options)
+    assert code == 0
+    assert "failed: Bad on csbm:easy,n=60: KeyError: 'mine'" in out
+    assert "cells of these fail in the study, too" in out
+    assert "failed: gcn" not in out
+    code, out, _ = call("study", "-l", "nets.py:Bad", *options)
+    assert "failed: Bad on csbm:easy,n=60: KeyError: 'mine'" in out

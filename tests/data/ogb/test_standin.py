@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("ogb")
 
-from lcat.data import DataError, write_standin
+from lcat.data import DataError, DatasetUnavailable, load_ogb, write_standin
 from lcat.data.ogb.files import missing_raw, raw_files
 from lcat.data.ogb.load import _master
 from lcat.data.ogb.standin import STANDINS, communities
@@ -82,3 +82,12 @@ def test_communities_have_signal_in_features_and_more_in_neighbors():
     np.add.at(summed, graph.edges[1], graph.x[graph.edges[0]])
     degree = 1 + np.bincount(graph.edges[1], minlength=2000)
     assert 0.4 < accuracy(graph.x) < accuracy(summed / degree[:, None])
+
+
+@pytest.mark.parametrize("missing", ["raw/edge.csv.gz", "split/time/train.csv.gz", "raw/node-feat.csv.gz"])
+@pytest.mark.parametrize("download", [True, False])
+def test_one_that_lacks_files_is_made_again_and_not_downloaded(missing, download, tmp_path):
+    folder = write_standin("ogbn-arxiv", tmp_path)
+    (folder / missing).unlink()
+    with pytest.raises(DatasetUnavailable, match=r"is a generated stand-in and lacks .*; move it away, and --stand-in"):
+        load_ogb("ogbn-arxiv", tmp_path, download=download, progress=False)

@@ -34,6 +34,16 @@ class WritesUnseen(nn.Linear):
 
 class Raises(nn.Linear):
     def forward(self, x, edge_index): raise KeyError("mine")
+
+class Exits(nn.Linear):
+    def forward(self, x, edge_index): raise SystemExit(3)
+
+class ExitsWhenMade(nn.Linear):
+    def __init__(self, i, c): exit("no licence")
+    def forward(self, x, edge_index): return x
+
+class Interrupts(nn.Linear):
+    def forward(self, x, edge_index): raise KeyboardInterrupt
 """
 
 
@@ -168,3 +178,17 @@ def test_a_model_that_writes_into_the_graph_does_not_reach_other_layers(folder, 
     assert [(second.cell, second.fit.history)] == numbers(alone)
     if name == "Writes":
         assert "Writes.forward must leave its inputs as they are, and wrote into x" in first.error
+
+
+@pytest.mark.parametrize("engine", ["inline", "processes"])
+def test_a_model_that_exits_ends_its_cell_and_not_the_study(folder, engine):
+    plan = plan_of("bad.py:Exits", "bad.py:ExitsWhenMade", seeds=1)
+    outcome = run_study(plan, "out", engine=engine, workers=1)
+    assert (outcome.done, outcome.failed) == (1, 2)
+    assert sorted(outcome.study.failures()["error"]) == ["SystemExit: 3", "SystemExit: no licence"]
+
+
+def test_ctrl_c_in_a_model_ends_the_study(folder):
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan_of("bad.py:Interrupts", seeds=1), "out", engine="inline")
+    assert Study.load("out").failures().empty
