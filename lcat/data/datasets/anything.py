@@ -44,22 +44,22 @@ def as_dataset(
     """
     if isinstance(value, (NodeDataset, GraphDataset, LinkDataset)):
         return replace(value, name=name, metric=metric or value.metric)
-    chosen = metric or ""
+    measure = metric or ""
     if isinstance(value, Data):
-        return from_data(value, name, chosen, task)
+        return from_data(value, name, measure, task)
     if isinstance(value, InMemoryDataset):
         value = [value[number] for number in range(len(value))]
     if isinstance(value, (list, tuple)) and value and all(isinstance(graph, Data) for graph in value):
         if has_labels_per_node(value):
-            return from_data(value, name, chosen, task)
-        return from_graphs(value, name, task=task, metric=chosen)
+            return from_data(value, name, measure, task)
+        return from_graphs(value, name, task=task, metric=measure)
     if is_networkx(value):
-        return from_networkx(value, name=name, metric=chosen, task=task)
+        return from_networkx(value, name=name, metric=measure, task=task)
     if isinstance(value, tuple) and len(value) == 2 and all(_is_frame(part) for part in value):
-        return from_frames(*value, name=name, metric=chosen, task=task)
+        return from_frames(*value, name=name, metric=measure, task=task)
     if isinstance(value, Mapping) and not isinstance(value, HeteroData):
-        chosen = metric or str(value.get("metric") or "")
-        return dataset_of_values(_tensors(value, name), name, chosen, task or value.get("task"))
+        measure = metric or str(value.get("metric") or "")
+        return dataset_of_values(_tensors(value, name), name, measure, task or value.get("task"))
     raise DataError(f"{name}: {what_it_is(value)}; or a NetworkX graph, or a pair of pandas frames, nodes and edges")
 
 

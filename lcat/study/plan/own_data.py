@@ -123,8 +123,8 @@ class OwnData:
 def _where(error: Exception) -> str:
     """An error of a user's function in one line, with the line of the file that it comes from."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+    line = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{line}"
 
 
 def own_data(name: str) -> OwnData | None:

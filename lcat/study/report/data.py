@@ -13,6 +13,7 @@ from lcat.study.analysis.compare import Comparison, compare, robustness
 from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.analysis.regret import regret
 from lcat.study.analysis.selection import Selection
+from lcat.study.models.own_model import model_name
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.store.frame import lambda_frame, results_frame
 from lcat.study.store.record import StudyRecord
@@ -130,6 +131,13 @@ class ReportData:
         """In the order of the plan, those with results."""
         with_results = list(dict.fromkeys(self.selection.frame["dataset"]))
         planned = [name for name in self.plan.datasets if name in with_results]
+        return [*planned, *(name for name in with_results if name not in planned)]
+
+    @property
+    def layers(self) -> list[str]:
+        """In the order of the plan, those with results."""
+        with_results = list(dict.fromkeys(self.selection.frame["layer"]))
+        planned = [name for name in map(model_name, self.plan.layers) if name in with_results]
         return [*planned, *(name for name in with_results if name not in planned)]
 
     @property

@@ -19,11 +19,12 @@ from matplotlib.lines import Line2D
 
 from lcat.study._folder import prepare_folder, write_file
 from lcat.study.report.data import ReportData
+from lcat.study.report.figures_equivalence import draw_equivalence, equivalence_legend, equivalence_margins
 from lcat.study.report.figures_ranks import draw_ranking, ranking_margins
 from lcat.study.report.figures_regret import draw_regret, regret_legend, regret_margins
 from lcat.study.report.figures_scores import draw_scores, scores_legend, scores_margins
 from lcat.study.report.figures_training import TRIANGLE_MARGINS, draw_triangle
-from lcat.study.report.palette import LIGHT, Palette
+from lcat.study.report.palette import LIGHT, Palette, colors_for
 from lcat.study.report.svg import WIDTH, Margins, add_axes, depth_names, drawing_style
 
 __all__ = ["FIGURES", "figure_file", "write_figures"]
@@ -72,7 +73,7 @@ def write_figures(data: ReportData, folder: Path) -> list[Path]:
         if (content := figure_file(data, name, "png")) is not None
     ]
     figures = prepare_folder(folder / "figures")
-    formats: tuple[_Format, ...] = ("pdf", "svg")
+    formats: tuple[_Format, ...] = ("png", "pdf", "svg")
     for name in FIGURES:
         for kind in formats:
             content, path = figure_file(data, name, kind), figures / f"{name}.{kind}"
@@ -91,8 +92,9 @@ def figure_file(data: ReportData, name: str, kind: _Format) -> bytes | None:
         name: one of :data:`FIGURES`.
         kind: format.
     """
-    sheet = _SHEETS[name](data)
-    return _drawn(sheet, kind) if sheet is not None else None
+    with colors_for(data.layers):
+        sheet = _SHEETS[name](data)
+        return _drawn(sheet, kind) if sheet is not None else None
 
 
 def _scores(data: ReportData) -> _Sheet | None:
@@ -143,6 +145,20 @@ def _regret(data: ReportData) -> _Sheet | None:
     return _Sheet([_Panel("", regret_margins(table, _PALETTE), draw)], regret_legend(table))
 
 
+def _equivalence(data: ReportData) -> _Sheet | None:
+    pairs = data.comparison.pairs
+    panels = []
+    for dataset in data.datasets:
+        table = pairs[pairs["dataset"] == dataset]
+        if len(table):
+
+            def draw(axes: Axes, table=table) -> None:  # type: ignore[no-untyped-def]
+                draw_equivalence(axes, table, _PALETTE)
+
+            panels.append(_Panel(dataset, equivalence_margins(table, _PALETTE), draw))
+    return _Sheet(panels, equivalence_legend(pairs)) if panels else None
+
+
 def _ranks(data: ReportData) -> _Sheet | None:
     ranking = data.comparison.ranking
     if ranking is None:
@@ -158,6 +174,7 @@ _SHEETS: dict[str, Callable[[ReportData], _Sheet | None]] = {
     "scores": _scores,
     "lambdas": _lambdas,
     "regret": _regret,
+    "equivalence": _equivalence,
     "ranks": _ranks,
 }
 #: Names of the figures in ``figures/``.

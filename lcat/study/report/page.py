@@ -18,6 +18,7 @@ from lcat.study.analysis.selection import is_generated
 from lcat.study.models.layers import LAYERS
 from lcat.study.report import sentences
 from lcat.study.report.data import CURVES, ReportData
+from lcat.study.report.figures_equivalence import equivalence_picture
 from lcat.study.report.figures_ranks import ranking_picture
 from lcat.study.report.figures_regret import regret_picture
 from lcat.study.report.figures_scores import scores_picture
@@ -28,7 +29,7 @@ from lcat.study.report.figures_training import (
     robustness_picture,
     triangle_picture,
 )
-from lcat.study.report.palette import DARK, LIGHT
+from lcat.study.report.palette import DARK, LIGHT, colors_for
 from lcat.study.report.remarks import few_samples_sentence, settings_sentences, training_sentence
 from lcat.study.report.svg import Picture, depth_key, drawing_style, key
 from lcat.study.report.table import Table
@@ -110,7 +111,7 @@ def make_report(data: ReportData) -> Report:
         (True, True)
     """
     tables = all_tables(data)
-    with drawing_style():
+    with drawing_style(), colors_for(data.layers):
         galleries = _galleries(data)
     names = data.facts["datasets"]
     title = "Comparison of attention layers on " + (", ".join(names) if len(names) <= 6 else f"{len(names)} data sets")
@@ -175,6 +176,10 @@ def _galleries(data: ReportData) -> dict[str, Gallery]:
     galleries["ranking"] = Gallery((ranking_picture(ranking),) if ranking is not None else ())
     rows = data.regret[data.regret["dataset"].isin(shown)]
     galleries["regret"] = Gallery((regret_picture(rows),) if len(rows) else ())
+    pairs = data.comparison.pairs
+    with_pairs = [name for name in shown if (pairs["dataset"] == name).any()]
+    drawn = [equivalence_picture(number, pairs[pairs["dataset"] == name]) for number, name in enumerate(with_pairs)]
+    galleries["equivalence"] = Gallery(tuple(_marked(drawn, with_pairs)))
     return galleries
 
 

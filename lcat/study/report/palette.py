@@ -1,17 +1,21 @@
 """Colors and marks of all figures, on the page and in PNG files.
 
 A layer has the color of its family in every figure, in the palette of Okabe and Ito, which color-blind readers can
-distinguish, lightened for dark pages; marks differ in shape as well. The layers of one model have colors of their own:
+distinguish, lightened for dark pages; marks differ in shape as well. Own models, and layers without a family, have a
+color each, by their order in the study. The layers of one model have colors of their own:
 no color has two meanings.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
-from lcat.study.models.layers import layer_title
+from lcat.study.models.layers import LAYERS, layer_title
 
-__all__ = ["DARK", "DEPTHS", "LIGHT", "PAGE", "Mark", "Palette"]
+__all__ = ["DARK", "DEPTHS", "LIGHT", "OWN", "PAGE", "Mark", "Palette", "colors_for", "family_of"]
 
 #: Colors of the light page and of PNG files, by the names that the page's style sheet uses; ``depth0`` is the first
 #: layer of a model.
@@ -35,6 +39,12 @@ LIGHT = {
     "depth5": "#d9688f",
     "depth6": "#4a4f9e",
     "depth7": "#a58a2e",
+    "own0": "#c1121f",
+    "own1": "#0095b3",
+    "own2": "#5a8f00",
+    "own3": "#b5179e",
+    "own4": "#b98300",
+    "own5": "#1d3f72",
 }
 #: The same of the dark page.
 DARK = {
@@ -57,9 +67,41 @@ DARK = {
     "depth5": "#ffb3cf",
     "depth6": "#8d95e8",
     "depth7": "#f0e08a",
+    "own0": "#ff7b7b",
+    "own1": "#4dd0e8",
+    "own2": "#a8d94a",
+    "own3": "#ff7ae0",
+    "own4": "#ffcf5c",
+    "own5": "#9db8ff",
 }
 #: Colors of the layers of one model; deeper models use them again.
 DEPTHS = sum(name.startswith("depth") for name in LIGHT)
+#: Colors of layers without a family of their own, such as own models; further ones use them again, with other marks.
+OWN = sum(name.startswith("own") for name in LIGHT)
+_FAMILIES = ("gcn", "gat", "cat", "lcat")
+# Marks and lines of layers without a family: the first ones differ by their color alone.
+_SHAPES, _LINES = ("o", "s", "D"), ("-", "--", ":")
+_OTHERS: ContextVar[tuple[str, ...]] = ContextVar("layers without a family", default=())
+
+
+def family_of(layer: str) -> str | None:
+    """The family that gives a layer its color; ``None`` for own models and for layers that are alone."""
+    family = layer.partition("-")[0].removesuffix("v2")
+    return family if layer in LAYERS and family in _FAMILIES else None
+
+
+@contextmanager
+def colors_for(layers: Iterable[str]) -> Iterator[None]:
+    """Context in which each of these layers that has no family has a color of its own.
+
+    Args:
+        layers: of a study, in the order of its tables, so that a layer has one color in all figures.
+    """
+    token = _OTHERS.set(tuple(dict.fromkeys(layer for layer in layers if family_of(layer) is None)))
+    try:
+        yield
+    finally:
+        _OTHERS.reset(token)
 
 
 @dataclass(frozen=True)
@@ -93,6 +135,11 @@ class Palette:
 
     def mark(self, layer: str) -> Mark:
         """The mark of a layer, the same in every figure."""
+        others = _OTHERS.get()
+        if layer in others:
+            round_, number = divmod(others.index(layer), OWN)
+            color = self.colors[f"own{number}"]
+            return Mark(color, _SHAPES[round_ % len(_SHAPES)], filled=True, line=_LINES[round_ % len(_LINES)])
         head, _, variant = layer.partition("-")
         family = head.removesuffix("v2")
         second = head.endswith("v2")

@@ -11,7 +11,7 @@ from lcat.study import Study, StudyRecord, make_plan, run_study
 from lcat.study.report.data import ReportData
 from lcat.study.report.figures_files import FIGURES, figure_file
 from lcat.study.report.page import make_report
-from lcat.study.report.palette import DARK, DEPTHS, LIGHT
+from lcat.study.report.palette import DARK, DEPTHS, LIGHT, OWN, PAGE, colors_for
 from lcat.study.report.remarks import few_samples_sentence, settings_sentences, training_sentence
 from lcat.study.report.sentences import plan_toml, regret_sentences, tiles
 from lcat.study.report.svg import depth_names
@@ -88,16 +88,34 @@ def test_no_color_has_two_meanings():
     for colors in (LIGHT, DARK):
         families = {colors[name] for name in ("gcn", "gat", "cat", "lcat")}
         depths = [colors[f"depth{number}"] for number in range(DEPTHS)]
+        others = [colors[f"own{number}"] for number in range(OWN)]
         assert len(set(depths)) == DEPTHS
+        assert len(set(others)) == OWN
         assert not families & set(depths)
+        assert not set(others) & (families | set(depths))
     assert depth_names(1) == ["layer 1 of the model"]
     assert depth_names(DEPTHS + 1)[0] == f"layers 1, {DEPTHS + 1} of the model"
+
+
+def test_layers_without_a_family_have_a_color_each():
+    names = ["gcn", *(f"Net{number}" for number in range(OWN + 1)), "lcatv2", "gat-of-mine"]
+    with colors_for(names):
+        marks = {name: PAGE.mark(name) for name in names}
+    assert marks["gcn"].color == PAGE["gcn"]
+    assert marks["lcatv2"].color == PAGE["lcat"]
+    own = [marks[name] for name in names if name.startswith(("Net", "gat-"))]
+    assert len({(mark.color, mark.shape) for mark in own}) == len(own)
+    assert not {mark.color for mark in own} & {PAGE[name] for name in ("gcn", "gat", "cat", "lcat", "muted")}
+    assert all(mark.filled for mark in own)
+    assert PAGE.mark("Net0").color == PAGE["muted"]  # outside of a study
 
 
 def test_facts_about_graphs_and_machines(tmp_path):
     study = run_study(plan_of(layers=["gcn", "lcat"], seeds=2), tmp_path, engine="inline").study
     [facts] = {tuple(result.graph) for result in study.cell_results()}
-    assert facts == ("classes", "directed", "edges", "features", "homophily", "labeled", "nodes")
+    assert facts == (
+        "classes", "directed", "edges", "features", "homophily", "labeled", "nodes", "repeated", "self_loops", "steps",
+    )  # fmt: skip
     tables = make_report(ReportData.of(study)).tables
     [row] = tables["graphs"].frame.to_dict("records")
     assert (row["dataset"], row["graphs"], row["nodes"], row["classes"], row["directed"]) == (
