@@ -27,10 +27,12 @@ from lcat.study.plan.plan import PlanError, StudyPlan, make_plan
 from lcat.study.plan.plan_file import load_plan
 from lcat.study.plan.settings import Budget, NoisePlan, Published, Range, RunSettings, SearchPlan
 from lcat.study.report import write_study
+from lcat.study.retrain import RetrainError, train_best_model
 from lcat.study.running.engines import EngineError
 from lcat.study.store.columns import FRAMES
 from lcat.study.store.frame import COLUMNS
 from lcat.study.store.lock import StudyBusy
+from lcat.study.store.model_file import ModelFileError, load_model
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.result import CellResult
 from lcat.study.store.store import StoreError
@@ -49,6 +51,7 @@ __all__ = [
     "ExportError",
     "HyperParameters",
     "Look",
+    "ModelFileError",
     "Noise",
     "NoisePlan",
     "Objective",
@@ -59,6 +62,7 @@ __all__ = [
     "Published",
     "Range",
     "Ranking",
+    "RetrainError",
     "RunSettings",
     "SearchPlan",
     "SplitChoice",
@@ -75,6 +79,7 @@ __all__ = [
     "defaults_table",
     "export_study",
     "extended_plan",
+    "load_model",
     "load_plan",
     "make_plan",
     "recipe_hyper_parameters",
@@ -83,5 +88,6 @@ __all__ = [
     "robustness",
     "run_study",
     "run_until_decided",
+    "train_best_model",
     "write_study",
 ]

@@ -15,7 +15,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from lcat.data import DataError, NodeDataset, UnknownDataset, as_dataset
-from lcat.study._folder import prepare_folder
+from lcat.study._folder import prepare_folder, write_file
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import RunKeywords
@@ -156,6 +156,10 @@ def run_study(
     except ValidationError as error:
         raise PlanError(problems=find_problems(error, RunSettings, ("run",))) from None
     options: dict[str, Any] = {"own": own or {}, "retry_failed": retry_failed, "on_status": on_status}
+    if folder is None and settings.keep:
+        raise PlanError(
+            f"run.keep: {', '.join(settings.keep)} need a folder of the study, and it is in memory: name one"
+        )
     if folder is None:
         store = open_study(plan, None)
         return _Driver(plan, Study(store), store, settings, **options).run()
@@ -308,6 +312,11 @@ class _Driver:
         event = self._events[0]
         if isinstance(event, Finished):
             result = event.result
+            # Before the result: a finished cell has its files.
+            for name, content in result.files.items():
+                assert self._study.folder is not None
+                write_file(self._study.folder / name, content)
+            result.files = {}
             self._store.finish(result)
             self._running.pop(result.cell.key, None)
             self._statuses[result.cell.key] = result.status

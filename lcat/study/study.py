@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lcat._measures import find_measure
 from lcat.study._folder import prepare_folder
 from lcat.study.analysis.choose import choose
 from lcat.study.analysis.compare import Comparison, compare, robustness
@@ -18,6 +19,7 @@ from lcat.study.plan.plan import StudyPlan
 from lcat.study.report import write_study
 from lcat.study.statistics.intervals import IntervalMethod
 from lcat.study.store.record import StudyRecord
+from lcat.study.store.result import CellResult
 from lcat.study.store.store import Store, StoreError
 
 __all__ = ["Study"]
@@ -137,6 +139,38 @@ class Study(StudyRecord):
             ValueError: without a folder, for a study in memory.
         """
         return write_study(self, folder, reference=reference, margin=margin)
+
+    def best_result(self, dataset: str, layer: str) -> CellResult:
+        """The cell of a layer on a data set that validates best, on the graph without noise.
+
+        Raises:
+            ValueError: if no such cell has finished.
+        """
+        results = [
+            result
+            for result in self.cell_results()
+            if (result.cell.dataset, result.cell.layer) == (dataset, layer)
+            and result.fit is not None
+            and result.cell.noise.kind == "none"
+        ]
+        if not results:
+            raise ValueError(f"no cell of {layer} on {dataset} has finished")
+        sign = find_measure(results[0].metric).sign
+        return max(results, key=lambda result: sign * result.fit.val if result.fit is not None else 0.0)
+
+    def best_model(self, dataset: str, layer: str) -> Path:
+        """The file with the model of :meth:`best_result`, for :func:`lcat.study.load_model`.
+
+        Raises:
+            ValueError: if the study has not kept models.
+        """
+        key = self.best_result(dataset, layer).cell.key
+        if self.folder is None or not (path := self.folder / "models" / f"{key}.pt").is_file():
+            raise ValueError(
+                f"the study has not kept the model of {layer} on {dataset}: run it with --keep models (keep= in "
+                "Python), or let lcat study model (train_best_model in Python) train it once more"
+            )
+        return path
 
     def export(self, to: ExportName, out: str | Path | None = None) -> list[Path]:
         """Write the study for another tool; see :func:`lcat.study.export_study`.

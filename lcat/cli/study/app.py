@@ -9,6 +9,7 @@ from lcat.cli.study.datasets import datasets
 from lcat.cli.study.defaults import defaults
 from lcat.cli.study.export import export
 from lcat.cli.study.group import StudyGroup
+from lcat.cli.study.model import model
 from lcat.cli.study.report import report
 from lcat.cli.study.run import HELP, run
 from lcat.cli.study.values import OTHER_NAMES
@@ -34,6 +35,7 @@ def study_app() -> typer.Typer:
     app.command("add")(add)
     app.command("report")(report)
     app.command("export")(export)
+    app.command("model")(model)
     app.command("datasets")(datasets)
     app.command("defaults")(defaults)
     return app

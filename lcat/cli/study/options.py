@@ -52,6 +52,7 @@ PLAN_KEYS: dict[str, tuple[str, ...]] = {
     "threads": ("run", "threads"),
     "device": ("run", "device"),
     "address": ("run", "address"),
+    "keep": ("run", "keep"),
     "max_cells": ("budget", "cells"),
     "max_seconds": ("budget", "seconds"),
 }

@@ -250,6 +250,14 @@ def run(
         str | None,
         typer.Option(help="Start no cell after this many seconds.", metavar="SECONDS", rich_help_panel=_RUNNING),
     ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Keep models (trained weights) or predictions (outputs for every node) in the folder. Repeatable.",
+            metavar="NAME",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
     until_decided: Annotated[
         bool,
         typer.Option(

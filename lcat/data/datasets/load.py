@@ -20,6 +20,7 @@ from lcat._numbers import read_bool
 from lcat._text import hint
 from lcat.data.datasets.catalog import CATALOG, RANDOM, DatasetSpec
 from lcat.data.datasets.files import load_file
+from lcat.data.datasets.graphland import PREFIX, graphland_dataset, graphland_spec
 from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 from lcat.data.splits.splits import Split, load_split_file
 
@@ -64,7 +65,8 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
     is ever deleted.
 
     Args:
-        name: a name of ``lcat.data.CATALOG``; upper case and ``_`` for ``-`` are accepted.
+        name: a name of ``lcat.data.CATALOG``, or ``"graphland:tolokers-2,rh"`` (a data set of GraphLand and its
+            split, ``rl``, ``rh`` or ``th``); upper case and ``_`` for ``-`` are accepted.
         root: the data folder, :func:`default_root` by default.
         download: ``False`` never touches the network.
 
@@ -90,6 +92,8 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
     if not spec.pyg_class:
         return _read_file(spec, root, missing)
     data = _read(spec, root, missing)
+    if spec.name.startswith(PREFIX):
+        return graphland_dataset(spec, data)
     masks = [data.get(f"{part}_mask") for part in ("train", "val", "test")]
     graph = _prepare(spec, data)
     splits, rule = _splits(spec, root, graph, masks)
@@ -130,6 +134,11 @@ def find_spec(name: str) -> DatasetSpec:
     key = name.strip().lower().replace("_", "-")
     if key in CATALOG:
         return CATALOG[key]
+    if key.startswith(PREFIX):
+        try:
+            return graphland_spec(key)
+        except DataError as error:
+            raise UnknownDataset(str(error)) from None
     known = ", ".join(sorted(CATALOG))
     if key.startswith("csbm"):
         raise UnknownDataset(
@@ -145,6 +154,11 @@ def missing_files(name: str, root: str | Path) -> list[Path]:
 
 
 def _read(spec: DatasetSpec, root: Path, missing: list[Path]) -> Data:
+    if not hasattr(pyg_datasets, spec.pyg_class):
+        raise DatasetUnavailable(
+            f"data set {spec.name!r} needs PyG's {spec.pyg_class}, which this version of PyG does not have: pip "
+            "install -U torch-geometric"
+        )
     cls: type[InMemoryDataset] = getattr(pyg_datasets, spec.pyg_class)
     args = [str(root / spec.folder)] + ([spec.pyg_name] if spec.pyg_name is not None else [])
     try:
@@ -152,6 +166,10 @@ def _read(spec: DatasetSpec, root: Path, missing: list[Path]) -> Data:
             # PyG's reader makes a sparse tensor by torch's beta interface; it is turned dense right after.
             warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
             return cls(*args, **dict(spec.kwargs))[0]
+    except ModuleNotFoundError as error:
+        raise DatasetUnavailable(
+            f"data set {spec.name!r}: PyG's {spec.pyg_class} needs {error.name}: pip install {error.name}"
+        ) from error
     except Exception as error:  # PyG lets through whatever its readers raise: pickle, zip, json, index errors
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         still = missing_files(spec.name, root)

@@ -10,7 +10,7 @@ from typing_extensions import Required
 from lcat._names import MetricName
 from lcat.study.models.hyper import Overrides
 from lcat.study.models.recipes import RecipeName
-from lcat.study.plan.settings import Budget, EngineName, NoisePlan, Published, RunSettings, SearchPlan
+from lcat.study.plan.settings import Budget, EngineName, KeepName, NoisePlan, Published, RunSettings, SearchPlan
 
 __all__ = ["PlanKeywords", "RunKeywords"]
 
@@ -48,3 +48,4 @@ class RunKeywords(TypedDict, total=False):
     address: str | None
     data: str | None
     base: str
+    keep: Sequence[KeepName]

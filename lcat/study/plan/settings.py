@@ -18,6 +18,7 @@ from lcat.study.plan.errors import describe_errors
 __all__ = [
     "Budget",
     "EngineName",
+    "KeepName",
     "NoisePlan",
     "Published",
     "Range",
@@ -30,6 +31,8 @@ __all__ = [
 
 #: What runs the cells of a study.
 EngineName = Literal["inline", "processes", "ray"]
+#: What a cell can leave beside its result.
+KeepName = Literal["models", "predictions"]
 #: What chooses the points of a search.
 SamplerName = Literal["tpe", "random"]
 
@@ -220,6 +223,8 @@ class RunSettings(_Part):
         data: folder with the files of public data sets.
         base: folder that relative paths of data sets and splits start from: that of the plan, if it comes from a file;
             the current one by default.
+        keep: what cells leave in the folder of the study beside their results: ``"models"`` (trained weights),
+            ``"predictions"`` (outputs for every node).
     """
 
     engine: EngineName = "processes"
@@ -230,6 +235,12 @@ class RunSettings(_Part):
     address: str | None = None
     data: str | None = None
     base: str = ""
+    keep: tuple[KeepName, ...] = ()
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _one_or_several(cls, names: Any) -> Any:
+        return one_or_several(names)
 
     @field_validator("device")
     @classmethod

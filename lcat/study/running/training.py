@@ -6,9 +6,10 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,7 @@ from lcat.study.models.recipe_model import balanced_weights
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.sources import Sources
 from lcat.study.plan.splits import split_hash
+from lcat.study.running.kept import files_of
 from lcat.study.running.memory import PeakMemory
 from lcat.study.store.result import CellResult
 from lcat.train import History, fit
@@ -40,6 +42,7 @@ def run_cell(
     *,
     models: OwnModels | None = None,
     device: str | torch.device = "cpu",
+    keep: Collection[str] = (),
     on_epoch: Callable[[Cell, int, History], None] | None = None,
 ) -> CellResult:
     """Train one cell; a failure becomes part of the result.
@@ -51,6 +54,7 @@ def run_cell(
         sources: of its graph.
         models: own models by the names of cells.
         device: where to train.
+        keep: files to keep, see :func:`lcat.study.running.kept.files_of`.
         on_epoch: called after every epoch with the cell, the number of the epoch and the history so far.
 
     Raises:
@@ -98,6 +102,9 @@ def run_cell(
             on_epoch=None if on_epoch is None else lambda epoch, history: on_epoch(cell, epoch, history),
         )
         result.peak_memory = memory.bytes()
+        base = Path() if models is None else models.base
+        parts = {"dataset": dataset, "split": split, "data": data, "fit": result.fit, "own": own, "base": base}
+        result.files = files_of(keep, model, cell, **parts)
     except (OutputError, KeyboardInterrupt):
         raise
     except BaseException:  # SystemExit, too: an own model that calls sys.exit ends its cell, not the study

@@ -15,6 +15,7 @@ from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.statistics import alpha_of_look
 from lcat.study.store.frame import history_frame, lambda_frame, results_frame
+from lcat.study.store.predictions import prediction_frame
 from lcat.study.store.result import CellResult
 from lcat.study.store.store import Store
 
@@ -166,6 +167,26 @@ class StudyRecord:
             rows.append({**row, **{f"params.{name}": value for name, value in trial.params.items()}})
         columns = ["unit", "number", "dataset", "layer", "test_set", "validation"]
         return pd.DataFrame(rows, columns=None if rows else columns)
+
+    def predictions(self, key: str) -> pd.DataFrame:
+        """What the model of a cell says of every node, if the study has kept it (``keep = ["predictions"]``).
+
+        Args:
+            key: of the cell, as in :meth:`results`.
+
+        Returns:
+            ``node``, ``part`` (``train``, ``validation``, ``test`` or empty), ``label`` (``label.*`` of several),
+            ``prediction`` (the class with the largest output), ``output.*`` (one per class, or the value).
+
+        Raises:
+            ValueError: if they were not kept, or cannot be read.
+        """
+        if self.folder is None or not (path := self.folder / "predictions" / f"{key}.npz").is_file():
+            raise ValueError(
+                f"the study has not kept predictions of the cell {key}: run it with --keep predictions (keep= in "
+                "Python)"
+            )
+        return prediction_frame(path)
 
     def failures(self) -> pd.DataFrame:
         """One row per failed cell: ``key``, ``cell`` in words, ``error`` (last line), ``traceback``."""

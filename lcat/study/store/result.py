@@ -39,6 +39,7 @@ class CellResult:
         versions: of packages, machine and threads.
         graph: facts about the graph, see :func:`lcat.data.datasets.facts.graph_facts`; empty in results of earlier
             versions of lcat.
+        files: to keep in the folder of the study, by their paths there; empty once they are written.
     """
 
     cell: Cell
@@ -58,6 +59,7 @@ class CellResult:
     device: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     graph: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -82,7 +84,7 @@ class CellResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain Python values, ready for ``json.dumps``: ``None`` for what is no finite number."""
-        values = {key: value for key, value in asdict(self).items() if key not in ("cell", "fit")}
+        values = {key: value for key, value in asdict(self).items() if key not in ("cell", "fit", "files")}
         values["split_sizes"] = list(self.split_sizes)
         plain: dict[str, Any] = without_nan(
             {

@@ -50,7 +50,11 @@ def test_help_after_other_options_is_that_of_run(call):
 def test_a_mistyped_command_is_one_line_with_a_hint(call, word, words, rest):
     code, out, err = call("study", word, *rest)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    for part in ["no command and no plan file", *words, "commands are run, add, report, export, datasets, defaults"]:
+    for part in [
+        "no command and no plan file",
+        *words,
+        "commands are run, add, report, export, model, datasets, defaults",
+    ]:
         assert part in err
 
 

@@ -57,5 +57,6 @@ def make_engine(
         device=settings.device,
         base=Path(settings.base),
         models=models or OwnModels(),
+        keep=settings.keep,
     )
     return engine_class(settings.engine).of(setup, settings)

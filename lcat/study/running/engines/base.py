@@ -53,6 +53,7 @@ class Setup:
         device: where to train.
         base: folder that relative paths of data sets and splits start from.
         models: your own models by the names of their cells.
+        keep: files that cells leave beside their results.
     """
 
     data: Path | None = None
@@ -63,6 +64,7 @@ class Setup:
     device: str = "cpu"
     base: Path = Path()
     models: OwnModels = field(default_factory=OwnModels)
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,10 @@ class CellRunner:
         if before != self._setup.threads:
             torch.set_num_threads(self._setup.threads)
         try:
-            result = run_cell(cell, self._sources, models=self._setup.models, device=self._device, on_epoch=on_epoch)
+            setup, device = self._setup, self._device
+            result = run_cell(
+                cell, self._sources, models=setup.models, device=device, keep=setup.keep, on_epoch=on_epoch
+            )
             self._spare_collections()
             return result
         finally:

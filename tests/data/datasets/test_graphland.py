@@ -1,0 +1,105 @@
+"""GraphLand's data sets, read by PyG's class from files in GraphLand's layout."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric import datasets as pyg_datasets
+
+from lcat.data import DatasetUnavailable, UnknownDataset, load, missing_files
+
+pd = pytest.importorskip("pandas")
+_NEEDS = pytest.mark.skipif(
+    not hasattr(pyg_datasets, "GraphLandDataset")
+    or any(importlib.util.find_spec(name) is None for name in ("yaml", "sklearn")),
+    reason="needs a PyG with GraphLandDataset, PyYAML and scikit-learn",
+)
+NODES = 40
+
+
+def write_graphland(root, name, task):
+    folder = root / "GraphLandDataset" / name / "raw" / name
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"age": draw.normal(size=NODES), "share": draw.random(NODES), "kind": draw.integers(0, 3, NODES)}
+    )
+    frame.loc[3, "age"] = np.nan
+    frame.to_csv(folder / "features.csv")
+    target = draw.normal(size=NODES) if task == "regression" else np.arange(NODES) % (3 if task == "multi" else 2)
+    target = target.astype(float)
+    target[[5, 6]] = np.nan
+    pd.DataFrame({"target": target}).to_csv(folder / "targets.csv")
+    for split, sizes in (("RL", (4, 4)), ("RH", (20, 10)), ("TH", (20, 10))):
+        part = np.repeat([0, 1, 2], [*sizes, NODES - sum(sizes)])
+        part = part if split == "TH" else draw.permutation(part)
+        masks = pd.DataFrame({key: part == number for number, key in enumerate(("train", "val", "test"))})
+        masks.to_csv(folder / f"split_masks_{split}.csv")
+    edges = draw.integers(0, NODES, (60, 2))
+    pd.DataFrame(edges, columns=["source", "target"]).to_csv(folder / "edgelist.csv", index=False)
+    (folder / "info.yaml").write_text(
+        "task: " + {"regression": "regression"}.get(task, "classification") + "\ntarget_name: target\n"
+        "numerical_features_names: [age, share]\nfraction_features_names: [share]\ncategorical_features_names: [kind]\n"
+    )
+    return target
+
+
+@_NEEDS
+@pytest.mark.filterwarnings("ignore")  # of scikit-learn, about few rows
+@pytest.mark.parametrize(
+    ("name", "task", "metric", "sizes"),
+    [
+        ("hm-categories", "multi", "accuracy", (4, 4)),
+        ("tolokers-2,rh", "binary", "average-precision", (20, 10)),
+        ("tolokers-2,th", "binary", "average-precision", (20, 10)),
+        ("city-roads-M,RH", "regression", "r2", (20, 10)),
+    ],
+)
+def test_data_sets_are_read(tmp_path, name, task, metric, sizes):
+    target = write_graphland(tmp_path, name.partition(",")[0], task)
+    own = load(f"graphland:{name}", tmp_path, download=False)
+    assert own.metric == metric
+    assert own.data.x.shape == (NODES, 5)
+    split = own.split(0)
+    known = ~torch.isnan(torch.tensor(target))
+    assert not (split.train | split.val | split.test)[~known].any()
+    assert sum(split.sizes) == NODES - 2
+    assert abs(split.sizes[0] - sizes[0]) <= 2
+    if task == "regression":
+        assert own.task == "node-regression"
+        assert own.data.y[split.train].mean().abs() < 0.5
+        assert "targets scaled" in " ".join(own.steps)
+    else:
+        assert own.data.y.tolist() == [-1 if np.isnan(one) else int(one) for one in target]
+    assert own.split_rule.startswith("GraphLand's ")
+    row, col = own.data.edge_index
+    assert {*zip(row.tolist(), col.tolist(), strict=True)} == {*zip(col.tolist(), row.tolist(), strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        (
+            "graphland:tolokers",
+            r"no data set 'graphland:tolokers' \(did you mean tolokers-2\?\); GraphLand has",
+        ),
+        ("graphland:tolokers-2,thi", r"the inductive split THI has three graphs.*graphland:tolokers-2,th"),
+        ("graphland:tolokers-2,xx", r"expected one of the splits rl, rh, th, got 'xx'"),
+        ("graphland:city-reviews,th", "it has no times, so no temporal split"),
+    ],
+)
+def test_wrong_names(name, match):
+    with pytest.raises(UnknownDataset, match=match):
+        load(name)
+
+
+def test_missing_files_and_an_old_pyg(tmp_path, monkeypatch):
+    assert missing_files("graphland:tolokers-2", tmp_path) == [tmp_path / "GraphLandDataset/tolokers-2/raw/tolokers-2"]
+    with pytest.raises(DatasetUnavailable, match=r"is not under .*zenodo\.org"):
+        load("graphland:tolokers-2", tmp_path, download=False)
+    monkeypatch.delattr(pyg_datasets, "GraphLandDataset", raising=False)
+    with pytest.raises(DatasetUnavailable, match="needs PyG's GraphLandDataset, which this version of PyG"):
+        load("graphland:tolokers-2", tmp_path)
