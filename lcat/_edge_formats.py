@@ -84,7 +84,8 @@ class EdgeList:
     @property
     def num_edges(self) -> int:
         """Number of edges in the input."""
-        return int(self.input.shape[1])
+        count: int = self.input.shape[1]  # int() would make a constant of it in an exported program
+        return count
 
     @property
     def values(self) -> Tensor | None:

@@ -9,11 +9,14 @@ import warnings
 import pytest
 import torch
 import torch_geometric.nn as pyg
+from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
+import lcat
 import lcat.nn
 import lcat.ops
 from lcat.nn import models
-from tests.support.layers import LAYERS
+from tests.support.layers import ATTENTION, LAYERS
 from tests.support.layers import MODELS as MODEL_NAMES
 
 MODELS = [f"models.{name}" for name in MODEL_NAMES]
@@ -25,6 +28,48 @@ OTHERS = [
     (torch.randn(9, 8), torch.arange(9).repeat(18).view(9, 18).t().reshape(2, -1)[:, ::2].contiguous()),
     (torch.randn(9, 8), torch.randint(0, 9, (2, 40))),
 ]
+ONE_OR_NONE = [(X[:n], torch.zeros(2, count, dtype=torch.long)) for n in (1, 3) for count in (0, 1)]
+DEGREES = torch.tensor([1, 3, 2, 1])
+
+
+class WithInitial(nn.Module):
+    """A layer that takes the features of the first layer as well."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x, edge_index):
+        return self.conv(x, x.tanh(), edge_index)
+
+
+def _pna(name):
+    aggregators = ["mean", "min", "max", "std"]
+    return getattr(lcat.nn, name)(8, 4, aggregators, ["identity", "amplification"], DEGREES)
+
+
+# Layers of other families, by what their test is called.
+OF_FAMILIES = {
+    "TransformerConv": lambda: lcat.nn.TransformerConv(8, 4, heads=2, beta=True),
+    "SAGEConv": lambda: lcat.nn.SAGEConv(8, 4),
+    "SAGEConv max": lambda: lcat.nn.SAGEConv(8, 4, aggr="max"),
+    "GraphConv": lambda: lcat.nn.GraphConv(8, 4),
+    "GraphConv min": lambda: lcat.nn.GraphConv(8, 4, aggr="min"),
+    "GINConv": lambda: lcat.nn.GINConv(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4))),
+    "LCATGCN2Conv": lambda: WithInitial(lcat.nn.LCATGCN2Conv(8, 0.1, theta=0.5, layer=1)),
+    "LCATv2GCN2Conv": lambda: WithInitial(lcat.nn.LCATv2GCN2Conv(8, 0.1, theta=0.5, layer=1)),
+    "LCATPNAConv": lambda: _pna("LCATPNAConv"),
+    "LCATv2PNAConv": lambda: _pna("LCATv2PNAConv"),
+    "accelerated GAT": lambda: accelerated(pyg.GAT(8, 4, num_layers=2)),
+    "accelerated PNAConv": lambda: accelerated(pyg.PNAConv(8, 4, ["mean", "max"], ["identity"], DEGREES)),
+}
+
+
+def accelerated(model):
+    lcat.accelerate(model)
+    return model
+
+
 # Refuses what belongs to lcat or PyG, and compares the outputs of each program in a folder with those in its file.
 LOADER = """
 import sys, torch, pathlib
@@ -34,8 +79,12 @@ class Refusing:
             raise AssertionError(name)
 sys.meta_path.insert(0, Refusing())
 for path in sorted(pathlib.Path(sys.argv[1]).glob("*.pt2")):
-    aoti = "aoti" in path.name
-    program = torch._inductor.aoti_load_package(str(path)) if aoti else torch.export.load(path).module()
+    if path.name.startswith("traced"):
+        program = torch.jit.load(path)
+    elif path.name.startswith("aoti"):
+        program = torch._inductor.aoti_load_package(str(path))
+    else:
+        program = torch.export.load(path).module()
     for x, edges, expected in torch.load(path.with_suffix(".tensors")):
         torch.testing.assert_close(program(x, edges), expected, rtol=1e-5, atol=1e-5)
     print(path.name)
@@ -44,6 +93,8 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.pt2")):
 
 def make(name, **options):
     torch.manual_seed(1)
+    if name in OF_FAMILIES:
+        return OF_FAMILIES[name]().eval()
     if name.startswith("models."):
         return getattr(models, name.removeprefix("models."))(8, 16, num_layers=2, out_channels=4, **options).eval()
     return getattr(lcat.nn, name)(8, 4, **options).eval()
@@ -55,7 +106,7 @@ def sizes():
 
 def outputs(net):
     with torch.no_grad():
-        return [(x, edges, net(x, edges)) for x, edges in [(X, EDGES), (X, NO_LOOPS), *OTHERS]]
+        return [(x, edges, net(x, edges)) for x, edges in [(X, EDGES), (X, NO_LOOPS), *OTHERS, *ONE_OR_NONE]]
 
 
 def names_of_operators(program):
@@ -94,14 +145,23 @@ def run_onnx():
     return run
 
 
-@pytest.mark.parametrize("name", [*LAYERS, "models.LCAT"])
+@pytest.mark.parametrize("name", [*LAYERS, *OF_FAMILIES, "models.LCAT"])
 def test_onnx_by_torch_export(name, run_onnx, tmp_path):
     run_onnx(make(name), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=True)
 
 
-@pytest.mark.parametrize("name", [*LAYERS, *MODELS])
+@pytest.mark.parametrize("name", [*LAYERS, *MODELS, *(name for name in OF_FAMILIES if "LCATPNA" not in name)])
 def test_onnx_by_torch_script(name, run_onnx, tmp_path):
     run_onnx(make(name), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=False)
+
+
+@pytest.mark.parametrize("make_layer", [lambda: _pna("LCATPNAConv"), lambda: _pna("LCATv2PNAConv")])
+def test_minima_of_pyg_do_not_pass_the_old_exporter(make_layer, run_onnx, tmp_path):
+    """PyG's scatter makes a tensor of a number that is a tensor there: PyG's own layer fails as well."""
+    theirs = pyg.PNAConv(8, 4, ["min"], ["identity"], DEGREES)
+    for net in (make_layer(), theirs):
+        with pytest.raises(TypeError, match="must be Number, not Tensor"):
+            run_onnx(net.eval(), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=False)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -133,32 +193,102 @@ def test_a_trace_of_a_graph_without_self_loops_removes_those_of_others(name):
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_exported_programs_load_without_lcat(strict, tmp_path):
-    names = [*LAYERS, "models.LCAT"]
+    names = [*LAYERS, *OF_FAMILIES, "models.LCAT"]
     for name in names:
         net = make(name)
         program = torch.export.export(net, (X, EDGES), dynamic_shapes=sizes(), strict=strict)
         assert not [operator for operator in names_of_operators(program) if "lcat" in operator]
         torch.export.save(program, tmp_path / f"{name}.pt2")
         torch.save(outputs(net), tmp_path / f"{name}.tensors")
-    done = subprocess.run([sys.executable, "-c", LOADER, str(tmp_path)], capture_output=True, text=True, timeout=300)
+    assert load_elsewhere(tmp_path) == sorted(f"{name}.pt2" for name in names)
+
+
+def load_elsewhere(folder):
+    """The files of a folder that another process has run, without lcat and PyG."""
+    done = subprocess.run([sys.executable, "-c", LOADER, str(folder)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == sorted(f"{name}.pt2" for name in names)
+    return done.stdout.splitlines()
+
+
+def test_traces_load_without_lcat(tmp_path):
+    names = [*LAYERS, *OF_FAMILIES]
+    for name in names:
+        net = make(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.save(torch.jit.trace(net, (X, NO_LOOPS), check_trace=False), tmp_path / f"traced {name}.pt2")
+        torch.save(outputs(net), tmp_path / f"traced {name}.tensors")
+    assert load_elsewhere(tmp_path) == sorted(f"traced {name}.pt2" for name in names)
+
+
+@pytest.mark.parametrize("name", ["GATConv", "LCATConv", "LCATv2Conv", *OF_FAMILIES])
+def test_one_compilation_for_graphs_of_all_sizes(name):
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    net = make(name)
+    compiled = torch.compile(net, backend=counter, fullgraph=True, dynamic=True)
+    frames = []
+    for x, edges, expected in outputs(net):
+        torch.testing.assert_close(compiled(x, edges), expected, rtol=1e-5, atol=1e-5)
+        if min(x.shape[0], edges.shape[1]) > 1:  # torch compiles sizes of 0 and 1 for themselves
+            frames.append(counter.frame_count)
+    assert frames == frames[:1] * len(frames)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        *((name, "edge_weight") for name in (*LAYERS, "GraphConv")),
+        *((name, "edge_attr") for name in (*ATTENTION, "TransformerConv")),
+    ],
+)
+def test_programs_with_features_or_weights_of_edges(name, argument, strict):
+    """Their number is one with that of the edges, and stays free."""
+    torch.manual_seed(0)
+    options = {"edge_dim": 5} if argument == "edge_attr" else {}
+    net = getattr(lcat.nn, name)(8, 4, **options).eval()
+
+    def values(edges):
+        return torch.rand(edges.shape[1], *([5] if options else []))
+
+    nodes, number = sizes()
+    program = torch.export.export(
+        net,
+        (X, EDGES),
+        {argument: values(EDGES)},
+        dynamic_shapes={"x": nodes, "edge_index": number, argument: {0: number[1]}},
+        strict=strict,
+    ).module()
+    for x, edges in [(X, NO_LOOPS), *OTHERS, *ONE_OR_NONE]:
+        more = {argument: values(edges)}
+        torch.testing.assert_close(program(x, edges, **more), net(x, edges, **more), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["GCNConv", "LCATConv", "LCATv2Conv", "TransformerConv", "SAGEConv max", "LCATPNAConv"]
+)
+def test_a_program_takes_graphs_with_one_node_or_edge_and_without(name):
+    """torch wants ranges of sizes to begin at 2, and does not hold a program to that."""
+    net = make(name)
+    program = torch.export.export(net, (X, EDGES), dynamic_shapes=sizes()).module()
+    for x, edges in ONE_OR_NONE:
+        torch.testing.assert_close(program(x, edges), net(x, edges))
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning")  # torch's own packaging
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["GCNConv", "LCATv2Conv"])
+@pytest.mark.parametrize("name", [*LAYERS, *OF_FAMILIES])
 def test_aot_inductor_packages_load_without_lcat(name, tmp_path):
     net = make(name)
     program = torch.export.export(net, (X, EDGES), dynamic_shapes=sizes())
     torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "aoti.pt2"))
     torch.save(outputs(net), tmp_path / "aoti.tensors")
-    done = subprocess.run([sys.executable, "-c", LOADER, str(tmp_path)], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    assert load_elsewhere(tmp_path) == ["aoti.pt2"]
 
 
 @pytest.mark.skipif(lcat.ops.native_status().instruction_set is None, reason="no compiled kernels")
-@pytest.mark.parametrize("name", ["GCNConv", "LCATConv", "LCATv2Conv", "models.GATv2"])
+@pytest.mark.parametrize("name", ["GCNConv", "LCATConv", "LCATv2Conv", "models.GATv2", *OF_FAMILIES])
 def test_kernels_by_name_in_a_program_for_use_inside_lcat(name):
     net = make(name)
     with lcat.ops.use_implementation("native"):
