@@ -90,6 +90,19 @@ def theory_distance(closed: bool) -> docfigures.Figure:
     return _accuracy(panels, layers, "test accuracy over the distance of the means", log=True)
 
 
+def theory_behind() -> docfigures.Table:
+    """How far always taking one layer is behind the best of the same kind, over the graphs of the figures."""
+    rows = []
+    for kind, layers in (("closed form", _CLOSED), ("trained", _TRAINED)):
+        scores = {(row["dataset"], row["layer"]): 100 * row["test"] for row in _results("theory")["rows"]}
+        datasets = list(dict.fromkeys(dataset for dataset, _ in scores))
+        for layer in layers:
+            behind = [max(scores[name, other] for other in layers) - scores[name, layer] for name in datasets]
+            mean = sum(behind) / len(behind)
+            rows.append({"always": TITLES[layer], "scores": kind, "mean": f"{mean:.1f}", "most": f"{max(behind):.1f}"})
+    return docfigures.Table(rows)
+
+
 def theory_attention() -> docfigures.Table:
     """Mean share of attention that stays inside the class."""
     rows = []

@@ -1,7 +1,7 @@
 """Numbers of README and pages that come from results files of the benchmarks: what each sentence must say.
 
-    python docs/figures/numbers.py            # sentences that differ from the committed results
-    python docs/figures/numbers.py --write    # put the numbers of the results in
+    python docs/figures/claims.py            # sentences that differ from the committed results
+    python docs/figures/claims.py --write    # put the numbers of the results in
 
 A claim is a sentence, or a row of a table, of a page, with ``{}`` in place of each number. A test fails while a page
 says anything else than the results.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NUMBERS = runpy.run_path(str(ROOT / "docs" / "figures" / "numbers.py"))
+NUMBERS = runpy.run_path(str(ROOT / "docs" / "figures" / "claims.py"))
 
 
 @pytest.mark.parametrize("claim", NUMBERS["CLAIMS"], ids=lambda claim: f"{claim.page}: {claim.sentence[:50]}")
