@@ -11,6 +11,7 @@ pytest.importorskip("yacs")
 from torch_geometric.graphgym import register
 from torch_geometric.graphgym.config import cfg, set_cfg
 from torch_geometric.graphgym.models.gnn import GNN
+from torch_geometric.graphgym.models.layer import LayerConfig
 
 from lcat.nn.graphgym import register_graphgym
 
@@ -56,9 +57,34 @@ def test_models_of_graphgym_train_every_layer(name, batch, configured):
 def test_a_layer_computes_what_it_computes_alone(batch, configured):
     batch.edge_weight = torch.rand(batch.num_edges)
     config = type("Config", (), {"dim_in": 5, "dim_out": 8, "has_bias": True})
-    wrapped = register.layer_dict["lcat_gcnconv"](config)
-    expected = wrapped.model(batch.x, batch.edge_index, batch.edge_weight)
+    x = batch.x
+    for name in ("gcnconv", "graphconv", "lcatconv"):
+        wrapped = register.layer_dict[f"lcat_{name}"](config)
+        expected = wrapped.model(x, batch.edge_index, edge_weight=batch.edge_weight)
+        batch.x = x
+        torch.testing.assert_close(wrapped(batch).x, expected)
+        assert not torch.equal(wrapped.model(x, batch.edge_index), expected)
+
+
+@pytest.mark.parametrize("name", ["transformerconv", "sageconv", "ginconv"])
+def test_weights_that_a_layer_does_not_take_are_left_out(name, batch, configured):
+    """As GraphGym's own layers of these names leave them out."""
+    batch.edge_weight = torch.rand(batch.num_edges)
+    config = type("Config", (), {"dim_in": 5, "dim_out": 8, "has_bias": True})
+    wrapped = register.layer_dict[f"lcat_{name}"](config)
+    expected = wrapped.model(batch.x, batch.edge_index)
     torch.testing.assert_close(wrapped(batch).x, expected)
+
+
+@pytest.mark.parametrize("name", ["sageconv", "ginconv"])
+def test_graphgyms_own_layers_have_the_same_numbers(name, batch, configured):
+    config = LayerConfig(dim_in=5, dim_out=8, has_bias=True)
+    ours, theirs = (register.layer_dict[prefix + name](config) for prefix in ("lcat_", ""))
+    ours.load_state_dict(theirs.state_dict())
+    x = batch.x
+    expected = theirs(batch).x
+    batch.x = x
+    torch.testing.assert_close(ours(batch).x, expected)
 
 
 def test_errors(configured):
