@@ -24,6 +24,7 @@ PICTURES = {
     "summary": (1280, False, "header", "#summary"),
     "regret": (1280, False, "#regret h2", "#regret figure"),
     "scores": (1280, False, "#scores h2", "#scores .gallery"),
+    "equivalence": (1280, False, "#equivalence", "#equivalence ~ .gallery"),
     "lambdas": (1280, False, "#lambdas h2", "#lambdas .gallery"),
     "choice": (1280, True, "#choice h2", "#choice .gallery"),
     "phone": (390, False, "header", "#summary"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -24,8 +25,9 @@ from lcat.study.report.figures_ranks import draw_ranking, ranking_margins
 from lcat.study.report.figures_regret import draw_regret, regret_legend, regret_margins
 from lcat.study.report.figures_scores import draw_scores, scores_legend, scores_margins
 from lcat.study.report.figures_training import TRIANGLE_MARGINS, draw_triangle
-from lcat.study.report.palette import LIGHT, Palette, colors_for
-from lcat.study.report.svg import WIDTH, Margins, add_axes, depth_names, drawing_style
+from lcat.study.report.galleries import page_pictures
+from lcat.study.report.palette import LIGHT, Palette, colors_for, in_place_of_page
+from lcat.study.report.svg import WIDTH, Margins, add_axes, collected_figures, depth_names, drawing_style
 
 __all__ = ["FIGURES", "figure_file", "write_figures"]
 
@@ -34,8 +36,14 @@ _PALETTE = Palette(LIGHT, titles=True)
 _TITLE = 24.0
 #: Points below all panels, per line of words or of the key.
 _LINE = 17.0
+_UNUSUAL = re.compile(r"[^\w.=,+-]+")
 #: Letters of a line of words below one column of panels.
 _LETTERS = 58
+
+#: Fonts that publishers accept, and the same bytes each time.
+_IN_FILES: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "lcat"}
+#: Galleries of the page whose figures become a file each, and the beginnings of their names.
+_OF_THE_PAGE = ("paths-", "curves-", "robustness-", "pareto-")
 
 _Format = Literal["png", "pdf", "svg"]
 
@@ -74,6 +82,16 @@ def write_figures(data: ReportData, folder: Path) -> list[Path]:
     ]
     figures = prepare_folder(folder / "figures")
     formats: tuple[_Format, ...] = ("png", "pdf", "svg")
+    names = {path.name for path in written}
+    for name, figure in _of_the_page(data):
+        for kind in formats:
+            names.add(f"{name}.{kind}")
+            with drawing_style(_PALETTE):
+                matplotlib.rcParams.update(_IN_FILES)
+                written.append(write_file(figures / f"{name}.{kind}", _printed(figure, kind)))
+    for path in figures.glob("*-*.*"):
+        if path.name.startswith(_OF_THE_PAGE) and path.name not in names:
+            path.unlink()  # of an earlier report: what it showed holds no more
     for name in FIGURES:
         for kind in formats:
             content, path = figure_file(data, name, kind), figures / f"{name}.{kind}"
@@ -82,6 +100,49 @@ def write_figures(data: ReportData, folder: Path) -> list[Path]:
             else:
                 path.unlink(missing_ok=True)  # of an earlier report: what it showed holds no more
     return written
+
+
+def _of_the_page(data: ReportData) -> Iterator[tuple[str, Figure]]:
+    """Figures of the page that are one file each, with their names and, below, the marks of the layers."""
+    with colors_for(data.layers), in_place_of_page(_PALETTE), drawing_style(_PALETTE):
+        for beginning in _OF_THE_PAGE:
+            with collected_figures() as figures:
+                pictures = page_pictures(data, beginning.removesuffix("-"))
+            names: list[str] = []
+            for figure, picture in zip(figures, pictures, strict=True):
+                name = beginning + _UNUSUAL.sub("_", picture.title.removesuffix(" (generated)"))
+                names.append(name)
+                suffix = f"-{names.count(name)}" if names.count(name) > 1 else ""
+                depths = int(data.lambdas["depth"].max()) if beginning == "paths-" else 0
+                _add_key(figure, data.layers if beginning != "paths-" else [], depths, lines=beginning == "curves-")
+                yield name + suffix, figure
+
+
+def _add_key(figure: Figure, layers: Sequence[str], depths: int, *, lines: bool) -> None:
+    """Put the key below a panel, which becomes higher by it."""
+    handles = [
+        Line2D([], [], color=_PALETTE.depth(number), label=name) for number, name in enumerate(depth_names(depths))
+    ]
+    if depths:
+        muted = _PALETTE["muted"]
+        handles += [
+            Line2D([], [], color=muted, label="λ₁"), Line2D([], [], color=muted, linestyle="--", label="λ₂")
+        ]  # fmt: skip
+    for layer in layers:
+        mark, name = _PALETTE.mark(layer), _PALETTE.name(layer)
+        style: dict[str, Any] = {"linestyle": mark.line} if lines else {"linestyle": "none", "marker": mark.shape}
+        handles.append(Line2D([], [], color=mark.color, markerfacecolor=_PALETTE.face(mark), label=name, **style))
+    figure.patch.set_alpha(1)
+    figure.patch.set_facecolor(_PALETTE["paper"])
+    columns = 2 if depths else 3
+    below = (8 + _LINE * math.ceil(len(handles) / columns)) / 72
+    width, height = figure.get_size_inches()
+    for axes in figure.axes:
+        box = axes.get_position()
+        total = height + below
+        axes.set_position((box.x0, (box.y0 * height + below) / total, box.width, box.height * height / total))
+    figure.set_size_inches(width, height + below)
+    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=10)
 
 
 def figure_file(data: ReportData, name: str, kind: _Format) -> bytes | None:
@@ -190,7 +251,7 @@ def _drawn(sheet: _Sheet, kind: _Format) -> bytes:
     key_columns = 2 * columns
     below = 8 + _LINE * (len(words) + math.ceil(len(handles) / key_columns))
     with drawing_style(_PALETTE):
-        matplotlib.rcParams.update({"pdf.fonttype": 42, "svg.hashsalt": "lcat"})  # fonts that publishers accept
+        matplotlib.rcParams.update(_IN_FILES)
         total = math.fsum(heights) + below
         figure = Figure(figsize=(columns * WIDTH / 72, total / 72), dpi=72)
         figure.patch.set_facecolor(_PALETTE["paper"])

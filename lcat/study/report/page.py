@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 import lcat
 from lcat.study._folder import prepare_folder, write_file
-from lcat.study.analysis.selection import is_generated
 from lcat.study.models.layers import LAYERS
 from lcat.study.report import sentences
 from lcat.study.report.data import CURVES, ReportData
 from lcat.study.report.figures_equivalence import equivalence_picture
 from lcat.study.report.figures_ranks import ranking_picture
 from lcat.study.report.figures_regret import regret_picture
-from lcat.study.report.figures_scores import scores_picture
-from lcat.study.report.figures_training import (
-    curves_picture,
-    pareto_picture,
-    path_picture,
-    robustness_picture,
-    triangle_picture,
-)
+from lcat.study.report.galleries import MAX_DATASETS, PICTURES, learned_layers, marked, page_pictures
 from lcat.study.report.palette import DARK, LIGHT, colors_for
 from lcat.study.report.remarks import few_samples_sentence, settings_sentences, training_sentence
 from lcat.study.report.svg import Picture, depth_key, drawing_style, key
 from lcat.study.report.table import Table
 from lcat.study.report.tables import TABLES, all_tables
-from lcat.study.store.result import CellResult
 
 __all__ = ["Gallery", "Report", "make_report"]
 
-#: Galleries show so many data sets; tables hold all of them.
-_MAX_DATASETS = 24
 _TRACEBACKS = 20
 
 
@@ -153,22 +140,14 @@ def _template() -> jinja2.Template:
 
 def _galleries(data: ReportData) -> dict[str, Gallery]:
     layers = data.facts["layers"]
-    makers: dict[str, Callable[[ReportData, list[str]], list[Picture]]] = {
-        "accuracy": _accuracy,
-        "triangles": _triangles,
-        "paths": _paths,
-        "curves": _curves,
-        "robustness": _robustness,
-        "pareto": _pareto,
-    }
     galleries = {}
-    shown = data.datasets[:_MAX_DATASETS]
-    for name, make in makers.items():
-        pictures = tuple(make(data, shown))
+    shown = data.datasets[:MAX_DATASETS]
+    for name in PICTURES:
+        pictures = tuple(page_pictures(data, name, shown))
         left_out = len(data.datasets) - len(shown)
         if name in ("triangles", "paths"):
             depths = max((int(depth) for depth in data.lambdas["depth"]), default=1)
-            legend = depth_key(depths) + (key(_learned(data), shapes=True) if name == "triangles" else "")
+            legend = depth_key(depths) + (key(learned_layers(data), shapes=True) if name == "triangles" else "")
         else:
             legend = key(layers, lines=name == "curves")
         galleries[name] = Gallery(pictures, legend, left_out)
@@ -179,106 +158,5 @@ def _galleries(data: ReportData) -> dict[str, Gallery]:
     pairs = data.comparison.pairs
     with_pairs = [name for name in shown if (pairs["dataset"] == name).any()]
     drawn = [equivalence_picture(number, pairs[pairs["dataset"] == name]) for number, name in enumerate(with_pairs)]
-    galleries["equivalence"] = Gallery(tuple(_marked(drawn, with_pairs)))
+    galleries["equivalence"] = Gallery(tuple(marked(drawn, with_pairs)))
     return galleries
-
-
-def _learned(data: ReportData) -> list[str]:
-    return list(dict.fromkeys(data.lambdas["layer"]))
-
-
-def _marked(pictures: Sequence[Picture], names: Sequence[str]) -> list[Picture]:
-    """Titles of generated data sets say so."""
-    return [
-        Picture(one.name, f"{one.title} (generated)", one.caption, one.svg, one.wide) if is_generated(name) else one
-        for one, name in zip(pictures, names, strict=True)
-    ]
-
-
-def _accuracy(data: ReportData, datasets: list[str]) -> list[Picture]:
-    pictures: list[Picture] = []
-    names: list[str] = []
-    for number, dataset in enumerate(datasets):
-        rows = data.comparison.summary[data.comparison.summary["dataset"] == dataset]
-        if (rows["runs"] > 0).any():
-            runs = data.selection.selected[data.selection.selected["dataset"] == dataset]
-            pictures.append(scores_picture(number, rows, runs))
-            names.append(dataset)
-    return _marked(pictures, names)
-
-
-def _of(data: ReportData, dataset: str, layers: Sequence[str] | None = None) -> list[CellResult]:
-    return [
-        result
-        for result in data.runs
-        if result.cell.dataset == dataset
-        and (layers is None or result.cell.layer in layers)
-        and result.fit is not None
-        and len(result.fit.history)
-    ]
-
-
-def _triangles(data: ReportData, datasets: list[str]) -> list[Picture]:
-    pictures: list[Picture] = []
-    names: list[str] = []
-    for number, dataset in enumerate(datasets):
-        ends = data.lambdas[data.lambdas["dataset"] == dataset]
-        if len(ends):
-            pictures.append(triangle_picture(number, dataset, ends, _of(data, dataset, _learned(data))))
-            names.append(dataset)
-    return _marked(pictures, names)
-
-
-def _paths(data: ReportData, datasets: list[str]) -> list[Picture]:
-    pictures: list[Picture] = []
-    names: list[str] = []
-    for dataset in datasets:
-        for layer in _learned(data):
-            runs = [run for run in _of(data, dataset, [layer]) if run.fit is not None and run.fit.history.lambdas]
-            if runs:
-                pictures.append(path_picture(len(pictures), dataset, layer, runs))
-                names.append(dataset)
-    return _marked(pictures, names)
-
-
-def _curves(data: ReportData, datasets: list[str]) -> list[Picture]:
-    pictures: list[Picture] = []
-    names: list[str] = []
-    for number, dataset in enumerate(datasets):
-        runs = _of(data, dataset)
-        if runs:
-            pictures.append(curves_picture(number, dataset, runs))
-            names.append(dataset)
-    return _marked(pictures, names)
-
-
-def _robustness(data: ReportData, datasets: list[str]) -> list[Picture]:
-    pictures: list[Picture] = []
-    names: list[str] = []
-    rows = data.robustness[data.robustness["dataset"].isin(datasets)]
-    for (dataset, noise), group in rows.groupby(["dataset", "noise"], sort=False):
-        metric = _metric(data, str(dataset))
-        pictures.append(robustness_picture(len(pictures), str(dataset), str(noise), group, metric))
-        names.append(str(dataset))
-    return _marked(pictures, names)
-
-
-def _metric(data: ReportData, dataset: str) -> str:
-    # The cells without noise, which are those chosen among, may all have failed.
-    finished = data.selection.finished
-    return str(finished.loc[finished["dataset"] == dataset, "metric"].iloc[0])
-
-
-def _pareto(data: ReportData, datasets: list[str]) -> list[Picture]:
-    choice: pd.DataFrame = data.choice
-    if choice.empty or not {"accuracy", "time"} <= set(choice.columns):
-        return []
-    pictures: list[Picture] = []
-    names: list[str] = []
-    for number, dataset in enumerate(datasets):
-        # A candidate may have finished under noise alone.
-        rows = choice[choice["dataset"] == dataset].dropna(subset=["accuracy", "time"])
-        if len(rows) > 1 and rows["chosen"].any():
-            pictures.append(pareto_picture(number, dataset, rows, _metric(data, dataset)))
-            names.append(dataset)
-    return _marked(pictures, names)

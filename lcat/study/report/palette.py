@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from lcat.study.models.layers import LAYERS, layer_title
 
-__all__ = ["DARK", "DEPTHS", "LIGHT", "OWN", "PAGE", "Mark", "Palette", "colors_for", "family_of"]
+__all__ = ["DARK", "DEPTHS", "LIGHT", "OWN", "PAGE", "Mark", "Palette", "colors_for", "family_of", "in_place_of_page"]
 
 #: Colors of the light page and of PNG files, by the names that the page's style sheet uses; ``depth0`` is the first
 #: layer of a model.
@@ -156,6 +156,30 @@ class Palette:
         return self[f"depth{number % DEPTHS}"]
 
 
+class _PagePalette(Palette):
+    """The palette of the page, or that which figures of the page are drawn with for a file."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name) if (other := _IN_PLACE.get()) is None else other[name]
+
+    def name(self, layer: str) -> str:
+        return super().name(layer) if (other := _IN_PLACE.get()) is None else other.name(layer)
+
+    def mark(self, layer: str) -> Mark:
+        return super().mark(layer) if (other := _IN_PLACE.get()) is None else other.mark(layer)
+
+
 #: What figures of the page are drawn with: colors that nothing else has, which the SVG replaces by the variables of the
 #: style sheet, so that the figures follow the light or dark theme of the reader.
-PAGE = Palette({name: f"#{3 * n + 1:02x}{3 * n + 2:02x}{3 * n + 3:02x}" for n, name in enumerate(LIGHT)})
+PAGE: Palette = _PagePalette({name: f"#{3 * n + 1:02x}{3 * n + 2:02x}{3 * n + 3:02x}" for n, name in enumerate(LIGHT)})
+_IN_PLACE: ContextVar[Palette | None] = ContextVar("palette in place of that of the page", default=None)
+
+
+@contextmanager
+def in_place_of_page(palette: Palette) -> Iterator[None]:
+    """Context in which figures of the page are drawn with another palette, as for a file."""
+    token = _IN_PLACE.set(palette)
+    try:
+        yield
+    finally:
+        _IN_PLACE.reset(token)

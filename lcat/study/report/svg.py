@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "Margins",
     "Picture",
     "add_axes",
+    "collected_figures",
     "depth_key",
     "depth_names",
     "drawing_style",
@@ -30,6 +32,7 @@ __all__ = [
     "svg",
 ]
 
+_COLLECTED: ContextVar[list[Figure] | None] = ContextVar("figures for other formats", default=None)
 _VARIABLES = {value: f"var(--{name})" for name, value in PAGE.colors.items()}
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -130,6 +133,17 @@ def drawing_style(palette: Palette = PAGE) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def collected_figures() -> Iterator[list[Figure]]:
+    """Context in which :func:`svg` hands over the figures themselves, for other formats."""
+    figures: list[Figure] = []
+    token = _COLLECTED.set(figures)
+    try:
+        yield figures
+    finally:
+        _COLLECTED.reset(token)
+
+
 def svg(figure: Figure, name: str, label: str) -> str:
     """The figure as an ``svg`` element without a fixed size, its ids unique to ``name``.
 
@@ -138,6 +152,10 @@ def svg(figure: Figure, name: str, label: str) -> str:
         name: unique on the page, letters, digits and hyphens.
         label: what a reader who sees no pictures should know.
     """
+    figures = _COLLECTED.get()
+    if figures is not None:
+        figures.append(figure)
+        return ""
     matplotlib.rcParams["svg.hashsalt"] = name
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lcat.study import Cell, CellResult, HyperParameters, StudyRecord, make_plan
+from lcat.study import Cell, CellResult, HyperParameters, StudyRecord, make_plan, run_study, write_study
 from lcat.study.report.data import ReportData
 from lcat.study.report.figures_files import figure_file
+from lcat.study.report.palette import LIGHT, PAGE
 from lcat.train import FitResult, History
 
 
@@ -19,3 +20,32 @@ def test_dollars_in_a_name_are_no_mathematics():
     for figure in ("scores", "lambdas"):
         assert figure_file(data, figure, "png").startswith(b"\x89PNG")
         assert name.encode() in figure_file(data, figure, "svg")
+
+
+def test_every_figure_is_there_in_three_formats(tmp_path):
+    plan = make_plan(
+        datasets=["csbm:easy,n=60", "csbm:hard,n=60"],
+        layers=["gcn", "lcat"],
+        seeds=2,
+        overrides={"epochs": 4},
+        noise={"edges": [0.2]},
+    )
+    study = run_study(plan, tmp_path, engine="inline").study
+    written = [path for path in study.report() if path.parent.name == "figures"]
+    for kind in ("png", "pdf", "svg"):
+        stems = {path.stem for path in written if path.suffix == f".{kind}"}
+        for name in ("scores", "lambdas", "regret", "equivalence"):
+            assert name in stems or name == "regret"  # which needs two candidates
+        for beginning in ("paths-", "curves-", "robustness-", "pareto-"):
+            assert sum(stem.startswith(beginning) for stem in stems) == 2, beginning
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {path.name for path in written}
+    curves = (tmp_path / "figures/curves-csbm_easy,n=60.svg").read_text(encoding="utf-8")
+    assert LIGHT["lcat"] in curves
+    assert "L-CAT" in curves
+    assert not any(color in curves for color in PAGE.colors.values())
+    # The page itself is as before, and a report on less removes what it does not show.
+    assert "var(--lcat)" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    part = StudyRecord.in_memory(plan, [one for one in study.cell_results(history=True) if one.cell.layer == "gcn"])
+    write_study(part, tmp_path)
+    assert not list((tmp_path / "figures").glob("paths-*"))
+    assert (tmp_path / "figures/curves-csbm_easy,n=60.pdf").is_file()
