@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.modules.module import _has_any_global_hook
 
 from lcat.nn._options import unknown_keyword
+
+# Where the layers of models are that lcat.accelerate was called with.
+_paths: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+
+
+def remember_path(layer: Any, path: str) -> None:
+    """Let errors of a layer say where in its model it is."""
+    if path:
+        _paths[layer] = path
+
+
+def forget_path(layer: Any) -> None:
+    """Undo :func:`remember_path`."""
+    _paths.pop(layer, None)
+
+
+def _name_layer(layer: Any, error: Exception) -> None:
+    """Add to the message of an error where the layer is, if that is known; once."""
+    path = _paths.get(layer)
+    if path is None or len(error.args) != 1 or not isinstance(error.args[0], str):
+        return
+    if not error.args[0].endswith(_END):
+        error.args = (f"{error.args[0]} (in layer '{path}'{_END}",)
+
+
+_END = " of the accelerated model)"
 
 
 class CheckedCalls:
@@ -33,11 +60,16 @@ class CheckedCalls:
             ):  # fmt: skip
                 return self._call_impl(*args, **kwargs)
             return self.forward(*args, **kwargs)
-        except (TypeError, AttributeError, RuntimeError):
+        except (TypeError, AttributeError, RuntimeError) as error:
             problem = self._wrong_use(kwargs)
             if problem is None:
+                _name_layer(self, error)
                 raise
+            _name_layer(self, problem)
             raise problem from None
+        except (ValueError, IndexError) as error:
+            _name_layer(self, error)
+            raise
 
     def _wrong_use(self, keywords: dict[str, Any]) -> Exception | None:
         """Why a call with these keywords has failed, if it is an unknown keyword or a change of the layer."""

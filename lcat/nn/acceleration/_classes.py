@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from lcat.nn._calls import CheckedCalls
 from lcat.nn.acceleration._registry import Adapter, adapted_base, adapter_of
 
 _made: weakref.WeakKeyDictionary[type, weakref.ref[Any]] = weakref.WeakKeyDictionary()
@@ -21,7 +22,7 @@ _lock = threading.RLock()
 _OWN_OF_CLASS = ("__dict__", "__weakref__")
 
 
-class Swapped:
+class Swapped(CheckedCalls):
     """First base of all classes of layers that run on lcat."""
 
     _original_class: ClassVar[type[nn.Module]]

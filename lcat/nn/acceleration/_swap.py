@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch_geometric.nn.conv import MessagePassing
 
+from lcat.nn._calls import forget_path, remember_path
 from lcat.nn.acceleration._classes import is_swapped, original_class, swapped_class
 from lcat.nn.acceleration._reasons import is_bound_by_pyg, reason_to_leave
 from lcat.nn.acceleration._registry import adapted_base, adapter_of
@@ -26,7 +27,8 @@ def accelerate(model: nn.Module) -> AccelerationReport:
     optimizer made before goes on, and checkpoints fit in both directions. Outputs and gradients are those of PyG up to
     rounding (1e-6 in float32, 1e-10 in float64, relative to the largest); dropout draws other numbers.
 
-    Layers that lcat does not know, and subclasses that change a step, are left alone: the report says why.
+    Layers that lcat does not know, and subclasses that change a step, are left alone: the report says why. Errors of
+    swapped layers for wrong input name the path of the layer.
 
     Args:
         model: any module, or a single layer. Wrapped ones (DistributedDataParallel, FSDP, torch.compile) and all that
@@ -115,6 +117,8 @@ def _accelerate(model: nn.Module) -> tuple[AccelerationReport, list[nn.Module]]:
         name = type(layer).__name__
         scripted = isinstance(layer, torch.jit.ScriptModule)
         reason = "it is compiled by TorchScript" if scripted else _swap(layer)
+        if is_swapped(type(layer)):
+            remember_path(layer, path)
         if reason is None:
             swapped.append(SwappedLayer(path, name))
             layers.append(layer)
@@ -151,6 +155,7 @@ def _swap(layer: nn.Module) -> str | None:
 
 
 def _restore(layer: nn.Module) -> None:
+    forget_path(layer)
     original = original_class(type(layer))
     base = adapted_base(original)
     assert base is not None

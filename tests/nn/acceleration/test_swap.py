@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import re
 import weakref
 from types import FunctionType
 
@@ -444,3 +445,50 @@ def test_a_new_layer_of_the_class_can_be_made():
     torch.manual_seed(0)
     expected = pyg.GATConv(CHANNELS, 4, heads=2)
     assert all(torch.equal(a, b) for a, b in zip(twin.parameters(), expected.parameters(), strict=True))
+
+
+class Deep(nn.Module):
+    """Layers at several depths, one of them shared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList([pyg.GATConv(5, 5), pyg.SGConv(5, 5), pyg.SAGEConv(5, 5), pyg.GCNConv(5, 5)])
+        self.blocks = nn.ModuleDict({"a": nn.Sequential(pyg.TransformerConv(5, 5))})
+        self.head = pyg.GraphConv(5, 3)
+
+    def forward(self, x, edge_index, at=None):
+        for path, layer in (*self.encoder.named_children(), ("a", self.blocks["a"][0]), ("head", self.head)):
+            x = layer(x, edge_index + 100 if path == at else edge_index)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("at", "path"), [("0", "encoder.0"), ("2", "encoder.2"), ("3", "encoder.3"), ("a", "blocks.a.0"), ("head", "head")]
+)
+def test_errors_name_the_path_of_the_layer(at, path):
+    model, x, edges = Deep(), torch.randn(4, 5), torch.tensor([[0, 1, 2], [1, 2, 3]])
+    lcat.accelerate(model)
+    expected = rf"in layer '{re.escape(path)}' of the accelerated model\)$"
+    with pytest.raises(IndexError, match=expected):
+        model(x, edges, at)
+    model(x, edges)
+    lcat.restore(model)
+    with pytest.raises((IndexError, RuntimeError)) as caught:
+        model(x, edges, at)
+    assert "accelerated" not in str(caught.value)
+
+
+def test_errors_of_layers_that_normalize_name_their_path():
+    model, edges = Deep(), torch.tensor([[0, 1, 2], [1, 2, 300]])
+    lcat.accelerate(model)
+    with pytest.raises(IndexError, match=r"in layer 'encoder\.1' of the accelerated model\)$"):
+        model.encoder[1](torch.randn(4, 5), edges)
+    with pytest.raises(TypeError, match=r"edge_wieght.*in layer 'encoder\.1' of the accelerated model\)$"):
+        model.encoder[1](torch.randn(4, 5), edges[:, :2], edge_wieght=None)
+
+
+def test_a_layer_by_itself_has_no_path():
+    layer = pyg.GATConv(5, 5)
+    lcat.accelerate(layer)
+    with pytest.raises(ValueError, match=r"in_channels=-1 to take the size of the first input$"):
+        layer(torch.randn(4, 3), torch.zeros(2, 3, dtype=torch.long))
