@@ -234,8 +234,13 @@ def _edges(kind, generator):
     return torch.cat([edges[:, edges[0] != edges[1]], torch.tensor([[2, 4], [2, 4]])], dim=1)
 
 
-@pytest.mark.parametrize("seed", range(14))
-@pytest.mark.parametrize("cls", MAKERS, ids=lambda cls: cls.__name__)
+CONFIGURATIONS = [
+    *((cls, seed) for cls in MAKERS for seed in range(14)),
+    *((cls, seed) for cls in (pyg.PNAConv, pyg.LEConv) for seed in range(14, 150)),
+]
+
+
+@pytest.mark.parametrize(("cls", "seed"), CONFIGURATIONS, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_random_configurations(cls, seed):
     draw = random.Random(f"{cls.__name__} {seed}")
     torch.manual_seed(seed)
