@@ -65,7 +65,7 @@ def draw_regret(axes: Axes, table: pd.DataFrame, palette: Palette = PAGE) -> Non
     axes.set_ylim(line - 0.4, -0.6)
     axes.set_yticks([number for number, _ in ticks], [name for _, name in ticks])
     axes.set_xlabel("regret in percentage points", labelpad=20)
-    for x, side, words in ((0, "left", "← L-CAT better"), (1, "right", "cross-validation better →")):
+    for x, side, words in ((0, "left", "← L-CAT better"), (1, "right", "L-CAT worse →")):
         axes.annotate(words, (x, 0), xycoords="axes fraction", xytext=(0, -22), textcoords="offset points", ha=side,
                       va="top", fontsize=10, color=palette["muted"], annotation_clip=False)  # fmt: skip
     axes.tick_params(axis="y", length=0)
