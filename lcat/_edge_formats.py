@@ -344,7 +344,7 @@ def read_edges(edge_index: Any, *, flow: Flow, name: str) -> EdgeList:
         _refuse_reverse_flow(flow, name)
         return TorchSparseMatrix(edge_index, flow, name)
     if not isinstance(edge_index, Tensor):
-        raise TypeError(f"'{name}' is of type {type(edge_index).__name__}; it takes {_ACCEPTED}")
+        raise TypeError(f"'{name}' is of type {type(edge_index).__name__}; it takes {_ACCEPTED}{_way_to(edge_index)}")
     if edge_index.layout in (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc):
         _refuse_reverse_flow(flow, name)
         if edge_index.dim() - edge_index.dense_dim() != 2:
@@ -447,3 +447,20 @@ def _line_order(edges: Tensor, layout: Layout) -> Tensor:
     line, other = (edges[1], edges[0]) if layout == "csr" else (edges[0], edges[1])
     first = torch.argsort(other, stable=True)
     return first[torch.argsort(line[first], stable=True)]
+
+
+def _way_to(edges: Any) -> str:
+    """How edges of other libraries become a tensor."""
+    module = type(edges).__module__.partition(".")[0]
+    if hasattr(edges, "edge_index"):
+        return ": pass its .edge_index"
+    if isinstance(edges, (list, tuple)):
+        return ": torch.tensor(...) makes one of two lists, and torch.tensor(...).t() of a list of pairs"
+    ways = {
+        "numpy": "torch.from_numpy(...)",
+        "networkx": "torch_geometric.utils.from_networkx(...).edge_index",
+        "scipy": "torch_geometric.utils.from_scipy_sparse_matrix(...)[0]",
+        "dgl": "torch.stack(graph.edges())",
+        "pandas": "torch.from_numpy(frame.to_numpy()).t()",
+    }
+    return f": {ways[module]} makes one" if module in ways else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,6 +14,7 @@ __all__ = [
     "TASK_NAMES",
     "Measure",
     "TaskName",
+    "check_margin",
     "default_metric",
     "find_measure",
     "measures_of",
@@ -139,6 +141,28 @@ def find_measure(name: str) -> Measure:
         known = [*MEASURES, "hits@K"]
         raise ValueError(f"metric must be one of {', '.join(known)}{hint(name, known)}; got {name!r}")
     return Measure(name, f"Hits@{hits[1]}", _LINKS, f"share of links that score above the {hits[1]} best of no links")
+
+
+def check_margin(margin: float, metrics: Iterable[str]) -> None:
+    """Raise a ValueError for a margin that no difference of these metrics can exceed.
+
+    Example:
+        >>> from lcat._measures import check_margin
+        >>> check_margin(2.0, ["mae"])
+        >>> check_margin(2.0, ["accuracy"])
+        Traceback (most recent call last):
+        ValueError: margin must be below 1 for a share such as accuracy (0.01 is one percentage point); got 2
+    """
+    names = list(dict.fromkeys(metrics))
+    shares = [name for name in names if _is_share(name)]
+    if margin >= 1 and names and len(shares) == len(names):
+        raise ValueError(
+            f"margin must be below 1 for a share such as {shares[0]} (0.01 is one percentage point); got {margin:g}"
+        )
+
+
+def _is_share(name: str) -> bool:
+    return bool(name in MEASURES or _HITS.fullmatch(name)) and find_measure(name).is_share
 
 
 def measures_of(task: str) -> list[str]:

@@ -61,7 +61,7 @@ class CheckedCalls:
                 return self._call_impl(*args, **kwargs)
             return self.forward(*args, **kwargs)
         except (TypeError, AttributeError, RuntimeError) as error:
-            problem = self._wrong_use(kwargs)
+            problem = self._wrong_use(args, kwargs)
             if problem is None:
                 _name_layer(self, error)
                 raise
@@ -71,15 +71,36 @@ class CheckedCalls:
             _name_layer(self, error)
             raise
 
-    def _wrong_use(self, keywords: dict[str, Any]) -> Exception | None:
-        """Why a call with these keywords has failed, if it is an unknown keyword or a change of the layer."""
+    def _wrong_use(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Exception | None:
+        """Why a call has failed, if it is an unknown keyword, an argument too few or a change of the layer."""
         parameters = inspect.signature(self.forward).parameters.values()
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             unknown = unknown_keyword(type(self).__name__, keywords, [parameter.name for parameter in parameters])
             if unknown is not None:
                 return TypeError(unknown)
+        lacking = self._lacking(list(parameters), arguments, keywords)
+        if lacking is not None:
+            return TypeError(lacking)
         changed = self._changed_since_made()
         return None if changed is None else ValueError(changed)
+
+    def _lacking(
+        self, parameters: list[inspect.Parameter], arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> str | None:
+        """What to say of arguments without a default that a call lacks."""
+        name = type(self).__name__
+        by_position = [one for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+        missing = [
+            one.name for one in by_position[len(arguments) :] if one.default is one.empty and one.name not in keywords
+        ]
+        if not missing:
+            return None
+        if arguments and hasattr(arguments[0], "edge_index"):
+            kind = type(arguments[0]).__name__
+            return f"{name} takes features and edges, and got a {kind}: pass data.x and data.edge_index of it"
+        names = ", ".join(map(repr, missing))
+        known = ", ".join(one.name for one in parameters)
+        return f"{name} lacks the argument{'s' if len(missing) > 1 else ''} {names}; its arguments are {known}"
 
     def _changed_since_made(self) -> str | None:
         """What somebody has changed in the layer that it cannot work with; asked for where a call has failed."""

@@ -409,11 +409,11 @@ def read_channels(layer: str, in_channels: Any) -> int | tuple[int, int]:
     return (first, second) if is_pair else first
 
 
-def read_probability(layer: str, name: str, value: Any) -> float:
-    """A dropout probability."""
+def read_probability(layer: str, name: str, value: Any, what: str = "a probability") -> float:
+    """A dropout probability, or another share."""
     number = as_float(value)
     if number is None or not 0.0 <= number <= 1.0:
-        raise ValueError(f"'{name}' of {layer} is {value!r}; it takes a probability in [0, 1]")
+        raise ValueError(f"'{name}' of {layer} is {value!r}; it takes {what} in [0, 1]")
     return number
 
 

@@ -61,7 +61,7 @@ class InitialResidualMixin(LCATMixin):
     ) -> None:
         name = type(self).__name__
         self.channels = channels
-        self.alpha = _checks.read_number(name, "alpha", alpha)
+        self.alpha = _checks.read_probability(name, "alpha", alpha, "a share of the first features")
         self.beta = _read_beta(name, theta, layer)
         self.cached = _checks.read_flag(name, "cached", cached)
         self.normalize = _checks.read_flag(name, "normalize", normalize)

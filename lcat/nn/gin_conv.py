@@ -82,4 +82,5 @@ class GINConv(NeighborConv, torch_geometric.nn.GINConv):
         """
         pair = self._read_nodes(x, edge_index, size, channels=-1, maps=(None, None))
         out: Tensor = super().forward(pair, edge_index, size)
+        _checks.check_mapped(type(self).__name__, "nn", out)
         return out

@@ -9,6 +9,7 @@ layers. Attention models follow PyG's GAT: with ``concat=True`` (the default) hi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
@@ -173,11 +174,11 @@ class _Model(CheckedCalls, BasicGNN):
                 jk=jk,
                 **kwargs,
             )
-        except TypeError:
+        except (TypeError, ValueError) as error:
             problem = _refused_options(name, act=act, act_kwargs=act_kwargs, norm=norm, norm_kwargs=norm_kwargs)
             if problem is None:
                 raise
-            raise TypeError(problem) from None
+            raise type(error)(problem) from None
         self._trim = _Trim(name, self.num_layers)
 
     def inference(self, loader: NeighborLoader, *args: Any, **kwargs: Any) -> Tensor:
@@ -446,24 +447,37 @@ class LCATGCN2(InitialResidualModel):
         **kwargs: Unpack[LayerOptions],
     ) -> None:
         _check_part(type(self).__name__, "act", act, act_kwargs)
-        super().__init__(
-            in_channels=in_channels,
-            hidden_channels=hidden_channels,
-            num_layers=num_layers,
-            out_channels=out_channels,
-            dropout=dropout,
-            act=act,
-            act_kwargs=act_kwargs,
-            alpha=alpha,
-            theta=theta,
-            **kwargs,
-        )
+        try:
+            super().__init__(
+                in_channels=in_channels,
+                hidden_channels=hidden_channels,
+                num_layers=num_layers,
+                out_channels=out_channels,
+                dropout=dropout,
+                act=act,
+                act_kwargs=act_kwargs,
+                alpha=alpha,
+                theta=theta,
+                **kwargs,
+            )
+        except (TypeError, ValueError) as error:
+            problem = _refused_options(type(self).__name__, act=act, act_kwargs=act_kwargs)
+            if problem is None:
+                raise
+            raise type(error)(problem) from None
 
 
 class LCATv2GCN2(LCATGCN2):
     """:class:`LCATGCN2` with layers of :class:`~lcat.nn.LCATv2GCN2Conv`."""
 
     _layer = LCATv2GCN2Conv
+
+
+#: how PyG makes an activation or a norm of its name
+_RESOLVERS: dict[str, Callable[..., Any]] = {
+    "act": activation_resolver,
+    "norm": lambda query, **rest: normalization_resolver(query, 1, **rest),
+}
 
 
 def _check_part(model: str, name: str, part: Any, options: Any) -> None:
@@ -479,16 +493,20 @@ def _check_part(model: str, name: str, part: Any, options: Any) -> None:
         )
 
 
-def _refused_options(model: str, *, act: Any, act_kwargs: Any, norm: Any, norm_kwargs: Any) -> str | None:
+def _refused_options(model: str, *, act: Any, act_kwargs: Any, norm: Any = None, norm_kwargs: Any = None) -> str | None:
     """What to say of arguments that ``act`` or ``norm`` does not take; asked for where making a model has failed."""
-    for name, part, options, make in (
-        ("act", act, act_kwargs, activation_resolver),
-        ("norm", norm, norm_kwargs, lambda query, **rest: normalization_resolver(query, 1, **rest)),
-    ):
+    for name, part, options in (("act", act, act_kwargs), ("norm", norm, norm_kwargs)):
+        if part is None:
+            continue
         try:
-            make(part, **(options or {}))
+            _RESOLVERS[name](part, **(options or {}))
         except TypeError as error:
             return f"'{name}_kwargs' of {model} is {options!r}, which {part!r} does not take: {error}"
+        except ValueError as error:  # lists what it knows in no order
+            known = sorted(re.findall("'([^']+)'", str(error).partition("among choices")[2]), key=str.lower)
+            if known:
+                meant = hint(part, known, show=repr)
+                return f"'{name}' of {model} is {part!r}{meant}; it takes a name that PyG knows: {', '.join(known)}"
     return None
 
 

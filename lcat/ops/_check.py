@@ -41,10 +41,13 @@ class Arguments:
 
     def __init__(self, graph: Graph) -> None:
         if not isinstance(graph, Graph):
-            raise TypeError(
-                f"expected 'graph' of type lcat.graph.Graph, got {_kind(graph)}: "
-                "lcat.graph.graph_view makes one of edges"
+            is_view = isinstance(graph, tuple) and len(graph) == 2 and isinstance(graph[0], Graph)
+            way_out = (
+                "graph_view returns the graph and the edge weights, so pass the first of both"
+                if is_view
+                else "lcat.graph.graph_view makes one of edges"
             )
+            raise TypeError(f"expected 'graph' of type lcat.graph.Graph, got {_kind(graph)}: {way_out}")
         source = graph.source
         self.graph = graph
         self.sizes = {"N_source": graph.num_sources, "N_target": graph.num_targets, "E": source.shape[0], "1": 1}

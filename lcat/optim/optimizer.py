@@ -187,6 +187,11 @@ class OrthogonalOptimizer(Optimizer):
             RuntimeError: a gradient of an orthogonal group is sparse or sharded, or (``check="always"``) a
                 matrix left the manifold.
         """
+        if closure is not None and not callable(closure):
+            raise TypeError(
+                f"closure must be a function that evaluates the model again and returns the loss, or None; got "
+                f"{type(closure).__name__}: call loss.backward(), then step()"
+            )
         if not torch.compiler.is_compiling():
             self._check_capture()
             if torch.is_inference_mode_enabled():  # state that is made there could never be written outside of it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ __all__ = [
     "check_graph",
     "check_labels",
     "check_logits",
+    "check_loss",
     "check_module",
     "check_objective",
     "check_split",
@@ -28,9 +30,11 @@ __all__ = [
     "check_trainable",
     "config_of",
     "figures_of",
+    "first_mean_loss",
     "kind_of",
     "outside_inference",
     "sum_and_count",
+    "warn_of_probabilities",
     "with_whole_labels",
 ]
 
@@ -237,6 +241,45 @@ def figures_of(returned: Any) -> dict[str, float]:
     if missing:
         raise ValueError(f"{expected}; got {sorted(map(str, figures))}: {' and '.join(missing)} is missing")
     return figures
+
+
+def check_loss(loss: Any) -> None:
+    """Refuse a class of losses in place of a loss, which makes a loss of the logits."""
+    if isinstance(loss, type):
+        raise TypeError(f"expected a loss as 'loss', got the class {loss.__name__}: pass {loss.__name__}()")
+
+
+def first_mean_loss(loss: Callable[[Tensor, Tensor], Any], logits: Tensor, y: Tensor) -> Tensor:
+    """``loss(logits, y)`` of the first step, which must be one number; errors name what went in."""
+    try:
+        value = loss(logits, y)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"'loss' cannot be computed from the logits of the training nodes, {kind_of(logits)}, and their labels, "
+            f"{kind_of(y)} ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from error
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        raise TypeError(
+            f"expected one number from 'loss', the mean over the training nodes in a tensor, got {kind_of(value)}: "
+            "losses of torch return it with reduction='mean'"
+        )
+    return value
+
+
+def warn_of_probabilities(logits: Tensor) -> None:
+    """Warn of outputs that a softmax has made: the cross-entropy, which makes its own, learns little from them."""
+    values = logits.detach()
+    if values.shape[-1] < 2 or not bool((values >= 0).all()):
+        return
+    if bool(torch.isclose(values.sum(dim=-1), values.new_ones(()), atol=1e-3).all()):
+        warnings.warn(
+            "the model returns probabilities (no value below 0, and each row sums to 1), and the cross-entropy takes "
+            "logits: remove the softmax from the model's forward",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def call_loss(loss: Callable[[Tensor, Tensor], Any], logits: Tensor, y: Tensor) -> Any:

@@ -16,12 +16,15 @@ from lcat.train._checks import (
     check_callable,
     check_graph,
     check_logits,
+    check_loss,
     check_module,
     check_split,
     check_trainable,
     config_of,
+    first_mean_loss,
     kind_of,
     outside_inference,
+    warn_of_probabilities,
     with_whole_labels,
 )
 from lcat.train._tracking import read_lambdas
@@ -97,6 +100,7 @@ def fit(
     data = _checked_task(data, split)
     if loss is not None:
         check_callable("loss", loss, "a function (logits, y) -> scalar")
+        check_loss(loss)
     metric_by_name(metric)
     task = _NodeClasses(data, split, metric, loss or F.cross_entropy)
     return fit_task(model, task, config, ema=ema, seed=seed, progress=progress, on_epoch=on_epoch)
@@ -156,6 +160,9 @@ class _NodeClasses:
         if not self._stepped:
             self._check_logits(logits, training=True)
             self._stepped = True
+            if self._loss is F.cross_entropy:
+                warn_of_probabilities(logits)
+            return first_mean_loss(self._loss, self._train.of(logits), self._train.y), 1
         return self._loss(self._train.of(logits), self._train.y), 1
 
     def measure(self, model: nn.Module) -> Figures:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from lcat._numbers import read_bool
+from lcat._numbers import as_float, read_bool
 from lcat.train._checks import check_callable, check_module, check_trainable, config_of
 from lcat.train._tracking import Best, follow_lambdas, modules_with_lambdas
 from lcat.train.config import FitConfig, NonFiniteLoss
@@ -117,7 +117,8 @@ def fit_task(
     config = config_of(config, FitConfig)
     if on_epoch is not None:
         check_callable("on_epoch", on_epoch, "a function (epoch, history)")
-    if ema is not None and not (isinstance(ema, float) and 0 < ema < 1):
+    decay = None if ema is None else as_float(ema)
+    if ema is not None and (decay is None or not 0 < decay < 1):
         raise ValueError(f"expected ema as a number between 0 and 1, such as 0.99, or None; got {ema!r}")
     if seed is not None:
         seed_for(seed, "training")
@@ -130,8 +131,8 @@ def fit_task(
 
     history = History()
     average = None
-    if ema is not None:
-        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=False)
+    if decay is not None:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
     judged: nn.Module = model if average is None else average.module
     lambdas = modules_with_lambdas(judged)
     follow_lambdas(lambdas, history)

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch_geometric.data import Data
 
 import lcat.nn
 from lcat.nn import CATConv, GATConv, GATv2Conv, GCNConv, LCATConv, LCATv2Conv, from_published
@@ -167,6 +168,26 @@ CASES = [
                  lambda c: c(8, 4, aggr_kwargs={"learnt": True})),
     *_everywhere("decomposed_layers_0", ValueError, r"'decomposed_layers' of .* is 0; it takes an int of at least 1",
                  lambda c: c(8, 4, decomposed_layers=0)),
+    *_everywhere("data_as_x", TypeError, r"takes features and edges, and got a Data: pass data\.x and data\.edge_index",
+                 lambda c: c(8, 4)(Data(x=X, edge_index=EDGES))),
+    *_everywhere("data_as_edges", TypeError, r"'edge_index' is of type Data; .*: pass its \.edge_index",
+                 lambda c: c(8, 4)(X, Data(x=X, edge_index=EDGES))),
+    *_everywhere("edges_numpy", TypeError, r"'edge_index' is of type ndarray; .*torch\.from_numpy\(\.\.\.\) makes one",
+                 lambda c: c(8, 4)(X, EDGES.numpy())),
+    *_everywhere("edges_pairs", TypeError, r"'edge_index' is of type list; .*\.t\(\) of a list of pairs",
+                 lambda c: c(8, 4)(X, [(0, 1), (1, 2)])),
+    *_everywhere("edges_lacking", TypeError, r"lacks the arguments? '.*edge_index'; its arguments are x, ",
+                 lambda c: c(8, 4)(X)),
+    _case("gin_none", TypeError, r"the map 'nn' of GINConv returned NoneType",
+          lambda: lcat.nn.GINConv(lambda x: None)(X, EDGES)),
+    _case("initial_alpha", ValueError, r"'alpha' of LCATGCN2Conv is 1.5; it takes a share of the first features in",
+          lambda: lcat.nn.LCATGCN2Conv(8, alpha=1.5)),
+    _case("act_typo", ValueError, r"'act' of GAT is 'relo' \(did you mean 'ReLU'.*\); it takes a name that PyG",
+          lambda: GAT(8, 4, 2, act="relo")),
+    _case("norm_typo", ValueError, r"'norm' of GAT is 'batchnrm' \(did you mean 'BatchNorm'.*\)",
+          lambda: GAT(8, 4, 2, norm="batchnrm")),
+    _case("act_typo_gcn2", ValueError, r"'act' of LCATGCN2 is 'relo' \(did you mean 'ReLU'",
+          lambda: lcat.nn.models.LCATGCN2(8, 4, 2, act="relo")),
     *_everywhere("out_channels_2_63", ValueError, r"'out_channels'.* is 9223372036854775808; .*at most 2\*\*48",
                  lambda c: c(8, 2**63)),
     *_everywhere("in_channels_2_62", ValueError, r"'in_channels'.* is 4611686018427387904; .*at most 2\*\*48",

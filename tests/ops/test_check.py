@@ -217,3 +217,9 @@ def test_everything_on_meta_gives_meta(primitive: Any) -> None:
 def test_dropout_of_what_it_cannot_drop(x: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"^expected 'x' "):
         dropout(x)
+
+
+def test_both_results_of_graph_view_are_no_graph():
+    view = graph_view(torch.tensor([[0, 1], [1, 0]]), 2, 2)
+    with pytest.raises(TypeError, match=r"got tuple: graph_view returns the graph and the edge weights, so pass the"):
+        aggregate(torch.ones(2, 3), view)

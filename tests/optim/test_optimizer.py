@@ -297,3 +297,11 @@ def test_memory_layout_of_tall_batches():
     X = orthonormal(20, 9, 4)
     got = step(POGO, X, [random(20, 9, 4)], lr=0.1)
     torch.testing.assert_close(got.mT, step(POGO, X.mT.contiguous(), [random(20, 9, 4).mT], lr=0.1), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("closure", [torch.tensor(1.0), 0.5, "loss"])
+def test_a_loss_is_no_closure(closure):
+    weight = nn.Parameter(torch.eye(3, 5))
+    optimizer = POGO([weight])
+    with pytest.raises(TypeError, match=r"closure must be a function .*loss\.backward\(\), then step\(\)"):
+        optimizer.step(closure)

@@ -13,9 +13,11 @@ from lcat.study import (
     default_hyper_parameters,
     load_plan,
     make_plan,
+    regret,
     run_study,
     write_study,
 )
+from lcat.study.statistics import confidence_interval, corrected_t_test
 
 PLAN = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn", "gat"], seeds=2, overrides={"epochs": 2})
 
@@ -85,3 +87,43 @@ def test_folders_are_paths(study, folder):
 def test_wrong_arguments_are_named(study, call, kind, words):
     with pytest.raises(kind, match=words):
         call(study)
+
+
+@pytest.mark.parametrize("margin", [1, 2, 80])
+def test_a_margin_is_a_share_where_the_metric_is_one(study, margin):
+    words = rf"margin must be below 1 for a share such as accuracy \(0\.01 is one percentage point\); got {margin}"
+    frame = study.results()
+    for call in (
+        lambda: make_plan(datasets=["csbm:easy,n=60"], layers=["gcn"], seeds=1, margin=margin),
+        lambda: compare(frame, margin=margin),
+        lambda: regret(frame, margin=margin),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+    assert not compare(frame.assign(metric="mae"), margin=margin).pairs.empty
+
+
+def test_scores_in_percent_are_refused(study):
+    frame = study.results()
+    percent = frame.assign(test=100 * frame["test"], validation=100 * frame["validation"])
+    with pytest.raises(ValueError, match=r"hold accuracy, which lies in 0 \.\. 1; got .*: divide per cent by 100"):
+        compare(percent)
+    with pytest.raises(ValueError, match="which lies in 0"):
+        choose(frame.assign(validation=-0.5))
+
+
+def test_weights_of_objectives_are_named_and_not_negative(study):
+    frame = study.results()
+    with pytest.raises(ValueError, match=r"whose weights are the argument weights: choose\(frame, \['accuracy'\], "):
+        choose(frame, {"accuracy": 1.0})
+    for weight in (-1, float("nan"), float("inf"), "much"):
+        with pytest.raises(ValueError, match=r"the weight of accuracy must be a number of at least 0; got"):
+            choose(frame, ["accuracy"], {"accuracy": weight})
+
+
+@pytest.mark.parametrize("values", [["a", "b"], [[1.0], [1.0, 2.0]], [1j], [object()], [{}]])
+def test_scores_are_numbers(values):
+    with pytest.raises(ValueError, match=r"must be real numbers, in a list or an array; got"):
+        confidence_interval(values)
+    with pytest.raises(ValueError, match=r"must be real numbers"):
+        corrected_t_test(values, values, test_train_ratio=0.1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import warnings
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch_geometric.data import HeteroData
 
 from lcat.data import Split, csbm
@@ -445,3 +449,59 @@ def test_tensors_of_inference_mode(layer):
     assert results[0] == results[1]
     with pytest.raises(ValueError, match=r"expected a model that can be trained, got 'convs.* made under torch\.inf"):
         fit(frozen, data, Split(data.train_mask, data.val_mask, data.test_mask), FitConfig(epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "words"),
+    [
+        (nn.CrossEntropyLoss, TypeError, r"got the class CrossEntropyLoss: pass CrossEntropyLoss\(\)"),
+        (nn.CrossEntropyLoss(reduction="none"), TypeError, r"expected one number from 'loss'.*reduction='mean'"),
+        (lambda logits, y: 1.0, TypeError, r"expected one number from 'loss'.*got float"),
+        (lambda logits, y: None, TypeError, r"expected one number from 'loss'.*got None"),
+        (nn.BCEWithLogitsLoss(), ValueError, r"cannot be computed from the logits of the training nodes, .*\[\d+, 2\]"),
+        (lambda logits: logits.mean(), ValueError, r"cannot be computed from the logits .* positional arguments?"),
+    ],
+)
+def test_losses_that_are_none(loss, error, words):
+    data = csbm(n=60, q=0.2, regime="easy", seed=0)
+    split = Split(data.train_mask, data.val_mask, data.test_mask)
+    model = GCN(data.num_features, 4, num_layers=1, out_channels=2)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(error, match=words):
+        fit(model, data, split, FitConfig(epochs=2), loss=loss)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class Activated(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.gnn, self.function = GCN(4, 4, num_layers=1, out_channels=2), function
+
+    def forward(self, x, edge_index):
+        return self.function(self.gnn(x, edge_index))
+
+
+def test_probabilities_in_the_place_of_logits_are_a_warning():
+    data = csbm(n=60, q=0.2, regime="easy", seed=0)
+    split = Split(data.train_mask, data.val_mask, data.test_mask)
+    with pytest.warns(UserWarning, match=r"the model returns probabilities .* remove the softmax"):
+        fit(Activated(lambda logits: logits.softmax(-1)), data, split, FitConfig(epochs=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for function in (lambda logits: logits.log_softmax(-1), torch.sigmoid, torch.relu):
+            fit(Activated(function), data, split, FitConfig(epochs=1))
+        own = lambda probabilities, y: F.nll_loss(probabilities.log(), y)  # noqa: E731
+        fit(Activated(lambda logits: logits.softmax(-1)), data, split, FitConfig(epochs=1), loss=own)
+
+
+def test_numbers_of_numpy_as_the_decay():
+    data = csbm(n=60, q=0.2, regime="easy", seed=0)
+    split = Split(data.train_mask, data.val_mask, data.test_mask)
+    results = []
+    for ema in (0.5, np.float64(0.5), np.float32(0.5)):
+        torch.manual_seed(0)
+        model = GCN(data.num_features, 4, num_layers=1, out_channels=2)
+        results.append(fit(model, data, split, FitConfig(epochs=3), ema=ema, seed=0).history)
+    assert results[0] == results[1] == results[2]
+    with pytest.raises(ValueError, match="expected ema as a number between 0 and 1"):
+        fit(model, data, split, FitConfig(epochs=3), ema=True)

@@ -47,6 +47,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the report, tables and figures of the study in DIR again, from its store alone."""
+    from lcat._measures import check_margin
     from lcat.study import OutputError, StoreError, Study, write_study
 
     if margin is not None and not 0 < margin < math.inf:
@@ -61,6 +62,10 @@ def report(
         if results.empty:
             stop(f"no cell of the study in {folder} has a result yet; run it first", 1)
         layers = list(dict.fromkeys(results["layer"]))
+        try:
+            check_margin(0.0 if margin is None else margin, map(str, results["metric"].unique()))
+        except ValueError as error:
+            stop(f"--{error}", 2)
         if reference is not None and reference not in layers:
             stop(
                 f"--reference: expected a layer of the report, {', '.join(layers)}; got {reference!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -59,6 +60,11 @@ def choose(
         >>> int(choice["chosen"].sum()), choice["layer"][0] == choice.loc[choice["chosen"], "layer"].item()
         (1, True)
     """
+    if isinstance(objectives, Mapping):
+        raise ValueError(
+            f"objectives must be a list of names, whose weights are the argument weights: choose(frame, "
+            f"{[*objectives]}, {dict(objectives)}); got {objectives!r}"
+        )
     if isinstance(objectives, str) or not isinstance(objectives, Iterable):
         raise ValueError(f"objectives must be a list, as in ['accuracy', 'time']; got {objectives!r}")
     if as_float(p) is None:
@@ -79,8 +85,9 @@ def _weights(weights: Mapping[str, float] | None, names: list[str]) -> list[floa
     if not isinstance(weights, (Mapping, type(None))):
         raise ValueError(f"weights must be a table of numbers by objective; got {weights!r}")
     for name, weight in (weights or {}).items():
-        if as_float(weight) is None:
-            raise ValueError(f"the weight of {name} must be a number; got {weight!r}")
+        number = as_float(weight)
+        if number is None or not 0 <= number < math.inf:
+            raise ValueError(f"the weight of {name} must be a number of at least 0; got {weight!r}")
     unknown = set(weights or {}) - set(names)
     if unknown:
         raise ValueError(

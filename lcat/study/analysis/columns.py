@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from lcat._measures import MEASURES
 from lcat._text import hint
 
 __all__ = ["check_results"]
@@ -108,6 +109,18 @@ def _check_values(frame: pd.DataFrame) -> None:
             raise ValueError(
                 f"column {name!r} must be a number in every row with status 'done'; {count} of {int(done.sum())} rows "
                 "have none"
+            )
+    for metric, group in frame[done].groupby("metric"):
+        measure = MEASURES.get(str(metric))
+        if measure is None:
+            continue
+        values = group[["validation", "test"]].to_numpy(dtype=float)
+        if len(values) and (values.max() > measure.high + 1e-6 or values.min() < measure.low - 1e-6):
+            percent = ": divide per cent by 100" if measure.is_share and values.min() >= measure.low else ""
+            limits = f"{measure.low:g} .. {measure.high:g}"
+            raise ValueError(
+                f"columns 'validation' and 'test' hold {metric}, which lies in {limits}; got {values.min():g} .. "
+                f"{values.max():g}{percent}"
             )
     identity = [name for name in _IDENTITY if name in frame.columns]
     repeated = int(frame.duplicated(identity).sum())

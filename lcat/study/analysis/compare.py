@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lcat._measures import check_margin
 from lcat.study.analysis.answers import ANSWERS, answer
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import RUN, Selection, choose_models, layers_in_order, one_row_per_run
@@ -174,6 +175,7 @@ def compare(
     share("alpha", alpha)
     check_method("interval", interval)
     selection = Selection.of(frame)
+    check_margin(margin, map(str, selection.frame["metric"].unique()))
     layers = _layers(selection.frame)
     if reference is not None and reference not in layers:
         raise ValueError(f"reference must be a layer of the study ({', '.join(layers)}); got {reference!r}")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from lcat._measures import check_margin
 from lcat.study.analysis.answers import ANSWERS, answer
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import RUN, Selection, choose_models, one_row_per_run
@@ -91,7 +92,9 @@ def regret(
     """
     share("level", level)
     rows = []
-    for dataset, group in Selection.of(frame).compared.groupby("dataset", sort=False):
+    selection = Selection.of(frame)
+    check_margin(margin, map(str, selection.frame["metric"].unique()))
+    for dataset, group in selection.compared.groupby("dataset", sort=False):
         available = set(group["layer"])
         for name, (always, candidates) in (QUESTIONS if questions is None else questions).items():
             ran = [layer for layer in candidates if layer in available]

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from typing_extensions import Unpack
 
+from lcat._measures import check_margin
 from lcat._numbers import as_plain, is_bool
 from lcat._seed_list import parse_seeds
 from lcat._text import hint
@@ -219,6 +220,12 @@ class StudyPlan(Record):
         if objectives and not any(objectives.values()):
             raise ValueError("at least one weight must be above 0; got all 0")
         return objectives
+
+    @model_validator(mode="after")
+    def _margin_has_the_unit_of_the_metric(self) -> StudyPlan:
+        # Data sets whose own metric is no share name it in the plan for a margin beyond 1.
+        check_margin(self.margin, [self.metric or "accuracy"])
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self, info: ValidationInfo) -> StudyPlan:

@@ -16,12 +16,19 @@ def vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
     Raises:
         ValueError: for another number of dimensions, and for NaN or infinity.
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = _numbers(name, values)
     if array.ndim != 1:
         raise ValueError(f"{name} must have one dimension; got shape {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; got {np.count_nonzero(~np.isfinite(array))} values that are not")
     return array
+
+
+def _numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be real numbers, in a list or an array; got {values!r:.80}") from None
 
 
 def paired_differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
@@ -34,7 +41,7 @@ def paired_differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float6
 
 def score_table(scores: ArrayLike) -> NDArray[np.float64]:
     """``scores`` as a table of finite numbers, data sets by methods, with at least two of each."""
-    table = np.asarray(scores, dtype=np.float64)
+    table = _numbers("scores", scores)
     if table.ndim != 2 or table.shape[0] < 2 or table.shape[1] < 2:
         raise ValueError(f"scores must be a table of at least 2 data sets x 2 methods; got shape {table.shape}")
     if not np.isfinite(table).all():
