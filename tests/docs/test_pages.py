@@ -98,7 +98,8 @@ def test_page_is_in_a_table_of_contents(page: Path) -> None:
 
 def test_options_named_on_pages_exist() -> None:
     pytest.importorskip("typer")
-    options: dict[str, set[str]] = {"run": set(), "report": set(), "datasets": set(), "defaults": set()}
+    commands = ("run", "add", "report", "export", "model", "datasets", "defaults")
+    options: dict[str, set[str]] = {name: set() for name in commands}
     for page in (ROOT / "README.md", *PAGES):
         for body in _blocks(page, re.compile(r"bash|console|sh|\{code-cell\}.*")):
             for line in body.replace("\\\n", " ").splitlines():
