@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
 from lcat._numbers import as_float, as_int
+from lcat._text import hint
 from lcat.data.splits.splits import Split
 
 __all__ = [
@@ -243,10 +244,15 @@ def figures_of(returned: Any) -> dict[str, float]:
     return figures
 
 
-def check_loss(loss: Any) -> None:
-    """Refuse a class of losses in place of a loss, which makes a loss of the logits."""
+def check_loss(loss: Any, names: Sequence[str] = ()) -> None:
+    """Refuse what is no loss: an unknown name, or a class, which would make a loss of the logits."""
     if isinstance(loss, type):
         raise TypeError(f"expected a loss as 'loss', got the class {loss.__name__}: pass {loss.__name__}()")
+    if isinstance(loss, str) and names and loss not in names:
+        raise ValueError(f"loss must be one of {', '.join(names)} or a function; got {loss!r}{hint(loss, names)}")
+    if not isinstance(loss, str) and not callable(loss):
+        expected = f"one of {', '.join(names)}, or a function" if names else "a function"
+        raise TypeError(f"expected {expected} (logits, y) as 'loss', got {kind_of(loss)}")
 
 
 def first_mean_loss(loss: Callable[[Tensor, Tensor], Any], logits: Tensor, y: Tensor) -> Tensor:

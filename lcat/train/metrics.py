@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lcat._names import MetricName
+from lcat._text import hint
 from lcat.train._checks import kind_of
 
 __all__ = ["METRICS", "accuracy", "metric_by_name", "roc_auc"]
@@ -91,7 +92,7 @@ def metric_by_name(name: str, *, checks: bool = True) -> Callable[[Tensor, Tenso
     for known, measure in METRICS.items():
         if known == name:
             return measure if checks else _UNCHECKED[known]
-    raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {name!r}")
+    raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {name!r}{hint(name, METRICS)}")
 
 
 def _accuracy(logits: Tensor, y: Tensor) -> float:

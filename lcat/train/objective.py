@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from lcat._numbers import as_int
-from lcat.train._checks import call_loss, check_logits, kind_of
+from lcat.train._checks import call_loss, check_logits, check_loss, kind_of, warn_of_probabilities
 
 __all__ = ["LossName", "NodeObjective"]
 
@@ -35,6 +35,7 @@ class NodeObjective:
             fewer of them.
 
     Raises:
+        TypeError: ``loss`` is neither a name nor a function.
         ValueError: for an unknown name; when called, for labels that are negative or of the wrong shape, and for losses
             that are not one per node, or nan because of a label.
 
@@ -57,9 +58,9 @@ class NodeObjective:
         edge_attr: bool = False,
         trim: bool = False,
     ) -> None:
-        if isinstance(loss, str) and loss not in get_args(LossName):
-            raise ValueError(f"loss must be one of {', '.join(get_args(LossName))} or a function; got {loss!r}")
+        check_loss(loss, get_args(LossName))
         self.loss = loss
+        self._called = False
         self.mask = mask
         self.edge_attr = edge_attr
         self.trim = trim
@@ -77,6 +78,9 @@ class NodeObjective:
             options["num_sampled_edges_per_hop"] = batch.num_sampled_edges
         logits = model(batch.x, batch.edge_index, **options)
         check_logits(logits)
+        if not self._called and self.loss == "cross-entropy":
+            warn_of_probabilities(logits)
+        self._called = True
         rows = _seeds(batch) if self.mask is None else self._rows(batch)
         if batch.y is None:
             raise ValueError("the batch has no labels 'y': put them into the data that the loader cuts batches from")

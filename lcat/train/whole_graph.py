@@ -10,7 +10,16 @@ from torch import Tensor, nn
 
 from lcat._names import METRIC_NAMES
 from lcat.data.storage.csc import CSCGraph
-from lcat.train._checks import call_loss, check_callable, check_graph, check_labels, check_logits, check_module, kind_of
+from lcat.train._checks import (
+    call_loss,
+    check_callable,
+    check_graph,
+    check_labels,
+    check_logits,
+    check_loss,
+    check_module,
+    kind_of,
+)
 from lcat.train.inference import layerwise_inference
 from lcat.train.layer_steps import layerwise_steps
 from lcat.train.metrics import metric_by_name
@@ -73,6 +82,8 @@ class WholeGraph:
             )
         if not isinstance(measure, str):
             check_callable("measure", measure, "the name of a metric, or a function (logits, y) -> float,")
+        if loss is not None:
+            check_loss(loss, get_args(LossName))
         self.measure = metric_by_name(measure) if isinstance(measure, str) else measure
         self._name = measure if isinstance(measure, str) else ""
         self.x, self.y = data.x, data.y.cpu()

@@ -779,3 +779,36 @@ def test_progress_is_true_or_false(data, progress):
     ):
         with pytest.raises(ValueError, match="progress must be True or False; got"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "words"),
+    [
+        (
+            "crossentropy",
+            ValueError,
+            r"loss must be one of cross-entropy, binary or a function; .*did you mean cross",
+        ),
+        (torch.nn.CrossEntropyLoss, TypeError, r"got the class CrossEntropyLoss: pass CrossEntropyLoss\(\)"),
+        (3, TypeError, r"expected one of cross-entropy, binary, or a function \(logits, y\) as 'loss', got int"),
+    ],
+)
+def test_losses_are_checked_where_they_are_named(data, loss, error, words):
+    with pytest.raises(error, match=words):
+        NodeObjective(loss=loss)
+    with pytest.raises(error, match=words):
+        WholeGraph(data, {"val": data.val_mask, "test": data.test_mask}, loss=loss)
+
+
+def test_probabilities_in_mini_batches_are_one_warning(data):
+    model, _ = make(data)
+    forward = model.forward
+    model.forward = lambda *args, **kwargs: forward(*args, **kwargs).softmax(-1)
+    with pytest.warns(UserWarning, match="the model returns probabilities") as caught:
+        fit_minibatch(model, loader_of(data), lambda _: {"val": 0.5, "test": 0.5}, MinibatchConfig(epochs=2))
+    assert len(caught) == 1
+
+
+def test_a_misspelt_measure_gets_a_hint(data):
+    with pytest.raises(ValueError, match=r"got 'acuracy' \(did you mean accuracy\?\)"):
+        WholeGraph(data, {"val": data.val_mask, "test": data.test_mask}, "acuracy")

@@ -95,10 +95,13 @@ class OwnData:
             function = attribute_of(import_source(self.path, base), self.function, self.path)
         except NoSuchModel as error:
             raise DataError(str(error)) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script that is no module
             raise DataError(f"{self.path} cannot be imported: {_where(error)}") from error
-        if not callable(function):
-            raise DataError(f"{self.name}: expected a function, got a {type(function).__name__}")
+        if not callable(function) or hasattr(function, "edge_index"):  # graphs of PyG can be called, too
+            raise DataError(
+                f"{self.name}: expected a function that returns the data, got a {type(function).__name__}: write "
+                f"def {self.function}(): return ..."
+            )
         parameters = inspect.signature(function).parameters.values()
         needed = [one.name for one in parameters if one.default is one.empty and one.kind < 2 and one.name != "seed"]
         if needed:
@@ -112,7 +115,7 @@ class OwnData:
         function = self._find(base)
         try:
             value = function(seed=seed) if self.takes_seed(base) else function()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DataError(f"{self.name} failed: {_where(error)}") from error
         dataset: Any = as_dataset(value, self.function, metric)
         line = f"made by {self.function}" + (" for every seed" if self.takes_seed(base) else "")
@@ -120,7 +123,7 @@ class OwnData:
         return made
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """An error of a user's function in one line, with the line of the file that it comes from."""
     frames = traceback.extract_tb(error.__traceback__)
     line = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

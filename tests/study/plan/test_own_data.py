@@ -113,7 +113,13 @@ def test_data_without_results_may_change(tmp_path):
         ("def make_data():\n    return {}['x']\n", r"data\.py:make_data failed: KeyError: 'x' \(data\.py, line 2\)"),
         ("import nothing_like_this\n", r"data\.py cannot be imported: ModuleNotFoundError: No module named 'nothing"),
         ("def make_date():\n    return 7\n", r"data\.py has no 'make_data' \(did you mean make_date\?\)"),
-        ("make_data = 7\n", r"data\.py:make_data: expected a function, got a int"),
+        ("make_data = 7\n", r"data\.py:make_data: expected a function that returns the data, got a int"),
+        (
+            "from torch_geometric.data import Data\nmake_data = Data(edge_index=None)\n",
+            r"got a Data: write def make_data\(\): return",
+        ),
+        ("import sys\nsys.exit(2)\n", r"data\.py cannot be imported: SystemExit: 2 \(data\.py, line 2\)"),
+        ("def make_data():\n    exit('no licence')\n", r"make_data failed: SystemExit: no licence"),
         ("def make_data(path):\n    return 7\n", "expected a function without arguments, .* needs path: give them"),
     ],
 )
