@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -46,6 +46,9 @@ _IN_FILES: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "lcat"}
 _OF_THE_PAGE = ("paths-", "curves-", "robustness-", "pareto-")
 
 _Format = Literal["png", "pdf", "svg"]
+_FORMATS: tuple[_Format, ...] = get_args(_Format)
+#: Figures that are also in the folder itself, by the names that they have there.
+_SLIDES = {"scores": "accuracy", "lambdas": "lambda"}
 
 
 @dataclass(frozen=True)
@@ -75,31 +78,23 @@ class _Sheet:
 
 def write_figures(data: ReportData, folder: Path) -> list[Path]:
     """Write ``accuracy.png``, ``lambda.png`` and the figures of ``figures/``, each where it has something to show."""
-    written = [
-        write_file(folder / f"{png}.png", content)
-        for png, name in (("accuracy", "scores"), ("lambda", "lambdas"))
-        if (content := figure_file(data, name, "png")) is not None
-    ]
     figures = prepare_folder(folder / "figures")
-    formats: tuple[_Format, ...] = ("png", "pdf", "svg")
+    slides: list[Path] = []
+    written: list[Path] = []
+    drawn = ((name, _figure(data, name)) for name in FIGURES)
+    for name, figure in (*drawn, *_of_the_page(data)):
+        if figure is None:
+            continue
+        for kind in _FORMATS:
+            content = _printed(figure, kind)
+            written.append(write_file(figures / f"{name}.{kind}", content))
+            if kind == "png" and name in _SLIDES:
+                slides.append(write_file(folder / f"{_SLIDES[name]}.png", content))
     names = {path.name for path in written}
-    for name, figure in _of_the_page(data):
-        for kind in formats:
-            names.add(f"{name}.{kind}")
-            with drawing_style(_PALETTE):
-                matplotlib.rcParams.update(_IN_FILES)
-                written.append(write_file(figures / f"{name}.{kind}", _printed(figure, kind)))
-    for path in figures.glob("*-*.*"):
-        if path.name.startswith(_OF_THE_PAGE) and path.name not in names:
+    for path in figures.iterdir():
+        if path.stem.startswith((*FIGURES, *_OF_THE_PAGE)) and path.name not in names:
             path.unlink()  # of an earlier report: what it showed holds no more
-    for name in FIGURES:
-        for kind in formats:
-            content, path = figure_file(data, name, kind), figures / f"{name}.{kind}"
-            if content is not None:
-                written.append(write_file(path, content))
-            else:
-                path.unlink(missing_ok=True)  # of an earlier report: what it showed holds no more
-    return written
+    return [*slides, *written]
 
 
 def _of_the_page(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -153,9 +148,14 @@ def figure_file(data: ReportData, name: str, kind: _Format) -> bytes | None:
         name: one of :data:`FIGURES`.
         kind: format.
     """
+    figure = _figure(data, name)
+    return None if figure is None else _printed(figure, kind)
+
+
+def _figure(data: ReportData, name: str) -> Figure | None:
     with colors_for(data.layers):
         sheet = _SHEETS[name](data)
-        return _drawn(sheet, kind) if sheet is not None else None
+        return _drawn(sheet) if sheet is not None else None
 
 
 def _scores(data: ReportData) -> _Sheet | None:
@@ -242,7 +242,7 @@ _SHEETS: dict[str, Callable[[ReportData], _Sheet | None]] = {
 FIGURES = tuple(_SHEETS)
 
 
-def _drawn(sheet: _Sheet, kind: _Format) -> bytes:
+def _drawn(sheet: _Sheet) -> Figure:
     columns = min(2, len(sheet.panels))
     lines = [sheet.panels[start : start + columns] for start in range(0, len(sheet.panels), columns)]
     heights = [max(panel.height for panel in line) for line in lines]
@@ -251,7 +251,6 @@ def _drawn(sheet: _Sheet, kind: _Format) -> bytes:
     key_columns = 2 * columns
     below = 8 + _LINE * (len(words) + math.ceil(len(handles) / key_columns))
     with drawing_style(_PALETTE):
-        matplotlib.rcParams.update(_IN_FILES)
         total = math.fsum(heights) + below
         figure = Figure(figsize=(columns * WIDTH / 72, total / 72), dpi=72)
         figure.patch.set_facecolor(_PALETTE["paper"])
@@ -268,7 +267,7 @@ def _drawn(sheet: _Sheet, kind: _Format) -> bytes:
             figure.text(0.5, y, text, ha="center", va="top", fontsize=10, color=_PALETTE["muted"])
         if handles:
             figure.legend(handles=handles, loc="lower center", ncols=key_columns, frameon=False, fontsize=10)
-        return _printed(figure, kind)
+    return figure
 
 
 def _key(sheet: _Sheet) -> list[Line2D]:
@@ -298,10 +297,12 @@ def _wrapped(words: str, letters: int) -> list[str]:
 def _printed(figure: Figure, kind: _Format) -> bytes:
     """The canvas is named, so that no display and no global pyplot state is ever involved; files hold no date."""
     buffer = io.BytesIO()
-    if kind == "png":
-        FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=200)
-    elif kind == "pdf":
-        FigureCanvasPdf(figure).print_figure(buffer, format="pdf", metadata={"CreationDate": None})
-    else:
-        FigureCanvasSVG(figure).print_figure(buffer, format="svg", metadata={"Date": None})
+    with drawing_style(_PALETTE):
+        matplotlib.rcParams.update(_IN_FILES)
+        if kind == "png":
+            FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=200)
+        elif kind == "pdf":
+            FigureCanvasPdf(figure).print_figure(buffer, format="pdf", metadata={"CreationDate": None})
+        else:
+            FigureCanvasSVG(figure).print_figure(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

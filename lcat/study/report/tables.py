@@ -425,8 +425,8 @@ def _graphs(data: ReportData) -> Table | None:
         Column("classes", "classes", count_text, True),
         Column("labeled", "labeled nodes", count_text, True),
         Column("directed", "directed", text),
-        Column("self_loops", "self-loops", count_text, True),
-        Column("repeated", "repeated", count_text, True),
+        Column("self_loops", "self-loops", count_text, True, paper=False),
+        Column("repeated", "repeated", count_text, True, paper=False),
         Column("homophily", "homophily", _fixed(2), True),
         Column("steps", "what was done", text, paper=False),
     ]
