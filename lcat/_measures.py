@@ -18,6 +18,7 @@ __all__ = [
     "default_metric",
     "find_measure",
     "measures_of",
+    "sign_of",
 ]
 
 TaskName = Literal[
@@ -163,6 +164,17 @@ def check_margin(margin: float, metrics: Iterable[str]) -> None:
 
 def _is_share(name: str) -> bool:
     return bool(name in MEASURES or _HITS.fullmatch(name)) and find_measure(name).is_share
+
+
+def sign_of(metric: str) -> float:
+    """1 if higher is better, as in metrics that lcat does not know, else -1: times this, more is better.
+
+    Example:
+        >>> from lcat._measures import sign_of
+        >>> sign_of("mae"), sign_of("my metric")
+        (-1.0, 1.0)
+    """
+    return MEASURES[metric].sign if metric in MEASURES else 1.0
 
 
 def measures_of(task: str) -> list[str]:

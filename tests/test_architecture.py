@@ -43,8 +43,9 @@ _ROOMS: dict[str, dict[str, set[str]]] = {
         "analysis": {"statistics", "models"},
         # A plan checks the names of objectives, and has the default margin of tests of equivalence.
         "plan": {"_folder", "models", "analysis", "statistics"},
+        "tasks": {"models", "plan"},
         "store": {"_folder", "statistics", "models", "plan"},  # the level of the last look
-        "running": {"_folder", "models", "plan", "store"},
+        "running": {"_folder", "models", "plan", "store", "tasks"},
         "report": {"_folder", "statistics", "models", "analysis", "plan", "store"},
         "export": {"_folder", "plan", "store"},
         "study": {"_folder", "statistics", "analysis", "plan", "store", "report", "export"},

@@ -26,6 +26,7 @@ def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
+    from lcat.study.report.unit import unit_of
     from lcat.study.running.engines import Finished, Note
     from lcat.study.running.engines import Progress as Epoch
 
@@ -46,7 +47,7 @@ def progress(quiet: bool) -> Iterator[Callable[[Status], None]]:
         def show(status: Status) -> None:
             name = None
             if isinstance(status.event, Epoch):
-                name = f"{status.event.cell} · val {100 * status.event.val:.1f}"
+                name = f"{status.event.cell} · val {unit_of([status.event.metric]).value(status.event.val)}"
             elif isinstance(status.event, Finished):
                 name = str(status.event.result.cell)
             elif isinstance(status.event, Note):

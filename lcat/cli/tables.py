@@ -6,7 +6,7 @@ Names of a user's files come as ``Text``: rich takes brackets and colons in a ``
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from lcat.cli.blocks import BlockTable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lcat.study.report.unit import Unit
     from lcat.study.running.preview import Preview
 
 __all__ = [
@@ -34,12 +35,13 @@ _NAMED = 3
 
 
 def overview_table(summary: pd.DataFrame) -> BlockTable:
-    """Layers by data sets: mean and standard deviation of the test metric in per cent, the best in bold.
+    """Layers by data sets: mean and standard deviation of the test metric, shares in per cent, the best in bold.
 
     Args:
         summary: of :class:`lcat.study.Comparison`.
     """
-    table = BlockTable("Test metric in per cent, mean ± standard deviation over runs; best in bold")
+    what = "Test metric in per cent" if _unit(summary["metric"]).is_percent else "Test metric (shares in per cent)"
+    table = BlockTable(f"{what}, mean ± standard deviation over runs; best in bold")
     table.add_column("layer")
     datasets = list(dict.fromkeys(summary["dataset"]))
     for dataset in datasets:
@@ -66,7 +68,7 @@ def dataset_table(dataset: str, summary: pd.DataFrame, lambdas: pd.DataFrame, fa
     depths = sorted(means.index.unique("depth"))
     table = BlockTable(f"{dataset} ({facts})" if facts else dataset)
     table.add_column("layer")
-    table.add_column(f"test {rows[0].metric} %", justify="right")
+    table.add_column(_unit([rows[0].metric]).title(f"test {rows[0].metric}"), justify="right")
     for depth in depths:
         table.add_column(f"λ1, λ2\nlayer {depth}" if len(depths) > 1 else "λ1, λ2", justify="right")
     for name in ("parameters", "seconds", "runs"):
@@ -135,12 +137,19 @@ def failures_text(errors: Sequence[tuple[str, str]]) -> Text:
     return text
 
 
+def _unit(metrics: Iterable[str]) -> Unit:
+    from lcat.study.report.unit import unit_of
+
+    return unit_of(metrics)
+
+
 def _score(row: Any) -> Text:
     if not row.runs:
         return Text("failed", style="red")
-    number = f"{100 * row.test:.1f}"
+    unit = _unit([row.metric])
+    number = unit.value(row.test)
     if not math.isnan(row.std):
-        number += f" ± {100 * row.std:.1f}"
+        number += f" ± {unit.value(row.std)}"
     return Text(number, style="bold" if row.best else "")
 
 

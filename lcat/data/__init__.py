@@ -7,7 +7,7 @@ from lcat.data.datasets.anything import as_dataset
 from lcat.data.datasets.catalog import CATALOG, DatasetSpec, dataset_table
 from lcat.data.datasets.convert import from_data
 from lcat.data.datasets.csbm import csbm, csbm_distance
-from lcat.data.datasets.files import load_file, read_file
+from lcat.data.datasets.files import load_file, read_file, read_links
 from lcat.data.datasets.graph_dataset import GraphDataset, from_graphs, load_tu
 from lcat.data.datasets.items import DataError
 from lcat.data.datasets.link_dataset import LinkDataset, sample_no_links
@@ -88,6 +88,7 @@ __all__ = [
     "random_splits",
     "random_walk_loader",
     "read_file",
+    "read_links",
     "sample_no_links",
     "splits_from_masks",
     "write_standin",

@@ -21,6 +21,7 @@ from lcat.study.models.hyper import HyperParameters, Overrides
 from lcat.study.models.layers import LAYERS, build_model
 from lcat.study.models.own_registration import register_model
 from lcat.study.models.recipes import recipe_hyper_parameters
+from lcat.study.plan.batching import Batching
 from lcat.study.plan.cell import Cell, Noise, SplitChoice
 from lcat.study.plan.extend import extended_plan
 from lcat.study.plan.plan import PlanError, StudyPlan, make_plan
@@ -42,6 +43,7 @@ __all__ = [
     "COLUMNS",
     "FRAMES",
     "LAYERS",
+    "Batching",
     "Budget",
     "Cell",
     "CellResult",

@@ -13,8 +13,8 @@ import pandas as pd
 from typing_extensions import Unpack
 
 from lcat._numbers import as_int
-from lcat.data import NodeDataset
 from lcat.study.driver import Outcome, Status, run_study
+from lcat.study.plan.as_task import AnyDataset
 from lcat.study.plan.errors import PlanError
 from lcat.study.plan.keywords import RunKeywords
 from lcat.study.plan.plan import StudyPlan
@@ -70,7 +70,7 @@ def run_until_decided(
     *,
     max_looks: int = 6,
     alpha: float = 0.05,
-    own: Mapping[str, NodeDataset] | None = None,
+    own: Mapping[str, AnyDataset] | None = None,
     retry_failed: bool = False,
     on_status: Callable[[Status], None] | None = None,
     on_look: Callable[[Look], None] | None = None,

@@ -14,8 +14,10 @@ from pydantic import ValidationError
 from torch import Tensor
 from typing_extensions import Unpack
 
-from lcat.data import DataError, NodeDataset, UnknownDataset, as_dataset
+from lcat._measures import TaskName
+from lcat.data import DataError, UnknownDataset
 from lcat.study._folder import prepare_folder, write_file
+from lcat.study.plan.as_task import AnyDataset, made_for
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import RunKeywords
@@ -148,7 +150,7 @@ def run_study(
             raise TypeError(f"expected {option} as True or False, got {value!r}")
     if on_status is not None and not callable(on_status):
         raise TypeError(f"expected 'on_status' as a function of a Status, got {type(on_status).__name__}")
-    own = {name: _as_own(name, dataset) for name, dataset in (own or {}).items()}
+    own = {name: _as_own(name, dataset, plan.task) for name, dataset in (own or {}).items()}
     if folder is None and "engine" not in plan.run.model_fields_set:
         run = {"engine": "inline", **run}
     try:
@@ -170,23 +172,23 @@ def run_study(
         return _Driver(plan, study, store, settings, notes=notes, **options).run()
 
 
-def _as_own(name: str, dataset: Any) -> NodeDataset:
+def _as_own(name: str, dataset: Any, task: TaskName | None) -> AnyDataset:
     """An own data set; its name in tables is that of the plan.
 
     Raises:
         TypeError: if it is none.
         lcat.data.DataError: if it cannot be used.
     """
-    if isinstance(dataset, NodeDataset):
+    if isinstance(dataset, AnyDataset):
         return dataset
     try:
-        own: Any = as_dataset(dataset, name)
+        return made_for(dataset, name, None, task)
     except DataError as error:
         if isinstance(dataset, (type(None), str, int, float, Tensor)):
-            raise TypeError(f"expected own[{name!r}] of type NodeDataset, got {type(dataset).__name__}") from error
+            raise TypeError(
+                f"expected own[{name!r}] of type NodeDataset, GraphDataset or LinkDataset, got {type(dataset).__name__}"
+            ) from error
         raise
-    made: NodeDataset = own
-    return made
 
 
 class _Driver:
@@ -197,7 +199,7 @@ class _Driver:
         store: Store,
         settings: RunSettings,
         *,
-        own: Mapping[str, NodeDataset],
+        own: Mapping[str, AnyDataset],
         retry_failed: bool,
         on_status: Callable[[Status], None] | None,
         notes: Sequence[str] = (),
@@ -210,7 +212,7 @@ class _Driver:
         root = Path(settings.data) if settings.data is not None else None
         base = Path(settings.base)
         split_folder = SplitFolder(self._splits, base) if self._splits is not None else None
-        self._sources = Sources(root, self._own, plan.metric, split_folder, base)
+        self._sources = Sources(root, self._own, plan.metric, split_folder, base, plan.task)
         self._schedule = self._make_schedule(retry_failed)
         self._running: dict[str, Cell] = {}
         self._events: deque[Event] = deque()  # not taken yet, so that Ctrl-C between two of them loses none

@@ -12,7 +12,7 @@ from lcat.train.checkpoint import (
 from lcat.train.distributed import Processes, processes
 from lcat.train.inference import layerwise_inference
 from lcat.train.layer_steps import LayerStep
-from lcat.train.loop import FitConfig, NonFiniteLoss, fit, read_lambdas
+from lcat.train.loop import FitConfig, NodeClasses, NonFiniteLoss, fit, read_lambdas
 from lcat.train.metrics import METRICS, accuracy, metric_by_name, roc_auc
 from lcat.train.minibatch import MinibatchConfig, fit_minibatch
 from lcat.train.objective import NodeObjective
@@ -39,6 +39,7 @@ __all__ = [
     "History",
     "LayerStep",
     "MinibatchConfig",
+    "NodeClasses",
     "NodeObjective",
     "NonFiniteLoss",
     "Processes",

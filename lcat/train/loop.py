@@ -34,7 +34,7 @@ from lcat.train.ranges import TRAINING_RANGES
 from lcat.train.result import FitResult, History
 from lcat.train.task_loop import Figures, fit_task
 
-__all__ = ["FitConfig", "NonFiniteLoss", "fit", "read_lambdas"]
+__all__ = ["FitConfig", "NodeClasses", "NonFiniteLoss", "fit", "read_lambdas"]
 
 
 def fit(
@@ -97,12 +97,10 @@ def fit(
     check_trainable(model)
     config = config_of(config, FitConfig)
     _check_used(config)
-    data = _checked_task(data, split)
     if loss is not None:
         check_callable("loss", loss, "a function (logits, y) -> scalar")
         check_loss(loss)
-    metric_by_name(metric)
-    task = _NodeClasses(data, split, metric, loss or F.cross_entropy)
+    task = NodeClasses(data, split, metric, loss or F.cross_entropy)
     return fit_task(model, task, config, ema=ema, seed=seed, progress=progress, on_epoch=on_epoch)
 
 
@@ -130,12 +128,37 @@ class _Part:
         return logits.index_select(0, self.nodes)
 
 
-class _NodeClasses:
-    """Classes of the nodes of one graph, which every step sees as a whole."""
+class NodeClasses:
+    """The task of :func:`fit`: classes of the nodes of one graph, which every step sees as a whole.
+
+    Args:
+        data: see :func:`fit`.
+        split: of its nodes.
+        metric: ``"accuracy"`` or ``"roc-auc"``.
+        loss: ``f(logits, y)`` of the training nodes, their mean.
+
+    Raises:
+        TypeError: for an argument of another kind.
+        ValueError: on labels or masks that cannot be used.
+
+    Example:
+        >>> from lcat.data import Split, csbm
+        >>> from lcat.train import NodeClasses
+        >>> data = csbm(n=100, seed=0)
+        >>> NodeClasses(data, Split(data.train_mask, data.val_mask, data.test_mask)).metric
+        'accuracy'
+    """
 
     higher_is_better = True
 
-    def __init__(self, data: Data, split: Split, metric: str, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        data: Data,
+        split: Split,
+        metric: str = "accuracy",
+        loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    ) -> None:
+        data = _checked_task(data, split)
         self.metric = metric
         self._loss = loss
         self._metrics = metric_by_name(metric)

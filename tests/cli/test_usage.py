@@ -12,7 +12,7 @@ import pytest
         (["study", "--num_layers", 3], "there is no option --num_layers (did you mean --num-layers?)"),
         (["study", "--layers", "gcn"], "there is no option --layers (did you mean --layer or --num-layers?)"),
         (["study", "--learning-rate", 1], "there is no option --learning-rate (did you mean --lr?)"),
-        (["study", "--batch-size", 1], "there is no option --batch-size; lcat study run --help lists the options"),
+        (["study", "--batch-size", 1], "there is no option --batch-size (did you mean --batching?)"),
         (["study", "--lr"], "--lr: expected a value"),
         (["study", "--quiet=3"], "--quiet: takes no value"),
         (["study", "a.toml", "b.toml"], "unexpected argument b.toml"),

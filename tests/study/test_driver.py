@@ -92,10 +92,10 @@ def test_another_metric_of_a_file_is_another_study(tmp_path):
         run_study(plan_of(**mine, seeds=2, metric="roc-auc"), tmp_path / "out", engine="inline")
     run_study(plan_of(), tmp_path / "theirs", engine="inline")
     both = plan_of(datasets=["csbm:easy,n=60", *mine["datasets"]], metric="roc-auc")
-    results = run_study(both, tmp_path / "theirs", engine="inline").study.results()
-    assert dict(zip(results["dataset"], results["metric"], strict=True)) == dict(
-        zip(both.datasets, ["accuracy", "roc-auc"], strict=True)
-    )
+    with pytest.raises(PlanError, match="another study"):
+        run_study(both, tmp_path / "theirs", engine="inline")
+    results = run_study(both, tmp_path / "both", engine="inline").study.results()
+    assert list(results["metric"]) == ["roc-auc", "roc-auc"]
 
 
 def test_a_study_without_results_leaves_the_folder_free(tmp_path):
@@ -476,7 +476,7 @@ def test_own_data_sets_are_handed_over():
     plan = make_plan(datasets=["mine"], own=["mine"], layers=["gcn"], seeds=1, overrides={"epochs": 1})
     with pytest.raises(UnknownDataset, match=r"names an own data set 'mine', and run_study got none: pass own=$"):
         run_study(plan)
-    with pytest.raises(TypeError, match=r"^expected own\['mine'\] of type NodeDataset, got int$"):
+    with pytest.raises(TypeError, match=r"^expected own\['mine'\] of type NodeDataset, .* got int$"):
         run_study(plan, own={"mine": 7})
 
 

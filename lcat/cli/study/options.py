@@ -39,6 +39,8 @@ PLAN_KEYS: dict[str, tuple[str, ...]] = {
     "noise_edges": ("noise", "edges"),
     "noise_features": ("noise", "features"),
     "metric": ("metric",),
+    "task": ("task",),
+    "batching": ("batching",),
     "data": ("run", "data"),
     **{name: ("overrides", name) for name in _OVERRIDES},
     "setting": ("overrides",),

@@ -43,8 +43,8 @@ def run(
         typer.Option(
             "--dataset",
             "-d",
-            help="Public data set (lcat study datasets), csbm:easy,q=0.4 (synthetic), or your own: a .pt, .npz or .csv "
-            "file, or data.py:make_data. Repeatable.",
+            help="Public data set (lcat study datasets), csbm:easy,q=0.4 (synthetic), tu:MUTAG (graphs), or your own: "
+            "a .pt, .npz or .csv file, or data.py:make_data. Repeatable.",
             metavar="NAME",
             rich_help_panel=_COMPARE,
         ),
@@ -104,7 +104,21 @@ def run(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="accuracy or roc-auc, for your own files.", metavar="NAME", rich_help_panel=_COMPARE),
+        typer.Option(
+            help="What decides, instead of the metric of each data set: accuracy, balanced-accuracy, macro-f1, "
+            "micro-f1, roc-auc, average-precision, r2, rmse, mae, mrr or hits@20.",
+            metavar="NAME",
+            rich_help_panel=_COMPARE,
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="What is predicted: node-classification, node-multilabel, node-regression, graph-classification, "
+            "graph-regression or link-prediction; what the data set has labels for by default.",
+            metavar="NAME",
+            rich_help_panel=_COMPARE,
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -180,6 +194,15 @@ def run(
         typer.Option(
             help="Which weights are orthonormal: patterns of parameter names, separated by spaces.",
             metavar="PATTERNS",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    batching: Annotated[
+        str | None,
+        typer.Option(
+            help="Mini-batches: neighbor (sampled neighborhoods) or cluster (parts of the graph); the whole graph by "
+            "default. The size of a batch is --set batch_size=512.",
+            metavar="NAME",
             rich_help_panel=_TRAINING,
         ),
     ] = None,

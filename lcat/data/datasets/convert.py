@@ -11,9 +11,10 @@ from torch_geometric.data import Batch, Data, HeteroData
 
 from lcat._measures import TaskName
 from lcat.data.datasets.items import DataError, classes_of
+from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset, random_splits, splits_from_masks
 
-__all__ = ["dataset_of_values", "from_data", "has_labels_per_node", "what_it_is"]
+__all__ = ["dataset_of_values", "from_data", "has_labels_per_node", "links_of_values", "what_it_is"]
 
 _NEEDED = ("x", "edge_index", "y")
 _EDGE_VALUES = ("edge_weight", "edge_attr")
@@ -147,6 +148,25 @@ def dataset_of_values(values: Mapping[str, object], name: str, metric: str = "",
     count = max(mask.size(1) if mask.dim() == 2 else 1 for mask in (train, val, test))  # type: ignore[attr-defined]
     rule = f"own {count} masks, seed s takes number s mod {count}" if count > 1 else "own masks"
     return NodeDataset(name, graph, splits, metric, rule, unused, task=task)  # type: ignore[arg-type]
+
+
+def links_of_values(values: Mapping[str, object], name: str, metric: str = "") -> LinkDataset:
+    """The links of a graph in tensors by name; labels are not used.
+
+    Args:
+        values: ``x``, ``edge_index``, ...
+        name: how tables call it.
+        metric: as for :class:`LinkDataset`.
+
+    Raises:
+        DataError: on tensors that cannot be used.
+    """
+    missing = [key for key in ("x", "edge_index") if values.get(key) is None]
+    if missing:
+        raise DataError(f"{name}: {_missing(missing, list(values))}")
+    edges = {key: _edge_values(key, values[key]) for key in _EDGE_VALUES if values.get(key) is not None}
+    graph = Data(x=_features(values["x"]), edge_index=_edges(values["edge_index"]), **edges)
+    return LinkDataset(name, graph, metric=metric)
 
 
 def _missing(missing: Sequence[str], keys: Sequence[object]) -> str:

@@ -20,14 +20,21 @@ from lcat._arrays import tensor_of
 from lcat._files import as_path
 from lcat._measures import TaskName
 from lcat.data.datasets._safe_classes import allowed
-from lcat.data.datasets.convert import dataset_of_values, from_data, has_labels_per_node, what_it_is
+from lcat.data.datasets.convert import (
+    dataset_of_values,
+    from_data,
+    has_labels_per_node,
+    links_of_values,
+    what_it_is,
+)
 from lcat.data.datasets.graph_dataset import GraphDataset, from_graphs
 from lcat.data.datasets.items import DataError
+from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset
 from lcat.data.datasets.steps import with_both_directions
 from lcat.data.datasets.tables import from_csv
 
-__all__ = ["heterophilous_dataset", "load_file", "read_file"]
+__all__ = ["heterophilous_dataset", "load_file", "read_file", "read_links"]
 
 
 def _dict_of(_: object) -> dict[object, object]:
@@ -115,6 +122,27 @@ def read_file(path: str | Path, metric: str | None = None, task: TaskName | None
     if isinstance(values, list):
         return from_graphs(values, path.stem, task=task, metric=metric or "")
     return _from_values(path, values, metric, task)
+
+
+def read_links(path: str | Path, metric: str | None = None) -> LinkDataset:
+    """The links of one graph in a ``.pt`` or ``.npz`` file, which may have no labels.
+
+    Args:
+        path: of the file, see :func:`load_file`.
+        metric: of link prediction; ``"roc-auc"`` by default.
+
+    Raises:
+        DataError: one line on what is wrong with the file.
+    """
+    path, values = _read(path)
+    if values is None:
+        dataset = from_csv(path)
+        return links_of_values(dataset.data.to_dict(), path.stem, metric or "")
+    if isinstance(values, list):
+        raise DataError(f"{path}: {what_it_is(values)}")
+    if set(values) >= _HETEROPHILOUS:
+        values = heterophilous_dataset(values, path.stem).data.to_dict()
+    return links_of_values(values, path.stem, metric or "")
 
 
 def _read(path: str | Path) -> tuple[Path, Mapping[str, object] | list[Data] | None]:

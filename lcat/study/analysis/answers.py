@@ -41,6 +41,7 @@ def answer(
     p_different: float,
     alpha: float,
     tests: int = 1,
+    higher_is_better: bool = True,
 ) -> dict[str, Any]:
     """All about one pair, from the view of ``first``.
 
@@ -54,6 +55,7 @@ def answer(
         alpha: level of both tests.
         tests: number of pairs that are tested together; what can be seen, and the samples that it takes, are those of
             a test at ``alpha / tests``.
+        higher_is_better: direction of the scores.
 
     Returns:
         ``margin``; ``p_equivalent`` (two one-sided tests) with the interval of first minus second that belongs to them,
@@ -74,16 +76,18 @@ def answer(
     design = {"test_train_ratio": test_train_ratio, "resolution": resolution}
     test = equivalence_test(first, second, margin=margin, alpha=alpha, **design)
     belief = posterior(first, second, margin=margin, **design)
+    worse, better = (belief.worse, belief.better) if higher_is_better else (belief.better, belief.worse)
+    advantage = test.difference if higher_is_better else -test.difference
     level = alpha / tests
     return {
         "margin": test.margin,
         "p_equivalent": test.p_value,
         "low_equivalent": test.low,
         "high_equivalent": test.high,
-        "verdict": verdict(test.difference, p_different, test.p_value, alpha=alpha),
+        "verdict": verdict(advantage, p_different, test.p_value, alpha=alpha),
         "smallest_difference": smallest_difference(first, second, alpha=level, **design),
         "samples_to_decide": samples_to_decide(first, second, margin=margin, alpha=level, **design),
-        "prob_worse": belief.worse,
+        "prob_worse": worse,
         "prob_equivalent": belief.equivalent,
-        "prob_better": belief.better,
+        "prob_better": better,
     }

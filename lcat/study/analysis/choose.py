@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from lcat._measures import sign_of
 from lcat._numbers import as_float
 from lcat.study.analysis.copa import copa
+from lcat.study.analysis.direction import metrics_by_dataset
 from lcat.study.analysis.objectives import OBJECTIVES, Objective, objective_table
 from lcat.study.analysis.selection import Selection
 
@@ -73,12 +75,23 @@ def choose(
     table = objective_table(frame, known)
     names = list(table.columns)
     omega = _weights(weights, names)
-    signs = np.array([-1.0 if one.higher_is_better else 1.0 for one in known if isinstance(one, Objective)])
+    metrics = metrics_by_dataset(Selection.of(frame).finished)
+    signs = {
+        dataset: np.array([_sign(one, metric) for one in known if isinstance(one, Objective)])
+        for dataset, metric in metrics.items()
+    }
     if over_datasets:
         return _over_datasets(table, signs, omega, p)
-    parts = [_choice(group, signs, omega, p) for _, group in table.groupby(level="dataset", sort=False)]
+    groups = table.groupby(level="dataset", sort=False)
+    parts = [_choice(group, signs[str(dataset)], omega, p) for dataset, group in groups]
     columns = ["dataset", "layer", "model", *names, *(f"rank.{name}" for name in names), "score", "pareto", "chosen"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _sign(objective: Objective, metric: str) -> float:
+    """What values are multiplied with so that less is better."""
+    sign = -1.0 if objective.higher_is_better else 1.0
+    return sign * sign_of(metric) if objective.of_metric else sign
 
 
 def _weights(weights: Mapping[str, float] | None, names: list[str]) -> list[float]:
@@ -106,11 +119,12 @@ def _choice(table: pd.DataFrame, signs: np.ndarray, omega: list[float], p: float
     return rows.iloc[choice.order].reset_index(drop=True)
 
 
-def _over_datasets(table: pd.DataFrame, signs: np.ndarray, omega: list[float], p: float) -> pd.DataFrame:
+def _over_datasets(table: pd.DataFrame, signs: Mapping[str, np.ndarray], omega: list[float], p: float) -> pd.DataFrame:
     order = "accuracy" if "accuracy" in table.columns else table.columns[0]
-    sign = signs[list(table.columns).index(order)]
-    best = (sign * table[order].dropna()).groupby(level=["dataset", "layer"], sort=False).idxmin()
-    settings = table.loc[pd.MultiIndex.from_tuples(best)].droplevel("model")
+    # Turned so that less is better, objective by objective on every data set.
+    turned = table * np.array([signs[str(name)] for name in table.index.get_level_values("dataset")])
+    best = turned[order].dropna().groupby(level=["dataset", "layer"], sort=False).idxmin()
+    settings = turned.loc[pd.MultiIndex.from_tuples(best)].droplevel("model")
     wide = settings.unstack("dataset")
     wide = wide.loc[settings.index.get_level_values("layer").unique()]
     datasets = settings.index.get_level_values("dataset").nunique()
@@ -118,8 +132,7 @@ def _over_datasets(table: pd.DataFrame, signs: np.ndarray, omega: list[float], p
     if wide.empty:
         raise ValueError("no layer ran on all data sets, so none can be chosen for all of them")
     # Columns go objective by objective, the data sets of each side by side.
-    values = wide.to_numpy() * np.repeat(signs, datasets)
-    choice = copa(values, [weight / datasets for weight in omega for _ in range(datasets)], p)
+    choice = copa(wide.to_numpy(), [weight / datasets for weight in omega for _ in range(datasets)], p)
     rows = pd.DataFrame({"layer": wide.index})
     for number, name in enumerate(table.columns):
         rows[f"rank.{name}"] = choice.ranks[:, number * datasets : (number + 1) * datasets].mean(axis=1)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import html
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lcat._measures import check_margin
+from lcat._measures import check_margin, sign_of
 from lcat.study.analysis.answers import ANSWERS, answer
+from lcat.study.analysis.direction import are_shares, direction_of, limits_of, metrics_by_dataset, shown
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import RUN, Selection, choose_models, layers_in_order, one_row_per_run
 from lcat.study.analysis.summary import interval_of, summary_frame
@@ -68,6 +69,7 @@ class Ranking:
         nemenyi: p-value of every pair, layers by layers.
         left_out: layers and data sets that had to be left out, for every layer needs a score on every data set, and
             a layer with failed runs has none.
+        higher_is_better: by data set.
     """
 
     scores: pd.DataFrame
@@ -77,6 +79,13 @@ class Ranking:
     groups: list[list[str]]
     nemenyi: pd.DataFrame
     left_out: tuple[str, ...]
+    higher_is_better: pd.Series
+
+    @property
+    def wins(self) -> pd.Series:
+        """By layer, the number of data sets on which it is best, ties included."""
+        oriented = self.scores.mul(self.higher_is_better.map({True: 1.0, False: -1.0}), axis=0)
+        return oriented.eq(oriented.max(axis=1), axis=0).sum()
 
     @property
     def average_ranks(self) -> pd.Series:
@@ -105,8 +114,9 @@ class Comparison:
             answers of :func:`lcat.study.analysis.answers.answer`, for ``first``; ``p_equivalent_holm``. The verdict
             uses the adjusted p-values.
         overall: one row per pair of layers over data sets, by means over the runs that both have: ``datasets``,
-            ``wins``, ``ties``, ``losses`` (to a tenth of a per cent), ``difference`` (mean), ``p_wilcoxon``,
-            ``p_holm``.
+            ``wins``, ``ties``, ``losses`` (as tables show means: shares to a tenth of a per cent), ``difference``
+            (mean), ``p_wilcoxon``, ``p_holm``; the last three are ``nan`` where data sets have metrics of different
+            units.
         ranking: ``None`` with fewer than two layers or two data sets in common.
         level: of the confidence intervals.
     """
@@ -228,6 +238,8 @@ def _pairs(runs: pd.DataFrame, reference: str | None, *, level: float, alpha: fl
     rows: list[dict[str, Any]] = []
     for dataset, group in runs.groupby("dataset", sort=False):
         ratio, step = float(group["test_train_ratio"].iloc[0]), float(group["resolution"].iloc[0])
+        sign = direction_of(group)
+        lowest, highest = limits_of(metrics_by_dataset(group)[str(dataset)])
         scores = _by_run(group)
         start = len(rows)
         couples = _couples(_layers(group), reference)
@@ -243,8 +255,8 @@ def _pairs(runs: pd.DataFrame, reference: str | None, *, level: float, alpha: fl
                     "runs": len(shared),
                     "samples": test.runs,
                     "difference": test.difference,
-                    "low": max(test.low, -1.0),
-                    "high": min(test.high, 1.0),
+                    "low": max(test.low, lowest - highest),
+                    "high": min(test.high, highest - lowest),
                     "t": test.statistic,
                     "p_t": test.p_value,
                     "p_holm": math.nan,
@@ -261,6 +273,7 @@ def _pairs(runs: pd.DataFrame, reference: str | None, *, level: float, alpha: fl
                         p_different=test.p_value,
                         alpha=alpha,
                         tests=len(couples),
+                        higher_is_better=sign > 0,
                     ),
                 }
             )
@@ -269,7 +282,7 @@ def _pairs(runs: pd.DataFrame, reference: str | None, *, level: float, alpha: fl
             for row, p_value in zip(tested, holm([row[name] for row in tested]), strict=True):
                 row[adjusted] = float(p_value)
         for row in tested:
-            row["verdict"] = verdict(row["difference"], row["p_holm"], row["p_equivalent_holm"], alpha=alpha)
+            row["verdict"] = verdict(sign * row["difference"], row["p_holm"], row["p_equivalent_holm"], alpha=alpha)
     return pd.DataFrame(rows, columns=list(_PAIR_COLUMNS))
 
 
@@ -278,11 +291,14 @@ def _overall(runs: pd.DataFrame, reference: str | None) -> pd.DataFrame:
     if runs.empty:
         return pd.DataFrame(columns=names)
     rows = []
+    metrics, same_unit = metrics_by_dataset(runs), are_shares(runs)
     for first, second in _couples(_layers(runs), reference):
         both = _score_table(runs[runs["layer"].isin([first, second])]).reindex(columns=[first, second]).dropna()
-        shown = (1000 * both).round()
+        means = both.apply(lambda row: shown(row, metrics[str(row.name)]), axis=1) if len(both) else both
         test = wilcoxon_test(both[first], both[second])
-        wins, losses = int((shown[first] > shown[second]).sum()), int((shown[first] < shown[second]).sum())
+        if len({metrics[str(dataset)] for dataset in both.index}) > 1 and not same_unit:
+            test = replace(test, difference=math.nan, p_value=math.nan)  # no mean of points and of other units
+        wins, losses = int((means[first] > means[second]).sum()), int((means[first] < means[second]).sum())
         ties = len(both) - wins - losses
         rows.append([first, second, len(both), wins, ties, losses, test.difference, test.p_value, math.nan])
     overall = pd.DataFrame(rows, columns=names)
@@ -303,8 +319,11 @@ def _ranking(runs: pd.DataFrame, unfinished: set[tuple[str, str]], alpha: float)
     left_out = (*table.columns.difference(layers, sort=False), *table.index.difference(scores.index, sort=False))
     if scores.shape[0] < 2 or scores.shape[1] < 2:
         return None
-    friedman = friedman_test(scores)
-    difference = critical_difference(scores.shape[1], scores.shape[0], alpha=alpha, scores=scores)
+    metrics = metrics_by_dataset(whole)
+    better = pd.Series([sign_of(metrics[str(name)]) > 0 for name in scores.index], index=scores.index)
+    oriented = scores.mul(better.map({True: 1.0, False: -1.0}), axis=0)
+    friedman = friedman_test(oriented)
+    difference = critical_difference(scores.shape[1], scores.shape[0], alpha=alpha, scores=oriented)
     groups = tied_groups(friedman.average_ranks, difference)
     return Ranking(
         scores=scores,
@@ -312,8 +331,9 @@ def _ranking(runs: pd.DataFrame, unfinished: set[tuple[str, str]], alpha: float)
         critical_difference=difference,
         alpha=alpha,
         groups=[[str(scores.columns[index]) for index in group] for group in groups],
-        nemenyi=pd.DataFrame(nemenyi(scores), index=scores.columns, columns=scores.columns),
+        nemenyi=pd.DataFrame(nemenyi(oriented), index=scores.columns, columns=scores.columns),
         left_out=left_out,
+        higher_is_better=better,
     )
 
 

@@ -30,6 +30,7 @@ class Objective:
             candidate, indexed by :data:`CANDIDATE`; a candidate that it leaves out counts as worst.
         under_noise: cells under noise count too. Of a candidate with a failed cell among those that count nothing is
             measured, for the others flatter it, unless every candidate of the data set has one.
+        of_metric: it is a value of the metric, and turns where lower is better in that.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Objective:
     summary: str
     measure: Callable[[pd.DataFrame], pd.Series]
     under_noise: bool = False
+    of_metric: bool = False
 
 
 def objective_table(frame: pd.DataFrame | Selection, objectives: Sequence[str | Objective]) -> pd.DataFrame:
@@ -140,7 +142,14 @@ def _slope(levels: np.ndarray, values: np.ndarray) -> float:
 OBJECTIVES: dict[str, Objective] = {
     objective.name: objective
     for objective in (
-        Objective("accuracy", True, "share", "mean metric on validation nodes, without noise", _mean("validation")),
+        Objective(
+            "accuracy",
+            True,
+            "share",
+            "mean metric on validation nodes, without noise",
+            _mean("validation"),
+            of_metric=True,
+        ),
         Objective("time", False, "s", "mean wall-clock time of a run", _mean("seconds")),
         Objective("memory", False, "bytes", "mean peak memory of a run", _mean("peak_memory")),
         Objective("parameters", False, "", "learned numbers in the model", _mean("parameters")),
@@ -151,6 +160,7 @@ OBJECTIVES: dict[str, Objective] = {
             "area under the validation metric over levels of noise, divided by their range",
             _over_noise(_area),
             under_noise=True,
+            of_metric=True,
         ),
         Objective(
             "robustness-slope",
@@ -159,6 +169,7 @@ OBJECTIVES: dict[str, Objective] = {
             "least-squares slope of the validation metric over levels of noise",
             _over_noise(_slope),
             under_noise=True,
+            of_metric=True,
         ),
     )
 }

@@ -10,6 +10,7 @@ import pandas as pd
 
 from lcat._measures import check_margin
 from lcat.study.analysis.answers import ANSWERS, answer
+from lcat.study.analysis.direction import direction_of, limits_of
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import RUN, Selection, choose_models, one_row_per_run
 from lcat.study.statistics import corrected_t_test
@@ -26,6 +27,7 @@ QUESTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 _COLUMNS = [
     "dataset",
     "question",
+    "metric",
     "always",
     "candidates",
     "runs",
@@ -60,8 +62,9 @@ def regret(
 
     .. math:: \rho_r = \text{test}_r(\text{cross-validated}) - \text{test}_r(\text{L-CAT})
 
-    so a negative regret says that L-CAT was better. The interval and the p-value are those of the corrected resampled
-    t test over samples (:mod:`lcat.study.analysis.samples`). The test metric chooses nothing.
+    (the other way round where lower is better), so a negative regret says that L-CAT was better. The interval and the
+    p-value are those of the corrected resampled t test over samples (:mod:`lcat.study.analysis.samples`). The test
+    metric chooses nothing.
 
     Args:
         frame: of :meth:`lcat.study.Study.results`; cells without noise count.
@@ -73,9 +76,9 @@ def regret(
         alpha: level of the tests behind the verdict.
 
     Returns:
-        One row per data set and question: ``dataset``, ``question``, ``always``, ``candidates``, ``runs``, ``samples``,
-        ``cross_validated`` and ``always_test`` (mean test metrics over runs), ``regret`` (mean over samples) with
-        ``low``, ``high``, ``p_value``, ``picked`` (what cross-validation chose, and in how many runs),
+        One row per data set and question: ``dataset``, ``question``, ``metric``, ``always``, ``candidates``, ``runs``,
+        ``samples``, ``cross_validated`` and ``always_test`` (mean test metrics over runs), ``regret`` (mean over
+        samples) with ``low``, ``high``, ``p_value``, ``picked`` (what cross-validation chose, and in how many runs),
         ``cross_validated_seconds`` and ``always_seconds`` (all training behind each, of the runs counted), and their
         ``compute_ratio``; and the answers of :func:`lcat.study.analysis.answers.answer` for ``always``: "equivalent"
         says that always taking it is as good as cross-validation, within the margin.
@@ -122,12 +125,15 @@ def _question(
     if both.empty:
         return None
     ratio = float(both["test_train_ratio"].iloc[0])
-    means = both.groupby("sample", sort=False)[["test", "test_always"]].mean()
+    # Turned so that more is better: the regret of an error is what it is larger by.
+    means = direction_of(both) * both.groupby("sample", sort=False)[["test", "test_always"]].mean()
+    lowest, highest = limits_of(str(both["metric"].iloc[0]))
     step = float(both["resolution"].iloc[0])
     test = corrected_t_test(means["test"], means["test_always"], test_train_ratio=ratio, level=level, resolution=step)
     picked = Counter(both["layer"])
     spent, own = _seconds(theirs, both), _seconds(ours, both)
     return {
+        "metric": str(both["metric"].iloc[0]),
         "always": always,
         "candidates": ", ".join(candidates),
         "runs": len(both),
@@ -135,9 +141,9 @@ def _question(
         "cross_validated": both["test"].mean(),
         "always_test": both["test_always"].mean(),
         "regret": test.difference,
-        # No difference of two shares is larger; nan stays nan.
-        "low": max(test.low, -1.0),
-        "high": min(test.high, 1.0),
+        # No difference of two values is larger; nan stays nan.
+        "low": max(test.low, lowest - highest),
+        "high": min(test.high, highest - lowest),
         "p_value": test.p_value,
         "picked": ", ".join(f"{layer} {picked[layer]}" for layer in candidates if picked[layer]),
         "cross_validated_seconds": spent,

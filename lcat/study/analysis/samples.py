@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from lcat._measures import MEASURES
 from lcat.study.analysis.selection import RUN, is_generated
 
 __all__ = ["with_samples"]
@@ -62,16 +63,24 @@ def _samples_of(dataset: str, rows: pd.DataFrame) -> tuple[list[str], float]:
     return ["test_set"], float(ratio)
 
 
+def _in_steps(metric: str) -> bool:
+    return metric not in MEASURES or MEASURES[metric].is_share
+
+
 def _resolution(rows: pd.DataFrame) -> float:
     """The step of one run's metric, over the root of the number of runs that a sample is the mean of.
 
-    An accuracy on m nodes is a multiple of 1/m. A ROC-AUC counts pairs of a positive and a negative node, of which
-    there are m^2 / 4 at most.
+    An accuracy on m nodes is a multiple of 1/m; other shares come in finer
+    steps, and numbers in none. A ROC-AUC counts pairs of a positive and a negative node, of which there are m^2 / 4 at
+    most.
     """
     nodes = float(rows["test_nodes"].astype(float).min())
     if not nodes >= 1:
         return 0.0
     pairs = math.floor(nodes / 2) * math.ceil(nodes / 2)
-    step = 1 / max(pairs, 1) if (rows["metric"] == "roc-auc").all() else 1 / nodes
+    metrics = set(rows["metric"])
+    if not all(_in_steps(str(name)) for name in metrics):
+        return 0.0
+    step = 1 / max(pairs, 1) if metrics == {"roc-auc"} else 1 / nodes
     by = ["sample", "layer"] if "layer" in rows else ["sample"]
     return step / math.sqrt(float(rows.groupby(by, sort=False).size().min()))

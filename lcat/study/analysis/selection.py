@@ -11,6 +11,7 @@ from functools import cached_property
 import pandas as pd
 
 from lcat.study.analysis.columns import check_results
+from lcat.study.analysis.direction import signs
 
 __all__ = [
     "RUN",
@@ -130,7 +131,7 @@ def choose_models(frame: pd.DataFrame, per: Sequence[str] = ("dataset", "layer")
     A model is a layer with its settings. Its figure is the mean of ``validation`` over the rows that share a test set
     (folds inside of an outer fold, seeds on one split). Rows with other test nodes never enter, for one row's
     validation nodes may be another's test nodes. Models with failed cells are left out where others are complete.
-    Equal figures go to the smaller model.
+    Equal figures go to the smaller model. Lower is better where the metric is an error.
 
     Args:
         frame: rows of finished cells.
@@ -144,7 +145,7 @@ def choose_models(frame: pd.DataFrame, per: Sequence[str] = ("dataset", "layer")
     """
     per = [*per, "test_set"]
     # The column "test" is not handed on: what follows cannot look at it.
-    known = frame[[*per, "model", "validation", "parameters"]]
+    known = frame[[*per, "model", "parameters"]].assign(validation=signs(frame) * frame["validation"])
     scored = known.groupby([*per, "model"], sort=False, as_index=False).agg(
         cells=("validation", "size"), validation=("validation", "mean"), parameters=("parameters", "mean")
     )

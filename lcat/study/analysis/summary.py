@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from lcat.study.analysis.direction import limits_of, shown
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import Selection, is_generated, layers_in_order
 from lcat.study.models.layers import LAYERS
@@ -79,27 +80,29 @@ def summary_frame(
 
 
 def mark_best(summary: pd.DataFrame, unfinished: set[tuple[str, str]]) -> pd.Series:
-    """Which rows have the highest mean of their data set.
+    """Which rows have the best mean of their data set.
 
-    Means are compared as tables show them, to a tenth of a per cent. A layer with a run that failed with every setting
-    is best only where all layers of the data set have such a run.
+    Means are compared as tables show them, shares to a tenth of a per cent. A layer with a run that failed with every
+    setting is best only where all layers of the data set have such a run.
 
     Args:
-        summary: with ``dataset``, ``layer`` and ``test``.
+        summary: with ``dataset``, ``layer``, ``metric`` and ``test``.
         unfinished: data sets and layers with such runs.
     """
-    shown = (100 * summary["test"]).round(1)
-    whole = ~pd.MultiIndex.from_frame(summary[["dataset", "layer"]]).isin(unfinished) & shown.notna()
-    shown = shown.where(whole | ~whole.groupby(summary["dataset"]).transform("any"))
-    return shown.notna() & (shown == shown.groupby(summary["dataset"]).transform("max"))
+    parts = [shown(rows["test"], str(rows["metric"].iloc[0])) for _, rows in summary.groupby("dataset", sort=False)]
+    means = pd.concat(parts).reindex(summary.index)
+    whole = ~pd.MultiIndex.from_frame(summary[["dataset", "layer"]]).isin(unfinished) & means.notna()
+    means = means.where(whole | ~whole.groupby(summary["dataset"]).transform("any"))
+    return means.notna() & (means == means.groupby(summary["dataset"]).transform("max"))
 
 
 def interval_of(runs: pd.DataFrame, level: float, method: IntervalMethod) -> Interval:
-    """Of the mean test metric of one layer on one data set, over its samples; a share, so it ends at 0 and 1."""
+    """Of the mean test metric of one layer on one data set, over its samples; it ends where the metric does."""
     known = len(runs) > 0 and method == "t"
     ratio = float(runs["test_train_ratio"].iloc[0]) if known else 0.0
     step = float(runs["resolution"].iloc[0]) if known else 0.0
     means = runs.groupby("sample", sort=False)["test"].mean()
     interval = confidence_interval(means, level=level, method=method, test_train_ratio=ratio, resolution=step)
+    low, high = limits_of(str(runs["metric"].iloc[0]) if len(runs) else "")
     # nan stays nan: there is no interval of one run.
-    return replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 1.0))
+    return replace(interval, low=max(interval.low, low), high=min(interval.high, high))

@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
+from lcat._measures import sign_of
 from lcat.study._folder import OutputError
 from lcat.study.export.errors import ExportError
 from lcat.study.plan.plan import StudyPlan
@@ -37,6 +38,7 @@ def write_optuna(record: StudyRecord, folder: Path) -> list[Path]:
         OutputError: if the file cannot be written.
     """
     trials, plan = record.trials(), record.plan
+    metrics = {result.cell.dataset: result.metric for result in record.cell_results() if result.metric}
     if trials.empty or plan.search is None:
         raise ExportError("the study has no search, and Optuna keeps searches alone; export it to parquet or mlflow")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -49,7 +51,8 @@ def write_optuna(record: StudyRecord, folder: Path) -> list[Path]:
             name = f"{first['layer']} on {first['dataset']} ({str(unit)[:16]})"
             if name in names:
                 optuna.delete_study(study_name=name, storage=storage)
-            study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+            direction = "maximize" if sign_of(metrics.get(str(first["dataset"]), "")) > 0 else "minimize"
+            study = optuna.create_study(study_name=name, storage=storage, direction=direction)
             for key in ("dataset", "layer", "test_set"):
                 study.set_user_attr(key, first[key])
             space = _space(plan, first["layer"])

@@ -77,6 +77,7 @@ class NodeClassifier(nn.Module):
         self.input_dropout = FeatureDropout(input_dropout)
         self.gnn = gnn
         self._edge_values: dict[str, Tensor] = {}
+        self._takes_attr: bool | None = None
 
     def use_edge_values(self, data: Data) -> None:
         """Take weights and features of the edges from the graph that the model is for.
@@ -85,9 +86,14 @@ class NodeClassifier(nn.Module):
             data: the graph. ``edge_weight`` weighs messages; ``edge_attr`` enters scores, if the layers have any that
                 were made for it.
         """
-        takes_attr = any(getattr(conv, "edge_dim", None) is not None for conv in self.gnn.modules())
-        wanted = ("edge_weight", "edge_attr") if takes_attr else ("edge_weight",)
-        self._edge_values = {key: data[key] for key in wanted if data.get(key) is not None}
+        self._edge_values = {key: data[key] for key in self.edge_keys(data)}
+
+    def edge_keys(self, data: Data) -> list[str]:
+        """Names of the values of edges that the model takes from a graph."""
+        if self._takes_attr is None:
+            self._takes_attr = any(getattr(conv, "edge_dim", None) is not None for conv in self.gnn.modules())
+        wanted = ("edge_weight", "edge_attr") if self._takes_attr else ("edge_weight",)
+        return [key for key in wanted if data.get(key) is not None]
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Logits ``[N, C]``."""

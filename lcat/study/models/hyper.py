@@ -43,6 +43,7 @@ Residual = Literal["none", "identity", "linear"]
 Jumping = Literal["none", "cat", "max", "lstm"]
 Activation = Literal["relu", "elu", "gelu", "leaky-relu"]
 ClassWeights = Literal["none", "balanced"]
+Pooling = Literal["mean", "add", "max"]
 #: Settings of the model; the others are of its training.
 MODEL_SETTINGS = (
     "hidden_channels",
@@ -79,7 +80,7 @@ RECIPE_SETTINGS = {
     "edge_dropout": 0.0,
 }
 # Settings that the first stores did not have. Where they have their defaults, keys of cells are those of before.
-_LATER = ("own", *RECIPE_SETTINGS, "label_smoothing", "class_weights", "ema")
+_LATER = ("own", *RECIPE_SETTINGS, "label_smoothing", "class_weights", "ema", "pooling", "batch_size")
 
 
 class HyperParameters(Record):
@@ -114,6 +115,8 @@ class HyperParameters(Record):
         label_smoothing: of the training loss, from 0 to 1.
         class_weights: of the training loss: ``"none"``, or ``"balanced"``, where all classes count the same.
         ema: decay of an exponential moving average of the weights, which is then what is measured; ``None`` for none.
+        pooling: what tasks on graphs make of the nodes of each: their ``"mean"``, ``"add"`` (sum) or ``"max"``.
+        batch_size: graphs per step, in tasks on graphs; nodes per step where a plan has ``batching``.
         own: settings that an own model has alone, as pairs of name and value; a dictionary is taken, too.
 
     Raises:
@@ -160,6 +163,8 @@ class HyperParameters(Record):
     label_smoothing: Number = Field(0.0, ge=0, lt=1)
     class_weights: ClassWeights = "none"
     ema: Number | None = Field(default=None, gt=0, lt=1)
+    pooling: Pooling = "mean"
+    batch_size: Whole = Field(128, ge=1)
     own: tuple[tuple[str, Any], ...] = ()
 
     @field_validator("own", mode="before")

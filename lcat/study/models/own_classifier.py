@@ -10,21 +10,22 @@ from torch_geometric.data import Data
 __all__ = ["OwnClassifier"]
 
 _EDGE_VALUES = ("edge_weight", "edge_attr")
+_VALUES = (*_EDGE_VALUES, "batch")
 
 
 class OwnClassifier(nn.Module):
     """An own model.
 
     Args:
-        gnn: the model; its forward takes ``(x, edge_index)``, and ``edge_weight`` and ``edge_attr`` by name if it uses
-            them.
+        gnn: the model; its forward takes ``(x, edge_index)``, and ``edge_weight``, ``edge_attr`` and ``batch`` (the
+            graph of each node) by name if it uses them.
         name: for messages.
 
     Raises:
         TypeError: if its forward takes something else.
 
     Shapes:
-        ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, output ``[N, C]`` logits.
+        ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, output ``[N, C]`` logits; with ``batch``, ``[G, C]``.
     """
 
     def __init__(self, gnn: nn.Module, name: str) -> None:
@@ -34,8 +35,13 @@ class OwnClassifier(nn.Module):
         self._takes = _check_forward(gnn, name)
         self._edge_values: dict[str, Tensor] = {}
 
+    @property
+    def takes_batch(self) -> bool:
+        """Its forward takes the graph of each node, and so makes outputs of graphs."""
+        return "batch" in self._takes
+
     def use_edge_values(self, data: Data) -> None:
-        """Take weights and features of the edges from the graph that the model is for, if its forward takes them."""
+        """Take weights and features of the edges, and the graph of each node, if the forward takes them."""
         self._edge_values = {key: data[key] for key in self._takes if data.get(key) is not None}
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
@@ -72,18 +78,18 @@ def _check_forward(gnn: nn.Module, name: str) -> tuple[str, ...]:
     """
     signature = inspect.signature(gnn.forward)
     try:
-        signature.bind(None, None)
+        signature.bind(None, None, **({"batch": None} if "batch" in signature.parameters else {}))
     except TypeError as error:
         raise TypeError(
-            f"{name}.forward must take (x, edge_index), and may take edge_attr and edge_weight; it takes {signature} "
-            f"({error})"
+            f"{name}.forward must take (x, edge_index), and may take edge_attr, edge_weight and batch; it takes "
+            f"{signature} ({error})"
         ) from None
     parameters = signature.parameters.values()
     first = [one.name for one in parameters if one.kind is not one.KEYWORD_ONLY][:2]
-    if any(value in first for value in _EDGE_VALUES):
+    if any(value in first for value in _VALUES):
         raise TypeError(
             f"{name}.forward must take x and edge_index first, and then edge_attr or edge_weight; it takes {signature}"
         )
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return _EDGE_VALUES
-    return tuple(value for value in _EDGE_VALUES if value in signature.parameters)
+    return tuple(value for value in _VALUES if value in signature.parameters)

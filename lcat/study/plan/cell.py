@@ -8,13 +8,16 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from lcat._measures import TaskName, default_metric
 from lcat.study.models.fields import Number, Whole
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.models.one_line import Record
+from lcat.study.plan.batching import Batching
 
 __all__ = ["Cell", "Noise", "NoiseKind", "SplitChoice", "digest"]
 
 NoiseKind = Literal["none", "edges", "features"]
+_LATER = ("task", "metric", "batching")
 
 
 class SplitChoice(Record):
@@ -77,6 +80,9 @@ class Cell(Record):
         hyper: all settings.
         split: which split.
         noise: on the graph.
+        task: what is predicted; ``None`` for what the data set has labels for.
+        metric: that decides; ``None`` for that of the data set.
+        batching: of the steps; ``None`` for steps that see the whole graph.
 
     Example:
         >>> from lcat.study import Cell, HyperParameters, Noise
@@ -94,18 +100,32 @@ class Cell(Record):
     hyper: HyperParameters
     split: SplitChoice = SplitChoice()
     noise: Noise = Noise()
+    task: TaskName | None = None
+    metric: str | None = None
+    batching: Batching | None = None
+
+    @property
+    def metric_name(self) -> str:
+        """The metric, as far as the cell says it; empty text if it is that of the data set."""
+        return self.metric or ("" if self.task is None else default_metric(self.task))
 
     @property
     def key(self) -> str:
         """16 hexadecimal digits that depend on all of the above and on nothing else."""
-        return digest({**self.model_dump(exclude={"hyper"}), "hyper": self.hyper.identity()})
+        return digest({**self._values(), "hyper": self.hyper.identity()})
+
+    def _values(self) -> dict[str, Any]:
+        """All but the settings; without what earlier versions did not have where it has its default."""
+        values = self.model_dump(exclude={"hyper"}, mode="json")
+        return {name: value for name, value in values.items() if name not in _LATER or value is not None}
 
     @property
     def config_key(self) -> str:
         """The key of everything but the seed, the repetition and the folds: equal for cells that are averaged."""
         split = {"rule": self.split.rule, "seed": self.split.seed}
-        values = {**self.model_dump(exclude={"seed", "hyper"}), "hyper": self.hyper.identity()}
-        return digest({**values, "split": split})
+        values = {**self._values(), "hyper": self.hyper.identity(), "split": split}
+        del values["seed"]
+        return digest(values)
 
     @property
     def model_key(self) -> str:
@@ -114,6 +134,8 @@ class Cell(Record):
 
     def __str__(self) -> str:
         text = f"{self.layer} on {self.dataset}, seed {self.seed}"
+        if self.task is not None:
+            text += f", {self.task}"
         if self.split != SplitChoice():
             text += f", {self.split}"
         return text if self.noise.kind == "none" else f"{text}, {self.noise}"

@@ -7,9 +7,10 @@ from typing import Any, TypedDict
 
 from typing_extensions import Required
 
-from lcat._names import MetricName
+from lcat._measures import TaskName
 from lcat.study.models.hyper import Overrides
 from lcat.study.models.recipes import RecipeName
+from lcat.study.plan.batching import Batching, BatchingKind
 from lcat.study.plan.settings import Budget, EngineName, KeepName, NoisePlan, Published, RunSettings, SearchPlan
 
 __all__ = ["PlanKeywords", "RunKeywords"]
@@ -28,7 +29,9 @@ class PlanKeywords(TypedDict, total=False):
     overrides: Overrides | Mapping[str, Any]
     grid: Mapping[str, Any]
     search: SearchPlan | Mapping[str, Any] | None
-    metric: MetricName | None
+    task: TaskName | None
+    metric: str | None
+    batching: Batching | BatchingKind | Mapping[str, Any] | None
     objectives: Mapping[str, float]
     margin: float
     published: Sequence[Published | Mapping[str, Any]]

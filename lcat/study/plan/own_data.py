@@ -10,16 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lcat.data import DataError, NodeDataset, UnknownDataset, as_dataset, load_file
+from lcat._measures import TaskName
+from lcat.data import DataError, GraphDataset, UnknownDataset, read_file, read_links
 from lcat.data.datasets.steps import with_both_directions, with_scaled_features
 from lcat.data.datasets.tables import edges_file_of
 from lcat.study.models.own_source import NoSuchModel, attribute_of, import_source, source_of
+from lcat.study.plan.as_task import AnyDataset, made_for
 
 __all__ = ["OwnData", "is_own_file", "own_data", "short_name"]
 
 _SUFFIXES = (".pt", ".npz", ".csv")
 #: What can be written behind a name, and what it does.
-_OPTIONS: dict[str, Callable[[NodeDataset], NodeDataset]] = {
+_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "undirected": with_both_directions,
     "scaled": with_scaled_features,
 }
@@ -41,19 +43,27 @@ class OwnData:
     function: str = ""
     options: tuple[str, ...] = ()
 
-    def load(self, base: Path, metric: str | None = None, seed: int = 0) -> NodeDataset:
+    def load(self, base: Path, metric: str | None = None, seed: int = 0, task: TaskName | None = None) -> AnyDataset:
         """The data set.
 
         Args:
             base: folder that relative paths start from.
             metric: before what the file names.
             seed: for a function that takes one.
+            task: before what the file names.
 
         Raises:
             lcat.data.DataError: if it cannot be read, or its function fails.
         """
-        dataset = self._call(base, metric, seed) if self.function else load_file(base / self.path, metric)
+        if self.function:
+            dataset = self._call(base, metric, seed, task)
+        elif task == "link-prediction":
+            dataset = read_links(base / self.path, metric)
+        else:
+            dataset = read_file(base / self.path, metric, task)
         for option in self.options:
+            if isinstance(dataset, GraphDataset):
+                raise DataError(f"{self.name}: {option} is for one graph; got {dataset.num_items} graphs: leave it out")
             dataset = _OPTIONS[option](dataset)
         return dataset
 
@@ -111,16 +121,15 @@ class OwnData:
             )
         return function  # type: ignore[no-any-return]
 
-    def _call(self, base: Path, metric: str | None, seed: int) -> NodeDataset:
+    def _call(self, base: Path, metric: str | None, seed: int, task: TaskName | None) -> AnyDataset:
         function = self._find(base)
         try:
             value = function(seed=seed) if self.takes_seed(base) else function()
         except (Exception, SystemExit) as error:
             raise DataError(f"{self.name} failed: {_where(error)}") from error
-        dataset: Any = as_dataset(value, self.function, metric)
+        dataset = made_for(value, self.function, metric, task)
         line = f"made by {self.function}" + (" for every seed" if self.takes_seed(base) else "")
-        made: NodeDataset = replace(dataset, steps=(line, *dataset.steps))
-        return made
+        return replace(dataset, steps=(line, *dataset.steps))
 
 
 def _where(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from typing_extensions import Unpack
 
-from lcat._measures import check_margin
+from lcat._measures import TaskName, check_margin, find_measure, measures_of
 from lcat._numbers import as_plain, is_bool
 from lcat._seed_list import parse_seeds
 from lcat._text import hint
@@ -36,6 +36,7 @@ from lcat.study.models.own_model import (
 from lcat.study.models.own_registration import check_free
 from lcat.study.models.own_settings import OwnNames, names_of_plan
 from lcat.study.models.recipes import RecipeName, recipe_hyper_parameters
+from lcat.study.plan.batching import Batching
 from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
@@ -48,6 +49,7 @@ from lcat.train import orthogonal_optimizer_names
 
 __all__ = ["PlanError", "StudyPlan", "check_hyper", "demo_plan", "make_plan"]
 
+_LINKS_OF_NODES = ("link-prediction", "node-classification")
 #: More cells than this are a slip of the keyboard.
 _MAX_CELLS = 1_000_000
 #: Points of a search that are looked at for one that fits.
@@ -73,7 +75,12 @@ class StudyPlan(Record):
         grid: lists of values of settings (or single ones); every combination runs. ``"none"`` stands for no value
             where a setting may have none, as ``clip_norm`` and ``patience``.
         search: settings to be found by validation, in place of a grid.
-        metric: of data sets read from a file, before what the file names.
+        task: what is predicted: ``"node-classification"``, ``"node-multilabel"``, ``"node-regression"``,
+            ``"graph-classification"``, ``"graph-regression"`` or ``"link-prediction"``; what each data set has labels
+            for by default.
+        metric: that decides, such as ``"macro-f1"``, ``"mae"`` or ``"hits@20"``; that of each data set by default.
+        batching: mini-batches of graphs, ``"neighbor"`` or ``"cluster"``, or a table of :class:`Batching`; steps see
+            the whole graph by default.
         objectives: what the report weighs a model by, with its weight: ``accuracy``, ``time``, ``memory``,
             ``parameters``, ``robustness``, ``robustness-slope``.
         margin: largest difference of test metrics that does not matter, above 0; 0.01 is one percentage point. It
@@ -104,7 +111,9 @@ class StudyPlan(Record):
     overrides: Overrides = Overrides()
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     search: SearchPlan | None = None
+    task: TaskName | None = None
     metric: str | None = None
+    batching: Batching | None = None
     objectives: dict[str, Number] = Field(default_factory=dict)
     margin: Number = Field(default=MARGIN, gt=0, allow_inf_nan=False)
     published: tuple[Published, ...] = ()
@@ -203,8 +212,8 @@ class StudyPlan(Record):
     @field_validator("metric")
     @classmethod
     def _metric_known(cls, metric: str | None) -> str | None:
-        if metric is not None and metric not in METRIC_NAMES:
-            raise ValueError(f"must be one of {', '.join(METRIC_NAMES)}{hint(metric, METRIC_NAMES)}; got {metric!r}")
+        if metric is not None:
+            find_measure(metric)
         return metric
 
     @field_validator("objectives")
@@ -242,11 +251,7 @@ class StudyPlan(Record):
             twice = sorted(overridden & set(keys))
             if twice:
                 raise ValueError(f"{part} and overrides both set {', '.join(twice)}; leave one of them out")
-        if self.metric is not None and not any(is_own_file(name) and name not in self.own for name in names):
-            raise ValueError(
-                "metric is for data sets from files and functions, and all others come with theirs; got metric "
-                f"{self.metric} and datasets {', '.join(names)}: leave it out"
-            )
+        self._check_task()
         if self.grid and self.search is not None:
             raise ValueError("grid and search exclude each other; put the lists of the grid into search.space")
         size = len(self.datasets) * len(self.layers) * self.cells_a_model() * len(self._points())
@@ -265,6 +270,27 @@ class StudyPlan(Record):
             for hyper in self.hypers(dataset, layer):
                 check_hyper(dataset, layer, hyper)
         return self
+
+    def _check_task(self) -> None:
+        """The task, the metric, the batches and the data sets go together, as far as names say.
+
+        Raises:
+            ValueError: names both.
+        """
+        kinds = {name: "graph-" for name in self.datasets if name.startswith("tu:") and name not in self.own}
+        kinds |= {name: "node-classification" for name in self.datasets if name.startswith("csbm:")}
+        if self.task is not None and self.metric is not None and self.task not in find_measure(self.metric).tasks:
+            raise ValueError(
+                f"the metric of {self.task} must be one of {', '.join(measures_of(self.task))}; got {self.metric}"
+            )
+        for name, kind in kinds.items():
+            fits = self.task is None or self.task.startswith(kind) or (self.task, kind) == _LINKS_OF_NODES
+            if not fits:
+                raise ValueError(f"{name} has labels for {kind.rstrip('-')} tasks; got task {self.task}")
+        if self.batching is not None and self.task is not None and not self.task.startswith("node-"):
+            raise ValueError(f"batching is for tasks on nodes; got task {self.task}: leave it out")
+        if len(self.noise.noises()) > 1 and self.task is not None and not self.task.startswith("node-"):
+            raise ValueError(f"noise is for tasks on nodes; got task {self.task}: leave it out")
 
     def _check_search(self, dataset: str, layer: str, search: SearchPlan) -> None:
         """A search leaves out the points whose settings do not fit together; it must have others.
@@ -383,6 +409,23 @@ class StudyPlan(Record):
         """
         return [] if self.search is not None else list(self._cells())
 
+    def cell(self, dataset: str, layer: str, *, seed: int, hyper: HyperParameters, **where: Any) -> Cell:
+        """A cell of this plan.
+
+        Args:
+            dataset, layer: names.
+            seed: of the cell.
+            hyper: all settings.
+            **where: ``split`` and ``noise``.
+        """
+        # The metric of a file was that of its data set before cells had one of their own.
+        of_file = is_own_file(dataset) and dataset not in self.own and self.task is None
+        metric = None if of_file and self.metric in METRIC_NAMES else self.metric
+        return Cell(
+            dataset=dataset, layer=layer, seed=seed, hyper=hyper, task=self.task, metric=metric,
+            batching=self.batching, **where,
+        )  # fmt: skip
+
     def _cells(self) -> Iterator[Cell]:
         for dataset in self.datasets:
             layers = [layer for name, layer in self.pairs() if name == dataset]
@@ -392,7 +435,7 @@ class StudyPlan(Record):
                     for layer in layers:
                         if number < len(hypers[layer]):
                             hyper = hypers[layer][number]
-                            yield Cell(dataset=dataset, layer=layer, seed=seed, hyper=hyper, split=choice, noise=noise)
+                            yield self.cell(dataset, layer, seed=seed, hyper=hyper, split=choice, noise=noise)
 
     def _points(self) -> list[dict[str, Any]]:
         return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]

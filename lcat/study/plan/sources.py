@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from lcat._measures import TaskName
 from lcat._text import hint
 from lcat.data import (
     DataError,
+    LinkDataset,
     NodeDataset,
     Split,
     SplitError,
@@ -25,6 +27,7 @@ from lcat.data import (
     csbm,
     default_root,
     load,
+    load_tu,
     missing_files,
     noisy_edges,
     noisy_features,
@@ -32,6 +35,7 @@ from lcat.data import (
 )
 from lcat.data.datasets.facts import graph_facts
 from lcat.data.datasets.load import find_spec
+from lcat.study.plan.as_task import AnyDataset, as_task
 from lcat.study.plan.cell import Cell, SplitChoice, digest
 from lcat.study.plan.own_data import is_own_file, own_data
 from lcat.study.plan.splits import SplitFolder, make_split
@@ -57,40 +61,52 @@ class Sources:
     Args:
         root: data folder for public data sets, ``None`` for the default one.
         own: your own data sets by name; they have priority over all other names.
-        metric: metric of data sets read from a file, before what the file names.
+        metric: of a plan, for :meth:`prepare` and for files without another metric; cells have their own.
         splits: where splits are kept; ``None`` keeps none.
         base: folder that relative paths of files start from.
+        task: of a plan, for :meth:`prepare`; cells have their own.
     """
 
     root: Path | None = None
-    own: Mapping[str, NodeDataset] = field(default_factory=dict)
+    own: Mapping[str, AnyDataset] = field(default_factory=dict)
     metric: str | None = None
     splits: SplitFolder | None = None
     base: Path = Path()
-    _last: tuple[str, NodeDataset] | None = None
-    _fingerprint: tuple[NodeDataset, str] | None = None
-    _facts: tuple[NodeDataset, dict[str, Any]] | None = None
-    _on_device: tuple[NodeDataset, torch.device, Data] | None = None
+    task: TaskName | None = None
+    _last: tuple[tuple[str | None, ...], AnyDataset] | None = None
+    _fingerprint: tuple[AnyDataset, str] | None = None
+    _facts: tuple[AnyDataset, dict[str, Any]] | None = None
+    _on_device: tuple[AnyDataset, torch.device, Data] | None = None
 
-    def load(self, name: str, seed: int) -> NodeDataset:
+    def load(self, name: str, seed: int, task: TaskName | None = None, metric: str | None = None) -> AnyDataset:
         """The data set for one seed; a ``csbm:`` name draws another graph for every seed.
+
+        Args:
+            name: of the data set.
+            seed: of a generated graph.
+            task: what is predicted; ``None`` for that of the data set.
+            metric: that decides; ``None`` for that of the data set.
 
         Raises:
             lcat.data.DataError: if it is not available or cannot be used; one line that says what to do.
         """
-        if name in self.own:
-            return self.own[name]
-        wanted = f"{name} {seed}" if self.is_drawn(name) else name
+        own = self.own.get(name)
+        if own is not None and task in (None, own.task) and metric in (None, own.metric):
+            return own
+        wanted = (name, str(seed) if self.is_drawn(name) else None, task, metric)
         if self._last is None or self._last[0] != wanted:
             self._last = None  # let go of the old graph before the new one is read
-            self._last = (wanted, self._read(name, seed))
+            dataset = own if own is not None else self._read(name, seed, task, metric)
+            self._last = (wanted, as_task(dataset, task, metric))
         return self._last[1]
 
-    def _read(self, name: str, seed: int) -> NodeDataset:
+    def _read(self, name: str, seed: int, task: TaskName | None, metric: str | None) -> AnyDataset:
         if name.startswith("csbm:"):
             return _draw(name, seed)
+        if name.startswith("tu:"):
+            return load_tu(name, self.root or default_root(), task=task)
         own = own_data(name)
-        return load(name, self.root) if own is None else own.load(self.base, self.metric, seed)
+        return load(name, self.root) if own is None else own.load(self.base, metric or self.metric, seed, task)
 
     def is_drawn(self, name: str) -> bool:
         """Whether every seed has a graph of its own.
@@ -103,13 +119,17 @@ class Sources:
         own = own_data(name)
         return name.startswith("csbm:") if own is None else own.takes_seed(self.base)
 
-    def prepared(self, cell: Cell) -> tuple[NodeDataset, Split]:
+    def of(self, cell: Cell) -> AnyDataset:
+        """The data set of a cell, before any noise."""
+        return self.load(cell.dataset, cell.seed, cell.task, cell.metric)
+
+    def prepared(self, cell: Cell) -> tuple[AnyDataset, Split]:
         """The graph and the split of a cell.
 
         Raises:
             lcat.data.DataError: if they are not available.
         """
-        dataset = self.load(cell.dataset, cell.seed)
+        dataset = self.of(cell)
         if self.splits is None:
             split = make_split(cell.split, dataset, cell.seed, self.base)
         else:
@@ -119,21 +139,21 @@ class Sources:
             split = self.splits.get(cell.split, dataset, cell.seed, graph, cell.dataset)
         noise = {"edges": noisy_edges, "features": noisy_features}.get(cell.noise.kind)
         if noise is not None:
+            if not isinstance(dataset, NodeDataset):
+                raise DataError(f"noise is for tasks on nodes; got {dataset.task}: leave it out")
             # The masks belong to the nodes, which noise leaves alone.
             dataset = replace(dataset, data=noise(dataset.data, cell.noise.level, cell.seed))
         return dataset, split
 
-    def fingerprint(self, dataset: NodeDataset) -> str:
+    def fingerprint(self, dataset: AnyDataset) -> str:
         """16 hexadecimal digits of features, edges (with their weights and features) and labels."""
         if self._fingerprint is None or self._fingerprint[0] is not dataset:
-            data = dataset.data
-            values = [data[key] for key in ("edge_weight", "edge_attr") if data.get(key) is not None]
-            self._fingerprint = (dataset, _hash(data.x, data.edge_index, data.y, *values))
+            self._fingerprint = (dataset, _hash(*dataset.tensors()))
         return self._fingerprint[1]
 
     def facts(self, cell: Cell) -> dict[str, Any]:
         """Facts about the graph of a cell, before any noise; see :func:`lcat.data.datasets.facts.graph_facts`."""
-        dataset = self.load(cell.dataset, cell.seed)
+        dataset = self.of(cell)
         if self._facts is None or self._facts[0] is not dataset:
             self._facts = (dataset, graph_facts(dataset))
         return self._facts[1]
@@ -143,7 +163,7 @@ class Sources:
         own = None if name in self.own else own_data(name)
         file_hash, text = ("", "") if own is None else own.source(self.base)
         files = [] if own is None else [str(path) for path in own.files(self.base)]
-        dataset = self.load(name, 0)
+        dataset = self._planned(name)
         return {
             "graph": self.fingerprint(dataset),
             "metric": dataset.metric,
@@ -154,9 +174,9 @@ class Sources:
 
     def test_set(self, cell: Cell, split: Split) -> str:
         """16 hexadecimal digits of the graph, before any noise, with its test nodes."""
-        return digest([self.fingerprint(self.load(cell.dataset, cell.seed)), _hash(split.test)])
+        return digest([self.fingerprint(self.of(cell)), _hash(split.test)])
 
-    def on_device(self, dataset: NodeDataset, device: torch.device) -> Data:
+    def on_device(self, dataset: NodeDataset | LinkDataset, device: torch.device) -> Data:
         """The graph on a device; the last one is kept there for the next cell."""
         if device.type == "cpu":
             return dataset.data
@@ -181,22 +201,26 @@ class Sources:
             What the owners of own data sets should know of them, see :meth:`lcat.data.NodeDataset.remarks`.
 
         Raises:
-            lcat.data.DataError: for the first that is not available, or does not take the split.
+            lcat.data.DataError: for the first that is not available, or does not take the split, task or metric.
         """
         remarks: list[str] = []
         for name in names:
             check_name(name, tuple(self.own), self.base)
             first = choices(name)[0]
-            private = name in self.own or is_own_file(name) or name.startswith("csbm:")
+            private = name in self.own or is_own_file(name) or name.startswith(("csbm:", "tu:"))
             # The own splits of public data sets fit them; reading a large one to see that takes its time.
-            if private or first.rule != "own" or missing_files(name, self.root or default_root()):
+            other = self.task is not None or self.metric is not None
+            if private or other or first.rule != "own" or missing_files(name, self.root or default_root()):
                 try:
-                    make_split(first, self.load(name, 0), 0, self.base)
+                    make_split(first, self._planned(name), 0, self.base)
                 except SplitError as error:
                     raise DataError(f"{name}: {error}") from None
             if name in self.own or is_own_file(name):
-                remarks += [f"{name}: {text}" for text in self.load(name, 0).remarks()]
+                remarks += [f"{name}: {text}" for text in self._planned(name).remarks()]
         return remarks
+
+    def _planned(self, name: str) -> AnyDataset:
+        return self.load(name, 0, self.task, self.metric)
 
 
 def _hash(*tensors: Tensor) -> str:
@@ -227,10 +251,15 @@ def check_name(name: str, own: tuple[str, ...] = (), base: Path = _HERE) -> str:
     if name.startswith("csbm"):
         parse_csbm(name)
         return name
+    if name.startswith("tu:") and len(name) > 3:
+        return name
     try:
         return find_spec(name).name
     except UnknownDataset as error:
-        more = "; own ones are csbm:easy,q=0.4 (synthetic), a .pt, .npz or .csv file, or data.py:make_data"
+        more = (
+            "; others are csbm:easy,q=0.4 (synthetic), tu:MUTAG (graphs), or your own .pt, .npz or .csv file or "
+            "data.py:make_data"
+        )
         raise UnknownDataset(f"{error}{more}") from None
 
 

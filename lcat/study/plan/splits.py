@@ -22,10 +22,11 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from lcat._names import METRIC_NAMES
+from lcat._measures import MEASURES
 from lcat._text import hint
-from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
+from lcat.data import DataError, Split, SplitError, fold_split, load_split_file, nested_split
 from lcat.study._folder import OutputError, check_file, write_file
+from lcat.study.plan.as_task import AnyDataset
 from lcat.study.plan.cell import SplitChoice, digest
 from lcat.study.plan.own_data import short_name
 
@@ -48,7 +49,7 @@ _KINDS: dict[SplitKind, str] = {
 #: More folds than this in one rule are a slip of the keyboard.
 _MAX_FOLDS = 1000
 #: Content of a file ``.graph``: the hash, and the metric, which earlier versions did not keep.
-_GRAPH_FILE = re.compile(rf"([0-9a-f]{{16}})(?: ({'|'.join(METRIC_NAMES)}))?\s*".encode())
+_GRAPH_FILE = re.compile(rf"([0-9a-f]{{16}})(?: ({'|'.join(MEASURES)}|hits@[0-9]+))?\s*".encode())
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class SplitRule:
         return [SplitChoice(rule=text, seed=seed, fold=fold) for fold in range(self.folds)]
 
 
-def make_split(choice: SplitChoice, dataset: NodeDataset, seed: int, base: Path = _HERE) -> Split:
+def make_split(choice: SplitChoice, dataset: AnyDataset, seed: int, base: Path = _HERE) -> Split:
     """The split that a cell asks for.
 
     Args:
@@ -147,8 +148,12 @@ def make_split(choice: SplitChoice, dataset: NodeDataset, seed: int, base: Path 
     if rule.kind == "own":
         return dataset.split(seed)
     if rule.kind == "file":
-        return dataset.checked(load_split_file(base / _fill(rule.path, dataset.name, choice.fold), len(dataset.data.y)))
-    y, fold = dataset.data.y, choice.fold or 0
+        return dataset.checked(load_split_file(base / _fill(rule.path, dataset.name, choice.fold), dataset.num_items))
+    if rule.kind == "stratified" and not dataset.is_stratified:
+        raise SplitError(
+            f"{choice.rule} distributes classes evenly, and {dataset.task} has none; take split = 'kfold:{rule.folds}'"
+        )
+    y, fold = dataset.classes, choice.fold or 0
     if rule.kind == "nested":
         return nested_split(y, rule.folds, fold, rule.times, choice.inner_fold or 0, choice.seed)
     stratified = rule.kind != "kfold"
@@ -170,7 +175,7 @@ class SplitFolder:
     def __init__(self, folder: Path, base: Path = _HERE) -> None:
         self.folder, self.base = folder, base
 
-    def get(self, choice: SplitChoice, dataset: NodeDataset, seed: int, graph: str, name: str) -> Split:
+    def get(self, choice: SplitChoice, dataset: AnyDataset, seed: int, graph: str, name: str) -> Split:
         """The split of a cell, from its file if there is one.
 
         Args:
@@ -194,7 +199,7 @@ class SplitFolder:
             path = self.folder / f"{digest([*parts, name])}.npz"
         if path.is_file():
             try:
-                stored = load_split_file(path, len(dataset.data.y))
+                stored = load_split_file(path, dataset.num_items)
             except SplitError as error:
                 raise SplitError(
                     f"{error}; move it away, and the study makes this split of {dataset.name} ({choice}) again"

@@ -10,12 +10,15 @@ import pandas as pd
 
 from lcat.study.analysis.choose import available_objectives, choose
 from lcat.study.analysis.compare import Comparison, compare, robustness
+from lcat.study.analysis.direction import metrics_by_dataset
 from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.analysis.regret import regret
 from lcat.study.analysis.selection import Selection
 from lcat.study.models.own_model import model_name
 from lcat.study.plan.plan import StudyPlan
+from lcat.study.report.unit import Unit, unit_of
 from lcat.study.store.frame import lambda_frame, results_frame
+from lcat.study.store.metrics_frame import classes_frame, metrics_frame
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.result import CellResult
 
@@ -39,6 +42,7 @@ class ReportData:
         versions: of packages and machines, each once.
         comparison, regret, robustness, choice, overall_choice: the statistics.
         graphs: facts about the graphs, one row per data set that recorded them.
+        metrics, classes: all metrics, and figures per class, of the chosen cells.
         reference: layer that every other one is compared with; ``None`` for all pairs.
         margin: largest difference of test metrics that does not matter.
         looks: how often results were looked at to decide whether to go on.
@@ -60,6 +64,8 @@ class ReportData:
     choice: pd.DataFrame
     overall_choice: pd.DataFrame
     graphs: pd.DataFrame
+    metrics: pd.DataFrame
+    classes: pd.DataFrame
     reference: str | None
     margin: float
     looks: int
@@ -118,6 +124,8 @@ class ReportData:
             choice=choose(selection, objectives, weights) if objectives and len(selected) else pd.DataFrame(),
             overall_choice=_overall_choice(selection, objectives, weights),
             graphs=_graphs(results),
+            metrics=metrics_frame(result for result in results if result.cell.key in keys),
+            classes=classes_frame(result for result in results if result.cell.key in keys),
             reference=reference,
             margin=margin,
             looks=looks,
@@ -125,6 +133,11 @@ class ReportData:
             objectives=tuple(objectives),
             unmeasured=tuple(name for name in plan.objectives if name in asked and name not in measured),
         )
+
+    @property
+    def unit(self) -> Unit:
+        """Of all values of metrics: per cent if all of them are shares."""
+        return unit_of(metrics_by_dataset(self.selection.frame).values())
 
     @property
     def datasets(self) -> list[str]:

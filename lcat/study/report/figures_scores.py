@@ -8,22 +8,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lcat._measures import sign_of
 from lcat.study.report.interval_bars import bars_leave, draw_bar
 from lcat.study.report.palette import PAGE, Palette
 from lcat.study.report.svg import Margins, Picture, panel, svg
-from lcat.study.report.table import percent
+from lcat.study.report.unit import metric_name, unit_of
 
-__all__ = ["draw_scores", "metric_name", "scores_legend", "scores_margins", "scores_picture"]
+__all__ = ["draw_scores", "scores_legend", "scores_margins", "scores_picture"]
 
 #: Points per layer.
 _ROW = 24.0
 #: Runs are drawn so far above the mean, as a share of a row, that bar and mark do not hide them.
 _ABOVE = 0.3
-
-
-def metric_name(metric: str) -> str:
-    """As it stands on axes."""
-    return {"accuracy": "accuracy", "roc-auc": "ROC-AUC"}.get(metric, metric)
 
 
 def scores_margins(rows: pd.DataFrame, palette: Palette = PAGE) -> Margins:
@@ -46,22 +42,23 @@ def draw_scores(axes: Axes, rows: pd.DataFrame, runs: pd.DataFrame, palette: Pal
         runs: chosen rows of the frame for the data set.
         palette: colors and names.
     """
+    unit = unit_of(rows["metric"])
     left, right = _limits(rows, runs)
     axes.set_xlim(left, right)
     for position, row in enumerate(rows.itertuples()):
         mark = palette.mark(row.layer)
-        values = 100 * runs.loc[runs["layer"] == row.layer, "test"].to_numpy(dtype=float)
+        values = unit.factor * runs.loc[runs["layer"] == row.layer, "test"].to_numpy(dtype=float)
         if row.best:
             axes.axhspan(position - 0.48, position + 0.42, color=mark.color, alpha=0.13, linewidth=0)
-        draw_bar(axes, 100 * row.low, 100 * row.high, position, mark.color)
+        draw_bar(axes, unit.factor * row.low, unit.factor * row.high, position, mark.color)
         if values.size > 1:
             axes.plot(values, np.full(values.size, position - _ABOVE), "o", color=mark.color, alpha=0.75,
                       markersize=3.2, markeredgewidth=0)  # fmt: skip
         face = palette.face(mark)
-        axes.plot(100 * row.test, position, mark.shape, color=mark.color, markerfacecolor=face, markersize=6.5)
-        spread = f" ± {100 * row.std:.1f}" if math.isfinite(row.std) else ""
+        axes.plot(unit.factor * row.test, position, mark.shape, color=mark.color, markerfacecolor=face, markersize=6.5)
+        spread = f" ± {unit.value(row.std)}" if math.isfinite(row.std) else ""
         axes.annotate(
-            percent(row.test) + spread,
+            unit.value(row.test) + spread,
             (1, position),
             xycoords=("axes fraction", "data"),
             xytext=(8, 0),
@@ -72,11 +69,11 @@ def draw_scores(axes: Axes, rows: pd.DataFrame, runs: pd.DataFrame, palette: Pal
         )
     axes.set_yticks(range(len(rows)), [palette.name(layer) for layer in rows["layer"]])
     axes.set_ylim(len(rows) - 0.45, -0.6)
-    axes.set_xlabel(f"test {metric_name(rows['metric'].iloc[0])} in %")
+    axes.set_xlabel(unit.axis(f"test {metric_name(rows['metric'].iloc[0])}"))
     axes.ticklabel_format(axis="x", useOffset=False)
     axes.locator_params(axis="x", nbins=5)
-    # Room beside the ends is no score: nothing is below 0 or above 100 %.
-    axes.set_xticks([tick for tick in axes.get_xticks() if max(left, 0) <= tick <= min(right, 100)])
+    # Room beside the ends is no score: no share is below 0 or above 100 %.
+    axes.set_xticks([tick for tick in axes.get_xticks() if max(left, unit.low) <= tick <= min(right, unit.high)])
     axes.grid(axis="x", color=palette["rule"], linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
@@ -113,28 +110,35 @@ def scores_picture(number: int, rows: pd.DataFrame, runs: pd.DataFrame) -> Pictu
     rows = rows[rows["runs"] > 0]
     figure, axes = panel(scores_margins(rows))
     draw_scores(axes, rows, runs)
-    order = rows.sort_values("test", ascending=False).head(3)
-    means = ", ".join(f"{row.layer} {percent(row.test)}" for row in order.itertuples())
-    caption = f"{'Highest means' if len(rows) > 1 else 'Mean'}: {means}. {scores_legend(rows, runs)}"
+    unit, sign = unit_of(rows["metric"]), sign_of(str(rows["metric"].iloc[0]))
+    order = rows.sort_values("test", ascending=sign < 0).head(3)
+    means = ", ".join(f"{row.layer} {unit.value(row.test)}" for row in order.itertuples())
+    best = "Highest" if sign > 0 else "Lowest"
+    caption = f"{f'{best} means' if len(rows) > 1 else 'Mean'}: {means}. {scores_legend(rows, runs)}"
     name = f"accuracy-{number}"
     return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))
 
 
 def _leave(rows: pd.DataFrame, runs: pd.DataFrame) -> bool:
     left, right = _limits(rows, runs)
-    return bars_leave(rows, left / 100, right / 100)
+    factor = unit_of(rows["metric"]).factor
+    return bars_leave(rows, left / factor, right / factor)
 
 
 def _limits(rows: pd.DataFrame, runs: pd.DataFrame) -> tuple[float, float]:
     """Of the axis, from the runs and means: an interval of two runs may be ten times as wide and continue outside."""
-    values = 100 * np.concatenate([runs["test"].to_numpy(dtype=float), rows["test"].to_numpy(dtype=float)])
-    ends = 100 * np.concatenate(
+    unit = unit_of(rows["metric"])
+    values = unit.factor * np.concatenate([runs["test"].to_numpy(dtype=float), rows["test"].to_numpy(dtype=float)])
+    ends = unit.factor * np.concatenate(
         [rows["low"].dropna().to_numpy(dtype=float), rows["high"].dropna().to_numpy(dtype=float)]
     )
     low, high = values.min(), values.max()
-    room = max(high - low, 0.5)
+    room = max(high - low, 0.5 * unit.narrowest, 1e-3 * abs(high))
     if ends.size:
-        low, high = max(ends.min(), low - 0.6 * room, 0), min(max(ends.max(), high), high + 0.6 * room, 100)
+        low, high = (
+            max(ends.min(), low - 0.6 * room, unit.low),
+            min(max(ends.max(), high), high + 0.6 * room, unit.high),
+        )
         low, high = min(low, values.min()), max(high, values.max())
-    pad = max(0.05 * (high - low), 0.5 * (1.0 - (high - low)))  # one point at least is shown
+    pad = max(0.05 * (high - low), 0.5 * (unit.narrowest - (high - low)), 1e-4 * abs(high))  # one point at least
     return low - pad, high + pad

@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from lcat.study.report.figures_scores import metric_name
+from lcat._measures import sign_of
 from lcat.study.report.palette import PAGE, Palette
 from lcat.study.report.svg import Margins, Picture, panel, svg
-from lcat.study.report.table import percent, seconds_text
+from lcat.study.report.table import seconds_text
+from lcat.study.report.unit import Unit, metric_name, unit_of
 from lcat.study.store.result import CellResult
 
 __all__ = [
@@ -174,24 +175,29 @@ def curves_picture(number: int, dataset: str, runs: Sequence[CellResult]) -> Pic
     figure, axes = panel(Margins(215, left=56, right=12, top=10, bottom=38))
     layers = list(dict.fromkeys(result.cell.layer for result in runs))
     finals, highs, lows = {}, [], []
+    unit, sign = unit_of([runs[0].metric]), sign_of(runs[0].metric)
     for layer in layers:
         fits = [result.fit for result in runs if result.cell.layer == layer and result.fit is not None]
-        curve = 100 * _mean_path([np.asarray(fit.history.val, dtype=float) for fit in fits])
-        finals[layer] = (float(curve.max()), int(curve.argmax()))
-        highs.append(curve.max())
-        lows.append(np.quantile(curve, 0.1))
+        curve = unit.factor * _mean_path([np.asarray(fit.history.val, dtype=float) for fit in fits])
+        best_epoch = int((sign * curve).argmax())
+        finals[layer] = (float(curve[best_epoch]), best_epoch)
+        # The first epochs are far from all others, and the end of the axis that is worse leaves them out.
+        highs.append(curve.max() if sign > 0 else np.quantile(curve, 0.9))
+        lows.append(np.quantile(curve, 0.1) if sign > 0 else curve.min())
         mark = PAGE.mark(layer)
         axes.plot(_thin(np.arange(len(curve))), _thin(curve), color=mark.color, linestyle=mark.line, linewidth=1.5)
-    room = max(max(highs) - min(lows), 2.0)
-    axes.set_ylim(max(min(min(lows), max(highs) - room) - 0.15 * room, 0), min(max(highs) + 0.08 * room, 101))
+    room = max(max(highs) - min(lows), 2.0 * unit.narrowest, 1e-3 * abs(max(highs)))
+    bottom = max(min(min(lows), max(highs) - room) - 0.15 * room, unit.low)
+    axes.set_ylim(bottom, min(max(highs) + 0.08 * room, unit.high + 1))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"validation {metric_name(runs[0].metric)} in %")
+    axes.set_ylabel(unit.axis(f"validation {metric_name(runs[0].metric)}"))
     axes.margins(x=0.01)
     axes.locator_params(axis="x", nbins=6, integer=True)
     axes.locator_params(axis="y", nbins=5)
     axes.grid(axis="y", color=PAGE["rule"], linewidth=0.7)
-    best = max(finals, key=lambda layer: finals[layer][0])
-    caption = f"Highest mean: {best}, {finals[best][0]:.1f} % at epoch {finals[best][1]}."
+    best = max(finals, key=lambda layer: sign * finals[layer][0])
+    value = unit.value(finals[best][0] / unit.factor) + (" %" if unit.is_percent else "")
+    caption = f"{'Highest' if sign > 0 else 'Lowest'} mean: {best}, {value} at epoch {finals[best][1]}."
     name = f"curves-{number}"
     return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))
 
@@ -200,16 +206,17 @@ def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame
     """The test metric at every level of one kind of noise."""
     figure, axes = panel(Margins(215, left=56, right=12, top=10, bottom=38))
     losses = {}
+    unit = unit_of([metric])
     for layer, line in rows.groupby("layer", sort=False):
         line, mark = line.sort_values("noise_level"), PAGE.mark(str(layer))
         levels = line["noise_level"].to_numpy(float)
-        axes.plot(levels, 100 * line["test"], color=mark.color, linestyle=mark.line, linewidth=1.5, zorder=3)
-        axes.plot(levels, 100 * line["test"], mark.shape, color=mark.color, markersize=4.5, zorder=4,
+        axes.plot(levels, unit.factor * line["test"], color=mark.color, linestyle=mark.line, linewidth=1.5, zorder=3)
+        axes.plot(levels, unit.factor * line["test"], mark.shape, color=mark.color, markersize=4.5, zorder=4,
                   markerfacecolor=PAGE.face(mark))  # fmt: skip
         if len(line) == rows["noise_level"].nunique():  # others did not get to the end
-            losses[str(layer)] = float(line["test"].iloc[0] - line["test"].iloc[-1])
+            losses[str(layer)] = sign_of(metric) * float(line["test"].iloc[0] - line["test"].iloc[-1])
     axes.set_xlabel(_NOISE.get(noise, noise))
-    axes.set_ylabel(f"test {metric_name(metric)} in %")
+    axes.set_ylabel(unit.axis(f"test {metric_name(metric)}"))
     axes.locator_params(axis="y", nbins=5)
     axes.locator_params(axis="x", nbins=6)
     axes.grid(axis="y", color=PAGE["rule"], linewidth=0.7)
@@ -217,50 +224,63 @@ def robustness_picture(number: int, dataset: str, noise: str, rows: pd.DataFrame
     if losses:
         lowest, highest = min(losses, key=lambda k: losses[k]), max(losses, key=lambda k: losses[k])
         caption = (
-            f"From the lowest to the highest level {lowest} loses the least, {100 * losses[lowest]:.1f} points, "
-            f"and {highest} the most, {100 * losses[highest]:.1f}."
+            f"From the lowest to the highest level {lowest} loses the least, {_loss(losses[lowest], unit)}"
+            f"{unit.points}, and {highest} the most, {_loss(losses[highest], unit)}."
         )
     name = f"robustness-{number}"
     return Picture(name, f"{dataset} · {noise}", caption, svg(figure, name, f"{dataset}, noise on {noise}. {caption}"))
 
 
+def _loss(value: float, unit: Unit) -> str:
+    return f"{100 * value:.1f}" if unit.is_percent else f"{value:.3g}"
+
+
 def pareto_picture(number: int, dataset: str, rows: pd.DataFrame, metric: str) -> Picture:
     """Validation metric against time: the Pareto front of these two, and what COPA chose by all objectives."""
     figure, axes = panel(Margins(225, left=56, right=16, top=12, bottom=38))
+    unit = unit_of([metric])
     for row in rows.itertuples():
         mark = PAGE.mark(row.layer)
         face = PAGE.face(mark)
         axes.plot(
-            row.time, 100 * row.accuracy, mark.shape, color=mark.color, markerfacecolor=face, markersize=6, zorder=3
+            row.time,
+            unit.factor * row.accuracy,
+            mark.shape,
+            color=mark.color,
+            markerfacecolor=face,
+            markersize=6,
+            zorder=3,
         )
         if row.chosen:
-            axes.plot(row.time, 100 * row.accuracy, "o", markersize=14, markerfacecolor="none",
+            axes.plot(row.time, unit.factor * row.accuracy, "o", markersize=14, markerfacecolor="none",
                       color=PAGE["ink"], markeredgewidth=1.4, zorder=4)  # fmt: skip
-    front = _front(rows)
-    axes.step(front["time"], 100 * front["accuracy"], where="post", color=PAGE["muted"], linewidth=1, zorder=1)
+    front = _front(rows, sign_of(metric))
+    axes.step(front["time"], unit.factor * front["accuracy"], where="post", color=PAGE["muted"], linewidth=1, zorder=1)
     axes.set_xscale("log")
     _log_ticks(axes, rows["time"].to_numpy(float))
-    low, high = 100 * rows["accuracy"].min(), 100 * rows["accuracy"].max()
-    pad = max(0.12 * (high - low), 0.5 * (1.0 - (high - low)))
+    low, high = unit.factor * rows["accuracy"].min(), unit.factor * rows["accuracy"].max()
+    pad = max(0.12 * (high - low), 0.5 * (unit.narrowest - (high - low)), 1e-4 * abs(high))
     axes.set_ylim(low - pad, high + pad)
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.set_xlabel("mean seconds per run")
-    axes.set_ylabel(f"validation {metric_name(metric)} in %")
+    axes.set_ylabel(unit.axis(f"validation {metric_name(metric)}"))
     axes.locator_params(axis="y", nbins=5)
     axes.grid(color=PAGE["rule"], linewidth=0.7)
     axes.set_axisbelow(True)
     choice = rows[rows["chosen"]].iloc[0]
+    reached = unit.value(choice["accuracy"]) + (" %" if unit.is_percent else "")
     caption = (
-        f"Chosen (ring): {choice['layer']}, {percent(choice['accuracy'])} % in {seconds_text(choice['time'])}. "
+        f"Chosen (ring): {choice['layer']}, {reached} in {seconds_text(choice['time'])}. "
         f"The line is the Pareto front (not beaten in both): {', '.join(dict.fromkeys(front['layer']))}."
     )
     name = f"pareto-{number}"
     return Picture(name, dataset, caption, svg(figure, name, f"{dataset}. {caption}"))
 
 
-def _front(rows: pd.DataFrame) -> pd.DataFrame:
-    order = rows.sort_values(["time", "accuracy"], ascending=[True, False])
-    return order[order["accuracy"] > order["accuracy"].cummax().shift(fill_value=-np.inf)]
+def _front(rows: pd.DataFrame, sign: float) -> pd.DataFrame:
+    order = rows.sort_values(["time", "accuracy"], ascending=[True, sign < 0])
+    oriented = sign * order["accuracy"]
+    return order[oriented > oriented.cummax().shift(fill_value=-np.inf)]
 
 
 def _log_ticks(axes: Axes, values: np.ndarray) -> None:

@@ -13,7 +13,8 @@ import pandas as pd
 from lcat.study.analysis.selection import is_generated
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report.data import ReportData
-from lcat.study.report.table import counted, p_phrase, percent_points, percent_points_size, seconds_text
+from lcat.study.report.table import counted, p_phrase, seconds_text
+from lcat.study.report.unit import Unit
 from lcat.study.statistics import fewest_datasets
 from lcat.study.statistics.paired import FEWEST_PAIRS
 
@@ -53,7 +54,8 @@ def _cells(count: int, what: str) -> str:
 
 def verdict_sentences(data: ReportData) -> list[str]:
     """Is always taking L-CAT as good as cross-validation? One text per version, for the first line of the page."""
-    margin = f"{percent_points_size(data.margin)} point{'' if data.margin == 0.01 else 's'} of the test metric"
+    unit = data.unit
+    margin = f"{unit.sized(data.margin)} of the test metric"
     sentences = []
     for _, rows in data.regret.groupby("question", sort=False):
         always, candidates = rows["always"].iloc[0], rows["candidates"].iloc[0]
@@ -65,7 +67,7 @@ def verdict_sentences(data: ReportData) -> list[str]:
         }
         if len(rows) == 1:
             row = rows.iloc[0]
-            sentences.append(_one_verdict(row, words["equivalent"]))
+            sentences.append(_one_verdict(row, words["equivalent"], unit))
             continue
         parts: list[str] = []
         for word, text in words.items():
@@ -83,14 +85,14 @@ def verdict_sentences(data: ReportData) -> list[str]:
     return sentences
 
 
-def _one_verdict(row: pd.Series, equivalent: str) -> str:
+def _one_verdict(row: pd.Series, equivalent: str, unit: Unit) -> str:
     if row["verdict"] == "equivalent":
         how = f"two one-sided t tests, {p_phrase(row['p_equivalent'])}"
         return f"On {row['dataset']}, always taking {row['always']} is {equivalent} ({how})."
     if row["verdict"] == "undecided":
         text = f"On {row['dataset']}, it is undecided whether always taking {row['always']} is {equivalent}"
         return f"{text}.{_what_would_decide(row.to_frame().T)}"
-    how = f"{percent_points(-row['regret'])} points, {p_phrase(row['p_value'])}"
+    how = f"{unit.difference(-row['regret'])}{unit.points}, {p_phrase(row['p_value'])}"
     return (
         f"On {row['dataset']}, always taking {row['always']} is {row['verdict']} than cross-validating "
         f"{row['candidates']} ({how})."
@@ -126,14 +128,14 @@ def regret_sentences(data: ReportData) -> list[str]:
         ratio = rows["cross_validated_seconds"].sum() / rows["always_seconds"].sum()
         where = f"on {rows['dataset'].iloc[0]}" if count == 1 else f"on average over {count} data sets"
         mean = rows["regret"].mean()
-        verb, points = "costs" if mean >= 0 else "gains", percent_points(abs(mean)).lstrip("+")
+        verb, points = "costs" if mean >= 0 else "gains", data.unit.difference(abs(mean)).lstrip("+")
         sentence = (
-            f"Always using {always} instead of cross-validating {candidates} ({question}) {verb} {points} percentage "
-            f"points of the test metric {where}"
+            f"Always using {always} instead of cross-validating {candidates} ({question}) {verb} {points}"
+            f"{' percentage points' if data.unit.is_percent else ''} of the test metric {where}"
         )
         if count > 1:
             worst = rows.loc[rows["regret"].idxmax()]
-            sentence += f". The largest regret is {percent_points(worst['regret'])} on {worst['dataset']}"
+            sentence += f". The largest regret is {data.unit.difference(worst['regret'])} on {worst['dataset']}"
         sentence += _how_sure(rows, str(always))
         sentences.append(f"{sentence}. Cross-validation took {ratio:.1f} times the compute.")
     return sentences

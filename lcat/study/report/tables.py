@@ -18,16 +18,18 @@ from lcat.study.report.table import (
     p_text,
     percent,
     percent_points,
-    percent_points_size,
     seconds_text,
     text,
 )
+from lcat.study.report.unit import Unit, metric_name, unit_of
 
 __all__ = ["TABLES", "all_tables"]
 
 _DATASET = Column("dataset", "data set")
 _LAYER = Column("layer", "layer", layers=True)
 _INTERVAL = "95 % interval"
+#: Rows of the table of classes on the page.
+_CLASS_ROWS = 60
 _RUNS = Column("runs", "runs", count_text, True)
 _SAMPLES = Column("samples", "samples", count_text, True)
 
@@ -69,7 +71,7 @@ def _overview(data: ReportData) -> Table | None:
         name = f"data set {dataset}" if dataset in ("layer", "average rank") else dataset  # own ones have any name
         frame[name] = rows["test"].reindex(layers).to_numpy()
         frame[f"{name} std"] = rows["std"].reindex(layers).to_numpy()
-        columns.append(Column(name, dataset, percent, True, spread=f"{name} std"))
+        columns.append(Column(name, dataset, data.unit.value, True, spread=f"{name} std"))
         best = set(rows.index[rows["best"]])
         bold |= {(position, name) for position, layer in enumerate(layers) if layer in best}
     ranking = data.comparison.ranking
@@ -78,7 +80,9 @@ def _overview(data: ReportData) -> Table | None:
         columns.append(Column("average rank", "average rank", _fixed(2), True))
         lowest = frame["average rank"].min()
         bold |= {(position, "average rank") for position in frame.index[frame["average rank"] == lowest]}
-    caption = "Test metric in %, mean ± standard deviation over runs; best mean of each data set in bold"
+    caption = (
+        f"{data.unit.axis('Test metric')}, mean ± standard deviation over runs; best mean of each data set in bold"
+    )
     if summary["failed"].any():
         caption += " (among layers that finished all their runs, if there are any)"
     return Table("overview", caption, columns, frame, frozenset(bold))
@@ -92,9 +96,9 @@ def _scores(data: ReportData) -> Table | None:
     columns = [
         _DATASET,
         _LAYER,
-        Column("test", "test %", percent, True, spread="std"),
-        Column("low", _INTERVAL, percent, True, to="high"),
-        Column("validation", "validation %", percent, True, paper=False),
+        Column("test", data.unit.title("test"), data.unit.value, True, spread="std"),
+        Column("low", _INTERVAL, data.unit.value, True, to="high"),
+        Column("validation", data.unit.title("validation"), data.unit.value, True, paper=False),
         *counts,
         Column("failed", "failed", count_text, True, paper=False),
         Column("models", "settings tried", count_text, True, paper=False),
@@ -108,13 +112,65 @@ def _scores(data: ReportData) -> Table | None:
     return Table("scores", caption, columns, frame.drop(columns="best"), bold)
 
 
+def _metrics(data: ReportData) -> Table | None:
+    frame = data.metrics[data.metrics["part"] == "test"]
+    if frame.empty:
+        return None
+    groups = frame.groupby(["dataset", "metric", "layer"], sort=False)
+    rows = groups["value"].agg(["mean", "std", "count", "size"]).reset_index()
+    rows["undefined"] = rows["size"] - rows["count"]
+    rows["reason"] = groups["undefined"].first().to_numpy()
+    # Shares and numbers stand in one column, so every value is written in its own unit before.
+    units = [unit_of([str(metric)]) for metric in rows["metric"]]
+    rows["shown"] = [_mean_and_std(unit, *row) for unit, row in zip(units, rows[["mean", "std"]].values, strict=True)]
+    rows["title"] = [unit.title(metric_name(str(metric))) for unit, metric in zip(units, rows["metric"], strict=True)]
+    columns = [
+        _DATASET,
+        Column("title", "metric"),
+        _LAYER,
+        Column("shown", "test", number=True),
+        Column("count", "cells", count_text, True),
+    ]
+    note = ""
+    if rows["undefined"].any():
+        columns += [Column("undefined", "undefined", count_text, True), Column("reason", "because", paper=False)]
+        note = "; undefined ones are left out"
+    caption = (
+        f"All metrics at the epoch that validates best by the metric of the study: mean ± standard deviation{note}"
+    )
+    return Table("metrics", caption, columns, rows)
+
+
+def _mean_and_std(unit: Unit, mean: float, std: float) -> str:
+    if math.isnan(mean):
+        return "–"
+    return unit.value(mean) + ("" if math.isnan(std) else f" ± {unit.value(std)}")
+
+
+def _classes(data: ReportData) -> Table | None:
+    if data.classes.empty:
+        return None
+    groups = data.classes.groupby(["dataset", "layer", "class"], sort=False)
+    frame = groups[["precision", "recall", "f1", "items"]].mean().reset_index()
+    columns = [
+        _DATASET,
+        _LAYER,
+        Column("class", "class", count_text, True),
+        Column("precision", "precision %", percent, True),
+        Column("recall", "recall %", percent, True),
+        Column("f1", "F1 %", percent, True),
+        Column("items", "test items", _fixed(1), True),
+    ]
+    return Table("classes", "Every class of the test items, means over cells", columns, frame, limit=_CLASS_ROWS)
+
+
 def _regret(data: ReportData) -> Table | None:
     counts, note = _counts(data.regret)
     columns = [
         _DATASET,
         Column("always", "always", layers=True),
-        Column("regret", "regret", percent_points, True),
-        Column("low", _INTERVAL, percent_points, True, to="high"),
+        Column("regret", "regret", data.unit.difference, True),
+        Column("low", _INTERVAL, data.unit.difference, True, to="high"),
         Column("p_value", "p", p_text, True),
         Column("compute_ratio", "compute ratio", _fixed(2), True),
         Column("always_seconds", "time, always", seconds_text, True, paper=False),
@@ -123,8 +179,8 @@ def _regret(data: ReportData) -> Table | None:
         *counts,
     ]
     caption = (
-        "Regret of always using L-CAT, in percentage points of the test metric (negative: L-CAT is better), and the "
-        f"compute of cross-validation as a multiple of L-CAT's; selected: what cross-validation took, in how many "
+        f"Regret of always using L-CAT, in {data.unit.differences} of the test metric (negative: L-CAT is better), and "
+        f"the compute of cross-validation as a multiple of L-CAT's; selected: what cross-validation took, in how many "
         f"runs{note}"
     )
     return Table("regret", caption, columns, data.regret)
@@ -135,7 +191,7 @@ def _ranks(data: ReportData) -> Table | None:
     if ranking is None:
         return None
     ranks = ranking.average_ranks
-    wins = ranking.scores.eq(ranking.scores.max(axis=1), axis=0).sum()
+    wins = ranking.wins
     frame = pd.DataFrame({"layer": ranks.index, "rank": ranks.to_numpy(), "wins": wins.reindex(ranks.index).to_numpy()})
     columns = [
         _LAYER,
@@ -156,7 +212,7 @@ def _overall(data: ReportData) -> Table | None:
         Column("wins", "wins", count_text, True),
         Column("ties", "ties", count_text, True),
         Column("losses", "losses", count_text, True),
-        Column("difference", "mean difference", percent_points, True),
+        Column("difference", "mean difference", data.unit.difference, True),
         Column("p_wilcoxon", "p, Wilcoxon", p_text, True),
         Column("p_holm", "p, Holm", p_text, True),
     ]
@@ -170,8 +226,8 @@ def _pairs(data: ReportData) -> Table | None:
         _DATASET,
         Column("first", "layer", layers=True),
         Column("second", "against", layers=True),
-        Column("difference", "difference", percent_points, True),
-        Column("low", _INTERVAL, percent_points, True, to="high"),
+        Column("difference", "difference", data.unit.difference, True),
+        Column("low", _INTERVAL, data.unit.difference, True, to="high"),
         Column("p_t", "p, corrected t", p_text, True),
         Column("p_holm", "p, Holm", p_text, True),
         Column("verdict", "verdict", paper=False),
@@ -185,7 +241,7 @@ def _pairs(data: ReportData) -> Table | None:
 
 
 def _equivalence(data: ReportData) -> Table | None:
-    columns = [_DATASET, Column("always", "always", layers=True), *_answer_columns("p_equivalent")]
+    columns = [_DATASET, Column("always", "always", layers=True), *_answer_columns("p_equivalent", data)]
     caption = f"Always using L-CAT against cross-validation. {_answer_note(data)}"
     return Table("equivalence", caption, columns, data.regret)
 
@@ -195,21 +251,21 @@ def _pairs_equivalence(data: ReportData) -> Table | None:
         _DATASET,
         Column("first", "layer", layers=True),
         Column("second", "against", layers=True),
-        *_answer_columns("p_equivalent_holm"),
+        *_answer_columns("p_equivalent_holm", data),
     ]
     caption = f"{_which_pairs(data)}: better, worse or equivalent? p adjusted by Holm. {_answer_note(data)}"
     return Table("pairs-equivalence", caption, columns, data.comparison.pairs)
 
 
-def _answer_columns(p_value: str) -> list[Column]:
+def _answer_columns(p_value: str, data: ReportData) -> list[Column]:
     return [
         Column("verdict", "verdict"),
         Column(p_value, "p, equivalent", p_text, True),
-        Column("low_equivalent", "90 % interval", percent_points, True, to="high_equivalent"),
+        Column("low_equivalent", "90 % interval", data.unit.difference, True, to="high_equivalent"),
         Column("prob_worse", "P(worse)", _fixed(2), True),
         Column("prob_equivalent", "P(equivalent)", _fixed(2), True),
         Column("prob_better", "P(better)", _fixed(2), True),
-        Column("smallest_difference", "visible from", percent_points_size, True, paper=False),
+        Column("smallest_difference", "visible from", data.unit.size, True, paper=False),
         Column("samples", "samples", count_text, True, paper=False),
         Column("samples_to_decide", "to decide", _samples_needed, True, paper=False),
     ]
@@ -217,7 +273,7 @@ def _answer_columns(p_value: str) -> list[Column]:
 
 def _answer_note(data: ReportData) -> str:
     return (
-        f"Margin: {percent_points_size(data.margin)} points. P: posterior probability of a difference beyond the "
+        f"Margin: {data.unit.sized(data.margin)}. P: posterior probability of a difference beyond the "
         f"margin, or within it; visible from: the difference that a study of this size shows in four of "
         f"five cases; to decide: samples with which a test decides in four of five cases"
     )
@@ -270,16 +326,16 @@ def _robustness(data: ReportData) -> Table | None:
         Column("noise", "noise on"),
         _LAYER,
         Column("noise_level", "level", _plain, True),
-        Column("test", "test %", percent, True, spread="std"),
-        Column("low", _INTERVAL, percent, True, to="high"),
+        Column("test", data.unit.title("test"), data.unit.value, True, spread="std"),
+        Column("low", _INTERVAL, data.unit.value, True, to="high"),
         *counts,
     ]
     return Table("robustness", f"Test metric under noise{note}", columns, data.robustness)
 
 
-def _objective_columns(names: tuple[str, ...]) -> list[Column]:
-    shows = {"accuracy": percent, "robustness": percent, "time": seconds_text, "memory": bytes_text}
-    titles = {"accuracy": "validation %", "robustness": "robustness %"}
+def _objective_columns(names: tuple[str, ...], data: ReportData) -> list[Column]:
+    shows = {"accuracy": data.unit.value, "robustness": data.unit.value, "time": seconds_text, "memory": bytes_text}
+    titles = {"accuracy": data.unit.title("validation"), "robustness": data.unit.title("robustness")}
     return [
         Column(name, titles.get(name, name), shows.get(name, count_text if name == "parameters" else _plain), True)
         for name in names
@@ -296,7 +352,7 @@ def _choice(data: ReportData) -> Table | None:
         _DATASET,
         _LAYER,
         *([Column("settings", "settings")] if settings else []),
-        *_objective_columns(data.objectives),
+        *_objective_columns(data.objectives, data),
         *(Column(f"rank.{name}", f"rank, {name}", _fixed(2), True, paper=False) for name in data.objectives),
         Column("score", "score", _fixed(3), True),
         Column("pareto", "Pareto front", _yes, paper=False),
@@ -502,6 +558,8 @@ _MAKERS: dict[str, Callable[[ReportData], Table | None]] = {
     "scores": _scores,
     "published": _published,
     "regret": _regret,
+    "metrics": _metrics,
+    "classes": _classes,
     "equivalence": _equivalence,
     "ranks": _ranks,
     "pairs-overall": _overall,

@@ -15,6 +15,7 @@ from lcat.study.models.own_model import OwnModel
 from lcat.study.plan.cell import Cell
 from lcat.study.store.model_file import model_bytes
 from lcat.study.store.predictions import prediction_bytes
+from lcat.study.tasks.losses import losses_of
 from lcat.train import FitResult
 
 __all__ = ["files_of"]
@@ -51,6 +52,9 @@ def files_of(
         return files
     if not isinstance(dataset, NodeDataset) or data is None:
         raise ValueError("keep is for models of nodes that train on a whole graph; leave it out")
+    is_regression = dataset.task == "node-regression"
+    if is_regression and "models" in keep:
+        raise ValueError("models of regression are not kept, as their outputs are scaled; keep predictions, or nothing")
     if "models" in keep:
         files[f"models/{cell.key}.pt"] = model_bytes(
             model,
@@ -66,5 +70,8 @@ def files_of(
         model.eval()
         with torch.no_grad():
             outputs = model(data.x, data.edge_index)
+        if is_regression:  # in the unit of the targets
+            losses = losses_of(dataset.task, cell.hyper, dataset.data.y[split.train], 1)
+            outputs = outputs * losses.std + losses.mean
         files[f"predictions/{cell.key}.npz"] = prediction_bytes(outputs, data.y, (split.train, split.val, split.test))
     return files

@@ -107,7 +107,8 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
     left = [cell for cell in cells if searched or cell.key not in statuses]
     root = Path(plan.run.data) if plan.run.data is not None else None
     base = Path(plan.run.base)
-    Sources(root, {}, plan.metric, base=base).prepare(tuple(dict.fromkeys(cell.dataset for cell in left)), plan.choices)
+    sources = Sources(root, {}, plan.metric, base=base, task=plan.task)
+    sources.prepare(tuple(dict.fromkeys(cell.dataset for cell in left)), plan.choices)
     setup = Setup(
         data=root,
         metric=plan.metric,

@@ -127,7 +127,7 @@ def _extends(plan: StudyPlan, planned: dict[str, Any], stored: dict[str, Any], s
     """Every cell of the study is one of the plan, or the search is the same and no shorter."""
     # Keys of cells do not say what files are judged by; other data sets bring their metric along.
     files = any(is_own_file(name) and name not in plan.own for name in stored["datasets"])
-    if files and planned["metric"] != stored.get("metric"):
+    if (files or plan.search is not None) and planned["metric"] != stored.get("metric"):
         return False
     if plan.search is None and stored.get("search") is None:
         # Those of an own model that never worked may have had other settings, which its signature says.

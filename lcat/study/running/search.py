@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lcat._measures import sign_of
 from lcat._seeds import derive_seed
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.plan.cell import Cell, SplitChoice, digest
@@ -52,7 +53,7 @@ class SearchSchedule(Schedule):
         assert plan.search is not None
         self._plan, self._store, self._retry_failed = plan, store, retry_failed
         self._results: dict[str, float | None] = {
-            result.cell.key: None if result.fit is None else result.fit.val
+            result.cell.key: _validation(result)
             for result in store.results()
             if is_settled(result.status, retry_failed)
         }
@@ -76,7 +77,7 @@ class SearchSchedule(Schedule):
     def tell(self, result: CellResult) -> None:
         """Note the validation of a cell; the search hears of it when its trial is complete."""
         key = result.cell.key
-        self._results[key] = None if result.fit is None else result.fit.val
+        self._results[key] = _validation(result)
         self._unit_of[key].waiting.discard(key)
 
     def left(self) -> Counter[Kind]:
@@ -198,6 +199,11 @@ class SearchSchedule(Schedule):
         return hyper
 
 
+def _validation(result: CellResult) -> float | None:
+    """What a search maximizes: the validation metric, negated where lower is better; ``None`` of a failed cell."""
+    return None if result.fit is None else sign_of(result.metric) * result.fit.val
+
+
 @dataclass
 class _Unit:
     """One search, and where it stands."""
@@ -206,6 +212,7 @@ class _Unit:
     layer: str
     test_set: str
     members: list[tuple[SplitChoice, int]]
+    study: StudyPlan
     plan: SearchPlan
     search: _Optuna
     queue: deque[Cell] = field(default_factory=deque)
@@ -221,7 +228,7 @@ class _Unit:
 
     def cells(self, hyper: HyperParameters) -> list[Cell]:
         return [
-            Cell(dataset=self.dataset, layer=self.layer, seed=seed, hyper=hyper, split=choice)
+            self.study.cell(self.dataset, self.layer, seed=seed, hyper=hyper, split=choice)
             for choice, seed in self.members
         ]
 
@@ -237,7 +244,7 @@ def _units(plan: StudyPlan, sources: Sources) -> Iterable[_Unit]:
         for seed in plan.seeds:
             for choice in plan.choices(dataset):
                 # Splits depend on neither layer nor settings.
-                cell = Cell(dataset=dataset, layer=names[0], seed=seed, hyper=HyperParameters(), split=choice)
+                cell = plan.cell(dataset, names[0], seed=seed, hyper=HyperParameters(), split=choice)
                 _, split = sources.prepared(cell)
                 groups.setdefault(sources.test_set(cell, split), []).append((choice, seed))
         for test_set, members in groups.items():
@@ -245,7 +252,7 @@ def _units(plan: StudyPlan, sources: Sources) -> Iterable[_Unit]:
                 space = plan.settings_that_matter(layer, search.space)
                 kinds = {name: plan.number_type(layer, name) for name in space}
                 name = digest([dataset, layer, test_set])
-                yield _Unit(dataset, layer, test_set, members, search, _Optuna(search, space, kinds, name))
+                yield _Unit(dataset, layer, test_set, members, plan, search, _Optuna(search, space, kinds, name))
 
 
 class _Optuna:

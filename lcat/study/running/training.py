@@ -8,29 +8,27 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch_geometric.data import Data
 
 from lcat._device import read_device
 from lcat._environment import versions
+from lcat.data import GraphDataset, LinkDataset, Split
 from lcat.study._folder import OutputError
-from lcat.study.models.classifier import NodeClassifier
-from lcat.study.models.hyper import HyperParameters
-from lcat.study.models.layers import build_model
-from lcat.study.models.own_classifier import OwnClassifier
 from lcat.study.models.own_model import OwnModels
-from lcat.study.models.recipe_model import balanced_weights
+from lcat.study.plan.as_task import AnyDataset
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.sources import Sources
 from lcat.study.plan.splits import split_hash
 from lcat.study.running.kept import files_of
 from lcat.study.running.memory import PeakMemory
 from lcat.study.store.result import CellResult
-from lcat.train import History, fit
+from lcat.study.tasks.figures import figures_of
+from lcat.study.tasks.make import Work, make_model, make_task
+from lcat.train import History, fit_task
 from lcat.train.seeds import seed_for
 
 __all__ = ["run_cell"]
@@ -69,41 +67,39 @@ def run_cell(
     start = time.perf_counter()
     try:
         dataset, split = sources.prepared(cell)
-        result.metric, result.split_sizes = dataset.metric, split.sizes
+        result.task, result.metric, result.split_sizes = dataset.task, dataset.metric, split.sizes
         result.split_rule = dataset.split_rule if cell.split.rule == "own" else cell.split.rule
         result.split_hash, result.test_set = split_hash(split), sources.test_set(cell, split)
         result.graph = sources.facts(cell)
-        data = sources.on_device(dataset, device)
+        data = _graph(cell, dataset, split, sources, device)
         memory, start = PeakMemory(device), time.perf_counter()
         own = None if models is None else models.get(cell.layer)
-        if own is not None:
+        if own is not None and data is not None:
             data = data.clone()  # the graph is that of the next cells: what an own model writes may not reach them
+        work = Work(dataset, split, data, cell.hyper, device=device, seed=cell.seed, batching=cell.batching, own=own)
         seed_for(cell.seed, "weights")
-        model = build_model(
-            cell.layer,
-            data.num_features,
-            dataset.num_classes,
-            cell.hyper,
-            edge_dim=dataset.num_edge_features or None,
-            own=own,
-        ).to(device)
-        if isinstance(model, (NodeClassifier, OwnClassifier)):  # the closed form is for graphs without either
-            model.use_edge_values(data)
+        model = make_model(work, cell.layer)
         result.parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        result.fit = fit(
+        task = make_task(work)
+        result.fit = fit_task(
             model,
-            data,
-            split,
+            task,
             cell.hyper.fit_config(),
-            metric=dataset.metric,
-            loss=_loss(cell.hyper, data.y[split.train.to(data.y.device)], dataset.num_classes),
             ema=cell.hyper.ema,
             seed=cell.seed,
             on_epoch=None if on_epoch is None else lambda epoch, history: on_epoch(cell, epoch, history),
         )
         result.peak_memory = memory.bytes()
+        result.figures = figures_of(task, model)
         base = Path() if models is None else models.base
-        parts = {"dataset": dataset, "split": split, "data": data, "fit": result.fit, "own": own, "base": base}
+        parts: dict[str, Any] = {
+            "dataset": dataset,
+            "split": split,
+            "data": data,
+            "fit": result.fit,
+            "own": own,
+            "base": base,
+        }
         result.files = files_of(keep, model, cell, **parts)
     except (OutputError, KeyboardInterrupt):
         raise
@@ -114,12 +110,13 @@ def run_cell(
     return result
 
 
-def _loss(hyper: HyperParameters, y: Tensor, num_classes: int) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """The training loss; ``None`` for the plain cross-entropy."""
-    if hyper.label_smoothing == 0 and hyper.class_weights == "none":
+def _graph(cell: Cell, dataset: AnyDataset, split: Split, sources: Sources, device: torch.device) -> Data | None:
+    """The graph that every step sees, on the device; ``None`` if steps see graphs or parts."""
+    if isinstance(dataset, GraphDataset) or cell.batching is not None:
         return None
-    weight = balanced_weights(y.long(), num_classes) if hyper.class_weights == "balanced" else None
-    return partial(F.cross_entropy, weight=weight, label_smoothing=hyper.label_smoothing)
+    if isinstance(dataset, LinkDataset):
+        return dataset.visible(split).to(device)
+    return sources.on_device(dataset, device)
 
 
 def _now() -> str:

@@ -12,6 +12,14 @@ _CELL = {
     "layer": "name of the layer",
 }
 
+_RUN = {
+    **_CELL,
+    "seed": "of the cell",
+    "repeat": "repetition, missing without any",
+    "fold": "(outer) fold, missing without folds",
+    "inner_fold": "inner fold, missing unless nested",
+}
+
 #: Methods of :class:`lcat.study.Study` that return a frame, and what the columns of each hold. A name that ends in
 #: ``*`` stands for several columns.
 FRAMES: dict[str, dict[str, str]] = {
@@ -36,6 +44,21 @@ FRAMES: dict[str, dict[str, str]] = {
         "lambda2_start": "the same of the other one",
         "lambda1": "value at the epoch that validates best",
         "lambda2": "the same of the other one",
+    },
+    "metrics": {
+        **_RUN,
+        "part": "validation or test",
+        "metric": "name of the metric",
+        "value": "at the epoch that validates best; missing where the metric is undefined",
+        "undefined": "why it is undefined, missing where it is not",
+    },
+    "classes": {
+        **_RUN,
+        "class": "its number",
+        "precision": "share of the test items predicted as it that are of it; missing if there are none",
+        "recall": "share of the test items of it that are predicted as it; missing if there are none",
+        "f1": "harmonic mean of both",
+        "items": "test items of it",
     },
     "trials": {
         "unit": "name of the search",

@@ -15,6 +15,7 @@ from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.statistics import alpha_of_look
 from lcat.study.store.frame import history_frame, lambda_frame, results_frame
+from lcat.study.store.metrics_frame import classes_frame, metrics_frame
 from lcat.study.store.predictions import prediction_frame
 from lcat.study.store.result import CellResult
 from lcat.study.store.store import Store
@@ -148,6 +149,31 @@ class StudyRecord:
             the epoch that validates best).
         """
         return lambda_frame(self.cell_results(history=True, keys=keys))
+
+    def metrics(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
+        """One row per finished cell, part and metric, at the epoch that validates best.
+
+        Args:
+            keys: of the cells wanted; all by default.
+
+        Returns:
+            ``key``, ``dataset``, ``layer``, ``seed``, ``repeat``, ``fold``, ``inner_fold``, ``part`` (validation or
+            test), ``metric``, ``value`` (missing where the metric is undefined), ``undefined`` (why).
+        """
+        return metrics_frame(self.cell_results(keys=keys))
+
+    def classes(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
+        """One row per finished cell of a classification and class of its test items.
+
+        Args:
+            keys: of the cells wanted; all by default.
+
+        Returns:
+            ``key``, ``dataset``, ``layer``, ``seed``, ``repeat``, ``fold``, ``inner_fold``, ``class``, ``precision``
+            (missing if it is never predicted), ``recall`` (missing if no test item is of it), ``f1``, ``items`` (test
+            items of it).
+        """
+        return classes_frame(self.cell_results(keys=keys))
 
     def trials(self) -> pd.DataFrame:
         """One row per trial of a search.

@@ -40,6 +40,9 @@ class CellResult:
         graph: facts about the graph, see :func:`lcat.data.datasets.facts.graph_facts`; empty in results of earlier
             versions of lcat.
         files: to keep in the folder of the study, by their paths there; empty once they are written.
+        task: what was predicted.
+        figures: all metrics of the task at the best epoch, see :func:`lcat.study.tasks.figures.figures_of`; empty in
+            results of earlier versions of lcat.
     """
 
     cell: Cell
@@ -60,6 +63,8 @@ class CellResult:
     versions: dict[str, str] = field(default_factory=dict)
     graph: dict[str, Any] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
+    task: str = "node-classification"
+    figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

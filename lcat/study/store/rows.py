@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lcat._json import with_nan
-from lcat._names import METRIC_NAMES
+from lcat._measures import TASK_NAMES, find_measure
 from lcat._text import hint
 from lcat.study.models.layers import LAYERS
 from lcat.study.models.messages import plain_message
@@ -60,6 +60,8 @@ RESULT_COLUMNS = (
     "device",
     "versions",
     "graph",
+    "task",
+    "figures",
 )
 # SQLite keeps any type in any column. What must be a number in every row, and what in rows of finished cells.
 _NUMBERS = ("seconds",)
@@ -182,13 +184,21 @@ def read_result(
     for name in (*_WHOLE_NUMBERS, *(_FIT_WHOLE_NUMBERS if done else ())):
         if not isinstance(row[name], int):
             raise RowError(f"its {name} is no whole number")
-    if row["metric"] not in ("", *METRIC_NAMES):
-        raise RowError(f"its metric is {row['metric']!r}")
+    if row["metric"] != "":
+        try:
+            find_measure(str(row["metric"]))
+        except ValueError:
+            raise RowError(f"its metric is {row['metric']!r}") from None
+    if row["task"] not in TASK_NAMES:
+        raise RowError(f"its task is {row['task']!r}")
     fit = _fit(row, packed, history) if done else None
-    others = "error parameters metric split_rule seconds peak_memory split_hash test_set started finished worker device"
+    others = (
+        "error parameters metric split_rule seconds peak_memory split_hash test_set started finished worker device task"
+    )
     rest = {name: row[name] for name in others.split()}
     sizes = (row["train_nodes"], row["val_nodes"], row["test_nodes"])
     versions, graph = facts
+    rest["figures"] = read_json(row["figures"], dict)
     return CellResult(cell=cell, fit=fit, split_sizes=sizes, versions=versions, graph=graph, **rest)
 
 

@@ -67,6 +67,11 @@ _STEPS: tuple[str, ...] = (
         source TEXT NOT NULL
     ) WITHOUT ROWID;
     """,
+    # 5: tasks, and all metrics of a cell
+    """
+    ALTER TABLE results ADD COLUMN task TEXT NOT NULL DEFAULT 'node-classification';
+    ALTER TABLE results ADD COLUMN figures TEXT NOT NULL DEFAULT '{}';
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)

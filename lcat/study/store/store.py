@@ -401,6 +401,7 @@ class Store:
             "fit_seconds": None if fit is None else fit.seconds,
             "versions": _facts_id(cursor, "versions", result.versions),
             "graph": _facts_id(cursor, "graphs", result.graph) if result.graph else None,
+            "figures": strict_json(result.figures),
         }
         values.update(zip(("train_nodes", "val_nodes", "test_nodes"), result.split_sizes, strict=True))
         for name in RESULT_COLUMNS:

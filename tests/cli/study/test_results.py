@@ -15,7 +15,7 @@ from tests.cli.study.support import FAST
 
 def test_scores_under_noise_never_stand_for_clean_ones(call, monkeypatch):
     """Where all cells on the graph as it is failed, the table says so."""
-    real, calls = training.fit, []
+    real, calls = training.fit_task, []
 
     def fit(*arguments, **options):
         calls.append(1)
@@ -23,7 +23,7 @@ def test_scores_under_noise_never_stand_for_clean_ones(call, monkeypatch):
             raise ArithmeticError("boom")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(training, "fit_task", fit)
     monkeypatch.setattr(study_package, "write_study", lambda *_: [])
     arguments = ["-d", "csbm:easy,n=60", "-l", "gcn", "--seeds", 1, "--epochs", 2, "--noise-edges", 0.5]
     code, out, _ = call("study", *arguments, "--engine", "inline", "--quiet")

@@ -111,7 +111,7 @@ def test_failed_cells_are_told_and_exit_with_one(call, tmp_path):
 
 
 def test_ctrl_c_reports_what_there_is(call, tmp_path, monkeypatch):
-    real, calls = training.fit, []
+    real, calls = training.fit_task, []
 
     def fit(*args, **kwargs):
         calls.append(1)
@@ -119,7 +119,7 @@ def test_ctrl_c_reports_what_there_is(call, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(training, "fit_task", fit)
     code, out, err = call("study", "-d", "csbm:easy,n=60", "-l", "gcn", *FAST, "--seeds", "5")
     assert code == 130
     assert "interrupted: 2 of 5 cells had finished" in err

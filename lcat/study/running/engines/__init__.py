@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lcat.data import NodeDataset
 from lcat.study.models.own_model import OwnModels
+from lcat.study.plan.as_task import AnyDataset
 from lcat.study.plan.settings import EngineName, RunSettings
 from lcat.study.running.engines.base import Engine, EngineError, Finished, Note, Progress, Setup
 
@@ -31,7 +31,7 @@ def engine_class(name: EngineName) -> type[Engine]:
 def make_engine(
     settings: RunSettings,
     *,
-    own: Mapping[str, NodeDataset] | None = None,
+    own: Mapping[str, AnyDataset] | None = None,
     metric: str | None = None,
     splits: Path | None = None,
     models: OwnModels | None = None,

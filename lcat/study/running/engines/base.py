@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from lcat._device import read_device
-from lcat.data import NodeDataset
 from lcat.study.models.own_model import OwnModels
+from lcat.study.plan.as_task import AnyDataset
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.settings import RunSettings
 from lcat.study.plan.sources import Sources
@@ -57,7 +57,7 @@ class Setup:
     """
 
     data: Path | None = None
-    own: dict[str, NodeDataset] = field(default_factory=dict)
+    own: dict[str, AnyDataset] = field(default_factory=dict)
     metric: str | None = None
     splits: Path | None = None
     threads: int = 1
@@ -76,12 +76,13 @@ class Finished:
 
 @dataclass(frozen=True)
 class Progress:
-    """A cell has come to ``epoch`` of at most ``epochs`` and validates with ``val``."""
+    """A cell has come to ``epoch`` of at most ``epochs`` and validates with ``val``, a value of ``metric``."""
 
     cell: Cell
     epoch: int
     epochs: int
     val: float
+    metric: str = ""
 
 
 @dataclass(frozen=True)

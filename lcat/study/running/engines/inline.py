@@ -65,4 +65,4 @@ class InlineEngine(Engine):
         now = time.monotonic()
         if self.on_progress is not None and now >= self._next:
             self._next = now + _INTERVAL
-            self.on_progress(Progress(cell, epoch, cell.hyper.epochs, history.val[-1]))
+            self.on_progress(Progress(cell, epoch, cell.hyper.epochs, history.val[-1], cell.metric_name))

@@ -68,7 +68,7 @@ class _Reporter:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _INTERVAL
-            self._pipe.send(Progress(cell, epoch, cell.hyper.epochs, history.val[-1]))
+            self._pipe.send(Progress(cell, epoch, cell.hyper.epochs, history.val[-1], cell.metric_name))
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,67 @@
+"""A data set for the task of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from torch_geometric.data import Data
+
+from lcat._measures import TaskName
+from lcat.data import DataError, GraphDataset, LinkDataset, NodeDataset, as_dataset
+from lcat.data.datasets.convert import links_of_values
+
+__all__ = ["AnyDataset", "as_task", "made_for"]
+
+#: What a study can work on.
+AnyDataset: TypeAlias = NodeDataset | GraphDataset | LinkDataset
+
+
+def as_task(dataset: AnyDataset, task: TaskName | None, metric: str | None) -> AnyDataset:
+    """The data set for another task or metric, itself if it has both.
+
+    Links can be predicted in any graph; classes of graphs can be taken as numbers. Everything else needs other labels.
+
+    Args:
+        dataset: as it was read.
+        task: ``None`` for its own.
+        metric: ``None`` for its own.
+
+    Raises:
+        DataError: if it has no such labels, or the metric does not fit.
+
+    Example:
+        >>> from lcat.data import NodeDataset, csbm, random_splits
+        >>> from lcat.study.plan.as_task import as_task
+        >>> data = csbm(n=100, seed=0)
+        >>> as_task(NodeDataset("mine", data, random_splits(data.y)), "link-prediction", "mrr").metric
+        'mrr'
+    """
+    if task is None or task == dataset.task:
+        return dataset if metric in (None, dataset.metric) else replace(dataset, metric=metric)
+    if task == "link-prediction" and isinstance(dataset, NodeDataset):
+        keys = ("x", "edge_index", "edge_weight", "edge_attr")
+        graph = Data(**{key: dataset.data[key] for key in keys if dataset.data.get(key) is not None})
+        return LinkDataset(dataset.name, graph, metric=metric or "", steps=dataset.steps)
+    if task == "graph-regression" and isinstance(dataset, GraphDataset):
+        return replace(dataset, y=dataset.y.float(), task=task, metric=metric or "")
+    raise DataError(f"{dataset.name}: its labels are those of {dataset.task}; got task {task}")
+
+
+def made_for(value: Any, name: str, metric: str | None, task: TaskName | None) -> AnyDataset:
+    """A data set of any kind of graph, for a task; a graph for link prediction needs no labels.
+
+    Args:
+        value: see :func:`lcat.data.as_dataset`.
+        name: how tables call it.
+        metric: ``None`` for that of the data set.
+        task: ``None`` for its own.
+
+    Raises:
+        DataError: if it cannot be used.
+    """
+    if task == "link-prediction":
+        if isinstance(value, Data):
+            return links_of_values(value.to_dict(), name, metric or "")
+        return as_task(as_dataset(value, name), task, metric)
+    return as_dataset(value, name, metric, task)
