@@ -51,8 +51,10 @@ def write_optuna(record: StudyRecord, folder: Path) -> list[Path]:
             name = f"{first['layer']} on {first['dataset']} ({str(unit)[:16]})"
             if name in names:
                 optuna.delete_study(study_name=name, storage=storage)
-            direction = "maximize" if sign_of(metrics.get(str(first["dataset"]), "")) > 0 else "minimize"
-            study = optuna.create_study(study_name=name, storage=storage, direction=direction)
+            higher = sign_of(metrics.get(str(first["dataset"]), "")) > 0
+            study = optuna.create_study(
+                study_name=name, storage=storage, direction="maximize" if higher else "minimize"
+            )
             for key in ("dataset", "layer", "test_set"):
                 study.set_user_attr(key, first[key])
             space = _space(plan, first["layer"])

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch_geometric.data import Data
@@ -92,15 +91,9 @@ def run_cell(
         result.peak_memory = memory.bytes()
         result.figures = figures_of(task, model)
         base = Path() if models is None else models.base
-        parts: dict[str, Any] = {
-            "dataset": dataset,
-            "split": split,
-            "data": data,
-            "fit": result.fit,
-            "own": own,
-            "base": base,
-        }
-        result.files = files_of(keep, model, cell, **parts)
+        result.files = files_of(
+            keep, model, cell, dataset=dataset, split=split, data=data, fit=result.fit, own=own, base=base
+        )
     except (OutputError, KeyboardInterrupt):
         raise
     except BaseException:  # SystemExit, too: an own model that calls sys.exit ends its cell, not the study
