@@ -81,6 +81,6 @@ def _labeled(dataset: GraphDataset, numbers: Tensor) -> list[Data]:
     made = []
     for number in numbers.tolist():
         graph = dataset.graphs[number]
-        kept = {key: graph[key] for key in _KEPT if graph.get(key) is not None}
-        made.append(Data(**kept, y=dataset.y[number : number + 1]))
+        attributes = {key: graph[key] for key in _KEPT if graph.get(key) is not None}
+        made.append(Data(**attributes, y=dataset.y[number : number + 1]))
     return made

@@ -113,8 +113,8 @@ class NodeBatches(StudyTask):
             neighbors = batching.neighbors_of(None if is_own else hyper.num_layers)
             self._loader: Any = neighbor_loader(data, neighbors, split.train, hyper.batch_size, shuffle=True, seed=seed)
         else:
-            kept = {key: data[key] for key in _KEPT if data.get(key) is not None}
-            graph = Data(**kept, train_mask=split.train)
+            attributes = {key: data[key] for key in _KEPT if data.get(key) is not None}
+            graph = Data(**attributes, train_mask=split.train)
             self._loader = partition_loader(
                 graph, batching.num_parts, batching.parts_per_batch, shuffle=True, seed=seed
             )
