@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from typing_extensions import Unpack
 
-from lcat._measures import TaskName, check_margin, find_measure, measures_of
+from lcat._measures import TaskName, check_margin, default_metric, find_measure, measures_of
 from lcat._numbers import as_plain, is_bool
 from lcat._seed_list import parse_seeds
 from lcat._text import hint
@@ -233,7 +233,7 @@ class StudyPlan(Record):
     @model_validator(mode="after")
     def _margin_has_the_unit_of_the_metric(self) -> StudyPlan:
         # Data sets whose own metric is no share name it in the plan for a margin beyond 1.
-        check_margin(self.margin, [self.metric or "accuracy"])
+        check_margin(self.margin, self._known_metrics())
         return self
 
     @model_validator(mode="after")
@@ -270,6 +270,16 @@ class StudyPlan(Record):
             for hyper in self.hypers(dataset, layer):
                 check_hyper(dataset, layer, hyper)
         return self
+
+    def _known_metrics(self) -> list[str]:
+        """The metric, as far as the plan says it: own data sets may have any."""
+        if self.metric is not None or self.task is not None:
+            return [self.metric or default_metric(self.task or "node-classification")]
+        return (
+            []
+            if any(name in self.own or is_own_file(name) or name.startswith("tu:") for name in self.datasets)
+            else ["accuracy"]
+        )
 
     def _check_task(self) -> None:
         """The task, the metric, the batches and the data sets go together, as far as names say.
