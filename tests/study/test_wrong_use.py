@@ -112,13 +112,10 @@ def test_scores_in_percent_are_refused(study):
         choose(frame.assign(validation=-0.5))
 
 
-def test_weights_of_objectives_are_named_and_not_negative(study):
+def test_a_table_of_objectives_is_told_from_weights(study):
     frame = study.results()
     with pytest.raises(ValueError, match=r"whose weights are the argument weights: choose\(frame, \['accuracy'\], "):
         choose(frame, {"accuracy": 1.0})
-    for weight in (-1, float("nan"), float("inf"), "much"):
-        with pytest.raises(ValueError, match=r"the weight of accuracy must be a number of at least 0; got"):
-            choose(frame, ["accuracy"], {"accuracy": weight})
 
 
 @pytest.mark.parametrize("values", [["a", "b"], [[1.0], [1.0, 2.0]], [1j], [object()], [{}]])

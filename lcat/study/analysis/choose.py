@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -98,9 +97,8 @@ def _weights(weights: Mapping[str, float] | None, names: list[str]) -> list[floa
     if not isinstance(weights, (Mapping, type(None))):
         raise ValueError(f"weights must be a table of numbers by objective; got {weights!r}")
     for name, weight in (weights or {}).items():
-        number = as_float(weight)
-        if number is None or not 0 <= number < math.inf:
-            raise ValueError(f"the weight of {name} must be a number of at least 0; got {weight!r}")
+        if as_float(weight) is None:
+            raise ValueError(f"the weight of {name} must be a number; got {weight!r}")
     unknown = set(weights or {}) - set(names)
     if unknown:
         raise ValueError(
