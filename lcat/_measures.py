@@ -13,6 +13,7 @@ __all__ = [
     "MEASURES",
     "TASK_NAMES",
     "Measure",
+    "MeasureName",
     "TaskName",
     "check_margin",
     "default_metric",
@@ -28,6 +29,23 @@ TaskName = Literal[
     "graph-classification",
     "graph-regression",
     "link-prediction",
+]
+#: Names of metrics for type checkers; at run time there is ``hits@K`` for every K.
+MeasureName = Literal[
+    "accuracy",
+    "balanced-accuracy",
+    "macro-f1",
+    "micro-f1",
+    "roc-auc",
+    "average-precision",
+    "r2",
+    "rmse",
+    "mae",
+    "mrr",
+    "hits@10",
+    "hits@20",
+    "hits@50",
+    "hits@100",
 ]
 #: What a model may have to predict.
 TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)

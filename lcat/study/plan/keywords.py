@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from typing_extensions import Required
 
-from lcat._measures import TaskName
+from lcat._measures import MeasureName, TaskName
 from lcat.study.models.hyper import Overrides
 from lcat.study.models.recipes import RecipeName
 from lcat.study.plan.batching import Batching, BatchingKind
@@ -30,7 +30,7 @@ class PlanKeywords(TypedDict, total=False):
     grid: Mapping[str, Any]
     search: SearchPlan | Mapping[str, Any] | None
     task: TaskName | None
-    metric: str | None
+    metric: MeasureName | None
     batching: Batching | BatchingKind | Mapping[str, Any] | None
     objectives: Mapping[str, float]
     margin: float
