@@ -153,7 +153,7 @@ def test_theory_value_is_the_projection_on_the_means():
         (lambda: HyperParameters(lr=float("nan")), "^lr: must be a finite number; got nan$"),
         (lambda: Overrides(dropout=1.5), "^dropout: must be less than 1; got 1.5$"),
         (lambda: Cell(dataset="cora", layer="gcn", seed="x", hyper=HyperParameters()), "^seed: must be a whole number"),
-        (lambda: Noise(kind="edgs"), "^kind: must be one of 'none', 'edges' or 'features' .did you mean edges..; got 'edgs'$"),
+        (lambda: Noise(kind="edgs"), "^kind: must be one of 'none', 'edges' or 'features' .did you mean edges"),
         (lambda: Range(low=1), "^high: missing; settings are low, high, log, step$"),
         (lambda: StudyPlan(datasets=["cora"], layers=["gnc"], seeds=1), r"^layers: there is no layer 'gnc' \(did"),
         (lambda: Budget(cells=-1), "^cells: must be at least 1; got -1$"),
