@@ -54,8 +54,8 @@ def run(
         typer.Option(
             "--layer",
             "-l",
-            help="gcn, gcn-mean, gat, gatv2, cat, catv2, lcat or lcatv2, or your own: models.py:MyNet, or "
-            "my_package.models:MyNet. Repeatable; all of lcat by default.",
+            help="gcn, gcn-mean, gat, gatv2, cat, catv2, lcat, lcatv2, sage or transformer, or your own: "
+            "models.py:MyNet, or my_package.models:MyNet. Repeatable; the first eight by default.",
             metavar="NAME",
             rich_help_panel=_COMPARE,
         ),
@@ -64,7 +64,7 @@ def run(
         str | None,
         typer.Option(
             help="Where settings come from: plain (the defaults of lcat), paper (those of GCN's and GAT's papers) or "
-            "tuned (those of tunedGNN).",
+            "tuned (those of tunedGNN; tuned-gcn, tuned-sage or tuned-gat has those of one for all layers).",
             metavar="NAME",
             rich_help_panel=_COMPARE,
         ),

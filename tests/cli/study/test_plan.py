@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from lcat.cli.study.plan import plan_of
-from lcat.study import LAYERS
+from lcat.study.models.layers import DEFAULT_LAYERS
 from tests.cli.study.support import PLAN
 
 
 def test_options_alone_have_the_layers_that_exist_on_every_graph():
     plan = plan_of(None, {"dataset": ["cora"], "lr": 0.5, "heads": None, "noise_edges": [], "quiet": True})
     assert plan.datasets == ("cora",)
-    assert plan.layers == tuple(name for name in LAYERS if not name.endswith("-theory"))
+    assert plan.layers == DEFAULT_LAYERS
     assert plan.seeds == (0, 1, 2, 3, 4)
     assert plan.overrides.model_dump(exclude_none=True) == {"lr": 0.5}
 

@@ -265,7 +265,7 @@ def test_files_that_contradict_each_other_are_told(file, rows, words, root):
 )
 def test_a_missing_file_is_named(name, file, root):
     (root / name.replace("-", "_") / file).unlink()
-    with pytest.raises(DatasetUnavailable, match=rf"lacks {file}; put http.*zip into"):
+    with pytest.raises(DatasetUnavailable, match=rf"generated stand-in and lacks {file}; move it away"):
         load(name, root)
 
 
