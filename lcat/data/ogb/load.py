@@ -97,6 +97,12 @@ class OGBDataset:
         labels: Tensor = self.data.y if self.node_type is None else self.data.y_dict[self.node_type]
         return labels
 
+    def get_idx_split(self) -> dict[str, Any]:
+        """The split as OGB's own class returns it: for ogbn-mag ``{"train": {"paper": [...]}, ...}``."""
+        if self.node_type is None:
+            return dict(self.split)
+        return {part: {self.node_type: rows} for part, rows in self.split.items()}
+
     def evaluate(self, logits: Tensor, part: str) -> float:
         """OGB's own metric of the nodes of one part, by OGB's ``Evaluator``.
 
@@ -111,6 +117,8 @@ class OGBDataset:
             ValueError: for another part, another shape (OGB's own ``y_pred`` holds classes, these are logits), or nan
                 among the logits of the part.
         """
+        if not isinstance(part, str):
+            raise TypeError(f"expected 'part' as one of {', '.join(map(repr, self.split))}, got {type(part).__name__}")
         if part not in self.split:
             raise ValueError(f"'part' is {part!r}; expected one of {', '.join(map(repr, self.split))}")
         columns = self.num_classes if self.metric == "acc" else self.num_tasks

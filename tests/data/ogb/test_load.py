@@ -92,6 +92,16 @@ def test_mag_and_proteins_hold_what_the_official_ones_hold(root):
     assert proteins.data.edge_attr[0::2].equal(proteins.data.edge_attr[1::2])
 
 
+def test_splits_as_ogb_returns_them(root):
+    arxiv = load_ogb("ogbn-arxiv", root, download=False)
+    assert arxiv.get_idx_split().keys() == {"train", "valid", "test"}
+    assert torch.equal(arxiv.get_idx_split()["valid"], arxiv.split["valid"])
+    mag = load_ogb("ogbn-mag", root, download=False)
+    assert torch.equal(mag.get_idx_split()["test"]["paper"], mag.split["test"])
+    with pytest.raises(TypeError, match="expected 'part' as one of 'train', 'valid', 'test', got Tensor"):
+        arxiv.evaluate("test", torch.zeros(3))
+
+
 def test_evaluator_is_ogbs(root):
     dataset = load("ogbn-arxiv", root)
     logits = torch.nn.functional.one_hot(dataset.y.view(-1), 40).to(torch.bfloat16)
