@@ -22,6 +22,9 @@ _WITHOUT_SCALARS = (
     "lambda1_init=0.999, lambda2_init=0.003 and load with strict=False; with lambda1=1.0, lambda2=0.0 it is that GAT."
 )
 
+#: where the metadata of a state_dict keep the parametrization of a layer
+_MARK = "lambda_parametrization"
+
 
 def missing_scalars(module: Module, state_dict: Mapping[str, Any], error: RuntimeError) -> RuntimeError:
     """The error of loading a checkpoint; one without lambdas, such as that of a GAT, with how to start from it."""
@@ -116,6 +119,9 @@ class LCATMixin(AttentionConv):
         With ``lambdas_per_head`` a learned one has shape ``[heads]``. Takes what the constructor takes:
         ``conv.lambda1 = 0.3`` fixes it, and it is no parameter from then on; ``conv.lambda1 = None`` learns it, from
         its value on (of a sigmoid, 0 and 1 are moved inwards, to 0.003 and 0.999).
+
+        It is computed, and no parameter. To freeze it, use ``conv.raw_lambda1.requires_grad_(False)`` or
+        :func:`lcat.nn.freeze_lambdas`.
         """
         return self._read_scalar("lambda1")
 
@@ -200,6 +206,13 @@ class LCATMixin(AttentionConv):
         except RuntimeError as error:
             raise missing_scalars(self, state_dict, error) from None
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """As in torch; notes in the metadata how raw scalars are read, so that the keys stay as they were."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        metadata = getattr(destination, "_metadata", None)
+        if metadata is not None and self.interpolation is not None:
+            metadata.setdefault(prefix[:-1], {})[_MARK] = self.interpolation.lambda1.parametrization
+
     def _load_from_state_dict(
         self,
         state_dict: dict[str, Any],
@@ -210,7 +223,17 @@ class LCATMixin(AttentionConv):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Reads raw scalars without dimensions, too, as older checkpoints and the published code have them."""
+        """Reads raw scalars without dimensions, too, as older checkpoints and the published code have them.
+
+        Those of a layer with another parametrization are refused: the same numbers are other values there. A plain dict
+        of tensors does not say which one it has.
+        """
+        saved = local_metadata.get(_MARK)
+        if saved is not None and self.interpolation is not None:
+            problem = self._unlike(self.interpolation, saved, state_dict, prefix)
+            if problem is not None:
+                error_msgs.append(problem)
+                return
         for name in (f"{prefix}raw_lambda1", f"{prefix}raw_lambda2"):
             raw = state_dict.get(name)
             # So a checkpoint with one scalar for a layer begins one with a scalar for each head.
@@ -218,6 +241,22 @@ class LCATMixin(AttentionConv):
                 state_dict[name] = raw.detach().reshape(RAW_SHAPE).expand(self._raw_shape()).clone()
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def _unlike(
+        self, interpolation: Interpolation, saved: str, state_dict: Mapping[str, Any], prefix: str
+    ) -> str | None:
+        """What is wrong with raw scalars of the parametrization ``saved``; those of a fixed scalar are not read."""
+        own = interpolation.lambda1.parametrization
+        names = [f"raw_{scalar.name}" for scalar in (interpolation.lambda1, interpolation.lambda2)]
+        read = [f"{prefix}{name}" for name in names if getattr(self, name) is not None and prefix + name in state_dict]
+        if saved == own or not read:
+            return None
+        return (
+            f"{' and '.join(map(repr, read))}: saved with parametrization={saved!r}, but this {type(self).__name__} "
+            f"has parametrization={own!r}, where the same numbers are other lambdas. Make the layer or model "
+            f"with parametrization={saved!r}; or leave these entries out, load with strict=False and set the values "
+            f"with lcat.nn.set_lambdas"
         )
 
     @property
