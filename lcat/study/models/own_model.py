@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from lcat.study.models.own_settings import OwnSetting, read_signature
+from lcat.study.models.own_settings import OwnSetting
+from lcat.study.models.own_signature import arguments_of, read_signature
 from lcat.study.models.own_source import ModelSource, NoSuchModel, attribute_of, import_source, source_of
 
 __all__ = [
@@ -75,7 +76,8 @@ class OwnModel:
     Attributes:
         name: in cells and tables.
         text: in plans.
-        build: called as ``build(in_channels, num_classes, **settings)``; ``None`` if it cannot be imported.
+        build: called with the numbers of features and classes, by name or in the first two places, and settings;
+            ``None`` if it cannot be imported.
         settings: those of its signature.
         takes_any: it takes others, too, or cannot be imported.
         source: where it comes from.
@@ -107,19 +109,34 @@ class OwnModel:
         if self.build is None:
             kind = type(self.problem).__name__
             raise ImportError(f"{self.text} cannot be imported: {kind}: {self.problem}") from self.problem
-        missing = [name for name, one in self.settings.items() if one.required and name not in settings]
+        self.check_complete(settings)
         if "edge_dim" in self.settings and "edge_dim" not in settings:
             settings = {**settings, "edge_dim": edge_dim}
-            missing = [name for name in missing if name != "edge_dim"]
-        if missing:
-            raise ValueError(
-                f"{self.name} has no default for {', '.join(missing)}: set it in [overrides], or --set {missing[0]}=..."
-            )
-        model = self.build(in_channels, num_classes, **settings)
+        by_place, by_name = arguments_of(self.build, self.name, in_channels, num_classes)
+        model = self.build(*by_place, **by_name, **settings)
         if not isinstance(model, nn.Module):
             got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
             raise TypeError(f"{self.text} must make a torch.nn.Module; it returned {got}")
         return model
+
+    def check_complete(self, settings: Mapping[str, Any]) -> None:
+        """Refuse settings without a value for a parameter that has no default.
+
+        Args:
+            settings: values by name.
+
+        Raises:
+            ValueError: names the parameters.
+        """
+        missing = [
+            name
+            for name, one in self.settings.items()
+            if one.required and name not in settings and name != "edge_dim"  # the data set has this one
+        ]
+        if missing:
+            raise ValueError(
+                f"{self.name} has no default for {', '.join(missing)}: set it in [overrides], or --set {missing[0]}=..."
+            )
 
 
 @dataclass(frozen=True)

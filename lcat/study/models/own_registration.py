@@ -8,7 +8,7 @@ from torch import nn
 
 from lcat.study.models.layers import LAYERS
 from lcat.study.models.own_model import NAME, REGISTERED, path_of
-from lcat.study.models.own_settings import read_signature
+from lcat.study.models.own_signature import read_signature
 
 __all__ = ["check_free", "register_model"]
 

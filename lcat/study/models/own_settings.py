@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import types
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from lcat._numbers import as_plain, is_bool
 from lcat._text import hint
 
-__all__ = ["OwnNames", "OwnSetting", "as_pairs", "names_of_plan", "plan_names", "read_signature", "settable"]
+__all__ = ["KINDS", "OwnNames", "OwnSetting", "as_pairs", "names_of_plan", "plan_names", "settable"]
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+#: Types of settings that are checked, and how messages call them.
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class OwnSetting:
         value = settable(value)
         if value is None or (value == "none" and self.may_be_none):
             if not self.may_be_none and self.kind is not None:
-                raise ValueError(f"must be {_KINDS[self.kind]}; got {value!r}")
+                raise ValueError(f"must be {KINDS[self.kind]}; got {value!r}")
             return None
         if self.choices:
             if value not in self.choices:
@@ -63,7 +62,7 @@ class OwnSetting:
         if self.kind is int and isinstance(value, float) and value == int(value):
             return int(value)
         if self.kind is not None and (not isinstance(value, self.kind) or (is_bool(value) and self.kind is not bool)):
-            raise ValueError(f"must be {_KINDS[self.kind]}; got {value!r}")
+            raise ValueError(f"must be {KINDS[self.kind]}; got {value!r}")
         return value
 
 
@@ -101,66 +100,6 @@ def as_pairs(values: Any) -> tuple[tuple[str, Any], ...]:
         except ValueError as error:
             raise ValueError(f"{pair[0]}: {error}") from None
     return tuple(sorted(pairs.items()))
-
-
-def read_signature(build: Callable[..., Any], owner: str) -> tuple[dict[str, OwnSetting], bool]:
-    """The settings of a class or function that makes a model, and whether it takes any others.
-
-    The first two parameters are the numbers of features and classes, whatever their names; the others are settings.
-
-    Args:
-        build: to be called as ``build(in_channels, num_classes, **settings)``.
-        owner: its name, for messages.
-
-    Raises:
-        TypeError: if it cannot be called like this.
-    """
-    try:
-        signature = inspect.signature(build)
-    except (TypeError, ValueError):  # of compiled code
-        return {}, True
-    annotations = _annotations(build)
-    parameters = list(signature.parameters.values())
-    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    takes_many = any(one.kind is one.VAR_POSITIONAL for one in parameters)
-    if len(positional) < 2 and not takes_many:
-        raise TypeError(
-            f"{owner} must take the numbers of features and classes first, as in {owner}(in_channels, num_classes, "
-            f"...); it takes {signature}"
-        )
-    settings = {}
-    for one in [*positional[2:], *(one for one in parameters if one.kind is one.KEYWORD_ONLY)]:
-        settings[one.name] = _setting(one, annotations.get(one.name, one.annotation))
-    return settings, any(one.kind is one.VAR_KEYWORD for one in parameters)
-
-
-def _annotations(build: Callable[..., Any]) -> dict[str, Any]:
-    target: Any = build.__init__ if isinstance(build, type) else build  # type: ignore[misc]
-    try:
-        return typing.get_type_hints(target)
-    except Exception:  # names that exist for type checkers alone
-        return {}
-
-
-def _setting(parameter: inspect.Parameter, annotation: Any) -> OwnSetting:
-    default = parameter.default
-    parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    may_be_none = default is None or type(None) in parts
-    kinds = [part for part in parts if part in _KINDS]
-    choices = [choice for part in parts if get_origin(part) is Literal for choice in get_args(part)]
-    others = [part for part in parts if part not in (*kinds, type(None)) and get_origin(part) is not Literal]
-    kind = None
-    if not others and not choices and kinds:
-        kind = float if set(kinds) == {int, float} else kinds[0] if len(kinds) == 1 else None
-    elif annotation is inspect.Parameter.empty and type(default) in _KINDS:
-        kind = type(default)
-    return OwnSetting(
-        parameter.name,
-        kind=kind,
-        choices=() if others or kinds else tuple(choices),
-        default=default,
-        may_be_none=may_be_none,
-    )
 
 
 @dataclass(frozen=True)

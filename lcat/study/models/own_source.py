@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,7 +148,11 @@ def source_of(model: Any) -> ModelSource:
         root = path.parent
         for _ in range(getattr(module, "__name__", "").count(".") if not _is_from_file(module) else 0):
             root = root.parent
-        files |= _files_below(root, module)
+        if root.name in ("site-packages", "dist-packages"):  # its neighbors are other libraries
+            root = root / module.__name__.partition(".")[0]
+        with warnings.catch_warnings():  # to look at a name is not to use what it warns of
+            warnings.simplefilter("ignore")
+            files |= _files_below(root, module)
     texts = {str(one.relative_to(path.anchor)): one.read_bytes() for one in files}
     main = path.read_text(encoding="utf-8", errors="replace")
     # Without names of folders: a project that moves stays the same.

@@ -23,7 +23,7 @@ from lcat.study.models.fields import Number, Whole
 from lcat.study.models.hyper import HyperParameters, Overrides, number_type
 from lcat.study.models.layers import LAYERS, THEORY_LAYERS, layer_spec
 from lcat.study.models.one_line import Record
-from lcat.study.models.own_hyper import own_names, own_settings_that_matter, with_own_values
+from lcat.study.models.own_hyper import own_arguments, own_names, own_settings_that_matter, with_own_values
 from lcat.study.models.own_model import (
     ModelRef,
     OwnModel,
@@ -268,8 +268,19 @@ class StudyPlan(Record):
                 self._check_search(dataset, layer, self.search)
                 continue
             for hyper in self.hypers(dataset, layer):
-                check_hyper(dataset, layer, hyper)
+                self._check_hyper(dataset, layer, hyper)
         return self
+
+    def _check_hyper(self, dataset: str, layer: str, hyper: HyperParameters) -> None:
+        """The settings of a cell fit together, and an own model has a value for each of its parameters.
+
+        Raises:
+            ValueError: names the settings.
+        """
+        check_hyper(dataset, layer, hyper)
+        model = self.own_models.get(layer)
+        if model is not None:
+            model.check_complete(own_arguments(model, hyper))
 
     def _known_metrics(self) -> list[str]:
         """The metric, as far as the plan says it: own data sets may have any."""
@@ -313,7 +324,8 @@ class StudyPlan(Record):
         points = itertools.product(*space.values())
         for values in itertools.islice(points, _MAX_POINTS):
             try:
-                check_hyper(dataset, layer, self.hyper(dataset, layer, dict(zip(space, values, strict=True))))
+                point = dict(zip(space, values, strict=True))
+                self._check_hyper(dataset, layer, self.hyper(dataset, layer, point))
             except ValueError as caught:
                 error = caught
             else:

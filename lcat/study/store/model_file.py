@@ -17,7 +17,7 @@ from lcat._files import as_path
 from lcat._version import __version__
 from lcat.study.models.layers import build_model
 from lcat.study.models.own_model import OwnModel, find_model
-from lcat.study.models.own_settings import read_signature
+from lcat.study.models.own_signature import read_signature
 from lcat.study.plan.cell import Cell
 
 __all__ = ["ModelFileError", "load_model", "model_bytes"]

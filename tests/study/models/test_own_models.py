@@ -13,7 +13,8 @@ from torch import nn
 from lcat.study import HyperParameters, PlanError, build_model, default_hyper_parameters, make_plan, register_model
 from lcat.study.models import own_model
 from lcat.study.models.own_model import find_model, model_name
-from lcat.study.models.own_settings import as_pairs, read_signature
+from lcat.study.models.own_settings import as_pairs
+from lcat.study.models.own_signature import read_signature
 
 NET = """
 import torch
@@ -104,6 +105,8 @@ def test_settings_without_a_default(net_file):
     hyper = default_hyper_parameters("csbm:easy", "nets.py:Needs")
     with pytest.raises(ValueError, match=r"Needs has no default for rank: set it in \[overrides\], or --set rank"):
         build_model("nets.py:Needs", 4, 2, hyper)
+    with pytest.raises(PlanError, match=r"Needs has no default for rank: set it in \[overrides\], or --set rank"):
+        plan_with("nets.py:Needs")
     assert dict(cells_of(plan_with("nets.py:Needs", overrides={"rank": 3}), "Needs")[0].hyper.own) == {"rank": 3}
 
 
@@ -285,6 +288,90 @@ def test_kinds_by_annotation():
             settings[name].checked(value)
     assert settings["f"].checked([1, [2, "a"]]) == (1, (2, "a"))
     assert set(read_signature(annotated, "annotated")[0]) == set("abdefg")
+
+
+NAMED = """
+from torch import nn
+
+class Base(nn.Module):
+    def __init__(self, **made_with):
+        super().__init__()
+        self.made_with = made_with
+
+    def forward(self, x, edge_index):
+        return x
+
+class Third(Base):
+    def __init__(self, in_channels, hidden_channels=64, out_channels=2):
+        super().__init__(i=in_channels, hidden=hidden_channels, o=out_channels)
+
+class Swapped(Base):
+    def __init__(self, num_classes, in_channels, hidden_channels=64):
+        super().__init__(i=in_channels, hidden=hidden_channels, o=num_classes)
+
+class Keywords(Base):
+    def __init__(self, *, n_classes, num_features, hidden_channels=64):
+        super().__init__(i=num_features, hidden=hidden_channels, o=n_classes)
+
+class Short(Base):
+    def __init__(self, nfeat, hidden_channels, nclass):
+        super().__init__(i=nfeat, hidden=hidden_channels, o=nclass)
+
+class Second(Base):
+    def __init__(self, i, n_cls, hidden_channels=64, out_channels=3, out_dim=4):
+        super().__init__(i=i, hidden=hidden_channels, o=n_cls)
+
+class Places(Base):
+    def __init__(self, a, b, hidden_channels=64, out_dim=4):
+        super().__init__(i=a, hidden=hidden_channels, o=b)
+
+class Hidden(Base):
+    def __init__(self, in_channels, hidden_channels, size=2):
+        super().__init__()
+
+class Nhid(Base):
+    def __init__(self, nfeat, nhid, size):
+        super().__init__()
+
+class Backwards(Base):
+    def __init__(self, size, in_channels):
+        super().__init__()
+
+class NoFeatures(Base):
+    def __init__(self, hidden_channels, num_classes):
+        super().__init__()
+"""
+
+
+@pytest.mark.parametrize("name", ["Third", "Swapped", "Keywords", "Short", "Second", "Places"])
+def test_numbers_of_features_and_classes_go_by_name(net_file, name):
+    net_file.write_text(NAMED)
+    plan = plan_with(f"nets.py:{name}", overrides={"hidden_channels": 8})
+    cell = cells_of(plan, name)[0]
+    model = build_model(f"nets.py:{name}", 5, 3, cell.hyper)
+    assert model.gnn.made_with == {"i": 5, "hidden": 8, "o": 3}
+
+
+def test_a_model_with_the_signature_of_pyg(net_file):
+    layer = "PyG=torch_geometric.nn:GAT"
+    cell = cells_of(plan_with(layer, overrides={"hidden_channels": 8, "num_layers": 3}), "PyG")[0]
+    model = build_model(layer, 5, 3, cell.hyper).gnn
+    assert (model.in_channels, model.hidden_channels, model.num_layers, model.out_channels) == (5, 8, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Hidden", "number of classes .* second parameter is hidden_channels"),
+        ("Nhid", "number of classes .* second parameter is nhid"),
+        ("Backwards", "number of classes .* second parameter is in_channels"),
+        ("NoFeatures", "number of features .* first parameter is hidden_channels"),
+    ],
+)
+def test_a_setting_in_place_of_the_number_of_classes(net_file, name, words):
+    net_file.write_text(NAMED)
+    with pytest.raises(PlanError, match=words):
+        plan_with(f"nets.py:{name}")
 
 
 def test_own_pairs():
