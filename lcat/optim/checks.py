@@ -185,7 +185,13 @@ def check_parameter(param: Tensor, index: int, group: dict[str, Any], max_error:
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if group["check"] != "off" and not param.is_meta:
-        check_orthonormal(param, layout, name, max_error(group, layout.p))
+        try:
+            check_orthonormal(param, layout, name, max_error(group, layout.p))
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. If these are all parameters of a model, pass lcat.optim.orthogonal_groups(model) instead: "
+                f"it constrains only weight matrices, and makes them orthonormal"
+            ) from None
     return layout
 
 
@@ -196,10 +202,11 @@ def check_orthonormal(param: Tensor, layout: Layout, name: str, left: float) -> 
     if not error <= accepted:
         side = "columns" if layout.transposed else "rows"
         shape = f"{layout.height} x {layout.width}"
+        matrices = "a matrix" if layout.matrices == 1 else f"{layout.matrices} matrices"
         raise ValueError(
-            f"{name} of shape {tuple(param.shape)} is not orthonormal: read as {layout.matrices} matrices {shape} "
-            f"with orthonormal {side}, the largest |X X^H - I| is {error:.3g}, accepted up to {accepted:.3g}. Make it "
-            f"so with lcat.optim.orthogonalize_ (or torch.nn.init.orthogonal_), name its matrix shape with matrix= "
+            f"{name} of shape {tuple(param.shape)} is not orthonormal: read as {matrices} {shape} with orthonormal "
+            f"{side}, the largest |X X^H - I| is {error:.3g}, accepted up to {accepted:.3g}. Make it so with "
+            f"lcat.optim.orthogonalize_ (or torch.nn.init.orthogonal_), name its matrix shape with matrix= "
             f"(matrix='conv' for kernels), or pass check='off' for weights of a checkpoint, before or after loading"
         )
 

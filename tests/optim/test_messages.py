@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import lcat.nn
 from lcat.optim import POGO, RSDM, Landing, OrthogonalOptimizer, RiemannianAdam, orthogonal_groups
 from tests.optim.optim_support import orthonormal, parameter
 
@@ -55,6 +56,15 @@ def test_a_model_is_no_list_of_parameters():
     for wrong in (nn.Linear(3, 3).parameters(), [1], None):
         with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, got a .*Pass the model itself"):
             orthogonal_groups(wrong)
+
+
+def test_all_parameters_of_a_model():
+    for layer in (nn.Linear(4, 3), lcat.nn.GATConv(8, 4)):
+        for parameters in (layer.parameters(), layer.named_parameters()):
+            with pytest.raises(ValueError, match=r"read as a matrix \d+ x \d+.*orthogonal_groups\(model\) instead"):
+                POGO(parameters, lr=0.1)
+    with pytest.raises(ValueError, match="read as 2 matrices 3 x 3 "):
+        POGO([parameter(2 * torch.eye(3).expand(2, 3, 3))], lr=0.1)
 
 
 def test_groups_with_and_without_names():

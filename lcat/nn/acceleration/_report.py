@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from typing import Any, NoReturn
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,23 @@ class AccelerationReport:
 
     def __bool__(self) -> bool:
         return True
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        """Raises TypeError: the model is called, and not its report."""
+        raise TypeError(
+            "this is the report of lcat.accelerate(model), which changes the model in place, and no model: write "
+            "lcat.accelerate(model) without `model =`, and call the model"
+        )
+
+    def __enter__(self) -> NoReturn:
+        """Raises TypeError: :func:`lcat.accelerated` is for a block."""
+        raise TypeError(
+            "lcat.accelerate(model) is not for a `with` block: it accelerates for good. For a block, write "
+            "`with lcat.accelerated(model):`"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Never reached."""
 
     def __str__(self) -> str:
         rows = self._rows()

@@ -78,6 +78,16 @@ def test_report():
     assert str(lcat.accelerate(nn.Linear(2, 2))) == "0 layers swapped, 0 layers left as they were"
 
 
+def test_a_report_is_no_model_and_no_block():
+    model = pyg.GCN(8, 4, num_layers=2)
+    report = lcat.accelerate(model)
+    for arguments in ((), (torch.ones(3, 8), torch.zeros(2, 0, dtype=torch.long))):
+        with pytest.raises(TypeError, match=r"report of lcat.accelerate\(model\).*call the model"):
+            report(*arguments)
+    with pytest.raises(TypeError, match=r"with lcat.accelerated\(model\):"), report:
+        pass
+
+
 def test_a_single_layer():
     layer = pyg.GCNConv(CHANNELS, 4).double()
     expected = layer(X, EDGES)
