@@ -25,12 +25,16 @@ class Columns:
         values: by name; texts of a file, values of a frame, in which ``None`` and nan are missing ones.
         size: number of rows.
         lines: of each row in the file; empty for a frame.
+        index: of a frame, where it says more than the number of each row; ``None`` otherwise.
+        index_name: of the index, empty if it has none.
     """
 
     name: str
     values: dict[str, np.ndarray]
     size: int
     lines: Sequence[int] = ()
+    index: np.ndarray | None = None
+    index_name: str = ""
 
     def problem(self, row: int, column: str, expected: str, way_out: str = "") -> DataError:
         """The error about one value: where it is, what was expected, and what it is."""
@@ -138,7 +142,21 @@ def columns_of_frame(frame: Any, name: str) -> Columns:
     size = sizes.pop()
     if not size:
         raise DataError(f"{name}: expected a row per node or edge, got no rows")
-    return Columns(name, values, size)
+    return Columns(name, values, size, index=_index_of(frame, size), index_name=_index_name_of(frame))
+
+
+def _index_of(frame: Any, size: int) -> np.ndarray | None:
+    """The index of a pandas frame, if it is not 0, 1, 2, ... in this order."""
+    index: Any = getattr(frame, "index", None)
+    if not hasattr(index, "to_numpy"):
+        return None
+    values: np.ndarray = index.to_numpy()
+    return None if values.dtype.kind in "iu" and np.array_equal(values, np.arange(size)) else values
+
+
+def _index_name_of(frame: Any) -> str:
+    name = getattr(getattr(frame, "index", None), "name", None)
+    return name if isinstance(name, str) else ""
 
 
 def _line_not_utf8(path: Path) -> int:

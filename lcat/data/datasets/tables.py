@@ -70,7 +70,8 @@ def from_frames(
 
     **Nodes.** A column with the label (``label``, ``y``, ``class`` or ``target``), empty for nodes without one. Words
     and numbers other than ``0 .. C - 1`` are numbered in their order. A column ``id`` (``node``, ``node_id``) names the
-    nodes; without it their names are 0, 1, 2, ... A column ``split`` with ``train``, ``val`` and ``test`` (or empty)
+    nodes; without it the index of the frame does, as after filtering or ``set_index``. A table without an index has
+    the names 0, 1, 2, ... A column ``split`` with ``train``, ``val`` and ``test`` (or empty)
     is their split. All other columns are features, and must hold numbers.
 
     **Edges.** Two columns with names of nodes (``source`` and ``target``, ``src`` and ``dst``, or ``from`` and
@@ -185,7 +186,8 @@ def _dataset(
             raise DataError(
                 f"there is no column {column!r} to drop{hint(column, known)}; columns are {', '.join(known)}"
             )
-    id_column = _column(nodes, names.node_id, _IDS)
+    by_index = names.node_id is not None and names.node_id == nodes.index_name and names.node_id not in nodes.values
+    id_column = None if by_index else _column(nodes, names.node_id, _IDS)
     numbers = _numbered(nodes, id_column)
     label = _column(nodes, names.label, _LABELS)
     if label is None:
@@ -204,7 +206,9 @@ def _dataset(
     way_out = ": write words as numbers, fill empty cells, or leave the column out (drop=)"
     data = Data(x=torch.from_numpy(number_columns(nodes, features, way_out)), y=torch.from_numpy(y))
     steps.insert(0, f"features: {', '.join(features)}" if len(features) <= _LISTED else f"{len(features)} features")
-    data.edge_index = torch.from_numpy(_edges(edges, names, numbers, nodes.name))
+    if id_column is None and nodes.index is not None:
+        steps.insert(0, f"nodes named by the index{f' {nodes.index_name}' if nodes.index_name else ''} of the frame")
+    data.edge_index = torch.from_numpy(_edges(edges, names, numbers, nodes.name, _way_out_of(nodes, id_column)))
     ends = _end_columns(edges, names)
     weight = _column(edges, None, tuple(one for one in _WEIGHTS if one not in names.drop))
     if weight is not None:
@@ -239,6 +243,8 @@ def _column(table: Columns, named: str | None, usual: Sequence[str]) -> str | No
 
 def _numbered(nodes: Columns, column: str | None) -> dict[Any, int]:
     """Numbers of the nodes by their names."""
+    if column is None and nodes.index is not None:
+        return _numbered_by_index(nodes, nodes.index)
     if column is None:
         return {_key(number): number for number in range(nodes.size)}
     numbers: dict[Any, int] = {}
@@ -250,6 +256,31 @@ def _numbered(nodes: Columns, column: str | None) -> dict[Any, int]:
             raise nodes.problem(row, column, "a name that no other node has")
         numbers[key] = row
     return numbers
+
+
+def _numbered_by_index(nodes: Columns, index: np.ndarray) -> dict[Any, int]:
+    numbers: dict[Any, int] = {}
+    for row, value in enumerate(index):
+        key = _key(value)
+        if key == "" or key in numbers:
+            expected = "a name that no other node has" if key else "the name of a node"
+            raise DataError(
+                f"{nodes.name}, row {row}, index: expected {expected}, got {key or 'nothing'}{_way_out_of(nodes, None)}"
+            )
+        numbers[key] = row
+    return numbers
+
+
+def _way_out_of(nodes: Columns, column: str | None) -> str:
+    """What to do where names of nodes are not those of the edges."""
+    if column is not None:
+        return ""
+    if nodes.index is not None:
+        return (
+            ": without a column id the index of the frame names the nodes; add such a column, or take "
+            "nodes.reset_index(drop=True) for the names 0, 1, 2, ..."
+        )
+    return f": without a column id the names of the nodes are 0 to {nodes.size - 1}; add such a column"
 
 
 def _key(value: Any) -> str:
@@ -273,7 +304,7 @@ def _end_columns(edges: Columns, names: _Names) -> tuple[str, str]:
     return first, second
 
 
-def _edges(edges: Columns, names: _Names, numbers: dict[Any, int], nodes_name: str) -> np.ndarray:
+def _edges(edges: Columns, names: _Names, numbers: dict[Any, int], nodes_name: str, way_out: str) -> np.ndarray:
     rows = []
     for column in _end_columns(edges, names):
         values = edges.values[column]
@@ -281,7 +312,7 @@ def _edges(edges: Columns, names: _Names, numbers: dict[Any, int], nodes_name: s
             rows.append(np.fromiter((numbers[_key(value)] for value in values), dtype=np.int64, count=edges.size))
         except KeyError:
             row = next(row for row, value in enumerate(values) if _key(value) not in numbers)
-            raise edges.problem(row, column, f"the name of a node in {nodes_name}") from None
+            raise edges.problem(row, column, f"the name of a node in {nodes_name}", way_out) from None
     return np.stack(rows)
 
 

@@ -85,7 +85,8 @@ def test_names_of_nodes_are_the_same_as_texts_and_numbers(names):
 
 def test_without_names_nodes_are_numbered():
     nodes = pd.DataFrame({"x": [1, 2, 3], "label": [0, 1, 0]}, index=[10, 11, 12])
-    assert from_frames(nodes, pd.DataFrame({"from": [0], "to": [2]})).data.edge_index.tolist() == [[0], [2]]
+    edges = pd.DataFrame({"from": [0], "to": [2]})
+    assert from_frames(nodes.reset_index(drop=True), edges).data.edge_index.tolist() == [[0], [2]]
 
 
 @pytest.mark.parametrize(
@@ -190,3 +191,35 @@ def test_columns_are_named_by_the_caller_or_left_out():
 def test_what_is_no_frame(frame):
     with pytest.raises(DataError, match="the frame of nodes: expected"):
         from_frames(frame, {"source": [0], "target": [0]})
+
+
+def test_the_index_of_a_frame_names_the_nodes():
+    nodes = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "label": [0, 1, 0, 1]})
+    edges = {"source": [3, 1], "target": [2, 3]}
+    for frame in (nodes.iloc[[3, 1, 2]], nodes[nodes.x > 0], nodes.sample(frac=1, random_state=1)):
+        own = from_frames(frame, edges)
+        assert own.data.x[own.data.edge_index].flatten().tolist() == [3, 1, 2, 3]
+        assert own.steps[0] == "nodes named by the index of the frame"
+    names = pd.Index(["a", "b", "c", "d"], name="id")
+    for node_id in (None, "id"):
+        own = from_frames(nodes.set_index(names), {"source": ["a"], "target": ["d"]}, node_id=node_id)
+        assert own.data.edge_index.tolist() == [[0], [3]]
+        assert own.steps[0] == "nodes named by the index id of the frame"
+
+
+def test_a_plain_index_and_a_column_id_say_what_they_did_before():
+    nodes = pd.DataFrame({"x": [0.0, 1.0], "label": [0, 1]}, index=[0, 1])
+    assert from_frames(nodes, {"source": [0], "target": [1]}).steps[0] == "features: x"
+    with_ids = nodes.assign(id=["a", "b"]).set_index(pd.Index([7, 8]))
+    assert from_frames(with_ids, {"source": ["a"], "target": ["b"]}).data.edge_index.tolist() == [[0], [1]]
+
+
+def test_names_that_the_index_does_not_have():
+    nodes = pd.DataFrame({"x": [0.0, 1.0], "label": [0, 1]})
+    edges = {"source": [0], "target": [5]}
+    with pytest.raises(DataError, match=r"got 5: without a column id the names of the nodes are 0 to 1; add such"):
+        from_frames(nodes, edges)
+    with pytest.raises(DataError, match=r"got 5: without a column id the index .* nodes\.reset_index\(drop=True\)"):
+        from_frames(nodes.iloc[::-1], edges)
+    with pytest.raises(DataError, match=r"row 1, index: expected a name that no other node has, got 0: .*reset_index"):
+        from_frames(nodes.set_index(pd.Index([0, 0])), edges)
