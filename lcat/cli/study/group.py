@@ -43,7 +43,8 @@ class StudyGroup(TyperGroup):
             return
         commands = self.list_commands(ctx)
         ctx.fail(
-            f"there is no command and no plan file {word!r}{hint(word, commands)}; commands are {', '.join(commands)}"
+            f"there is no command and no plan file {word!r}{hint(word, commands)}; commands are {', '.join(commands)}; "
+            "a data set is named with -d, as in lcat study -d cora"
         )
 
 

@@ -252,6 +252,7 @@ class StudyPlan(Record):
             if twice:
                 raise ValueError(f"{part} and overrides both set {', '.join(twice)}; leave one of them out")
         self._check_task()
+        self._check_settings_of_tasks()
         if self.grid and self.search is not None:
             raise ValueError("grid and search exclude each other; put the lists of the grid into search.space")
         size = len(self.datasets) * len(self.layers) * self.cells_a_model() * len(self._points())
@@ -312,6 +313,25 @@ class StudyPlan(Record):
             raise ValueError(f"batching is for tasks on nodes; got task {self.task}: leave it out")
         if len(self.noise.noises()) > 1 and self.task is not None and not self.task.startswith("node-"):
             raise ValueError(f"noise is for tasks on nodes; got task {self.task}: leave it out")
+
+    def _check_settings_of_tasks(self) -> None:
+        """Settings of graphs and mini-batches need a data set that has them, as far as names say.
+
+        Raises:
+            ValueError: names the setting; all its values would give the same results.
+        """
+        if any(name in self.own or is_own_file(name) or name.startswith("tu:") for name in self.datasets):
+            return
+        if self.task is not None and self.task.startswith("graph-"):
+            return
+        named = {*self.overrides.by_name(), *self.grid, *(self.search.space if self.search else {})}
+        own = own_names(_find_usable([*self.layers], self._base))
+        for name, user in (("pooling", "tasks on graphs"), ("batch_size", "tasks on graphs, or of batching")):
+            has_it = name in own.settings or (name == "batch_size" and self.batching is not None)
+            if name in named and not has_it:
+                raise ValueError(
+                    f"{name} is a setting of {user}, and changes nothing on {', '.join(self.datasets)}: leave it out"
+                )
 
     def _check_search(self, dataset: str, layer: str, search: SearchPlan) -> None:
         """A search leaves out the points whose settings do not fit together; it must have others.

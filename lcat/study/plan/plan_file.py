@@ -59,11 +59,11 @@ def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> Stu
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise PlanError(f"there is no plan file {path}") from None
+        raise PlanError(f"there is no plan file {path}{_hint_of_data(path)}") from None
     except OSError as error:
         raise PlanError(f"the plan file {path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PlanError(f"the plan file {path} is no TOML: {error}") from error
+        raise PlanError(f"the plan file {path} is no TOML: {error}{_hint_of_data(path)}") from error
     values.setdefault("seeds", 5)
     values.setdefault("layers", DEFAULT_LAYERS)
     values = _merged(values, changes or {})
@@ -72,6 +72,16 @@ def load_plan(path: str | Path, changes: Mapping[str, Any] | None = None) -> Stu
         return make_plan(**values)
     except PlanError as error:
         raise PlanError(f"{path}: {error}", error.problems) from None
+
+
+def _hint_of_data(path: Path) -> str:
+    """What to write if the file is a data set and no plan."""
+    name = str(path)
+    return (
+        f"; a data set is named with -d, as in lcat study -d {name}"
+        if is_own_file(name) or name.startswith(("csbm:", "tu:"))
+        else ""
+    )
 
 
 def read_layers(path: Path) -> list[str]:

@@ -258,7 +258,7 @@ def check_name(name: str, own: tuple[str, ...] = (), base: Path = _HERE) -> str:
     except UnknownDataset as error:
         more = (
             "; others are csbm:easy,q=0.4 (synthetic), tu:MUTAG (graphs), or your own .pt, .npz or .csv file or "
-            "data.py:make_data"
+            "data.py:make_data; one that run_study gets is named in the plan as well, as in make_plan(own=[NAME])"
         )
         raise UnknownDataset(f"{error}{more}") from None
 

@@ -54,6 +54,7 @@ def test_a_mistyped_command_is_one_line_with_a_hint(call, word, words, rest):
         "no command and no plan file",
         *words,
         "commands are run, add, report, export, model, datasets, defaults",
+        "a data set is named with -d, as in lcat study -d cora",
     ]:
         assert part in err
 

@@ -498,3 +498,42 @@ def test_spellings_of_the_same_csbm_graphs_are_one_data_set(other):
 def test_other_csbm_graphs_are_other_data_sets():
     names = ("csbm:n=60", "csbm:n=60,distance=1.0", "csbm:n=60,q=0.2", "csbm:n=60,d=3")
     assert make_plan(datasets=names, layers=["gcn"], seeds=1).datasets == names
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"overrides": {"pooling": "max"}},
+        {"grid": {"pooling": ["max", "mean"]}},
+        {"grid": {"batch_size": [8, 16]}},
+        {"search": {"space": {"batch_size": [8, 16]}, "trials": 2}},
+        {"overrides": {"batch_size": 8}, "task": "link-prediction"},
+        {"overrides": {"pooling": "max"}, "batching": "neighbor"},
+    ],
+)
+def test_settings_of_graphs_and_batches_need_some(wrong):
+    with pytest.raises(PlanError, match=r"(pooling|batch_size) is a setting of .* changes nothing on cora: leave it"):
+        make_plan(datasets=["cora"], layers=["gcn"], seeds=1, **wrong)
+
+
+def test_settings_of_graphs_and_batches_where_they_matter():
+    both = {"overrides": {"pooling": "max", "batch_size": 8}}
+    assert make_plan(datasets=["tu:MUTAG"], layers=["gcn"], seeds=1, split="stratified:5", **both).cells()
+    assert make_plan(datasets=["mine"], own=["mine"], layers=["gcn"], seeds=1, **both).cells()
+    assert make_plan(
+        datasets=["cora"], layers=["gcn"], seeds=1, batching="neighbor", overrides={"batch_size": 8}
+    ).cells()
+
+
+def test_a_data_set_of_the_caller_that_the_plan_does_not_name():
+    with pytest.raises(PlanError, match=r"make_plan\(own=\[NAME\]\)"):
+        make_plan(datasets=["gr"], layers=["gcn"], seeds=1)
+
+
+@pytest.mark.parametrize("name", ["g.pt", "data.py:make_data", "nodes.csv", "csbm:q=0.5"])
+def test_a_data_set_in_place_of_a_plan_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if name == "g.pt":
+        (tmp_path / name).write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(PlanError, match=f"; a data set is named with -d, as in lcat study -d {name}"):
+        load_plan(name)
