@@ -213,7 +213,10 @@ class StudyPlan(Record):
     @classmethod
     def _metric_known(cls, metric: str | None) -> str | None:
         if metric is not None:
-            find_measure(metric)
+            try:
+                find_measure(metric)
+            except ValueError as error:
+                raise ValueError(str(error).removeprefix("metric ")) from None  # the name of the key stands before it
         return metric
 
     @field_validator("objectives")
