@@ -50,19 +50,19 @@ BUDGET: Budget = {
         "step": Counts(830, 308),
     },
     "GATConv": {
-        "step": Counts(950, 465),
+        "step": Counts(945, 465),
     },
     "GATv2Conv": {
-        "step": Counts(970, 627),
+        "step": Counts(960, 627),
     },
     "CATConv": {
-        "step": Counts(1585, 649),
+        "step": Counts(1570, 649),
     },
     "LCATConv": {
-        "step": Counts(1580, 863),
+        "step": Counts(1560, 863),
     },
     "LCATv2Conv": {
-        "step": Counts(1510, 1039),
+        "step": Counts(1490, 1039),
     },
 }
 

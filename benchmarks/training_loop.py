@@ -44,7 +44,7 @@ MOST = 1.05
 # Calls of Python functions, and torch operators, of an epoch of the loop without a model.
 BUDGET: Budget = {
     "loop": {
-        "epoch": Counts(145, 144),
+        "epoch": Counts(140, 144),
     },
 }
 

@@ -226,6 +226,10 @@ class Graph:
             self._has_loops = has_loops if self._has_loops is None else self._has_loops
             self._is_in_range = True
 
+    def kept(self, key: CacheKey[_T], *parameters: Hashable) -> _T | None:
+        """What :meth:`cached` has kept, or ``None``: for callers that are asked in every call and know of no trace."""
+        return self._cache.get((key, parameters))
+
     def is_cached(self, key: CacheKey[Any], *parameters: Hashable) -> bool:
         """Whether a value is kept for this key and these parameters."""
         return (key, parameters) in self._cache
@@ -638,9 +642,9 @@ def _num_bytes(made: Any, parent: Graph | None) -> int:
             tensors = [tensor for tensor in tensors if tensor is not parent.source and tensor is not parent.target]
         if made.kept_edges is not None and made.num_loops == 0:
             tensors.append(made.kept_edges)
-        return sum(tensor.nbytes for tensor in tensors)
+        return sum([tensor.nbytes for tensor in tensors])
     if isinstance(made, tuple):
-        return sum(_num_bytes(part, parent) for part in made if isinstance(part, Tensor))
+        return sum([part.nbytes for part in made if isinstance(part, Tensor)])
     return 0
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lcat._edge_formats import Flow, Side
-from lcat._tracing import allocates_for_cuda_graph, is_exporting
+from lcat._tracing import allocates_for_cuda_graph, is_exporting, is_traced
 from lcat.graph import Graph, SortedEdges, graph_view, keep_slots, passing_graph
 from lcat.ops._fused import too_large
 from lcat.ops._grouped import SORTED, grouped_edges
@@ -46,6 +46,9 @@ def sorted_edges(graph: Graph, side: Side) -> SortedEdges:
     Raises:
         IndexError: an edge leaves the graph: see :func:`lcat.ops._native.changed_unseen`.
     """
+    if not is_traced():
+        known = graph.kept(SORTED, side)
+        return grouped_edges(graph, side) if known is None else known
     if not torch.compiler.is_compiling():
         return grouped_edges(graph, side)
     if graph.kept_of is not None:

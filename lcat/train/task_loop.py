@@ -215,10 +215,10 @@ def _steps(
     return total / items
 
 
-@torch.no_grad()
 def _measure(model: nn.Module, task: TrainingTask, history: History) -> None:
     model.eval()
-    figures = task.measure(model)
+    with torch.no_grad():  # as a decorator it would be copied in each call
+        figures = task.measure(model)
     history.train.append(figures.train)
     history.val.append(figures.val)
     history.test.append(figures.test)

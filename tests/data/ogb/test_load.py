@@ -18,6 +18,7 @@ pytest.importorskip("ogb")
 
 from lcat.data import DataError, DatasetUnavailable, UnknownDataset, load_ogb, ogb_names, write_standin
 from lcat.data.ogb import load as ogb_module
+from lcat.data.ogb.load import MARKER
 from tests.data.ogb.support import Evil, nothing_lost, shut_off, snapshot
 
 NAMES = ["ogbn-arxiv", "ogbn-products", "ogbn-proteins", "ogbn-mag", "ogbn-papers100M"]
@@ -274,8 +275,12 @@ def test_files_that_contradict_each_other_are_told(file, rows, words, root):
     ],
 )
 def test_a_missing_file_is_named(name, file, root):
-    (root / name.replace("-", "_") / file).unlink()
+    folder = root / name.replace("-", "_")
+    (folder / file).unlink()
     with pytest.raises(DatasetUnavailable, match=rf"generated stand-in and lacks {file}; move it away"):
+        load(name, root)
+    (folder / MARKER).unlink()  # as OGB's own files, which have none
+    with pytest.raises(DatasetUnavailable, match=rf"lacks {file}; put http.*zip into"):
         load(name, root)
 
 
