@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,16 +135,22 @@ def check_pair(name: str, ours: nn.Module, theirs: nn.Module, data: Data) -> Non
     same_numbers(name, *results, 1e-3)
 
 
-def run_case(dataset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row per model."""
-    data, source = read_graph(dataset, options.data)
+def checked_epochs(models: Sequence[str], data: Data) -> dict[str, Callable[[], Any]]:
+    """An epoch of each model and of its rival, whose numbers have been compared."""
     epochs: dict[str, Callable[[], Any]] = {}
-    for name in options.models:
+    for name in models:
         torch.manual_seed(0)
         ours, theirs = make_pair(name, data.num_features, int(data.y.max()) + 1)
         check_pair(name, ours, theirs, data)
         epochs[name] = make_epoch(ours, data)
         epochs.setdefault(f"PyG {RIVALS[name]}", make_epoch(theirs, data))
+    return epochs
+
+
+def run_case(dataset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row per model."""
+    data, source = read_graph(dataset, options.data)
+    epochs = checked_epochs(options.models, data)
     times = turns(epochs, options.rounds or rounds_within(epochs, options.seconds))
     print(f"\n{dataset} ({source}), {data.num_nodes} nodes, {data.num_edges} edges; ms an epoch (quartiles), least")
     rows = []

@@ -226,7 +226,7 @@ class Graph:
             self._has_loops = has_loops if self._has_loops is None else self._has_loops
             self._is_in_range = True
 
-    def kept(self, key: CacheKey[_T], *parameters: Hashable) -> _T | None:
+    def known(self, key: CacheKey[_T], *parameters: Hashable) -> _T | None:
         """What :meth:`cached` has kept, or ``None``: for callers that are asked in every call and know of no trace."""
         return self._cache.get((key, parameters))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,20 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.benchmark_scripts import runner
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_") and p.stem != "optim_rivals")
 
 
 @pytest.fixture
 def script(monkeypatch):
-    """Run a script of the folder as Python does, with these arguments; without, only import it."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-
-    def run(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"benchmarks/{name}.py", *arguments])
-        return runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__" if arguments else name)
-
-    return run
+    return runner(monkeypatch)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

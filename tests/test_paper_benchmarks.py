@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch_geometric.data import Data
 
 from lcat.study import load_plan, make_plan, run_study
+from tests.support.benchmark_scripts import runner
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks" / "paper"
@@ -25,15 +25,7 @@ SCRIPTS = ("cost", "question", "robustness", "scalars", "separation", "strong_re
 
 @pytest.fixture
 def script(monkeypatch):
-    """Import a script, or run it with arguments."""
-    monkeypatch.syspath_prepend(str(FOLDER.parent))
-    monkeypatch.syspath_prepend(str(FOLDER))
-
-    def run(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"benchmarks/paper/{name}.py", *arguments])
-        return runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__" if arguments else name)
-
-    return run
+    return runner(monkeypatch, "paper")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

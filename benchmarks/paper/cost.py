@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from _measure import (
     turns,
     write_results,
 )
-from epochs import RIVALS, check_pair, make_epoch, make_pair
+from epochs import RIVALS, checked_epochs
 
 import lcat
 from lcat._json import strict_json
@@ -50,13 +49,7 @@ def measure(dataset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     data = graph.data
     data.train_mask = graph.split(0).train
     data.y = data.y.long()
-    epochs: dict[str, Callable[[], Any]] = {}
-    for name in options.models:
-        torch.manual_seed(0)
-        ours, theirs = make_pair(name, data.num_features, int(data.y.max()) + 1)
-        check_pair(name, ours, theirs, data)
-        epochs[name] = make_epoch(ours, data)
-        epochs.setdefault(f"PyG {RIVALS[name]}", make_epoch(theirs, data))
+    epochs = checked_epochs(options.models, data)
     times = turns(epochs, rounds_within(epochs, options.seconds, min_rounds=3))
     memory = {name: peak_megabytes(epoch) for name, epoch in epochs.items()}
     print(f"\n{dataset}: {data.num_nodes} nodes, {data.num_edges} edges, {data.num_features} features; ms an epoch")

@@ -7,19 +7,9 @@ from typing import Any
 
 import docfigures
 
-TITLES = {
-    "gcn": "GCN",
-    "sage": "GraphSAGE",
-    "gat": "GAT",
-    "gatv2": "GATv2",
-    "cat": "CAT",
-    "catv2": "CATv2",
-    "lcat": "L-CAT",
-    "lcatv2": "L-CATv2",
-    "gat-theory": "GAT",
-    "cat-theory": "CAT",
-    "lcat-theory": "L-CAT",
-}
+from lcat._names import LAYER_TITLES
+
+TITLES = {**LAYER_TITLES, "gat-theory": "GAT", "cat-theory": "CAT", "lcat-theory": "L-CAT"}
 _TRAINED, _CLOSED = ("gcn", "gat", "cat", "lcat"), ("gat-theory", "cat-theory", "lcat-theory")
 
 

@@ -47,7 +47,7 @@ def sorted_edges(graph: Graph, side: Side) -> SortedEdges:
         IndexError: an edge leaves the graph: see :func:`lcat.ops._native.changed_unseen`.
     """
     if not is_traced():
-        known = graph.kept(SORTED, side)
+        known = graph.known(SORTED, side)
         return grouped_edges(graph, side) if known is None else known
     if not torch.compiler.is_compiling():
         return grouped_edges(graph, side)

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from lcat._measures import TaskName, default_metric
-from lcat.data.datasets.items import DataError, check_items, check_metric, classes_of, outputs_of
+from lcat.data.datasets.items import DataError, check_items, check_metric, classes_of, outputs_of, split_of
 from lcat.data.datasets.node_dataset import check_graph
-from lcat.data.splits.splits import Split, SplitError, random_split
+from lcat.data.splits.splits import Split, random_split
 
 __all__ = ["GraphDataset", "from_graphs", "load_tu"]
 
@@ -140,11 +140,7 @@ class GraphDataset:
             DataError: if there is none, its masks have another length, or select graphs without a label.
         """
         assert self.splits is not None
-        try:
-            split = self.splits(seed)
-        except SplitError as error:
-            raise DataError(f"{self.name}: {error}") from None
-        return self.checked(split, f"the split of seed {seed}")
+        return self.checked(split_of(self.name, self.splits, seed), f"the split of seed {seed}")
 
     def checked(self, split: Split, name: str = "the split") -> Split:
         """``split`` itself, if it fits the graphs.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lcat._measures import TaskName, find_measure, measures_of
 from lcat._text import hint
+from lcat.data.splits.splits import Split, SplitError
 
-__all__ = ["DataError", "check_items", "check_metric", "classes_of", "outputs_of"]
+__all__ = ["DataError", "check_items", "check_metric", "classes_of", "outputs_of", "split_of"]
 
 # Class numbers below this, or below the number of items, are accepted also where most classes have no item.
 _MANY_CLASSES = 10_000
@@ -38,6 +41,18 @@ def check_items(name: str, task: TaskName, y: Tensor, count: int, what: str) -> 
         _check_labels(name, y, count, what)
     else:
         _check_classes(name, y, count, what)
+
+
+def split_of(name: str, splits: Callable[[int], Split], seed: int) -> Split:
+    """The split of a data set that belongs to ``seed``.
+
+    Raises:
+        DataError: if there is none; the message names the data set.
+    """
+    try:
+        return splits(seed)
+    except SplitError as error:
+        raise DataError(f"{name}: {error}") from None
 
 
 def check_metric(name: str, metric: str, task: TaskName, num_classes: int) -> None:

@@ -12,9 +12,9 @@ from torch_geometric.data import Data
 
 from lcat._measures import TaskName, default_metric
 from lcat._seeds import derive_seed
-from lcat.data.datasets.items import DataError, check_metric
+from lcat.data.datasets.items import DataError, check_metric, split_of
 from lcat.data.datasets.node_dataset import check_graph
-from lcat.data.splits.splits import Split, SplitError, random_split
+from lcat.data.splits.splits import Split, random_split
 
 __all__ = ["LinkDataset", "sample_no_links"]
 
@@ -120,11 +120,7 @@ class LinkDataset:
             DataError: if there is none, or its masks have another length.
         """
         assert self.splits is not None
-        try:
-            split = self.splits(seed)
-        except SplitError as error:
-            raise DataError(f"{self.name}: {error}") from None
-        return self.checked(split, f"the split of seed {seed}")
+        return self.checked(split_of(self.name, self.splits, seed), f"the split of seed {seed}")
 
     def checked(self, split: Split, name: str = "the split") -> Split:
         """``split`` itself, if it fits the pairs.

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 
 from lcat._measures import TaskName, default_metric
 from lcat._numbers import as_int
-from lcat.data.datasets.items import DataError, check_items, check_metric, classes_of, outputs_of
+from lcat.data.datasets.items import DataError, check_items, check_metric, classes_of, outputs_of, split_of
 from lcat.data.splits.splits import Split, SplitError, check_fractions, random_split
 
 __all__ = ["DataError", "NodeDataset", "check_graph", "random_splits", "splits_from_masks"]
@@ -148,11 +148,7 @@ class NodeDataset:
         Raises:
             DataError: if there is none, its masks have another length than the graph, or select unlabeled nodes.
         """
-        try:
-            split = self.splits(seed)
-        except SplitError as error:
-            raise DataError(f"{self.name}: {error}") from None
-        return self.checked(split, f"the split of seed {seed}")
+        return self.checked(split_of(self.name, self.splits, seed), f"the split of seed {seed}")
 
     def checked(self, split: Split, name: str = "the split") -> Split:
         """``split`` itself, if it fits the graph.
