@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from lcat._version import __version__
+from lcat.cli.help import HelpCommand, HelpGroup
 from lcat.cli.ogb import HANDED_ON, ogb
 from lcat.cli.study.app import study_app
 
 __all__ = ["lcat_app"]
 
 
-class _LcatGroup(TyperGroup):
+class _LcatGroup(HelpGroup):
     """The commands in the order in which most users need them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -36,8 +36,8 @@ def lcat_app() -> typer.Typer:
     )
     app.callback()(_lcat)
     app.add_typer(study_app(), name="study")
-    app.command("doctor")(_doctor)
-    app.command("ogb", add_help_option=False, context_settings=HANDED_ON)(ogb)
+    app.command("doctor", cls=HelpCommand)(_doctor)
+    app.command("ogb", cls=HelpCommand, add_help_option=False, context_settings=HANDED_ON)(ogb)
     return app
 
 

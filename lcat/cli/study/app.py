@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from lcat.cli.help import HelpCommand
 from lcat.cli.study.add import add
 from lcat.cli.study.datasets import datasets
 from lcat.cli.study.defaults import defaults
@@ -31,13 +32,13 @@ _HELP = (
 def study_app() -> typer.Typer:
     """The commands of ``lcat study``."""
     app = typer.Typer(cls=StudyGroup, help=_HELP, subcommand_metavar="[COMMAND] ...")
-    app.command("run", help=HELP, context_settings={"token_normalize_func": _long_name})(run)
-    app.command("add")(add)
-    app.command("report")(report)
-    app.command("export")(export)
-    app.command("model")(model)
-    app.command("datasets")(datasets)
-    app.command("defaults")(defaults)
+    app.command("run", cls=HelpCommand, help=HELP, context_settings={"token_normalize_func": _long_name})(run)
+    app.command("add", cls=HelpCommand)(add)
+    app.command("report", cls=HelpCommand)(report)
+    app.command("export", cls=HelpCommand)(export)
+    app.command("model", cls=HelpCommand)(model)
+    app.command("datasets", cls=HelpCommand)(datasets)
+    app.command("defaults", cls=HelpCommand)(defaults)
     return app
 
 

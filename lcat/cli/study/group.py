@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from typer.core import TyperGroup
-
 from lcat._text import hint
+from lcat.cli.help import HelpGroup
 from lcat.cli.study.values import OTHER_NAMES
 
 __all__ = ["StudyGroup"]
@@ -17,7 +16,7 @@ _DEFAULT = "run"
 _Context = Any
 
 
-class StudyGroup(TyperGroup):
+class StudyGroup(HelpGroup):
     """``lcat study plan.toml --seeds 3`` is ``lcat study run plan.toml --seeds 3``."""
 
     def parse_args(self, ctx: _Context, args: list[str]) -> list[str]:
