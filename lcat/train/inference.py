@@ -17,7 +17,7 @@ from lcat._files import as_path, reserve
 from lcat._numbers import read_bool
 from lcat.data.storage.csc import CSCGraph
 from lcat.train._checks import kind_of
-from lcat.train.layer_steps import LayerStep, head_of, source_statistic, steps_of
+from lcat.train.layer_steps import LayerStep, head_of, keeps_all_layers, source_statistic, steps_of
 from lcat.train.ranges import check_ranges, whole
 
 __all__ = ["layerwise_inference"]
@@ -198,11 +198,11 @@ class _Work:
 
 
 def _all_layers(model: nn.Module, steps: list[LayerStep], x: Any, work: _Work) -> Tensor:
-    jumping = getattr(model, "jk", None)
+    keeps_all = keeps_all_layers(model)
     outputs = []
     for step in steps:
         x = _one_layer(step, x, work)
-        if jumping is not None:
+        if keeps_all:
             outputs.append(x)
     head = head_of(model)
     if head is None:
@@ -211,23 +211,60 @@ def _all_layers(model: nn.Module, steps: list[LayerStep], x: Any, work: _Work) -
     out = None
     for begin, end in work.blocks:
         parts = [work.rows_of(layer, slice(begin, end)) for layer in (outputs or [x])]
-        rows = head(parts)
+        rows = _rows(f"what {type(model).__name__} does after its last layer", head(parts), end - begin)
         out = work.store(rows) if out is None else out
         out[begin:end] = rows.cpu()
     assert out is not None
     return out
 
 
+class _Input:
+    """The input of a layer of a model, and what the layer itself gets: that, or what the model makes of it before."""
+
+    def __init__(self, step: LayerStep, x: Any, work: _Work) -> None:
+        self._step, self._x, self._work = step, x, work
+        self._ready: Tensor | None = None
+        if step.before_on_all is not None:
+            count = work.graph.num_targets
+            rows = step.before_on_all(work.rows_of(x, slice(0, count)))
+            self._ready = _rows(f"'before_on_all' of the LayerStep of {type(step.conv).__name__}", rows, count).cpu()
+
+    def of_layer(self, nodes: Any) -> Tensor:
+        """The rows that the layer gets."""
+        if self._ready is not None:
+            return self._work.rows_of(self._ready, nodes)
+        rows = self._work.rows_of(self._x, nodes)
+        if self._step.before is None:
+            return rows
+        what = f"'before' of the LayerStep of {type(self._step.conv).__name__}"
+        return _rows(what, self._step.before(rows), rows.shape[0])
+
+    def of_model(self, nodes: Tensor, of_layer: Tensor) -> Tensor:
+        """The rows as they were, for ``then``: the first ones of the layer, if they are the same."""
+        is_same = self._ready is None and self._step.before is None
+        return of_layer[: nodes.numel()] if is_same else self._work.rows_of(self._x, nodes)
+
+    def zeros(self, nodes: Tensor) -> Tensor:
+        """In the shape of what the layer gets."""
+        if self._ready is None and self._step.before is None:
+            width = self._x.shape[1]
+        else:
+            width = self.of_layer(slice(0, 1)).shape[1]
+        row = torch.zeros((1, width), dtype=self._work.dtype, device=self._work.device)
+        return row.expand(nodes.numel(), -1)
+
+
 def _one_layer(step: LayerStep, x: Any, work: _Work) -> Tensor:
-    statistic = _collect(step.conv, x, work)
+    inputs = _Input(step, x, work)
+    statistic = _collect(step.conv, inputs, work)
     out = None
     for begin, end in work.blocks:
         nodes, edge_index, per_edge = work.cut(begin, end)
-        features = work.rows_of(x, nodes)
+        features = inputs.of_layer(nodes)
         of_sources = {} if statistic is None else {"statistic": statistic[nodes].to(work.device)}
         computed = step.conv(features, edge_index, **per_edge, **of_sources)
         computed = _rows(f"the layer {type(step.conv).__name__}", computed, nodes.numel())
-        rows = step.then(computed[: end - begin], features[: end - begin])
+        rows = step.then(computed[: end - begin], inputs.of_model(nodes[: end - begin], features))
         rows = _rows(f"'then' of the LayerStep of {type(step.conv).__name__}", rows, end - begin)
         out = work.store(rows) if out is None else out
         out[begin:end] = rows.cpu()
@@ -236,7 +273,7 @@ def _one_layer(step: LayerStep, x: Any, work: _Work) -> Tensor:
     return out if step.on_all is None else step.on_all(out.to(work.device)).cpu()
 
 
-def _collect(conv: nn.Module, x: Any, work: _Work) -> Tensor | None:
+def _collect(conv: nn.Module, inputs: _Input, work: _Work) -> Tensor | None:
     """The statistic of all nodes, if the layer needs one: every node is a target once, with all of its in-edges."""
     layer = source_statistic(conv)
     if layer is None:
@@ -244,12 +281,12 @@ def _collect(conv: nn.Module, x: Any, work: _Work) -> Tensor | None:
     if conv._forward_pre_hooks:
         # Some compute the weights (pruning, weight_norm): a call on no nodes runs them before the statistic.
         nodes, edge_index, per_edge = work.cut(0, 0)
-        conv(work.rows_of(x, nodes), edge_index, **per_edge)
+        conv(inputs.of_layer(nodes), edge_index, **per_edge)
     collected = None
     for begin, end in work.blocks:
         nodes, edge_index, per_edge = work.cut(begin, end)
         reads_features = layer.statistic_depends_on == "features"
-        features = work.rows_of(x, nodes) if reads_features else _no_features(x, nodes, work)
+        features = inputs.of_layer(nodes) if reads_features else inputs.zeros(nodes)
         statistic = layer.neighborhood_statistic(features, edge_index, **per_edge)
         if statistic is None:
             raise ValueError(
@@ -276,10 +313,6 @@ def _rows(what: str, returned: Any, count: int) -> Tensor:
             f"{what} returned shape {list(returned.shape)} for a block of {count} nodes; expected one row per node"
         )
     return returned
-
-
-def _no_features(x: Any, nodes: Tensor, work: _Work) -> Tensor:
-    return torch.zeros((1, x.shape[1]), dtype=work.dtype, device=work.device).expand(nodes.numel(), -1)
 
 
 def _blocks(graph: CSCGraph, rows: int, edges: int) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from torch_geometric.nn.models.basic_gnn import BasicGNN
 from lcat.nn import NeighborhoodStatistic
 from lcat.nn.neighborhood_statistic import StatisticInputs
 
-__all__ = ["LayerStep", "head_of", "layerwise_steps", "source_statistic", "steps_of"]
+__all__ = ["LayerStep", "head_of", "keeps_all_layers", "layerwise_steps", "source_statistic", "steps_of"]
 
 # Layers of PyG whose output at a node depends on the node, its in-edges and their sources, and on nothing else.
 _ONE_HOP = (
@@ -26,6 +26,8 @@ _ONE_HOP = (
     pyg_conv.GraphConv,
     pyg_conv.TransformerConv,
 )
+# Where forward is that of BasicGNN, or computes the same.
+_LIBRARIES = ("torch_geometric", "lcat")
 _BATCH_NORMS = (nn.BatchNorm1d, pyg_norm.BatchNorm)
 
 
@@ -38,6 +40,14 @@ class LayerStep:
         then: what the model does with the layer's rows, row by row: ``then(out, x)`` with the layer's output and
             its input for the same rows.
         on_all: what it does with all rows at once, after ``then``; they must fit into memory.
+        before: what it does with the layer's input before the layer, row by row; ``then`` gets the input as it was.
+        before_on_all: the same with all rows at once, instead of ``before``.
+
+    A model whose outputs are more than the rows of its last step has a method ``layer_head(layers)`` too: it gets the
+    rows of all steps, and makes outputs of them, row by row.
+
+    Raises:
+        ValueError: with both ``before`` and ``before_on_all``.
 
     Example:
         >>> from lcat.nn import GATConv
@@ -48,13 +58,20 @@ class LayerStep:
     conv: nn.Module
     then: Callable[[Tensor, Tensor], Tensor] = lambda out, _: out
     on_all: Callable[[Tensor], Tensor] | None = None
+    before: Callable[[Tensor], Tensor] | None = None
+    before_on_all: Callable[[Tensor], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.before is not None and self.before_on_all is not None:
+            raise ValueError("expected 'before' or 'before_on_all' of a LayerStep, got both: one does it all")
 
 
 def steps_of(model: nn.Module) -> list[LayerStep]:
     """The layers of a model, in the order in which they are computed.
 
     Raises:
-        TypeError: for a model that is no BasicGNN and has no method ``layer_steps``.
+        TypeError: for a model that is no BasicGNN, or one with a forward of its own, and has no method
+            ``layer_steps``.
     """
     steps = getattr(model, "layer_steps", None)
     if callable(steps):
@@ -63,6 +80,12 @@ def steps_of(model: nn.Module) -> list[LayerStep]:
         raise TypeError(
             f"layerwise_inference takes a model of lcat.nn.models or another BasicGNN, or one with a method "
             f"layer_steps() that returns LayerSteps; got {type(model).__name__}"
+        )
+    own = type(model).forward.__module__
+    if own.partition(".")[0] not in _LIBRARIES:
+        raise TypeError(
+            f"{type(model).__name__} has a forward of its own (in {own}), so its layers alone do not say what it "
+            "computes: give it a method layer_steps() that returns LayerSteps"
         )
     return [_step_of(model, number) for number in range(model.num_layers)]
 
@@ -152,9 +175,10 @@ def _is_row_wise(norm: nn.Module) -> bool:
 
 
 def head_of(model: nn.Module) -> Callable[[list[Tensor]], Tensor] | None:
-    """What a BasicGNN does after its last layer, with the rows of all layers; ``None`` for nothing."""
+    """What a model does after its last layer, with the rows of all layers; ``None`` for nothing."""
     if not isinstance(model, BasicGNN):
-        return None
+        own: Callable[[list[Tensor]], Tensor] | None = getattr(model, "layer_head", None)
+        return own
     jumping, linear = getattr(model, "jk", None), getattr(model, "lin", None)
     if jumping is None and linear is None:
         return None
@@ -164,3 +188,9 @@ def head_of(model: nn.Module) -> Callable[[list[Tensor]], Tensor] | None:
         return x if linear is None else linear(x)
 
     return head
+
+
+def keeps_all_layers(model: nn.Module) -> bool:
+    """Whether :func:`head_of` the model takes the rows of all layers, and not of the last one alone."""
+    name = "jk" if isinstance(model, BasicGNN) else "layer_head"
+    return getattr(model, name, None) is not None

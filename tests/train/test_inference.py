@@ -153,6 +153,78 @@ def test_a_custom_model():
     torch.testing.assert_close(layerwise_inference(model, data.x, data.edge_index, rows=9), whole, atol=1e-5, rtol=1e-5)
 
 
+class Prepared(Residual):
+    """What a model does before its layers, to rows and to all of them, and after the last one with those of all."""
+
+    def __init__(self):
+        super().__init__()
+        self.narrow, self.norm, self.last = nn.Linear(30, 12), nn.LayerNorm(12), nn.Linear(12 + 12 + 3, 2)
+
+    def layer_steps(self):
+        first, second, third = self.convs
+        return [
+            LayerStep(first, lambda out, x: out + self.narrow(x), before=lambda x: self.norm(self.narrow(x))),
+            LayerStep(second, lambda out, x: out + x, before_on_all=lambda x: x - x.mean(dim=0)),
+            LayerStep(third, lambda out, x: out - x[:, :3], lambda out: out / out.norm(), before=torch.tanh),
+        ]
+
+    def layer_head(self, layers):
+        return self.last(torch.cat(layers, dim=1))
+
+    def forward(self, x, edge_index):
+        outputs = []
+        for step in self.layer_steps():
+            ready = next((make(x) for make in (step.before, step.before_on_all) if make is not None), x)
+            x = step.then(step.conv(ready, edge_index), x)
+            x = x if step.on_all is None else step.on_all(x)
+            outputs.append(x)
+        return self.layer_head(outputs)
+
+
+@torch.no_grad()
+def test_what_a_model_does_before_its_layers_and_after_all_of_them():
+    data, model = random_graph(), Prepared().eval()
+    x = torch.randn(data.x.shape[0], 30)
+    whole = model(x, data.edge_index)
+    assert whole.shape[1] == 2
+    torch.testing.assert_close(layerwise_inference(model, x, data.edge_index, rows=9), whole, atol=1e-5, rtol=1e-5)
+
+
+def test_steps_and_heads_that_do_not_fit():
+    with pytest.raises(ValueError, match="expected 'before' or 'before_on_all' of a LayerStep, got both"):
+        LayerStep(GCNConv(2, 2), before=torch.tanh, before_on_all=torch.tanh)
+    data, model = random_graph(), Prepared().eval()
+    x = torch.randn(data.x.shape[0], 30)
+    model.layer_head = lambda layers: layers[0].sum(dim=0)
+    with pytest.raises(ValueError, match="what Prepared does after its last layer returned shape"):
+        layerwise_inference(model, x, data.edge_index)
+    for name in ("before", "before_on_all"):
+        step = LayerStep(GCNConv(30, 2), **{name: lambda x: x[:1]})
+        model.layer_steps = lambda step=step: [step]
+        with pytest.raises(ValueError, match=rf"'{name}' of the LayerStep of GCNConv returned shape \[1, 30\]"):
+            layerwise_inference(model, x, data.edge_index)
+
+
+def test_a_forward_of_ones_own_is_not_passed_over():
+    """Layers of PyG's models say what they compute; what a subclass does instead, they do not say."""
+
+    class Scaled(GCN):
+        def forward(self, x, edge_index):
+            return 2 * super().forward(x, edge_index)
+
+    class Other(GCN):
+        def init_conv(self, *args, **kwargs):
+            return super().init_conv(*args, **kwargs)
+
+    data = random_graph()
+    with pytest.raises(TypeError, match=r"Scaled has a forward of its own \(in .*\), so its layers alone do not say"):
+        layerwise_inference(Scaled(12, 8, 2), data.x, data.edge_index)
+    model = Other(12, 8, 2).eval()
+    with torch.no_grad():
+        whole = model(data.x, data.edge_index)
+    torch.testing.assert_close(layerwise_inference(model, data.x, data.edge_index), whole, atol=1e-5, rtol=1e-5)
+
+
 class Surprise(MessagePassing):
     """A custom layer that weighs a source by how far it is from its own in-neighbors' sum."""
 

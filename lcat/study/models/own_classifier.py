@@ -40,6 +40,10 @@ class OwnClassifier(nn.Module):
         """Its forward takes the graph of each node, and so makes outputs of graphs."""
         return "batch" in self._takes
 
+    def edge_keys(self, data: Data) -> list[str]:
+        """Names of the values of edges that the forward takes from a graph."""
+        return [key for key in self._takes if key in _EDGE_VALUES and data.get(key) is not None]
+
     def use_edge_values(self, data: Data) -> None:
         """Take weights and features of the edges, and the graph of each node, if the forward takes them."""
         self._edge_values = {key: data[key] for key in self._takes if data.get(key) is not None}

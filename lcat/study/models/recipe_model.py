@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch_geometric.nn import JumpingKnowledge, PairNorm
 from torch_geometric.utils import dropout_edge
 
+from lcat.train import LayerStep
+
 __all__ = ["ACTIVATIONS", "RecipeModel", "balanced_weights"]
 
 #: Activations by name.
@@ -115,13 +117,55 @@ class RecipeModel(nn.Module):
 
     def _layer(self, number: int, conv: nn.Module, h: Tensor, edge_index: Tensor, values: dict[str, Tensor]) -> Tensor:
         out: Tensor = conv(self.norms[number](h) if self.norm_first else h, edge_index, **values)
+        out = self._add_skip(number, out, h)
+        return self._activate(number, out) if number < self.num_hidden else out
+
+    def _add_skip(self, number: int, out: Tensor, h: Tensor) -> Tensor:
         if self.residual == "linear" or (self.residual == "identity" and out.shape == h.shape):
             out = out + self.skips[number](h)
-        if number >= self.num_hidden:
-            return out
+        return out
+
+    def _activate(self, number: int, out: Tensor) -> Tensor:
         if not self.norm_first:
             out = self.norms[number](out)
         return F.dropout(self.act(out), self.dropout, self.training)
+
+    def layer_steps(self) -> list[LayerStep]:
+        """The layers for :func:`lcat.train.layerwise_inference`, with all that comes before and after them."""
+        return [self._step(number) for number in range(len(self.convs))]
+
+    def _step(self, number: int) -> LayerStep:
+        norm, hidden, is_last = self.norms[number], number < self.num_hidden, number == len(self.convs) - 1
+        first = self.first if number == 0 and self.first is not None else nn.Identity()
+        last = self.last if is_last and self.last is not None and self.jump is None else nn.Identity()
+
+        def prepare(x: Tensor) -> Tensor:
+            rows: Tensor = norm(first(x)) if self.norm_first else first(x)
+            return rows
+
+        def add_skip(out: Tensor, x: Tensor) -> Tensor:
+            return self._add_skip(number, out, first(x))
+
+        def finish(out: Tensor) -> Tensor:
+            rows: Tensor = last(self._activate(number, out) if hidden else out)
+            return rows
+
+        conv, of_all_nodes = self.convs[number], isinstance(norm, PairNorm)
+        if of_all_nodes and not self.norm_first:
+            return LayerStep(conv, add_skip, on_all=finish, before=first)
+
+        def then(out: Tensor, x: Tensor) -> Tensor:
+            return finish(add_skip(out, x))
+
+        return LayerStep(conv, then, **{"before_on_all" if of_all_nodes else "before": prepare})
+
+    @property
+    def layer_head(self) -> Callable[[list[Tensor]], Tensor] | None:
+        """What comes after all layers, if it takes the rows of all of them."""
+        jump, last = self.jump, self.last
+        if jump is None or last is None:
+            return None
+        return lambda layers: last(jump(layers))
 
 
 def balanced_weights(y: Tensor, num_classes: int) -> Tensor:

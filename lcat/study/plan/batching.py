@@ -9,10 +9,11 @@ from pydantic import Field, field_validator, model_validator
 from lcat.study.models.fields import Whole
 from lcat.study.models.one_line import Record
 
-__all__ = ["Batching", "BatchingKind"]
+__all__ = ["Batching", "BatchingKind", "Evaluation"]
 
 #: What a batch is made of.
 BatchingKind = Literal["neighbor", "cluster"]
+#: How models are measured.
 Evaluation = Literal["auto", "layerwise", "whole"]
 
 
@@ -26,8 +27,9 @@ class Batching(Record):
             many hops as there are numbers.
         num_parts: of the partition.
         parts_per_batch: of a batch.
-        evaluation: how models are measured, always without samples: ``"layerwise"`` in bounded memory, for the layers
-            of lcat without a recipe; ``"whole"`` in one call; ``"auto"`` by layers where that is possible.
+        evaluation: how models are measured, always without samples: ``"layerwise"`` in bounded memory, for all layers
+            of lcat, and own models whose layers are known (a model of PyG, or one with ``layer_steps()``, see
+            :class:`lcat.train.LayerStep`); ``"whole"`` in one call; ``"auto"`` by layers where that is possible.
 
     Example:
         >>> from lcat.study import Batching
