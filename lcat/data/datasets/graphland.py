@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 
 from lcat._measures import TaskName
@@ -40,7 +42,9 @@ _SPLITS = {
     "rl": "GraphLand's random 10/10/80 split (RL)",
     "rh": "GraphLand's random 50/25/25 split (RH)",
     "th": "GraphLand's temporal 50/25/25 split (TH)",
+    "thi": "GraphLand's temporal 50/25/25 split, inductive (THI)",
 }
+_TEMPORAL = ("th", "thi")
 _WITHOUT_TIME = ("city-reviews", "city-roads-M", "city-roads-L", "web-traffic")
 
 
@@ -60,15 +64,10 @@ def graphland_spec(name: str) -> DatasetSpec:
     key, split = text.strip().lower().replace("_", "-"), split.strip().lower() or "rl"
     if key not in names:
         raise DataError(f"there is no data set {name!r}{hint(key, names)}; GraphLand has {', '.join(_METRICS)}")
-    if split == "thi":
-        raise DataError(
-            f"data set {name!r}: the inductive split THI has three graphs, and a study trains on the one that it tests "
-            f"on; take the same nodes with all edges, as in {PREFIX}{key},th"
-        )
     if split not in _SPLITS:
         raise DataError(f"data set {name!r}: expected one of the splits {', '.join(_SPLITS)}, got {split!r}")
     title = names[key]
-    if split == "th" and title in _WITHOUT_TIME:
+    if split in _TEMPORAL and title in _WITHOUT_TIME:
         raise DataError(f"data set {name!r}: it has no times, so no temporal split; take rl or rh")
     return DatasetSpec(
         name=f"{PREFIX}{key},{split}",
@@ -84,21 +83,47 @@ def graphland_spec(name: str) -> DatasetSpec:
     )
 
 
-def graphland_dataset(spec: DatasetSpec, data: Data) -> NodeDataset:
+def graphland_dataset(spec: DatasetSpec, graphs: Sequence[Data]) -> NodeDataset:
     """The data set that PyG's class has read.
 
     Args:
         spec: of :func:`graphland_spec`.
-        data: graph 0 of the class.
+        graphs: all of the class: one, or, of the inductive split, those of training, validation and test.
     """
+    data, stages = _as_one(graphs)
     y = data.y
     task: TaskName = "node-regression" if spec.metric == _NUMBERS else "node-classification"
     if task == "node-classification":
         y = torch.where(y.isnan(), torch.full_like(y, -1), y).long()
     values = {key: data[key] for key in ("x", "edge_index", "train_mask", "val_mask", "test_mask")}
     dataset = dataset_of_values({**values, "y": y}, spec.name, spec.metric, task)
-    dataset = replace(dataset, split_rule=spec.split)
+    dataset = replace(dataset, split_rule=spec.split, stages=stages)
     lines = ["features by PyG's defaults: numbers mapped to a normal distribution, gaps filled, categories one-hot"]
+    if stages is not None:
+        seen = [int((stages <= stage).sum()) for stage in range(3)]
+        lines[0] += ", as learned from the training nodes"
+        lines.append(f"training sees {seen[0]:,} nodes, validation {seen[1]:,}, the test all {seen[2]:,}")
     if task == "node-regression":
         lines.append("targets scaled to mean 0 and standard deviation 1 of the training nodes")
     return with_steps(dataset, *lines, "both directions of every edge added")
+
+
+def _as_one(graphs: Sequence[Data]) -> tuple[Data, Tensor | None]:
+    """The graph with all nodes and the masks of its parts, and where it is inductive, the stage of each node.
+
+    Each graph of the inductive split holds the nodes of the one before, and the nodes have the numbers that they had in
+    the files as ``cross_snapshot_node_id``.
+    """
+    if len(graphs) == 1:
+        return graphs[0], None
+    *_, last = graphs
+    numbers = last.cross_snapshot_node_id
+    data = Data(x=last.x, edge_index=last.edge_index, y=last.y)
+    stages = torch.full((numbers.numel(),), len(graphs) - 1)
+    for stage, (part, graph) in reversed(list(enumerate(zip(("train", "val", "test"), graphs, strict=True)))):
+        nodes = torch.searchsorted(numbers, graph.cross_snapshot_node_id)
+        stages[nodes] = stage
+        mask = torch.zeros(numbers.numel(), dtype=torch.bool)
+        mask[nodes[graph.mask]] = True
+        data[f"{part}_mask"] = mask
+    return data, stages

@@ -66,7 +66,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
 
     Args:
         name: a name of ``lcat.data.CATALOG``, or ``"graphland:tolokers-2,rh"`` (a data set of GraphLand and its
-            split, ``rl``, ``rh`` or ``th``); upper case and ``_`` for ``-`` are accepted.
+            split, ``rl``, ``rh``, ``th`` or ``thi``); upper case and ``_`` for ``-`` are accepted.
         root: the data folder, :func:`default_root` by default.
         download: ``False`` never touches the network.
 
@@ -91,9 +91,10 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
         raise DatasetUnavailable(f"data set {spec.name!r} is not under {root}: {_what_to_put(spec, missing)}")
     if not spec.pyg_class:
         return _read_file(spec, root, missing)
-    data = _read(spec, root, missing)
+    graphs = _read(spec, root, missing)
     if spec.name.startswith(PREFIX):
-        return graphland_dataset(spec, data)
+        return graphland_dataset(spec, graphs)
+    data = graphs[0]
     masks = [data.get(f"{part}_mask") for part in ("train", "val", "test")]
     graph = _prepare(spec, data)
     splits, rule = _splits(spec, root, graph, masks)
@@ -153,7 +154,8 @@ def missing_files(name: str, root: str | Path) -> list[Path]:
     return [folder / file for file in find_spec(name).raw if not (folder / file).exists()]
 
 
-def _read(spec: DatasetSpec, root: Path, missing: list[Path]) -> Data:
+def _read(spec: DatasetSpec, root: Path, missing: list[Path]) -> list[Data]:
+    """The graphs of PyG's class: one, and three of an inductive split."""
     if not hasattr(pyg_datasets, spec.pyg_class):
         raise DatasetUnavailable(
             f"data set {spec.name!r} needs PyG's {spec.pyg_class}, which this version of PyG does not have: pip "
@@ -165,7 +167,7 @@ def _read(spec: DatasetSpec, root: Path, missing: list[Path]) -> Data:
         with _download_timeout(), warnings.catch_warnings():
             # PyG's reader makes a sparse tensor by torch's beta interface; it is turned dense right after.
             warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
-            return cls(*args, **dict(spec.kwargs))[0]
+            return list(cls(*args, **dict(spec.kwargs)))
     except ModuleNotFoundError as error:
         raise DatasetUnavailable(
             f"data set {spec.name!r}: PyG's {spec.pyg_class} needs {error.name}: pip install {error.name}"

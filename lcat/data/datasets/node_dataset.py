@@ -40,6 +40,9 @@ class NodeDataset:
         unused: names of what came with the graph and is not used.
         steps: what was done to what was read, one line each, for the record of a study.
         task: ``"node-classification"``, ``"node-multilabel"`` or ``"node-regression"``.
+        stages: for an inductive split, integers ``[N]``: 0 for nodes that training sees, 1 for those that appear for
+            validation, 2 for those that appear for the test. Training nodes of a split are of stage 0, and validation
+            nodes of stage 0 or 1. ``None`` if training sees the whole graph, without labels of others.
 
     Raises:
         DataError: names the part that does not fit, what it is and what it should be.
@@ -60,6 +63,7 @@ class NodeDataset:
     unused: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     task: TaskName = "node-classification"
+    stages: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.task not in _NODE_TASKS:
@@ -69,6 +73,45 @@ class NodeDataset:
         if not self.metric:
             object.__setattr__(self, "metric", default_metric(self.task))
         check_metric(self.name, self.metric, self.task, self.num_classes)
+        if self.stages is not None:
+            _check_stages(self.name, self.stages, self.num_items)
+
+    @property
+    def is_inductive(self) -> bool:
+        """Whether training sees a part of the graph."""
+        return self.stages is not None
+
+    def graph_at(self, stage: int) -> Data:
+        """The graph of a stage: its nodes and those of earlier ones in their order, and the edges between them.
+
+        Args:
+            stage: 0 for training, 1 for validation, 2 for the test.
+
+        Returns:
+            A ``Data`` with ``x``, ``edge_index``, ``y``, values of the edges, and ``n_id``, the numbers that its nodes
+            have in the whole graph; of a data set that is not inductive, always the whole graph.
+
+        Example:
+            >>> import torch
+            >>> from lcat.data import NodeDataset, csbm, splits_from_masks
+            >>> data = csbm(n=100, seed=0)
+            >>> stages = torch.arange(100) // 40  # 40, 40 and 20 nodes
+            >>> rule = splits_from_masks(stages == 0, stages == 1, stages == 2)
+            >>> dataset = NodeDataset("mine", data, rule, stages=stages)
+            >>> dataset.graph_at(0).num_nodes, dataset.graph_at(1).num_nodes, dataset.graph_at(2).num_nodes
+            (40, 80, 100)
+        """
+        data = self.data
+        nodes = torch.arange(self.num_items)
+        values = {key: data[key] for key in ("edge_weight", "edge_attr") if data.get(key) is not None}
+        if self.stages is None:
+            return Data(x=data.x, edge_index=data.edge_index, y=data.y, **values, n_id=nodes)
+        seen = self.stages <= stage
+        edges = seen[data.edge_index].all(dim=0)
+        number = seen.cumsum(0) - 1
+        edge_index = number[data.edge_index[:, edges]].to(data.edge_index.dtype)
+        values = {key: value[edges] for key, value in values.items()}
+        return Data(x=data.x[seen], edge_index=edge_index, y=data.y[seen], **values, n_id=nodes[seen])
 
     @property
     def num_classes(self) -> int:
@@ -99,7 +142,8 @@ class NodeDataset:
         """All that decides results, for a hash."""
         data = self.data
         values = [data[key] for key in ("edge_weight", "edge_attr") if data.get(key) is not None]
-        return [data.x, data.edge_index, data.y, *values]
+        stages = [] if self.stages is None else [self.stages]
+        return [data.x, data.edge_index, data.y, *values, *stages]
 
     @property
     def num_edge_features(self) -> int:
@@ -158,7 +202,8 @@ class NodeDataset:
             name: how an error calls it.
 
         Raises:
-            DataError: if its masks have another length than the graph, or select unlabeled nodes.
+            DataError: if its masks have another length than the graph, select unlabeled nodes, or train on nodes that
+                are not in the graph of the training.
         """
         if split.num_nodes != self.data.num_nodes:
             raise DataError(
@@ -171,6 +216,14 @@ class NodeDataset:
                 f"{self.name}: {name} selects {unlabeled} nodes without a label ({sign}); "
                 "leave them out of all three masks"
             )
+        if self.stages is not None:
+            for mask, stage, words in ((split.train, 0, "training"), (split.val, 1, "validation")):
+                later = int((self.stages[mask] > stage).sum())
+                if later:
+                    raise DataError(
+                        f"{self.name}: {name} has {later} {words} nodes that appear later than the graph of the "
+                        f"{words}; the data set is inductive: take its own split"
+                    )
         return split
 
 
@@ -270,6 +323,23 @@ def check_graph(name: str, data: Data, *, labels: bool = True) -> None:
             f"got {int(edge_index.min())} .. {int(edge_index.max())}"
         )
     _check_edge_values(name, data)
+
+
+def _check_stages(name: str, stages: Tensor, num_nodes: int) -> None:
+    """Refuse stages that are none.
+
+    Raises:
+        DataError: says what they should be.
+    """
+    is_whole = isinstance(stages, Tensor) and stages.dtype in (torch.int64, torch.int32, torch.uint8, torch.int8)
+    if not is_whole or list(stages.shape) != [num_nodes]:
+        shape = f"{stages.dtype} {list(stages.shape)}" if isinstance(stages, Tensor) else type(stages).__name__
+        raise DataError(f"{name}: stages must be integers [{num_nodes}], one per node; got {shape}")
+    if num_nodes and (int(stages.min()) < 0 or int(stages.max()) > 2):
+        raise DataError(
+            f"{name}: stages must be 0 (training), 1 (validation) or 2 (test); got {int(stages.min())} .. "
+            f"{int(stages.max())}"
+        )
 
 
 def _refuse_meta(name: str, value: Any) -> None:

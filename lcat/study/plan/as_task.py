@@ -40,6 +40,10 @@ def as_task(dataset: AnyDataset, task: TaskName | None, metric: str | None) -> A
     if task is None or task == dataset.task:
         return dataset if metric in (None, dataset.metric) else replace(dataset, metric=metric)
     if task == "link-prediction" and isinstance(dataset, NodeDataset):
+        if dataset.is_inductive:
+            raise DataError(
+                f"{dataset.name}: its split is inductive, and links are predicted in one graph; take another one"
+            )
         keys = ("x", "edge_index", "edge_weight", "edge_attr")
         graph = Data(**{key: dataset.data[key] for key in keys if dataset.data.get(key) is not None})
         return LinkDataset(dataset.name, graph, metric=metric or "", steps=dataset.steps)

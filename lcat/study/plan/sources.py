@@ -141,6 +141,10 @@ class Sources:
         if noise is not None:
             if not isinstance(dataset, NodeDataset):
                 raise DataError(f"noise is for tasks on nodes; got {dataset.task}: leave it out")
+            if dataset.is_inductive:  # what is added depends on the whole graph
+                raise DataError(
+                    f"noise is for graphs that training sees whole; {dataset.name} is inductive: leave it out"
+                )
             # The masks belong to the nodes, which noise leaves alone.
             dataset = replace(dataset, data=noise(dataset.data, cell.noise.level, cell.seed))
         return dataset, split

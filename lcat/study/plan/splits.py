@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lcat._measures import MEASURES
 from lcat._text import hint
-from lcat.data import DataError, Split, SplitError, fold_split, load_split_file, nested_split
+from lcat.data import DataError, NodeDataset, Split, SplitError, fold_split, load_split_file, nested_split
 from lcat.study._folder import OutputError, check_file, write_file
 from lcat.study.plan.as_task import AnyDataset
 from lcat.study.plan.cell import SplitChoice, digest
@@ -149,6 +149,11 @@ def make_split(choice: SplitChoice, dataset: AnyDataset, seed: int, base: Path =
         return dataset.split(seed)
     if rule.kind == "file":
         return dataset.checked(load_split_file(base / _fill(rule.path, dataset.name, choice.fold), dataset.num_items))
+    if isinstance(dataset, NodeDataset) and dataset.is_inductive:
+        raise SplitError(
+            f"{choice.rule} would train on nodes that appear later, as the split of {dataset.name} is inductive; take "
+            "split = 'own'"
+        )
     if rule.kind == "stratified" and not dataset.is_stratified:
         raise SplitError(
             f"{choice.rule} distributes classes evenly, and {dataset.task} has none; take split = 'kfold:{rule.folds}'"

@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 
 from lcat._device import read_device
 from lcat._environment import versions
-from lcat.data import GraphDataset, LinkDataset, Split
+from lcat.data import GraphDataset, LinkDataset, NodeDataset, Split
 from lcat.study._folder import OutputError
 from lcat.study.models.own_model import OwnModels
 from lcat.study.plan.as_task import AnyDataset
@@ -104,8 +104,10 @@ def run_cell(
 
 
 def _graph(cell: Cell, dataset: AnyDataset, split: Split, sources: Sources, device: torch.device) -> Data | None:
-    """The graph that every step sees, on the device; ``None`` if steps see graphs or parts."""
+    """The graph that every step sees, on the device; ``None`` if there are several graphs, or steps see parts."""
     if isinstance(dataset, GraphDataset) or cell.batching is not None:
+        return None
+    if isinstance(dataset, NodeDataset) and dataset.is_inductive:
         return None
     if isinstance(dataset, LinkDataset):
         return dataset.visible(split).to(device)

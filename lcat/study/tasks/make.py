@@ -19,7 +19,7 @@ from lcat.study.plan.batching import Batching
 from lcat.study.tasks.base import StudyTask
 from lcat.study.tasks.graph import GraphTask
 from lcat.study.tasks.link import LinkTask
-from lcat.study.tasks.node import NodeBatches, NodeTask
+from lcat.study.tasks.node import InductiveNodes, NodeBatches, NodeTask
 
 __all__ = ["Work", "make_model", "make_task"]
 
@@ -70,6 +70,8 @@ def make_task(work: Work) -> StudyTask:
             dataset, split, hyper,
             batching=work.batching, is_own=work.own is not None, device=work.device, seed=work.seed,
         )  # fmt: skip
+    if dataset.is_inductive:
+        return InductiveNodes(dataset, split, hyper, device=work.device)
     assert work.data is not None
     return NodeTask(dataset, split, work.data, hyper)
 

@@ -8,18 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.nn.models.basic_gnn import BasicGNN
 
 from lcat.data import METRIC_NAMES, NodeDataset, Split, neighbor_loader, partition_loader
-from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.hyper import HyperParameters
-from lcat.study.models.own_classifier import OwnClassifier
 from lcat.study.plan.batching import Batching
 from lcat.study.tasks.base import PARTS, Part, StudyTask, check_outputs
+from lcat.study.tasks.evaluation import EvaluatedGraph, call_on
 from lcat.study.tasks.losses import losses_of
-from lcat.train import Figures, NodeClasses, layerwise_inference
+from lcat.study.tasks.snapshots import Snapshot, snapshots
+from lcat.train import Figures, NodeClasses
 
-__all__ = ["NodeBatches", "NodeTask"]
+__all__ = ["InductiveNodes", "NodeBatches", "NodeTask"]
 
 _KEPT = ("x", "edge_index", "edge_weight", "edge_attr", "y")
 
@@ -76,11 +75,50 @@ class NodeTask(StudyTask):
         return outputs
 
 
+class InductiveNodes(StudyTask):
+    """Every step learns from all training nodes, in the graph of the training alone; each part has its own graph.
+
+    Args:
+        dataset: labels, the task, and which nodes appear when.
+        split: of the nodes.
+        hyper: settings of the loss.
+        device: of the training.
+    """
+
+    def __init__(self, dataset: NodeDataset, split: Split, hyper: HyperParameters, *, device: torch.device) -> None:
+        y = dataset.data.y[split.train].to(device)
+        super().__init__(dataset.task, dataset.metric, losses_of(dataset.task, hyper, y, dataset.num_classes))
+        self._columns = dataset.num_classes
+        self._snapshots = {
+            name: Snapshot(one.graph.clone().to(device), one.nodes.to(device))
+            for name, one in snapshots(dataset, split).items()
+        }
+
+    def batches(self, epoch: int) -> Iterable[Any]:
+        """The graph of the training."""
+        del epoch  # all see the same
+        return (self._snapshots["train"],)
+
+    def loss(self, model: nn.Module, batch: Any) -> tuple[Tensor, int]:
+        """Of all training nodes."""
+        outputs, y = self._part(model, batch)
+        return self.losses.train(outputs, y), int(y.size(0))
+
+    def parts(self, model: nn.Module) -> dict[str, Part]:
+        """From one call of the model for each graph."""
+        return {name: self._part(model, one) for name, one in self._snapshots.items()}
+
+    def _part(self, model: nn.Module, snapshot: Snapshot) -> Part:
+        graph, nodes = snapshot
+        return Part(call_on(model, graph, self._columns).index_select(0, nodes), graph.y[nodes])
+
+
 class NodeBatches(StudyTask):
     """A step learns from the training nodes of a batch: sampled neighborhoods, or parts of a partition.
 
     Args:
-        dataset: the graph on the CPU, labels, and the task.
+        dataset: the graph on the CPU, labels, and the task. If its split is inductive, batches are of the graph of the
+            training, and each part has its own graph.
         split: of the nodes.
         hyper: settings of the loss; ``batch_size``.
         batching: how batches are made and models evaluated.
@@ -100,21 +138,26 @@ class NodeBatches(StudyTask):
         device: torch.device,
         seed: int,
     ) -> None:
-        data = dataset.data
         super().__init__(
-            dataset.task, dataset.metric, losses_of(dataset.task, hyper, data.y[split.train], dataset.num_classes)
+            dataset.task,
+            dataset.metric,
+            losses_of(dataset.task, hyper, dataset.data.y[split.train], dataset.num_classes),
         )
-        self._data, self._columns, self._device, self._batching = data, dataset.num_classes, device, batching
-        masks = (split.train, split.val, split.test)
-        self._nodes = {name: mask.nonzero().view(-1) for name, mask in zip(PARTS, masks, strict=True)}
-        self._y = {name: data.y[nodes] for name, nodes in self._nodes.items()}
-        self._on_device: Data | None = None
+        self._columns, self._device, self._batching = dataset.num_classes, device, batching
+        self._snapshots = snapshots(dataset, split)
+        graphs = {id(one.graph): one.graph for one in self._snapshots.values()}
+        self._evaluated = {
+            key: EvaluatedGraph(graph, self._columns, batching.evaluation, device) for key, graph in graphs.items()
+        }
+        data, nodes = self._snapshots["train"]
+        train = torch.zeros(int(data.x.size(0)), dtype=torch.bool)
+        train[nodes] = True
         if batching.kind == "neighbor":
             neighbors = batching.neighbors_of(None if is_own else hyper.num_layers)
-            self._loader: Any = neighbor_loader(data, neighbors, split.train, hyper.batch_size, shuffle=True, seed=seed)
+            self._loader: Any = neighbor_loader(data, neighbors, train, hyper.batch_size, shuffle=True, seed=seed)
         else:
             attributes = {key: data[key] for key in _KEPT if data.get(key) is not None}
-            graph = Data(**attributes, train_mask=split.train)
+            graph = Data(**attributes, train_mask=train)
             self._loader = partition_loader(
                 graph, batching.num_parts, batching.parts_per_batch, shuffle=True, seed=seed
             )
@@ -130,38 +173,12 @@ class NodeBatches(StudyTask):
         y = batch.y[rows]
         if y.size(0) == 0:
             return batch.x.new_zeros(()), 0
-        outputs = self._of(model, batch)
-        check_outputs(outputs, batch.x.size(0), self._columns, "nodes", "model(x, edge_index)")
-        return self.losses.train(outputs[rows], y), int(y.size(0))
+        return self.losses.train(call_on(model, batch, self._columns)[rows], y), int(y.size(0))
 
     def parts(self, model: nn.Module) -> dict[str, Part]:
-        """Without samples: layer by layer in bounded memory, or from one call of the model."""
-        outputs = self._by_layers(model) if self._evaluates_by_layers(model) else self._whole(model)
-        return {name: Part(outputs.index_select(0, nodes), self._y[name]) for name, nodes in self._nodes.items()}
-
-    def _evaluates_by_layers(self, model: nn.Module) -> bool:
-        known = isinstance(model, NodeClassifier) and isinstance(model.gnn, BasicGNN)
-        if self._batching.evaluation == "layerwise" and not known:
-            raise ValueError(
-                "evaluation by layers needs to know the layers of a model, which are those of lcat without a recipe "
-                '(residual, linear_in, ...): take evaluation = "whole"'
-            )
-        return known and self._batching.evaluation != "whole"
-
-    def _by_layers(self, model: Any) -> Tensor:
-        values = {key: self._data[key] for key in model.edge_keys(self._data)}
-        return layerwise_inference(model.gnn, self._data.x, self._data.edge_index, device=self._device, **values)
-
-    def _whole(self, model: nn.Module) -> Tensor:
-        if self._on_device is None:
-            self._on_device = self._data.clone().to(self._device)
-        outputs = self._of(model, self._on_device)
-        check_outputs(outputs, self._data.x.size(0), self._columns, "nodes", "model(x, edge_index)")
-        return outputs.cpu()
-
-    @staticmethod
-    def _of(model: Any, graph: Data) -> Tensor:
-        assert isinstance(model, (NodeClassifier, OwnClassifier))
-        model.use_edge_values(graph)
-        outputs: Tensor = model(graph.x, graph.edge_index)
-        return outputs
+        """Without samples: layer by layer in bounded memory, or from one call of the model, once for each graph."""
+        outputs = {key: graph.outputs(model) for key, graph in self._evaluated.items()}
+        return {
+            name: Part(outputs[id(one.graph)].index_select(0, one.nodes), one.graph.y[one.nodes])
+            for name, one in self._snapshots.items()
+        }

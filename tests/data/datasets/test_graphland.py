@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 
 import numpy as np
 import pytest
@@ -79,6 +80,41 @@ def test_data_sets_are_read(tmp_path, name, task, metric, sizes):
     assert {*zip(row.tolist(), col.tolist(), strict=True)} == {*zip(col.tolist(), row.tolist(), strict=True)}
 
 
+@_NEEDS
+@pytest.mark.filterwarnings("ignore")  # of scikit-learn, about few rows
+@pytest.mark.parametrize(("name", "task"), [("tolokers-2", "binary"), ("avazu-ctr", "regression")])
+def test_the_inductive_split_has_the_graphs_of_pyg(tmp_path, name, task):
+    target = write_graphland(tmp_path, name, task)
+    own = load(f"graphland:{name},thi", tmp_path, download=False)
+    graphs = list(pyg_datasets.GraphLandDataset(str(tmp_path / "GraphLandDataset"), name, "THI"))
+    assert [int(graph.num_nodes) for graph in graphs] == [20, 30, NODES]
+    split = own.split(0)
+    for stage, (graph, mask) in enumerate(zip(graphs, (split.train, split.val, split.test), strict=True)):
+        ours = own.graph_at(stage)
+        assert torch.equal(ours.n_id, graph.cross_snapshot_node_id)
+        assert torch.equal(ours.x, graph.x)
+        known = ~graph.y.isnan()
+        assert torch.equal(ours.y[known].double(), graph.y[known].double())
+        assert {*map(tuple, ours.edge_index.T.tolist())} == {*map(tuple, graph.edge_index.T.tolist())}
+        assert torch.equal(mask[ours.n_id], graph.mask)
+        assert int(mask.sum()) == int(graph.mask.sum())
+    assert own.is_inductive
+    assert "THI" in own.split_rule
+    assert "training sees 20 nodes, validation 30, the test all 40" in own.steps
+    assert "as learned from the training nodes" in own.steps[0]
+    # What later nodes have is not in the features of earlier ones: PyG learns how to scale them from training nodes.
+    table = tmp_path / "GraphLandDataset" / name / "raw" / name / "features.csv"
+    frame = pd.read_csv(table, index_col=0)
+    frame.loc[20:, "age"] *= 1000
+    frame.to_csv(table)
+    for folder in (tmp_path / "GraphLandDataset" / name / "processed").iterdir():
+        shutil.rmtree(folder)
+    again = load(f"graphland:{name},thi", tmp_path, download=False)
+    assert torch.equal(again.graph_at(0).x, own.graph_at(0).x)
+    assert not torch.equal(again.data.x, own.data.x)
+    assert int(torch.isfinite(torch.tensor(target)).sum()) == sum(split.sizes)
+
+
 @pytest.mark.parametrize(
     ("name", "match"),
     [
@@ -86,9 +122,9 @@ def test_data_sets_are_read(tmp_path, name, task, metric, sizes):
             "graphland:tolokers",
             r"no data set 'graphland:tolokers' \(did you mean tolokers-2\?\); GraphLand has",
         ),
-        ("graphland:tolokers-2,thi", r"the inductive split THI has three graphs.*graphland:tolokers-2,th"),
-        ("graphland:tolokers-2,xx", r"expected one of the splits rl, rh, th, got 'xx'"),
+        ("graphland:tolokers-2,xx", r"expected one of the splits rl, rh, th, thi, got 'xx'"),
         ("graphland:city-reviews,th", "it has no times, so no temporal split"),
+        ("graphland:city-reviews,THI", "it has no times, so no temporal split"),
     ],
 )
 def test_wrong_names(name, match):

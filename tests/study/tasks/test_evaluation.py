@@ -206,7 +206,8 @@ def test_a_study_of_a_recipe_and_an_own_model_in_both_ways():
     layers = ["gcn", "lcat", "LayeredNet"]
     by_layers, whole = (study(way, layers).histories()[columns].to_numpy() for way in ("layerwise", "whole"))
     assert by_layers == pytest.approx(whole)
-    failures = study("layerwise", ["gcn", "PlainNet"]).failures()
+    results = study("layerwise", ["gcn", "PlainNet"]).results()
+    failures = results[results["status"] == "failed"]
     assert failures["layer"].tolist() == ["PlainNet"]
     assert "evaluation by layers needs a model whose layers are known" in failures["error"].iloc[0]
     assert study("auto", ["PlainNet"]).failures().empty
