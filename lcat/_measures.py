@@ -19,6 +19,7 @@ __all__ = [
     "default_metric",
     "find_measure",
     "measures_of",
+    "metrics_with_unit",
     "sign_of",
 ]
 
@@ -79,6 +80,11 @@ class Measure:
     low: float = 0.0
     high: float = 1.0
     is_share: bool = True
+
+    @property
+    def has_unit(self) -> bool:
+        """Its values are in the unit of the targets, so that no difference of it is large or small by itself."""
+        return self.high == float("inf")
 
     @property
     def sign(self) -> float:
@@ -178,6 +184,17 @@ def check_margin(margin: float, metrics: Iterable[str]) -> None:
         raise ValueError(
             f"margin must be below 1 for a share such as {shares[0]} (0.01 is one percentage point); got {margin:g}"
         )
+
+
+def metrics_with_unit(metrics: Iterable[str]) -> list[str]:
+    """Those of the metrics that are in the unit of the targets: the default margin says nothing of them.
+
+    Example:
+        >>> from lcat._measures import metrics_with_unit
+        >>> metrics_with_unit(["accuracy", "mae", "r2", "mine"])
+        ['mae']
+    """
+    return [name for name in dict.fromkeys(metrics) if name in MEASURES and MEASURES[name].has_unit]
 
 
 def _is_share(name: str) -> bool:

@@ -59,11 +59,12 @@ def main() -> None:
     report: dict[str, Any] = {"margin": None, "summary": [], "regret": [], "overall": []}
     for study in studies.values():
         comparison, regret = study.compare(), study.regret()
-        report["margin"] = study.plan.margin
+        report["margin"] = study.plan.margin_or_default
         report["summary"] += _paper.rows_of(comparison.summary, _SUMMARY)
         report["regret"] += _paper.rows_of(regret)
         report["overall"] += [
-            {name: _paper.plain(value) for name, value in row.items()} for row in overall(regret, study.plan.margin)
+            {name: _paper.plain(value) for name, value in row.items()}
+            for row in overall(regret, study.plan.margin_or_default)
         ]
         print(comparison.summary[["dataset", "layer", "runs", "test", "std"]].to_string())
         print(regret[["dataset", "question", "regret", "low", "high", "verdict", "picked"]].to_string())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from typing import Literal
 import pandas as pd
 from typing_extensions import Unpack
 
+from lcat._measures import metrics_with_unit
 from lcat._numbers import as_int
 from lcat.study.driver import Outcome, Status, run_study
 from lcat.study.plan.as_task import AnyDataset
@@ -104,7 +105,8 @@ def run_until_decided(
 
     Raises:
         PlanError: if more seeds bring no more samples, as with k-fold cross-validation (another seed says nothing of
-            other test nodes), or if there is a search or nothing to compare.
+            other test nodes), if there is a search or nothing to compare, or if the plan has no margin and a metric in
+            the unit of the targets, for which there is no default.
         ValueError: for a number of looks below 1, or alpha out of range.
 
     Example:
@@ -134,6 +136,7 @@ def run_until_decided(
         )  # fmt: skip
         if outcome.reason == "budget":
             return Decision(outcome, tuple(looks), "budget")
+        _check_margin(plan, outcome.study.results()["metric"])
         look = _look(outcome.study, Path(folder), plan, alpha)
         looks.append(look)
         if on_look is not None:
@@ -156,8 +159,24 @@ def _check_plan(plan: StudyPlan) -> None:
         )
     if plan.search is not None:
         raise PlanError("search: a search has its own seeds; run it, and then the best settings until they are decided")
+    if plan.metric is not None:
+        _check_margin(plan, [plan.metric])
     if len(plan.layers) < 2:
         raise PlanError(f"layers: there is nothing to compare; got {', '.join(plan.layers)} alone")
+
+
+def _check_margin(plan: StudyPlan, metrics: Iterable[str]) -> None:
+    """Refuse to decide by a margin that nobody named, where it cannot be guessed.
+
+    Raises:
+        PlanError: with the metrics.
+    """
+    units = metrics_with_unit(metrics)
+    if plan.margin is None and units:
+        raise PlanError(
+            f"margin: expected the largest difference that does not matter, in the unit of the targets, got none: for "
+            f"{' and '.join(units)} it cannot be guessed; name it (margin = 0.5, --margin 0.5), and the study goes on"
+        )
 
 
 def _seeds_of(folder: str | Path) -> tuple[int, ...]:

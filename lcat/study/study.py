@@ -87,7 +87,7 @@ class Study(StudyRecord):
 
         The margin is that of the plan by default.
         """
-        margin = self.plan.margin if margin is None else margin
+        margin = self.plan.margin_or_default if margin is None else margin
         return compare(self.results(), reference=reference, level=level, alpha=alpha, interval=interval, margin=margin)
 
     def robustness(self, *, level: float = 0.95) -> pd.DataFrame:
@@ -117,7 +117,7 @@ class Study(StudyRecord):
 
         The margin is that of the plan by default.
         """
-        margin = self.plan.margin if margin is None else margin
+        margin = self.plan.margin_or_default if margin is None else margin
         return regret(self.results(), questions=questions, level=level, margin=margin, alpha=alpha)
 
     def report(

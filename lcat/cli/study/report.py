@@ -12,7 +12,7 @@ import typer
 from lcat._text import hint
 from lcat.cli.paths import read_path
 from lcat.cli.stop import stop
-from lcat.cli.study.results import print_written
+from lcat.cli.study.results import print_margin, print_written
 
 if TYPE_CHECKING:
     from lcat.study import Study
@@ -41,8 +41,9 @@ def report(
     margin: Annotated[
         float | None,
         typer.Option(
-            help="Largest difference that does not matter; that of the study by default. 0.01 is one percentage point.",
-            metavar="SHARE",
+            help="Largest difference that does not matter, in the unit of the metric; that of the study by default. "
+            "0.01 is one percentage point.",
+            metavar="NUMBER",
         ),
     ] = None,
 ) -> None:
@@ -77,6 +78,8 @@ def report(
         stop(str(error), 2)
     except OutputError as error:
         stop(f"--out: {error}", 2)
+    if margin is None:
+        print_margin(study)
     print_written(written, out or folder)
     raise typer.Exit(0)  # the report is written, whatever became of the output
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lcat.study import CellResult
+    from lcat.study import CellResult, Study
 
-__all__ = ["print_results", "print_written"]
+__all__ = ["print_margin", "print_results", "print_written"]
 
 
 def print_results(results: Sequence[CellResult]) -> None:
@@ -52,6 +52,22 @@ def _graph_in_words(facts: Mapping[str, Any]) -> str:
         f"{facts['classes']:,} classes"
     )
     return words + (f", {unlabeled:,} nodes without a label" if unlabeled else "")
+
+
+def print_margin(study: Study) -> None:
+    """Say where the default margin decides verdicts on errors in a unit of their own; nothing in all other cases."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from lcat.study.analysis.direction import metrics_by_dataset
+    from lcat.study.report.unit import margin_remark
+
+    results = study.results()
+    if study.plan.margin is not None or results["layer"].nunique() < 2:
+        return
+    remark = margin_remark(study.plan.margin_or_default, metrics_by_dataset(results))
+    if remark:
+        Console().print(Text(remark))
 
 
 def print_written(written: Sequence[Path], folder: Path) -> None:

@@ -334,9 +334,9 @@ def run(
     margin: Annotated[
         str | None,
         typer.Option(
-            help="Largest difference that does not matter: layers within it are equivalent. 0.01 by default, which is "
-            "one percentage point.",
-            metavar="SHARE",
+            help="Largest difference that does not matter, in the unit of the metric: layers within it are equivalent. "
+            "0.01 by default, which is one percentage point; with rmse and mae, name yours.",
+            metavar="NUMBER",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,

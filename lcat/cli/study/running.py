@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lcat.cli.progress import progress
 from lcat.cli.stop import INTERRUPTED, stop
-from lcat.cli.study.results import print_results, print_written
+from lcat.cli.study.results import print_margin, print_results, print_written
 
 if TYPE_CHECKING:
     from lcat.study import CellResult, Look, Outcome, Study, StudyPlan
@@ -128,6 +128,7 @@ def _report(folder: Path, outcome: Outcome | None) -> tuple[Study, list[CellResu
         failure = error
     # Also where the report could not be written: the store holds what is printed here.
     print_results(results)
+    print_margin(study)
     if failure is not None:
         stop(f"--out: {failure}; lcat study report {folder} writes the report from the results, which are kept", 2)
     if written:

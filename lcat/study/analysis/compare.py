@@ -13,7 +13,7 @@ import pandas as pd
 
 from lcat._measures import check_margin, sign_of
 from lcat.study.analysis.answers import ANSWERS, answer
-from lcat.study.analysis.direction import are_shares, direction_of, limits_of, metrics_by_dataset, shown
+from lcat.study.analysis.direction import are_shares, direction_of, is_share, limits_of, metrics_by_dataset, shown
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import RUN, Selection, choose_models, layers_in_order, one_row_per_run
 from lcat.study.analysis.summary import interval_of, summary_frame
@@ -39,6 +39,7 @@ __all__ = ["Comparison", "Ranking", "compare", "robustness"]
 
 _PAIR_COLUMNS = (
     "dataset",
+    "metric",
     "first",
     "second",
     "runs",
@@ -107,11 +108,11 @@ class Comparison:
             runs), ``std`` (unbiased, over runs), ``low``, ``high`` (confidence interval), ``validation``, ``seconds``
             (mean per run), ``total_seconds`` (all settings), ``peak_memory`` (mean, bytes), ``parameters`` (mean),
             ``best`` (among layers without failed runs, if there are any), ``generated``.
-        pairs: one row per data set and pair of layers: ``first``, ``second``, ``runs`` (that both have), ``samples``,
-            ``difference`` (first minus second, mean over samples), ``low``, ``high``, ``t``, ``p_t`` (corrected
-            resampled t test; ``nan`` below three samples), ``p_holm`` (adjusted over the pairs of the data set),
-            ``p_wilcoxon`` (``nan`` where splits share nodes, which that test cannot take), ``test_train_ratio``; the
-            answers of :func:`lcat.study.analysis.answers.answer`, for ``first``; ``p_equivalent_holm``. The verdict
+        pairs: one row per data set and pair of layers: ``metric``, ``first``, ``second``, ``runs`` (that both have),
+            ``samples``, ``difference`` (first minus second, mean over samples), ``low``, ``high``, ``t``, ``p_t``
+            (corrected resampled t test; ``nan`` below three samples), ``p_holm`` (adjusted over the pairs of the data
+            set), ``p_wilcoxon`` (``nan`` where splits share nodes, which that test cannot take), ``test_train_ratio``;
+            the answers of :func:`lcat.study.analysis.answers.answer`, for ``first``; ``p_equivalent_holm``. The verdict
             uses the adjusted p-values.
         overall: one row per pair of layers over data sets, by means over the runs that both have: ``datasets``,
             ``wins``, ``ties``, ``losses`` (as tables show means: shares to a tenth of a per cent), ``difference``
@@ -132,16 +133,23 @@ class Comparison:
         return f"Comparison({counts}, ranking {'None' if self.ranking is None else self.ranking!r})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: layers by data sets, mean ± standard deviation in per cent."""
+        """What a notebook shows: layers by data sets, mean ± standard deviation, shares in per cent."""
         if self.summary.empty:
             return f"<p>{html.escape(repr(self))}</p>"
-        spread = self.summary["std"].map(lambda std: "" if math.isnan(std) else f" ± {100 * std:.1f}")
-        shown = self.summary["test"].map(lambda mean: "–" if math.isnan(mean) else f"{100 * mean:.1f}") + spread
-        table = shown.groupby([self.summary["layer"], self.summary["dataset"]], sort=False).first().unstack("dataset")
+        cells = pd.Series([_mean_and_std(row) for row in self.summary.itertuples()], index=self.summary.index)
+        table = cells.groupby([self.summary["layer"], self.summary["dataset"]], sort=False).first().unstack("dataset")
         order = list(dict.fromkeys(self.summary["dataset"])), list(dict.fromkeys(self.summary["layer"]))
         body = table.reindex(columns=order[0], index=order[1]).fillna("").to_html()
         ranks = "" if self.ranking is None else f"<p>{html.escape(repr(self.ranking))}</p>"
-        return f"<p>Test metric in %, mean ± standard deviation over runs</p>{body}{ranks}"
+        unit = "in %" if are_shares(self.summary) else "(shares in %)"
+        return f"<p>Test metric {unit}, mean ± standard deviation over runs</p>{body}{ranks}"
+
+
+def _mean_and_std(row: Any) -> str:
+    if math.isnan(row.test):
+        return "–"
+    texts = [f"{100 * value:.1f}" if is_share(row.metric) else f"{value:.4g}" for value in (row.test, row.std)]
+    return texts[0] if math.isnan(row.std) else " ± ".join(texts)
 
 
 def compare(
@@ -239,7 +247,8 @@ def _pairs(runs: pd.DataFrame, reference: str | None, *, level: float, alpha: fl
     for dataset, group in runs.groupby("dataset", sort=False):
         ratio, step = float(group["test_train_ratio"].iloc[0]), float(group["resolution"].iloc[0])
         sign = direction_of(group)
-        lowest, highest = limits_of(metrics_by_dataset(group)[str(dataset)])
+        metric = metrics_by_dataset(group)[str(dataset)]
+        lowest, highest = limits_of(metric)
         scores = _by_run(group)
         start = len(rows)
         couples = _couples(_layers(group), reference)
@@ -250,6 +259,7 @@ def _pairs(runs: pd.DataFrame, reference: str | None, *, level: float, alpha: fl
             rows.append(
                 {
                     "dataset": dataset,
+                    "metric": metric,
                     "first": first,
                     "second": second,
                     "runs": len(shared),

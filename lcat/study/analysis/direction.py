@@ -9,7 +9,7 @@ import pandas as pd
 
 from lcat._measures import find_measure, sign_of
 
-__all__ = ["are_shares", "direction_of", "limits_of", "metrics_by_dataset", "shown", "signs"]
+__all__ = ["are_shares", "direction_of", "is_share", "limits_of", "metrics_by_dataset", "shown", "signs"]
 
 
 def signs(frame: pd.DataFrame) -> pd.Series:
@@ -40,7 +40,7 @@ def metrics_by_dataset(frame: pd.DataFrame) -> dict[str, str]:
 
 def are_shares(frame: pd.DataFrame) -> bool:
     """Whether all metrics are shares, which are shown in per cent; those that lcat does not know are."""
-    return all(_is_share(name) for name in set(metrics_by_dataset(frame).values()))
+    return all(is_share(name) for name in set(metrics_by_dataset(frame).values()))
 
 
 def limits_of(metric: str) -> tuple[float, float]:
@@ -69,7 +69,7 @@ def shown(values: pd.Series | pd.DataFrame, metric: str) -> pd.Series | pd.DataF
         >>> shown(pd.Series([0.81234, 12.3449]), "rmse").tolist()
         [-0.8123, -12.34]
     """
-    if _is_share(metric):
+    if is_share(metric):
         rounded = (values * 1000).round() / 1000
         return rounded * sign_of(metric)
     return values.map(_four_digits) * sign_of(metric)
@@ -81,7 +81,8 @@ def _four_digits(value: float) -> float:
     return float(np.round(value, 3 - math.floor(math.log10(abs(value)))))
 
 
-def _is_share(metric: str) -> bool:
+def is_share(metric: str) -> bool:
+    """Whether a metric is shown in per cent, as those that lcat does not know are."""
     try:
         return find_measure(metric).is_share
     except ValueError:

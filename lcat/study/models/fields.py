@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, StrictBool
+from pydantic import BeforeValidator, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
 from lcat._numbers import as_plain, is_bool
 
-__all__ = ["Number", "Whole", "YesOrNo"]
+__all__ = ["Finite", "Number", "Whole", "YesOrNo"]
 
 _SURE = {int, float, str}
 
@@ -35,5 +35,7 @@ def _no_bool_for_float(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_no_bool_for_int)]
 #: A number.
 Number = Annotated[float, BeforeValidator(_no_bool_for_float)]
+#: A number that is neither infinite nor nan.
+Finite = Annotated[float, BeforeValidator(_no_bool_for_float), Field(allow_inf_nan=False)]
 #: True or false; 1, 0 and words are neither.
 YesOrNo = Annotated[StrictBool, BeforeValidator(as_plain)]

@@ -33,7 +33,7 @@ class PlanKeywords(TypedDict, total=False):
     metric: MeasureName | None
     batching: Batching | BatchingKind | Mapping[str, Any] | None
     objectives: Mapping[str, float]
-    margin: float
+    margin: float | None
     published: Sequence[Published | Mapping[str, Any]]
     budget: Budget | Mapping[str, Any]
     run: RunSettings | Mapping[str, Any]

@@ -19,7 +19,7 @@ from lcat._text import hint
 from lcat.data import METRIC_NAMES
 from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.models.defaults import DEMO_DATASETS, DEMO_LAYERS, own_defaults
-from lcat.study.models.fields import Number, Whole
+from lcat.study.models.fields import Finite, Number, Whole
 from lcat.study.models.hyper import HyperParameters, Overrides, number_type
 from lcat.study.models.layers import LAYERS, THEORY_LAYERS, layer_spec
 from lcat.study.models.one_line import Record
@@ -41,7 +41,16 @@ from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
 from lcat.study.plan.own_data import is_own_file
-from lcat.study.plan.settings import Budget, NoisePlan, Published, RunSettings, SearchPlan, check_grid, one_or_several
+from lcat.study.plan.settings import (
+    Budget,
+    NoisePlan,
+    Published,
+    RunSettings,
+    SearchPlan,
+    check_grid,
+    check_metric_name,
+    one_or_several,
+)
 from lcat.study.plan.sources import all_csbm_options, check_name
 from lcat.study.plan.splits import SplitRule
 from lcat.study.statistics.equivalence import MARGIN
@@ -83,8 +92,9 @@ class StudyPlan(Record):
             the whole graph by default.
         objectives: what the report weighs a model by, with its weight: ``accuracy``, ``time``, ``memory``,
             ``parameters``, ``robustness``, ``robustness-slope``.
-        margin: largest difference of test metrics that does not matter, above 0; 0.01 is one percentage point. It
-            decides verdicts of the report, and no result.
+        margin: largest difference of test metrics that does not matter, above 0, in the unit of the metric. It decides
+            verdicts of the report, and no result. ``None`` stands for 0.01, which is one percentage point of a share;
+            for errors in a unit of their own (``"rmse"``, ``"mae"``) name one.
         published: values of papers that the report prints beside those of the study; data sets and layers that the
             study does not have are left out.
         budget: where to stop.
@@ -115,7 +125,7 @@ class StudyPlan(Record):
     metric: str | None = None
     batching: Batching | None = None
     objectives: dict[str, Number] = Field(default_factory=dict)
-    margin: Number = Field(default=MARGIN, gt=0, allow_inf_nan=False)
+    margin: Finite | None = Field(default=None, gt=0)
     published: tuple[Published, ...] = ()
     budget: Budget = Budget()
     run: RunSettings = RunSettings()
@@ -212,12 +222,7 @@ class StudyPlan(Record):
     @field_validator("metric")
     @classmethod
     def _metric_known(cls, metric: str | None) -> str | None:
-        if metric is not None:
-            try:
-                find_measure(metric)
-            except ValueError as error:
-                raise ValueError(str(error).removeprefix("metric ")) from None  # the name of the key stands before it
-        return metric
+        return check_metric_name(metric)
 
     @field_validator("objectives")
     @classmethod
@@ -236,7 +241,7 @@ class StudyPlan(Record):
     @model_validator(mode="after")
     def _margin_has_the_unit_of_the_metric(self) -> StudyPlan:
         # Data sets whose own metric is no share name it in the plan for a margin beyond 1.
-        check_margin(self.margin, self._known_metrics())
+        check_margin(self.margin_or_default, self._known_metrics())
         return self
 
     @model_validator(mode="after")
@@ -355,6 +360,11 @@ class StudyPlan(Record):
                 return
         if error is not None and next(points, None) is None:
             raise ValueError(f"no point of the search fits: {error}")
+
+    @property
+    def margin_or_default(self) -> float:
+        """The margin, 0.01 if the plan names none."""
+        return MARGIN if self.margin is None else self.margin
 
     @property
     def _base(self) -> Path:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from lcat._environment import device_problem
+from lcat._measures import find_measure
 from lcat._numbers import as_plain
-from lcat.study.models.fields import Number, Whole, YesOrNo
+from lcat.study.models.fields import Finite, Number, Whole, YesOrNo
 from lcat.study.models.hyper import check_setting, number_type
 from lcat.study.models.one_line import Record
 from lcat.study.plan.cell import Noise, NoiseKind
@@ -26,6 +27,7 @@ __all__ = [
     "SamplerName",
     "SearchPlan",
     "check_grid",
+    "check_metric_name",
     "one_or_several",
 ]
 
@@ -35,6 +37,20 @@ EngineName = Literal["inline", "processes", "ray"]
 KeepName = Literal["models", "predictions"]
 #: What chooses the points of a search.
 SamplerName = Literal["tpe", "random"]
+
+
+def check_metric_name(metric: str | None) -> str | None:
+    """The metric itself.
+
+    Raises:
+        ValueError: if there is none of this name; the key stands before the message.
+    """
+    if metric is not None:
+        try:
+            find_measure(metric)
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix("metric ")) from None
+    return metric
 
 
 def one_or_several(values: Any) -> Any:
@@ -187,12 +203,15 @@ class Budget(_Part):
 
 
 class Published(_Part):
-    """A published value that the report prints beside that of the study; in percent, as papers print them.
+    """A published value that the report prints beside that of the study.
 
     Attributes:
         dataset: name of the data set in the plan.
         layer: name of the layer, as cells have it.
-        mean: of the test metric.
+        metric: that it is of; ``None`` for that of the data set. The report leaves out values of another metric than
+            that of the study.
+        mean: of the test metric: shares in percent, as papers print them, all others in their own unit. Without
+            ``metric`` it is a share.
         std: standard deviation over runs; ``None`` if it is not said.
         runs: their number; ``None`` if it is not said.
 
@@ -204,9 +223,33 @@ class Published(_Part):
 
     dataset: str
     layer: str
-    mean: Number = Field(ge=0, le=100)
-    std: Number | None = Field(default=None, ge=0)
+    metric: str | None = None
+    mean: Finite
+    std: Finite | None = Field(default=None, ge=0)
     runs: Whole | None = Field(default=None, ge=1)
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_known(cls, metric: str | None) -> str | None:
+        return check_metric_name(metric)
+
+    @field_validator("mean")
+    @classmethod
+    def _in_the_unit_of_the_metric(cls, mean: float, info: ValidationInfo) -> float:
+        if "metric" not in info.data:  # it is wrong itself
+            return mean
+        metric = info.data["metric"]
+        measure = find_measure(metric or "accuracy")
+        factor = 100 if measure.is_share else 1
+        note = "" if metric else '; of a metric that is no share, name it, as in metric = "mae"'
+        for bad, words, end in (
+            (mean > measure.high * factor, "most", measure.high),
+            (mean < measure.low * factor, "least", measure.low),
+        ):
+            if bad:
+                unit = "in percent" if measure.is_share else f"as {metric} is"
+                raise ValueError(f"must be at {words} {end * factor:g}; got {mean:g} ({unit}{note})")
+        return mean
 
 
 class RunSettings(_Part):

@@ -45,6 +45,7 @@ class ReportData:
         metrics, classes: all metrics, and figures per class, of the chosen cells.
         reference: layer that every other one is compared with; ``None`` for all pairs.
         margin: largest difference of test metrics that does not matter.
+        is_margin_named: by the plan or the caller; otherwise it is the default.
         looks: how often results were looked at to decide whether to go on.
         alpha: level of the verdicts, after so many looks.
         objectives: what the choice weighs.
@@ -68,6 +69,7 @@ class ReportData:
     classes: pd.DataFrame
     reference: str | None
     margin: float
+    is_margin_named: bool
     looks: int
     alpha: float
     objectives: tuple[str, ...]
@@ -95,7 +97,8 @@ class ReportData:
         """
         results = record.cell_results() if results is None else results
         plan = record.plan
-        margin = plan.margin if margin is None else margin
+        is_named = margin is not None or plan.margin is not None
+        margin = plan.margin_or_default if margin is None else margin
         looks = record.looks()
         alpha = record.alpha()
         selection = Selection(results_frame(results))
@@ -128,6 +131,7 @@ class ReportData:
             classes=classes_frame(result for result in results if result.cell.key in keys),
             reference=reference,
             margin=margin,
+            is_margin_named=is_named,
             looks=looks,
             alpha=alpha,
             objectives=tuple(objectives),

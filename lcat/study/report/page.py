@@ -20,7 +20,13 @@ from lcat.study.report.figures_ranks import ranking_picture
 from lcat.study.report.figures_regret import regret_picture
 from lcat.study.report.galleries import MAX_DATASETS, PICTURES, learned_layers, marked, page_pictures
 from lcat.study.report.palette import DARK, LIGHT, colors_for
-from lcat.study.report.remarks import few_samples_sentence, settings_sentences, training_sentence
+from lcat.study.report.published_tables import PUBLISHED
+from lcat.study.report.remarks import (
+    few_samples_sentence,
+    margin_sentence,
+    settings_sentences,
+    training_sentence,
+)
 from lcat.study.report.svg import Picture, depth_key, drawing_style, key
 from lcat.study.report.table import Table
 from lcat.study.report.tables import TABLES, all_tables
@@ -28,6 +34,8 @@ from lcat.study.report.tables import TABLES, all_tables
 __all__ = ["Gallery", "Report", "make_report"]
 
 _TRACEBACKS = 20
+#: Forms of a table beside the page: with all digits, for text, for papers.
+_SUFFIXES = ("csv", "md", "tex")
 
 
 @dataclass(frozen=True)
@@ -72,12 +80,14 @@ class Report:
         folder = prepare_folder(folder)
         tables = prepare_folder(folder / "tables")
         written = []
-        for name in TABLES:
-            if name not in self.tables:  # of an earlier report: what it said holds no more
-                for old in tables.glob(f"{name}.*"):
-                    old.unlink()
+        # Of an earlier report, what it said holds no more; "published" is one of an earlier version.
+        earlier = {path.stem for path in tables.iterdir() if path.name.startswith(PUBLISHED)}
+        for name in (*TABLES, *sorted(earlier), "published"):
+            if name not in self.tables:
+                for suffix in _SUFFIXES:
+                    (tables / f"{name}.{suffix}").unlink(missing_ok=True)
         for name, table in self.tables.items():
-            for suffix, content in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
+            for suffix, content in zip(_SUFFIXES, (table.csv(), table.markdown(), table.latex()), strict=True):
                 written.append(write_file(tables / f"{name}.{suffix}", content.encode()))
         return [write_file(folder / "report.html", self.html.encode()), *written]
 
@@ -111,9 +121,11 @@ def make_report(data: ReportData) -> Report:
         ranking=sentences.ranking_sentence(data),
         training=training_sentence(data),
         few_samples=few_samples_sentence(data),
+        unnamed_margin=margin_sentence(data),
         chosen=sentences.chosen_sentence(data),
         generated=sentences.generated_note(data),
         tables={name.replace("-", "_"): Markup(tables[name].html()) if name in tables else "" for name in TABLES},
+        published=[Markup(table.html()) for name, table in tables.items() if name.startswith(PUBLISHED)],
         sizes={name.replace("-", "_"): len(tables[name]) if name in tables else 0 for name in TABLES},
         galleries=galleries,
         failures=data.failures[:_TRACEBACKS],

@@ -1,4 +1,4 @@
-"""What a careful reader would ask, said before it is asked: few runs, short training, settings that are not equal."""
+"""What a careful reader would ask, said before it is asked: few runs, no margin, short training, unequal settings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from lcat.study.analysis.direction import metrics_by_dataset
 from lcat.study.models.hyper import MODEL_SETTINGS, HyperParameters
 from lcat.study.models.layers import layer_spec
 from lcat.study.report.data import ReportData
 from lcat.study.report.table import counted
+from lcat.study.report.unit import margin_remark
 from lcat.study.statistics import fewest_wilcoxon_pairs
 from lcat.study.statistics.paired import FEWEST_PAIRS
 
-__all__ = ["few_samples_sentence", "settings_sentences", "training_sentence"]
+__all__ = ["few_samples_sentence", "margin_sentence", "settings_sentences", "training_sentence"]
 
 #: A best epoch in this last part of the training says that training may have ended too early.
 _LAST = 0.1
@@ -48,6 +50,13 @@ def few_samples_sentence(data: ReportData) -> str:
         f"Few independent runs on {names}: only large differences can be seen. Wilcoxon's p-value cannot be below "
         f"{lowest:.3g} there. {reach}"
     )
+
+
+def margin_sentence(data: ReportData) -> str:
+    """On which data sets the default margin says nothing; empty if a margin is named, or nothing is compared."""
+    if data.is_margin_named or data.comparison.pairs.empty:
+        return ""
+    return margin_remark(data.margin, metrics_by_dataset(data.selection.frame))
 
 
 def training_sentence(data: ReportData) -> str:

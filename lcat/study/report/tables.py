@@ -10,6 +10,7 @@ import pandas as pd
 
 from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.report.data import ReportData
+from lcat.study.report.published_tables import published_tables
 from lcat.study.report.table import (
     Column,
     Table,
@@ -17,7 +18,6 @@ from lcat.study.report.table import (
     count_text,
     p_text,
     percent,
-    percent_points,
     seconds_text,
     text,
 )
@@ -35,9 +35,9 @@ _SAMPLES = Column("samples", "samples", count_text, True)
 
 
 def all_tables(data: ReportData) -> dict[str, Table]:
-    """Every table by name, in the order of the page; empty ones are left out."""
-    tables = (make(data) for make in _MAKERS.values())
-    return {table.name: table for table in tables if table is not None and len(table)}
+    """Every table by name, in the order of the page, those of published values last; empty ones are left out."""
+    tables = [make(data) for make in _MAKERS.values()]
+    return {table.name: table for table in (*tables, *published_tables(data)) if table is not None and len(table)}
 
 
 def _counts(frame: pd.DataFrame) -> tuple[list[Column], str]:
@@ -497,51 +497,6 @@ def _graphs(data: ReportData) -> Table | None:
     return Table("graphs", caption, columns, frame)
 
 
-def _published(data: ReportData) -> Table | None:
-    """Ours beside published values, for the data sets and layers that have both."""
-    summary = data.comparison.summary
-    ours = {(row.dataset, row.layer): row for row in summary.itertuples()}
-    rows = []
-    for one in data.plan.published:
-        row = ours.get((one.dataset, one.layer))
-        if row is None or math.isnan(row.test):
-            continue
-        published, std = one.mean / 100, math.nan if one.std is None else one.std / 100
-        error = math.sqrt(row.std**2 / row.runs + std**2 / one.runs) if one.runs is not None else math.nan
-        difference = row.test - published
-        rows.append(
-            {
-                "dataset": one.dataset,
-                "layer": one.layer,
-                "test": row.test,
-                "std": row.std,
-                "runs": row.runs,
-                "published": published,
-                "published std": std,
-                "published runs": one.runs,
-                "difference": difference,
-                "errors": difference / error if error > 0 else math.nan,
-            }
-        )
-    if not rows:
-        return None
-    columns = [
-        _DATASET,
-        _LAYER,
-        Column("test", "test %", percent, True, spread="std"),
-        _RUNS,
-        Column("published", "published %", percent, True, spread="published std"),
-        Column("published runs", "runs, published", _plain, True),
-        Column("difference", "difference", percent_points, True),
-        Column("errors", "in standard errors", _fixed(1), True),
-    ]
-    caption = (
-        "Beside published values: mean ± standard deviation over runs; the difference in percentage points, and in "
-        "standard errors of the difference of the two means"
-    )
-    return Table("published", caption, columns, pd.DataFrame(rows))
-
-
 def _versions(data: ReportData) -> Table | None:
     names = list(dict.fromkeys(name for facts in data.versions for name in facts))
     rows = {"what": names}
@@ -556,7 +511,6 @@ def _versions(data: ReportData) -> Table | None:
 _MAKERS: dict[str, Callable[[ReportData], Table | None]] = {
     "overview": _overview,
     "scores": _scores,
-    "published": _published,
     "regret": _regret,
     "metrics": _metrics,
     "classes": _classes,
@@ -576,5 +530,5 @@ _MAKERS: dict[str, Callable[[ReportData], Table | None]] = {
     "splits": _splits,
     "versions": _versions,
 }
-#: Names of all tables that a report may have.
+#: Names of all tables that a report may have, beside those of published values.
 TABLES = tuple(_MAKERS)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lcat._measures import find_measure
+from lcat._measures import find_measure, metrics_with_unit
 from lcat.study.report.table import percent, percent_points, percent_points_size
 
-__all__ = ["PERCENT", "PLAIN", "Unit", "metric_name", "unit_of"]
+__all__ = ["PERCENT", "PLAIN", "Unit", "margin_remark", "metric_name", "unit_of"]
 
 
 @dataclass(frozen=True)
@@ -108,3 +108,29 @@ def metric_name(metric: str) -> str:
         return find_measure(metric).title
     except ValueError:
         return metric
+
+
+def margin_remark(margin: float, metrics: Mapping[str, str]) -> str:
+    """That a default margin says nothing of errors in a unit of their own; empty where there are none.
+
+    Args:
+        margin: the default.
+        metrics: by data set.
+
+    Example:
+        >>> from lcat.study.report.unit import margin_remark
+        >>> margin_remark(0.01, {"cora": "accuracy"})
+        ''
+        >>> margin_remark(0.01, {"sums": "mae"})[:49]
+        'No margin is named for MAE on sums. The default, '
+    """
+    units = metrics_with_unit(metrics.values())
+    if not units:
+        return ""
+    datasets = {one: ", ".join(name for name, metric in metrics.items() if metric == one) for one in units}
+    where = " and ".join(f"{metric_name(one)} on {names}" for one, names in datasets.items())
+    return (
+        f"No margin is named for {where}. The default, {margin:g}, is one percentage point of a share. Here it is in "
+        "the unit of the targets, where only you know which difference does not matter: name it (--margin, or margin "
+        "in the plan). Until then, do not rely on 'equivalent' and 'undecided' there."
+    )

@@ -96,3 +96,14 @@ def test_units():
     assert (PLAIN.value(0.123456), PLAIN.difference(-2.0), PLAIN.title("test")) == ("0.1235", "−2", "test")
     assert (PERCENT.value(0.5), PERCENT.difference(0.02), PERCENT.axis("test")) == ("50.0", "+2.00", "test in %")
     assert metric_name("hits@20") == "Hits@20"
+
+
+def test_a_notebook_shows_errors_in_their_own_unit():
+    page = compare(errors(SCORES))._repr_html_()
+    assert "5 ± 0.08165" in page
+    assert "500.0" not in page
+    assert "Test metric (shares in %)" in page
+    share = {layer: [value / 10 for value in values] for layer, values in SCORES.items()}
+    page = compare(errors(share, metric="accuracy"))._repr_html_()
+    assert "50.0 ± 0.8" in page
+    assert "Test metric in %" in page
