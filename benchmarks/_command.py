@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch_geometric
-from _counts import Budget, plain, print_budget, print_counts
+from _counts import Budget, over_budget, plain, print_budget, print_counts
 from _measure import ALLOCATORS, in_every_mode, machine, write_results
 
 import lcat
@@ -34,7 +34,7 @@ def make_parser(description: str, seconds: float) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--allocators", nargs="+", default=list(ALLOCATORS), choices=list(ALLOCATORS))
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} s each; no file unless --out names one")
-    parser.add_argument("--counts", action="store_true", help="print functions and operators of a call, and end")
+    parser.add_argument("--counts", action="store_true", help="print functions and operators of a call, and end; with 1 if they are above the budget")
     parser.add_argument("--out", type=Path, help="JSON; by default in benchmarks/results")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
@@ -72,7 +72,7 @@ def run(
     print_counts(ours, theirs, budget, rival)
     if options.counts:
         print_budget(ours)
-        return
+        raise SystemExit(1 if over_budget(ours, budget) else 0)
     facts = in_every_mode(script, options.allocators)
     summary = summarize({mode: fact["rows"] for mode, fact in facts.items()})
     print("\n== in the allocator mode less favorable to lcat")

@@ -147,12 +147,15 @@ TINY = {
 
 @pytest.mark.parametrize("name", TINY)
 def test_calls_stay_within_their_budget(name, script):
-    """Counts, not times: as many Python functions and torch operators as the table of the script allows, or fewer."""
-    module = script(name)
-    names = list(module.get("RIVALS", ()))
-    counted, _ = module["counts"](argparse.Namespace(layers=names, models=names))
-    assert sorted(counted) == sorted(module["BUDGET"])
-    assert script("_counts")["over_budget"](counted, module["BUDGET"]) == []
+    """Counts, not times: as many Python functions and torch operators as the table of the script allows, or fewer.
+
+    In a process of their own: what this one has loaded adds calls, in optimizers for one.
+    """
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--counts"]
+    counted = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert counted.returncode == 0, counted.stdout + counted.stderr
+    for label, kinds in script(name)["BUDGET"].items():
+        assert all(f"\n{label}, {kind} " in counted.stdout for kind in kinds)
 
 
 def test_what_is_above_its_budget_is_named(script):
