@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 
@@ -15,6 +16,14 @@ import torch
 torch.set_num_threads(1)
 # Importing ogb would start a thread that asks PyPI for a newer version; without this package it does not.
 sys.modules["outdated"] = None  # type: ignore[assignment]
+
+
+def pytest_collection_finish():
+    """Keep all that is loaded by now out of collections of garbage: studies ask for one before each cell, and it would
+    look at every object of torch and of all tests, for a second or two.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -198,6 +198,15 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+# Settings that only some ways of batching use.
+_USED_BY = {
+    "batch_size": ("neighbor", "walk"),
+    "accumulate": ("neighbor", "walk"),
+    "num_neighbors": ("neighbor",),
+    "walk_length": ("walk",),
+    "num_steps": ("walk",),
+}
+
 
 def default_settings(dataset: str, **changes: Any) -> Settings:
     """The public protocol of a data set, with changes.
@@ -207,7 +216,7 @@ def default_settings(dataset: str, **changes: Any) -> Settings:
         **changes: settings by name; ``None`` keeps the default.
 
     Raises:
-        SettingsError: for a name without a protocol, and as :class:`Settings`.
+        SettingsError: for a name without a protocol, for a change without effect, and as :class:`Settings`.
 
     Example:
         >>> from lcat.ogb import default_settings
@@ -222,4 +231,12 @@ def default_settings(dataset: str, **changes: Any) -> Settings:
         if name not in known:
             raise SettingsError(name, f"is no setting{hint(name, known)}; got {value!r}")
     changes = {name: value for name, value in changes.items() if value is not None}
-    return Settings(dataset=dataset, **{**PROTOCOLS[dataset], **changes})
+    settings = Settings(dataset=dataset, **{**PROTOCOLS[dataset], **changes})
+    for name, ways in _USED_BY.items():
+        if name in changes and settings.batching not in ways:
+            raise SettingsError(
+                name,
+                f"has no effect with batching {settings.batching!r}, only with {' or '.join(map(repr, ways))}; leave "
+                "it out or change batching",
+            )
+    return settings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lcat._text import hint
 from lcat.train.ranges import check_ranges, use_plain_numbers
-from lcat.train.schedules import ScheduleName
+from lcat.train.schedules import ScheduleName, schedule_factor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -63,3 +63,4 @@ class FitConfig:
     def __post_init__(self) -> None:
         use_plain_numbers(self)
         check_ranges(vars(self))
+        schedule_factor(self.schedule, 0, self.epochs, self.warmup)  # refuses what it does not know

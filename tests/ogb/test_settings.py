@@ -54,6 +54,14 @@ def test_protocols_are_the_published_ones():
         ({"label_rate": "x"}, "label_rate must be between 0 and 1; got 'x'"),
         ({"hedas": 2}, r"hedas is no setting \(did you mean heads"),
         ({"batching": "some"}, "batching must be one of full, neighbor, walk"),
+        (
+            {"batching": "full", "batch_size": 5},
+            "^batch_size has no effect with batching 'full', only with 'neighbor' or 'walk'; leave it out or change",
+        ),
+        ({"batching": "full", "accumulate": 2}, "^accumulate has no effect with batching 'full'"),
+        ({"num_neighbors": 5}, "^num_neighbors has no effect with batching 'walk', only with 'neighbor'"),
+        ({"batching": "neighbor", "walk_length": 2}, "^walk_length has no effect with batching 'neighbor', only with"),
+        ({"batching": "neighbor", "num_steps": 2}, "^num_steps has no effect with batching 'neighbor', only with"),
     ],
 )
 def test_bad_settings_are_told(change, words):

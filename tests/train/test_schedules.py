@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from lcat.train import SCHEDULES, build_schedule, schedule_factor
+from lcat.train import SCHEDULES, FitConfig, MinibatchConfig, build_schedule, schedule_factor
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,10 @@ def test_wrong_arguments_of_a_schedule_are_named():
             build_schedule(optimizer, "cosine", epochs)
     with pytest.raises(ValueError, match=r"warmup must be a whole number, at least 0; got 0\.5"):
         build_schedule(optimizer, "cosine", 3, 0.5)
+
+
+def test_settings_of_a_training_refuse_them_when_made():
+    with pytest.raises(ValueError, match="constant, cosine, linear, step; got 'cos'"):
+        FitConfig(schedule="cos")
+    with pytest.raises(ValueError, match=r"warmup must lie in 0 \.\. epochs - 1 = 4; got 5"):
+        MinibatchConfig(epochs=5, warmup=5)

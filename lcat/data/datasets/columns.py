@@ -96,6 +96,7 @@ def columns_of_csv(path: str | Path) -> Columns:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = [name.strip() for name in next(reader, [])]
+            _check_separator(path, header)
             first = reader.line_num + 1
             for row in reader:
                 if len(row) != len(header) and any(row):
@@ -118,6 +119,18 @@ def columns_of_csv(path: str | Path) -> Columns:
         raise DataError(f"{path}: expected a line of names and then a line per row, got no rows")
     table = np.array(rows, dtype=object)
     return Columns(str(path), {name: table[:, i] for i, name in enumerate(header)}, len(rows), lines)
+
+
+def _check_separator(path: Path, header: list[str]) -> None:
+    """Other separators are refused by name: with the wrong one, a whole line would be one column."""
+    if len(header) != 1:
+        return
+    for separator, shown in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if separator in header[0]:
+            raise DataError(
+                f"{path}, line 1: expected names separated by commas, got {shown}; read the file with "
+                f"pandas.read_csv(file, sep={separator!r}) and pass the frame to from_frames"
+            )
 
 
 def columns_of_frame(frame: Any, name: str) -> Columns:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 import torch
@@ -158,6 +160,14 @@ def test_files_that_are_no_text_or_missing(files):
     files.rename(files.with_name("table.csv"))
     with pytest.raises(DataError, match=r"table\.csv: expected a file of nodes with 'nodes' in its name"):
         load_file(files.with_name("table.csv"))
+
+
+@pytest.mark.parametrize(("separator", "words"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_other_separators_are_named(files, separator, words):
+    files.write_text(NODES.replace(",", separator))
+    way_out = re.escape(f"pandas.read_csv(file, sep={separator!r}) and pass the frame to from_frames")
+    with pytest.raises(DataError, match=f"line 1: expected names separated by commas, got {words}; read .* {way_out}"):
+        from_csv(files)
 
 
 def test_byte_order_mark_of_excel(files):

@@ -157,9 +157,16 @@ def test_threads_are_set_for_a_cell_and_put_back():
     assert torch.get_num_threads() == 1
 
 
+@pytest.fixture
+def nothing_frozen():
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("nothing_frozen")
 def test_what_the_first_cell_loaded_is_kept_out_of_later_collections():
     """Looking at all objects of torch before each cell takes as long as several epochs on a small graph."""
-    gc.unfreeze()
     runner = CellRunner(Setup())
     cells = plan_of().cells()
     assert runner.run(cells[0]).ok
@@ -177,16 +184,13 @@ def test_what_the_first_cell_loaded_is_kept_out_of_later_collections():
     assert len(gc.get_objects()) > frozen / 2
 
 
+@pytest.mark.usefixtures("nothing_frozen")
 def test_objects_that_a_user_froze_stay_frozen():
-    gc.unfreeze()
     gc.freeze()
-    try:
-        runner = CellRunner(Setup())
-        assert runner.run(plan_of().cells()[0]).ok
-        runner.close()
-        assert gc.get_freeze_count() > 10_000
-    finally:
-        gc.unfreeze()
+    runner = CellRunner(Setup())
+    assert runner.run(plan_of().cells()[0]).ok
+    runner.close()
+    assert gc.get_freeze_count() > 10_000
 
 
 def test_ray_is_named_where_it_is_missing(monkeypatch):
