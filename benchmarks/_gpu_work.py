@@ -23,6 +23,7 @@ __all__ = [
     "layer_pairs",
     "layer_step",
     "operator_step",
+    "primitives_of",
     "skewed_edges",
     "sparse_step",
     "view_of",
@@ -37,7 +38,8 @@ GRAPHS: dict[str, tuple[int, int]] = {
     "twitch-views": (168_114, 6_797_557),
     "hm-prices": (46_563, 10_730_995),
 }
-PRIMITIVES = ("aggregate", "gat_attention", "gatv2_attention")
+PRIMITIVES = ("aggregate", "gat_attention", "gatv2_attention", "dot_attention", "maximum")
+_WITHOUT_DROPOUT = ("aggregate", "maximum")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Shape:
         """For a row of results."""
         dtype = str(self.dtype).removeprefix("torch.")
         return {"heads": self.heads, "features": self.features, "dtype": dtype, "dropout": self.dropout}
+
+
+def primitives_of(shape: Shape) -> list[str]:
+    """Those that have what the shape asks for: sums and maxima have no dropout."""
+    return [name for name in PRIMITIVES if not (shape.dropout and name in _WITHOUT_DROPOUT)]
 
 
 def skewed_edges(nodes: int, edges: int, device: torch.device, seed: int = 0) -> Tensor:
@@ -84,6 +91,12 @@ def bytes_moved(primitive: str, nodes: int, edges: int, shape: Shape) -> int:
     - gatv2_attention: four rows per edge: the key, the key again in the pass by targets, query and gradient in the
       pass by sources. Nodes: the output, its gradient, the query twice and its gradient, the key and its gradient; in
       float32 the kept output.
+    - dot_attention: six rows per edge: key and value, both again in the pass by targets, query and gradient in the
+      pass by sources. Nodes: the output, its gradient, the query twice, key and value, and their three gradients; in
+      float32 the kept output.
+    - maximum: one row per edge in the forward pass, two in the backward pass (the maximum and the share of its
+      gradient). Nodes: the output, its gradient, the input and its gradient; in float32 the kept maximum, how many
+      edges reach it, and the share, written and read.
     """
     size = shape.dtype.itemsize
     row = shape.heads * shape.features * size
@@ -95,8 +108,11 @@ def bytes_moved(primitive: str, nodes: int, edges: int, shape: Shape) -> int:
         # per edge: score of the source, then state (score, normalizer, <grad, out>) of the target
         per_edge = 2 * (row + 4) + 16 * shape.heads
         return edges * per_edge + nodes * (4 * row + saved + 2 * row32)
-    per_edge = 4 * row + 12 + 8 * shape.heads
-    return edges * per_edge + nodes * (7 * row + saved)
+    if primitive == "maximum":
+        return edges * (row + row32 + max(row, row32) + 8) + nodes * (4 * row + saved + 4 * row32)
+    rows_per_edge, rows_per_node = (6, 9) if primitive == "dot_attention" else (4, 7)
+    per_edge = rows_per_edge * row + 12 + 8 * shape.heads
+    return edges * per_edge + nodes * (rows_per_node * row + saved)
 
 
 def operator_step(
@@ -117,6 +133,17 @@ def operator_step(
     x, query, grad = (normal(nodes, shape.heads, shape.features) for _ in range(3))
     if primitive == "aggregate":
         return _step(lambda x: lcat.ops.aggregate(x, graph), [x], grad)
+    if primitive == "maximum":
+        return _step(lambda x: lcat.ops.aggregate(x, graph, reduce="max"), [x], grad)
+    if primitive == "dot_attention":
+        scale = shape.features**-0.5
+        return _step(
+            lambda query, key, value: lcat.ops.dot_attention(
+                query, key, value, graph, scale=scale, dropout=shape.dropout
+            ),
+            [query, x, normal(nodes, shape.heads, shape.features)],
+            grad,
+        )
     if primitive == "gat_attention":
         scores = [normal(nodes, shape.heads) for _ in range(2)]
         return _step(

@@ -51,6 +51,7 @@ from _gpu_work import (
     layer_pairs,
     layer_step,
     operator_step,
+    primitives_of,
     skewed_edges,
     sparse_step,
     view_of,
@@ -68,6 +69,7 @@ PRODUCTS = (2_449_029, 123_718_280)
 BATCH = (20_000, 60_000)  # nodes and edges of a sampled batch
 SHAPES = [(1, 16), (1, 64), (8, 8), (8, 16), (8, 32), (8, 64)]
 BFLOAT16 = torch.bfloat16
+TUNED = ("aggregate", "gat_attention", "gatv2_attention")  # by the table of tiles
 
 
 def facts(device: Device) -> dict[str, Any]:
@@ -113,9 +115,7 @@ def part_operators(device: Device, rows: Rows, tiny: bool) -> None:
         nodes, edges = (50, 300) if tiny else GRAPHS[name]
         shape = Shape(heads, features, dtype, dropout)
         graph = view_of(nodes, edges, device.device)
-        for primitive in PRIMITIVES:
-            if dropout and primitive == "aggregate":
-                continue
+        for primitive in primitives_of(shape):
 
             def row(primitive: str = primitive, graph: Any = graph, shape: Shape = shape) -> dict[str, Any]:
                 worst = _like_naive(device, primitive, shape)
@@ -365,7 +365,7 @@ def part_tiles(device: Device, rows: Rows, tiny: bool) -> None:
     graph = view_of(nodes, edges, device.device)
     for shape in TRIED[1:2] if tiny else TRIED:
         for numbers, at_once in different_tiles(shape)[: 2 if tiny else None]:
-            for primitive in PRIMITIVES[1 if shape.dropout else 0 :]:
+            for primitive in (name for name in primitives_of(shape) if name in TUNED):
 
                 def row(
                     shape: Shape = shape, numbers: int = numbers, at_once: int = at_once, primitive: str = primitive

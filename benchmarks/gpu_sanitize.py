@@ -68,6 +68,20 @@ def with_edges(graph: Graph, shape: Shape) -> None:
             edge_weight=weight,
             dropout=shape.dropout,
         ),
+        *lcat.ops.dot_attention(
+            query,
+            x,
+            normal(nodes, heads, features),
+            graph,
+            scale=features**-0.5,
+            edge_attr=normal(edges, 5),
+            query_edge=normal(nodes, heads, 5),
+            edge_weight=weight,
+            dropout=shape.dropout,
+        ),
+        lcat.ops.aggregate(x, graph, normal(edges, heads), reduce="max"),
+        lcat.ops.aggregate(x, graph, weight, reduce="min"),
+        lcat.ops.aggregate(x, graph, weight, reduce="mean"),
     ]
     torch.autograd.backward(outputs, [torch.ones_like(out) for out in outputs])
 

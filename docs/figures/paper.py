@@ -109,3 +109,87 @@ def theory_attention() -> docfigures.Table:
 
 def _percent(group: list[dict[str, Any]], key: str) -> str:
     return f"{100 * sum(entry[key] for entry in group) / len(group):.1f}"
+
+
+def _score(row: dict[str, Any], mean: str = "test", std: str = "std", scale: float = 100) -> str:
+    return f"{scale * row[mean]:.1f} ± {scale * row[std]:.1f}"
+
+
+def question_scores() -> docfigures.Table:
+    """Test metric by data set and layer, mean and standard deviation over runs, in percent."""
+    summary = _results("question")["summary"]
+    rows = []
+    for dataset in dict.fromkeys(row["dataset"] for row in summary):
+        group = {row["layer"]: row for row in summary if row["dataset"] == dataset}
+        first = next(iter(group.values()))
+        row: dict[str, object] = {"data set": dataset, "metric": first["metric"], "runs": first["runs"]}
+        rows.append(row | {TITLES[layer]: _score(entry) for layer, entry in group.items()})
+    return docfigures.Table(rows)
+
+
+def question_verdicts() -> docfigures.Table:
+    """How many points always taking L-CAT is behind the candidate picked by validation, with the interval of 90 %."""
+    report = _results("question")
+    rows = [_regret(row, row["dataset"]) for row in report["regret"]]
+    rows += [_regret(row, f"all {row['datasets']}") for row in report["overall"]]
+    return docfigures.Table(rows)
+
+
+def _regret(row: dict[str, Any], dataset: str) -> dict[str, object]:
+    low, high = (100 * row[key] if row[key] is not None else None for key in ("low", "high"))
+    interval = "" if low is None or high is None else f"{low:.1f} to {high:.1f}"
+    return {
+        "data set": dataset,
+        "question": row["question"],
+        "points behind": f"{100 * row['regret']:.1f}",
+        "90 % interval": interval,
+        "verdict": row["verdict"],
+    }
+
+
+def scalars() -> docfigures.Table:
+    """Settings of L-CAT's scalars, best first: validation points behind the best setting, mean and largest."""
+    rows = []
+    for entry in _results("scalars")["settings"]:
+        start = f"λ1 = {entry['hyper.lambda1_init']}, λ2 = {entry['hyper.lambda2_init']}"
+        behind = {"mean": f"{100 * entry['mean_loss']:.2f}", "most": f"{100 * entry['max_loss']:.2f}"}
+        rows.append({"start": start, "rate, times that of weights": entry["hyper.scalar_lr"], **behind})
+    return docfigures.Table(rows)
+
+
+def separation() -> docfigures.Table:
+    """The metric without and with own features beside the neighbors', in percent."""
+    rows = []
+    for row in _results("separation")["rows"]:
+        interval = f"{row['low']:.1f} to {row['high']:.1f}" if row.get("low") is not None else ""
+        rows.append(
+            {
+                "data set": row["dataset"],
+                "layer": TITLES[row["layer"]],
+                "metric": row["metric"],
+                "runs": row["runs"],
+                "mixed": _score(row, "mixed", "mixed_std", 1),
+                "separate": _score(row, "separate", "separate_std", 1),
+                "difference": f"{row['difference']:+.1f}" if row.get("difference") is not None else "",
+                "95 % interval": interval,
+            }
+        )
+    return docfigures.Table(rows)
+
+
+def cost() -> docfigures.Table:
+    """Milliseconds and MB of a training epoch, ours and PyG's."""
+    rows = []
+    for row in _results("cost")["rows"]:
+        rows.append(
+            {
+                "data set": row["dataset"],
+                "model": row["model"],
+                "ms": f"{row['lcat']['median']:.0f}",
+                "MB": f"{row['megabytes']:.0f}",
+                "PyG's": row["rival"],
+                "its ms": f"{row['PyG']['median']:.0f}",
+                "its MB": f"{row['PyG megabytes']:.0f}",
+            }
+        )
+    return docfigures.Table(rows)
