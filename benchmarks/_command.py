@@ -34,7 +34,11 @@ def make_parser(description: str, seconds: float) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--allocators", nargs="+", default=list(ALLOCATORS), choices=list(ALLOCATORS))
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} s each; no file unless --out names one")
-    parser.add_argument("--counts", action="store_true", help="print functions and operators of a call, and end; with 1 if they are above the budget")
+    parser.add_argument(
+        "--counts",
+        action="store_true",
+        help="print functions and operators of a call, and end (1 if over budget)",
+    )
     parser.add_argument("--out", type=Path, help="JSON; by default in benchmarks/results")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser
@@ -46,9 +50,10 @@ def run(
     *,
     counts: Callable[[argparse.Namespace], tuple[Budget, Budget]],
     budget: Budget,
-    measure: Callable[[argparse.Namespace], list[dict[str, Any]]],
+    measure: Callable[[argparse.Namespace], list[dict[str, Any]]] | None = None,
     summarize: Callable[[dict[str, list[dict[str, Any]]]], list[dict[str, Any]]],
     rival: str = "PyG",
+    measure_modes: Callable[[], dict[str, Any]] | None = None,
 ) -> None:
     """Count, measure in every allocator mode, print the summary, write the results.
 
@@ -57,13 +62,14 @@ def run(
         options: of :func:`make_parser`.
         counts: of this library and of its rival.
         budget: of the script.
-        measure: the rows of one mode, in this process.
+        measure: the rows of one mode, in this process; needed without ``measure_modes``.
         summarize: entries with ``"what"``, ``"value"``, and ``"target"`` and ``"met"`` or neither, from rows by mode.
         rival: what is counted beside this library.
+        measure_modes: machine and rows by allocator mode; :func:`_measure.in_every_mode` by default.
     """
     if options.quick:
         options.seconds = min(options.seconds, QUICK)
-    if options.worker:
+    if options.worker and measure is not None:
         torch.set_num_threads(options.threads)
         rows = measure(options)
         Path(options.worker).write_text(strict_json({"machine": machine(), "rows": rows}))
@@ -73,7 +79,7 @@ def run(
     if options.counts:
         print_budget(ours)
         raise SystemExit(1 if over_budget(ours, budget) else 0)
-    facts = in_every_mode(script, options.allocators)
+    facts = measure_modes() if measure_modes is not None else in_every_mode(script, options.allocators)
     summary = summarize({mode: fact["rows"] for mode, fact in facts.items()})
     print("\n== in the allocator mode less favorable to lcat")
     for entry in summary:

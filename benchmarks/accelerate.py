@@ -10,7 +10,11 @@ training step on a sampled batch (1,024 seeds of Computers, fan-outs 10 and 5) w
 First, outputs and gradients without dropout are compared; a wrong number stops the run. Then both copies of all models
 take turns, epoch by epoch, in one process, once in each allocator mode (``_measure.ALLOCATORS``); the summary claims
 the one less favorable to this library. Peak memory of an epoch, beyond what the process held before, stands beside the
-times in the mode "default"; the other one keeps what was freed.
+times in the mode "default"; the other one keeps what was freed. A model that needs more memory than there is, as PyG's
+PNA on Computers where freed memory is kept, is left out by name.
+
+The whole takes an hour. Rows are kept in ``accelerate.jsonl`` beside the results as they are measured, and the same
+command goes on from there; the file is removed when the results are written.
 """
 
 from __future__ import annotations
@@ -19,17 +23,19 @@ import argparse
 import copy
 import itertools
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 import torch_geometric.nn as pyg
-from _command import least_favorable, make_parser, run
+from _command import QUICK, least_favorable, make_parser, run
 from _counts import Budget
+from _kept_rows import add_line, measured_in_workers
 from _layers import same_numbers
-from _measure import beside_rival, geometric_mean, peak_megabytes, rounds_within, turns
+from _measure import beside_rival, geometric_mean, machine, peak_megabytes, rounds_within, turns
 from _standins import SHAPES
 from epochs import read_graph
 from torch import Tensor, nn
@@ -248,12 +254,14 @@ def check_pair(name: str, ours: nn.Module, theirs: nn.Module, case: Case) -> Non
     same_numbers(name, *results, 1e-3)
 
 
-def run_case(dataset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row per model."""
+def run_case(dataset: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What a worker says of its data set: the machine, then each model's name and row."""
     case, source = make_case(dataset, options)
-    data, rows = case.data, []
+    data = case.data
+    yield {"machine": machine()}
     print(f"\n{dataset} ({source}), {data.num_nodes} nodes, {data.num_edges} edges; ms an epoch (quartiles), least")
     for name in options.models:
+        yield {"begun": name}
         torch.manual_seed(0)
         theirs = MODELS[name](data.num_features, int(data.y.max()) + 1)
         ours = copy.deepcopy(theirs)
@@ -275,23 +283,18 @@ def run_case(dataset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
             before, after = peak_megabytes(epochs["before"]), peak_megabytes(epochs[name])
             facts["megabytes"] = {"lcat": after, "PyG": before}
             print(f"  {name:<14} peak of an epoch: {after:.1f} MB after, {before:.1f} MB before")
-        rows.append(beside_rival(facts, times, name, "before"))
-    return rows
-
-
-def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """All data sets in this process."""
-    return [row for dataset in options.datasets for row in run_case(dataset, options)]
+        yield beside_rival(facts, times, name, "before")
 
 
 def summarize(modes: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """The ratio of every model on every data set, and their geometric mean."""
-    summary, first = [], next(iter(modes.values()))
-    for dataset, name in [(row["dataset"], row["model"]) for row in first]:
+    summary = []
+    for dataset, name in dict.fromkeys((row["dataset"], row["model"]) for rows in modes.values() for row in rows):
         ratios = {
             mode: [row["ratio"] for row in rows if (row["dataset"], row["model"]) == (dataset, name)]
             for mode, rows in modes.items()
         }
+        ratios = {mode: values for mode, values in ratios.items() if values}
         summary.append(least_favorable(f"{dataset}: {name}, before / after", ratios, "at least", LEAST_RATIO))
     means = {mode: [geometric_mean([row["ratio"] for row in rows])] for mode, rows in modes.items()}
     summary.append(least_favorable("geometric mean of all rows", means, "at least", None))
@@ -312,7 +315,26 @@ def main() -> None:
     folder = os.environ.get("LCAT_TEST_DATA")
     parser.add_argument("--data", type=Path, default=folder, help="folder of data sets; LCAT_TEST_DATA by default")
     options = parser.parse_args()
-    run(__file__, options, counts=counts, budget=BUDGET, measure=measure, summarize=summarize)
+    if options.worker:
+        torch.set_num_threads(options.threads)
+        options.seconds = min(options.seconds, QUICK) if options.quick else options.seconds
+        for dataset in options.datasets:
+            for entry in run_case(dataset, options):
+                add_line(Path(options.worker), entry)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        output = options.out or Path(folder if options.quick else Path(__file__).parent / "results", "accelerate.json")
+        rows = output.with_suffix(".jsonl")
+        groups = {"modes": options.allocators, "groups": options.datasets, "names": options.models}
+        run(
+            __file__,
+            options,
+            counts=counts,
+            budget=BUDGET,
+            summarize=summarize,
+            measure_modes=lambda: measured_in_workers(__file__, rows, option="dataset", **groups),
+        )
+        rows.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
