@@ -72,6 +72,7 @@ def test_tensorboard_comes_back(study, tmp_path):
         assert ("lambda1/layer1" in events.Tags()["scalars"]) == (result.cell.layer == "lcat")
 
 
+@pytest.mark.long
 @needs("mlflow", "sqlalchemy", "alembic")
 @pytest.mark.filterwarnings("ignore")  # of the database behind MLflow
 def test_mlflow_comes_back(study, tmp_path):

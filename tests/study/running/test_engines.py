@@ -9,8 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 from lcat.data import NodeDataset, Split, csbm, load, random_splits
 from lcat.study import EngineError, OutputError, RunSettings, Study, run_study
@@ -50,6 +52,22 @@ def test_processes_give_the_numbers_of_inline(tmp_path):
     assert sorted(path.name for path in (tmp_path / "processes/splits").iterdir()) == sorted(
         path.name for path in (tmp_path / "inline/splits").iterdir()
     )
+
+
+def test_workers_in_another_folder_find_the_files(tmp_path, monkeypatch):
+    """As those of a Ray cluster that was started elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    data = csbm(n=60, seed=0)
+    torch.save({"x": data.x, "edge_index": data.edge_index, "y": data.y}, "mine.pt")
+    [cell] = plan_of(datasets=["mine.pt"]).cells()
+    setup = Setup(data=Path("data"), splits=Path("out/splits"))
+    absolute = setup.with_absolute_paths()
+    assert (absolute.data, absolute.splits, absolute.base) == (tmp_path / "data", tmp_path / "out/splits", tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert not CellRunner(setup).run(cell).ok
+    result = CellRunner(absolute).run(cell)
+    assert result.ok, result.error
 
 
 @pytest.mark.parametrize("retries", [0, 1])

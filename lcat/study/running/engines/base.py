@@ -6,7 +6,7 @@ import gc
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -65,6 +65,11 @@ class Setup:
     base: Path = Path()
     models: OwnModels = field(default_factory=OwnModels)
     keep: tuple[str, ...] = ()
+
+    def with_absolute_paths(self) -> Setup:
+        """The same for workers that start in another folder."""
+        data, splits = (None if path is None else path.absolute() for path in (self.data, self.splits))
+        return replace(self, data=data, splits=splits, base=self.base.absolute())
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class RayEngine(Engine):
         self._task = ray.remote(_run).options(
             num_cpus=setup.threads, num_gpus=self._gpus, max_retries=retries, retry_exceptions=False
         )
-        self._setup = ray.put(setup)
+        self._setup = ray.put(setup.with_absolute_paths())  # workers start where the cluster was started
         self._token = uuid.uuid4().hex
         self._running: dict[Any, Cell] = {}
         self._events: list[Event] = []  # not handed out yet, so that Ctrl-C while they come in loses none
