@@ -1,11 +1,11 @@
-"""Words that error messages share."""
+"""Words that messages and tables share."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
 
-__all__ = ["hint"]
+__all__ = ["counted", "hint"]
 
 # Names that are suggested at most: more of them are a list, which the message gives anyway.
 _LIMIT = 3
@@ -42,3 +42,24 @@ def hint(value: object, known: Iterable[str], *, show: Callable[[str], str] = st
         close = [name for name in names if name.startswith(word)][:_LIMIT]
     close = [names[name] for name in close]
     return f" (did you mean {' or '.join(show(name) for name in close)}?)" if close else ""
+
+
+def counted(count: int, what: str) -> str:
+    """A number, with its thousands apart, and what it counts.
+
+    Args:
+        count: the number.
+        what: one of them, such as ``"node"``; words behind it belong behind the result.
+
+    Example:
+        >>> from lcat._text import counted
+        >>> counted(1, "data set"), counted(3000, "data set"), counted(2, "class"), counted(0, "entry")
+        ('1 data set', '3,000 data sets', '2 classes', '0 entries')
+    """
+    if count == 1:
+        return f"1 {what}"
+    if what.endswith(("s", "x", "ch", "sh")):
+        return f"{count:,} {what}es"
+    if what.endswith("y") and what[-2:-1] not in "aeiou":
+        return f"{count:,} {what[:-1]}ies"
+    return f"{count:,} {what}s"

@@ -49,7 +49,7 @@ _ROOMS: dict[str, dict[str, set[str]]] = {
         "report": {"_folder", "statistics", "models", "analysis", "plan", "store"},
         "export": {"_folder", "plan", "store"},
         "study": {"_folder", "statistics", "analysis", "plan", "store", "report", "export"},
-        "retrain": {"_folder", "plan", "running", "study"},
+        "retrain": {"_folder", "plan", "store", "running", "study"},
         "driver": {"_folder", "plan", "store", "running", "study"},
         "decide": {"statistics", "plan", "store", "study", "driver"},
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lcat._text import hint
+from lcat._text import counted, hint
 
 LAYERS = ("gcn", "gat", "gatv2", "cat", "lcat", "ogbn-papers100M")
 
@@ -41,3 +41,20 @@ def test_how_names_are_written():
     rules = {"own": "own", "stratified": "stratified:5"}
     assert hint("stratifed", rules, show=rules.__getitem__) == " (did you mean stratified:5?)"
     assert hint("frist", ["first"], show=repr) == " (did you mean 'first'?)"
+
+
+@pytest.mark.parametrize(
+    ("count", "what", "expected"),
+    [
+        (0, "node", "0 nodes"),
+        (1, "node", "1 node"),
+        (2, "data set", "2 data sets"),
+        (1234, "class", "1,234 classes"),
+        (2, "entry", "2 entries"),
+        (2, "day", "2 days"),
+        (1, "class", "1 class"),
+        (2, "box", "2 boxes"),
+    ],
+)
+def test_one_and_several(count, what, expected):
+    assert counted(count, what) == expected

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lcat._progress import Pace, duration
+from lcat._text import counted
 
 if TYPE_CHECKING:
     from lcat.study import Status
@@ -74,7 +75,7 @@ class _Log:
             self._print(status.event.text)
         if self._quiet or not self._pace.is_due(status.done, status.total):
             return
-        parts = [f"{status.done} of {status.total} cells"]
+        parts = [f"{status.done} of {counted(status.total, 'cell')}"]
         if status.failed:
             parts.append(f"{status.failed} failed")
         if _left(status):

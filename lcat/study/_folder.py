@@ -8,7 +8,16 @@ from pathlib import Path
 
 from lcat._files import as_path, replace_file
 
-__all__ = ["OutputError", "as_folder", "check_file", "check_folder", "other_kind", "prepare_folder", "write_file"]
+__all__ = [
+    "OutputError",
+    "as_folder",
+    "check_file",
+    "check_folder",
+    "other_kind",
+    "prepare_folder",
+    "remove_file",
+    "write_file",
+]
 
 
 class OutputError(OSError):
@@ -98,3 +107,17 @@ def write_file(path: Path, content: bytes) -> Path:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file of a study, if it exists.
+
+    Raises:
+        OutputError: one line that names the file and the reason.
+    """
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise OutputError(f"cannot remove {path}: {error.strerror or error}") from error

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from torch import Tensor
 from typing_extensions import Unpack
 
-from lcat._measures import TaskName
-from lcat.data import DataError, UnknownDataset
-from lcat.study._folder import prepare_folder, write_file
-from lcat.study.plan.as_task import AnyDataset, made_for
+from lcat._text import counted
+from lcat.data import UnknownDataset
+from lcat.study._folder import prepare_folder, remove_file, write_file
+from lcat.study.plan.as_task import AnyDataset, own_dataset
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import RunKeywords
@@ -32,7 +31,9 @@ from lcat.study.running.estimate import Estimate, kind_of
 from lcat.study.running.resume import open_study
 from lcat.study.running.schedule import FixedSchedule, Schedule, is_settled
 from lcat.study.store.journal import Journal
+from lcat.study.store.kept_files import KEEP_NAMES, kept_name
 from lcat.study.store.lock import StudyLock
+from lcat.study.store.result import CellResult
 from lcat.study.store.store import Store
 from lcat.study.study import Study
 
@@ -150,7 +151,7 @@ def run_study(
             raise TypeError(f"expected {option} as True or False, got {value!r}")
     if on_status is not None and not callable(on_status):
         raise TypeError(f"expected 'on_status' as a function of a Status, got {type(on_status).__name__}")
-    own = {name: _as_own(name, dataset, plan.task) for name, dataset in (own or {}).items()}
+    own = {name: own_dataset(name, dataset, plan.task) for name, dataset in (own or {}).items()}
     if folder is None and "engine" not in plan.run.model_fields_set:
         run = {"engine": "inline", **run}
     try:
@@ -170,25 +171,6 @@ def run_study(
         notes = [] if lock.has_locks else [_NO_LOCKS.format(folder)]
         notes += [store.mended] if store.mended else []
         return _Driver(plan, study, store, settings, notes=notes, **options).run()
-
-
-def _as_own(name: str, dataset: Any, task: TaskName | None) -> AnyDataset:
-    """An own data set; its name in tables is that of the plan.
-
-    Raises:
-        TypeError: if it is none.
-        lcat.data.DataError: if it cannot be used.
-    """
-    if isinstance(dataset, AnyDataset):
-        return dataset
-    try:
-        return made_for(dataset, name, None, task)
-    except DataError as error:
-        if isinstance(dataset, (type(None), str, int, float, Tensor)):
-            raise TypeError(
-                f"expected own[{name!r}] of type NodeDataset, GraphDataset or LinkDataset, got {type(dataset).__name__}"
-            ) from error
-        raise
 
 
 class _Driver:
@@ -229,6 +211,7 @@ class _Driver:
                 raise UnknownDataset(f"the plan names an own data set {name!r}, and run_study got none: pass own=")
         names = tuple(dict.fromkeys(dataset for dataset, _, _ in left))
         self._notes += self._sources.prepare(names, self._plan.choices)
+        self._notes += self._not_kept()
         self._keep_sources(names)
         self._tell(None)
         models = self._plan.own_models.to_send()
@@ -314,11 +297,7 @@ class _Driver:
         event = self._events[0]
         if isinstance(event, Finished):
             result = event.result
-            # Before the result: a finished cell has its files.
-            for name, content in result.files.items():
-                assert self._study.folder is not None
-                write_file(self._study.folder / name, content)
-            result.files = {}
+            self._write_files(result)  # before the result: a finished cell has its files
             self._store.finish(result)
             self._running.pop(result.cell.key, None)
             self._statuses[result.cell.key] = result.status
@@ -330,6 +309,36 @@ class _Driver:
         elif isinstance(event, Note):
             journal.write("note", text=event.text, key=event.cell.key if event.cell else None)
         return self._events.popleft()
+
+    def _write_files(self, result: CellResult) -> None:
+        """Write what is kept of a cell; what an attempt left whose result never came is removed."""
+        folder = self._study.folder
+        if folder is not None:
+            for kind in KEEP_NAMES:
+                name = kept_name(kind, result.cell.key)
+                content = result.files.get(str(name))
+                if content is None:
+                    remove_file(folder / name)
+                else:
+                    write_file(folder / name, content)
+        result.files = {}
+
+    def _not_kept(self) -> list[str]:
+        """What is to be kept of cells that have finished already, and was not."""
+        folder = self._study.folder
+        if folder is None:
+            return []
+        remarks = []
+        for kind in self._settings.keep:
+            done = [key for key, status in self._statuses.items() if status == "done"]
+            missing = sum(not (folder / kept_name(kind, key)).is_file() for key in done)
+            if missing:
+                once_more = "lcat study model trains the best one once more, and " if kind == "models" else ""
+                remarks.append(
+                    f"{counted(missing, 'cell')} had finished before without keeping {kind}, and finished cells are "
+                    f"not run again: {once_more}--no-resume begins anew"
+                )
+        return remarks
 
     def _tell(self, event: Event | None, slots: int = 1) -> None:
         if self._on_status is not None:

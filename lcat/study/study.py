@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from lcat._measures import find_measure
+from lcat._text import counted
 from lcat.study._folder import prepare_folder
 from lcat.study.analysis.choose import choose
 from lcat.study.analysis.compare import Comparison, compare, robustness
@@ -18,6 +19,7 @@ from lcat.study.export import ExportName, export_study
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report import write_study
 from lcat.study.statistics.intervals import IntervalMethod
+from lcat.study.store.kept_files import kept_name
 from lcat.study.store.record import StudyRecord
 from lcat.study.store.result import CellResult
 from lcat.study.store.store import Store, StoreError
@@ -70,7 +72,7 @@ class Study(StudyRecord):
         except StoreError:
             return f"Study({where}: cannot be read)"
         failed = statuses.count("failed")
-        return f"Study({where}: {cells} cells, {len(statuses)} with a result" + (
+        return f"Study({where}: {counted(cells, 'cell')}, {len(statuses)} with a result" + (
             f", {failed} failed)" if failed else ")"
         )
 
@@ -165,10 +167,10 @@ class Study(StudyRecord):
             ValueError: if the study has not kept models.
         """
         key = self.best_result(dataset, layer).cell.key
-        if self.folder is None or not (path := self.folder / "models" / f"{key}.pt").is_file():
+        if self.folder is None or not (path := self.folder / kept_name("models", key)).is_file():
             raise ValueError(
-                f"the study has not kept the model of {layer} on {dataset}: run it with --keep models (keep= in "
-                "Python), or let lcat study model (train_best_model in Python) train it once more"
+                f"the study has not kept the model of {layer} on {dataset}: studies keep those of cells that run with "
+                "--keep models (keep= in Python); lcat study model (train_best_model in Python) trains it once more"
             )
         return path
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lcat._progress import duration
+from lcat._text import counted
 from lcat.cli.stop import stop
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def print_estimate(plan: StudyPlan, folder: Path, *, resume: bool, quiet: bool) 
         console.print(f"... and {len(estimate.cells) - _LISTED} more")
     seconds = "unknown" if estimate.seconds is None else f"about {duration(estimate.seconds)}"
     console.print(
-        f"{estimate.left} of {estimate.total} cells are left. Estimate: {seconds} with {estimate.slots} at a time "
-        f"({estimate.basis}). The study was not started, and nothing was written.",
+        f"{estimate.left} of {counted(estimate.total, 'cell')} left. Estimate: {seconds} with {estimate.slots} at a "
+        f"time ({estimate.basis}). The study was not started, and nothing was written.",
         highlight=False,
         soft_wrap=True,
     )

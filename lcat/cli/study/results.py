@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lcat._text import counted
+
 if TYPE_CHECKING:
     from lcat.study import CellResult, Study
 
@@ -30,9 +32,9 @@ def print_results(results: Sequence[CellResult]) -> None:
     rules = {result.cell.dataset: result.split_rule for result in results if result.split_rule}
     summary = summary_frame(selection)
     datasets = list(dict.fromkeys(selection.frame["dataset"]))
-    graphs = {result.cell.dataset: result.graph for result in results if result.graph}
+    graphs = {result.cell.dataset: (result.graph, result.task) for result in results if result.graph}
     for name in datasets:
-        facts = "; ".join(filter(None, (_graph_in_words(graphs.get(name, {})), rules.get(name, ""))))
+        facts = "; ".join(filter(None, (_graph_in_words(*graphs.get(name, ({}, ""))), rules.get(name, ""))))
         console.print(dataset_table(name, summary, lambdas, facts))
     if len(datasets) > 1:
         console.print(overview_table(summary))
@@ -41,17 +43,20 @@ def print_results(results: Sequence[CellResult]) -> None:
         console.print(failures_text(errors))
 
 
-def _graph_in_words(facts: Mapping[str, Any]) -> str:
+def _graph_in_words(facts: Mapping[str, Any], task: str) -> str:
     """What was read, so that its owner sees what was not meant; of a graph drawn for each seed, the last one."""
     if not facts:
         return ""
     directed = "directed" if facts["directed"] else "both directions of each"
-    unlabeled = facts["nodes"] - facts["labeled"]
     words = (
-        f"{facts['nodes']:,} nodes, {facts['edges']:,} edges ({directed}), {facts['features']:,} features, "
-        f"{facts['classes']:,} classes"
+        f"{counted(facts['nodes'], 'node')}, {counted(facts['edges'], 'edge')} ({directed}), "
+        f"{counted(facts['features'], 'feature')}"
     )
-    return words + (f", {unlabeled:,} nodes without a label" if unlabeled else "")
+    kind = {"classification": "class", "multilabel": "label", "regression": "target"}.get(task.rpartition("-")[2])
+    if kind is not None:
+        words += f", {counted(facts['classes'], kind)}"
+    unlabeled = facts["nodes"] - facts["labeled"] if task.startswith("node-") else 0
+    return words + (f", {counted(unlabeled, 'node')} without a label" if unlabeled else "")
 
 
 def print_margin(study: Study) -> None:
@@ -77,6 +82,6 @@ def print_written(written: Sequence[Path], folder: Path) -> None:
 
     names = [path.name for path in written if path.parent == folder]
     counts = Counter(path.parent.name for path in written if path.parent != folder)
-    more = " and ".join(f"{name}/ with {count} files" for name, count in counts.items())
+    more = " and ".join(f"{name}/ with {counted(count, 'file')}" for name, count in counts.items())
     line = f"Written to {folder}: {', '.join(names)}" + (f", and {more}" if more else "")
     Console().print(Text(line), soft_wrap=True)

@@ -276,7 +276,8 @@ def run(
     keep: Annotated[
         list[str] | None,
         typer.Option(
-            help="Keep models (trained weights) or predictions (outputs for every node) in the folder. Repeatable.",
+            help="Keep models (trained weights) or predictions (outputs for every node, graph or pair) in the folder. "
+            "Repeatable.",
             metavar="NAME",
             rich_help_panel=_OUTPUT,
         ),

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lcat._text import counted
 from lcat.cli.progress import progress
 from lcat.cli.stop import INTERRUPTED, stop
 from lcat.cli.study.results import print_margin, print_results, print_written
@@ -41,18 +42,19 @@ def run_and_report(
     is_incomplete = outcome is not None and outcome.reason == "complete" and not ran.issuperset(plan.pairs())
     if failed:
         print(
-            f"{failed} of {len(results)} cells failed; report.html shows their tracebacks, "
+            f"{failed} of {counted(len(results), 'cell')} failed; report.html shows their tracebacks, "
             "--retry-failed runs them again",
             file=sys.stderr,
         )
     if outcome is None:
         total = len(study.cells())
         stop(
-            f"interrupted: {len(results)} of {total} cells had finished; the same command continues from there",
+            f"interrupted: {len(results)} of {counted(total, 'cell')} had finished; the same command continues "
+            "from there",
             INTERRUPTED,
         )
     if outcome.reason == "budget":
-        left = "1 cell is" if outcome.left == 1 else f"{outcome.left} cells are"
+        left = counted(outcome.left, "cell")
         print(f"{outcome.detail}: {left} left; raise it and run again to continue", file=sys.stderr)
     sys.exit(1 if failed or is_incomplete else 0)
 
@@ -74,7 +76,7 @@ def _run_until_decided(plan: StudyPlan, folder: Path, *, retry_failed: bool, qui
     with _errors_in_one_line(), progress(quiet) as on_status:
 
         def on_look(look: Look) -> None:
-            text = f"look {look.number} at {look.seeds} seeds, level {look.alpha:.2g}: "
+            text = f"look {look.number} at {counted(look.seeds, 'seed')}, level {look.alpha:.2g}: "
             text += f"undecided: {', '.join(look.undecided)}" if look.undecided else "everything is decided"
             on_status(Status(done=0, failed=0, total=0, seconds_left=None, event=Note(text)))
 

@@ -50,7 +50,7 @@ def as_dataset(
     if isinstance(value, InMemoryDataset):
         value = [value[number] for number in range(len(value))]
     if isinstance(value, (list, tuple)) and value and all(isinstance(graph, Data) for graph in value):
-        if has_labels_per_node(value):
+        if has_labels_per_node(value, task):
             return from_data(value, name, measure, task)
         return from_graphs(value, name, task=task, metric=measure)
     if is_networkx(value):

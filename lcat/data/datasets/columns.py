@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lcat._files import as_path
+from lcat._text import counted
 from lcat.data.datasets.items import DataError
 
 __all__ = ["Columns", "columns_of_csv", "columns_of_frame", "is_missing", "number_columns"]
@@ -43,8 +44,15 @@ class Columns:
         where = f"line {self.lines[row]}" if len(self.lines) else f"row {row}"
         return DataError(f"{self.name}, {where}, column {column}: expected {expected}, got {got}{way_out}")
 
-    def numbers(self, column: str, expected: str = "a number", way_out: str = "") -> np.ndarray:
+    def numbers(
+        self, column: str, expected: str = "a number", way_out: str = "", *, with_gaps: bool = False
+    ) -> np.ndarray:
         """A column as float64.
+
+        Args:
+            column: name of it.
+            expected, way_out: for the message.
+            with_gaps: missing values become nan.
 
         Raises:
             DataError: on the first value that is no finite number.
@@ -54,7 +62,8 @@ class Columns:
             numbers = values.astype(np.float64)
         except (ValueError, TypeError):
             numbers = np.array([_number(value) for value in values], dtype=np.float64)
-        wrong = np.flatnonzero(~np.isfinite(numbers))
+        unusable = ~np.isfinite(numbers)
+        wrong = np.flatnonzero(unusable & ~self.missing(column) if with_gaps and unusable.any() else unusable)
         if wrong.size:
             raise self.problem(int(wrong[0]), column, expected, way_out)
         return numbers
@@ -101,8 +110,8 @@ def columns_of_csv(path: str | Path) -> Columns:
             for row in reader:
                 if len(row) != len(header) and any(row):
                     raise DataError(
-                        f"{path}, line {first}: expected {len(header)} values, one per name in the first line, got "
-                        f"{len(row)}"
+                        f"{path}, line {first}: expected {counted(len(header), 'value')}, one per name in the first "
+                        f"line, got {len(row)}"
                     )
                 if any(row):  # empty lines are none
                     rows.append(row)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data, HeteroData
 
 from lcat._measures import TaskName
+from lcat._text import counted
 from lcat.data.datasets.items import DataError, classes_of
 from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset, random_splits, splits_from_masks
@@ -62,8 +63,10 @@ def from_data(
     return dataset_of_values(data.to_dict(), name, metric, task)
 
 
-def has_labels_per_node(graphs: Sequence[Data]) -> bool:
-    """Whether ``y`` of every graph has a row per node; one graph of one node leaves it open, several do not."""
+def has_labels_per_node(graphs: Sequence[Data], task: TaskName | None = None) -> bool:
+    """Whether ``y`` of every graph has a row per node; where all have one node, the task says what ``y`` is of."""
+    if task is not None and task.startswith("graph-"):
+        return False
     return all(
         isinstance(graph.get("y"), Tensor) and graph.y.dim() > 0 and graph.y.size(0) == graph.num_nodes
         for graph in graphs
@@ -129,7 +132,8 @@ def dataset_of_values(values: Mapping[str, object], name: str, metric: str = "",
     unused = tuple(str(key) for key in values if key not in used)
     graph_nodes = values.get("num_nodes")
     if isinstance(graph_nodes, int) and isinstance(graph.x, Tensor) and graph_nodes != graph.x.size(0):
-        raise DataError(f"{name}: num_nodes is {graph_nodes}, and x has {graph.x.size(0)} rows; they must agree")
+        rows = counted(graph.x.size(0), "row")
+        raise DataError(f"{name}: num_nodes is {graph_nodes}, and x has {rows}; they must agree")
     if not present:
         # The labels are checked by NodeDataset before any split is drawn.
         stratified = task == "node-classification"

@@ -143,7 +143,7 @@ def csbm(
     try:
         split = random_split(y, fractions, seed)
     except SplitError as error:
-        raise ValueError(f"n = {n} nodes cannot be split with fractions {fractions}: {error}") from None
+        raise ValueError(f"a graph with n = {n} cannot be split with fractions {fractions}: {error}") from None
     return Data(x=x, y=y, edge_index=edge_index, train_mask=split.train, val_mask=split.val, test_mask=split.test)
 
 

@@ -117,7 +117,7 @@ def read_file(path: str | Path, metric: str | None = None, task: TaskName | None
     path, values = _read(path)
     if values is None:
         return from_csv(path, metric=metric or "", task=task)
-    if isinstance(values, list) and has_labels_per_node(values):
+    if isinstance(values, list) and has_labels_per_node(values, task):
         return from_data(values, path.stem, metric or "", task)
     if isinstance(values, list):
         return from_graphs(values, path.stem, task=task, metric=metric or "")
@@ -162,17 +162,20 @@ def _read(path: str | Path) -> tuple[Path, Mapping[str, object] | list[Data] | N
 def _from_values(path: Path, values: Mapping[str, object], metric: str | None, task: TaskName | None) -> NodeDataset:
     metric = metric or str(values.get("metric") or "")
     if set(values) >= _HETEROPHILOUS:
-        return heterophilous_dataset(values, path.stem, metric)
+        return heterophilous_dataset(values, path.stem, metric, task or values.get("task"))
     return dataset_of_values(values, path.stem, metric, task or values.get("task"))
 
 
-def heterophilous_dataset(values: Mapping[str, object], name: str, metric: str = "") -> NodeDataset:
+def heterophilous_dataset(
+    values: Mapping[str, object], name: str, metric: str = "", task: object = None
+) -> NodeDataset:
     """A data set in the layout of the heterophilous data sets, see :func:`load_file`.
 
     Args:
         values: tensors by name.
         name: how tables call it.
         metric: as for :class:`NodeDataset`.
+        task: the same; ``None`` for classification.
 
     Raises:
         DataError: names the array, its shape, and what was expected.
@@ -192,7 +195,7 @@ def heterophilous_dataset(values: Mapping[str, object], name: str, metric: str =
             plain[f"{part}_mask"] = mask.T.bool() if mask.dtype in (torch.uint8, torch.int64) else mask.T
     used = {*_HETEROPHILOUS, "metric", "train_masks", "val_masks", "test_masks"}
     others = {key: value for key, value in values.items() if key not in used}
-    return with_both_directions(dataset_of_values({**plain, **others}, name, metric))
+    return with_both_directions(dataset_of_values({**plain, **others}, name, metric, task))
 
 
 def _read_pt(path: Path) -> Mapping[str, object] | list[Data]:

@@ -1,4 +1,4 @@
-"""Many graphs, each with a label of its own: what graph classification and regression work on."""
+"""Many graphs, each with labels of its own: what graph classification and regression work on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from lcat._measures import TaskName, default_metric
+from lcat._text import counted
 from lcat.data.datasets.items import DataError, check_items, check_metric, classes_of, outputs_of, split_of
 from lcat.data.datasets.node_dataset import check_graph
 from lcat.data.splits.splits import Split, random_split
@@ -27,14 +28,14 @@ TU = "tu:"
 
 @dataclass(frozen=True)
 class GraphDataset:
-    """A list of graphs with one label each, checked when made.
+    """A list of graphs with a label each, checked when made.
 
     Args:
         name: how tables call it.
         graphs: each with ``x`` (floats ``[N, F]``), ``edge_index`` and perhaps ``edge_weight``, ``edge_attr``; all with
             the same features.
-        y: one label per graph: integers ``[G]`` in ``0 .. C - 1`` (-1 where unknown), or floats ``[G]`` for regression
-            (nan where unknown).
+        y: labels of the graphs: integers ``[G]`` in ``0 .. C - 1`` (-1 where unknown); for regression floats ``[G]``,
+            or ``[G, T]`` for several targets (nan where unknown).
         splits: from a seed to the split of that seed, whose masks have one entry per graph; stratified random
             80/10/10 by default.
         metric: a metric of the task, that of the task by default: ``"accuracy"`` or ``"mae"``.
@@ -92,7 +93,7 @@ class GraphDataset:
 
     @property
     def num_classes(self) -> int:
-        """Outputs that a model needs: classes (largest label plus one), or 1 for a number."""
+        """Outputs that a model needs: classes (largest label plus one), or targets of a regression."""
         return outputs_of(self.task, self.y)
 
     @property
@@ -113,7 +114,7 @@ class GraphDataset:
 
     @property
     def classes(self) -> Tensor:
-        """Integers ``[G]`` that folds distribute evenly: classes, or 0 for all graphs with a label, -1 for others."""
+        """Integers ``[G]`` that folds distribute evenly: classes, or 0 for graphs with any label, -1 for others."""
         return classes_of(self.task, self.y)
 
     @property
@@ -131,7 +132,7 @@ class GraphDataset:
     def remarks(self) -> list[str]:
         """What its owner should know of it."""
         empty = sum(graph.edge_index.numel() == 0 for graph in self.graphs)
-        return [f"{empty} of {len(self.graphs)} graphs have no edge"] if empty else []
+        return [f"{empty} of {counted(len(self.graphs), 'graph')} without an edge"] if empty else []
 
     def split(self, seed: int) -> Split:
         """The split that belongs to ``seed``, checked against the graphs.
@@ -150,13 +151,14 @@ class GraphDataset:
         """
         if split.num_nodes != self.num_items:
             raise DataError(
-                f"{self.name}: {name} has {split.num_nodes} entries and there are {self.num_items} graphs; they "
-                "must agree"
+                f"{self.name}: {name} has {counted(split.num_nodes, 'entry')} for {counted(self.num_items, 'graph')}; "
+                "they must agree"
             )
         unlabeled = int((self.classes[split.train | split.val | split.test] < 0).sum())
         if unlabeled:
             raise DataError(
-                f"{self.name}: {name} selects {unlabeled} graphs without a label; leave them out of all three masks"
+                f"{self.name}: {name} selects {counted(unlabeled, 'graph')} without a label; leave them out of all "
+                "three masks"
             )
         return split
 
@@ -164,7 +166,7 @@ class GraphDataset:
 def from_graphs(
     graphs: Sequence[Data], name: str = "own", *, task: TaskName | None = None, metric: str = ""
 ) -> GraphDataset:
-    """A data set from a list of PyG's ``Data``, each with its label in ``y``, one number.
+    """A data set from a list of PyG's ``Data``, each with its label in ``y``: one number, or ``[1, T]`` for T targets.
 
     Graphs without ``x`` get the degree of each node as its only feature.
 
@@ -191,14 +193,12 @@ def from_graphs(
     for number, graph in enumerate(graphs):
         if not isinstance(graph, Data):
             raise DataError(f"{name}: expected a list of torch_geometric.data.Data; got {type(graph).__name__}")
-        y = graph.get("y")
-        y = torch.as_tensor(y) if isinstance(y, (int, float)) else y
-        if not isinstance(y, Tensor) or y.numel() != 1:
-            got = list(y.shape) if isinstance(y, Tensor) else type(y).__name__
+        labels.append(_label_of(graph, f"{name}: graph {number}"))
+        if labels[-1].shape != labels[0].shape:
             raise DataError(
-                f"{name}: graph {number} must have one number in y; got {got}: set y to one column of several"
+                f"{name}: graph {number} must have as many targets as graph 0, {labels[0].numel()}; got "
+                f"{labels[-1].numel()}"
             )
-        labels.append(y.reshape(()))
         made.append(_plain(graph))
     if not made:
         raise DataError(f"{name}: expected at least one graph, got none")
@@ -234,6 +234,23 @@ def load_tu(name: str, root: str | Path, *, task: TaskName | None = None, metric
             f"into {Path(root) / 'TUDataset' / short / 'raw'}"
         ) from error
     return from_graphs(graphs, name, task=task, metric=metric)
+
+
+def _label_of(graph: Data, called: str) -> Tensor:
+    """The label of a graph, ``[]`` for one number and ``[T]`` for several.
+
+    Raises:
+        DataError: if it is something else.
+    """
+    y = graph.get("y")
+    y = torch.as_tensor(y) if isinstance(y, (int, float)) else y
+    if isinstance(y, Tensor) and y.numel() == 1:
+        return y.reshape(())
+    if isinstance(y, Tensor) and y.dim() == 2 and y.size(0) == 1 and y.numel():
+        return y.reshape(-1)
+    got = list(y.shape) if isinstance(y, Tensor) else type(y).__name__
+    way_out = ": y.view(1, -1) for several" if isinstance(y, Tensor) and y.dim() == 1 and y.numel() else ""
+    raise DataError(f"{called} must have one number in y, or [1, targets] for several; got {got}{way_out}")
 
 
 def _plain(graph: Data) -> Data:

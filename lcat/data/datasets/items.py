@@ -75,9 +75,9 @@ def check_metric(name: str, metric: str, task: TaskName, num_classes: int) -> No
 
 
 def outputs_of(task: str, y: Tensor) -> int:
-    """Outputs of a model: classes, labels, or 1 for a number."""
+    """Outputs of a model: classes, labels, or targets."""
     if task.endswith("regression"):
-        return 1
+        return int(y.size(1)) if y.dim() == 2 else 1
     return int(y.size(1)) if task.endswith("multilabel") else int(y.max()) + 1
 
 
@@ -92,16 +92,21 @@ def classes_of(task: str, y: Tensor) -> Tensor:
 
 
 def _check_numbers(name: str, y: Tensor, count: int, what: str) -> None:
-    if y.dim() != 1 or y.size(0) != count or not y.is_floating_point():
+    if y.dim() not in (1, 2) or y.size(0) != count or 0 in y.shape or not y.is_floating_point():
         raise DataError(
-            f"{name}: y must be floats [{count}] for regression, one per {what} (y.float() for whole numbers, one "
-            f"column of several); got {y.dtype} {list(y.shape)}"
+            f"{name}: y must be floats for regression, [{count}] with one per {what} or [{count}, targets] with "
+            f"several (y.float() for whole numbers); got {y.dtype} {list(y.shape)}"
         )
     if bool(y.isinf().any()):
         raise DataError(f"{name}: y must hold finite numbers, and nan where unknown; got inf")
-    known = y[~y.isnan()]
-    if known.numel() < 2 or bool((known == known[0]).all()):
-        raise DataError(f"{name}: y must hold at least two different numbers; got {known.unique().tolist()}")
+    for number, target in enumerate(y.reshape(count, -1).unbind(dim=1)):
+        known = target[~target.isnan()]
+        if known.numel() < 2 or bool((known == known[0]).all()):
+            where = f" in target {number}, y[:, {number}]" if y.dim() == 2 else ""
+            way_out = ": leave this target out" if y.dim() == 2 and y.size(1) > 1 else ""
+            raise DataError(
+                f"{name}: y must hold at least two different numbers{where}; got {known.unique().tolist()}{way_out}"
+            )
 
 
 def _check_labels(name: str, y: Tensor, count: int, what: str) -> None:
@@ -120,7 +125,10 @@ def _check_labels(name: str, y: Tensor, count: int, what: str) -> None:
 
 def _check_classes(name: str, y: Tensor, count: int, what: str) -> None:
     if y.dim() != 1 or y.size(0) != count or y.dtype != torch.int64:
-        others = ' (task = "node-multilabel" takes [N, labels], "node-regression" floats [N])' if what == "node" else ""
+        others = {
+            "node": ' (task = "node-multilabel" takes [N, labels], "node-regression" floats [N] or [N, targets])',
+            "graph": ' (task = "graph-regression" takes numbers [G] or [G, targets])',
+        }[what]
         raise DataError(
             f"{name}: y must be int64 labels [{count}], one per {what} (convert others with .long()); got {y.dtype} "
             f"{list(y.shape)}{others}"

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 
 from lcat._measures import TaskName, default_metric
 from lcat._seeds import derive_seed
+from lcat._text import counted
 from lcat.data.datasets.items import DataError, check_metric, split_of
 from lcat.data.datasets.node_dataset import check_graph
 from lcat.data.splits.splits import Split, random_split
@@ -130,8 +131,8 @@ class LinkDataset:
         """
         if split.num_nodes != self.num_items:
             raise DataError(
-                f"{self.name}: {name} has {split.num_nodes} entries and the graph {self.num_items} linked pairs; they "
-                "must agree"
+                f"{self.name}: {name} has {counted(split.num_nodes, 'entry')} and the graph "
+                f"{counted(self.num_items, 'linked pair')}; they must agree"
             )
         return split
 

@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 
 from lcat._measures import TaskName
+from lcat._text import counted
+from lcat.data.datasets.columns import is_missing
 from lcat.data.datasets.items import DataError
 from lcat.data.datasets.node_dataset import NodeDataset
 from lcat.data.datasets.steps import with_steps
-from lcat.data.datasets.tables import from_frames
+from lcat.data.datasets.tables import from_frames, label_names
 
 __all__ = ["from_networkx", "is_networkx"]
 
 #: Attributes of nodes that are labels where none is named.
 _LABELS = ("label", "y", "class", "target")
 _FROM, _TO = "source", "target"
+_LISTS = (list, tuple, np.ndarray)
 
 
 def is_networkx(value: Any) -> bool:
@@ -28,7 +31,7 @@ def is_networkx(value: Any) -> bool:
 def from_networkx(
     graph: Any,
     *,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     drop: Sequence[str] = (),
     scale: bool = False,
     name: str = "own",
@@ -37,14 +40,15 @@ def from_networkx(
 ) -> NodeDataset:
     """A data set from a NetworkX graph, whose nodes and edges carry numbers as attributes.
 
-    The attribute ``label`` (``y``, ``class`` or ``target``) of a node is its label, missing for nodes without one;
+    The attribute ``label`` (``y``, ``class`` or ``target``) of a node is its label, missing for nodes without one; a
+    list of numbers is several labels;
     ``split`` may be ``train``, ``val`` or ``test``. All other attributes of nodes are features, numbers or lists of
     numbers. ``weight`` of an edge weighs messages; its other attributes are features of edges. Nodes are numbered in
     the order of the graph. An undirected graph has every edge in both directions, a directed one as it is.
 
     Args:
         graph: ``networkx.Graph``, ``DiGraph``, ``MultiGraph`` or ``MultiDiGraph``.
-        label: attribute with another name.
+        label: attribute with another name; several as ``label=["height", "weight"]``.
         drop: attributes to leave out.
         scale: features get mean 0 and standard deviation 1, over all nodes.
         name: how tables call the data set.
@@ -69,14 +73,16 @@ def from_networkx(
     if not rows:
         raise DataError(f"{name}: expected a graph with nodes, got none")
     number = {node: position for position, (node, _) in enumerate(rows)}
-    label = label or next((key for key in _LABELS if any(key in values for _, values in rows)), None)
-    if label is None or not any(label in values for _, values in rows):
-        known = ", ".join(dict.fromkeys(key for _, values in rows for key in values)) or "none"
-        what = "label, or another one as label= says" if label is None else repr(label)
+    attributes = list(dict.fromkeys(key for _, values in rows for key in values))
+    named = label_names(label) or tuple(key for key in _LABELS if key in attributes and key not in drop)[:1]
+    missing = [key for key in named if key not in attributes]
+    if missing or not named:
+        what = "label, or another one as label= says" if not named else " and ".join(map(repr, missing))
+        known = ", ".join(map(str, attributes)) or "none"
         raise DataError(f"{name}: expected nodes with the attribute {what}; attributes are {known}")
-    optional = (label, "split")
-    nodes = _columns(rows, drop=drop, optional=optional, kind="node", name=name)
-    if not set(nodes) - set(optional):
+    nodes = _columns(rows, drop=(*drop, *named), optional=("split",), kind="node", name=name)
+    labels = {column: values for key in named for column, values in _label_columns(rows, key, name).items()}
+    if not set(nodes) - {"split"}:
         raise DataError(
             f"{name}: expected nodes with numbers as attributes, which are the features, got none: set some, as in "
             "networkx.set_node_attributes(graph, dict(graph.degree), 'degree')"
@@ -99,10 +105,34 @@ def from_networkx(
     if not ends:
         raise DataError(f"{name}: expected a graph with edges, got none")
     own = from_frames(
-        nodes, table, label=label, source=_FROM, target=_TO, scale=scale, name=name, metric=metric, task=task
-    )
+        {**nodes, **labels}, table,
+        label=[*map(str, labels)], source=_FROM, target=_TO, scale=scale, name=name, metric=metric, task=task,
+    )  # fmt: skip
     line = "edges as they are, as the graph is directed" if graph.is_directed() else "every edge in both directions"
     return with_steps(own, line)
+
+
+def _label_columns(rows: Sequence[tuple[Any, dict[str, Any]]], key: str, name: str) -> dict[str, np.ndarray]:
+    """An attribute with labels as a column, or as one per number where it holds lists of numbers; with gaps.
+
+    Raises:
+        DataError: names the first node with a list of another length.
+    """
+    values = [_plain(attributes.get(key)) for _, attributes in rows]
+    size = next((len(value) for value in values if isinstance(value, _LISTS)), 0)
+    if not size:
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        return {key: column}
+    table = np.full((len(values), size), None, dtype=object)
+    for (node, _), value, row in zip(rows, values, table, strict=True):
+        if isinstance(value, _LISTS) and len(value) == size:
+            row[:] = value
+        elif isinstance(value, _LISTS) or not is_missing(value):
+            raise DataError(
+                f"{name}: expected {counted(size, 'number')} as attribute {key!r} of node {node!r}, got {value!r}"
+            )
+    return {f"{key}.{number}": table[:, number] for number in range(size)}
 
 
 def _free(key: str) -> str:
@@ -130,7 +160,7 @@ def _columns(
             array = _numbers(value) if key in attributes else None
             size = arrays[0].size if arrays else 1
             if array is None or (arrays and array.size != size):
-                expected = "a number" if size == 1 else f"{size} numbers"
+                expected = "a number" if size == 1 else counted(size, "number")
                 got = repr(value) if key in attributes else "nothing"
                 raise DataError(
                     f"{name}: expected {expected} as attribute {key!r} of {kind} {one!r}, got {got}: set it, or leave "

@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from lcat._measures import TaskName, default_metric
 from lcat._numbers import as_int
+from lcat._text import counted
 from lcat.data.datasets.items import DataError, check_items, check_metric, classes_of, outputs_of, split_of
 from lcat.data.splits.splits import Split, SplitError, check_fractions, random_split
 
@@ -30,9 +31,9 @@ class NodeDataset:
         name: how tables call it.
         data: ``x`` (floats ``[N, F]``), ``edge_index`` (int64 ``[2, E]``) and ``y``, by the task. Classes: integers
             ``[N]`` in ``0 .. C - 1``, -1 where unlabeled. Several labels: ``[N, T]`` of 0 and 1, nan where unknown.
-            Regression: floats ``[N]``, nan where unknown. If it has them, also ``edge_weight`` (floats ``[E]``, 0 or
-            more), which weighs the messages of every layer, and ``edge_attr`` (floats ``[E, D]``), which enters the
-            scores of attention layers.
+            Regression: floats ``[N]``, or ``[N, T]`` for several targets, nan where unknown. If it has them, also
+            ``edge_weight`` (floats ``[E]``, 0 or more), which weighs the messages of every layer, and ``edge_attr``
+            (floats ``[E, D]``), which enters the scores of attention layers.
         splits: from a seed to the split of that seed; see :func:`splits_from_masks`, :func:`random_splits`.
         metric: a metric of the task, see :func:`lcat.study.metrics_of`; ``"roc-auc"`` and ``"average-precision"``
             need two classes. That of the task by default: ``"accuracy"``, ``"micro-f1"`` or ``"r2"``.
@@ -115,7 +116,7 @@ class NodeDataset:
 
     @property
     def num_classes(self) -> int:
-        """Outputs that a model needs: classes (largest label plus one), labels, or 1 for a number."""
+        """Outputs that a model needs: classes (largest label plus one), labels, or targets of a regression."""
         return outputs_of(self.task, self.data.y)
 
     @property
@@ -130,7 +131,7 @@ class NodeDataset:
 
     @property
     def classes(self) -> Tensor:
-        """Integers ``[N]`` that folds distribute evenly: classes, or 0 for all nodes with a label, -1 for others."""
+        """Integers ``[N]`` that folds distribute evenly: classes, or 0 for nodes with any label, -1 for others."""
         return classes_of(self.task, self.data.y)
 
     @property
@@ -207,13 +208,14 @@ class NodeDataset:
         """
         if split.num_nodes != self.data.num_nodes:
             raise DataError(
-                f"{self.name}: {name} has {split.num_nodes} nodes and the graph {self.data.num_nodes}; they must agree"
+                f"{self.name}: {name} has {counted(split.num_nodes, 'node')} and the graph "
+                f"{self.data.num_nodes}; they must agree"
             )
         unlabeled = int((self.classes[split.train | split.val | split.test] < 0).sum())
         if unlabeled:
             sign = "y < 0" if self.is_stratified else "y is nan"
             raise DataError(
-                f"{self.name}: {name} selects {unlabeled} nodes without a label ({sign}); "
+                f"{self.name}: {name} selects {counted(unlabeled, 'node')} without a label ({sign}); "
                 "leave them out of all three masks"
             )
         if self.stages is not None:

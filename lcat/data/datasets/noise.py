@@ -12,6 +12,7 @@ from torch_geometric.utils import is_undirected
 
 from lcat._numbers import as_float
 from lcat._seeds import derive_seed
+from lcat._text import counted
 from lcat.data.datasets.items import DataError
 
 __all__ = ["noisy_edges", "noisy_features"]
@@ -57,7 +58,8 @@ def noisy_edges(data: Data, level: float, seed: int) -> Data:
     wanted = round(level * taken.numel())
     room = (n * (n - 1) // 2 if undirected else n * (n - 1)) - taken.numel()
     if wanted > room:
-        raise DataError(f"noise of level {level:g} needs {wanted} new edges and the graph has room for {room}")
+        needed = counted(wanted, "new edge")
+        raise DataError(f"noise of level {level:g} needs {needed} and the graph has room for {room}")
     generator = torch.Generator().manual_seed(derive_seed(seed, "noise on edges"))
     pairs = _free_pairs(n, taken, wanted, room, undirected, generator)
     new = torch.stack([pairs // n, pairs % n])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from lcat._text import counted
 from lcat.data.datasets.node_dataset import NodeDataset
 
 __all__ = ["both_directions", "edge_counts", "with_both_directions", "with_scaled_features", "with_steps"]
@@ -71,8 +72,8 @@ def with_both_directions(dataset: NodeDataset) -> NodeDataset:
     edges, columns, added, repeated = both_directions(data.edge_index, data.num_nodes)
     values = {key: data[key][columns] for key in ("edge_weight", "edge_attr") if data.get(key) is not None}
     graph = Data(**{**data.to_dict(), "edge_index": edges, **values})
-    lines = [f"{added} reverses of edges added"]
-    lines += [f"{repeated} repetitions of edges left out"] if repeated else []
+    lines = [f"{counted(added, 'reverse')} of edges added"]
+    lines += [f"{counted(repeated, 'repetition')} of edges left out"] if repeated else []
     return with_steps(replace(dataset, data=graph), *lines)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,20 @@ from torch_geometric.data import Data
 from lcat._files import as_path
 from lcat._measures import TaskName
 from lcat._numbers import read_bool
-from lcat._text import hint
+from lcat._text import counted, hint
 from lcat.data.datasets.columns import Columns, columns_of_csv, columns_of_frame, is_missing, number_columns
 from lcat.data.datasets.convert import from_data
 from lcat.data.datasets.items import DataError
 from lcat.data.datasets.node_dataset import NodeDataset
 from lcat.data.datasets.steps import with_both_directions, with_scaled_features, with_steps
 
-__all__ = ["edges_file_of", "from_csv", "from_frames"]
+__all__ = ["edges_file_of", "from_csv", "from_frames", "label_names"]
 
 #: Names that columns have where none is named.
 _IDS = ("id", "node", "node_id")
 _LABELS = ("label", "y", "class", "target")
+#: What the names of several columns with labels begin with.
+_LABEL_PREFIX = "label."
 _SPLITS = ("split",)
 _ENDS = (("source", "target"), ("src", "dst"), ("from", "to"))
 _WEIGHTS = ("weight", "edge_weight")
@@ -46,7 +48,7 @@ class _Names:
     """Columns by what they mean, as the caller names them; ``None`` for the usual names."""
 
     node_id: str | None
-    label: str | None
+    labels: tuple[str, ...] | None
     ends: tuple[str | None, str | None]
     drop: tuple[str, ...]
 
@@ -55,7 +57,7 @@ def from_frames(
     nodes: Any,
     edges: Any,
     *,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     node_id: str | None = None,
     source: str | None = None,
     target: str | None = None,
@@ -69,7 +71,9 @@ def from_frames(
     """A data set from two pandas frames, one row per node and one row per edge.
 
     **Nodes.** A column with the label (``label``, ``y``, ``class`` or ``target``), empty for nodes without one. Words
-    and numbers other than ``0 .. C - 1`` are numbered in their order. A column ``id`` (``node``, ``node_id``) names the
+    and numbers other than ``0 .. C - 1`` are numbered in their order. Several labels per node are several columns,
+    which ``label`` lists or whose names begin with ``label.``: 0 and 1, or the targets of a regression; an empty cell
+    is an unknown one. A column ``id`` (``node``, ``node_id``) names the
     nodes; without it the index of the frame does, as after filtering or ``set_index``. A table without an index has
     the names 0, 1, 2, ... A column ``split`` with ``train``, ``val`` and ``test`` (or empty)
     is their split. All other columns are features, and must hold numbers.
@@ -79,14 +83,15 @@ def from_frames(
 
     Args:
         nodes, edges: the frames.
-        label, node_id, source, target: columns with other names.
+        label, node_id, source, target: columns with other names; several as ``label=["height", "weight"]``.
         drop: columns to leave out.
         undirected: every edge is meant in both directions. Reverses that are missing are added, and repetitions are
             left out.
         scale: features get mean 0 and standard deviation 1, over all nodes.
         name: how tables call the data set.
         metric: as for :class:`NodeDataset`.
-        task: regression if labels are numbers that are not whole, else classification, by default.
+        task: by default regression if labels are numbers that are not whole, else classification; of several labels
+            ``"node-multilabel"`` if all of them are 0 or 1, else regression.
 
     Raises:
         DataError: names the table, the row and the column, what was expected, and what it got.
@@ -100,7 +105,7 @@ def from_frames(
         ([0, 1, 0], [[0, 1, 1, 2], [1, 0, 2, 1]])
     """
     tables = (columns_of_frame(nodes, "the frame of nodes"), columns_of_frame(edges, "the frame of edges"))
-    names = _Names(node_id, label, (source, target), _several(drop))
+    names = _Names(node_id, label_names(label), (source, target), _several(drop))
     return _dataset(tables, names, undirected=undirected, scale=scale, name=name, metric=metric, task=task)
 
 
@@ -108,7 +113,7 @@ def from_csv(
     nodes: str | Path,
     edges: str | Path | None = None,
     *,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     node_id: str | None = None,
     source: str | None = None,
     target: str | None = None,
@@ -145,7 +150,7 @@ def from_csv(
     path = as_path("nodes", nodes)
     edges_path = edges_file_of(path) if edges is None else as_path("edges", edges)
     tables = (columns_of_csv(path), columns_of_csv(edges_path))
-    names = _Names(node_id, label, (source, target), _several(drop))
+    names = _Names(node_id, label_names(label), (source, target), _several(drop))
     called = path.stem if name is None else name
     return _dataset(tables, names, undirected=undirected, scale=scale, name=called, metric=metric, task=task)
 
@@ -162,6 +167,23 @@ def edges_file_of(nodes: Path) -> Path:
             "with 'edges' instead; from_csv takes any two files"
         )
     return nodes.with_name("edges".join(nodes.name.rsplit("nodes", 1)))
+
+
+def label_names(label: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of labels as a caller writes them: one, several, or ``None`` for the usual names.
+
+    Raises:
+        DataError: for an empty list, or one that names a column twice.
+    """
+    if label is None:
+        return None
+    names = (label,) if isinstance(label, str) or not isinstance(label, Iterable) else tuple(label)
+    if not names:
+        raise DataError("expected the name of a column as label=, or several of them, got an empty list")
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"expected different names of columns as label=, got {name!r} twice")
+    return names
 
 
 def _several(names: Sequence[str]) -> tuple[str, ...]:
@@ -189,23 +211,18 @@ def _dataset(
     by_index = names.node_id is not None and names.node_id == nodes.index_name and names.node_id not in nodes.values
     id_column = None if by_index else _column(nodes, names.node_id, _IDS)
     numbers = _numbered(nodes, id_column)
-    label = _column(nodes, names.label, _LABELS)
-    if label is None:
-        raise DataError(
-            f"{nodes.name}: expected a column with labels, called {', '.join(_LABELS)} or as label= says, got "
-            f"{', '.join(nodes.values)}"
-        )
-    y, steps = _labels(nodes, label, task)
-    task = "node-regression" if task is None and y.dtype == np.float32 else task
+    labels = _label_columns(nodes, names)
+    y, steps, task = _labels(nodes, labels, task)
     split = _column(nodes, None, tuple(one for one in _SPLITS if one not in names.drop))
-    features = [one for one in nodes.values if one not in (id_column, label, split, *names.drop)]
+    features = [one for one in nodes.values if one not in (id_column, split, *labels, *names.drop)]
     if not features:
         raise DataError(
             f"{nodes.name}: expected a column of numbers, which are features, got {', '.join(nodes.values)}"
         )
     way_out = ": write words as numbers, fill empty cells, or leave the column out (drop=)"
     data = Data(x=torch.from_numpy(number_columns(nodes, features, way_out)), y=torch.from_numpy(y))
-    steps.insert(0, f"features: {', '.join(features)}" if len(features) <= _LISTED else f"{len(features)} features")
+    few = len(features) <= _LISTED
+    steps.insert(0, f"features: {', '.join(features)}" if few else counted(len(features), "feature"))
     if id_column is None and nodes.index is not None:
         steps.insert(0, f"nodes named by the index{f' {nodes.index_name}' if nodes.index_name else ''} of the frame")
     data.edge_index = torch.from_numpy(_edges(edges, names, numbers, nodes.name, _way_out_of(nodes, id_column)))
@@ -316,11 +333,63 @@ def _edges(edges: Columns, names: _Names, numbers: dict[Any, int], nodes_name: s
     return np.stack(rows)
 
 
-def _labels(nodes: Columns, column: str, task: TaskName | None) -> tuple[np.ndarray, list[str]]:
-    """Labels as numbers, and what was done to them."""
+def _label_columns(nodes: Columns, names: _Names) -> list[str]:
+    """The columns with labels.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if names.labels is not None:
+        return [column for named in names.labels if (column := _column(nodes, named, ())) is not None]
+    usual = _column(nodes, None, tuple(one for one in _LABELS if one not in names.drop))
+    several = [one for one in nodes.values if one.lower().startswith(_LABEL_PREFIX) and one not in names.drop]
+    if usual is None and not several:
+        raise DataError(
+            f"{nodes.name}: expected a column with labels, called {', '.join(_LABELS)} or as label= says (several: "
+            f"{_LABEL_PREFIX}NAME), got {', '.join(nodes.values)}"
+        )
+    return several if usual is None else [usual]
+
+
+def _labels(
+    nodes: Columns, columns: Sequence[str], task: TaskName | None
+) -> tuple[np.ndarray, list[str], TaskName | None]:
+    """Labels as numbers, what was done to them, and the task where they say it."""
+    if len(columns) > 1:
+        return _several_labels(nodes, columns, task)
+    y, steps = _one_label(nodes, columns[0], task)
+    return y, steps, "node-regression" if task is None and y.dtype == np.float32 else task
+
+
+def _several_labels(
+    nodes: Columns, columns: Sequence[str], task: TaskName | None
+) -> tuple[np.ndarray, list[str], TaskName]:
+    """Labels ``[N, T]``, nan where unknown."""
+    if task == "node-classification":
+        raise DataError(
+            f"{nodes.name}: expected one column of classes, got {', '.join(columns)}: several labels are of the task "
+            "node-multilabel (0 and 1) or node-regression (numbers)"
+        )
+    way_out = ": leave the cell empty where the label is unknown"
+    y = np.stack([nodes.numbers(column, way_out=way_out, with_gaps=True) for column in columns], axis=1)
+    unknown = np.isnan(y)
+    if task is None:
+        task = "node-multilabel" if np.isin(y[~unknown], (0, 1)).all() else "node-regression"
+    steps = [f"labels: {', '.join(columns)}" if len(columns) <= _LISTED else counted(len(columns), "label")]
+    without = int(unknown.all(axis=1).sum())
+    if without:
+        steps.append(f"{counted(without, 'node')} without a label")
+    single = int(unknown.sum()) - without * len(columns)
+    if single:
+        steps.append(f"{counted(single, 'single label')} unknown")
+    return y.astype(np.float32), steps, task
+
+
+def _one_label(nodes: Columns, column: str, task: TaskName | None) -> tuple[np.ndarray, list[str]]:
+    """Labels ``[N]`` as numbers, and what was done to them."""
     missing = nodes.missing(column)
     values = [value for value, gone in zip(nodes.values[column], missing, strict=True) if not gone]
-    steps = [f"{int(missing.sum())} nodes without a label"] if missing.any() else []
+    steps = [f"{counted(int(missing.sum()), 'node')} without a label"] if missing.any() else []
     if not values:
         raise DataError(f"{nodes.name}, column {column}: expected labels, got none")
     try:
@@ -338,7 +407,7 @@ def _labels(nodes: Columns, column: str, task: TaskName | None) -> tuple[np.ndar
         keys = [key for key in keys if key != -1]
         unlabeled = np.flatnonzero(~missing)[numbers == -1]
         missing[unlabeled] = True
-        steps = [f"{int(missing.sum())} nodes without a label"]
+        steps = [f"{counted(int(missing.sum()), 'node')} without a label"]
     classes = sorted(set(keys))
     y = np.full(nodes.size, -1, dtype=np.int64)
     order = {key: number for number, key in enumerate(classes)}

@@ -22,6 +22,7 @@ from lcat._device import read_device
 from lcat._files import as_path
 from lcat._numbers import as_float, as_int
 from lcat._seeds import derive_seed
+from lcat._text import counted
 
 __all__ = ["Split", "SplitError", "check_fractions", "from_indices", "load_split_file", "random_split"]
 
@@ -80,7 +81,8 @@ class Split:
             shared = int((masks[a] & masks[b]).sum())
             if shared:
                 raise SplitError(
-                    f"{a} and {b} share {shared} nodes; they must be disjoint, or the test figure means nothing"
+                    f"{a} and {b} share {counted(shared, 'node')}; they must be disjoint, or the test figure "
+                    "means nothing"
                 )
 
     @property
@@ -137,7 +139,7 @@ def from_indices(num_nodes: int, train: Tensor, val: Tensor, test: Tensor) -> Sp
         mask = torch.zeros(num_nodes, dtype=torch.bool)
         mask[index] = True
         if int(mask.sum()) != index.numel():
-            raise SplitError(f"the {name} nodes hold {index.numel() - int(mask.sum())} duplicates")
+            raise SplitError(f"the {name} nodes hold {counted(index.numel() - int(mask.sum()), 'duplicate')}")
         masks.append(mask)
     return Split(*masks)
 
@@ -241,7 +243,7 @@ def load_split_file(path: str | Path, num_nodes: int) -> Split:
     try:
         return from_indices(num_nodes, train, val, test)
     except SplitError as error:
-        raise SplitError(f"split file {path} does not fit a graph with {num_nodes} nodes: {error}") from None
+        raise SplitError(f"split file {path} does not fit a graph with {counted(num_nodes, 'node')}: {error}") from None
 
 
 # What NumPy and the zip module raise for damaged files (one is a NotImplementedError), and torch for other types.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from lcat._measures import MEASURES
-from lcat._text import hint
+from lcat._text import counted, hint
 
 __all__ = ["check_results"]
 
@@ -101,14 +101,15 @@ def _check_values(frame: pd.DataFrame) -> None:
         raise ValueError(f"column 'status' must hold {' or '.join(map(repr, _STATUSES))}, got {names}")
     for name in ("dataset", "layer", "model"):
         if frame[name].isna().any():
-            raise ValueError(f"column {name!r} must have a value in every row; {frame[name].isna().sum()} have none")
+            rows = counted(int(frame[name].isna().sum()), "row")
+            raise ValueError(f"column {name!r} must have a value in every row; it is missing in {rows}")
     done = frame["status"] == "done"
     for name in ("validation", "test"):
         count = int(frame.loc[done, name].isna().sum())
         if count:
             raise ValueError(
-                f"column {name!r} must be a number in every row with status 'done'; {count} of {int(done.sum())} rows "
-                "have none"
+                f"column {name!r} must be a number in every row with status 'done'; "
+                f"it is none in {count} of {counted(int(done.sum()), 'row')}"
             )
     for metric, group in frame[done].groupby("metric"):
         measure = MEASURES.get(str(metric))
@@ -126,6 +127,6 @@ def _check_values(frame: pd.DataFrame) -> None:
     repeated = int(frame.duplicated(identity).sum())
     if repeated:
         raise ValueError(
-            f"every cell must have one row, as its run would count twice; got {repeated} rows that repeat the "
+            f"every cell must have one row, as its run would count twice; got {counted(repeated, 'row')} with the "
             f"{', '.join(identity)} of another: drop them with frame.drop_duplicates('key')"
         )

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lcat._measures import check_margin, sign_of
+from lcat._text import counted
 from lcat.study.analysis.answers import ANSWERS, answer
 from lcat.study.analysis.direction import are_shares, direction_of, is_share, limits_of, metrics_by_dataset, shown
 from lcat.study.analysis.samples import with_samples
@@ -95,7 +96,7 @@ class Ranking:
 
     def __repr__(self) -> str:
         ranks = ", ".join(f"{layer} {rank:.2f}" for layer, rank in self.average_ranks.items())
-        return f"Ranking(over {len(self.scores)} data sets: {ranks}; p = {self.friedman.p_value:.3g})"
+        return f"Ranking(over {counted(len(self.scores), 'data set')}: {ranks}; p = {self.friedman.p_value:.3g})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,7 +130,8 @@ class Comparison:
     level: float
 
     def __repr__(self) -> str:
-        counts = f"{len(self.summary)} rows in summary, {len(self.pairs)} in pairs, {len(self.overall)} in overall"
+        rows = counted(len(self.summary), "row")
+        counts = f"{rows} in summary, {len(self.pairs)} in pairs, {len(self.overall)} in overall"
         return f"Comparison({counts}, ranking {'None' if self.ranking is None else self.ranking!r})"
 
     def _repr_html_(self) -> str:

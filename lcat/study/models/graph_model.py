@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 from torch_geometric.nn import global_add_pool, global_max_pool, global_mean_pool
 
 from lcat.study.models.classifier import NodeClassifier
@@ -33,7 +33,7 @@ class GraphPredictor(nn.Module):
         dropout: before the head.
 
     Shapes:
-        A batch of G graphs; the output is ``[G, C]``.
+        A batch of G graphs, or one graph; the output is ``[G, C]``.
     """
 
     def __init__(
@@ -42,8 +42,10 @@ class GraphPredictor(nn.Module):
         super().__init__()
         self.encoder, self.pooling, self.head, self.dropout = encoder, pooling, head, dropout
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch | Data) -> Tensor:
         """Outputs ``[G, C]``."""
+        if batch.get("batch") is None:
+            batch = Batch.from_data_list([batch])
         self.encoder.use_edge_values(batch)
         out: Tensor = self.encoder(batch.x, batch.edge_index)
         if isinstance(self.encoder, OwnClassifier) and self.encoder.takes_batch:

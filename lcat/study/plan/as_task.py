@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+import torch
+from torch import Tensor
 from torch_geometric.data import Data
 
 from lcat._measures import TaskName
 from lcat.data import DataError, GraphDataset, LinkDataset, NodeDataset, as_dataset
 from lcat.data.datasets.convert import links_of_values
 
-__all__ = ["AnyDataset", "as_task", "made_for"]
+__all__ = ["AnyDataset", "as_task", "made_for", "own_dataset"]
 
 #: What a study can work on.
 AnyDataset: TypeAlias = NodeDataset | GraphDataset | LinkDataset
@@ -48,7 +50,8 @@ def as_task(dataset: AnyDataset, task: TaskName | None, metric: str | None) -> A
         graph = Data(**{key: dataset.data[key] for key in keys if dataset.data.get(key) is not None})
         return LinkDataset(dataset.name, graph, metric=metric or "", steps=dataset.steps)
     if task == "graph-regression" and isinstance(dataset, GraphDataset):
-        return replace(dataset, y=dataset.y.float(), task=task, metric=metric or "")
+        y = torch.where(dataset.y < 0, torch.nan, dataset.y.float())  # classes have -1 where nothing is known
+        return replace(dataset, y=y, task=task, metric=metric or "")
     raise DataError(f"{dataset.name}: its labels are those of {dataset.task}; got task {task}")
 
 
@@ -69,3 +72,22 @@ def made_for(value: Any, name: str, metric: str | None, task: TaskName | None) -
             return links_of_values(value.to_dict(), name, metric or "")
         return as_task(as_dataset(value, name), task, metric)
     return as_dataset(value, name, metric, task)
+
+
+def own_dataset(name: str, value: Any, task: TaskName | None) -> AnyDataset:
+    """An own data set that a caller passes under a name of the plan, which is its name in tables.
+
+    Raises:
+        TypeError: if it is none.
+        lcat.data.DataError: if it cannot be used.
+    """
+    if isinstance(value, AnyDataset):
+        return value
+    try:
+        return made_for(value, name, None, task)
+    except DataError as error:
+        if isinstance(value, (type(None), str, int, float, Tensor)):
+            raise TypeError(
+                f"expected own[{name!r}] of type NodeDataset, GraphDataset or LinkDataset, got {type(value).__name__}"
+            ) from error
+        raise

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from lcat._text import counted
 from lcat.study.models.fields import Whole
 from lcat.study.models.one_line import Record
 
@@ -80,7 +81,7 @@ class Batching(Record):
             return list(self.num_neighbors) * num_layers
         if len(self.num_neighbors) != num_layers:
             raise ValueError(
-                f"num_neighbors has a number for each of {len(self.num_neighbors)} hops, and the model has "
-                f"{num_layers} layers: write one number for all hops, or one per layer"
+                f"num_neighbors has a number for each of {counted(len(self.num_neighbors), 'hop')}, and the model has "
+                f"{counted(num_layers, 'layer')}: write one number for all hops, or one per layer"
             )
         return list(self.num_neighbors)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lcat._seed_list import parse_seeds
+from lcat._text import counted
 from lcat.study.plan.errors import PlanError
 from lcat.study.plan.plan import StudyPlan, make_plan
 
@@ -45,6 +46,7 @@ def extended_plan(
     for name, more in (("datasets", datasets), ("layers", layers), ("seeds", parsed)):
         values[name] = list(dict.fromkeys([*values[name], *([more] if isinstance(more, str) else more)]))
     if all(len(values[name]) == count for name, count in before.items()):
-        have = f"data sets {', '.join(plan.datasets)}; layers {', '.join(plan.layers)}; {len(plan.seeds)} seeds"
+        have = f"data sets {', '.join(plan.datasets)}; layers {', '.join(plan.layers)}; "
+        have += counted(len(plan.seeds), "seed")
         raise PlanError(f"expected a data set, a layer or a seed that the study does not have; it has {have}")
     return make_plan(**values)

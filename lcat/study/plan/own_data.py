@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lcat._measures import TaskName
+from lcat._text import counted
 from lcat.data import DataError, GraphDataset, UnknownDataset, read_file, read_links
 from lcat.data.datasets.steps import with_both_directions, with_scaled_features
 from lcat.data.datasets.tables import edges_file_of
@@ -63,7 +64,8 @@ class OwnData:
             dataset = read_file(base / self.path, metric, task)
         for option in self.options:
             if isinstance(dataset, GraphDataset):
-                raise DataError(f"{self.name}: {option} is for one graph; got {dataset.num_items} graphs: leave it out")
+                graphs = counted(dataset.num_items, "graph")
+                raise DataError(f"{self.name}: {option} is for one graph; got {graphs}: leave it out")
             dataset = _OPTIONS[option](dataset)
         return dataset
 

@@ -267,7 +267,7 @@ class RunSettings(_Part):
         base: folder that relative paths of data sets and splits start from: that of the plan, if it comes from a file;
             the current one by default.
         keep: what cells leave in the folder of the study beside their results: ``"models"`` (trained weights),
-            ``"predictions"`` (outputs for every node).
+            ``"predictions"`` (outputs for every node, graph or pair).
     """
 
     engine: EngineName = "processes"

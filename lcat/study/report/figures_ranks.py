@@ -7,6 +7,7 @@ import math
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lcat._text import counted
 from lcat.study.analysis.compare import Ranking
 from lcat.study.report.palette import PAGE, Palette
 from lcat.study.report.svg import WIDTH, Margins, Picture, panel, svg
@@ -107,7 +108,7 @@ def ranking_picture(ranking: Ranking) -> Picture:
     groups = "; ".join(", ".join(group) for group in ranking.groups) or "none"
     shared = " Layers of equal rank share a mark on the axis." if ranks.round(2).duplicated().any() else ""
     caption = (
-        f"Average ranks over {ranking.friedman.datasets} data sets (1 is best): {order}.{shared} "
+        f"Average ranks over {counted(ranking.friedman.datasets, 'data set')} (1 is best): {order}.{shared} "
         f"A bar joins layers that Nemenyi's test at {ranking.alpha:g} does not distinguish: {groups}."
     )
     return Picture("ranks", "Critical-difference diagram", caption, svg(figure, "ranks", caption))

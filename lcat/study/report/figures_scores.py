@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lcat._measures import sign_of
+from lcat._text import counted
 from lcat.study.report.interval_bars import bars_leave, draw_bar
 from lcat.study.report.palette import PAGE, Palette
 from lcat.study.report.svg import Margins, Picture, panel, svg
@@ -90,7 +91,7 @@ def scores_legend(rows: pd.DataFrame, runs: pd.DataFrame) -> str:
     fewest, largest = int(rows["runs"].min()), int(rows["runs"].max())
     if largest < 2:
         return "One run per layer, so no interval."
-    words = [f"Dots: {fewest} runs of each layer" if fewest == largest else "Dots: runs"]
+    words = [f"Dots: {counted(fewest, 'run')} of each layer" if fewest == largest else "Dots: runs"]
     if rows["low"].notna().any():
         words.append("bar: 95 % confidence interval of the mean")
         if any(_leave(of_one, runs[runs["dataset"] == dataset]) for dataset, of_one in rows.groupby("dataset")):

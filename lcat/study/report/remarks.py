@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from lcat._text import counted
 from lcat.study.analysis.direction import metrics_by_dataset
 from lcat.study.models.hyper import MODEL_SETTINGS, HyperParameters
 from lcat.study.models.layers import layer_spec
 from lcat.study.report.data import ReportData
-from lcat.study.report.table import counted
 from lcat.study.report.unit import margin_remark
 from lcat.study.statistics import fewest_wilcoxon_pairs
 from lcat.study.statistics.paired import FEWEST_PAIRS

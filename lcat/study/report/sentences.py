@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from lcat._text import counted
 from lcat.study.analysis.selection import is_generated
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report.data import ReportData
-from lcat.study.report.table import counted, p_phrase, seconds_text
+from lcat.study.report.table import p_phrase, seconds_text
 from lcat.study.report.unit import Unit
 from lcat.study.statistics import fewest_datasets
 from lcat.study.statistics.paired import FEWEST_PAIRS
@@ -37,19 +38,22 @@ def tiles(data: ReportData) -> list[tuple[str, str]]:
     facts = data.facts
     left = facts["planned"] - facts["done"] - facts["failed"]
     counts = [
-        (f"{facts['done']:,}", _cells(facts["done"], "done") if left <= 0 else f"of {facts['planned']:,} cells done"),
-        (str(len(facts["datasets"])), "data set" if len(facts["datasets"]) == 1 else "data sets"),
-        (str(len(facts["layers"])), "layer" if len(facts["layers"]) == 1 else "layers"),
-        (str(len(facts["seeds"])), "seed" if len(facts["seeds"]) == 1 else "seeds"),
+        _tile(facts["done"], "cell", " done")
+        if left <= 0
+        else (f"{facts['done']:,}", f"of {counted(facts['planned'], 'cell')} done"),
+        _tile(len(facts["datasets"]), "data set"),
+        _tile(len(facts["layers"]), "layer"),
+        _tile(len(facts["seeds"]), "seed"),
         (seconds_text(facts["seconds"]), "of training"),
     ]
     if facts["failed"]:
-        counts.append((f"{facts['failed']:,}", _cells(facts["failed"], "failed")))
+        counts.append(_tile(facts["failed"], "cell", " failed"))
     return counts
 
 
-def _cells(count: int, what: str) -> str:
-    return f"cell{'' if count == 1 else 's'} {what}"
+def _tile(count: int, what: str, more: str = "") -> tuple[str, str]:
+    number, words = counted(count, what).split(" ", 1)
+    return number, words + more
 
 
 def verdict_sentences(data: ReportData) -> list[str]:
@@ -170,7 +174,7 @@ def ranking_sentence(data: ReportData) -> str:
         return ""
     friedman, ranks = ranking.friedman, ranking.average_ranks
     best = [name for name, rank in ranks.items() if math.isclose(rank, ranks.iloc[0])]
-    text = f"Over {friedman.datasets} data sets "
+    text = f"Over {counted(friedman.datasets, 'data set')} "
     if len(best) > 1:
         names = f"{', '.join(best[:-1])} and {best[-1]}"
         text += f"{names} share the best average rank, {ranks.iloc[0]:.2f} of {len(ranks)}. "
@@ -182,7 +186,7 @@ def ranking_sentence(data: ReportData) -> str:
     needed = fewest_datasets(len(ranks), ranking.alpha)
     if friedman.datasets < needed:
         text += (
-            f"{friedman.datasets} data sets are too few for a test of {len(ranks)} layers: even if all of them agree, "
+            f"That is too few for a test of {counted(len(ranks), 'layer')}: even if all of them agree, "
             f"chance does so too often. At least {needed} are necessary."
         )
     else:

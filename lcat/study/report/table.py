@@ -19,7 +19,6 @@ __all__ = [
     "Table",
     "bytes_text",
     "count_text",
-    "counted",
     "p_phrase",
     "p_text",
     "percent",
@@ -88,17 +87,6 @@ def bytes_text(value: Any) -> str:
 def count_text(value: Any) -> str:
     """A whole number with its thousands apart."""
     return f"{round(float(value)):,}"
-
-
-def counted(count: int, what: str) -> str:
-    """A number and what it counts.
-
-    Example:
-        >>> from lcat.study.report.table import counted
-        >>> counted(1, "data set"), counted(3, "data set")
-        ('1 data set', '3 data sets')
-    """
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from lcat._text import counted
 from lcat.study.analysis.objectives import OBJECTIVES
 from lcat.study.report.data import ReportData
 from lcat.study.report.published_tables import published_tables
@@ -198,7 +199,7 @@ def _ranks(data: ReportData) -> Table | None:
         Column("rank", "average rank", _fixed(2), True),
         Column("wins", "data sets on which it is best", count_text, True),
     ]
-    return Table("ranks", f"Average ranks over {len(ranking.scores)} data sets; 1 is best", columns, frame)
+    return Table("ranks", f"Average ranks over {counted(len(ranking.scores), 'data set')}; 1 is best", columns, frame)
 
 
 def _overall(data: ReportData) -> Table | None:
@@ -478,8 +479,8 @@ def _graphs(data: ReportData) -> Table | None:
         Column("nodes", "nodes", count_text, True),
         Column("edges", "edges", count_text, True),
         Column("features", "features", count_text, True),
-        Column("classes", "classes", count_text, True),
-        Column("labeled", "labeled nodes", count_text, True),
+        Column("classes", "outputs", count_text, True),
+        Column("labeled", "labeled items", count_text, True),
         Column("directed", "directed", text),
         Column("self_loops", "self-loops", count_text, True, paper=False),
         Column("repeated", "repeated", count_text, True, paper=False),

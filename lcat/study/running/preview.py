@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lcat._text import counted
 from lcat.study._folder import check_folder
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
@@ -158,9 +159,9 @@ def preview(plan: StudyPlan, folder: Path, limit: float = 30.0, *, resume: bool 
 def _basis(known: int, measured: int, searched: bool, left: bool) -> str:
     parts = []
     if known:
-        parts.append(f"from {known} finished cells")
+        parts.append(f"from {counted(known, 'finished cell')}")
     if measured:
-        parts.append(f"from 8 epochs of {measured} cells, as if none stopped early")
+        parts.append(f"from 8 epochs of {counted(measured, 'cell')}, as if none stopped early")
     if searched:
         parts.append("with the settings that the search starts from")
     return ", ".join(parts) or ("the few epochs that were tried failed" if left else "nothing is left")

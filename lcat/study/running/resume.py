@@ -10,12 +10,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from lcat._text import counted
 from lcat.study._folder import OutputError
 from lcat.study.plan.errors import PlanError
 from lcat.study.plan.own_data import is_own_file
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.splits import SPLITS_NAME
 from lcat.study.store.journal import JOURNAL_NAME
+from lcat.study.store.kept_files import KEEP_NAMES, is_kept_name
 from lcat.study.store.store import STORE_NAME, OwnSource, Store
 
 __all__ = ["holds_other_cells", "open_study"]
@@ -32,7 +34,8 @@ def open_study(plan: StudyPlan, folder: Path | None, *, resume: bool = True) -> 
     Args:
         plan: to run.
         folder: of the study; ``None`` for a new one in memory.
-        resume: ``False`` sets an older study and its splits aside, under names with the time, and begins anew.
+        resume: ``False`` sets an older study aside, with its splits, models and predictions, under names with the
+            time, and begins anew.
 
     Raises:
         PlanError: if the folder holds a study with cells that are not in the plan; it says what differs.
@@ -117,8 +120,8 @@ def _is_free(plan: StudyPlan, store: Store) -> bool:
     others = set(store.keys()) - {cell.key for cell in plan.cells()}
     if others and store.statuses():
         raise PlanError(
-            f"{store.path} is damaged: its plan cannot be read, and {len(others)} of its cells are not in this plan; "
-            "choose another folder with --out, take the plan that belongs to it, or set it aside with --no-resume"
+            f"{store.path} is damaged: its plan cannot be read, and this plan lacks {counted(len(others), 'cell')} of "
+            "it; choose another folder with --out, take the plan that belongs to it, or set it aside with --no-resume"
         )
     return bool(others)
 
@@ -170,8 +173,13 @@ def _short(value: Any) -> str:
 
 
 def _set_aside(folder: Path, names: tuple[str, ...]) -> None:
-    """Rename files and folders of an older study, each as ``name-TIME.suffix``."""
+    """Rename files and folders of an older study, each as ``name-TIME.suffix``.
+
+    Models and predictions go first: beside a new store they would be written over.
+    """
     stamp = _unused_stamp(folder)
+    for kind in KEEP_NAMES:
+        _set_kept_aside(folder / kind, folder / _stamped(kind, stamp))
     for name in names:
         path = folder / name
         if path.exists():
@@ -181,11 +189,24 @@ def _set_aside(folder: Path, names: tuple[str, ...]) -> None:
                 raise OutputError(f"cannot set {path} aside: {error.strerror or error}") from error
 
 
+def _set_kept_aside(folder: Path, target: Path) -> None:
+    """Move the files of cells to another folder; others, which are not of a study, stay where they are."""
+    files = [path for path in folder.glob("*") if is_kept_name(path.name)] if folder.is_dir() else []
+    try:
+        if files:
+            target.mkdir()
+        for path in files:
+            os.replace(path, target / path.name)  # noqa: PTH105 - tests cut it off
+    except OSError as error:
+        raise OutputError(f"cannot set {folder} aside: {error.strerror or error}") from error
+
+
 def _unused_stamp(folder: Path) -> str:
     """The time, with a number where something of this second has been set aside already."""
     now = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     stamps = itertools.chain([now], (f"{now}-{number}" for number in itertools.count(2)))
-    return next(stamp for stamp in stamps if not any((folder / _stamped(name, stamp)).exists() for name in _ALL))
+    names = (*_ALL, *KEEP_NAMES)
+    return next(stamp for stamp in stamps if not any((folder / _stamped(name, stamp)).exists() for name in names))
 
 
 def _stamped(name: str, stamp: str) -> str:

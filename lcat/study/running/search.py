@@ -18,6 +18,7 @@ from typing import Any
 
 from lcat._measures import sign_of
 from lcat._seeds import derive_seed
+from lcat._text import counted
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.plan.cell import Cell, SplitChoice, digest
 from lcat.study.plan.plan import StudyPlan, check_hyper
@@ -113,9 +114,9 @@ class SearchSchedule(Schedule):
     def remarks(self) -> list[str]:
         """Searches that are over and had no point whose settings fit together: they leave nothing in any table."""
         return [
-            f"no result for {unit.layer} on {unit.dataset}: the settings of none of the {unit.plan.trials} points that "
-            "its search tried fit together (hidden_channels must be a multiple of heads, ...); try more trials, or "
-            "another space"
+            f"no result for {unit.layer} on {unit.dataset}: the settings do not fit together in any of the "
+            f"{counted(unit.plan.trials, 'point')} that its search tried (hidden_channels must be a multiple "
+            "of heads, ...); try more trials, or another space"
             for unit in self._units
             if unit.last is None and unit.search.num_completed >= unit.plan.trials
         ]

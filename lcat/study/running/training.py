@@ -91,9 +91,7 @@ def run_cell(
         result.peak_memory = memory.bytes()
         result.figures = figures_of(task, model)
         base = Path() if models is None else models.base
-        result.files = files_of(
-            keep, model, cell, dataset=dataset, split=split, data=data, fit=result.fit, own=own, base=base
-        )
+        result.files = files_of(keep, model, cell, work=work, task=task, fit=result.fit, base=base)
     except (OutputError, KeyboardInterrupt):
         raise
     except BaseException:  # SystemExit, too: an own model that calls sys.exit ends its cell, not the study

@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lcat._text import counted
+
 __all__ = ["paired_differences", "score_table", "vector"]
 
 
@@ -20,7 +22,8 @@ def vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
     if array.ndim != 1:
         raise ValueError(f"{name} must have one dimension; got shape {array.shape}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite; got {np.count_nonzero(~np.isfinite(array))} values that are not")
+        times = counted(int(np.count_nonzero(~np.isfinite(array))), "time")
+        raise ValueError(f"{name} must be finite; got nan or inf {times}")
     return array
 
 
@@ -35,7 +38,8 @@ def paired_differences(first: ArrayLike, second: ArrayLike) -> NDArray[np.float6
     """``first - second`` for two vectors of one length."""
     one, two = vector("first", first), vector("second", second)
     if one.shape != two.shape:
-        raise ValueError(f"paired tests need both methods on the same splits; got {one.size} and {two.size} values")
+        got = f"{one.size} and {counted(two.size, 'value')}"
+        raise ValueError(f"paired tests need both methods on the same splits; got {got}")
     return one - two
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lcat._text import counted
 from lcat.study.store.rows import (
     RESULT_COLUMNS,
     RowError,
@@ -67,14 +68,14 @@ class Damage:
             if rows:
                 parts.append(f"{what} of some results (row {', '.join(rows)} of {table})")
         if self.trials:
-            parts.append(f"{self.trials} trial{'' if self.trials == 1 else 's'} of its search")
-        return f"{'; '.join(parts)}. {self.whole} of {self.total} results are whole and are kept"
+            parts.append(f"{counted(self.trials, 'trial')} of its search")
+        return f"{'; '.join(parts)}. {self.whole} of {counted(self.total, 'result')} can be read and will be kept"
 
 
 def _counted(what: str, reasons: Mapping[str, str]) -> str:
     first = "; ".join(f"{key}: {reason}" for key, reason in list(reasons.items())[:_NAMED])
     more = f"; and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else ""
-    return f"{len(reasons)} {what}{'' if len(reasons) == 1 else 's'} ({first}{more})"
+    return f"{counted(len(reasons), what)} ({first}{more})"
 
 
 def find_damage(connection: sqlite3.Connection) -> Damage:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import pickle
 import tempfile
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,18 @@ import torch
 from torch import nn
 
 from lcat._files import as_path
+from lcat._measures import TaskName
 from lcat._version import __version__
-from lcat.study.models.layers import build_model
 from lcat.study.models.own_model import OwnModel, find_model
 from lcat.study.models.own_signature import read_signature
+from lcat.study.models.predictor import build_predictor
+from lcat.study.models.target_scale import ScaledOutputs, TargetScale
 from lcat.study.plan.cell import Cell
 
 __all__ = ["ModelFileError", "load_model", "model_bytes"]
 
-_FORMAT = 1
+#: Format 1 knew models of nodes with classes or labels, on whole graphs.
+_FORMATS = (1, 2)
 
 
 class ModelFileError(ValueError):
@@ -33,9 +34,9 @@ def model_bytes(
     model: nn.Module,
     cell: Cell,
     *,
-    in_channels: int,
-    out_channels: int,
-    edge_dim: int | None,
+    task: TaskName,
+    sizes: Mapping[str, int | None],
+    scale: TargetScale | None,
     own: OwnModel | None,
     base: Path,
     figures: dict[str, float],
@@ -43,23 +44,28 @@ def model_bytes(
     """The content of a file that :func:`load_model` reads: weights, and what the model is made of.
 
     Args:
-        model: of :func:`lcat.study.build_model`, with the weights to keep.
+        model: of :func:`lcat.study.models.predictor.build_predictor`, with the weights to keep.
         cell: that it was trained in.
-        in_channels, out_channels, edge_dim: that it was made with.
+        task: that it was trained for.
+        sizes: that it was made with: ``in_channels``, ``num_classes``, ``edge_dim``.
+        scale: of the targets of a regression.
         own: the own model that it is, if it is one.
         base: folder that the path of an own model starts from.
         figures: metrics, for whoever opens the file.
     """
     values: dict[str, Any] = {
-        "format": _FORMAT,
+        "format": _FORMATS[-1],
         "lcat": __version__,
         "cell": cell.model_dump_json(),
-        "in_channels": in_channels,
-        "out_channels": out_channels,
-        "edge_dim": edge_dim,
+        "task": task,
+        "in_channels": sizes["in_channels"],
+        "out_channels": sizes["num_classes"],
+        "edge_dim": sizes["edge_dim"],
         "figures": figures,
         "weights": {name: value.detach().cpu() for name, value in model.state_dict().items()},
     }
+    if scale is not None:
+        values["scale"] = {"mean": scale.mean.cpu(), "std": scale.std.cpu()}
     if own is not None:
         source = own.source
         values["own"] = {"text": own.text, "base": str(base.absolute()), "hash": source.hash, "source": source.text}
@@ -73,8 +79,11 @@ def load_model(
 ) -> nn.Module:
     """The trained model in a file that a study kept, in evaluation mode, on the CPU.
 
-    It is called as ``model(x, edge_index)``. On a graph with ``edge_weight`` or ``edge_attr``, call
-    ``model.use_edge_values(data)`` first.
+    A model of nodes is called as ``model(x, edge_index)`` and returns logits of classes or labels, or numbers in the
+    units of the targets. One of links is called in the same way, and returns a vector for each node; the score of a
+    pair is the dot product of its vectors. On a graph with ``edge_weight`` or ``edge_attr``, call
+    ``model.use_edge_values(data)`` first. A model of graphs is called as ``model(batch)``, with a PyG ``Batch`` or
+    ``Data``, and returns a row for each graph.
 
     No code in the file runs, unless ``trust_source`` says so. An own model is imported from where it was, and must be
     the same.
@@ -103,13 +112,17 @@ def load_model(
     values = _read(path)
     try:
         cell = Cell.model_validate_json(values["cell"])
-        sizes = (values["in_channels"], values["out_channels"])
         own = _own(path, cell, values["own"], model, trust_source=trust_source) if "own" in values else None
-        made = build_model(cell.layer, *sizes, cell.hyper, edge_dim=values["edge_dim"], own=own)
+        made = build_predictor(
+            values.get("task", "node-classification"), cell.layer, cell.hyper,
+            in_channels=values["in_channels"], num_classes=values["out_channels"], edge_dim=values["edge_dim"], own=own,
+        )  # fmt: skip
         made.load_state_dict(values["weights"])
+        if "scale" in values:
+            made = ScaledOutputs(made, TargetScale(**values["scale"]))
     except ModelFileError:
         raise
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelFileError(f"{path} does not fit the model that it is of: {reason}") from error
     return made.eval()
@@ -120,14 +133,15 @@ def _read(path: Path) -> dict[str, Any]:
         values = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise ModelFileError(f"there is no file {path}; a study keeps models with --keep models") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what a damaged file makes torch's reader raise is not listed anywhere
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(f"{path} is no model that a study has kept, or is damaged ({reason})") from error
     if not isinstance(values, dict) or "weights" not in values or "cell" not in values:
         raise ModelFileError(f"{path} is no model that a study has kept; expected a file of models/ in its folder")
-    if values.get("format") != _FORMAT:
+    if values.get("format") not in _FORMATS:
         raise ModelFileError(
-            f"{path} has format {values.get('format')}, of lcat {values.get('lcat')}, and this lcat knows {_FORMAT}"
+            f"{path} has format {values.get('format')}, of lcat {values.get('lcat')}, and this lcat knows "
+            f"{' and '.join(map(str, _FORMATS))}"
         )
     return values
 

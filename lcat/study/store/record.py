@@ -15,6 +15,7 @@ from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.statistics import alpha_of_look
 from lcat.study.store.frame import history_frame, lambda_frame, results_frame
+from lcat.study.store.kept_files import kept_name
 from lcat.study.store.metrics_frame import classes_frame, metrics_frame
 from lcat.study.store.predictions import prediction_frame
 from lcat.study.store.result import CellResult
@@ -195,22 +196,29 @@ class StudyRecord:
         return pd.DataFrame(rows, columns=None if rows else columns)
 
     def predictions(self, key: str) -> pd.DataFrame:
-        """What the model of a cell says of every node, if the study has kept it (``keep = ["predictions"]``).
+        """What the model of a cell says of every item, if the study has kept it (``keep = ["predictions"]``).
+
+        Items are all nodes or all graphs, also those without a label. On links they are the pairs that are measured,
+        with a link and without one.
 
         Args:
             key: of the cell, as in :meth:`results`.
 
         Returns:
-            ``node``, ``part`` (``train``, ``validation``, ``test`` or empty), ``label`` (``label.*`` of several),
-            ``prediction`` (the class with the largest output), ``output.*`` (one per class, or the value).
+            ``node`` or ``graph`` (its number), or ``node.0`` and ``node.1`` of a pair; ``part`` (``train``,
+            ``validation``, ``test`` or empty); ``label`` (``label.*`` of several; 1 and 0 for pairs with a link and
+            without); ``prediction`` (the class with the largest output, for classes alone); ``output.*`` (logits of
+            classes or labels, values in the units of the targets, or the score of a pair).
 
         Raises:
             ValueError: if they were not kept, or cannot be read.
         """
-        if self.folder is None or not (path := self.folder / "predictions" / f"{key}.npz").is_file():
+        with self._reading() as store:
+            is_done = store.statuses().get(key) == "done"
+        if self.folder is None or not is_done or not (path := self.folder / kept_name("predictions", key)).is_file():
             raise ValueError(
-                f"the study has not kept predictions of the cell {key}: run it with --keep predictions (keep= in "
-                "Python)"
+                f"the study has not kept predictions of the cell {key}: studies keep those of cells that run with "
+                "--keep predictions (keep= in Python)"
             )
         return prediction_frame(path)
 

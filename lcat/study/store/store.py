@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lcat._json import strict_json
+from lcat._text import counted
 from lcat.study._folder import other_kind
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.plan import StudyPlan
@@ -165,8 +166,8 @@ class Store:
             )
         if 0 < size < _MIN_SIZE:  # SQLite takes a single byte for an empty database, and would write over it
             raise StoreError(
-                f"{self.path} cannot be opened as the store of a study: file is not a database, as it has {size} "
-                f"{'byte' if size == 1 else 'bytes'}; {_PUT_BACK}"
+                f"{self.path} cannot be opened as the store of a study: file is not a database, as it has "
+                f"{counted(size, 'byte')}; {_PUT_BACK}"
             )
 
     def _open_to_write(self) -> sqlite3.Connection:

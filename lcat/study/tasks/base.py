@@ -15,7 +15,7 @@ from lcat.study.tasks.losses import Losses
 from lcat.study.tasks.metrics import UndefinedMetric, metric_value
 from lcat.train import Figures, NonFiniteLoss
 
-__all__ = ["PARTS", "Part", "StudyTask", "check_outputs"]
+__all__ = ["PARTS", "Part", "Predictions", "StudyTask", "check_outputs", "numbers_of_parts"]
 
 #: The parts of a split.
 PARTS = ("train", "val", "test")
@@ -32,6 +32,24 @@ class Part(NamedTuple):
 
     outputs: Tensor
     y: Tensor
+
+
+class Predictions(NamedTuple):
+    """What a model says of all items; see :func:`lcat.study.store.predictions.prediction_bytes`.
+
+    Attributes:
+        item: ``"node"``, ``"graph"`` or ``"pair"``.
+        outputs: ``[n, C]``, of regression in the units of the targets.
+        y: labels ``[n]`` or ``[n, T]``.
+        part: ``[n]``, 1, 2 and 3 for training, validation and test items, 0 for others.
+        pairs: nodes ``[2, n]`` of pairs, else ``None``.
+    """
+
+    item: str
+    outputs: Tensor
+    y: Tensor
+    part: Tensor
+    pairs: Tensor | None = None
 
 
 class StudyTask(ABC):
@@ -58,6 +76,10 @@ class StudyTask(ABC):
     @abstractmethod
     def parts(self, model: nn.Module) -> dict[str, Part]:
         """Outputs and labels of ``"train"``, ``"val"`` and ``"test"``."""
+
+    @abstractmethod
+    def predictions(self, model: nn.Module) -> Predictions:
+        """What the model says of all items, those in no part included."""
 
     def measure(self, model: nn.Module) -> Figures:
         """The metric of all parts.
@@ -91,10 +113,20 @@ class StudyTask(ABC):
         Raises:
             UndefinedMetric: if there is no value.
         """
-        outputs = part.outputs
-        if self.task.endswith("regression"):
-            outputs = outputs.squeeze(1) * self.losses.std + self.losses.mean
+        outputs = self.in_units(part.outputs)
+        if self.task.endswith("regression") and part.y.dim() == 1:
+            outputs = outputs.squeeze(1)
         return metric_value(metric, self.task, outputs, part.y)
+
+    def in_units(self, outputs: Tensor) -> Tensor:
+        """Outputs of a model in the units of the targets, if they are those of a regression."""
+        scale = self.losses.scale
+        return outputs if scale is None else scale.unscaled(outputs)
+
+
+def numbers_of_parts(masks: Iterable[Tensor]) -> Tensor:
+    """Numbers of the parts of all items, ``[n]``: 1 for the first mask, 2 for the second, ..., and 0 for none."""
+    return torch.stack([number * mask for number, mask in enumerate(masks, start=1)]).sum(dim=0)
 
 
 def check_outputs(outputs: Any, rows: int, columns: int, what: str, call: str) -> None:

@@ -13,7 +13,7 @@ from torch_geometric.loader import DataLoader
 from lcat._seeds import derive_seed
 from lcat.data import GraphDataset, Split
 from lcat.study.models.hyper import HyperParameters
-from lcat.study.tasks.base import PARTS, Part, StudyTask, check_outputs
+from lcat.study.tasks.base import PARTS, Part, Predictions, StudyTask, check_outputs, numbers_of_parts
 from lcat.study.tasks.losses import losses_of
 
 __all__ = ["GraphTask"]
@@ -36,11 +36,11 @@ class GraphTask(StudyTask):
     def __init__(
         self, dataset: GraphDataset, split: Split, hyper: HyperParameters, *, device: torch.device, seed: int
     ) -> None:
-        super().__init__(
-            dataset.task, dataset.metric, losses_of(dataset.task, hyper, dataset.y[split.train], dataset.num_classes)
-        )
+        y = dataset.y[split.train].to(device)
+        super().__init__(dataset.task, dataset.metric, losses_of(dataset.task, hyper, y, dataset.num_classes))
         self._columns, self._size, self._device, self._seed = dataset.num_classes, hyper.batch_size, device, seed
         masks = (split.train, split.val, split.test)
+        self._dataset, self._masks = dataset, masks
         numbers = {name: mask.nonzero().view(-1) for name, mask in zip(PARTS, masks, strict=True)}
         self._graphs = {name: _labeled(dataset, rows) for name, rows in numbers.items()}
         # Batches that are measured are the same in every epoch, so that their edges are sorted once.
@@ -68,12 +68,23 @@ class GraphTask(StudyTask):
         """From all batches of each part."""
         made = {}
         for name, batches in self._measured.items():
-            outputs = []
-            for batch in batches:
-                outputs.append(model(batch))
-                check_outputs(outputs[-1], batch.num_graphs, self._columns, "graphs", _CALL)
-            made[name] = Part(torch.cat(outputs), torch.cat([batch.y for batch in batches]))
+            outputs = self._outputs(model, batches)
+            made[name] = Part(outputs, torch.cat([batch.y for batch in batches]))
         return made
+
+    def predictions(self, model: nn.Module) -> Predictions:
+        """Of all graphs in their order, without a label as well."""
+        graphs = _labeled(self._dataset, torch.arange(self._dataset.num_items))
+        batches = (batch.to(self._device) for batch in DataLoader(graphs, batch_size=self._size))
+        outputs = self.in_units(self._outputs(model, batches))
+        return Predictions("graph", outputs, self._dataset.y, numbers_of_parts(self._masks))
+
+    def _outputs(self, model: nn.Module, batches: Iterable[Any]) -> Tensor:
+        outputs = []
+        for batch in batches:
+            outputs.append(model(batch))
+            check_outputs(outputs[-1], batch.num_graphs, self._columns, "graphs", _CALL)
+        return torch.cat(outputs)
 
 
 def _labeled(dataset: GraphDataset, numbers: Tensor) -> list[Data]:

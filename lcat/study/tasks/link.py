@@ -17,7 +17,7 @@ from torch_geometric.data import Data
 
 from lcat.data import LinkDataset, Split, sample_no_links
 from lcat.study.models.hyper import HyperParameters
-from lcat.study.tasks.base import PARTS, Part, StudyTask
+from lcat.study.tasks.base import PARTS, Part, Predictions, StudyTask
 from lcat.study.tasks.losses import losses_of
 
 __all__ = ["LinkTask"]
@@ -60,6 +60,14 @@ class LinkTask(StudyTask):
         """From one call of the model."""
         embeddings = self._embeddings(model)
         return {name: Part(_scores(embeddings, pairs), y) for name, (pairs, y) in self._pairs.items()}
+
+    def predictions(self, model: nn.Module) -> Predictions:
+        """Of all pairs that are measured, with a link and without one."""
+        embeddings = self._embeddings(model)
+        pairs = torch.cat([pairs for pairs, _ in self._pairs.values()], dim=1)
+        part = [torch.full_like(y, number) for number, (_, y) in enumerate(self._pairs.values(), start=1)]
+        y = torch.cat([y for _, y in self._pairs.values()]).long()
+        return Predictions("pair", _scores(embeddings, pairs).unsqueeze(1), y, torch.cat(part), pairs)
 
     def _with_others(self, linked: Tensor, known: Tensor, *purpose: int | str) -> tuple[Tensor, Tensor]:
         others = sample_no_links(self._num_nodes, known, linked.size(1), self._seed, *purpose)

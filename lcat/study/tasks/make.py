@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,11 +11,11 @@ from torch_geometric.data import Data
 
 from lcat.data import GraphDataset, LinkDataset, NodeDataset, Split
 from lcat.study.models.classifier import NodeClassifier
-from lcat.study.models.graph_model import GraphPredictor
 from lcat.study.models.hyper import HyperParameters
-from lcat.study.models.layers import build_model, layer_spec
+from lcat.study.models.layers import layer_spec
 from lcat.study.models.own_classifier import OwnClassifier
 from lcat.study.models.own_model import OwnModel
+from lcat.study.models.predictor import build_predictor
 from lcat.study.plan.batching import Batching
 from lcat.study.tasks.base import StudyTask
 from lcat.study.tasks.graph import GraphTask
@@ -50,6 +51,15 @@ class Work:
     batching: Batching | None = None
     own: OwnModel | None = None
 
+    def sizes(self) -> dict[str, Any]:
+        """What of the data set a model depends on, by the names of :func:`build_predictor`."""
+        dataset = self.dataset
+        return {
+            "in_channels": dataset.num_features,
+            "num_classes": dataset.num_classes,
+            "edge_dim": dataset.num_edge_features or None,
+        }
+
 
 def make_task(work: Work) -> StudyTask:
     """The task of a cell.
@@ -77,11 +87,7 @@ def make_task(work: Work) -> StudyTask:
 
 
 def make_model(work: Work, layer: str) -> nn.Module:
-    """The model of a cell, with freshly drawn weights.
-
-    Tasks on nodes: outputs of the layers. On graphs: ``hidden_channels`` features from the layers, pooled, then a
-    linear map; an own model makes the outputs of nodes, which are pooled, or, if its forward takes ``batch``, those of
-    graphs. On links: vectors of ``hidden_channels`` numbers, from own models as well.
+    """The model of a cell, with freshly drawn weights; see :func:`lcat.study.models.predictor.build_predictor`.
 
     Args:
         work: what the cell works on.
@@ -90,19 +96,10 @@ def make_model(work: Work, layer: str) -> nn.Module:
     Raises:
         ValueError: for a layer that the task cannot have.
     """
-    dataset, hyper = work.dataset, work.hyper
+    dataset = work.dataset
     if layer_spec(layer).variant == "theory" and (dataset.task != "node-classification" or work.batching is not None):
         raise ValueError(f"{layer} has closed-form scores for classes of nodes, and no others; got {dataset.task}")
-    outputs = dataset.num_classes
-    on_graphs = isinstance(dataset, GraphDataset)
-    if isinstance(dataset, LinkDataset) or (on_graphs and work.own is None):
-        outputs = hyper.hidden_channels
-    edge_dim = dataset.num_edge_features or None
-    model = build_model(layer, dataset.num_features, outputs, hyper, edge_dim=edge_dim, own=work.own)
-    if on_graphs:
-        assert isinstance(model, (NodeClassifier, OwnClassifier))
-        head = nn.Linear(outputs, dataset.num_classes) if work.own is None else None
-        model = GraphPredictor(model, hyper.pooling, head, hyper.dropout)
+    model = build_predictor(dataset.task, layer, work.hyper, own=work.own, **work.sizes())
     model = model.to(work.device)
     if work.data is not None and isinstance(model, (NodeClassifier, OwnClassifier)):
         model.use_edge_values(work.data)  # the closed form is for graphs without either

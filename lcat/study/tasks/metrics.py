@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lcat._measures import TaskName, find_measure
+from lcat._text import counted
 from lcat.train import accuracy
 
 __all__ = ["FROM_TABLE", "UndefinedMetric", "class_table", "metric_value", "of_class_table"]
@@ -31,9 +32,13 @@ def metric_value(name: str, task: TaskName, outputs: Tensor, y: Tensor) -> float
     Args:
         name: of the metric.
         task: what is predicted.
-        outputs: of classes and labels logits ``[n, C]``, of regression numbers ``[n]``, of links scores ``[n]``.
-        y: ``[n]`` classes, ``[n, C]`` labels (nan where unknown), ``[n]`` numbers, or 1 for linked pairs and 0 for
-            others.
+        outputs: of classes and labels logits ``[n, C]``, of regression numbers ``[n]`` or ``[n, T]``, of links scores
+            ``[n]``.
+        y: ``[n]`` classes, ``[n, C]`` labels (nan where unknown), ``[n]`` or ``[n, T]`` numbers (nan where unknown), or
+            1 for linked pairs and 0 for others.
+
+    Returns:
+        The metric; of several labels or targets the mean of those for which it is defined.
 
     Raises:
         UndefinedMetric: if there is no value, for example a ROC-AUC of items of one class.
@@ -117,7 +122,7 @@ def _of_classes(name: str, logits: Tensor, y: Tensor) -> float:
     if name not in ("roc-auc", "average-precision"):
         raise _wrong(name, "classes")
     if logits.shape[1] != 2:
-        raise UndefinedMetric(f"it needs two classes, and there are {logits.shape[1]}")
+        raise UndefinedMetric(f"it needs two classes, and the model has {counted(logits.shape[1], 'output')}")
     return _ranking(name, (logits[:, 1] - logits[:, 0]).double().cpu().numpy(), y.cpu().numpy())
 
 
@@ -150,17 +155,42 @@ def _of_labels(name: str, logits: Tensor, y: Tensor) -> float:
 
 
 def _of_numbers(name: str, predicted: Array, y: Array) -> float:
+    """Of several targets the mean, as scikit-learn's ``uniform_average``; what is unknown or undefined is left out."""
+    if y.ndim == 1:
+        return _of_target(name, predicted, y)
+    if not np.isnan(y).any() and (name != "r2" or (y != y[0]).any(axis=0).all()):
+        return _measured(name, predicted, y)
+    values, reason = [], ""
+    for scores, truth in zip(predicted.T, y.T, strict=True):
+        known = ~np.isnan(truth)
+        try:
+            values.append(_of_target(name, scores[known], truth[known]))
+        except UndefinedMetric as error:
+            reason = str(error)
+    if not values:
+        raise UndefinedMetric(f"it is undefined for every target: {reason}" if y.shape[1] > 1 else reason)
+    return sum(values) / len(values)
+
+
+def _of_target(name: str, predicted: Array, y: Array) -> float:
+    if not y.size:
+        raise UndefinedMetric("no item has a known target")
+    if name == "r2" and (y == y[0]).all():
+        raise UndefinedMetric(f"the only target is {y[0]:g}" if y.size == 1 else f"all {y.size} targets are {y[0]:g}")
+    return _measured(name, predicted, y)
+
+
+def _measured(name: str, predicted: Array, y: Array) -> float:
     from sklearn import metrics
 
-    if name == "r2":
-        if y.size < 2 or (y == y[0]).all():
-            raise UndefinedMetric(f"all {y.size} targets are {y[0]:g}")
-        return float(metrics.r2_score(y, predicted))
-    if name == "rmse":
-        return float(metrics.root_mean_squared_error(y, predicted))
-    if name == "mae":
-        return float(metrics.mean_absolute_error(y, predicted))
-    raise _wrong(name, "numbers")
+    measures: dict[str, Callable[..., Any]] = {
+        "r2": metrics.r2_score,
+        "rmse": metrics.root_mean_squared_error,
+        "mae": metrics.mean_absolute_error,
+    }
+    if name not in measures:
+        raise _wrong(name, "numbers")
+    return float(measures[name](y, predicted))
 
 
 def _of_links(name: str, scores: Array, y: Array) -> float:
@@ -175,7 +205,7 @@ def _of_links(name: str, scores: Array, y: Array) -> float:
         return float((1 / (1 + above + equal / 2)).mean())
     best = int(find_measure(name).title.removeprefix("Hits@"))
     if others.size < best:
-        raise UndefinedMetric(f"there are only {others.size} pairs without a link")
+        raise UndefinedMetric(f"it needs {counted(best, 'pair')} without a link, and has {others.size}")
     return float((linked > others[-best]).mean())
 
 
@@ -183,7 +213,8 @@ def _ranking(name: str, scores: Array, y: Array) -> float:
     from sklearn import metrics
 
     if (y == y[0]).all():
-        raise UndefinedMetric(f"all {y.size} items are of class {int(y[0])}")
+        items = "the only item is" if y.size == 1 else f"all {y.size} items are"
+        raise UndefinedMetric(f"{items} of class {int(y[0])}")
     measure: Callable[..., Any] = metrics.roc_auc_score if name == "roc-auc" else metrics.average_precision_score
     return float(measure(y, scores))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 from lcat.data import METRIC_NAMES, NodeDataset, Split, neighbor_loader, partition_loader
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.plan.batching import Batching
-from lcat.study.tasks.base import PARTS, Part, StudyTask, check_outputs
+from lcat.study.tasks.base import PARTS, Part, Predictions, StudyTask, check_outputs, numbers_of_parts
 from lcat.study.tasks.evaluation import EvaluatedGraph, call_on
 from lcat.study.tasks.losses import losses_of
 from lcat.study.tasks.snapshots import Snapshot, snapshots
@@ -47,6 +47,7 @@ class NodeTask(StudyTask):
         masks = (split.train, split.val, split.test)
         self._nodes = {name: mask.nonzero().view(-1).to(y.device) for name, mask in zip(PARTS, masks, strict=True)}
         self._y = {name: y[nodes] for name, nodes in self._nodes.items()}
+        self._masks = masks
 
     def batches(self, epoch: int) -> Iterable[Any]:
         """The whole graph."""
@@ -64,6 +65,10 @@ class NodeTask(StudyTask):
         """From one call of the model."""
         outputs = self._whole(model)
         return {name: Part(outputs.index_select(0, nodes), self._y[name]) for name, nodes in self._nodes.items()}
+
+    def predictions(self, model: nn.Module) -> Predictions:
+        """From one call of the model."""
+        return Predictions("node", self.in_units(self._whole(model)), self._data.y, numbers_of_parts(self._masks))
 
     def measure(self, model: nn.Module) -> Figures:
         """The metric of all parts."""
@@ -89,6 +94,7 @@ class InductiveNodes(StudyTask):
         y = dataset.data.y[split.train].to(device)
         super().__init__(dataset.task, dataset.metric, losses_of(dataset.task, hyper, y, dataset.num_classes))
         self._columns = dataset.num_classes
+        self._y, self._masks = dataset.data.y, (split.train, split.val, split.test)
         self._snapshots = {
             name: Snapshot(one.graph.clone().to(device), one.nodes.to(device))
             for name, one in snapshots(dataset, split).items()
@@ -107,6 +113,12 @@ class InductiveNodes(StudyTask):
     def parts(self, model: nn.Module) -> dict[str, Part]:
         """From one call of the model for each graph."""
         return {name: self._part(model, one) for name, one in self._snapshots.items()}
+
+    def predictions(self, model: nn.Module) -> Predictions:
+        """As all parts are measured; nodes in no part in the graph of the test, which has all nodes."""
+        whole = call_on(model, self._snapshots["test"].graph, self._columns)
+        outputs = _as_measured(whole, self.parts(model), self._masks)
+        return Predictions("node", self.in_units(outputs), self._y, numbers_of_parts(self._masks))
 
     def _part(self, model: nn.Module, snapshot: Snapshot) -> Part:
         graph, nodes = snapshot
@@ -138,11 +150,9 @@ class NodeBatches(StudyTask):
         device: torch.device,
         seed: int,
     ) -> None:
-        super().__init__(
-            dataset.task,
-            dataset.metric,
-            losses_of(dataset.task, hyper, dataset.data.y[split.train], dataset.num_classes),
-        )
+        y = dataset.data.y[split.train].to(device)
+        super().__init__(dataset.task, dataset.metric, losses_of(dataset.task, hyper, y, dataset.num_classes))
+        self._y, self._masks = dataset.data.y, (split.train, split.val, split.test)
         self._columns, self._device, self._batching = dataset.num_classes, device, batching
         self._snapshots = snapshots(dataset, split)
         graphs = {id(one.graph): one.graph for one in self._snapshots.values()}
@@ -182,3 +192,17 @@ class NodeBatches(StudyTask):
             name: Part(outputs[id(one.graph)].index_select(0, one.nodes), one.graph.y[one.nodes])
             for name, one in self._snapshots.items()
         }
+
+    def predictions(self, model: nn.Module) -> Predictions:
+        """Without samples, as all parts are measured; nodes in no part in the graph of the test."""
+        whole = self._evaluated[id(self._snapshots["test"].graph)].outputs(model)
+        outputs = _as_measured(whole, self.parts(model), self._masks)
+        return Predictions("node", self.in_units(outputs), self._y, numbers_of_parts(self._masks))
+
+
+def _as_measured(whole: Tensor, parts: Mapping[str, Part], masks: Iterable[Tensor]) -> Tensor:
+    """Outputs for all nodes: those of the whole graph, in which those of each part are replaced by what is measured."""
+    outputs = whole.clone()
+    for part, mask in zip(parts.values(), masks, strict=True):
+        outputs[mask.to(outputs.device)] = part.outputs
+    return outputs

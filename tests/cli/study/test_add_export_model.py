@@ -6,6 +6,8 @@ import importlib.util
 
 import pandas as pd
 import pytest
+import torch
+from torch_geometric.data import Batch, Data
 
 from lcat.study import Study, load_model
 
@@ -90,3 +92,19 @@ def test_model_writes_a_file_that_loads(call, plan_file, tmp_path):
     code, _, err = call("study", "model", "plan-study", "-d", dataset, "-l", "gatt")
     assert (code, err.count("\n")) == (2, 1)
     assert "--layer: expected one of the study's, gcn, gat; got 'gatt' (did you mean gat?)" in err
+
+
+def test_model_of_graphs_with_several_targets(call, tmp_path):
+    edge = torch.tensor([[0, 1], [1, 0]])
+    graphs = [
+        Data(x=torch.full((2, 1), i / 9), edge_index=edge, y=torch.tensor([[500.0 + i, i % 3]])) for i in range(30)
+    ]
+    torch.save(graphs, tmp_path / "graphs.pt")
+    options = ("-l", "gcn", "--seeds", "1", "--epochs", "2", "--keep", "models", "--engine", "inline", "-o", "out")
+    code, out, _ = call("study", "-d", "graphs.pt", *options, "--quiet")
+    assert code == 0
+    assert "60 nodes, 60 edges (both directions of each), 1 feature, 2 targets;" in out
+    assert call("study", "model", "out", "-d", "graphs.pt", "-l", "gcn", "--out", "best.pt")[0] == 0
+    said = load_model(tmp_path / "best.pt")(Batch.from_data_list(graphs))
+    assert said.shape == (30, 2)
+    assert abs(float(said[:, 0].mean()) - 515) < 30

@@ -7,16 +7,16 @@ def test_a_dry_run_prints_cells_and_an_estimate_and_writes_nothing(call, plan_fi
     code, out, _ = call("study", "plan.toml", "--dry-run", "--quiet")
     assert code == 0
     assert "gat on csbm:easy,n=60, seed 1" in out
-    assert "4 of 4 cells are left. Estimate: about" in out
+    assert "4 of 4 cells left. Estimate: about" in out
     assert "from 8 epochs of 2 cells" in out
     assert [path.name for path in tmp_path.iterdir()] == ["plan.toml"]
     call("study", "plan.toml", "--quiet", "--max-cells", 3)
     code, out, _ = call("study", "plan.toml", "--dry-run", "--quiet")
-    assert "1 of 4 cells are left" in out
+    assert "1 of 4 cells left" in out
     assert "from 3 finished cells" in out
     code, out, _ = call("study", "plan.toml", "--dry-run", "--quiet", "--no-resume")
     assert code == 0
-    assert "4 of 4 cells are left" in out
+    assert "4 of 4 cells left" in out
     assert "from 3 finished cells" in out
     # What the run would refuse, the dry run refuses.
     code, _, err = call("study", "plan.toml", "--dry-run", "--quiet", "--lr", 0.5)

@@ -23,7 +23,7 @@ from tests.cli.study.support import FAST, PLAN
 def test_a_budget_says_how_to_go_on(call, plan_file, tmp_path):
     code, _, err = call("study", "plan.toml", "--quiet", "--max-cells", 3)
     assert code == 0
-    assert err == "budget.cells = 3 (--max-cells) is used up: 1 cell is left; raise it and run again to continue\n"
+    assert err == "budget.cells = 3 (--max-cells) is used up: 1 cell left; raise it and run again to continue\n"
     assert call("study", "plan.toml", "--quiet")[0] == 0
     assert len(Study.load(tmp_path / "plan-study").results()) == 4
 
@@ -106,7 +106,7 @@ def test_failed_cells_are_told_and_exit_with_one(call, tmp_path):
     )
     assert code == 1
     assert "NonFiniteLoss" in out
-    assert "1 of 1 cells failed" in err
+    assert "1 of 1 cell failed" in err
     assert "Traceback" in json.loads((tmp_path / "lcat-study/study.json").read_text())["cells"][0]["error"]
 
 

@@ -134,7 +134,7 @@ def test_bad_arguments(arguments, words):
 
 def test_the_smallest_graphs():
     assert csbm(n=5).num_nodes == 5
-    with pytest.raises(ValueError, match=r"n = 4 nodes cannot be split with fractions \(0.6, 0.2, 0.2\)"):
+    with pytest.raises(ValueError, match=r"a graph with n = 4 cannot be split with fractions \(0.6, 0.2, 0.2\)"):
         csbm(n=4)
 
 

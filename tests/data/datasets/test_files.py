@@ -117,7 +117,7 @@ def test_masks_that_overlap_or_select_nothing_are_data_errors(graph):
 
 def test_unlabeled_nodes_may_not_be_split_on(graph):
     graph.y[graph.train_mask.nonzero()[0]] = -1
-    with pytest.raises(DataError, match="1 nodes without a label"):
+    with pytest.raises(DataError, match="1 node without a label"):
         from_data(graph).split(0)
 
 
@@ -373,6 +373,13 @@ def test_the_layout_of_the_heterophilous_data_sets(tmp_path):
         assert np.array_equal(own.split(number).test.numpy(), arrays["test_masks"][number])
     assert own.steps == ("2 reverses of edges added",)
     assert own.split_rule == "own 4 masks, seed s takes number s mod 4"
+
+
+def test_the_layout_of_the_heterophilous_data_sets_has_numbers_too(tmp_path):
+    heterophilous(tmp_path, node_labels=np.linspace(0.5, 3, 6))
+    assert load_file(tmp_path / "own_filtered.npz", task="node-regression").task == "node-regression"
+    heterophilous(tmp_path, node_labels=np.linspace([0.5, 1], [3, 9], 6), task="node-regression")
+    assert load_file(tmp_path / "own_filtered.npz").num_classes == 2
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import networkx
 import pytest
+import torch
 
 from lcat.data import DataError, csbm, from_data, from_networkx
 
@@ -87,3 +88,31 @@ def test_without_features_the_way_out_is_said():
         from_networkx(graph, label="klub")
     with pytest.raises(DataError, match="expected a NetworkX graph, got dict"):
         from_networkx({})
+
+
+def several(**changed):
+    graph = networkx.path_graph(4)
+    for node in graph:
+        graph.nodes[node].update({"size": float(node), "height": node / 2, "both": [node / 4, 3 - node], **changed})
+    return graph
+
+
+def test_several_labels_are_several_attributes_or_a_list():
+    graph = several()
+    del graph.nodes[1]["height"]
+    graph.nodes[2]["both"] = None
+    two = from_networkx(graph, label=["height", "both"])
+    nan = float("nan")
+    expected = torch.tensor([[0, 0, 3], [nan, 0.25, 2], [1, nan, nan], [1.5, 0.75, 0]])
+    assert two.data.y.nan_to_num(-1).tolist() == expected.nan_to_num(-1).tolist()
+    assert two.task == "node-regression"
+    assert two.data.x.tolist() == [[0], [1], [2], [3]]
+
+
+def test_lists_of_labels_have_one_length():
+    graph = several()
+    graph.nodes[2]["both"] = [1.0]
+    with pytest.raises(DataError, match=r"expected 2 numbers as attribute 'both' of node 2, got \[1\.0\]"):
+        from_networkx(graph, label="both")
+    with pytest.raises(DataError, match=r"expected nodes with the attribute 'wight'; attributes are size, height"):
+        from_networkx(graph, label=["height", "wight"])

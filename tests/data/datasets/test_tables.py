@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pandas as pd
@@ -45,7 +46,7 @@ def test_a_csv_file_says_everything(files):
     assert [part.nonzero().view(-1).tolist() for part in (split.train, split.val, split.test)] == [[0, 1], [2], [4]]
     assert own.steps == (
         "features: age, income",
-        "1 nodes without a label",
+        "1 node without a label",
         "classes numbered: a is 0, b is 1",
         "features of edges: years",
     )
@@ -57,7 +58,7 @@ def test_both_directions_once(files):
     # The first of two equal edges counts; its reverse has its values.
     assert own.data.edge_weight.tolist() == [1, 1, 0.5, 0.5, 1]
     assert own.data.edge_attr.tolist() == [[3], [3], [1], [1], [0]]
-    assert own.steps[-2:] == ("2 reverses of edges added", "1 repetitions of edges left out")
+    assert own.steps[-2:] == ("2 reverses of edges added", "1 repetition of edges left out")
 
 
 def test_features_can_be_scaled(files):
@@ -96,10 +97,10 @@ def test_without_names_nodes_are_numbered():
     [
         ([0, 2, 1], [0, 2, 1], ()),
         ([2001, 1999, 2001], [1, 0, 1], ("classes numbered: 1999 is 0, 2001 is 1",)),
-        ([10, 9, -1], [1, 0, -1], ("1 nodes without a label", "classes numbered: 9 is 0, 10 is 1")),
-        ([True, False, None], [1, 0, -1], ("1 nodes without a label",)),
-        (pd.array([1, pd.NA, 0], dtype="Int64"), [1, -1, 0], ("1 nodes without a label",)),
-        (pd.Categorical(["b", None, "a"]), [1, -1, 0], ("1 nodes without a label", "classes numbered: a is 0, b is 1")),
+        ([10, 9, -1], [1, 0, -1], ("1 node without a label", "classes numbered: 9 is 0, 10 is 1")),
+        ([True, False, None], [1, 0, -1], ("1 node without a label",)),
+        (pd.array([1, pd.NA, 0], dtype="Int64"), [1, -1, 0], ("1 node without a label",)),
+        (pd.Categorical(["b", None, "a"]), [1, -1, 0], ("1 node without a label", "classes numbered: a is 0, b is 1")),
     ],
 )
 def test_labels_are_numbered(labels, y, steps):
@@ -233,3 +234,68 @@ def test_names_that_the_index_does_not_have():
         from_frames(nodes.iloc[::-1], edges)
     with pytest.raises(DataError, match=r"row 1, index: expected a name that no other node has, got 0: .*reset_index"):
         from_frames(nodes.set_index(pd.Index([0, 0])), edges)
+
+
+SEVERAL = {
+    "id": ["a", "b", "c", "d", "e", "f"],
+    "size": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    "height": [1.5, None, 2.5, 3.0, None, 1.0],
+    "weight": [10, 20, None, 40, None, 60],
+}
+ENDS = {"source": ["a", "b", "c"], "target": ["b", "c", "d"]}
+
+
+def test_several_targets():
+    own = from_frames(pd.DataFrame(SEVERAL), ENDS, label=["height", "weight"])
+    assert own.task == "node-regression"
+    nan = math.nan
+    expected = torch.tensor([[1.5, 10], [nan, 20], [2.5, nan], [3, 40], [nan, nan], [1, 60]])
+    assert torch.equal(own.data.y.nan_to_num(-1), expected.nan_to_num(-1))
+    assert own.data.x.tolist() == [[1], [2], [3], [4], [5], [6]]
+    assert own.classes.tolist() == [0, 0, 0, 0, -1, 0]
+    assert own.steps == (
+        "features: size",
+        "labels: height, weight",
+        "1 node without a label",
+        "2 single labels unknown",
+    )
+    assert not bool((own.split(0).train | own.split(0).val | own.split(0).test)[4])
+
+
+def test_several_targets_in_files(tmp_path):
+    pd.DataFrame(SEVERAL).to_csv(tmp_path / "nodes.csv", index=False)
+    pd.DataFrame(ENDS).to_csv(tmp_path / "edges.csv", index=False)
+    one = from_csv(tmp_path / "nodes.csv", label=["weight", "height"])
+    assert one.data.y[0].tolist() == [10, 1.5]
+    named = {"height": "label.height", "weight": "label.weight"}
+    pd.DataFrame(SEVERAL).rename(columns=named).to_csv(tmp_path / "nodes.csv", index=False)
+    two = from_csv(tmp_path / "nodes.csv")
+    assert torch.equal(two.data.y.nan_to_num(-1), one.data.y.flip(1).nan_to_num(-1))
+    assert "labels: label.height, label.weight" in two.steps
+    alone = from_csv(tmp_path / "nodes.csv", label=["label.height"], drop=["label.weight"])
+    assert alone.data.y.dim() == 1
+
+
+def test_several_labels_of_0_and_1():
+    nodes = {"x": [1.0, 2.0, 3.0], "tall": [0, 1, None], "old": [True, False, True]}
+    own = from_frames(pd.DataFrame(nodes), {"source": [0], "target": [1]}, label=["tall", "old"])
+    assert own.task == "node-multilabel"
+    assert own.data.y[:2].tolist() == [[0, 1], [1, 0]]
+    numbers = from_frames(nodes, {"source": [0], "target": [1]}, label=["tall", "old"], task="node-regression")
+    assert numbers.task == "node-regression"
+
+
+@pytest.mark.parametrize(
+    ("label", "task", "words"),
+    [
+        (["height", "wight"], None, r"there is no column 'wight' \(did you mean weight"),
+        ([], None, "the name of a column as label=, or several of them, got an empty list"),
+        (["height", "height"], None, "different names of columns as label=, got 'height' twice"),
+        (["height", "weight"], "node-classification", "expected one column of classes, got height, weight: several"),
+        (["height", "id"], None, "row 0, column id: expected a number, got 'a': leave the cell empty"),
+        (3, None, "there is no column 3"),
+    ],
+)
+def test_several_labels_that_cannot_be_read(label, task, words):
+    with pytest.raises(DataError, match=words):
+        from_frames(pd.DataFrame(SEVERAL), ENDS, label=label, task=task)

@@ -48,7 +48,7 @@ def test_random_split_leaves_unlabeled_nodes_out_and_serves_small_classes():
 @pytest.mark.parametrize(
     ("masks", "words"),
     [
-        (([1, 1, 0], [0, 1, 0], [0, 0, 1]), ["train and val", "1 nodes"]),
+        (([1, 1, 0], [0, 1, 0], [0, 0, 1]), ["train and val", "1 node;"]),
         (([1, 0, 0], [0, 1, 0], [0, 0, 0]), ["test", "no node"]),
     ],
 )
@@ -68,7 +68,7 @@ def test_split_refuses_indices_and_unequal_lengths():
 
 @pytest.mark.parametrize(
     ("train", "match"),
-    [([0, 5], "0 .. 4"), ([-1, 0], "-1 .. 0"), ([0, 0], "1 duplicates"), ([0.5], "integers")],
+    [([0, 5], "0 .. 4"), ([-1, 0], "-1 .. 0"), ([0, 0], "1 duplicate$"), ([0.5], "integers")],
 )
 def test_from_indices_refuses(train, match):
     with pytest.raises(SplitError, match=match):

@@ -170,3 +170,17 @@ def test_own_data_in_memory_may_be_anything(kind):
     outcome = run_study(plan, own={"ours": values[kind]})
     assert outcome.failed == 0
     assert torch.equal(from_networkx(graph).data.x, data.x)
+
+
+def test_a_csv_file_with_several_targets(tmp_path):
+    write_csv(tmp_path)
+    nodes = pd.read_csv(tmp_path / "nodes.csv")
+    nodes["label.a"], nodes["label.b"] = nodes["x0"] * 2, 5 - nodes["x1"]
+    nodes.loc[::4, "label.b"] = None
+    nodes.drop(columns="label").to_csv(tmp_path / "nodes.csv", index=False)
+    study = run("nodes.csv", metric="rmse").study
+    results = study.results()
+    assert results["status"].tolist() == ["done", "done"], results["error"].tolist()
+    assert set(results["task"]) == {"node-regression"}
+    assert "labels: label.a, label.b; 15 single labels unknown" in study.datasets()["steps"][0]
+    assert study.cell_results()[0].graph["classes"] == 2

@@ -375,7 +375,7 @@ def test_tables_count_samples_where_they_are_fewer_than_runs(report):
 @pytest.mark.parametrize(
     ("datasets", "layers", "tested", "words"),
     [
-        (2, ("gcn", "lcat"), False, "2 data sets are too few for a test of 2 layers"),
+        (2, ("gcn", "lcat"), False, "too few for a test of 2 layers"),
         (2, ("gcn", "gat", "lcat"), False, "At least 3 are necessary"),
         (3, ("gcn", "gat", "lcat"), True, "over all orders of the scores"),
     ],

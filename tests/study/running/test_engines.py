@@ -93,7 +93,7 @@ def test_a_killed_worker_is_replaced_and_its_cell_runs_again(tmp_path, retries):
         assert "SIGKILL" in note["text"]
     else:
         assert not result.ok
-        assert "the worker of this cell died 1 times, the last time by SIGKILL" in result.error
+        assert "the worker of this cell died 1 time, the last time by SIGKILL" in result.error
 
 
 def test_ctrl_c_ends_the_workers(tmp_path):

@@ -152,7 +152,10 @@ def test_an_own_model_loads_elsewhere(folder):
         (b"", "is no model that a study has kept, or is damaged"),
         (b"not a model", "is no model that a study has kept, or is damaged"),
         ({"x": 1}, r"is no model that a study has kept; expected a file of models/ in its folder"),
-        ({"weights": {}, "cell": "{}", "format": 9, "lcat": "9"}, "has format 9, of lcat 9, and this lcat knows 1"),
+        (
+            {"weights": {}, "cell": "{}", "format": 9, "lcat": "9"},
+            "has format 9, of lcat 9, and this lcat knows 1 and 2",
+        ),
         ({"weights": {}, "cell": "{}", "format": 1}, "does not fit the model that it is of"),
     ],
 )

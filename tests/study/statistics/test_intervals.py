@@ -66,7 +66,7 @@ def test_coverage():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"values": [1.0, math.nan]}, "values must be finite; got 1 values that are not"),
+        ({"values": [1.0, math.nan]}, "values must be finite; got nan or inf 1 time"),
         ({"values": [[1.0]]}, r"values must have one dimension; got shape \(1, 1\)"),
         ({"values": [1.0], "level": 1.0}, "level must lie between 0 and 1; got 1.0"),
         ({"values": [1.0], "method": "z"}, "method must be 't' or 'bootstrap'; got 'z'"),

@@ -156,7 +156,7 @@ def test_holm_by_hand_and_with_missing_values():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: corrected_t_test([1, 2], [1], test_train_ratio=0), "same splits; got 2 and 1 values"),
+        (lambda: corrected_t_test([1, 2], [1], test_train_ratio=0), "same splits; got 2 and 1 value"),
         (lambda: corrected_t_test([1, 2], [1, 2], test_train_ratio=-0.1), "at least 0; got -0.1"),
         (lambda: corrected_t_test([1, 2], [1, 2], test_train_ratio=math.inf), "at least 0; got inf"),
         (lambda: corrected_t_test([1, 2], [1, 2], test_train_ratio=0, level=2), "level must lie between"),

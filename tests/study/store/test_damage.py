@@ -103,7 +103,7 @@ def test_damage_is_one_line_and_going_on_mends_it(folder, content, case):
         read_everything(folder)
     line = one_line(error)
     assert all(word in line for word in words), line
-    assert f"{whole} of 4 results are whole and are kept" in line
+    assert f"{whole} of 4 results can be read and will be kept" in line
     assert "Run the study with its plan again" in line
     outcome = run_study(PLAN, folder, engine="inline")
     assert (outcome.ran, outcome.done) == (again, 4)
@@ -156,9 +156,7 @@ def test_without_a_plan_results_of_other_cells_are_another_study(folder, damage)
     spoil(folder, damage)
     other = make_plan(datasets=["csbm:easy,n=60"], layers=["gat"], seeds=2, overrides=FAST)
     before = (folder / STORE_NAME).read_bytes()
-    with pytest.raises(
-        PlanError, match=r"its plan cannot be read, and 4 of its cells are not in this plan.*--no-resume"
-    ):
+    with pytest.raises(PlanError, match=r"its plan cannot be read, and this plan lacks 4 cells of it.*--no-resume"):
         run_study(other, folder, engine="inline")
     with closing(sqlite3.connect(folder / STORE_NAME)) as connection:
         assert connection.execute("SELECT count(*) FROM cells").fetchone() == (4,)
@@ -183,7 +181,7 @@ def test_mending_is_told(folder):
     run_study(PLAN, folder, engine="inline", on_status=lambda status: texts.append(getattr(status.event, "text", "")))
     [text] = set(texts) - {""}
     assert text.startswith(f"{folder / STORE_NAME} was damaged and is mended: 1 result (")
-    assert text.endswith("3 of 4 results are whole and are kept, 1 cell runs again")
+    assert text.endswith("3 of 4 results can be read and will be kept, 1 cell runs again")
     notes = [json.loads(line) for line in (folder / JOURNAL_NAME).read_text().splitlines()]
     assert [note["text"] for note in notes if note["event"] == "note"] == [text]
 

@@ -67,13 +67,54 @@ def test_metrics_of_numbers():
     assert metric_value("r2", "node-regression", predicted, y) == pytest.approx(1 - 5 / 6)
 
 
+def several_targets():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(20, 3, generator=generator) * torch.tensor([1.0, 10.0, 0.1])
+    return y + torch.randn(20, 3, generator=generator), y
+
+
+def test_several_targets_are_averaged_as_by_scikit_learn():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    predicted, y = several_targets()
+    for name, measure in (
+        ("r2", sklearn.r2_score),
+        ("rmse", sklearn.root_mean_squared_error),
+        ("mae", sklearn.mean_absolute_error),
+    ):
+        expected = measure(y.double().numpy(), predicted.double().numpy(), multioutput="uniform_average")
+        assert metric_value(name, "graph-regression", predicted, y) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["r2", "rmse", "mae"])
+def test_unknown_and_undefined_targets_are_left_out(name):
+    predicted, y = several_targets()
+    y[::3, 0] = math.nan
+    y[:, 1] = math.nan
+    of_one = metric_value(name, "node-regression", predicted[~y[:, 0].isnan(), 0], y[~y[:, 0].isnan(), 0])
+    of_last = metric_value(name, "node-regression", predicted[:, 2], y[:, 2])
+    assert metric_value(name, "node-regression", predicted, y) == pytest.approx((of_one + of_last) / 2)
+    if name == "r2":  # scikit-learn would call it 0 or 1
+        predicted, y = several_targets()
+        y[:, 1] = 4.0
+        expected = [metric_value(name, "node-regression", predicted[:, i], y[:, i]) for i in (0, 2)]
+        assert metric_value(name, "node-regression", predicted, y) == pytest.approx(sum(expected) / 2)
+
+
+def test_one_column_is_one_target():
+    predicted, y = (values[:, :1] for values in several_targets())
+    for name in ("r2", "rmse", "mae"):
+        assert metric_value(name, "node-regression", predicted, y) == pytest.approx(
+            metric_value(name, "node-regression", predicted[:, 0], y[:, 0])
+        )
+
+
 def test_metrics_of_links():
     scores, y = torch.tensor([5.0, 3.0, 1.0, 4.0, 3.0, 0.0]), torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     # Ranks among 4, 3 and 0: first; second and third at once; third.
     assert metric_value("mrr", "link-prediction", scores, y) == pytest.approx((1 + 1 / 2.5 + 1 / 3) / 3)
     assert metric_value("hits@1", "link-prediction", scores, y) == pytest.approx(1 / 3)
     assert metric_value("hits@3", "link-prediction", scores, y) == pytest.approx(1.0)
-    with pytest.raises(UndefinedMetric, match="only 3 pairs without a link"):
+    with pytest.raises(UndefinedMetric, match="it needs 4 pairs without a link, and has 3"):
         metric_value("hits@4", "link-prediction", scores, y)
 
 
@@ -101,6 +142,16 @@ def test_hits_are_those_of_ogb():
         ("r2", "node-regression", torch.zeros(2), torch.full((2,), 5.0), "all 2 targets are 5"),
         ("mrr", "link-prediction", torch.zeros(2), torch.ones(2), "with and without a link"),
         ("mae", "node-regression", torch.zeros(0), torch.zeros(0), "no item"),
+        ("r2", "node-regression", torch.zeros(1), torch.ones(1), "the only target is 1"),
+        (
+            "r2",
+            "node-regression",
+            torch.zeros(2, 2),
+            torch.ones(2, 2),
+            "for every target: all 2 targets are 1",
+        ),
+        ("mae", "node-regression", torch.zeros(2, 2), torch.full((2, 2), math.nan), "no item has a known target"),
+        ("roc-auc", "link-prediction", torch.zeros(1), torch.ones(1), "the only item is of class 1"),
     ],
 )
 def test_what_is_undefined_says_why(name, task, outputs, y, words):

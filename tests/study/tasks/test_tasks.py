@@ -18,13 +18,17 @@ from lcat.data import (
     GraphDataset,
     LinkDataset,
     NodeDataset,
+    as_dataset,
     csbm,
+    from_data,
     from_graphs,
     from_indices,
     random_splits,
+    read_file,
     sample_no_links,
 )
 from lcat.study import Batching, HyperParameters, PlanError, make_plan, register_model, run_study
+from lcat.study.plan.as_task import as_task
 from lcat.study.tasks.graph import GraphTask
 from lcat.study.tasks.link import LinkTask
 from lcat.study.tasks.losses import losses_of
@@ -46,6 +50,16 @@ def several():
     return NodeDataset(
         "labels", Data(x=data.x, edge_index=data.edge_index, y=y), random_splits(data.y), task="node-multilabel"
     )
+
+
+def targets(gaps=True):
+    data = csbm(n=60, seed=0)
+    y = torch.stack([10 * data.x.sum(dim=1) + 300, -0.01 * data.x[:, 0]], dim=1)
+    if gaps:
+        y[::5, 1] = math.nan
+        y[3] = math.nan
+    graph = Data(x=data.x, edge_index=data.edge_index, y=y)
+    return from_data(graph, "targets", task="node-regression")
 
 
 def graphs(count=30, label=lambda number: number % 2):
@@ -70,10 +84,58 @@ def test_losses_by_hand():
         losses_of("node-regression", HyperParameters(label_smoothing=0.1), y, 1)
 
 
+def test_the_loss_of_several_targets_by_hand():
+    nan = math.nan
+    y = torch.tensor([[1.0, 20.0], [3.0, nan], [nan, 40.0]])
+    losses = losses_of("node-regression", HYPER, y, 2)
+    assert losses.scale.mean.tolist() == [2.0, 30.0]
+    assert losses.scale.std.tolist() == [1.0, 10.0]
+    outputs = torch.tensor([[0.0, 1.0], [1.0, 5.0], [5.0, 1.0]], requires_grad=True)
+    loss = losses.train(outputs, y)  # errors 1, 2, 0 and 0 of the known ones
+    assert float(loss) == pytest.approx(5 / 4)
+    loss.backward()
+    assert outputs.grad.tolist() == [[0.5, 1.0], [0.0, 0.0], [0.0, 0.0]]
+    column = y[:2, :1]
+    one, alone = losses_of("node-regression", HYPER, column, 1), losses_of("node-regression", HYPER, column[:, 0], 1)
+    assert float(one.train(outputs[:2, :1], column)) == float(alone.train(outputs[:2, :1], column[:, 0]))
+
+
+def test_a_target_without_training_items_fails_the_cell():
+    dataset = targets()
+    dataset.data.y[dataset.split(0).train, 1] = math.nan
+    error = run(dataset).failures()["error"][0]
+    assert "every target to be known for at least one training item, got none for target 1: leave it out" in error
+
+
+def test_scaling_the_targets_changes_nothing():
+    """Each target has its own scale, so their units do not decide what is learned."""
+    first, other = targets(), targets()
+    other.data.y *= torch.tensor([1e-3, 1e4])
+    one, two = (run(dataset, layers=["gcn"], metric="r2").results()["test"][0] for dataset in (first, other))
+    assert one == pytest.approx(two, rel=1e-3)
+
+
+@pytest.mark.parametrize("batching", ["neighbor", "cluster"])
+def test_several_targets_in_batches(batching):
+    overrides = {"epochs": 30, "lr": 0.05, "batch_size": 16, "dropout": 0.0}
+    results = run(targets(), batching=batching, overrides=overrides).results()
+    assert results["status"].tolist() == ["done", "done"], results["error"].tolist()
+    assert results["test"].min() > 0.3
+
+
 @pytest.mark.parametrize(
     ("make", "task", "metric", "bound"),
     [
         (regression, "node-regression", "r2", 0.5),
+        (targets, "node-regression", "r2", 0.5),
+        (
+            lambda: from_graphs(
+                graphs(label=lambda i: torch.tensor([[50.0 * (i % 2), i % 2 - 9.0]])), "g", metric="r2"
+            ),
+            "graph-regression",
+            "r2",
+            0.9,
+        ),
         (several, "node-multilabel", "micro-f1", 0.7),
         (lambda: from_graphs(graphs(), "g"), "graph-classification", "accuracy", 0.9),
         (lambda: LinkDataset("l", csbm(n=60, q=0.02, seed=1)), "link-prediction", "roc-auc", 0.6),
@@ -261,7 +323,30 @@ def test_batching_that_does_not_fit():
         (lambda: from_graphs([], "g"), "at least one graph"),
         (
             lambda: from_graphs([Data(x=torch.ones(1, 1), edge_index=torch.zeros(2, 0, dtype=torch.long))], "g"),
-            "graph 0 must have one number in y",
+            r"graph 0 must have one number in y, or \[1, targets\] for several; got NoneType$",
+        ),
+        (
+            lambda: from_graphs(graphs(label=lambda i: torch.ones(2)), "g"),
+            r"graph 0 must have one number .*; got \[2\]: y.view\(1, -1\) for several",
+        ),
+        (
+            lambda: from_graphs(graphs(label=lambda i: torch.ones(1, 2 + i)), "g"),
+            "graph 1 must have as many targets as graph 0, 2; got 3",
+        ),
+        (
+            lambda: from_graphs(graphs(label=lambda i: torch.tensor([[i, 1]])), "g"),
+            r'int64 labels \[30\], one per graph .*"graph-regression" takes numbers \[G\] or \[G, targets\]',
+        ),
+        (
+            lambda: from_graphs(graphs(label=lambda i: torch.tensor([[float(i), 1.0]])), "g"),
+            r"two different numbers in target 1, y\[:, 1\]; got \[1.0\]: leave this target out",
+        ),
+        (
+            lambda: from_data(
+                Data(x=torch.ones(2, 1), edge_index=torch.tensor([[0], [1]]), y=torch.rand(2, 3, 1)),
+                task="node-regression",
+            ),
+            r"\[2\] with one per node or \[2, targets\] with several .*; got torch.float32 \[2, 3, 1\]",
         ),
         (lambda: GraphDataset("g", graphs(), torch.zeros(30, dtype=torch.long)), "at least two classes"),
         (lambda: GraphDataset("g", graphs(), torch.arange(29) % 2), r"int64 labels \[30\], one per graph"),
@@ -331,6 +416,25 @@ def test_files_of_every_kind(tmp_path):
     )
     with pytest.raises(DataError):
         run_study(plan)
+
+
+def test_labels_of_graphs_of_one_node_are_what_the_task_says(tmp_path):
+    """`y` of [1, T] has a row per node, and a row per graph."""
+    none = torch.zeros(2, 0, dtype=torch.long)
+    ones = [Data(x=torch.tensor([[i / 9]]), edge_index=none, y=torch.tensor([[i / 9, 1.0 - i]])) for i in range(10)]
+    assert as_dataset(ones, task="node-regression").num_items == 10
+    of_graphs = as_dataset(ones, task="graph-regression")
+    assert isinstance(of_graphs, GraphDataset)
+    assert of_graphs.y.shape == (10, 2)
+    torch.save(ones, tmp_path / "ones.pt")
+    assert isinstance(read_file(tmp_path / "ones.pt", task="graph-regression"), GraphDataset)
+
+
+def test_classes_of_graphs_that_are_unknown_are_no_numbers():
+    dataset = from_graphs(graphs(label=lambda i: i % 3 - 1), "g")
+    numbers = as_task(dataset, "graph-regression", None)
+    assert numbers.y[:3].isnan().tolist() == [True, False, False]
+    assert numbers.classes[:3].tolist() == [-1, 0, 0]
 
 
 @pytest.mark.real_data

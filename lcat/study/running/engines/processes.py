@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from lcat._text import counted
 from lcat.study._folder import OutputError
 from lcat.study.plan.cell import Cell
 from lcat.study.plan.settings import RunSettings
@@ -202,7 +203,7 @@ class ProcessEngine(Engine):
         if count <= self._retries:
             self._queue.appendleft(cell)
             return Note(f"a worker died ({how}) and its cell runs again", cell)
-        error = EngineError(f"the worker of this cell died {count} times, the last time by {how}")
+        error = EngineError(f"the worker of this cell died {counted(count, 'time')}, the last time by {how}")
         return Finished(CellResult(cell, None, "".join(traceback.format_exception_only(error))))
 
 
