@@ -15,12 +15,12 @@ from torch_geometric.typing import Adj, OptTensor
 from lcat.nn import _checks
 from lcat.nn._calls import CheckedCalls
 from lcat.nn._initial_residual import InitialResidualMixin
-from lcat.nn._lcat import missing_scalars
+from lcat.nn._lcat import ScalarsOfLayers, missing_scalars
 from lcat.nn._options import arguments_of, check_keywords
 from lcat.nn.edge_attention import call_with_attention
 
 
-class InitialResidualModel(CheckedCalls, torch.nn.Module):  # type: ignore[misc]  # on purpose, see CheckedCalls
+class InitialResidualModel(ScalarsOfLayers, CheckedCalls, torch.nn.Module):  # type: ignore[misc]  # on purpose, see CheckedCalls
     """Linear map, layers, linear map; see :class:`lcat.nn.models.LCATGCN2`."""
 
     _layer: ClassVar[Callable[..., InitialResidualMixin]]

@@ -34,6 +34,35 @@ def missing_scalars(module: Module, state_dict: Mapping[str, Any], error: Runtim
     return RuntimeError(f"{error}\n\t{_WITHOUT_SCALARS}")
 
 
+class _ScalarOfLayers:
+    """Stands in a model where a layer has a scalar: to assign it would set an attribute that nothing reads."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self
+        raise AttributeError(self._message(model))
+
+    def __set__(self, model: Any, value: Any) -> None:
+        raise AttributeError(self._message(model))
+
+    def _message(self, model: Any) -> str:
+        return (
+            f"{type(model).__name__} has no '{self._name}', each of its layers has one: write "
+            f"lcat.nn.set_lambdas(model, {self._name}=...) for all layers, layer.{self._name} = ... for one, and "
+            f"lcat.nn.lambdas(model) to read them"
+        )
+
+
+class ScalarsOfLayers:
+    """Stands in the bases of models whose layers have scalars."""
+
+    lambda1 = _ScalarOfLayers()
+    lambda2 = _ScalarOfLayers()
+
+
 class LCATMixin(AttentionConv):
     """Stands before GATConv or GATv2Conv in the bases of a layer; its constructor calls :meth:`_interpolate` last.
 

@@ -86,6 +86,8 @@ class FusedPropagation(MessagePassing):
 
     def _propagate_messages(self, edge_index: Any, size: Any, kwargs: dict[str, Any]) -> Tensor:
         """PyG's own ``propagate``; the code that it generates for a class knows neither explainers nor parts."""
+        if type(edge_index) is Tensor and edge_index.dtype == torch.int32:
+            edge_index = edge_index.long()  # torch's gradients of rows that int32 selects are wrong
         if self.explain or self.decomposed_layers > 1 or (self.fuse and _is_matrix(edge_index)):
             out: Tensor = _general_propagate(self, edge_index, size=size, **kwargs)
         else:

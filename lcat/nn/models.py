@@ -32,7 +32,7 @@ from lcat.nn._initial_residual_model import InitialResidualModel
 from lcat.nn._inputs import FillValue
 from lcat.nn._interpolation import NeighborAggregation
 from lcat.nn._lambda import Parametrization
-from lcat.nn._lcat import missing_scalars
+from lcat.nn._lcat import ScalarsOfLayers, missing_scalars
 from lcat.nn._options import AttentionOptions, arguments_of, check_keywords
 from lcat.nn._principal_neighborhood import Scaler
 from lcat.nn.edge_attention import call_with_attention
@@ -321,19 +321,19 @@ class GATv2(_AttentionModel):
     _layer = GATv2Conv
 
 
-class CAT(_AttentionModel):
+class CAT(ScalarsOfLayers, _AttentionModel):
     """Layers of :class:`~lcat.nn.CATConv`."""
 
     _layer = CATConv
 
 
-class CATv2(_AttentionModel):
+class CATv2(ScalarsOfLayers, _AttentionModel):
     """Layers of :class:`~lcat.nn.CATv2Conv`."""
 
     _layer = CATv2Conv
 
 
-class LCAT(_AttentionModel):
+class LCAT(ScalarsOfLayers, _AttentionModel):
     """Layers of :class:`~lcat.nn.LCATConv`; ``lambda1`` and ``lambda2`` fix or learn the scalars of all layers.
 
     Example:
@@ -346,13 +346,13 @@ class LCAT(_AttentionModel):
     _layer = LCATConv
 
 
-class LCATv2(_AttentionModel):
+class LCATv2(ScalarsOfLayers, _AttentionModel):
     """Layers of :class:`~lcat.nn.LCATv2Conv`; ``lambda1`` and ``lambda2`` fix or learn the scalars of all layers."""
 
     _layer = LCATv2Conv
 
 
-class LCATPNA(_WithAttention):
+class LCATPNA(ScalarsOfLayers, _WithAttention):
     """Layers of :class:`~lcat.nn.LCATPNAConv`, which needs ``aggregators``, ``scalers`` and ``deg``.
 
     Messages have ``hidden_channels // heads`` features per head in all layers, if ``head_channels`` is not passed. The

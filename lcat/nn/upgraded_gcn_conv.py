@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ class UpgradedGCNConv(LCATConv):
     edge weights, ``improved``, existing self-loops (which keep their weights) and without normalization.
 
     The parameters are those of GCNConv (``lin``, ``bias``), ``att_src``, ``att_dst`` and the two scalars. ``forward``
-    takes what that of GCNConv takes, one layer of ``x`` or ``[B, N, in_channels]``.
+    takes what that of GCNConv takes, ``[N, in_channels]`` or ``[..., N, in_channels]``.
 
     Args:
         in_channels, out_channels, improved, cached, add_self_loops, normalize, bias: as :class:`~lcat.nn.GCNConv`;
@@ -120,7 +121,11 @@ class UpgradedGCNConv(LCATConv):
             if self._first_edges is None:
                 self._first_edges = (edge_index, edge_weight)
             edge_index, edge_weight = self._first_edges
-        out: LayerOutput = self._forward(
+        sets: tuple[int, ...] = ()
+        if isinstance(x, Tensor) and x.layout is torch.strided and x.dim() > 3:
+            sets = tuple(x.shape[:-2])  # attention layers take one dimension of feature sets, GCN any number
+            x = x.reshape(math.prod(sets), *x.shape[-2:])
+        out: Any = self._forward(
             x,
             edge_index,
             edge_attr=None,
@@ -128,7 +133,12 @@ class UpgradedGCNConv(LCATConv):
             size=None,
             return_attention_weights=return_attention_weights,
         )
-        return out
+        if not sets:
+            return out  # type: ignore[no-any-return]
+        if not isinstance(out, tuple):
+            return out.reshape(*sets, *out.shape[1:])  # type: ignore[no-any-return]
+        out, (edges, attention) = out
+        return out.reshape(*sets, *out.shape[1:]), (edges, attention.reshape(*sets, *attention.shape[1:]))
 
     def _read_edges(
         self, edge_index: Any, nodes: Nodes, *, edge_attr: Any, edge_weight: Any, size: Any, messages: bool

@@ -15,7 +15,16 @@ from torch_geometric.nn.inits import glorot
 
 from lcat._text import hint
 from lcat.nn._lcat import LCATMixin
-from lcat.nn.acceleration import AccelerationReport, LeftLayer, SwappedLayer, accelerate, restore
+from lcat.nn.acceleration import (
+    UPGRADED_FROM,
+    AccelerationReport,
+    LeftLayer,
+    SwappedLayer,
+    class_before_swap,
+    class_name,
+    named_layers,
+    restore_layer,
+)
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
 from lcat.nn.gcn_conv import GCNConv
@@ -105,7 +114,8 @@ def upgrade(model: nn.Module, start: Corner = "gat", *, lambdas_per_head: bool =
     gradient.
 
     Layers are changed in place: the object stays, and so do its parameters (the very objects), hooks, mode, device,
-    types and names; its class and its parameters change. A model that is upgraded cannot be downgraded: make a copy.
+    types and names; its class and its parameters change. The way back is a copy made before, ``before =
+    copy.deepcopy(model)``; :func:`lcat.restore` undoes :func:`lcat.accelerate` only, and warns if that was not called.
 
     Args:
         model: any module, or a single layer; a shared layer is upgraded once. Accelerated layers are upgraded, too.
@@ -136,11 +146,10 @@ def upgrade(model: nn.Module, start: Corner = "gat", *, lambdas_per_head: bool =
     _check(model, start)
     left: list[LeftLayer] = []
     plans: list[_Plan] = []
-    for path, layer in model.named_modules():
+    for path, layer in named_layers(model):
         if not isinstance(layer, (MessagePassing, torch.jit.ScriptModule)):
-            continue
-        name = type(layer).__name__
-        was_accelerated = not isinstance(layer, torch.jit.ScriptModule) and restore(layer) > 0
+            continue  # DirGNNConv, for example, whose layers are upgraded by themselves
+        name = class_name(layer)
         reason = _reason_to_leave(layer)
         if reason is None:
             try:
@@ -149,8 +158,6 @@ def upgrade(model: nn.Module, start: Corner = "gat", *, lambdas_per_head: bool =
                 reason = f"no L-CAT can be made with its options: {error}"
         if reason is not None:
             left.append(LeftLayer(path, name, reason))
-            if was_accelerated:
-                accelerate(layer)
     upgraded, parameters = [], []
     for plan in plans:  # all of them can be made
         name = type(plan.layer).__name__
@@ -178,15 +185,17 @@ def _check(model: Any, start: Any) -> None:
 
 def _reason_to_leave(layer: Any) -> str | None:
     """Why a layer stays as it is; ``None`` for one that becomes an L-CAT."""
-    cls = type(layer)
     if isinstance(layer, torch.jit.ScriptModule):
         return "it is compiled by TorchScript"
+    cls = class_before_swap(layer)
     if isinstance(layer, LCATMixin):
         return "already an L-CAT, whose scalars can be learned: lambda1 = None"
     if cls not in _GCN + _GAT + _GATV2:
         base = next((base for base in cls.__mro__ if base in _GCN + _GAT + _GATV2), None)
         if base is None:
             return "it is no GCN or GAT, which are corners of L-CAT"
+        if cls.__module__.startswith("torch."):
+            return "its own parameters are parametrized: upgrade the model first"
         return f"{cls.__name__} is a class of its own: derive it from a layer of lcat in place of {base.__name__}"
     for name in _STEPS:
         step = layer.__dict__.get(name)
@@ -205,7 +214,7 @@ def _reason_to_leave(layer: Any) -> str | None:
 
 
 def _plan(path: str, layer: Any, start: Corner, per_head: bool) -> _Plan:
-    cls = type(layer)
+    cls = class_before_swap(layer)
     lambdas = (0.0, 1.0 if start == "cat" else 0.0) if cls in _GCN else _LAMBDAS[start]
     common = {
         "lambda1_init": lambdas[0],
@@ -237,6 +246,7 @@ def _plan(path: str, layer: Any, start: Corner, per_head: bool) -> _Plan:
 def _install(plan: _Plan) -> list[Parameter]:
     """Change the class of a layer; its new parameters."""
     layer, template = plan.layer, plan.template
+    restore_layer(layer)
     attributes = layer.__dict__
     is_gcn = type(layer) in _GCN
     ignores_edge_attr = type(layer) in _GAT
@@ -248,6 +258,7 @@ def _install(plan: _Plan) -> list[Parameter]:
             attributes[name] = value
     if is_gcn:
         layer.node_dim = template.node_dim
+    attributes[UPGRADED_FROM] = type(layer).__name__
     layer.__class__ = type(template)
     if ignores_edge_attr and layer.edge_dim is None:
         layer._ignores_unused_edge_attr = True  # as PyG's GATConv does

@@ -39,13 +39,17 @@ class WithInitial(nn.Module):
         super().__init__()
         self.conv = conv
 
-    def forward(self, x, edge_index):
-        return self.conv(x, x.tanh(), edge_index)
+    def forward(self, x, edge_index, edge_weight=None, edge_attr=None):
+        return self.conv(x, x.tanh(), edge_index, edge_weight, edge_attr)
 
 
-def _pna(name):
+def _pna(name, **options):
     aggregators = ["mean", "min", "max", "std"]
-    return getattr(lcat.nn, name)(8, 4, aggregators, ["identity", "amplification"], DEGREES)
+    return getattr(lcat.nn, name)(8, 4, aggregators, ["identity", "amplification"], DEGREES, **options)
+
+
+def _gcn2(name, **options):
+    return WithInitial(getattr(lcat.nn, name)(8, 0.1, theta=0.5, layer=1, **options))
 
 
 # Layers of other families, by what their test is called.
@@ -56,17 +60,33 @@ OF_FAMILIES = {
     "GraphConv": lambda: lcat.nn.GraphConv(8, 4),
     "GraphConv min": lambda: lcat.nn.GraphConv(8, 4, aggr="min"),
     "GINConv": lambda: lcat.nn.GINConv(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 4))),
-    "LCATGCN2Conv": lambda: WithInitial(lcat.nn.LCATGCN2Conv(8, 0.1, theta=0.5, layer=1)),
-    "LCATv2GCN2Conv": lambda: WithInitial(lcat.nn.LCATv2GCN2Conv(8, 0.1, theta=0.5, layer=1)),
+    "LCATGCN2Conv": lambda: _gcn2("LCATGCN2Conv"),
+    "LCATv2GCN2Conv": lambda: _gcn2("LCATv2GCN2Conv"),
     "LCATPNAConv": lambda: _pna("LCATPNAConv"),
     "LCATv2PNAConv": lambda: _pna("LCATv2PNAConv"),
     "accelerated GAT": lambda: accelerated(pyg.GAT(8, 4, num_layers=2)),
     "accelerated PNAConv": lambda: accelerated(pyg.PNAConv(8, 4, ["mean", "max"], ["identity"], DEGREES)),
 }
+# Only in packages, which are tested where time is left.
+UPGRADED = {f"upgraded {name}": lambda name=name: upgraded(getattr(pyg, name)(8, 4)) for name in ("GCNConv", "GATConv")}
+# What layers take beside x and edge_index.
+WEIGHT, FEATURES = ["edge_weight"], ["edge_attr"]
+EDGE_VALUES = {
+    "GCNConv": WEIGHT,
+    "GraphConv": WEIGHT,
+    "TransformerConv": FEATURES,
+    **dict.fromkeys([*ATTENTION, *FAMILIES], WEIGHT + FEATURES),
+}
 
 
 def accelerated(model):
     lcat.accelerate(model)
+    return model
+
+
+def upgraded(model):
+    lcat.upgrade(model)
+    lcat.nn.set_lambdas(model, lambda1=0.7, lambda2=0.3)
     return model
 
 
@@ -85,28 +105,61 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.pt2")):
         program = torch._inductor.aoti_load_package(str(path))
     else:
         program = torch.export.load(path).module()
-    for x, edges, expected in torch.load(path.with_suffix(".tensors")):
-        torch.testing.assert_close(program(x, edges), expected, rtol=1e-5, atol=1e-5)
+    for x, edges, values, expected in torch.load(path.with_suffix(".tensors")):
+        torch.testing.assert_close(program(x, edges, **values), expected, rtol=1e-5, atol=1e-5)
     print(path.name)
 """
 
 
 def make(name, **options):
     torch.manual_seed(1)
-    if name in OF_FAMILIES:
-        return OF_FAMILIES[name]().eval()
+    if name in OF_FAMILIES | UPGRADED:
+        return (OF_FAMILIES | UPGRADED)[name]().eval()
     if name.startswith("models."):
         return getattr(models, name.removeprefix("models."))(8, 16, num_layers=2, out_channels=4, **options).eval()
     return getattr(lcat.nn, name)(8, 4, **options).eval()
+
+
+def make_for(name, arguments):
+    """The layer, with a map of edge features if they are among the arguments."""
+    options = {"edge_dim": 5} if "edge_attr" in arguments else {}
+    torch.manual_seed(1)
+    if name in FAMILIES:
+        return (_gcn2 if "GCN2" in name else _pna)(name, **options).eval()
+    return getattr(lcat.nn, name)(8, 4, **options).eval()
+
+
+def edge_values(names, edges):
+    """Features and weights of edges, by the names of arguments."""
+    return {name: torch.rand(edges.shape[1], *([5] if name == "edge_attr" else [])) for name in names}
 
 
 def sizes():
     return {0: torch.export.Dim("nodes", min=2)}, {1: torch.export.Dim("edges", min=2)}
 
 
+def export_with_edge_values(net, names, strict=False):
+    nodes, number = sizes()
+    return torch.export.export(
+        net,
+        (X, EDGES),
+        edge_values(names, EDGES),
+        dynamic_shapes={"x": nodes, "edge_index": number, **{name: {0: number[1]} for name in names}},
+        strict=strict,
+    )
+
+
 def outputs(net):
+    return [(x, edges, out) for x, edges, _, out in cases(net)]
+
+
+def cases(net, names=()):
+    """Graphs of several sizes with values of edges, and what the layer computes of them."""
+    torch.manual_seed(0)
+    graphs = [(X, EDGES), (X, NO_LOOPS), *OTHERS, *ONE_OR_NONE]
     with torch.no_grad():
-        return [(x, edges, net(x, edges)) for x, edges in [(X, EDGES), (X, NO_LOOPS), *OTHERS, *ONE_OR_NONE]]
+        inputs = [(x, edges, edge_values(names, edges)) for x, edges in graphs]
+        return [(x, edges, values, net(x, edges, **values)) for x, edges, values in inputs]
 
 
 def names_of_operators(program):
@@ -201,7 +254,7 @@ def test_exported_programs_load_without_lcat(strict, tmp_path):
         program = torch.export.export(net, (X, EDGES), dynamic_shapes=sizes(), strict=strict)
         assert not [operator for operator in names_of_operators(program) if "lcat" in operator]
         torch.export.save(program, tmp_path / f"{name}.pt2")
-        torch.save(outputs(net), tmp_path / f"{name}.tensors")
+        torch.save(cases(net), tmp_path / f"{name}.tensors")
     assert load_elsewhere(tmp_path) == sorted(f"{name}.pt2" for name in names)
 
 
@@ -219,7 +272,7 @@ def test_traces_load_without_lcat(tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.jit.save(torch.jit.trace(net, (X, NO_LOOPS), check_trace=False), tmp_path / f"traced {name}.pt2")
-        torch.save(outputs(net), tmp_path / f"traced {name}.tensors")
+        torch.save(cases(net), tmp_path / f"traced {name}.tensors")
     assert load_elsewhere(tmp_path) == sorted(f"traced {name}.pt2" for name in names)
 
 
@@ -237,34 +290,25 @@ def test_one_compilation_for_graphs_of_all_sizes(name):
     assert frames == frames[:1] * len(frames)
 
 
-@pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize(
-    ("name", "argument"),
+    ("name", "arguments", "strict"),
     [
-        *((name, "edge_weight") for name in (*LAYERS, "GraphConv")),
-        *((name, "edge_attr") for name in (*ATTENTION, "TransformerConv")),
+        *(
+            (name, [argument], strict)
+            for name, both in EDGE_VALUES.items()
+            for argument in both
+            for strict in (True, False)
+            if name not in FAMILIES
+        ),
+        *((name, EDGE_VALUES[name], False) for name in FAMILIES),
     ],
 )
-def test_programs_with_features_or_weights_of_edges(name, argument, strict):
+def test_programs_with_features_or_weights_of_edges(name, arguments, strict):
     """Their number is one with that of the edges, and stays free."""
-    torch.manual_seed(0)
-    options = {"edge_dim": 5} if argument == "edge_attr" else {}
-    net = getattr(lcat.nn, name)(8, 4, **options).eval()
-
-    def values(edges):
-        return torch.rand(edges.shape[1], *([5] if options else []))
-
-    nodes, number = sizes()
-    program = torch.export.export(
-        net,
-        (X, EDGES),
-        {argument: values(EDGES)},
-        dynamic_shapes={"x": nodes, "edge_index": number, argument: {0: number[1]}},
-        strict=strict,
-    ).module()
-    for x, edges in [(X, NO_LOOPS), *OTHERS, *ONE_OR_NONE]:
-        more = {argument: values(edges)}
-        torch.testing.assert_close(program(x, edges, **more), net(x, edges, **more), rtol=1e-5, atol=1e-5)
+    net = make_for(name, arguments)
+    program = export_with_edge_values(net, arguments, strict).module()
+    for x, edges, values, expected in cases(net, arguments):
+        torch.testing.assert_close(program(x, edges, **values), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -280,13 +324,47 @@ def test_a_program_takes_graphs_with_one_node_or_edge_and_without(name):
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning")  # torch's own packaging
 @pytest.mark.long
-@pytest.mark.parametrize("name", [*LAYERS, *OF_FAMILIES])
+@pytest.mark.parametrize("name", [*LAYERS, *OF_FAMILIES, *UPGRADED, "models.LCAT"])
 def test_aot_inductor_packages_load_without_lcat(name, tmp_path):
     net = make(name)
     program = torch.export.export(net, (X, EDGES), dynamic_shapes=sizes())
     torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "aoti.pt2"))
-    torch.save(outputs(net), tmp_path / "aoti.tensors")
+    torch.save(cases(net), tmp_path / "aoti.tensors")
     assert load_elsewhere(tmp_path) == ["aoti.pt2"]
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*is deprecated:FutureWarning")
+@pytest.mark.long
+@pytest.mark.parametrize("name", EDGE_VALUES)
+def test_aot_inductor_packages_with_features_and_weights_of_edges(name, tmp_path):
+    arguments = EDGE_VALUES[name]
+    net = make_for(name, arguments)
+    program = export_with_edge_values(net, arguments)
+    torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "aoti.pt2"))
+    torch.save(cases(net, arguments), tmp_path / "aoti.tensors")
+    assert load_elsewhere(tmp_path) == ["aoti.pt2"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", EDGE_VALUES)
+def test_onnx_with_features_and_weights_of_edges(name, tmp_path):
+    """By torch.export; names of inputs are those of the arguments."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    onnxruntime.set_default_logger_severity(3)
+    arguments, path = EDGE_VALUES[name], str(tmp_path / "net.onnx")
+    net = make_for(name, arguments)
+    program = export_with_edge_values(net, arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(program, f=path, dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    names = [node.name for node in session.get_inputs()]
+    assert set(names) == {"x", "edge_index", *arguments}
+    for x, edges, values, expected in cases(net, arguments):
+        arrays = {"x": x, "edge_index": edges, **values}
+        (out,) = session.run(None, {name: arrays[name].numpy() for name in names})
+        torch.testing.assert_close(torch.from_numpy(out), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(lcat.ops.native_status().instruction_set is None, reason="no compiled kernels")

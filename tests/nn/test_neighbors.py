@@ -134,6 +134,20 @@ def test_two_kinds_of_nodes(name, aggr):
         assert_same(outcome(ours, x, edges, *more, size), outcome(theirs, x, edges, *more, size))
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("way", ["another aggregation", "the other flow", "a hook"])
+def test_int32_has_the_right_gradients_where_messages_are_formed(name, way):
+    """There torch's gradient of the rows that int32 selects is wrong."""
+    edges = torch.tensor([[0, 1, 2, 2, 4, 4, 3, 3, 0], [1, 1, 0, 5, 5, 5, 2, 1, 4]])
+    sources, targets = torch.randn(6, 6, dtype=torch.double), torch.randn(6, 6, dtype=torch.double)
+    args = (nn.Linear(6, 2),) if name == "GINConv" else (6, 2)
+    options = {"another aggregation": {"aggr": "std"}, "the other flow": {"flow": "target_to_source"}, "a hook": {}}
+    layer, _ = pair_of(name, *args, **options[way])
+    if way == "a hook":
+        layer.register_message_forward_hook(lambda module, inputs, messages: messages)
+    assert_same(outcome(layer, (sources, targets), edges.int()), outcome(layer, (sources, targets), edges))
+
+
 @pytest.mark.parametrize("aggr", ["lstm", ["mean", "max", "std"], "softmax"])
 def test_other_aggregations(aggr):
     edges = torch.tensor([[0, 1, 2, 3, 2, 1], [0, 0, 1, 1, 2, 3]])

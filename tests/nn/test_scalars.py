@@ -93,6 +93,36 @@ def test_what_is_no_scalar_changes_nothing(value, error):
     assert (str(conv), list(conv.state_dict())) == before
 
 
+def test_what_is_read_is_a_value_of_its_own(x):
+    """A write into it reaches no layer, as the documentation says."""
+    for conv in (LCATConv(8, 4), LCATConv(8, 4, lambda1=0.5)):
+        before = conv(x, EDGES)
+        conv.lambda1.data.fill_(0.0)
+        conv.lambda1.detach().fill_(0.0)
+        assert float(conv.lambda1) == pytest.approx(0.5)
+        assert torch.equal(conv(x, EDGES), before)
+
+
+def _make_model(name):
+    options = {}
+    if "PNA" in name:
+        options = {"aggregators": ["mean"], "scalers": ["identity"], "deg": torch.tensor([0, 4])}
+    return getattr(models, name)(8, 16, num_layers=2, **options)
+
+
+@pytest.mark.parametrize("name", [name for name in models.__all__ if "CAT" in name])
+def test_a_model_says_that_its_layers_have_the_scalars(name):
+    """An assignment would set an attribute that nothing reads."""
+    model = _make_model(name)
+    before = lcat.nn.lambdas(model)
+    for scalar in ("lambda1", "lambda2"):
+        message = rf"{name} has no '{scalar}', each of its layers .*set_lambdas\(model, {scalar}=\.\.\.\)"
+        with pytest.raises(AttributeError, match=message):
+            setattr(model, scalar, 0.25)
+        assert not hasattr(model, scalar)
+    assert lcat.nn.lambdas(copy.deepcopy(model)) == before
+
+
 @pytest.mark.parametrize("name", ["LCATConv", "LCATv2Conv", "CATConv", "CATv2Conv"])
 def test_scalars_of_replicas(name, x):
     """What torch.nn.DataParallel computes with: copies whose parameters are plain tensors."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 
 import pytest
 import torch
@@ -140,6 +141,13 @@ def test_feature_sets_matrices_and_bad_input_of_a_gcn(x):
     lcat.upgrade(layer)
     sets = torch.stack([x, 2 * x])
     assert_same(layer(sets, EDGES), plain(sets, EDGES), "feature sets", 1e-6)
+    nested = torch.stack([sets, -sets, sets + 1])
+    assert_same(layer(nested, EDGES), plain(nested, EDGES), "sets of feature sets", 1e-6)
+    out, (_, alpha) = layer(nested, EDGES, return_attention_weights=True)
+    assert_same(out, layer(nested, EDGES), "sets of feature sets, with attention", 1e-6)
+    _, (_, expected) = layer(nested[2], EDGES, return_attention_weights=True)
+    assert_same(alpha[2], expected, "attention of feature sets", 1e-6)
+    assert layer(nested[:0], EDGES).shape == (0, 2, 6, 4)
     matrix = torch.sparse_coo_tensor(EDGES.flip(0), torch.rand(11), (6, 6)).coalesce().to_sparse_csr()
     assert_same(layer(x, matrix), plain(x, matrix), "matrix", 1e-6)
     with pytest.raises(ValueError, match="'x' of UpgradedGCNConv is a tuple; it takes a tensor"):
@@ -224,6 +232,63 @@ def test_accelerated_models(x):
     assert_same(model(x, EDGES), expected, "output", 1e-6)
     lcat.accelerate(model)
     assert_same(model(x, EDGES), expected, "output", 1e-6)
+
+
+class Outer(pyg.MessagePassing):
+    """A layer that has a layer inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = pyg.SAGEConv(8, 8)
+
+    def forward(self, x, edge_index):
+        return self.propagate(edge_index, x=self.inner(x, edge_index))
+
+
+def test_accelerated_layers_that_are_left_stay_as_they_are():
+    """Their class is the same, also inside of another layer, and errors name their path in the model."""
+    model = nn.ModuleDict({"outer": nn.ModuleList([Outer()]), "sage": pyg.SAGEConv(8, 8), "gat": pyg.GATConv(8, 8)})
+    lcat.accelerate(model)
+    kinds = {path: type(layer) for path, layer in model.named_modules() if path != "gat"}
+    for _ in range(2):
+        lcat.upgrade(model)
+        assert {path: type(layer) for path, layer in model.named_modules() if path != "gat"} == kinds
+        for layer, path in ((model["outer"][0].inner, r"outer\.0\.inner"), (model["sage"], "sage")):
+            with pytest.raises(IndexError, match=f"in layer '{path}' of the accelerated model"):
+                layer(torch.randn(3, 8), torch.tensor([[0], [7]]))
+    assert lcat.restore(model) == 2
+
+
+def test_restore_says_that_it_undoes_no_upgrade(recwarn):
+    assert lcat.restore(nn.ModuleList([pyg.GATConv(8, 8), LCATConv(8, 8)])) == 0
+    mixed = nn.ModuleList([pyg.SAGEConv(8, 8), pyg.GATConv(8, 8)])
+    lcat.accelerate(mixed)
+    lcat.upgrade(mixed)
+    lcat.upgrade(mixed)
+    assert lcat.restore(mixed) == 1
+    assert not recwarn
+    for model, path in ((pyg.GAT(8, 8, num_layers=2), "'convs.0', ..."), (pyg.GCNConv(8, 8), "'the model'")):
+        lcat.accelerate(model)
+        lcat.upgrade(model)
+        for one in (model, pickle.loads(pickle.dumps(model))):
+            with pytest.warns(UserWarning, match=f"nothing was restored.*{re.escape(path)}.*copy.deepcopy") as caught:
+                assert lcat.restore(one) == 0
+            assert caught[0].filename == __file__
+
+
+def test_a_scripted_part_is_one_line_of_the_report():
+    model = nn.Sequential(torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.ReLU())), pyg.GATConv(8, 8))
+    reports = [lcat.accelerate(copy.deepcopy(model)), lcat.upgrade(model)]
+    assert [[(one.path, one.layer, one.reason) for one in report.left] for report in reports] == [
+        [("0", "Sequential", "it is compiled by TorchScript")]
+    ] * 2
+
+
+def test_layers_with_parametrized_parameters_are_left():
+    layer = pyg.GATConv(8, 8)
+    nn.utils.parametrizations.weight_norm(layer, "att_src")
+    report = lcat.upgrade(layer)
+    assert [one.reason for one in report.left] == ["its own parameters are parametrized: upgrade the model first"]
 
 
 @pytest.mark.parametrize("name", ["GCN", "GAT"])

@@ -8,6 +8,26 @@ from lcat.nn.acceleration import _pna as _pna
 from lcat.nn.acceleration import _relations as _relations
 from lcat.nn.acceleration import _seam as _seam
 from lcat.nn.acceleration._report import AccelerationReport, LeftLayer, SwappedLayer
-from lcat.nn.acceleration._swap import accelerate, accelerated, restore
+from lcat.nn.acceleration._swap import (
+    UPGRADED_FROM,
+    accelerate,
+    accelerated,
+    class_before_swap,
+    restore,
+    restore_layer,
+)
+from lcat.nn.acceleration._walk import class_name, named_layers
 
-__all__ = ["AccelerationReport", "LeftLayer", "SwappedLayer", "accelerate", "accelerated", "restore"]
+__all__ = [
+    "UPGRADED_FROM",
+    "AccelerationReport",
+    "LeftLayer",
+    "SwappedLayer",
+    "accelerate",
+    "accelerated",
+    "class_before_swap",
+    "class_name",
+    "named_layers",
+    "restore",
+    "restore_layer",
+]

@@ -70,7 +70,7 @@ class _PNAConv(FusedPropagation):
         x = kwargs["x"]
         own, sent = self._mapped(x)
         combined = _combined(own, sent, graph, [_KINDS[type(one)] for one in scaler.aggr.aggrs])
-        combined = combined.view(x.shape[0], -1, self.towers, self.F_in).transpose(1, 2).flatten(2)
+        combined = combined.view(x.shape[0], len(scaler.aggr.aggrs), self.towers, self.F_in).transpose(1, 2).flatten(2)
         degree = graph.in_degree.to(combined.dtype).view(-1, 1, 1)
         scaled = [
             combined if name == "identity" else combined * _SCALERS[name](scaler, degree) for name in scaler.scaler

@@ -9,6 +9,7 @@ import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn.conv import MessagePassing
+from torch_geometric.nn.models.linkx import SparseLinear
 from torch_geometric.utils import add_self_loops, remove_self_loops
 
 from lcat._edge_formats import Flow
@@ -62,6 +63,9 @@ for _cls, _layer in ((pyg.GINConv, GINConv), (pyg.GraphConv, GraphConv), (pyg.SA
 for _name in ("GatedGraphConv", "MFConv", "SignedConv", "WLConvContinuous"):
     if hasattr(pyg, _name):
         register(getattr(pyg, _name), FusedPropagation, why_not=why_not)
+
+
+register(SparseLinear, FusedPropagation, why_not=why_not)
 
 
 class _ChebConv(FusedPropagation):
@@ -126,3 +130,23 @@ class _ClusterGCNConv(FusedPropagation):
 
 
 register(pyg.ClusterGCNConv, _ClusterGCNConv, why_not=why_not, replaces_forward=True)
+
+
+def _simple_loops(edge_index: Any, edge_weight: Any = None, num_nodes: Any = None) -> Any:
+    """The edges with one more self-loop at each node, as SimpleConv makes them."""
+
+    def make() -> Any:
+        return add_self_loops(edge_index, edge_weight, num_nodes=num_nodes)
+
+    if num_nodes is None or not can_keep(edge_index):
+        return make()
+    return keep_edges(
+        edge_index, num_nodes, make, "SimpleConv", edge_weight is None, flow=_SIDES, constant=edge_weight is None
+    )
+
+
+class _SimpleConv(FusedPropagation):
+    forward = _with_names(pyg.SimpleConv.forward, add_self_loops=_simple_loops)
+
+
+register(pyg.SimpleConv, _SimpleConv, why_not=why_not, replaces_forward=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +16,11 @@ from lcat.nn.acceleration._classes import is_swapped, original_class, swapped_cl
 from lcat.nn.acceleration._reasons import is_bound_by_pyg, reason_to_leave
 from lcat.nn.acceleration._registry import adapted_base, adapter_of
 from lcat.nn.acceleration._report import AccelerationReport, LeftLayer, SwappedLayer
+from lcat.nn.acceleration._walk import class_name, named_layers
 
 _STEPS = ("propagate", "edge_updater")
+#: attribute of a layer that :func:`lcat.upgrade` has made an L-CAT: the name of the class that it had
+UPGRADED_FROM = "_upgraded_from"
 
 
 def accelerate(model: nn.Module) -> AccelerationReport:
@@ -57,6 +61,9 @@ def accelerate(model: nn.Module) -> AccelerationReport:
 def restore(model: nn.Module) -> int:
     """Undo :func:`lcat.accelerate`: every layer has the class again that it had.
 
+    It does not undo :func:`lcat.upgrade`: layers that are L-CATs stay L-CATs. The way back from there is a copy made
+    before, ``before = copy.deepcopy(model)``.
+
     Args:
         model: any module; one that was never accelerated stays as it is.
 
@@ -65,6 +72,9 @@ def restore(model: nn.Module) -> int:
 
     Raises:
         TypeError: ``model`` is no module.
+
+    Warns:
+        UserWarning: nothing was restored, and the model has layers that :func:`lcat.upgrade` has made L-CATs.
 
     Example:
         >>> import lcat
@@ -77,10 +87,36 @@ def restore(model: nn.Module) -> int:
         True
     """
     _check_module(model)
-    layers = [layer for _, layer in _layers(model) if is_swapped(type(layer))]
+    layers = [layer for _, layer in named_layers(model) if is_swapped(type(layer))]
     for layer in layers:
         _restore(layer)
+    if not layers:
+        _warn_of_upgraded(model)
     return len(layers)
+
+
+def class_before_swap(layer: nn.Module) -> type[nn.Module]:
+    """The class of a layer, for one that is accelerated the class that it had."""
+    cls = type(layer)
+    return original_class(cls) if is_swapped(cls) else cls
+
+
+def restore_layer(layer: nn.Module) -> None:
+    """Undo :func:`lcat.accelerate` for this layer, and not for what is inside of it."""
+    if is_swapped(type(layer)):
+        _restore(layer)
+
+
+def _warn_of_upgraded(model: nn.Module) -> None:
+    upgraded = [path for path, module in model.named_modules() if UPGRADED_FROM in module.__dict__]
+    if upgraded:
+        many = f"{len(upgraded)} layers" if len(upgraded) > 1 else "1 layer"
+        warnings.warn(
+            f"nothing was restored: lcat.restore undoes lcat.accelerate, and not lcat.upgrade, which has made L-CATs "
+            f"of {many} ({upgraded[0] or 'the model'!r}{', ...' if len(upgraded) > 1 else ''}). The model of before is "
+            f"a copy made before the upgrade: copy.deepcopy(model)",
+            stacklevel=3,
+        )
 
 
 @contextmanager
@@ -113,9 +149,9 @@ def accelerated(model: nn.Module) -> Iterator[AccelerationReport]:
 def _accelerate(model: nn.Module) -> tuple[AccelerationReport, list[nn.Module]]:
     _check_module(model)
     swapped, left, layers = [], [], []
-    for path, layer in _layers(model):
-        name = type(layer).__name__
+    for path, layer in named_layers(model):
         scripted = isinstance(layer, torch.jit.ScriptModule)
+        name = class_name(layer)
         reason = "it is compiled by TorchScript" if scripted else _swap(layer)
         if is_swapped(type(layer)):
             remember_path(layer, path)
@@ -125,21 +161,6 @@ def _accelerate(model: nn.Module) -> tuple[AccelerationReport, list[nn.Module]]:
         else:
             left.append(LeftLayer(path, name, reason))
     return AccelerationReport(tuple(swapped), tuple(left)), layers
-
-
-def _layers(model: nn.Module) -> list[tuple[str, Any]]:
-    """The message passing layers and scripted modules of a model, each once, with their paths."""
-    layers: list[tuple[str, Any]] = []
-    scripted: tuple[str, ...] = ()
-    for path, module in model.named_modules():
-        if path.startswith(scripted) and scripted:
-            continue
-        if isinstance(module, torch.jit.ScriptModule):
-            scripted += (f"{path}." if path else "",)
-            layers.append((path, module))
-        elif isinstance(module, MessagePassing) or adapted_base(type(module)) is not None:
-            layers.append((path, module))
-    return layers
 
 
 def _swap(layer: nn.Module) -> str | None:

@@ -8,8 +8,10 @@ import pytest
 import torch
 import torch_geometric.nn as pyg
 from torch import nn
+from torch_geometric.nn.models.linkx import SparseLinear
 
 import lcat
+from lcat.nn._message_forms import _forms
 from lcat.nn.acceleration._registry import adapted_classes
 from tests.support.compare import assert_same, assert_same_gradients, gradients
 from tests.support.graphs import random_edges
@@ -162,6 +164,21 @@ class _Labels(nn.Module):
         return self.conv(x.sigmoid(), edge_index, edge_weight=edge_weight)
 
 
+class _OfEdges(nn.Module):
+    """A map of rows of the adjacency matrix, which LINKX begins with."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.conv = SparseLinear(7, OUT, bias=_flag(draw))
+
+    def forward(self, x, edge_index, edge_weight=None):
+        return self.conv(edge_index, edge_weight) + x[:, :OUT]
+
+
+def _simple(draw):
+    return pyg.SimpleConv(combine_root=draw.choice([None, "sum", "cat", "self_loop"]), **_options(draw))
+
+
 def _gin(draw):
     return pyg.GINConv(nn.Linear(IN, OUT), eps=0.3, train_eps=_flag(draw), **_options(draw))
 
@@ -220,11 +237,19 @@ MAKERS = {
     pyg.WLConvContinuous: _weighted(lambda _: pyg.WLConvContinuous()),
     pyg.LEConv: _weighted(_le),
     pyg.PNAConv: _unweighted(_pna, 6),
+    pyg.SimpleConv: _weighted(_simple),
+    SparseLinear: _weighted(_OfEdges),
 }
 
 
 def test_every_class_is_here():
     assert set(MAKERS) == set(adapted_classes())
+
+
+def test_every_class_with_known_messages_is_swapped():
+    """Apart from PANConv, which multiplies with a matrix."""
+    swapped = {cls.message for cls in adapted_classes() if hasattr(cls, "message")}
+    assert set(_forms) - swapped == {pyg.PANConv.message}
 
 
 def _edges(kind, generator):

@@ -80,6 +80,7 @@ def test_parallel_edges_and_loops(calls):
 def test_no_edges_and_one_node():
     compare(make(), torch.randn(9, 6, dtype=torch.double), edges(0))
     compare(make(), torch.randn(1, 6, dtype=torch.double), torch.zeros(2, 3, dtype=torch.long))
+    compare(make(), torch.randn(0, 6, dtype=torch.double), torch.zeros(2, 0, dtype=torch.long))
 
 
 def test_only_what_the_aggregators_need(calls):
