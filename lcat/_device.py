@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["read_device"]
+__all__ = ["read_device", "usable_device"]
 
 
 def read_device(device: Any, *, otherwise: str = "") -> torch.device:
@@ -36,3 +36,24 @@ def read_device(device: Any, *, otherwise: str = "") -> torch.device:
         return torch.device(device)
     except RuntimeError:  # torch lists all kinds of devices that exist anywhere
         raise ValueError(f"expected 'device' such as 'cpu', 'cuda' or 'cuda:0', got {device!r}{otherwise}") from None
+
+
+def usable_device(device: Any) -> torch.device:
+    """``device`` as a torch.device that this machine has.
+
+    Raises:
+        TypeError: it is neither a torch.device nor a name.
+        ValueError: no device has this name, or it cannot be used here.
+
+    Example:
+        >>> from lcat._device import usable_device
+        >>> usable_device("cpu")
+        device(type='cpu')
+    """
+    usable = read_device(device)
+    try:
+        torch.empty(0, device=usable)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"expected a device that can be used here, got {str(usable)!r}: {reason}") from error
+    return usable

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from lcat._numbers import as_float
 from lcat._text import hint
 
 __all__ = [
@@ -169,7 +170,7 @@ def find_measure(name: str) -> Measure:
 
 
 def check_margin(margin: float, metrics: Iterable[str]) -> None:
-    """Raise a ValueError for a margin that no difference of these metrics can exceed.
+    """Raise a ValueError for a margin that is no number, or that no difference of these metrics can exceed.
 
     Example:
         >>> from lcat._measures import check_margin
@@ -178,11 +179,16 @@ def check_margin(margin: float, metrics: Iterable[str]) -> None:
         Traceback (most recent call last):
         ValueError: margin must be below 1 for a share such as accuracy (0.01 is one percentage point); got 2
     """
+    number = as_float(margin)
+    if number is None:
+        raise ValueError(
+            f"margin must be a number, in the unit of the scores (0.01 is one point of a share); got {margin!r}"
+        )
     names = list(dict.fromkeys(metrics))
     shares = [name for name in names if _is_share(name)]
-    if margin >= 1 and names and len(shares) == len(names):
+    if number >= 1 and names and len(shares) == len(names):
         raise ValueError(
-            f"margin must be below 1 for a share such as {shares[0]} (0.01 is one percentage point); got {margin:g}"
+            f"margin must be below 1 for a share such as {shares[0]} (0.01 is one percentage point); got {number:g}"
         )
 
 

@@ -86,6 +86,11 @@ def from_dgl(
         >>> from_dgl("GraphConv", state)
         GCNConv(2, 2)
     """
+    if not isinstance(layer, str):
+        raise TypeError(
+            f"expected 'layer' as a name ({', '.join(map(repr, _LAYERS))}), got {type(layer).__name__}: "
+            "write from_dgl('GATConv', state_dict)"
+        )
     if layer not in _LAYERS:
         raise ValueError(f"'layer' is {layer!r}{hint(layer, _LAYERS)}; it takes {', '.join(map(repr, _LAYERS))}")
     _check_options(layer, options)

@@ -133,6 +133,11 @@ def from_published(
         >>> from_published("plain", "v2", state, in_channels=2, out_channels=2, mode="cat")
         LCATv2Conv(2, 2, heads=1, lambda1=1, lambda2=1)
     """
+    if not isinstance(family, str):
+        raise TypeError(
+            f"expected 'family' as a name ({', '.join(map(repr, _FAMILIES))}), got {type(family).__name__}: write "
+            "from_published('plain', 'v1', state_dict, ...)"
+        )
     if family not in _FAMILIES:
         known = ", ".join(map(repr, _FAMILIES))
         raise ValueError(f"'family' is {family!r}{hint(family, _FAMILIES)}; it takes {known}")

@@ -63,13 +63,18 @@ class LambdaSchedule:
         if shape not in get_args(ScheduleShape):
             known = get_args(ScheduleShape)
             raise ValueError(f"'shape' is {shape!r}{hint(shape, known)}; it takes {' or '.join(map(repr, known))}")
+        if lambda1 is None and lambda2 is None:
+            raise ValueError(
+                "expected 'lambda1' or 'lambda2' as a pair (first, last), got None for both: nothing would change"
+            )
         self.model = model
         self.steps = number
         self.lambda1 = _ends("lambda1", lambda1)
         self.lambda2 = _ends("lambda2", lambda2)
         self.shape = shape
         self.count = 0
-        self._apply()
+        if not self._apply():
+            raise ValueError("the model has no CAT or L-CAT layer, whose scalars would change: lcat.upgrade makes some")
 
     @property
     def done(self) -> bool:
@@ -97,7 +102,8 @@ class LambdaSchedule:
             raise ValueError(f"expected the state_dict of a LambdaSchedule, {{'count': ...}}, got {state!r}")
         self.count = count
 
-    def _apply(self) -> None:
+    def _apply(self) -> int:
+        """Write the values of now; the number of layers."""
         share = self.count / self.steps
         if self.shape == "cosine":
             share = (1 - math.cos(math.pi * share)) / 2
@@ -105,7 +111,7 @@ class LambdaSchedule:
             None if ends is None else min(max(ends[0] + share * (ends[1] - ends[0]), 0.0), 1.0)
             for ends in (self.lambda1, self.lambda2)
         ]
-        set_lambdas(self.model, *values)
+        return set_lambdas(self.model, *values)
 
 
 def _ends(name: str, ends: Any) -> tuple[float, float] | None:

@@ -206,7 +206,7 @@ def _within(plan: StudyPlan, seconds: float) -> StudyPlan:
     budget = plan.budget
     if budget.seconds is None:
         return plan
-    left = max(budget.seconds - seconds, 0.0)
+    left = max(budget.seconds - seconds, 1e-9)  # a budget is above 0
     return plan.model_copy(update={"budget": budget.model_copy(update={"seconds": left})})
 
 

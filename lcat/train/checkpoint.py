@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from lcat._device import read_device
+from lcat._device import usable_device
 from lcat._files import as_path, replace_file
 
 __all__ = ["CheckpointError", "load_checkpoint", "random_state", "restore_random_state", "save_checkpoint"]
@@ -86,7 +86,7 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     """
     path = as_path("path", path)
     if isinstance(map_location, (str, torch.device)):
-        map_location = _usable(read_device(map_location))
+        map_location = usable_device(map_location)  # what torch says of another would be taken for a damaged file
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -105,16 +105,6 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     except (pickle.UnpicklingError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} holds something other than plain data and tensors; it is not loaded") from error
     return state
-
-
-def _usable(device: torch.device) -> torch.device:
-    """The device itself; what torch says of one that is not here would be taken for a damaged file."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"expected a device that can be used here, got {str(device)!r}: {reason}") from error
-    return device
 
 
 def random_state() -> dict[str, Any]:

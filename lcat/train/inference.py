@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lcat._device import read_device
+from lcat._device import usable_device
 from lcat._files import as_path, reserve
 from lcat._numbers import read_bool
 from lcat.data.storage.csc import CSCGraph
@@ -126,7 +126,7 @@ def layerwise_inference(
         graph,
         blocks=_blocks(graph, rows, edges),
         per_edge={"edge_attr": edge_attr, "edge_weight": edge_weight},
-        device=read_device(device) if device is not None else like.device,
+        device=usable_device(device) if device is not None else like.device,
         dtype=like.dtype,
     )
     training = model.training

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from lcat._numbers import as_float, read_bool
-from lcat.train._checks import check_callable, check_module, check_trainable, config_of
+from lcat.train._checks import check_callable, check_module, check_trainable, config_of, kind_of
 from lcat.train._tracking import Best, follow_lambdas, modules_with_lambdas
 from lcat.train.config import FitConfig, NonFiniteLoss
 from lcat.train.optimizers import build_optimizer, scale_scalar_lr
@@ -22,6 +22,10 @@ from lcat.train.schedules import build_schedule
 from lcat.train.seeds import seed_for
 
 __all__ = ["Figures", "TrainingTask", "fit_task"]
+
+
+#: What a :class:`TrainingTask` must have.
+_OF_A_TASK = ("metric", "higher_is_better", "batches", "loss", "measure")
 
 
 class Figures(NamedTuple):
@@ -112,6 +116,12 @@ def fit_task(
         True
     """
     check_module(model, "fit_task(model, task)")
+    missing = [name for name in _OF_A_TASK if not hasattr(task, name)]
+    if missing:
+        raise TypeError(
+            f"expected a TrainingTask as the task, with {', '.join(_OF_A_TASK)}, got {kind_of(task)} without "
+            f"{', '.join(missing)}: fit(model, data, split) trains on a graph"
+        )
     progress = read_bool("progress", progress)
     check_trainable(model)
     config = config_of(config, FitConfig)

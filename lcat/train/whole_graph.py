@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lcat._names import METRIC_NAMES
+from lcat._text import hint
 from lcat.data.storage.csc import CSCGraph
 from lcat.train._checks import (
     call_loss,
@@ -28,6 +30,12 @@ from lcat.train.objective import LossName, NodeObjective
 __all__ = ["WholeGraph"]
 
 Inference = Literal["auto", "layerwise", "whole"]
+#: Options of layer-by-layer inference that are no part of the graph.
+_OPTIONS = [
+    name
+    for name, parameter in inspect.signature(layerwise_inference).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY and name not in ("edge_attr", "edge_weight")
+]
 
 
 class WholeGraph:
@@ -73,6 +81,12 @@ class WholeGraph:
     ) -> None:
         if inference not in get_args(Inference):
             raise ValueError(f"inference must be one of {', '.join(get_args(Inference))}; got {inference!r}")
+        for option in options:
+            if option not in _OPTIONS:
+                known = ["edge_attr", "inference", *_OPTIONS]
+                raise TypeError(
+                    f"WholeGraph has no {option!r}{hint(option, known)}; its options are {', '.join(known)}"
+                )
         check_graph(data)
         check_labels(data.y)
         if not isinstance(parts, Mapping):

@@ -155,7 +155,7 @@ def test_bad_input():
     with pytest.raises(TypeError, match="expected 'lambda1' as a pair"):
         LambdaSchedule(layer, 3, lambda1=0.5)
     with pytest.raises(ValueError, match="expected the state_dict of a LambdaSchedule"):
-        LambdaSchedule(layer, 3).load_state_dict({})
+        LambdaSchedule(layer, 3, lambda1=(0.5, 0.5)).load_state_dict({})
     with pytest.raises(ValueError, match=r"'towards' is 'corner' .*corners"):
         lambda_penalty(layer, "corner")
     with pytest.raises(TypeError, match="expected 'towards' as a text or a pair"):

@@ -14,7 +14,11 @@ from lcat._files import as_path
 from lcat._text import counted
 from lcat.data.datasets.items import DataError
 
-__all__ = ["Columns", "columns_of_csv", "columns_of_frame", "is_missing", "number_columns"]
+__all__ = ["NO_NUMBERS", "Columns", "columns_of_csv", "columns_of_frame", "is_missing", "number_columns"]
+
+#: Kinds of NumPy types that turn into floats without an error and are no numbers of a layer: durations, dates (as
+#: nanoseconds since 1970), and complex numbers (without their imaginary parts).
+NO_NUMBERS = "mMc"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Columns:
             DataError: on the first value that is no finite number.
         """
         values = self.values[column]
+        if values.dtype.kind in NO_NUMBERS and len(values):
+            raise self.problem(0, column, expected, way_out)
         try:
             numbers = values.astype(np.float64)
         except (ValueError, TypeError):

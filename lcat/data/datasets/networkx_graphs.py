@@ -9,7 +9,7 @@ import numpy as np
 
 from lcat._measures import TaskName
 from lcat._text import counted
-from lcat.data.datasets.columns import is_missing
+from lcat.data.datasets.columns import NO_NUMBERS, is_missing
 from lcat.data.datasets.items import DataError
 from lcat.data.datasets.node_dataset import NodeDataset
 from lcat.data.datasets.steps import with_steps
@@ -178,6 +178,8 @@ def _columns(
 def _numbers(value: Any) -> np.ndarray | None:
     """A number or a list of numbers as an array, ``None`` for anything else."""
     try:
+        if np.asarray(value).dtype.kind in NO_NUMBERS:
+            return None
         array = np.atleast_1d(np.asarray(value, dtype=np.float64))
     except (TypeError, ValueError):
         return None

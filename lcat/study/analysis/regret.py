@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from lcat._measures import check_margin
+from lcat._text import hint
 from lcat.study.analysis.answers import ANSWERS, answer
 from lcat.study.analysis.direction import direction_of, limits_of
 from lcat.study.analysis.samples import with_samples
 from lcat.study.analysis.selection import RUN, Selection, choose_models, one_row_per_run
+from lcat.study.models.layers import LAYERS
 from lcat.study.statistics import corrected_t_test
-from lcat.study.statistics.equivalence import MARGIN
+from lcat.study.statistics.equivalence import MARGIN, read_alpha, read_margin
 from lcat.study.statistics.shares import share
 
 __all__ = ["QUESTIONS", "regret"]
@@ -84,7 +87,8 @@ def regret(
         says that always taking it is as good as cross-validation, within the margin.
 
     Raises:
-        ValueError: for a level, margin or alpha out of range.
+        TypeError, ValueError: for a level, margin or alpha out of range, and for what is no question, or asks for
+            layers that do not exist.
 
     Example:
         >>> from lcat.study import make_plan, regret, run_study
@@ -94,9 +98,13 @@ def regret(
         [['v1', 'lcat', 'gcn, gat, cat', 2]]
     """
     share("level", level)
+    alpha = read_alpha(alpha)
     rows = []
     selection = Selection.of(frame)
     check_margin(margin, map(str, selection.frame["metric"].unique()))
+    margin = read_margin(margin)
+    if questions is not None:
+        _check_questions(questions, selection.frame["layer"].unique())
     for dataset, group in selection.compared.groupby("dataset", sort=False):
         available = set(group["layer"])
         for name, (always, candidates) in (QUESTIONS if questions is None else questions).items():
@@ -106,6 +114,27 @@ def regret(
                 if row is not None:
                     rows.append({"dataset": dataset, "question": name, **row})
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _check_questions(questions: Any, layers: Iterable[str]) -> None:
+    """Refuse what is no question, and layers that neither ran nor could have: a misspelt one is never answered."""
+    form = "questions must be a table such as {'mine': ('lcat', ['gcn', 'gat'])}"
+    if not isinstance(questions, Mapping):
+        raise TypeError(f"{form}; got {type(questions).__name__}")
+    known = list(dict.fromkeys([*layers, *LAYERS]))
+    for name, question in questions.items():
+        if not (isinstance(question, (tuple, list)) and len(question) == 2 and _is_names(question[1])):
+            raise ValueError(f"{form}: a layer and a list of candidates; got {question!r} for {name!r}")
+        for layer in (question[0], *question[1]):
+            if layer not in known:
+                raise ValueError(
+                    f"the question {name!r} needs layers of the study ({', '.join(layers)}); got "
+                    f"{layer!r}{hint(layer, known)}"
+                )
+
+
+def _is_names(candidates: Any) -> bool:
+    return isinstance(candidates, Iterable) and not isinstance(candidates, (str, bytes))
 
 
 def _question(

@@ -263,6 +263,10 @@ def build_model(
         >>> len(model.gnn.convs)
         2
     """
+    if not isinstance(hyper, HyperParameters):
+        raise TypeError(
+            f"expected 'hyper' of type HyperParameters, got {type(hyper).__name__}: HyperParameters(...) makes one"
+        )
     if own is None and layer not in LAYERS and is_model_text(layer):
         own = find_model(layer)
     if own is not None:

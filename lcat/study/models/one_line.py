@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,6 +15,7 @@ __all__ = ["OneLineErrors", "Record"]
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass as _Metaclass
+    from typing_extensions import Self
 else:
     _Metaclass = type(BaseModel)
 
@@ -57,6 +59,21 @@ class Record(BaseModel, metaclass=OneLineErrors):
 
         def __delattr__(self, name: str) -> None:
             raise self._refusal(name)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values of some settings, which are checked as those of a new one are.
+
+        Args:
+            update: values by the name of their setting.
+            deep: copy what the settings hold, too.
+
+        Raises:
+            ValueError: one line that names each setting, its value and what is allowed.
+        """
+        copy = super().model_copy(deep=deep)
+        if not update:
+            return copy
+        return type(self)(**{name: getattr(copy, name) for name in self.model_fields_set} | dict(update))
 
     def _refusal(self, name: str) -> ValueError:
         kind = type(self).__name__

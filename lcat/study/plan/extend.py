@@ -39,6 +39,10 @@ def extended_plan(
         >>> more.layers, more.seeds
         (('gcn', 'gat'), (0, 1, 2, 3, 4))
     """
+    if not isinstance(plan, StudyPlan):
+        raise TypeError(
+            f"expected 'plan' of type StudyPlan, got {type(plan).__name__}: Study.load(folder).plan is that of a study"
+        )
     values = plan.model_dump(mode="json", exclude={"budget"})  # a budget was that of an earlier call
     values["run"].update(run or {})
     parsed = parse_seeds(seeds) if isinstance(seeds, str) else range(seeds) if isinstance(seeds, int) else seeds

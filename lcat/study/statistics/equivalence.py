@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lcat._numbers import as_float
 from lcat.study.statistics._checks import not_negative
 from lcat.study.statistics.paired import FEWEST_PAIRS, mean_and_spread
 from lcat.study.statistics.shares import share
@@ -121,7 +122,7 @@ def equivalence_test(
         >>> round(equivalence_test(a, b, margin=0.01, test_train_ratio=0).p_value, 5)
         7e-05
     """
-    margin, alpha = _margin(margin), _alpha(alpha)
+    margin, alpha = read_margin(margin), read_alpha(alpha)
     mean, spread, runs = mean_and_spread(first, second, resolution=resolution)
     not_negative("test_train_ratio", test_train_ratio)
     if runs < 2 or spread == 0:
@@ -156,7 +157,7 @@ def verdict(difference: float, p_different: float, p_equivalent: float, *, alpha
         >>> verdict(0.002, p_different=0.3, p_equivalent=0.01), verdict(0.03, p_different=0.01, p_equivalent=0.9)
         ('equivalent', 'better')
     """
-    alpha = _alpha(alpha)
+    alpha = read_alpha(alpha)
     if p_equivalent <= alpha:
         return "equivalent"
     if p_different <= alpha:
@@ -184,7 +185,7 @@ def alpha_of_look(look: int, alpha: float = 0.05) -> float:
     """
     if look < 1:
         raise ValueError(f"looks are numbered from 1; got {look}")
-    return _alpha(alpha) / (look * (look + 1))
+    return read_alpha(alpha) / (look * (look + 1))
 
 
 def posterior(
@@ -223,7 +224,7 @@ def posterior(
         >>> round(belief.better, 3)
         0.997
     """
-    margin = _margin(margin)
+    margin = read_margin(margin)
     mean, spread, runs = mean_and_spread(first, second, resolution=resolution)
     not_negative("test_train_ratio", test_train_ratio)
     if runs < FEWEST_PAIRS or spread == 0:
@@ -271,7 +272,7 @@ def smallest_difference(
         >>> round(smallest_difference(a, b, test_train_ratio=0), 4)
         0.0184
     """
-    alpha = _alpha(alpha)
+    alpha = read_alpha(alpha)
     share("power", power)
     if power <= alpha:
         raise ValueError(f"power must be above alpha, {alpha}; got {power}")
@@ -324,7 +325,7 @@ def samples_to_decide(
         >>> samples_to_decide(a, b, margin=0.01, test_train_ratio=0)
         9.0
     """
-    margin, alpha = _margin(margin), _alpha(alpha)
+    margin, alpha = read_margin(margin), read_alpha(alpha)
     share("power", power)
     mean, spread, runs = mean_and_spread(first, second, resolution=resolution)
     not_negative("test_train_ratio", test_train_ratio)
@@ -350,19 +351,22 @@ def samples_to_decide(
     return float(high)
 
 
-def _margin(margin: float) -> float:
-    margin = float(margin)
-    if not (margin > 0 and math.isfinite(margin)):
+def read_margin(margin: float) -> float:
+    """The margin, if it is a number above 0; a ValueError otherwise."""
+    number = as_float(margin)
+    if number is None or not (number > 0 and math.isfinite(number)):
         raise ValueError(
-            f"margin must be above 0, in the unit of the scores (0.01 is one point of a share); got {margin}"
+            f"margin must be above 0, in the unit of the scores (0.01 is one point of a share); got {margin!r}"
         )
-    return margin
+    return number
 
 
-def _alpha(alpha: float) -> float:
-    if not 0 < alpha < 0.5:
-        raise ValueError(f"alpha must be between 0 and 0.5; got {alpha}")
-    return alpha
+def read_alpha(alpha: float) -> float:
+    """The level of tests, if it is a number in (0, 0.5); a ValueError otherwise."""
+    number = as_float(alpha)
+    if number is None or not 0 < number < 0.5:
+        raise ValueError(f"alpha must be between 0 and 0.5; got {alpha!r}")
+    return number
 
 
 def _power_of_t(noncentrality: float, degrees: int, alpha: float) -> float:

@@ -213,6 +213,8 @@ class StudyRecord:
         Raises:
             ValueError: if they were not kept, or cannot be read.
         """
+        if not isinstance(key, str):
+            raise TypeError(f"expected 'key' as a string of the column key of results(), got {type(key).__name__}")
         with self._reading() as store:
             is_done = store.statuses().get(key) == "done"
         if self.folder is None or not is_done or not (path := self.folder / kept_name("predictions", key)).is_file():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from lcat._device import read_device
+from lcat._device import usable_device
 from lcat.study.models.own_model import OwnModels
 from lcat.study.plan.as_task import AnyDataset
 from lcat.study.plan.cell import Cell
@@ -167,7 +167,7 @@ class CellRunner:
         splits = setup.splits
         folder = SplitFolder(splits, setup.base) if splits is not None and splits.parent.is_dir() else None
         self._sources = Sources(setup.data, setup.own, setup.metric, folder, setup.base)
-        self._device = read_device(device or setup.device)
+        self._device = usable_device(device or setup.device)
         self._frozen = False
 
     def run(self, cell: Cell, on_epoch: Callable[[Cell, int, History], None] | None = None) -> CellResult:
