@@ -67,6 +67,8 @@ OF_FAMILIES = {
     "accelerated GAT": lambda: accelerated(pyg.GAT(8, 4, num_layers=2)),
     "accelerated PNAConv": lambda: accelerated(pyg.PNAConv(8, 4, ["mean", "max"], ["identity"], DEGREES)),
 }
+# One of each kind for every run of the tests; the others are long.
+QUICK = {"GCNConv", "GATConv", "LCATv2Conv", "TransformerConv", "SAGEConv max", "LCATGCN2Conv", "LCATPNAConv"}
 # Only in packages, which are tested where time is left.
 UPGRADED = {f"upgraded {name}": lambda name=name: upgraded(getattr(pyg, name)(8, 4)) for name in ("GCNConv", "GATConv")}
 # What layers take beside x and edge_index.
@@ -149,6 +151,13 @@ def export_with_edge_values(net, names, strict=False):
     )
 
 
+ALL = [*LAYERS, *OF_FAMILIES, "models.LCAT"]
+
+
+def quick_or_long(names):
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in names]
+
+
 def outputs(net):
     return [(x, edges, out) for x, edges, _, out in cases(net)]
 
@@ -198,13 +207,14 @@ def run_onnx():
     return run
 
 
-@pytest.mark.parametrize("name", [*LAYERS, *OF_FAMILIES, "models.LCAT"])
+@pytest.mark.parametrize("name", quick_or_long([*LAYERS, *OF_FAMILIES, "models.LCAT"]))
 def test_onnx_by_torch_export(name, run_onnx, tmp_path):
     run_onnx(make(name), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=True)
 
 
 @pytest.mark.parametrize(
-    "name", [*LAYERS, *MODELS, *(name for name in OF_FAMILIES if name not in FAMILIES or "PNA" not in name)]
+    "name",
+    quick_or_long([*LAYERS, *MODELS, *(name for name in OF_FAMILIES if name not in FAMILIES or "PNA" not in name)]),
 )
 def test_onnx_by_torch_script(name, run_onnx, tmp_path):
     run_onnx(make(name), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=False)
@@ -219,7 +229,7 @@ def test_minima_of_pyg_do_not_pass_the_old_exporter(make_layer, run_onnx, tmp_pa
             run_onnx(net.eval(), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=False)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", quick_or_long(LAYERS))
 @pytest.mark.parametrize("options", [{"add_self_loops": False}, {"heads": 2, "concat": False}], ids=str)
 def test_onnx_from_a_graph_without_self_loops(name, options, run_onnx, tmp_path):
     """Runs on graphs with self-loops all the same: what the example has not, others have."""
@@ -247,8 +257,8 @@ def test_a_trace_of_a_graph_without_self_loops_removes_those_of_others(name):
 
 
 @pytest.mark.parametrize("strict", [True, False])
-def test_exported_programs_load_without_lcat(strict, tmp_path):
-    names = [*LAYERS, *OF_FAMILIES, "models.LCAT"]
+@pytest.mark.parametrize("names", [sorted(QUICK), pytest.param(ALL, marks=pytest.mark.long)], ids=["quick", "all"])
+def test_exported_programs_load_without_lcat(names, strict, tmp_path):
     for name in names:
         net = make(name)
         program = torch.export.export(net, (X, EDGES), dynamic_shapes=sizes(), strict=strict)
@@ -265,8 +275,10 @@ def load_elsewhere(folder):
     return done.stdout.splitlines()
 
 
-def test_traces_load_without_lcat(tmp_path):
-    names = [*LAYERS, *OF_FAMILIES]
+@pytest.mark.parametrize(
+    "names", [sorted(QUICK), pytest.param([*LAYERS, *OF_FAMILIES], marks=pytest.mark.long)], ids=["quick", "all"]
+)
+def test_traces_load_without_lcat(names, tmp_path):
     for name in names:
         net = make(name)
         with warnings.catch_warnings():
@@ -276,7 +288,7 @@ def test_traces_load_without_lcat(tmp_path):
     assert load_elsewhere(tmp_path) == sorted(f"traced {name}.pt2" for name in names)
 
 
-@pytest.mark.parametrize("name", ["GATConv", "LCATConv", "LCATv2Conv", *OF_FAMILIES])
+@pytest.mark.parametrize("name", quick_or_long(["GATConv", "LCATConv", "LCATv2Conv", *OF_FAMILIES]))
 def test_one_compilation_for_graphs_of_all_sizes(name):
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
@@ -293,14 +305,16 @@ def test_one_compilation_for_graphs_of_all_sizes(name):
 @pytest.mark.parametrize(
     ("name", "arguments", "strict"),
     [
-        *(
-            (name, [argument], strict)
-            for name, both in EDGE_VALUES.items()
-            for argument in both
-            for strict in (True, False)
-            if name not in FAMILIES
-        ),
-        *((name, EDGE_VALUES[name], False) for name in FAMILIES),
+        case if case[0] in QUICK and not case[2] else pytest.param(*case, marks=pytest.mark.long)
+        for case in (
+            *(
+                (name, [argument], strict)
+                for name, both in EDGE_VALUES.items()
+                for argument in both
+                for strict in (True, False)
+            ),
+            *((name, EDGE_VALUES[name], False) for name in FAMILIES),
+        )
     ],
 )
 def test_programs_with_features_or_weights_of_edges(name, arguments, strict):
