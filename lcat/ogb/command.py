@@ -17,9 +17,9 @@ from typing import Any, NoReturn
 from lcat._output import safe_output
 from lcat.data import DataError, OGBDataset, default_root, load_ogb, write_standin
 from lcat.ogb.block import banner, block_text, leaderboard_block
-from lcat.ogb.options import parser_of
+from lcat.ogb.options import parser_of, typed_settings
 from lcat.ogb.run import FolderError, commands_of, finished_seeds, run_seeds, write_json, write_text
-from lcat.ogb.settings import Settings, SettingsError
+from lcat.ogb.settings import Settings, SettingsError, check_used
 from lcat.train import NonFiniteLoss
 from lcat.train.checkpoint import CheckpointError
 from lcat.train.distributed import Processes
@@ -54,6 +54,7 @@ def _main(dataset: str, arguments: Sequence[str] | None, command: str | None) ->
     changes = {spec.name: getattr(options, spec.name) for spec in fields(Settings) if spec.name != "dataset"}
     try:
         settings = Settings(dataset=dataset, **changes)
+        check_used(settings, typed_settings(options))
     except SettingsError as error:
         parser.error(f"--{error.setting.replace('_', '-')} {error.message}")
     typed = shlex.join([*_started(command), *words])

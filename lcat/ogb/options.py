@@ -16,7 +16,7 @@ from lcat._option_names import option_hint
 from lcat._seed_list import parse_seeds
 from lcat.ogb.settings import PROTOCOLS, Settings, choices, setting_types
 
-__all__ = ["parser_of"]
+__all__ = ["parser_of", "typed_settings"]
 
 _SHORT = {"layer": ("-l",)}
 _METAVARS = {int: "N", float: "X"}
@@ -69,6 +69,11 @@ class _OneSpelling(argparse.Action):
         if before != option_string:
             parser.error(f"{before} and {option_string} are one option: give one of them")
         setattr(namespace, self.dest, values)
+
+
+def typed_settings(options: argparse.Namespace) -> set[str]:
+    """Names of the settings that the command line names, by any of their spellings."""
+    return set(vars(options).get("_spellings", ()))
 
 
 def _with_its_name(spelling: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from lcat.train.ranges import (
 )
 from lcat.train.schedules import ScheduleName
 
-__all__ = ["PROTOCOLS", "Settings", "SettingsError", "choices", "default_settings", "setting_types"]
+__all__ = ["PROTOCOLS", "Settings", "SettingsError", "check_used", "choices", "default_settings", "setting_types"]
 
 
 class SettingsError(ValueError):
@@ -232,11 +232,25 @@ def default_settings(dataset: str, **changes: Any) -> Settings:
             raise SettingsError(name, f"is no setting{hint(name, known)}; got {value!r}")
     changes = {name: value for name, value in changes.items() if value is not None}
     settings = Settings(dataset=dataset, **{**PROTOCOLS[dataset], **changes})
+    check_used(settings, changes)
+    return settings
+
+
+def check_used(settings: Settings, changes: Iterable[str]) -> None:
+    """Refuse settings that somebody named and that the way of batching does not use.
+
+    Args:
+        settings: of the run.
+        changes: names that were given by hand.
+
+    Raises:
+        SettingsError: on the first.
+    """
+    named = set(changes)
     for name, ways in _USED_BY.items():
-        if name in changes and settings.batching not in ways:
+        if name in named and settings.batching not in ways:
             raise SettingsError(
                 name,
                 f"has no effect with batching {settings.batching!r}, only with {' or '.join(map(repr, ways))}; leave "
                 "it out or change batching",
             )
-    return settings

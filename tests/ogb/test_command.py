@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gzip
 import io
 import json
@@ -22,11 +21,9 @@ pytest.importorskip("typer")
 
 from lcat import cli
 from lcat.ogb import Settings, command, default_settings
-from lcat.ogb.options import parser_of
+from lcat.ogb.options import parser_of, typed_settings
 from lcat.train import Processes
 from tests.data.ogb.support import shut_off
-
-SETTINGS = {spec.name for spec in dataclasses.fields(Settings)} - {"dataset"}
 
 
 @pytest.fixture
@@ -345,6 +342,15 @@ def test_torchrun_is_part_of_the_command(monkeypatch):
     assert words == "torchrun --nnodes 2 --nproc-per-node 2 --no-python lcat ogb arxiv"
 
 
+def test_options_that_the_batching_does_not_use_are_refused(call):
+    code, _, err = call("ogb", "arxiv", "--stand-in", "--batching", "full", "--batch-size", "7")
+    assert code == 2
+    assert "--batch-size has no effect with batching 'full', only with 'neighbor' or 'walk'; leave it out" in err
+    code, _, err = call("ogb", "arxiv", "--stand-in", "--num-neighbors", "7")
+    assert code == 2
+    assert "--num-neighbors has no effect with batching 'walk', only with 'neighbor'" in err
+
+
 def test_seeds():
     parser = parser_of("ogbn-arxiv")
     assert parser.parse_args([]).seeds == list(range(10))
@@ -363,8 +369,8 @@ def test_commands_on_pages_and_in_scripts_are_understood():
         for name, options in pattern.findall(page.read_text(encoding="utf-8")):
             words = shlex.split(options)
             if words[0].startswith("-") and "--help" not in words:
-                parsed = vars(parser_of(f"ogbn-{name}").parse_args(words))
-                default_settings(f"ogbn-{name}", **{key: parsed[key] for key in parsed if key in SETTINGS})
+                options = parser_of(f"ogbn-{name}").parse_args(words)
+                default_settings(f"ogbn-{name}", **{key: getattr(options, key) for key in typed_settings(options)})
                 commands += 1
     assert commands >= 15
 

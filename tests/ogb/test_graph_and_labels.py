@@ -97,9 +97,8 @@ def test_no_label_is_both_shown_and_learned(batching):
     graph = random_graph()
     # A label shows in the input as a one in its column; this graph has no other features.
     graph.x = torch.zeros(40, 1)
-    settings = default_settings(
-        "ogbn-arxiv", labels=True, batching=batching, batch_size=5, num_neighbors=3, num_steps=4, num_layers=2
-    )
+    sizes = {"full": {}, "neighbor": {"batch_size": 5, "num_neighbors": 3}, "walk": {"batch_size": 5, "num_steps": 4}}
+    settings = default_settings("ogbn-arxiv", labels=True, batching=batching, num_layers=2, **sizes[batching])
     shown_somewhere = torch.zeros(40)
     for epoch in range(5):
         for batch in Batches(graph, settings, 0, 5, Processes()).epoch(epoch):

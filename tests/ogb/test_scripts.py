@@ -22,7 +22,14 @@ from tests.ogb.ogb_support import SCRIPTS, run_script
 # What beats what: eight classes of equal size, and yes-or-no tasks.
 CHANCE = {"arxiv": 1 / 8, "products": 1 / 8, "mag": 1 / 8, "proteins": 0.5}
 CLEARLY = {"arxiv": 0.5, "products": 0.4, "mag": 0.5, "proteins": 0.7}
-SHORT = ["--stand-in", "--seeds", "0-1", "--quiet", "--batching", "neighbor", "--batch-size", 128, "--epochs", 5]
+SHORT = ["--stand-in", "--seeds", "0-1", "--quiet", "--epochs", 5]
+
+
+def with_short(options):
+    """The options of a short run; in batches, where ``options`` name no other way."""
+    return (
+        [*SHORT, *options] if "full" in options else [*SHORT, "--batching", "neighbor", "--batch-size", 128, *options]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +43,7 @@ def run(monkeypatch, tmp_path, data):
     shut_off(monkeypatch)
 
     def run(name, *arguments, out="out"):
-        run_script(monkeypatch, name, "--data", data, "--out", tmp_path / out, *SHORT, *arguments)
+        run_script(monkeypatch, name, "--data", data, "--out", tmp_path / out, *with_short(arguments))
         return json.loads((tmp_path / out / "block.json").read_text())
 
     return run
@@ -180,7 +187,7 @@ def environment(**more):
 def test_a_killed_process_goes_on(tmp_path, data, run):
     options = ["--layer", "gat", "--hidden-channels", "32", "--epochs", "60", "--seeds", "0,"]
     command = [sys.executable, str(SCRIPTS / "mag.py"), "--data", str(data), "--out", str(tmp_path / "out")]
-    command += [*map(str, SHORT), *options]
+    command += map(str, with_short(options))
     process = subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     checkpoint = tmp_path / "out/seed-0.checkpoint"
     deadline = time.monotonic() + 60
@@ -199,10 +206,10 @@ def test_a_killed_process_goes_on(tmp_path, data, run):
 
 def parallel(tmp_path, data, *options):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(SCRIPTS / "arxiv.py"), "--data", str(data), "--out", str(tmp_path / "two"), *map(str, SHORT)]
+    command += [str(SCRIPTS / "arxiv.py"), "--data", str(data), "--out", str(tmp_path / "two")]
+    command += map(str, with_short(options))
     done = subprocess.run(
-        [*command, *map(str, options)], env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=240,
+        command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("ogbn-arxiv, ") == 1  # one of them prints
@@ -224,14 +231,15 @@ def test_two_processes_learn_as_one(batching, tmp_path, data, run):
         32,
         "--dropout",
         0,
-        "--num-neighbors",
-        -1,
         "--num-layers",
         2,
         "--seeds",
         1,
     ]
-    options += ["--batching", "full", "--labels"] if batching == "labels" else ["--batching", batching]
+    if batching == "neighbor":
+        options += ["--batching", "neighbor", "--num-neighbors", -1]
+    else:
+        options += ["--batching", "full", *(["--labels"] if batching == "labels" else [])]
     one, two = run("arxiv", *options), parallel(tmp_path, data, *options)
     curves = [[row["loss"] for row in block["results"][0]["curve"]] for block in (one, two)]
     assert len(curves[0]) == 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -41,10 +41,7 @@ class OneLineErrors(_Metaclass):
         try:
             return super().__call__(**kwargs)
         except ValidationError as error:
-            known = list(cls.model_fields)  # type: ignore[attr-defined]
-            raise ValueError(
-                " | ".join(_problem(item, known) for item in without_consequences(error.errors()))
-            ) from None
+            raise _in_one_line(error, cls.model_fields) from None  # type: ignore[attr-defined]
 
 
 class Record(BaseModel, metaclass=OneLineErrors):
@@ -73,11 +70,24 @@ class Record(BaseModel, metaclass=OneLineErrors):
         copy = super().model_copy(deep=deep)
         if not update:
             return copy
-        return type(self)(**{name: getattr(copy, name) for name in self.model_fields_set} | dict(update))
+        values = {name: getattr(copy, name) for name in self.model_fields_set} | dict(update)
+        try:
+            return type(self).model_validate(values, context=self._context_of_copies())
+        except ValidationError as error:
+            raise _in_one_line(error, type(self).model_fields) from None
+
+    def _context_of_copies(self) -> dict[str, Any]:
+        """What validators of a copy get to know."""
+        return {}
 
     def _refusal(self, name: str) -> ValueError:
         kind = type(self).__name__
         return ValueError(f"{name}: {kind} is frozen, because it is checked when it is made; make another one")
+
+
+def _in_one_line(error: ValidationError, settings: Iterable[str]) -> ValueError:
+    known = list(settings)
+    return ValueError(" | ".join(_problem(item, known) for item in without_consequences(error.errors())))
 
 
 def _problem(item: Any, known: list[str]) -> str:

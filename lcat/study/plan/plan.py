@@ -155,6 +155,10 @@ class StudyPlan(Record):
                 raise ValueError(f"names that begin with csbm: are those of synthetic graphs; got {name!r}")
         return own
 
+    def _context_of_copies(self) -> dict[str, Any]:
+        """A plan may have been read where its files are not: whoever runs the copy looks for them."""
+        return {"files": False, "models": self.layers}
+
     @model_validator(mode="wrap")
     @classmethod
     def _names_of_own_models(cls, values: Any, handler: Any, info: ValidationInfo) -> Any:
