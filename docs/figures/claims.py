@@ -77,6 +77,20 @@ def _small(way: str) -> list[str]:
     return _ratios("small_graphs", 2, *(f"{pair}, {way}, least of at most 3000 nodes" for pair in pairs))()
 
 
+def _slower() -> list[str]:
+    """How many times as long CAT and L-CAT take as the layer of PyG that they replace, at most."""
+    pairs = ("PyG GATConv / CATConv", "PyG GATConv / LCATConv", "PyG GATv2Conv / LCATv2Conv")
+    ratios = [_summary("small_graphs", f"{pair}, forward and backward, least of at most 3000 nodes") for pair in pairs]
+    return [f"{1 / min(ratios):.1f}"]
+
+
+def _accelerated() -> list[str]:
+    """The smallest ratio of a row, and the geometric mean of all rows, by allocator mode."""
+    *rows, mean = results("accelerate")["summary"]
+    smallest = min(row["value"] for row in rows)
+    return [f"{mean['modes']['default']:.1f}", f"{mean['modes']['keep']:.1f}", f"{smallest:.2f}"]
+
+
 def _epochs(dataset: str, digits: int = 1) -> list[str]:
     return _ratios("epochs", digits, *(f"{dataset}: PyG {name} / {name}" for name in ("GCN", "GAT", "GATv2")))()
 
@@ -125,6 +139,19 @@ CLAIMS = [
         lambda: _small("forward and backward"),
     ),
     Claim(_PAGE, "and {}, {} and {} times in inference", lambda: _small("inference")),
+    Claim(_PAGE, "they take up to {} times as long as the PyG layer that they replace", _slower),
+    Claim("README.md", "L-CAT takes up to {} times as long as the PyG layer that it replaces", _slower),
+    Claim(
+        "docs/accelerate.md",
+        "an epoch takes {} times as long before as after in the first mode, and {} times in the second one; the "
+        "smallest ratio of a row is {}",
+        _accelerated,
+    ),
+    Claim(
+        "README.md",
+        "| epochs of 23 PyG models without `lcat.accelerate`: mean in each memory mode, least of all | {}, {}, {} |",
+        _accelerated,
+    ),
     Claim(_PAGE, "PyG's GCN, GAT and GATv2 take {}, {} and {} times as long on Cora", lambda: _epochs("cora")),
     Claim(
         _PAGE,
