@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch_geometric.nn.conv import MessagePassing
 
+from lcat._text import counted
 from lcat.nn._calls import forget_path, remember_path
 from lcat.nn.acceleration._classes import is_swapped, original_class, swapped_class
 from lcat.nn.acceleration._reasons import is_bound_by_pyg, reason_to_leave
@@ -110,10 +111,10 @@ def restore_layer(layer: nn.Module) -> None:
 def _warn_of_upgraded(model: nn.Module) -> None:
     upgraded = [path for path, module in model.named_modules() if UPGRADED_FROM in module.__dict__]
     if upgraded:
-        many = f"{len(upgraded)} layers" if len(upgraded) > 1 else "1 layer"
         warnings.warn(
             f"nothing was restored: lcat.restore undoes lcat.accelerate, and not lcat.upgrade, which has made L-CATs "
-            f"of {many} ({upgraded[0] or 'the model'!r}{', ...' if len(upgraded) > 1 else ''}). The model of before is "
+            f"of {counted(len(upgraded), 'layer')} ({upgraded[0] or 'the model'!r}"
+            f"{', ...' if len(upgraded) > 1 else ''}). The model of before is "
             f"a copy made before the upgrade: copy.deepcopy(model)",
             stacklevel=3,
         )
