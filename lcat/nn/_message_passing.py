@@ -17,6 +17,7 @@ from lcat.nn._options import (
     check_message_passing_values,
     unusable_aggregation,
 )
+from lcat.nn._scripting import cannot_be_scripted
 from lcat.nn.neighborhood_statistic import StatisticInputs
 
 
@@ -52,6 +53,10 @@ class DropInConv(CheckedCalls, MessagePassing):
 
     def _set_jittable_templates(self, raise_on_error: bool = False) -> None:
         """PyG's constructor calls this to generate ``propagate`` and ``edge_updater`` for the class; see there."""
+
+    def __prepare_scriptable__(self) -> Any:
+        """``torch.jit.script`` asks for this before it compiles."""
+        raise cannot_be_scripted(self)
 
     def _changed_since_made(self) -> str | None:
         """The aggregation; see :class:`~lcat.nn._calls.CheckedCalls`."""

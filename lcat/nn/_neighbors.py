@@ -21,6 +21,7 @@ from lcat.nn._options import (
     unusable_aggregation,
 )
 from lcat.nn._propagation import FusedPropagation
+from lcat.nn._scripting import layer_of_pyg
 
 
 class NeighborConv(CheckedCalls, FusedPropagation):
@@ -43,13 +44,7 @@ class NeighborConv(CheckedCalls, FusedPropagation):
 
     def __prepare_scriptable__(self) -> Any:
         """``torch.jit.script`` gets PyG's layer, whose steps it can compile."""
-        if not type(self).__module__.startswith("lcat.nn."):
-            return self
-        cls: Any = next(base for base in type(self).__mro__ if base.__module__.startswith("torch_geometric."))
-        layer: Any = object.__new__(cls)
-        layer.__dict__.update(self.__dict__)
-        cls._set_jittable_templates(layer)
-        return layer
+        return layer_of_pyg(self)
 
     def _read_nodes(
         self, x: Any, edge_index: Any, size: Any, *, channels: Any, maps: tuple[Any, Any]

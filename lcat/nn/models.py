@@ -35,6 +35,7 @@ from lcat.nn._lambda import Parametrization
 from lcat.nn._lcat import ScalarsOfLayers, missing_scalars
 from lcat.nn._options import AttentionOptions, arguments_of, check_keywords
 from lcat.nn._principal_neighborhood import Scaler
+from lcat.nn._scripting import cannot_be_scripted
 from lcat.nn.edge_attention import call_with_attention
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
@@ -180,6 +181,10 @@ class _Model(CheckedCalls, BasicGNN):
                 raise
             raise type(error)(problem) from None
         self._trim = _Trim(name, self.num_layers)
+
+    def __prepare_scriptable__(self) -> Any:
+        """``torch.jit.script`` asks for this before it compiles."""
+        raise cannot_be_scripted(self)
 
     def inference(self, loader: NeighborLoader, *args: Any, **kwargs: Any) -> Tensor:
         """As in PyG: layer by layer, over a NeighborLoader of all nodes with ``num_neighbors=[-1]``.

@@ -23,6 +23,7 @@ from lcat.nn._options import (
     unusable_aggregation,
 )
 from lcat.nn._propagation import FusedPropagation
+from lcat.nn._scripting import layer_of_pyg
 from lcat.ops import dot_attention
 
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
@@ -140,6 +141,10 @@ class TransformerConv(CheckedCalls, FusedPropagation, torch_geometric.nn.Transfo
             return super().forward(pair, edge_index, edge_attr, return_attention_weights)
         out = self._attend(pair, graph, edge_attr)
         return self._finish(out, pair[1], is_new=edge_attr is not None)
+
+    def __prepare_scriptable__(self) -> Any:
+        """``torch.jit.script`` gets PyG's layer, whose steps it can compile."""
+        return layer_of_pyg(self)
 
     def _check_nodes(self, x: Any, pair: Any, edge_index: Any) -> None:
         """``x`` is one tensor of features or a pair of them, as the layer takes them."""
