@@ -120,7 +120,8 @@ def store_own(key: Tensor, variant: Any, view: Any) -> None:
 
 
 def _state(key: Tensor) -> tuple[Any, ...]:
-    return key._version, key.data_ptr(), key.shape
+    address = key.data_ptr() if key.layout is torch.strided else key.col_indices().data_ptr()
+    return key._version, address, key.shape
 
 
 def has(key: Tensor) -> bool:

@@ -14,7 +14,7 @@ from lcat.nn import _checks
 from lcat.nn._average import average
 from lcat.nn._inputs import AttentionEdges, Nodes
 from lcat.nn._interpolation import Interpolation
-from lcat.nn._linear import input_weight, is_plain, linear_weight
+from lcat.nn._linear import input_weight, is_plain, linear_weight, map_rows
 from lcat.nn._messages import AttentionMessages
 from lcat.ops import aggregate, draw_kept_edges
 
@@ -161,7 +161,7 @@ class AttentionConv(AttentionMessages):
         """Step 3: what messages carry, at the source; at the target, what ``message(x_i=...)`` would see."""
         if self.lin_value is None:
             return projected
-        return self._by_head(self.lin_value(nodes.x[0]), nodes, 0), projected[1]
+        return self._by_head(map_rows(self.lin_value, nodes.x[0]), nodes, 0), projected[1]
 
     def _by_head(self, mapped: Tensor, nodes: Nodes, position: int) -> Tensor:
         """What a map makes of sources (0) or targets (1), [.., N, H F], as [.., N, H, F].
@@ -439,7 +439,7 @@ class AttentionConv(AttentionMessages):
             out = self._mixed(own.flatten(-2) if self.concat else own.mean(dim=-2), out)
         width = self.heads * self.out_channels if self.concat else self.out_channels
         if self.res is not None and nodes.x[1] is not None:  # as in PyG: a target without features has no residual
-            residual = self.res(nodes.x[1])
+            residual = map_rows(self.res, nodes.x[1])
             _checks.check_residual(type(self).__name__, residual, out)
             out = out + residual
         if self.bias is not None:

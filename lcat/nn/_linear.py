@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.parameter import UninitializedParameter
 from torch_geometric.nn.dense.linear import Linear
+
+from lcat.ops import sparse_linear
 
 _FORWARD = Linear.forward
 
@@ -30,6 +33,18 @@ def is_plain(linear: Any) -> bool:
     Only then may a layer use its weight itself, or let the map change places with a sum.
     """
     return _is_pyg_linear(linear) and not _takes_first_width(linear) and not has_hooks(linear)
+
+
+def map_rows(linear: Any, x: Any) -> Any:
+    """``linear(x)``, by :func:`lcat.ops.sparse_linear` where ``x`` is a CSR matrix of features."""
+    if x.layout is torch.sparse_csr and is_plain(linear):
+        return sparse_linear(x, linear.weight, linear.bias)
+    return linear(x)
+
+
+def dense_rows(x: Any) -> Any:
+    """``x`` for a step that takes its rows apart: torch cannot do that with a CSR matrix, of which it makes a copy."""
+    return x.to_dense() if x is not None and x.layout is torch.sparse_csr else x
 
 
 def input_weight(linear: Any) -> Tensor | None:

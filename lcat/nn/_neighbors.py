@@ -14,7 +14,7 @@ from lcat._edge_formats import read_edges
 from lcat._tracing import is_jit_tracing
 from lcat.nn import _checks
 from lcat.nn._calls import CheckedCalls
-from lcat.nn._linear import input_weight, is_plain
+from lcat.nn._linear import dense_rows, input_weight, is_plain
 from lcat.nn._options import (
     check_message_passing_options,
     check_message_passing_values,
@@ -22,6 +22,7 @@ from lcat.nn._options import (
 )
 from lcat.nn._propagation import FusedPropagation
 from lcat.nn._scripting import layer_of_pyg
+from lcat.ops import sparse_linear
 
 
 class NeighborConv(CheckedCalls, FusedPropagation):
@@ -109,7 +110,11 @@ class NeighborConv(CheckedCalls, FusedPropagation):
         """
         if self._reduction() not in ("sum", "mean") or not is_plain(linear) or self._wants_messages():
             return False
-        if is_jit_tracing() or x.layout is not torch.strided or _checks.under_autocast(x):
+        if is_jit_tracing():
+            return False
+        if x.layout is torch.sparse_csr:  # its rows cannot be passed along the edges
+            return True
+        if x.layout is not torch.strided or _checks.under_autocast(x):
             return False
         grad = torch.is_grad_enabled()
         narrower: bool = x.shape[-1] * (1 + (grad and x.requires_grad)) > linear.weight.shape[0] * (1 + grad)
@@ -120,9 +125,11 @@ class NeighborConv(CheckedCalls, FusedPropagation):
     ) -> Tensor:
         """``linear`` of what comes from the neighbors."""
         if not self._maps_first(linear, x[0]):
+            x = (dense_rows(x[0]), x[1])
             out: Tensor = linear(self.propagate(edge_index, x=x, size=size, **messages))
             return out
-        mapped = torch.nn.functional.linear(x[0], linear.weight)
+        is_csr = x[0].layout is torch.sparse_csr
+        mapped = (sparse_linear if is_csr else torch.nn.functional.linear)(x[0], linear.weight)
         out = self.propagate(edge_index, x=(mapped, x[1]), size=size, **messages)
         return out if linear.bias is None else out + linear.bias
 

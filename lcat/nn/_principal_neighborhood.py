@@ -17,6 +17,7 @@ from lcat._text import hint
 from lcat.nn import _checks
 from lcat.nn._inputs import AttentionEdges, Nodes
 from lcat.nn._lcat import LCATMixin
+from lcat.nn._linear import map_rows
 from lcat.nn._neighbor_count import counted
 
 Scaler: TypeAlias = Literal["identity", "amplification", "attenuation", "linear", "inverse_linear"]
@@ -146,7 +147,7 @@ class PrincipalNeighborhoodMixin(LCATMixin):
         if nodes.x[1] is None:
             return source, source.new_zeros(*source.shape[:-3], nodes.counts[1], *source.shape[-2:])
         linear = self._maps()[0] if self.lin_value is None else self.lin_value
-        return source, self._by_head(linear(nodes.x[1]), nodes, 1)
+        return source, self._by_head(map_rows(linear, nodes.x[1]), nodes, 1)
 
     def _attend_by_messages(
         self,

@@ -16,7 +16,7 @@ from typing_extensions import Unpack
 from lcat.nn._attention import AttentionConv
 from lcat.nn._checks import under_autocast
 from lcat.nn._inputs import AttentionEdges, FillValue, LayerOutput, Nodes
-from lcat.nn._linear import is_plain
+from lcat.nn._linear import is_plain, map_rows
 from lcat.nn._messages import softmax_of_kept
 from lcat.nn._options import AttentionOptions
 from lcat.ops import gat_attention, gat_attention_of_values, gat_scores
@@ -247,12 +247,12 @@ class GATConv(AttentionConv):
         """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
         first, second = nodes.x
         maps = self._maps()
-        source = self._by_head(maps[0](first), nodes, 0)
+        source = self._by_head(map_rows(maps[0], first), nodes, 0)
         if second is None:
             return source, None
         if nodes.one_set and len(maps) == 1:
             return source, source
-        return source, self._by_head(maps[-1](second), nodes, 1)
+        return source, self._by_head(map_rows(maps[-1], second), nodes, 1)
 
     def _score_inputs(
         self, nodes: Nodes, projected: tuple[Tensor, Tensor | None] | None

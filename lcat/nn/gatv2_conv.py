@@ -16,7 +16,7 @@ from typing_extensions import Unpack
 from lcat.nn import _checks
 from lcat.nn._attention import AttentionConv
 from lcat.nn._inputs import AttentionEdges, FillValue, LayerOutput, Nodes
-from lcat.nn._linear import is_plain
+from lcat.nn._linear import is_plain, map_rows
 from lcat.nn._messages import softmax_of_kept
 from lcat.nn._options import AttentionOptions
 from lcat.ops import gatv2_attention
@@ -207,12 +207,12 @@ class GATv2Conv(AttentionConv):
     def _project(self, nodes: Nodes) -> tuple[Tensor, Tensor]:
         """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
         first, second = nodes.x
-        source = self._by_head(self.lin_l(first), nodes, 0)
+        source = self._by_head(map_rows(self.lin_l, first), nodes, 0)
         if second is None:
             return source, source.new_zeros(*source.shape[:-3], nodes.counts[1], self.heads, self.out_channels)
         if nodes.one_set and self.lin_r is self.lin_l:
             return source, source
-        return source, self._by_head(self.lin_r(second), nodes, 1)
+        return source, self._by_head(map_rows(self.lin_r, second), nodes, 1)
 
     def _score_inputs(self, nodes: Nodes, projected: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """Step 4: the keys of sources and the queries of targets, [.., N, H, F]: their projections."""

@@ -24,7 +24,7 @@ from lcat.graph import Graph
 from lcat.nn import _checks
 from lcat.nn._gcn_norm import NormalizedEdges, inverse_sqrt_degree, normalized_per_edge, normalized_per_node
 from lcat.nn._inputs import read_edge_weight, read_graph
-from lcat.nn._linear import input_weight, is_plain, linear_weight
+from lcat.nn._linear import input_weight, is_plain, linear_weight, map_rows
 from lcat.nn._message_passing import DropInConv, matrix_of
 from lcat.nn._options import MessagePassingOptions, check_message_passing_options
 from lcat.nn.neighborhood_statistic import StatisticInputs
@@ -169,7 +169,7 @@ class GCNConv(DropInConv):
         like = x if mapped is None or x.is_floating_point() or x.is_complex() else mapped
         edges = self._normalized_edges(like, edge_index, edge_weight, statistic, messages=messages)
         if messages:
-            out = self._by_messages(linear(x) if mapped is None else mapped, edges)
+            out = self._by_messages(map_rows(linear, x) if mapped is None else mapped, edges)
         elif plain and x.layout is torch.strided and self._sums_before_map(x, linear):
             out = linear(self._sum(x, edges))
             factor = edges.weight if edges.scale is None else edges.scale
@@ -177,7 +177,7 @@ class GCNConv(DropInConv):
                 # Under autocast the map makes half precision; messages of the type of their factors, as in PyG.
                 out = out.to(torch.promote_types(out.dtype, factor.dtype))
         else:
-            out = self._sum(linear(x) if mapped is None else mapped, edges)
+            out = self._sum(map_rows(linear, x) if mapped is None else mapped, edges)
         return self._with_bias(out, alone=plain and not messages)
 
     def _mapped(self, x: Tensor) -> Tensor:

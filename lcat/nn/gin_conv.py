@@ -11,6 +11,7 @@ from torch_geometric.typing import Adj, OptPairTensor, Size
 from typing_extensions import Unpack
 
 from lcat.nn import _checks
+from lcat.nn._linear import dense_rows
 from lcat.nn._neighbors import NeighborConv
 from lcat.nn._options import MessagePassingOptions
 
@@ -81,6 +82,8 @@ class GINConv(NeighborConv, torch_geometric.nn.GINConv):
             TypeError, ValueError, IndexError: the message names the argument, what it got, and what it takes.
         """
         pair = self._read_nodes(x, edge_index, size, channels=-1, maps=(None, None))
+        source = dense_rows(pair[0])
+        pair = (source, source if pair[1] is pair[0] else dense_rows(pair[1]))
         out: Tensor = super().forward(pair, edge_index, size)
         _checks.check_mapped(type(self).__name__, "nn", out)
         return out

@@ -9,6 +9,7 @@ from torch_geometric.typing import Adj, OptPairTensor, OptTensor, Size
 from typing_extensions import Unpack
 
 from lcat.nn import _checks
+from lcat.nn._linear import map_rows
 from lcat.nn._neighbors import NeighborConv, source_map
 from lcat.nn._options import OtherOptions
 
@@ -90,4 +91,4 @@ class GraphConv(NeighborConv, torch_geometric.nn.GraphConv):
         if edge_weight is not None:
             edge_weight = self._read_weight(edge_weight, edge_index, pair[0])
         out = self._aggregated_and_mapped(self.lin_rel, edge_index, pair, size, edge_weight=edge_weight)
-        return out if pair[1] is None else out + self.lin_root(pair[1])
+        return out if pair[1] is None else out + map_rows(self.lin_root, pair[1])

@@ -10,6 +10,7 @@ from torch_geometric.typing import Adj, OptPairTensor, Size
 from typing_extensions import Unpack
 
 from lcat.nn import _checks
+from lcat.nn._linear import map_rows
 from lcat.nn._neighbors import NeighborConv, source_map
 from lcat.nn._options import OtherOptions
 
@@ -97,10 +98,10 @@ class SAGEConv(NeighborConv, torch_geometric.nn.SAGEConv):
         projects = self.project and hasattr(self, "lin")
         maps = (self.lin if projects else source_map(self, "lin_l"), self.lin_r if self.root_weight else None)
         source, target = self._read_nodes(x, edge_index, size, channels=self.in_channels, maps=maps)
-        messages = self.lin(source).relu() if projects else source
+        messages = map_rows(self.lin, source).relu() if projects else source
         out = self._aggregated_and_mapped(self.lin_l, edge_index, (messages, target), size)
         if self.root_weight and target is not None:
-            out = out + self.lin_r(target)
+            out = out + map_rows(self.lin_r, target)
         if self.normalize:
             out = F.normalize(out, p=2.0, dim=-1)
         return out

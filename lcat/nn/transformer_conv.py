@@ -15,7 +15,7 @@ from lcat._edge_formats import EdgeList
 from lcat.graph import Graph, graph_view
 from lcat.nn import _checks
 from lcat.nn._calls import CheckedCalls
-from lcat.nn._linear import input_weight, is_plain, linear_weight
+from lcat.nn._linear import input_weight, is_plain, linear_weight, map_rows
 from lcat.nn._options import (
     MessagePassingOptions,
     check_message_passing_options,
@@ -218,8 +218,8 @@ class TransformerConv(CheckedCalls, FusedPropagation, torch_geometric.nn.Transfo
     def _attend(self, pair: Any, graph: Graph, edge_attr: Tensor | None) -> Tensor:
         """The weighted sums of values and edge features, [N_target, H, F]."""
         shape = (-1, self.heads, self.out_channels)
-        query = self.lin_query(pair[1]).view(shape)
-        key, value = self.lin_key(pair[0]).view(shape), self.lin_value(pair[0]).view(shape)
+        query = map_rows(self.lin_query, pair[1]).view(shape)
+        key, value = (map_rows(linear, pair[0]).view(shape) for linear in (self.lin_key, self.lin_value))
         options = {"scale": self.out_channels**-0.5, "dropout": self.dropout if self.training else 0.0}
         out: Tensor
         if edge_attr is None:
@@ -237,7 +237,7 @@ class TransformerConv(CheckedCalls, FusedPropagation, torch_geometric.nn.Transfo
         if not self.root_weight:
             # Kernels keep their output for the backward pass; an in-place activation must not hit it.
             return out.clone() if self.concat and not is_new and out.requires_grad else out
-        own: Tensor = self.lin_skip(x)
+        own: Tensor = map_rows(self.lin_skip, x)
         if self.lin_beta is None:
             return out + own
         beta: Tensor = self.lin_beta(torch.cat([out, own, out - own], dim=-1)).sigmoid()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lcat._memory import check_memory
 from lcat._tracing import is_traced
+from lcat.graph import graph_view, own_edge_index
 from lcat.ops import _fused, _native
 from lcat.ops._check import FLOATS, check_dense, check_probability
 from lcat.ops._operands import check_options
@@ -33,13 +34,15 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     functorch transforms, while ``torch.export`` records and without the compiled kernels it is torch's function.
 
     Args:
-        x: any shape; a complex number is dropped as a whole.
+        x: any shape; a complex number is dropped as a whole. Of a ``torch.sparse_csr`` matrix the stored entries are
+            dropped, for which :func:`sparse_linear` need not group them again.
         p: probability of zero, in [0, 1].
         training: ``False`` returns ``x`` itself.
 
     Raises:
         TypeError: ``x`` is no tensor, or ``p`` no number.
-        ValueError: ``x`` is not dense or not of a floating point or complex type, or ``p`` is outside [0, 1].
+        ValueError: ``x`` is neither dense nor a CSR matrix, or not of a floating point or complex type, or ``p`` is
+            outside [0, 1].
 
     Complexity:
         O(n) time; O(1) memory is kept for the backward pass.
@@ -53,12 +56,16 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         >>> y.unique()
         tensor([0.0000, 1.3333])
     """
-    check_dense("x", x)
+    is_csr = isinstance(x, Tensor) and x.layout is torch.sparse_csr
+    if not is_csr:
+        check_dense("x", x)
     p = check_probability("p", p)
     if x.dtype not in FLOATS and not x.is_complex():
         raise ValueError(f"expected 'x' of a floating point or complex type, got {x.dtype}: convert it with .float()")
     if not training or p == 0:
         return x
+    if is_csr:
+        return _drop_entries(x, p)
     compiled = x.device.type == "cpu" and x.dtype in _TYPES and _native.STATUS.instruction_set is not None
     if not compiled or is_transformed(x) or must_be_plain():
         if type(x) is Tensor and not is_traced():
@@ -70,6 +77,18 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     seed = _fused.draw_seed(p, x.device)
     assert seed is not None  # p > 0
     result: Tensor = _DROPOUT(_Arguments(x, seed, p))
+    return result
+
+
+def _drop_entries(x: Tensor, p: float) -> Tensor:
+    """Dropout of the entries that a CSR matrix stores; the result is grouped as ``x`` is.
+
+    A zero stays zero whether it is dropped or not, so this has the distribution of dropout on the dense matrix.
+    """
+    values = dropout(x.values(), p)
+    result = torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape)
+    if not (is_traced() or x.requires_grad):
+        own_edge_index(graph_view(x, None, None, name="x")[0], "source_to_target", result)
     return result
 
 

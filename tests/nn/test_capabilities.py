@@ -110,6 +110,17 @@ class TestEveryLayer:
         layer = make(name)
         assert_same(layer(x.to_sparse(), EDGES), layer(x, EDGES), "sparse x", 1e-6)
 
+    @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+    def test_csr_features(self, name, x):
+        layer, matrix = make(name), (x * (x > 0)).to_sparse_csr()
+        out, expected = layer(matrix, EDGES), layer(matrix.to_dense(), EDGES)
+        assert_same(out, expected, "CSR x", 1e-6)
+        weights = [weight for weight in layer.parameters() if weight.requires_grad]
+        pairs = [torch.autograd.grad(y.square().sum(), weights, allow_unused=True) for y in (out, expected)]
+        for gradient, other in zip(*pairs, strict=True):
+            if other is not None:
+                assert_same(gradient, other, "gradient with CSR x", 1e-5)
+
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
     def test_dtypes(self, name, x, dtype):
         layer = make(name)

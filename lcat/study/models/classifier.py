@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from lcat.ops import dropout
+from lcat.study.models.sparse_input import sparse_features
+
 __all__ = ["FeatureDropout", "NodeClassifier"]
 
 #: Below this share of entries that are not zero, dropout draws for those alone.
@@ -64,6 +67,8 @@ class FeatureDropout(nn.Module):
 class NodeClassifier(nn.Module):
     """Dropout on the features, then a model.
 
+    Features of which few are not zero reach the layers as a sparse matrix; see :func:`lcat.ops.sparse_linear`.
+
     Args:
         gnn: called as ``gnn(x, edge_index)``, with ``edge_weight`` and ``edge_attr`` of the graph where it takes them.
         input_dropout: probability of dropping an entry of ``x``.
@@ -97,5 +102,8 @@ class NodeClassifier(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Logits ``[N, C]``."""
-        logits: Tensor = self.gnn(self.input_dropout(x), edge_index, **self._edge_values)
+        matrix = sparse_features(x)
+        drop = self.input_dropout
+        features = drop(x) if matrix is None else dropout(matrix, drop.p, self.training)
+        logits: Tensor = self.gnn(features, edge_index, **self._edge_values)
         return logits

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import JumpingKnowledge, PairNorm
 from torch_geometric.utils import dropout_edge
 
+from lcat.study.models.sparse_input import map_features
 from lcat.train import LayerStep
 
 __all__ = ["ACTIVATIONS", "RecipeModel", "balanced_weights"]
@@ -105,7 +106,7 @@ class RecipeModel(nn.Module):
         if self.drop_edges > 0 and self.training:
             edge_index, mask = dropout_edge(edge_index, self.drop_edges)
             values = {name: value[mask] for name, value in values.items()}
-        h = x if self.first is None else F.dropout(self.first(x), self.dropout, self.training)
+        h = x if self.first is None else F.dropout(map_features(self.first, x), self.dropout, self.training)
         outputs = []
         for number, conv in enumerate(self.convs):
             h = self._layer(number, conv, h, edge_index, values)
@@ -121,8 +122,12 @@ class RecipeModel(nn.Module):
         return self._activate(number, out) if number < self.num_hidden else out
 
     def _add_skip(self, number: int, out: Tensor, h: Tensor) -> Tensor:
-        if self.residual == "linear" or (self.residual == "identity" and out.shape == h.shape):
-            out = out + self.skips[number](h)
+        skip = self.skips[number]
+        if self.residual == "linear":
+            assert isinstance(skip, nn.Linear)
+            out = out + map_features(skip, h)
+        elif self.residual == "identity" and out.shape == h.shape:
+            out = out + (h.to_dense() if h.layout is torch.sparse_csr else h)
         return out
 
     def _activate(self, number: int, out: Tensor) -> Tensor:
