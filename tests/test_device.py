@@ -10,6 +10,7 @@ from lcat._device import read_device
 from lcat.data import Split
 from lcat.graph import cache_info
 from lcat.nn.models import GCN
+from lcat.study import make_plan, run_study
 from lcat.study.running.training import run_cell
 from lcat.train import layerwise_inference, load_checkpoint, processes, save_checkpoint
 
@@ -88,3 +89,12 @@ def test_a_gpu_that_is_not_there():
         ValueError, match=rf"expected 'device' as one of {torch.cuda.device_count()} GPUs, got 'cuda:99'"
     ):
         cache_info("cuda:99")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device is here")
+def test_devices_that_are_not_here():
+    with pytest.raises(ValueError, match="expected a device that can be used here, got 'cuda'"):
+        _infer("cuda")
+    plan = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn"], seeds=1, run={"device": "cuda", "engine": "inline"})
+    with pytest.raises(ValueError, match="expected a device that can be used here, got 'cuda'"):
+        run_study(plan)

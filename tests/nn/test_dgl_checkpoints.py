@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lcat.nn import GATv2Conv, dgl_edge_weight, from_dgl
+from lcat.nn import GATConv, GATv2Conv, dgl_edge_weight, from_dgl
 
 ARCHIVE = np.load(Path(__file__).parent / "dgl_cases.npz")
 CASES = json.loads(str(ARCHIVE["cases"]))
@@ -103,3 +103,8 @@ def test_edge_weights_of_a_matrix_are_its_entries():
     expected = dgl_edge_weight(edge_index, 3, edge_weight=entries)
     by_row = torch.argsort(edge_index[1] * 3 + edge_index[0])
     torch.testing.assert_close(dgl_edge_weight(matrix, 3), expected[by_row])
+
+
+def test_a_layer_in_place_of_its_name():
+    with pytest.raises(TypeError, match=r"write from_dgl\('GATConv', state_dict"):
+        from_dgl({"fc.weight": torch.ones(4, 5)}, GATConv(5, 4))

@@ -215,3 +215,10 @@ def test_bad_triangles(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'lcat-gnn\[study\]'"):
         plot_triangle(mixed())
+
+
+def test_schedules_that_would_change_nothing():
+    with pytest.raises(ValueError, match="nothing would change"):
+        LambdaSchedule(LCATConv(4, 4), 10)
+    with pytest.raises(ValueError, match="no CAT or L-CAT layer"):
+        LambdaSchedule(models.GAT(4, 4, 2), 10, lambda1=(0.0, 1.0))

@@ -142,3 +142,8 @@ def test_the_sum_of_older_pyg_can_be_asked_for():
     assert torch.equal(layer(x, edges), source(x, edges))
     as_run = from_published("plain", "v1", state, in_channels=4, out_channels=3, mode="cat")
     assert not torch.allclose(as_run(x, edges), source(x, edges))
+
+
+def test_arguments_in_another_order():
+    with pytest.raises(TypeError, match="write from_published"):
+        from_published({}, "v1", {})

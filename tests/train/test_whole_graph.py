@@ -124,3 +124,9 @@ def test_what_is_no_model(inference):
     for wrong, match in ((None, "got None"), ("gat", "got str"), (GAT, "got the class GAT: make one first")):
         with pytest.raises(TypeError, match=f"expected a .*model, {match}"):
             evaluate(wrong)
+
+
+def test_a_misspelt_argument():
+    data = csbm(n=60, seed=0)
+    with pytest.raises(TypeError, match="did you mean rows"):
+        WholeGraph(data, {"val": data.val_mask}, row=3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import networkx
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -116,3 +118,19 @@ def test_lists_of_labels_have_one_length():
         from_networkx(graph, label="both")
     with pytest.raises(DataError, match=r"expected nodes with the attribute 'wight'; attributes are size, height"):
         from_networkx(graph, label=["height", "wight"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.to_datetime(["2020", "2021", "2022", "2023"]),
+        pd.to_timedelta([1, 2, 3, 4]),
+        np.array([1j, 2, 3, 4]),
+    ],
+)
+def test_attributes_that_only_look_like_numbers(values):
+    graph = networkx.path_graph(4)
+    networkx.set_node_attributes(graph, {node: node % 2 for node in graph}, "label")
+    networkx.set_node_attributes(graph, {node: np.asarray(values)[node] for node in graph}, "when")
+    with pytest.raises(DataError, match="attribute 'when'"):
+        from_networkx(graph)

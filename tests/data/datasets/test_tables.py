@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -299,3 +300,20 @@ def test_several_labels_of_0_and_1():
 def test_several_labels_that_cannot_be_read(label, task, words):
     with pytest.raises(DataError, match=words):
         from_frames(pd.DataFrame(SEVERAL), ENDS, label=label, task=task)
+
+
+TIMES_AND_COMPLEX = [
+    pd.to_datetime(["2020", "2021", "2022", "2023"]),
+    pd.to_timedelta([1, 2, 3, 4]),
+    np.array([1j, 2, 3, 4]),
+]
+
+
+@pytest.mark.parametrize("values", TIMES_AND_COMPLEX)
+def test_columns_that_only_look_like_numbers(values):
+    nodes = pd.DataFrame({"id": [1, 2, 3, 4], "a": 1.0, "label": list("xyxy")})
+    edges = pd.DataFrame({"source": [1, 2, 3, 4], "target": [2, 3, 4, 1]})
+    with pytest.raises(DataError, match="the frame of nodes, row 0, column when: expected a number"):
+        from_frames(nodes.assign(when=values), edges)
+    with pytest.raises(DataError, match="the frame of edges, row 0, column when: expected a number"):
+        from_frames(nodes, edges.assign(when=values))

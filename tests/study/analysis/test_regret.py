@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lcat.study.analysis.compare import compare
 from lcat.study.analysis.regret import regret
 from tests.study.frames import cells, runs_of
 
@@ -92,3 +93,36 @@ def test_the_test_metric_chooses_nothing():
     for seed in range(5):
         shuffled = frame.assign(test=np.random.default_rng(seed).permutation(frame["test"]))
         assert regret(shuffled)["picked"].item() == "gat 2, cat 1"
+
+
+@pytest.mark.parametrize("function", [compare, regret])
+@pytest.mark.parametrize("wrong", ["1%", -1, float("nan")])
+def test_margins_that_are_no_numbers_above_zero(function, wrong):
+    with pytest.raises(ValueError, match="margin must be"):
+        function(cells(*ROWS), margin=wrong)
+
+
+@pytest.mark.parametrize("alpha", [5, "0.05", float("nan")])
+def test_levels_without_an_answer(alpha):
+    with pytest.raises(ValueError, match=r"alpha must be between 0 and 0\.5"):
+        regret(cells(*ROWS), alpha=alpha)
+
+
+@pytest.mark.parametrize(
+    ("questions", "message"),
+    [
+        (["gcn"], "questions must be a table"),
+        ({"a": ("gcn", "gat")}, "a list of candidates"),
+        ({"a": "gcn"}, "a list of candidates"),
+        ({"a": ("gcnn", ["gat"])}, "got 'gcnn' .did you mean gcn"),
+        ({"a": ("gcn", ["gat", "lcatt"])}, "got 'lcatt' .did you mean lcat"),
+    ],
+)
+def test_what_is_no_question(questions, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        regret(cells(*ROWS), questions=questions)
+
+
+def test_questions_about_layers_that_did_not_run_stay_unanswered():
+    results = cells(*runs_of("gcn", [0.8, 0.7]), *runs_of("gat", [0.7, 0.6]))
+    assert regret(results, questions={"a": ("lcat", ["sage", "gat"])}).empty

@@ -164,3 +164,8 @@ def test_errors_of_settings_are_one_line(make, words):
         make()
     assert "\n" not in str(error.value)
     assert type(error.value) is ValueError  # not pydantic's
+
+
+def test_a_table_in_place_of_settings():
+    with pytest.raises(TypeError, match="HyperParameters"):
+        build_model("gcn", 3, 2, {"heads": 2})

@@ -46,3 +46,8 @@ def test_nothing_new_is_refused(more):
 def test_what_cannot_be_run_is_refused():
     with pytest.raises(PlanError, match="there is no layer 'gta'"):
         extended_plan(make_plan(**PLAN), layers=["gta"])
+
+
+def test_a_folder_in_place_of_a_plan():
+    with pytest.raises(TypeError, match=r"Study\.load"):
+        extended_plan("folder", layers=["gat"])

@@ -537,3 +537,20 @@ def test_a_data_set_in_place_of_a_plan_file(name, tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(b"PK\x03\x04\xff\xfe")
     with pytest.raises(PlanError, match=f"; a data set is named with -d, as in lcat study -d {name}"):
         load_plan(name)
+
+
+def test_copies_of_plans_are_checked():
+    plan = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn"], seeds=2, run={"engine": "inline"})
+    copy = plan.model_copy(update={"layers": ["gat"]})
+    assert copy.layers == ("gat",)
+    assert copy.run.model_fields_set == plan.run.model_fields_set
+    assert plan.model_copy() == plan
+    for update, message in (
+        ({"sedes": 3}, "did you mean seeds"),
+        ({"layers": ["gatt"]}, "gatt"),
+        ({"seeds": 5.5}, "seeds"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            plan.model_copy(update=update)
+    with pytest.raises(ValueError, match="heads: must be a whole number; got 'two'"):
+        HyperParameters().model_copy(update={"heads": "two"})

@@ -213,3 +213,9 @@ def test_edge_features_are_part_of_the_model(folder):
     with torch.no_grad():
         right = model(data.x, data.edge_index).argmax(dim=1) == data.y
     assert float(right[data.test_mask].double().mean()) == pytest.approx(study.best_result("ours", "gat").fit.test)
+
+
+def test_a_number_in_place_of_a_key():
+    study = run_study(make_plan(datasets=["csbm:easy,n=60"], layers=["gcn"], seeds=1, overrides={"epochs": 1})).study
+    with pytest.raises(TypeError, match="key"):
+        study.predictions(3)
