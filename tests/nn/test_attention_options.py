@@ -18,6 +18,7 @@ from lcat.train import LayerStep, layerwise_inference
 from tests.support.compare import assert_same, assert_same_gradients, gradients
 from tests.support.graphs import KINDS, random_edges, size_of
 from tests.support.layers import ATTENTION, MODELS
+from tests.support.long import quick_or_long
 from tests.support.oracle import attention_layer
 
 OPTIONS = {
@@ -235,8 +236,13 @@ def test_layers_pickled_before_there_were_these_options(name, x):
     layer.reset_parameters()
 
 
-@pytest.mark.parametrize("case", OPTIONS)
-@pytest.mark.parametrize("name", ["GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"])
+# One option alone on each layer, all of them together on the last one.
+QUICK_COMPILED = [("GATConv", "dropped"), ("GATv2Conv", "symmetric"), ("LCATConv", "separate"), ("LCATv2Conv", "all")]
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), quick_or_long([(name, case) for name, _ in QUICK_COMPILED for case in OPTIONS], QUICK_COMPILED)
+)
 def test_compiled(name, case, x):
     torch._dynamo.reset()
     edges = EDGES[:, EDGES[0] != EDGES[1]]  # else a trace numbers the edges that are left in another way

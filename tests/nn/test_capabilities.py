@@ -18,6 +18,7 @@ from torch_geometric.nn import summary
 import lcat.nn
 from tests.support.compare import assert_same
 from tests.support.layers import ATTENTION, LAYERS, TWO_HOPS
+from tests.support.long import quick_or_long
 
 # Six nodes, seven edges, one self-loop.
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5], [1, 0, 3, 3, 2, 0, 1]])
@@ -196,25 +197,6 @@ class TestEveryLayer:
         row = torch.autograd.functional.jacobian(lambda t: layer(t, EDGES), x)
         assert_same(jacobian, row, "jacrev", 1e-6)
 
-    def test_compile_fullgraph_compiles_at_most_twice(self, name):
-        torch._dynamo.reset()
-        layer, counter = make(name), torch._dynamo.testing.CompileCounter()
-        compiled = torch.compile(layer, backend=counter, fullgraph=True)
-        for nodes, edges in [(6, 7), (9, 20), (12, 31), (5, 4), (30, 100)]:
-            x, edge_index = torch.randn(nodes, 8), torch.randint(0, nodes, (2, edges))
-            assert_same(compiled(x, edge_index), layer(x, edge_index), f"{nodes} {edges}", 1e-5)
-        assert counter.frame_count <= 2
-
-    def test_compiled_gradients(self, name, x):
-        torch._dynamo.reset()
-        layer = make(name)
-        compiled = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=True)
-        tensors = [x.requires_grad_(), *layer.parameters()]
-        expected = torch.autograd.grad(layer(x, EDGES).square().sum(), tensors)
-        computed = torch.autograd.grad(compiled(x, EDGES).square().sum(), tensors)
-        for ours, theirs in zip(computed, expected, strict=True):
-            assert_same(ours, theirs, "gradient", 1e-5)
-
     def test_export(self, name, x):
         layer = make(name).eval()
         program = torch.export.export(layer, (x, EDGES), strict=False)
@@ -348,6 +330,28 @@ def test_gcn_scripts_as_in_pyg(x, options):
     assert_same(scripted(x, EDGES), layer(x, EDGES), "scripted", 1e-6)
     weight = torch.rand(7)
     assert_same(scripted(x, EDGES, weight), layer(x, EDGES, weight), "scripted, weighted", 1e-6)
+
+
+@pytest.mark.parametrize("name", quick_or_long(LAYERS, ["GCNConv", "LCATConv", "LCATv2Conv"]))
+class TestCompiled:
+    def test_compile_fullgraph_compiles_at_most_twice(self, name):
+        torch._dynamo.reset()
+        layer, counter = make(name), torch._dynamo.testing.CompileCounter()
+        compiled = torch.compile(layer, backend=counter, fullgraph=True)
+        for nodes, edges in [(6, 7), (9, 20), (12, 31), (5, 4), (30, 100)]:
+            x, edge_index = torch.randn(nodes, 8), torch.randint(0, nodes, (2, edges))
+            assert_same(compiled(x, edge_index), layer(x, edge_index), f"{nodes} {edges}", 1e-5)
+        assert counter.frame_count <= 2
+
+    def test_compiled_gradients(self, name, x):
+        torch._dynamo.reset()
+        layer = make(name)
+        compiled = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=True)
+        tensors = [x.requires_grad_(), *layer.parameters()]
+        expected = torch.autograd.grad(layer(x, EDGES).square().sum(), tensors)
+        computed = torch.autograd.grad(compiled(x, EDGES).square().sum(), tensors)
+        for ours, theirs in zip(computed, expected, strict=True):
+            assert_same(ours, theirs, "gradient", 1e-5)
 
 
 @pytest.mark.parametrize("name", ATTENTION)

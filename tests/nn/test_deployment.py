@@ -18,6 +18,7 @@ import lcat.ops
 from lcat.nn import models
 from tests.support.layers import ATTENTION, FAMILIES, LAYERS
 from tests.support.layers import MODELS as MODEL_NAMES
+from tests.support.long import long, quick_or_long
 
 MODELS = [f"models.{name}" for name in MODEL_NAMES]
 # A graph with a self-loop and parallel edges, one without, and one with all pairs twice.
@@ -154,10 +155,6 @@ def export_with_edge_values(net, names, strict=False):
 ALL = [*LAYERS, *OF_FAMILIES, "models.LCAT"]
 
 
-def quick_or_long(names):
-    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in names]
-
-
 def outputs(net):
     return [(x, edges, out) for x, edges, _, out in cases(net)]
 
@@ -207,14 +204,16 @@ def run_onnx():
     return run
 
 
-@pytest.mark.parametrize("name", quick_or_long([*LAYERS, *OF_FAMILIES, "models.LCAT"]))
+@pytest.mark.parametrize("name", quick_or_long([*LAYERS, *OF_FAMILIES, "models.LCAT"], QUICK))
 def test_onnx_by_torch_export(name, run_onnx, tmp_path):
     run_onnx(make(name), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=True)
 
 
 @pytest.mark.parametrize(
     "name",
-    quick_or_long([*LAYERS, *MODELS, *(name for name in OF_FAMILIES if name not in FAMILIES or "PNA" not in name)]),
+    quick_or_long(
+        [*LAYERS, *MODELS, *(name for name in OF_FAMILIES if name not in FAMILIES or "PNA" not in name)], QUICK
+    ),
 )
 def test_onnx_by_torch_script(name, run_onnx, tmp_path):
     run_onnx(make(name), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=False)
@@ -229,7 +228,7 @@ def test_minima_of_pyg_do_not_pass_the_old_exporter(make_layer, run_onnx, tmp_pa
             run_onnx(net.eval(), str(tmp_path / "net.onnx"), (X, EDGES), dynamo=False)
 
 
-@pytest.mark.parametrize("name", quick_or_long(LAYERS))
+@pytest.mark.parametrize("name", quick_or_long(LAYERS, QUICK))
 @pytest.mark.parametrize("options", [{"add_self_loops": False}, {"heads": 2, "concat": False}], ids=str)
 def test_onnx_from_a_graph_without_self_loops(name, options, run_onnx, tmp_path):
     """Runs on graphs with self-loops all the same: what the example has not, others have."""
@@ -256,8 +255,11 @@ def test_a_trace_of_a_graph_without_self_loops_removes_those_of_others(name):
         torch.testing.assert_close(traced(x, edges), expected)
 
 
-@pytest.mark.parametrize("strict", [True, False])
-@pytest.mark.parametrize("names", [sorted(QUICK), pytest.param(ALL, marks=pytest.mark.long)], ids=["quick", "all"])
+@pytest.mark.parametrize(
+    ("names", "strict"),
+    [(["LCATv2Conv"], True), (sorted(QUICK), False), long(ALL, True), long(ALL, False)],
+    ids=["one-strict", "quick", "all-strict", "all"],
+)
 def test_exported_programs_load_without_lcat(names, strict, tmp_path):
     for name in names:
         net = make(name)
@@ -275,9 +277,7 @@ def load_elsewhere(folder):
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize(
-    "names", [sorted(QUICK), pytest.param([*LAYERS, *OF_FAMILIES], marks=pytest.mark.long)], ids=["quick", "all"]
-)
+@pytest.mark.parametrize("names", [sorted(QUICK), long([*LAYERS, *OF_FAMILIES])], ids=["quick", "all"])
 def test_traces_load_without_lcat(names, tmp_path):
     for name in names:
         net = make(name)
@@ -288,7 +288,9 @@ def test_traces_load_without_lcat(names, tmp_path):
     assert load_elsewhere(tmp_path) == sorted(f"traced {name}.pt2" for name in names)
 
 
-@pytest.mark.parametrize("name", quick_or_long(["GATConv", "LCATConv", "LCATv2Conv", *OF_FAMILIES]))
+@pytest.mark.parametrize(
+    "name", quick_or_long(["GATConv", "LCATConv", "LCATv2Conv", *OF_FAMILIES], ["LCATv2Conv", "SAGEConv max"])
+)
 def test_one_compilation_for_graphs_of_all_sizes(name):
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
@@ -305,7 +307,7 @@ def test_one_compilation_for_graphs_of_all_sizes(name):
 @pytest.mark.parametrize(
     ("name", "arguments", "strict"),
     [
-        case if case[0] in QUICK and not case[2] else pytest.param(*case, marks=pytest.mark.long)
+        case if case[0] in QUICK and not case[2] else long(*case)
         for case in (
             *(
                 (name, [argument], strict)

@@ -12,6 +12,7 @@ import lcat.nn.models as models
 from lcat.train import read_lambdas
 from tests.support.compare import assert_same
 from tests.support.layers import FAMILY_MODELS
+from tests.support.long import quick_or_long
 
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1], [1, 0, 3, 3, 2, 0, 1, 4]])
 PNA = {"aggregators": ["mean", "max", "std"], "scalers": ["identity", "amplification"], "deg": torch.tensor([1, 3, 2])}
@@ -60,11 +61,6 @@ class TestEveryModel:
         with pytest.raises(RuntimeError, match="has no lambdas"):
             other.load_state_dict(state)
 
-    def test_compiles(self, name):
-        x, model = torch.randn(6, 8), make(name).eval()
-        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-        assert_same(compiled(x, EDGES), model(x, EDGES), "compiled", 1e-6)
-
     def test_misspelt(self, name):
         with pytest.raises(TypeError, match=rf"^{name} has no argument 'edge_wieght' \(did you mean edge_weight"):
             make(name)(torch.randn(6, 8), EDGES, edge_wieght=torch.ones(8))
@@ -75,6 +71,13 @@ class TestEveryModel:
         options = PNA if name.endswith("PNA") else {}
         model = getattr(models, name)(-1, 16, 2, 5, heads=2, **options)
         assert model(torch.randn(6, 11), EDGES).shape == (6, 5)
+
+
+@pytest.mark.parametrize("name", quick_or_long(FAMILY_MODELS, ["LCATGCN2", "LCATv2PNA"]))
+def test_compiles(name):
+    x, model = torch.randn(6, 8), make(name).eval()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    assert_same(compiled(x, EDGES), model(x, EDGES), "compiled", 1e-6)
 
 
 @pytest.mark.parametrize("name", ["LCATGCN2", "LCATv2GCN2"])

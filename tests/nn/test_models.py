@@ -15,6 +15,7 @@ from torch_geometric.typing import WITH_PYG_LIB, WITH_TORCH_SPARSE
 import lcat.nn.models as models
 from tests.support.compare import assert_same
 from tests.support.layers import MODELS as NAMES
+from tests.support.long import quick_or_long
 
 ATTENTION = [name for name in NAMES if getattr(models, name).supports_edge_attr]
 EDGES = torch.tensor([[0, 1, 2, 3, 3, 4, 5, 1], [1, 0, 3, 3, 2, 0, 1, 4]])
@@ -88,7 +89,7 @@ def test_lambdas_of_a_model():
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", quick_or_long(NAMES, ["GCN", "LCATv2"]))
 def test_compiled_model(name, x):
     torch._dynamo.reset()
     model = getattr(models, name)(8, 16, 2, out_channels=5).eval()

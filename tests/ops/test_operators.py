@@ -31,6 +31,7 @@ from tests.ops.cases import (
     gatv2_attention_call,
     make_graph,
 )
+from tests.support.long import quick_or_long
 
 pytestmark = pytest.mark.skipif(
     native_status().instruction_set is None, reason="the operators need the compiled kernels"
@@ -51,6 +52,8 @@ CALLS = {
     "dot": lambda graph: dot_attention_call(graph, 2, 3, F64, ""),
     "dot all": lambda graph: dot_attention_call(graph, 2, 3, F64, "attr weight"),
 }
+# A padded graph has all that a random one has, and edges that do not count.
+QUICK_GRADCHECKS = [("random", False), ("padded", True)]
 ATTENTIONS = {"gat": gat_attention_call, "gatv2": gatv2_attention_call, "dot": dot_attention_call}
 
 
@@ -58,8 +61,9 @@ def small(kind: str = "random") -> Graph:
     return make_graph(kind, sources=6, targets=5, edges=14)
 
 
-@pytest.mark.parametrize("dropout", [False, True])
-@pytest.mark.parametrize("kind", ["random", "padded"])
+@pytest.mark.parametrize(
+    ("kind", "dropout"), quick_or_long([(k, d) for k in ("random", "padded") for d in (False, True)], QUICK_GRADCHECKS)
+)
 @pytest.mark.parametrize("name", CALLS)
 def test_gradcheck_and_gradgradcheck(name: str, kind: str, dropout: bool) -> None:
     call = CALLS[name](small(kind))
@@ -163,7 +167,7 @@ def test_arguments_are_unpacked_as_they_were_packed(name: str) -> None:
             assert schema_size == len(schema.arguments)
 
 
-@pytest.mark.parametrize("kind", ["random", "padded", "no_edges"])
+@pytest.mark.parametrize("kind", quick_or_long(["random", "padded", "no_edges"], ["padded"]))
 @pytest.mark.parametrize("name", OPERATORS)
 def test_opcheck(name: str, kind: str) -> None:
     forward, backward = operator_arguments(name, kind)
@@ -300,8 +304,8 @@ def test_transforms_of_the_operators_themselves(name: str) -> None:
 
 
 @pytest.mark.parametrize("gradients", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("dtype", quick_or_long([torch.float16, torch.bfloat16], [torch.bfloat16]), ids=str)
+@pytest.mark.parametrize("name", quick_or_long(OPERATORS, ["gat_attention", "extremes"]))
 def test_opcheck_of_half_precision(name: str, dtype: torch.dtype, gradients: bool) -> None:
     forward, backward = operator_arguments(name, "random", dtype)
     if not gradients:

@@ -20,10 +20,13 @@ from lcat import _edge_formats
 from lcat.graph import Graph, cache_info, forget, graph_view
 from lcat.ops import _grouped, _native, _sorted, aggregate
 from lcat.ops._triton import schedule as _schedule
+from tests.support.long import long, quick_or_long
 
 pytestmark = pytest.mark.skipif(_native.STATUS.instruction_set is None, reason="no compiled kernels")
 
 LAYERS = ["GCNConv", "GATConv", "GATv2Conv", "LCATConv"]
+# The least and the most that layers do; the two between them are long.
+ENDS = quick_or_long(LAYERS, ["GCNConv", "LCATConv"])
 NODES = 40
 
 
@@ -92,7 +95,7 @@ def compare(layer: Any, compiled: Any, x: Any, *arguments: Any, **options: Any) 
 @pytest.mark.parametrize("loops", [True, False])
 @pytest.mark.parametrize(
     ("name", "backend"),
-    [*((name, "aot_eager") for name in LAYERS), ("LCATConv", "inductor"), ("GCNConv", "inductor")],
+    [*((name, "aot_eager") for name in LAYERS), ("LCATConv", "inductor"), long("GCNConv", "inductor")],
 )
 def test_a_later_step_sorts_nothing(name: str, backend: str, loops: bool, sorts: list[str]) -> None:
     layer, x, edge_index = make(name), features(), edges(loops=loops)
@@ -108,7 +111,7 @@ def test_a_later_step_sorts_nothing(name: str, backend: str, loops: bool, sorts:
     compare(layer, compiled, x, edge_index)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ENDS)
 def test_one_view_for_eager_and_compiled_calls(name: str, sorts: list[str]) -> None:
     layer, x, edge_index = make(name), features(), edges(loops=False)
     eager = step(layer, layer.parameters(), x, edge_index)
@@ -135,7 +138,7 @@ def test_layers_of_a_model_share_one_call() -> None:
     assert len(calls) == 2  # by target, by source
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["aot_eager", long("inductor")])
 def test_edges_that_change_between_steps(backend: str) -> None:
     layer, x, edge_index = make("GATConv"), features(), edges()
     compiled = torch.compile(layer, backend=backend, fullgraph=True)
@@ -173,7 +176,7 @@ def test_edges_that_compiled_code_makes(backend: str, sorts: list[str]) -> None:
             forget()
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["aot_eager", long("inductor")])
 def test_edges_that_compiled_code_changes(backend: str) -> None:
     layer, x = make("GCNConv"), features()
 
@@ -208,7 +211,7 @@ def test_a_branch_that_gets_edges_from_outside(sorts: list[str]) -> None:
             forget()
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ENDS)
 def test_graphs_of_other_sizes(name: str) -> None:
     layer = make(name)
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
@@ -220,7 +223,7 @@ def test_graphs_of_other_sizes(name: str) -> None:
             compare(layer, compiled, x, edge_index)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ENDS)
 @pytest.mark.parametrize("kind", ["EdgeIndex", "int32", "strided", "no edges", "one node"])
 def test_forms_of_edges(name: str, kind: str) -> None:
     layer, x, edge_index = make(name), features(), edges()
@@ -240,7 +243,7 @@ def test_forms_of_edges(name: str, kind: str) -> None:
         compare(layer, compiled, x, edge_index)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ENDS)
 def test_options_of_layers(name: str) -> None:
     x, edge_index = features(), edges()
     weight = torch.rand(200, dtype=torch.float64)
@@ -293,19 +296,21 @@ def test_checkpointed_layers_and_modes_without_gradients() -> None:
         torch.testing.assert_close(compiled(x, of_inference), layer(x, of_inference))
 
 
-@pytest.mark.parametrize("wrong", [-1, NODES, NODES + 7])
-@pytest.mark.parametrize("row", [0, 1])
 @pytest.mark.parametrize("inside", [False, True])
-def test_wrong_indices(wrong: int, row: int, inside: bool) -> None:
-    layer, x, edge_index = make("GATConv"), features(), edges()
-    edge_index[row, 17] = wrong
+def test_wrong_indices(inside: bool) -> None:
+    layer, x = make("GATConv"), features()
 
     def model(x: Tensor, edge_index: Tensor) -> Tensor:
         out: Tensor = layer(x, edge_index.clone() if inside else edge_index)
         return out
 
-    with pytest.raises(IndexError, match="negative" if wrong < 0 else f"larger than {NODES - 1}"):
-        torch.compile(model, backend="aot_eager", fullgraph=True)(x, edge_index)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    for wrong in (-1, NODES, NODES + 7):
+        for row in (0, 1):
+            edge_index = edges()
+            edge_index[row, 17] = wrong
+            with pytest.raises(IndexError, match="negative" if wrong < 0 else f"larger than {NODES - 1}"):
+                compiled(x, edge_index)
 
 
 @pytest.mark.parametrize("loops", [True, False])
