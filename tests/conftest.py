@@ -26,6 +26,13 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _spared_collections():
+    """The same for what the modules before have loaded and compiled."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _strict_torch():
     """Fresh seeds, and torch's deterministic mode: no operation may depend on the order of threads, and every
