@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.support.benchmark_scripts import runner
+from tests.support.long import long, quick_or_long
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(p.stem for p in FOLDER.glob("*.py") if not p.stem.startswith("_") and p.stem != "optim_rivals")
@@ -178,7 +179,7 @@ def test_what_is_above_its_budget_is_named(script):
     assert over({"layer": {"other": pair(1, 1)}}, budget) == ["layer, other: no budget; counted (1, 1)"]
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", quick_or_long(TINY, ["small_graphs", "training_loop"]))
 def test_benchmarks_of_the_host_run_on_tiny_graphs(name, script, tmp_path, monkeypatch):
     monkeypatch.delenv("LCAT_TEST_DATA", raising=False)
     output = tmp_path / "results.json"
@@ -239,7 +240,7 @@ def test_generated_graphs_have_the_shape_of_the_data_set(script):
     "part",
     [
         *("facts", "operators", "layers", "products", "batches", "one"),
-        *(pytest.param(part, marks=pytest.mark.long) for part in ("compiled", "rivals")),
+        *(long("compiled"), long("rivals")),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of PyG in the compiler

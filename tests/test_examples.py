@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.figures import figure_formats, only_these_formats
+
+__all__ = ["figure_formats", "only_these_formats"]
+
 FOLDER = Path(__file__).parent.parent / "examples"
 
 

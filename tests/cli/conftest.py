@@ -8,6 +8,9 @@ import sys
 import pytest
 
 from lcat import cli
+from tests.support.figures import figure_formats, only_these_formats
+
+__all__ = ["call", "figure_formats", "only_these_formats"]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from lcat.study import OutputError, StoreError, Study, StudyBusy
 from lcat.study.running import training
 from lcat.study.store.lock import StudyLock
 from tests.cli.study.support import FAST, PLAN
+from tests.support.long import long
 
 
 def test_a_budget_says_how_to_go_on(call, plan_file, tmp_path):
@@ -59,14 +60,17 @@ def test_a_mistyped_data_set_or_split_leaves_the_folder_free(call, tmp_path):
     assert len(Study.load(tmp_path / "lcat-study").results()) == 1
 
 
-def test_sigterm_and_ctrl_c_end_cleanly_and_say_how_to_go_on(tmp_path):
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGINT], long([signal.SIGTERM, signal.SIGINT])], ids=["Ctrl-C", "SIGTERM, Ctrl-C"]
+)
+def test_signals_end_cleanly_and_say_how_to_go_on(signals, tmp_path):
     """A real process with workers: one line, results so far written, nobody left behind."""
     (tmp_path / "plan.toml").write_text(
         PLAN.replace("epochs = 3", 'epochs = 400\npatience = "none"').replace("2\n[", "9\n[")
     )
     command = [sys.executable, "-m", "lcat.cli", "study", "plan.toml", "--engine", "processes", "--workers", "1"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for done, number in enumerate(signals, 1):
         process = subprocess.Popen(
             [*command, "--quiet"],
             cwd=tmp_path,
@@ -78,7 +82,6 @@ def test_sigterm_and_ctrl_c_end_cleanly_and_say_how_to_go_on(tmp_path):
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         log, start = tmp_path / "plan-study/study.log", time.monotonic()
-        done = 1 if number == signal.SIGTERM else 2
         while not (log.is_file() and log.read_text().count('"event": "done"') >= done):
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() - start < 120
@@ -167,7 +170,8 @@ def test_a_folder_without_locks_runs_with_a_note(call, monkeypatch, number, tmp_
 
 
 @pytest.mark.parametrize(
-    ("encoding", "backend"), [("ascii", "module://no.such.backend"), ("cp1252", "Agg"), ("utf-8", "nonsense")]
+    ("encoding", "backend"),
+    [("ascii", "module://no.such.backend"), long("cp1252", "Agg"), long("utf-8", "nonsense")],
 )
 def test_surroundings(encoding, backend, tmp_path):
     """Encodings that lack characters, backends that do not exist, no home directory."""

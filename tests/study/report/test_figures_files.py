@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lcat.study import Cell, CellResult, HyperParameters, StudyRecord, make_plan, run_study, write_study
 from lcat.study.report.data import ReportData
 from lcat.study.report.figures_files import figure_file
 from lcat.study.report.palette import LIGHT, PAGE
 from lcat.train import FitResult, History
+
+
+@pytest.fixture(scope="module")
+def figure_formats():
+    return ("png", "pdf", "svg")
 
 
 def test_dollars_in_a_name_are_no_mathematics():

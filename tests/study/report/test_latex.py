@@ -30,8 +30,8 @@ def test_all_tables_compile(tmp_path, monkeypatch):
     plan = make_plan(
         datasets=["csbm:easy,q=0.5,n=60", "csbm:hard,n=60"],
         layers=["gcn", "gat", "lcat", "a_b=mo_del.py:A_b", "mo_del.py:Broken"],
-        seeds=3,
-        overrides={"epochs": 4},
+        seeds=2,
+        overrides={"epochs": 2},
         grid={"lr": [0.1, 0.01]},
         noise={"edges": [0.2]},
         published=[{"dataset": "csbm:hard,n=60", "layer": "gcn", "mean": 90.0, "std": 1.0, "runs": 3}],

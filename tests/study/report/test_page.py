@@ -280,7 +280,9 @@ def test_tables_of_an_earlier_report_do_not_stay(tmp_path):
 def test_the_plan_on_the_page_gives_the_same_numbers(tmp_path):
     """The first command of "How to reproduce", run as it stands there."""
     pytest.importorskip("tomllib")
-    plan = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn", "lcat"], seeds=2, overrides={"epochs": 3})
+    plan = make_plan(
+        datasets=["csbm:easy,n=60"], layers=["gcn", "lcat"], seeds=2, overrides={"epochs": 3}, run={"engine": "inline"}
+    )
     study = Study.create(plan, tmp_path / "first")
     with Store(tmp_path / "first", write=True) as store:
         store.finish_many(trained(plan))

@@ -31,6 +31,11 @@ from lcat.train import FitResult, History
 PLAN = make_plan(datasets=["cora"], layers=["gcn", "lcat"], seeds=[0, 1, 2])
 
 
+@pytest.fixture(scope="module")
+def figure_formats():
+    return ("png", "pdf", "svg")
+
+
 def result_of(layer, seed, test, error=None, lambdas=None):
     cell = Cell(dataset="cora", layer=layer, seed=seed, hyper=HyperParameters())
     if error is not None:

@@ -60,6 +60,23 @@ def assert_nothing_wrong(tally):
     assert (tally.lost, tally.changed, tally.repeated, tally.orphans) == (0, 0, 0, 0)
 
 
+def test_a_kill_of_the_driver_and_a_worker(tmp_path, expected):
+    victim = Victim(tmp_path / "victim", Tally())
+    try:
+        victim.start()
+        end = time.monotonic() + 120
+        while not victim.seen and time.monotonic() < end:
+            time.sleep(0.2)
+            victim.check()
+        assert victim.kill("both", random.Random(0))
+        victim.start()
+        check_complete(victim, expected)
+    finally:
+        victim.close()
+    assert_nothing_wrong(victim.tally)
+
+
+@pytest.mark.long
 def test_three_kills(tmp_path, expected):
     tally, _ = kill_until(3, tmp_path, expected, seed=1, longest=7.0)
     assert tally.kills == {"driver": 1, "worker": 1, "both": 1}

@@ -82,6 +82,7 @@ def test_keys_of_cells_without_a_task_are_those_of_earlier_versions():
     assert cell.key == "5c9dbfd0bcab9c18"
 
 
+@pytest.mark.long  # test_killing.py kills a study of nodes in every run
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc")
 def test_a_killed_study_of_links_goes_on(tmp_path):
     (tmp_path / "plan.toml").write_text(PLAN)

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from lcat.study import LAYERS, OutputError, PlanError, StoreError, Study, make_plan, run_study
+from lcat.study import LAYERS, OutputError, PlanError, StoreError, Study, make_plan, run_study, write_study
 from lcat.study.store.journal import JOURNAL_NAME
 from lcat.study.store.lock import LOCK_NAME
 from lcat.study.store.store import STORE_NAME, Store
@@ -40,11 +40,13 @@ def spoil(folder, *statements):
             connection.execute(statement)
 
 
-def read_everything(folder):
+def read_everything(folder, *, page=False):
+    """All that a study has, and its report; what a page shows, its tables read, and drawing takes most of the time."""
     study = Study.load(folder)
     for read in (study.cells, study.results, study.histories, study.lambdas, study.trials, study.failures,
-                 study.versions, study.compare, study.report, lambda: study.plan):  # fmt: skip
+                 study.versions, study.compare, lambda: study.plan):  # fmt: skip
         read()
+    write_study(study, figures=page)
 
 
 def one_line(error):
@@ -117,10 +119,10 @@ def test_everything_damaged_at_once(folder):
     names = ("cells cut", "plan cut", "versions missing", "graphs missing", "lambdas cut", "curves missing")
     spoil(folder, *(CASES[name][0] for name in names), "DELETE FROM cells WHERE position = 2")
     with pytest.raises(StoreError) as error:
-        read_everything(folder)
+        read_everything(folder, page=True)
     one_line(error)
     assert run_study(PLAN, folder, engine="inline").done == 4
-    read_everything(folder)
+    read_everything(folder, page=True)
 
 
 def test_versions_that_are_lost_are_unknown(folder):
@@ -222,7 +224,7 @@ def test_a_journal_that_leads_nowhere_is_named(tmp_path):
 
 
 def test_a_reader_leaves_nothing_behind(folder):
-    read_everything(folder)
+    read_everything(folder, page=True)
     with Store(folder) as one, Store(folder) as other:
         assert len(list(one.results())) == len(list(other.results())) == 4
         with pytest.raises(StoreError, match="readonly"):
