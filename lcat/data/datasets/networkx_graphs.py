@@ -13,12 +13,16 @@ from lcat.data.datasets.columns import NO_NUMBERS, is_missing
 from lcat.data.datasets.items import DataError
 from lcat.data.datasets.node_dataset import NodeDataset
 from lcat.data.datasets.steps import with_steps
-from lcat.data.datasets.tables import from_frames, label_names
+from lcat.data.datasets.tables import (
+    NAMES_OF_IDS,
+    NAMES_OF_LABELS,
+    check_one_label,
+    from_frames,
+    label_names,
+)
 
 __all__ = ["from_networkx", "is_networkx"]
 
-#: Attributes of nodes that are labels where none is named.
-_LABELS = ("label", "y", "class", "target")
 _FROM, _TO = "source", "target"
 _LISTS = (list, tuple, np.ndarray)
 
@@ -42,9 +46,11 @@ def from_networkx(
 
     The attribute ``label`` (``y``, ``class`` or ``target``) of a node is its label, missing for nodes without one; a
     list of numbers is several labels;
-    ``split`` may be ``train``, ``val`` or ``test``. All other attributes of nodes are features, numbers or lists of
-    numbers. ``weight`` of an edge weighs messages; its other attributes are features of edges. Nodes are numbered in
-    the order of the graph. An undirected graph has every edge in both directions, a directed one as it is.
+    ``split`` may be ``train``, ``val`` or ``test``, or ``train_mask``, ``val_mask`` and ``test_mask`` are 0 or 1.
+    ``id`` (``node``, ``node_id``) is not used, because nodes of a graph have names. All other attributes of nodes are
+    features, numbers or lists of numbers. ``weight`` of an edge weighs messages; its other attributes are features of
+    edges. Nodes are numbered in the order of the graph. An undirected graph has every edge in both directions, a
+    directed one as it is.
 
     Args:
         graph: ``networkx.Graph``, ``DiGraph``, ``MultiGraph`` or ``MultiDiGraph``.
@@ -74,13 +80,18 @@ def from_networkx(
         raise DataError(f"{name}: expected a graph with nodes, got none")
     number = {node: position for position, (node, _) in enumerate(rows)}
     attributes = list(dict.fromkeys(key for _, values in rows for key in values))
-    named = label_names(label) or tuple(key for key in _LABELS if key in attributes and key not in drop)[:1]
+    named = label_names(label)
+    if named is None:
+        named = tuple(key for key in attributes if str(key).lower() in NAMES_OF_LABELS and key not in drop)
+        check_one_label(name, named)
     missing = [key for key in named if key not in attributes]
     if missing or not named:
         what = "label, or another one as label= says" if not named else " and ".join(map(repr, missing))
         known = ", ".join(map(str, attributes)) or "none"
         raise DataError(f"{name}: expected nodes with the attribute {what}; attributes are {known}")
-    nodes = _columns(rows, drop=(*drop, *named), optional=("split",), kind="node", name=name)
+    # A graph has names of nodes itself; in a table, these columns would be names.
+    ids = [key for key in attributes if str(key).lower() in NAMES_OF_IDS and key not in (*drop, *named)]
+    nodes = _columns(rows, drop=(*drop, *named, *ids), optional=("split",), kind="node", name=name)
     labels = {column: values for key in named for column, values in _label_columns(rows, key, name).items()}
     if not set(nodes) - {"split"}:
         raise DataError(
@@ -109,7 +120,8 @@ def from_networkx(
         label=[*map(str, labels)], source=_FROM, target=_TO, scale=scale, name=name, metric=metric, task=task,
     )  # fmt: skip
     line = "edges as they are, as the graph is directed" if graph.is_directed() else "every edge in both directions"
-    return with_steps(own, line)
+    left_out = [f"not used: {', '.join(map(str, ids))}, as the graph has names of nodes itself"] if ids else []
+    return with_steps(own, line, *left_out)
 
 
 def _label_columns(rows: Sequence[tuple[Any, dict[str, Any]]], key: str, name: str) -> dict[str, np.ndarray]:

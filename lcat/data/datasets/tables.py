@@ -19,26 +19,26 @@ from lcat.data.datasets.columns import Columns, columns_of_csv, columns_of_frame
 from lcat.data.datasets.convert import from_data
 from lcat.data.datasets.items import DataError
 from lcat.data.datasets.node_dataset import NodeDataset
+from lcat.data.datasets.split_columns import masks_of, split_columns
 from lcat.data.datasets.steps import with_both_directions, with_scaled_features, with_steps
 
-__all__ = ["edges_file_of", "from_csv", "from_frames", "label_names"]
+__all__ = [
+    "NAMES_OF_IDS",
+    "NAMES_OF_LABELS",
+    "check_one_label",
+    "edges_file_of",
+    "from_csv",
+    "from_frames",
+    "label_names",
+]
 
 #: Names that columns have where none is named.
-_IDS = ("id", "node", "node_id")
-_LABELS = ("label", "y", "class", "target")
+NAMES_OF_IDS = ("id", "node", "node_id")
+NAMES_OF_LABELS = ("label", "y", "class", "target")
 #: What the names of several columns with labels begin with.
 _LABEL_PREFIX = "label."
-_SPLITS = ("split",)
 _ENDS = (("source", "target"), ("src", "dst"), ("from", "to"))
 _WEIGHTS = ("weight", "edge_weight")
-_PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 #: Labels that a message lists.
 _LISTED = 8
 
@@ -76,7 +76,8 @@ def from_frames(
     is an unknown one. A column ``id`` (``node``, ``node_id``) names the
     nodes; without it the index of the frame does, as after filtering or ``set_index``. A table without an index has
     the names 0, 1, 2, ... A column ``split`` with ``train``, ``val`` and ``test`` (or empty)
-    is their split. All other columns are features, and must hold numbers.
+    is their split, and so are columns ``train_mask``, ``val_mask`` and ``test_mask`` of 0 and 1 (or ``train_mask.0``,
+    ``train_mask.1``, ... of several splits). All other columns are features, and must hold numbers.
 
     **Edges.** Two columns with names of nodes (``source`` and ``target``, ``src`` and ``dst``, or ``from`` and
     ``to``). A column ``weight`` weighs messages; all other columns are features of edges.
@@ -209,12 +210,12 @@ def _dataset(
                 f"there is no column {column!r} to drop{hint(column, known)}; columns are {', '.join(known)}"
             )
     by_index = names.node_id is not None and names.node_id == nodes.index_name and names.node_id not in nodes.values
-    id_column = None if by_index else _column(nodes, names.node_id, _IDS)
+    id_column = None if by_index else _column(nodes, names.node_id, NAMES_OF_IDS)
     numbers = _numbered(nodes, id_column)
     labels = _label_columns(nodes, names)
     y, steps, task = _labels(nodes, labels, task)
-    split = _column(nodes, None, tuple(one for one in _SPLITS if one not in names.drop))
-    features = [one for one in nodes.values if one not in (id_column, split, *labels, *names.drop)]
+    split = [one for one in split_columns(nodes, names.drop) if one not in (id_column, *labels)]
+    features = [one for one in nodes.values if one not in (id_column, *split, *labels, *names.drop)]
     if not features:
         raise DataError(
             f"{nodes.name}: expected a column of numbers, which are features, got {', '.join(nodes.values)}"
@@ -234,9 +235,8 @@ def _dataset(
     if others:
         data.edge_attr = torch.from_numpy(number_columns(edges, others, way_out))
         steps.append(f"features of edges: {', '.join(others)}")
-    if split is not None:
-        for part, mask in _masks(nodes, split).items():
-            data[f"{part}_mask"] = torch.from_numpy(mask)
+    for key, mask in masks_of(nodes, split).items():
+        data[key] = torch.from_numpy(mask)
     dataset = with_steps(from_data(data, name, metric, task), *steps)
     dataset = with_both_directions(dataset) if undirected else dataset
     return with_scaled_features(dataset) if scale else dataset
@@ -341,14 +341,33 @@ def _label_columns(nodes: Columns, names: _Names) -> list[str]:
     """
     if names.labels is not None:
         return [column for named in names.labels if (column := _column(nodes, named, ())) is not None]
-    usual = _column(nodes, None, tuple(one for one in _LABELS if one not in names.drop))
+    usual = [one for one in nodes.values if one.lower() in NAMES_OF_LABELS and one not in names.drop]
     several = [one for one in nodes.values if one.lower().startswith(_LABEL_PREFIX) and one not in names.drop]
-    if usual is None and not several:
+    if not usual and not several:
         raise DataError(
-            f"{nodes.name}: expected a column with labels, called {', '.join(_LABELS)} or as label= says (several: "
-            f"{_LABEL_PREFIX}NAME), got {', '.join(nodes.values)}"
+            f"{nodes.name}: expected a column with labels, called {', '.join(NAMES_OF_LABELS)} or as label= says "
+            f"(several: {_LABEL_PREFIX}NAME), got {', '.join(nodes.values)}"
         )
-    return several if usual is None else [usual]
+    check_one_label(nodes.name, [*usual, *several] if usual else [])
+    return usual or several
+
+
+def check_one_label(name: str, columns: Sequence[str]) -> None:
+    """Of several columns or attributes that read like the label, the others would be features that say it.
+
+    Args:
+        name: of the table or the graph.
+        columns: names that read so.
+
+    Raises:
+        DataError: with the ways out.
+    """
+    if len(columns) > 1:
+        first, *others = columns
+        raise DataError(
+            f"{name}: expected labels once, got {', '.join(columns)}: name them, as in label={first!r}; then the "
+            f"others are features, or left out with drop={others!r}"
+        )
 
 
 def _labels(
@@ -416,14 +435,3 @@ def _one_label(nodes: Columns, column: str, task: TaskName | None) -> tuple[np.n
         listed = ", ".join(f"{key} is {number}" for number, key in enumerate(classes[:_LISTED]))
         steps.append(f"classes numbered: {listed}{', ...' if len(classes) > _LISTED else ''}")
     return y, steps
-
-
-def _masks(nodes: Columns, column: str) -> dict[str, np.ndarray]:
-    parts = []
-    for row, value in enumerate(nodes.values[column]):
-        word = "" if is_missing(value) else str(value).strip().lower()
-        if word and word not in _PARTS:
-            raise nodes.problem(row, column, "train, val or test, or nothing for a node in none of them")
-        parts.append(_PARTS.get(word, ""))
-    array = np.array(parts)
-    return {part: array == part for part in ("train", "val", "test")}

@@ -41,6 +41,7 @@ from lcat.study.plan.cell import Cell, SplitChoice
 from lcat.study.plan.errors import PlanError, find_problems
 from lcat.study.plan.keywords import PlanKeywords
 from lcat.study.plan.own_data import is_own_file
+from lcat.study.plan.published import as_in_plan
 from lcat.study.plan.settings import (
     Budget,
     NoisePlan,
@@ -95,8 +96,8 @@ class StudyPlan(Record):
         margin: largest difference of test metrics that does not matter, above 0, in the unit of the metric. It decides
             verdicts of the report, and no result. ``None`` stands for 0.01, which is one percentage point of a share;
             for errors in a unit of their own (``"rmse"``, ``"mae"``) name one.
-        published: values of papers that the report prints beside those of the study; data sets and layers that the
-            study does not have are left out.
+        published: values of papers that the report prints beside those of the study, shares in percent; data sets and
+            layers that the study does not have are left out, unless their names read like misspelt ones.
         budget: where to stop.
         run: how to run; it decides no result.
         own: names of the data sets that the caller hands to :func:`lcat.study.run_study`.
@@ -258,6 +259,8 @@ class StudyPlan(Record):
         if not fresh:
             return self
         self._check_models()
+        layers = [model_name(text) for text in self.layers]
+        object.__setattr__(self, "published", as_in_plan(self.published, self.datasets, layers))
         overridden = set(self.overrides.by_name())
         for part, keys in (("grid", self.grid), ("search.space", self.search.space if self.search else {})):
             twice = sorted(overridden & set(keys))

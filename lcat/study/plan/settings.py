@@ -249,6 +249,9 @@ class Published(_Part):
             if bad:
                 unit = "in percent" if measure.is_share else f"as {metric} is"
                 raise ValueError(f"must be at {words} {end * factor:g}; got {mean:g} ({unit}{note})")
+        is_new = (info.context or {}).get("files", True)  # and not read back from a store
+        if measure.is_share and 0 < mean <= 1 and is_new:
+            raise ValueError(f"must be in percent, as papers print shares, such as {100 * mean:g}; got {mean:g}{note}")
         return mean
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch_geometric.utils import to_networkx
 
 from lcat.data import DataError, csbm, from_data, from_networkx
 
@@ -134,3 +135,36 @@ def test_attributes_that_only_look_like_numbers(values):
     networkx.set_node_attributes(graph, {node: np.asarray(values)[node] for node in graph}, "when")
     with pytest.raises(DataError, match="attribute 'when'"):
         from_networkx(graph)
+
+
+def labeled_path(**attributes):
+    graph = networkx.path_graph(4)
+    networkx.set_node_attributes(graph, {node: node % 2 for node in graph}, "label")
+    networkx.set_node_attributes(graph, {node: float(node) for node in graph}, "x")
+    for name, values in attributes.items():
+        networkx.set_node_attributes(graph, dict(zip(graph, values, strict=True)), name)
+    return graph
+
+
+@pytest.mark.parametrize("ids", [[2, 0, 3, 1], [10, 11, 12, 13], ["a", "b", "c", "d"]])
+@pytest.mark.parametrize("name", ["id", "ID", "node", "node_id"])
+def test_an_attribute_with_names_does_not_rename_the_nodes(name, ids):
+    own = from_networkx(labeled_path(**{name: ids}))
+    assert own.data.edge_index.tolist() == [[0, 1, 2, 1, 2, 3], [1, 2, 3, 0, 1, 2]]
+    assert own.data.x.tolist() == [[0], [1], [2], [3]]
+    assert own.steps[-1] == f"not used: {name}, as the graph has names of nodes itself"
+
+
+def test_masks_of_pyg_are_the_split():
+    data = csbm(n=60, seed=0)
+    graph = to_networkx(data, node_attrs=["x", "y", "train_mask", "val_mask", "test_mask"])
+    own = from_networkx(graph)
+    assert torch.equal(own.data.x, data.x)
+    assert torch.equal(own.split(0).test, data.test_mask)
+
+
+def test_of_two_attributes_with_labels_none_is_a_feature():
+    graph = labeled_path(y=[0, 1, 0, 1])
+    with pytest.raises(DataError, match="own: expected labels once, got label, y: name them"):
+        from_networkx(graph)
+    assert from_networkx(graph, drop=["y"]).data.num_features == 1

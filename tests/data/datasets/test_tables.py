@@ -317,3 +317,79 @@ def test_columns_that_only_look_like_numbers(values):
         from_frames(nodes.assign(when=values), edges)
     with pytest.raises(DataError, match="the frame of edges, row 0, column when: expected a number"):
         from_frames(nodes, edges.assign(when=values))
+
+
+EDGES_OF_SIX = pd.DataFrame({"source": [0, 1, 2, 3, 4, 5], "target": [1, 2, 3, 4, 5, 0]})
+SIX = pd.DataFrame({"a": [1.0, 2, 3, 4, 5, 6], "label": [0, 1, 0, 1, 0, 1]})
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        {"train_mask": [1, 1, 0, 0, 0, 0], "val_mask": [0, 0, 1, 1, 0, 0], "test_mask": [0, 0, 0, 0, 1, 1]},
+        {
+            "Train_Mask": ["True", "true", "False", "0", "0.0", "0"],
+            "valid_mask": [0, 0, 1, 1, 0, 0],
+            "test_mask": 4 * [False] + 2 * [True],
+        },
+    ],
+)
+def test_masks_are_the_split_and_no_features(masks, tmp_path):
+    nodes = SIX.assign(**masks)
+    nodes.to_csv(tmp_path / "nodes.csv", index=False)
+    EDGES_OF_SIX.to_csv(tmp_path / "edges.csv", index=False)
+    for own in (from_frames(nodes, EDGES_OF_SIX), from_csv(tmp_path / "nodes.csv")):
+        assert own.data.x.tolist() == [[1], [2], [3], [4], [5], [6]]
+        split = own.split(0)
+        parts = [mask.nonzero().view(-1).tolist() for mask in (split.train, split.val, split.test)]
+        assert parts == [[0, 1], [2, 3], [4, 5]]
+        assert own.split_rule == "own masks"
+
+
+def test_several_masks_are_several_splits():
+    part = np.array([[0, 2], [0, 1], [1, 0], [1, 0], [2, 1], [2, 2]])
+    masks = {
+        f"{name}_mask.{number}": part[:, number] == of
+        for number in (1, 0)
+        for of, name in enumerate(("train", "val", "test"))
+    }
+    own = from_frames(SIX.assign(**masks), EDGES_OF_SIX)
+    assert own.data.num_features == 1
+    assert own.split(0).train.nonzero().view(-1).tolist() == [0, 1]
+    assert own.split(1).train.nonzero().view(-1).tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"train_mask": [1, 1, 0, 0, 0, 0]}, "come together or not at all; got only train"),
+        ({"train_mask": [1, 2, 0, 0, 0, 0]}, "row 1, column train_mask: expected 0 or 1, or false or true, .*got 2"),
+        ({"train_mask": [1, None, 0, 0, 0, 0]}, "row 1, column train_mask: expected 0 or 1, .*got nothing"),
+        (
+            {"train_mask": [1] * 6, "split": ["train"] * 6},
+            r"the split once, got the columns split, train_mask: .*drop=",
+        ),
+        ({"val_mask": [1] * 6, "valid_mask": [1] * 6}, "each mask once, got val_mask, valid_mask"),
+    ],
+)
+def test_masks_that_are_no_split(columns, words):
+    with pytest.raises(DataError, match=words):
+        from_frames(SIX.assign(**columns), EDGES_OF_SIX)
+
+
+def test_masks_can_be_left_out_or_be_the_label():
+    nodes = SIX.assign(train_mask=[1, 1, 0, 0, 0, 0])
+    assert from_frames(nodes, EDGES_OF_SIX, drop=["train_mask"]).data.num_features == 1
+    own = from_frames(nodes, EDGES_OF_SIX, label="train_mask", drop=["label"])
+    assert own.data.y.tolist() == [1, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("second", ["y", "Class", "target", "label.age"])
+def test_of_two_columns_with_labels_none_is_a_feature(second):
+    nodes = SIX.assign(**{second: SIX["label"]})
+    with pytest.raises(
+        DataError, match=rf"expected labels once, got label, {second}: .*label='label'.*drop=\['{second}'\]"
+    ):
+        from_frames(nodes, EDGES_OF_SIX)
+    assert from_frames(nodes, EDGES_OF_SIX, drop=[second]).data.num_features == 1
+    assert from_frames(nodes, EDGES_OF_SIX, label="label").data.num_features == 2

@@ -105,8 +105,8 @@ def test_values_of_another_metric_are_left_out():
     table = report_of(values, metric="macro-f1").tables["published-cora"]
     assert table.frame["layer"].tolist() == ["gcn"]
     assert table.caption.endswith("left out are values of other metrics, for gat")
-    assert metric_of_published(Published(dataset="mine.pt", layer="gcn", mean=1), (), "micro-f1") == "micro-f1"
-    assert metric_of_published(Published(dataset="cora", layer="gcn", mean=1), ("cora",), "micro-f1") == "micro-f1"
+    assert metric_of_published(Published(dataset="mine.pt", layer="gcn", mean=81), (), "micro-f1") == "micro-f1"
+    assert metric_of_published(Published(dataset="cora", layer="gcn", mean=81), ("cora",), "micro-f1") == "micro-f1"
 
 
 def test_values_that_are_no_shares_are_in_their_own_unit():
@@ -150,3 +150,49 @@ def test_published_values_are_checked(change, words):
 def test_values_beyond_a_share_fit_the_metrics_that_have_them():
     for metric, mean in (("mae", 250.0), ("r2", -3.0), ("rmse", 0.5)):
         assert Published(dataset="cora", layer="gcn", metric=metric, mean=mean).mean == mean
+
+
+CORA = {"datasets": ["cora", "Photo"], "layers": ["gcn", "lcat"], "seeds": 2}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"dataset": "cora", "layer": "gta"}, r"no layer 'gta' \(did you mean gat\?\); .* which has gcn, lcat"),
+        ({"dataset": "cora", "layer": "GCN"}, r"no layer 'GCN' \(did you mean gcn\?\)"),
+        ({"dataset": "phto", "layer": "gcn"}, r"no data set 'phto' \(did you mean photo\?\); .* which has cora, photo"),
+    ],
+)
+def test_misspelt_names_of_published_values(value, words):
+    with pytest.raises(PlanError, match=words):
+        make_plan(**CORA, published=[{"mean": 81.5, **value}])
+
+
+def test_names_of_published_values_are_those_of_the_plan():
+    names = [
+        ("Photo", "gcn"),
+        ("cora", "models.py:MyNet"),
+        ("citeseer", "gat"),
+        ("cora", "GraphGPS"),
+        ("csbm:hard,n=70", "gcn"),
+    ]
+    plan = make_plan(**CORA, published=[{"dataset": data, "layer": layer, "mean": 81.5} for data, layer in names])
+    assert [(one.dataset, one.layer) for one in plan.published] == [
+        ("photo", "gcn"),
+        ("cora", "MyNet"),
+        ("citeseer", "gat"),
+        ("cora", "GraphGPS"),
+        ("csbm:hard,n=70", "gcn"),
+    ]
+
+
+@pytest.mark.parametrize(("metric", "mean"), [(None, 0.815), ("roc-auc", 0.9), ("hits@20", 1.0), ("mrr", 1e-3)])
+def test_published_shares_are_in_percent(metric, mean):
+    with pytest.raises(PlanError, match=rf"mean: must be in percent, .*such as {100 * mean:g}; got {mean:g}"):
+        make_plan(**CORA, published=[{"dataset": "cora", "layer": "gcn", "metric": metric, "mean": mean}])
+
+
+@pytest.mark.parametrize(("metric", "mean"), [(None, 0), (None, 1.5), ("mae", 0.5), ("r2", 0.8)])
+def test_published_values_that_may_be_small(metric, mean):
+    value = {"dataset": "cora", "layer": "gcn", "metric": metric, "mean": mean}
+    assert make_plan(**CORA, published=[value]).published[0].mean == mean
