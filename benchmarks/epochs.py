@@ -59,7 +59,7 @@ BUDGET: Budget = {
         "epoch": Counts(1300, 479),
     },
     "GATv2": {
-        "epoch": Counts(1350, 671),
+        "epoch": Counts(1360, 671),
     },
     "CAT": {
         "epoch": Counts(2170, 739),
@@ -68,7 +68,7 @@ BUDGET: Budget = {
         "epoch": Counts(2130, 997),
     },
     "LCATv2": {
-        "epoch": Counts(2090, 1226),
+        "epoch": Counts(2100, 1226),
     },
 }
 

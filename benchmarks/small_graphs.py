@@ -70,7 +70,7 @@ BUDGET: Budget = {
         "forward and backward, dropout": Counts(515, 207),
     },
     "LCATv2Conv": {
-        "inference": Counts(350, 106),
+        "inference": Counts(355, 106),
         "forward": Counts(390, 108),
         "forward and backward": Counts(500, 243),
         "forward and backward, dropout": Counts(500, 250),

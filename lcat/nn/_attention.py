@@ -16,7 +16,7 @@ from lcat.nn._inputs import AttentionEdges, Nodes
 from lcat.nn._interpolation import Interpolation
 from lcat.nn._linear import input_weight, is_plain, linear_weight, map_rows
 from lcat.nn._messages import AttentionMessages
-from lcat.ops import aggregate, draw_kept_edges
+from lcat.ops import aggregate, draw_kept_edges, sparse_features
 
 # Edges, beyond which a second sorted copy of them, 16 bytes per edge, costs more than one more rounding.
 _LARGE = 10_000_000
@@ -327,7 +327,9 @@ class AttentionConv(AttentionMessages):
             return False
         if not nodes.one_set or self.explain or self._smooths_by_head():
             return False
-        return interpolation.neighbor_sum.can_keep(nodes.x[0]) and self._has_plain_maps()
+        if not (interpolation.neighbor_sum.can_keep(nodes.x[0]) and self._has_plain_maps()):
+            return False
+        return sparse_features(nodes.x[0]) is None  # those are mapped first: sums over neighbors are less sparse
 
     def _has_plain_maps(self) -> bool:
         """Whether the average may be taken before the maps, which then do not see ``x``."""

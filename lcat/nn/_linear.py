@@ -10,9 +10,11 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.parameter import UninitializedParameter
 from torch_geometric.nn.dense.linear import Linear
 
-from lcat.ops import sparse_linear
+from lcat.ops import sparse_features, sparse_linear
 
 _FORWARD = Linear.forward
+# Below this width no features count as sparse; asking for them would cost more than this comparison.
+_NARROW = 128
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -36,9 +38,12 @@ def is_plain(linear: Any) -> bool:
 
 
 def map_rows(linear: Any, x: Any) -> Any:
-    """``linear(x)``, by :func:`lcat.ops.sparse_linear` where ``x`` is a CSR matrix of features."""
-    if x.layout is torch.sparse_csr and is_plain(linear):
-        return sparse_linear(x, linear.weight, linear.bias)
+    """``linear(x)``, by :func:`lcat.ops.sparse_linear` where ``x`` is a CSR matrix or mostly zero."""
+    if x.layout is torch.strided and x.shape[-1] < _NARROW:
+        return linear(x)
+    matrix = x if x.layout is torch.sparse_csr else sparse_features(x)
+    if matrix is not None and is_plain(linear):
+        return sparse_linear(matrix, linear.weight, linear.bias)
     return linear(x)
 
 

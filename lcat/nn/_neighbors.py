@@ -22,7 +22,7 @@ from lcat.nn._options import (
 )
 from lcat.nn._propagation import FusedPropagation
 from lcat.nn._scripting import layer_of_pyg
-from lcat.ops import sparse_linear
+from lcat.ops import sparse_features, sparse_linear
 
 
 class NeighborConv(CheckedCalls, FusedPropagation):
@@ -128,8 +128,11 @@ class NeighborConv(CheckedCalls, FusedPropagation):
             x = (dense_rows(x[0]), x[1])
             out: Tensor = linear(self.propagate(edge_index, x=x, size=size, **messages))
             return out
-        is_csr = x[0].layout is torch.sparse_csr
-        mapped = (sparse_linear if is_csr else torch.nn.functional.linear)(x[0], linear.weight)
+        matrix = x[0] if x[0].layout is torch.sparse_csr else sparse_features(x[0])
+        if matrix is None:
+            mapped = torch.nn.functional.linear(x[0], linear.weight)
+        else:
+            mapped = sparse_linear(matrix, linear.weight)
         out = self.propagate(edge_index, x=(mapped, x[1]), size=size, **messages)
         return out if linear.bias is None else out + linear.bias
 

@@ -9,8 +9,8 @@ r"""The primitives that every layer is made of, as functions on tensors.
 
 and :func:`dropout`, which keeps no mask; :func:`draw_kept_edges` draws a dropout of whole edges; :func:`gat_scores` and
 :func:`gat_attention_of_values` are the scores of GAT and its attention from the projected features alone.
-:func:`sparse_linear` maps features of which few are not zero; :func:`is_transformed` says when a function must be
-plain torch.
+:func:`sparse_features` finds features of which few are not zero, and :func:`sparse_linear` maps them;
+:func:`is_transformed` says when a function must be plain torch.
 
 Each folder holds one primitive in several implementations with the same signature; ``naive.py`` reads like
 the formula and is what all others are tested against. :func:`explain` says which one is used, and why.
@@ -19,7 +19,7 @@ the formula and is what all others are tested against. :func:`explain` says whic
 from __future__ import annotations
 
 from lcat.ops._aggregate import aggregate
-from lcat.ops._aggregate.sparse_features import sparse_linear
+from lcat.ops._aggregate.sparse_features import sparse_features, sparse_linear
 from lcat.ops._dot_attention import dot_attention
 from lcat.ops._edge_dropout import draw_kept_edges
 from lcat.ops._feature_dropout import dropout
@@ -45,6 +45,7 @@ __all__ = [
     "gatv2_attention",
     "is_transformed",
     "native_status",
+    "sparse_features",
     "sparse_linear",
     "use_implementation",
 ]

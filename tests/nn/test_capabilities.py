@@ -122,6 +122,18 @@ class TestEveryLayer:
             if other is not None:
                 assert_same(gradient, other, "gradient with CSR x", 1e-5)
 
+    def test_features_that_are_mostly_zero(self, name, x, monkeypatch):
+        """They are mapped by their entries: the same numbers, and no dense product."""
+        torch.manual_seed(0)
+        words, layer = torch.rand(len(x), 200) * (torch.rand(len(x), 200) < 0.04), make(name, 200, 4)
+        expected = layer(words, EDGES)
+        monkeypatch.setattr("lcat.ops._aggregate.sparse_features._MIN_SIZE", 1)
+        products = []
+        linear = torch.nn.functional.linear
+        monkeypatch.setattr(torch.nn.functional, "linear", lambda x, *rest: (products.append(x), linear(x, *rest))[1])
+        assert_same(layer(words, EDGES), expected, "mostly zero", 1e-6)
+        assert not any(product is words for product in products)
+
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
     def test_dtypes(self, name, x, dtype):
         layer = make(name)

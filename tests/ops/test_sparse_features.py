@@ -1,13 +1,16 @@
-"""lcat.ops.sparse_linear and dropout on CSR matrices: as on the dense matrix, and without grouping twice."""
+"""Sparse features: where they are found, and their maps and dropout, as on the dense matrix, without grouping twice."""
 
 from __future__ import annotations
+
+import gc
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from lcat.graph import Graph
-from lcat.ops import dropout, sparse_linear
+from lcat.ops import dropout, sparse_features, sparse_linear
+from lcat.ops._aggregate import sparse_features as module
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
 
@@ -116,3 +119,74 @@ def test_dropout_keeps_or_scales_what_is_stored():
 def test_wrong_arguments(arguments, error, words):
     with pytest.raises(error, match=words):
         sparse_linear(*arguments)
+
+
+def bags_of_words(width=200, share=0.03, dtype=torch.float32):
+    torch.manual_seed(0)
+    return (torch.rand(3000, width) * (torch.rand(3000, width) < share)).to(dtype)
+
+
+def test_which_features_are_sparse():
+    x = bags_of_words()
+    matrix = sparse_features(x)
+    assert sparse_features(x) is matrix
+    assert torch.equal(matrix.to_dense(), x)
+    assert sparse_features(x.double()) is not None
+    others = [
+        bags_of_words(100),
+        bags_of_words(share=0.2),
+        x.half(),
+        x[:1000],
+        x.t(),
+        x[None],
+        x.clone().requires_grad_(),
+    ]
+    assert [sparse_features(other) for other in others] == [None] * len(others)
+    assert sparse_features(torch.nn.Parameter(x, requires_grad=False)) is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert sparse_features(x) is None
+    with torch.inference_mode():
+        assert sparse_features(x.clone()) is None
+        assert sparse_features(bags_of_words()) is None
+        assert sparse_features(x) is matrix
+
+
+def test_rows_that_were_not_looked_at_count():
+    x = bags_of_words()
+    x[1::2] = 1.0
+    assert sparse_features(x) is None
+
+
+@pytest.mark.parametrize("write", ["torch", "data", "numpy"])
+def test_writes_are_seen(write):
+    x = bags_of_words()
+    sparse_features(x)
+    target = {"torch": x, "data": x.data, "numpy": x.numpy()}[write]
+    target[7, 7] = 5.0
+    assert float(sparse_features(x).to_dense()[7, 7]) == 5.0
+
+
+def test_dense_features_are_looked_at_once(monkeypatch):
+    x = torch.ones(3000, 200)
+    assert sparse_features(x) is None
+    monkeypatch.setattr(module, "_matrix_of", lambda x: pytest.fail("looked at again"))
+    assert sparse_features(x) is None
+
+
+def test_a_matrix_lives_as_long_as_its_features():
+    x = bags_of_words()
+    sparse_features(x)
+    number = id(x)
+    assert number in module._seen
+    del x
+    gc.collect()
+    assert number not in module._seen
+
+
+def test_a_matrix_made_in_inference_mode_trains_later():
+    x, weight = bags_of_words(), torch.randn(3, 200, requires_grad=True)
+    with torch.inference_mode():
+        matrix = sparse_features(x)
+    assert sparse_features(x) is matrix
+    sparse_linear(matrix, weight).sum().backward()
+    torch.testing.assert_close(weight.grad[0], x.sum(0))

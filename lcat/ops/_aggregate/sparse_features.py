@@ -1,24 +1,113 @@
-"""Linear maps of sparse features, whose rows hold few numbers: bags of words."""
+"""Features that are mostly zero, such as bags of words: where they are found, and linear maps of them."""
 
 from __future__ import annotations
+
+import warnings
+import weakref
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lcat._tracing import is_traced
+from lcat._checksum import checksum
+from lcat._memory import has_memory
+from lcat._tracing import is_traced, outside_inference_mode
 from lcat.graph import graph_view
 from lcat.ops._aggregate import aggregate
 from lcat.ops.dispatch import must_be_plain
 
-__all__ = ["sparse_linear"]
+__all__ = ["sparse_features", "sparse_linear"]
+
+# Features per node and numbers in all below which a dense product is no slower, and the same for the share of numbers
+# that are not zero.
+_MIN_WIDTH, _MIN_SIZE, _MAX_SHARE = 128, 2**19, 0.05
+# The share is estimated from a few rows first, so that dense features cost next to nothing.
+_SAMPLED_ROWS, _SAMPLED_SHARE = 16, 0.1
+_TYPES = (torch.float32, torch.float64)
+
+
+class _Seen(NamedTuple):
+    features: weakref.ref[Tensor]
+    state: tuple[int, int, int | None]
+    matrix: Tensor | None
+
+
+# By the identity of the features.
+_seen: dict[int, _Seen] = {}
+
+
+def sparse_features(x: Tensor) -> Tensor | None:
+    """The entries of dense features that are mostly zero, as a CSR matrix; ``None`` for other features.
+
+    The matrix is made at the first call and kept as long as ``x`` lives. Layers of lcat call this for the features
+    that they map, so their results depend on the contents of ``x`` alone, not on what was called before.
+
+    Args:
+        x: ``[N, F]``. Sparse are at least 128 features per node and 524,288 numbers in all, of which at most 5 % are
+            not zero, of float32 or float64 on the CPU. Not those that need a gradient, and none under autocast and
+            where a compiler or a transform watches.
+
+    Returns:
+        a ``torch.sparse_csr`` matrix for :func:`sparse_linear`, or ``None``.
+
+    Complexity:
+        O(N F) time at the first call, and to read all numbers again in later ones, which shows whether somebody has
+        written to ``x``: a few percent of a dense product. For features that are not sparse, some rows are read once.
+
+    Example:
+        >>> import torch
+        >>> from lcat.ops import sparse_features
+        >>> sparse_features(torch.eye(1000)).layout, sparse_features(torch.ones(1000, 1000))
+        (torch.sparse_csr, None)
+    """
+    if x.dim() != 2 or x.shape[1] < _MIN_WIDTH or x.numel() < _MIN_SIZE or not _can_be_sparse(x):
+        return None
+    number = id(x)
+    seen = _seen.get(number)
+    if seen is not None and seen.features() is x and seen.state == _state(x, seen.matrix):
+        return seen.matrix
+    matrix = _matrix_of(x)
+    reference = weakref.ref(x, lambda reference: _freed(number, reference))
+    _seen[number] = _Seen(reference, _state(x, matrix), matrix)
+    return matrix
+
+
+def _can_be_sparse(x: Tensor) -> bool:
+    plain = type(x) is Tensor and x.layout is torch.strided and x.is_cpu and x.dtype in _TYPES and x.is_contiguous()
+    if not plain or x.requires_grad or x.is_inference() or torch.is_autocast_enabled("cpu"):
+        return False
+    return not is_traced() and has_memory(x)
+
+
+def _state(x: Tensor, matrix: Tensor | None) -> tuple[int, int, int | None]:
+    """What shows that ``x`` has been written to; where no matrix was made of it, only what torch has counted."""
+    return x._version, x.data_ptr(), None if matrix is None else checksum(x, "x")
+
+
+def _matrix_of(x: Tensor) -> Tensor | None:
+    sample = x[:: max(1, x.shape[0] // _SAMPLED_ROWS)]
+    if int(sample.count_nonzero()) > _SAMPLED_SHARE * sample.numel():
+        return None
+    if int(x.count_nonzero()) > _MAX_SHARE * x.numel():
+        return None
+    with outside_inference_mode(), warnings.catch_warnings():  # torch calls its CSR matrices a beta state
+        warnings.simplefilter("ignore")
+        return x.detach().to_sparse_csr()
+
+
+def _freed(number: int, reference: weakref.ref[Tensor]) -> None:
+    seen = _seen.get(number)
+    if seen is not None and seen.features is reference:
+        del _seen[number]
 
 
 def sparse_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     r"""A linear map of sparse features, :math:`y = x W^\top + b`: reads only the entries that ``x`` stores.
 
     The features of a node are in-edges from the columns of ``x``, with their entries as weights, so :func:`aggregate`
-    computes the map and the gradient of ``weight``. Layers of lcat do this by themselves where ``x`` is a CSR matrix.
+    computes the map and the gradient of ``weight``. Layers of lcat do this by themselves where ``x`` is a CSR matrix,
+    and where it is dense and has such a matrix (:func:`sparse_features`).
     Where ``x`` needs a gradient, and in compiled or exported programs, it is :func:`torch.nn.functional.linear`.
     Autocast changes nothing: torch has no product of a CSR matrix in half precision.
 

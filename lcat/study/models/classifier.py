@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from lcat.ops import dropout
-from lcat.study.models.sparse_input import sparse_features
+from lcat.ops import dropout, sparse_features
 
 __all__ = ["FeatureDropout", "NodeClassifier"]
 

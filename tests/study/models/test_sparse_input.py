@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 import torch
 from torch import nn
 
-from lcat.study.models import sparse_input
+from lcat.ops import sparse_features
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.models.layers import DEFAULT_LAYERS, build_model
-from lcat.study.models.sparse_input import map_features, sparse_features
+from lcat.study.models.sparse_input import map_features
 
 EDGES = torch.randint(0, 60, (2, 200), generator=torch.Generator().manual_seed(0))
 
 
-def bags_of_words(width=200, share=0.03):
+@pytest.fixture(autouse=True)
+def small_features_are_sparse(monkeypatch):
+    monkeypatch.setattr("lcat.ops._aggregate.sparse_features._MIN_SIZE", 1)
+
+
+def bags_of_words():
     torch.manual_seed(0)
-    return torch.rand(60, width) * (torch.rand(60, width) < share)
+    return torch.rand(60, 200) * (torch.rand(60, 200) < 0.03)
 
 
 @pytest.mark.parametrize("layer", [*DEFAULT_LAYERS, "sage", "transformer"])
@@ -51,29 +54,6 @@ def test_an_identity_skip_of_the_features():
     model = build_model("gcn", 200, 4, HyperParameters(hidden_channels=200, residual="identity")).eval()
     x = bags_of_words()
     torch.testing.assert_close(model(x, EDGES), model.gnn(x, EDGES), rtol=1e-4, atol=1e-5)
-
-
-def test_which_features_are_sparse():
-    x = bags_of_words()
-    matrix = sparse_features(x)
-    assert sparse_features(x) is matrix
-    assert torch.equal(matrix.to_dense(), x)
-    x[0] = 1.0  # new contents are seen
-    assert torch.equal(sparse_features(x).to_dense(), x)
-    for other in (bags_of_words(100), bags_of_words(share=0.2), bags_of_words().half(), x.clone().requires_grad_()):
-        assert sparse_features(other) is None
-    with torch.autocast("cpu", torch.bfloat16):
-        assert sparse_features(x) is None
-
-
-def test_a_matrix_lives_as_long_as_its_features():
-    x = bags_of_words()
-    sparse_features(x)
-    number = id(x)
-    assert number in sparse_input._seen
-    del x
-    gc.collect()
-    assert number not in sparse_input._seen
 
 
 def test_map_features():
