@@ -111,6 +111,16 @@ def _percent(group: list[dict[str, Any]], key: str) -> str:
     return f"{100 * sum(entry[key] for entry in group) / len(group):.1f}"
 
 
+def scalars() -> docfigures.Table:
+    """Settings of L-CAT's scalars, best first: validation points behind the best setting, mean and largest."""
+    rows = []
+    for entry in _results("scalars")["settings"]:
+        start = f"λ1 = {entry['hyper.lambda1_init']}, λ2 = {entry['hyper.lambda2_init']}"
+        behind = {"mean": f"{100 * entry['mean_loss']:.1f}", "largest": f"{100 * entry['max_loss']:.1f}"}
+        rows.append({"start": start, "rate, times that of weights": entry["hyper.scalar_lr"], **behind})
+    return docfigures.Table(rows)
+
+
 def cost() -> docfigures.Table:
     """Milliseconds and MB of a training epoch, ours and PyG's."""
     rows = []
