@@ -37,6 +37,8 @@ SHAPES = {
     "photo": Shape(7650, 238_162, 745, 8, largest=1434, density=0.347),
     "computers": Shape(13_752, 491_722, 767, 10, largest=2992, density=0.348),
     "tolokers": Shape(11_758, 1_038_000, 10, 2, largest=2138, density=1.0),
+    "citeseer": Shape(3327, 9104, 3703, 6, largest=99, density=0.0085, training=0.036),
+    "cs": Shape(18_333, 163_788, 6805, 15, largest=136, density=0.0088),
 }
 
 

@@ -36,7 +36,6 @@ from _counts import Budget
 from _kept_rows import add_line, measured_in_workers
 from _layers import same_numbers
 from _measure import beside_rival, geometric_mean, machine, peak_megabytes, rounds_within, turns
-from _standins import SHAPES
 from epochs import read_graph
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -309,7 +308,7 @@ def counts(options: argparse.Namespace) -> tuple[Budget, Budget]:
 
 def main() -> None:
     parser = make_parser(__doc__, seconds=6.0)
-    datasets = [*SHAPES, "batch"]
+    datasets = ["cora", "photo", "computers", "tolokers", "batch"]
     parser.add_argument("--datasets", nargs="+", default=datasets, choices=datasets)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     folder = os.environ.get("LCAT_TEST_DATA")
