@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.figures import figure_formats, only_these_formats
+from tests.support.figures import only_these_formats
 
-__all__ = ["figure_formats", "only_these_formats"]
+__all__ = ["only_these_formats"]
 
 FOLDER = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture(scope="module")
+def figure_formats():
+    return ("png",)
 
 
 def load(name):

@@ -9,6 +9,7 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.ops import gat_attention, gat_attention_of_values, gat_scores, native_status, use_implementation
 from tests.ops.cases import make_graph
+from tests.support.long import long
 
 F64 = torch.float64
 needs_native = pytest.mark.skipif(native_status().instruction_set is None, reason="no compiled kernels")
@@ -68,9 +69,10 @@ def test_output_and_gradients_are_those_of_the_formula(
         torch.testing.assert_close(gradient.double(), right.view(gradient.shape), rtol=limit, atol=limit)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("kind", ["random", "padded"])
+@pytest.mark.parametrize(
+    ("kind", "dropout"), [("random", 0.0), ("padded", 0.4), long("random", 0.4), long("padded", 0.0)]
+)
 def test_gradcheck_and_gradgradcheck(kind: str, options: str, dropout: float) -> None:
     graph = one_set(kind)
     tensors = arguments(graph, options)

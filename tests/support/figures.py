@@ -1,4 +1,4 @@
-"""Reports of tests: figures as PNG files alone, where nobody looks at the others."""
+"""Reports of tests: without the files of figures, where nobody looks at them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import pytest
 
 @pytest.fixture(scope="module")
 def figure_formats():
-    """Formats of the files in ``figures/``: fonts in PDF files take more time than all the rest of a small report.
+    """Formats of the files in ``figures/``: none, for they take more time than all the rest of a small report.
 
-    A module that looks at the files has a fixture of this name with all three.
+    A module that looks at the files has a fixture of this name, with the formats that it looks at.
     """
-    return ("png",)
+    return ()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,6 +17,11 @@ from lcat.train import METRICS, SCHEDULES, optimizer_names
 from tests.cli.study.support import FAST, PLAN
 
 
+@pytest.fixture(scope="module")
+def figure_formats():
+    return ("png",)
+
+
 def test_study_writes_and_prints(call, tmp_path):
     code, out, err = call("study", "-d", "csbm:easy,n=60", "-l", "gcn", "-l", "lcat", *FAST)
     assert (code, err) == (0, "")
