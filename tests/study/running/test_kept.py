@@ -64,7 +64,7 @@ def accuracy_of(model, result):
 
 @pytest.mark.parametrize("engine", ["inline", "processes"])
 def test_models_give_the_figures_of_their_cells(folder, engine):
-    study = run(engine=engine)
+    study = run(engine=engine, run={"workers": 1})
     for result in study.cell_results():
         assert result.ok
         model = load_model(study.folder / "models" / f"{result.cell.key}.pt")

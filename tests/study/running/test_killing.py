@@ -8,11 +8,23 @@ import time
 
 import pytest
 
-from lcat.study import Study
+from lcat.study import Study, load_plan
 from tests.study.running.killing import CELLS, Tally, Victim, quick_plan
 from tests.study.study_support import trained
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc")
+
+# For one kill: each process, and each figure of the report, counts.
+SMALL = """
+datasets = ["csbm:easy,n=120"]
+layers = ["gcn", "lcat"]
+seeds = 5
+[overrides]
+epochs = 60
+patience = "none"
+[run]
+workers = 1
+"""
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +72,25 @@ def assert_nothing_wrong(tally):
     assert (tally.lost, tally.changed, tally.repeated, tally.orphans) == (0, 0, 0, 0)
 
 
-def test_a_kill_of_the_driver_and_a_worker(tmp_path, expected):
+def test_a_kill_of_the_driver_and_its_worker(tmp_path):
     victim = Victim(tmp_path / "victim", Tally())
+    (victim.folder / "plan.toml").write_text(SMALL)
+    plan = load_plan(victim.folder / "plan.toml")
+    expected = {result.cell.key: result.fit.history for result in trained(plan, engine="inline")}
     try:
         victim.start()
         end = time.monotonic() + 120
         while not victim.seen and time.monotonic() < end:
-            time.sleep(0.2)
+            time.sleep(0.1)
             victim.check()
         assert victim.kill("both", random.Random(0))
         victim.start()
-        check_complete(victim, expected)
+        assert victim.wait() == 0, (victim.folder / "stderr.txt").read_text()
+        victim.check()
     finally:
         victim.close()
+    assert {key: result.fit.history for key, result in victim.seen.items()} == expected
+    victim.tally.repeated += victim.repeated()
     assert_nothing_wrong(victim.tally)
 
 

@@ -48,7 +48,7 @@ def test_engines_give_equal_numbers(tmp_path):
     plan = make_plan(datasets=[graphs_file(tmp_path)], metric="rmse", **settings)
     inline = run_study(plan, tmp_path / "inline", engine="inline").study
     assert set(inline.results()["metric"]) == {"rmse"}
-    processes = run_study(plan, tmp_path / "processes", engine="processes", workers=2).study
+    processes = run_study(plan, tmp_path / "processes", engine="processes", workers=1).study
     assert numbers(inline) == numbers(processes)
 
 
