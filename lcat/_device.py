@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
-__all__ = ["read_device", "usable_device"]
+__all__ = ["host_waits_for", "read_device", "usable_device"]
 
 
 def read_device(device: Any, *, otherwise: str = "") -> torch.device:
@@ -57,3 +58,8 @@ def usable_device(device: Any) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ValueError(f"expected a device that can be used here, got {str(usable)!r}: {reason}") from error
     return usable
+
+
+def host_waits_for(tensor: Tensor) -> bool:
+    """Whether reading a value of ``tensor`` waits for everything that was launched before: on every device but CPUs."""
+    return not tensor.is_cpu

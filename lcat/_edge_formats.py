@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
+from lcat import _device
 from lcat._checksum import checksum
 from lcat._memory import check_memory, has_memory
 from lcat._tracing import is_jit_tracing, is_traced, needs_static_shape
@@ -15,8 +17,6 @@ from lcat._tracing import is_jit_tracing, is_traced, needs_static_shape
 Flow: TypeAlias = Literal["source_to_target", "target_to_source"]
 Layout: TypeAlias = Literal["edge_index", "coo", "csr", "csc", "SparseTensor"]
 Side: TypeAlias = Literal["by_target", "by_source"]
-# Pointer and edge of each slot of the edges grouped by one endpoint, int64; None for edges in the order of the slots.
-Groups: TypeAlias = tuple[Tensor, Tensor | None]
 
 _INTEGER_TYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _ACCEPTED = (
@@ -29,6 +29,61 @@ _LAYOUTS: dict[torch.layout, Layout] = {
     torch.sparse_csr: "csr",
     torch.sparse_csc: "csc",
 }
+
+
+class Groups(NamedTuple):
+    """How an input has grouped its edges by one endpoint.
+
+    Args:
+        pointer: ``[N + 1]`` int64, where each group begins.
+        order: ``[E]`` int64, the edge in each slot; ``None`` for edges that stand in the order of the slots.
+        checked: the state of both tensors in which they were found to be groups of these edges; ``None`` if nobody has
+            looked.
+    """
+
+    pointer: Tensor
+    order: Tensor | None
+    checked: Any = None
+
+    @property
+    def state(self) -> Any:
+        """What changes whenever torch changes the groups; ``None`` in inference mode, where it counts no writes."""
+        tensors = [tensor for tensor in (self.pointer, self.order) if tensor is not None]
+        if any(tensor.is_inference() for tensor in tensors):
+            return None
+        return [tensor_fingerprint(tensor) for tensor in tensors]
+
+    @property
+    def are_known_to_fit(self) -> bool:
+        """Whether they were found to be groups of these edges, and nothing was written to them since."""
+        return self.checked is not None and self.checked == self.state
+
+    def have_shape(self, row: Tensor, num_rows: int) -> bool:
+        """Whether they can be groups of edges of which ``row`` [E] is one end, and their memory exists."""
+        if self.pointer.shape != (num_rows + 1,) or not has_memory(self.pointer):
+            return False
+        return self.order is None or (self.order.shape == row.shape and has_memory(self.order))
+
+    def fit(self, row: Tensor, num_rows: int) -> Tensor | None:
+        """Whether they are groups of these edges: a tensor of one bool, for which nothing waits.
+
+        Args:
+            row: ``[E]`` the endpoint by which the edges are grouped; its values are not read as addresses.
+            num_rows: number of nodes at that end.
+
+        Returns:
+            ``None`` if they are not, as shapes or freed memory show.
+        """
+        if not self.have_shape(row, num_rows):
+            return None
+        pointer, order, count = self.pointer, self.order, row.shape[0]
+        slots = torch.arange(count, device=row.device)
+        edge_ids = slots if order is None else order.clamp(0, count - 1)
+        fits = (pointer[0] == 0) & (pointer[-1] == count) & (pointer.diff() >= 0).all()
+        fits &= (row[edge_ids] == torch.searchsorted(pointer.contiguous(), slots, right=True) - 1).all()
+        if order is not None:
+            fits &= (edge_ids == order).all() & (torch.zeros_like(slots).index_fill(0, edge_ids, 1) == 1).all()
+        return fits
 
 
 class EdgeList:
@@ -101,10 +156,11 @@ class EdgeList:
         first, second = (0, 1) if self.flow == "source_to_target" else (1, 0)
         return plain[first], plain[second]
 
-    def checked(self, num_sources: int, num_targets: int) -> tuple[Tensor, Tensor, dict[Side, Groups], bool | None]:
-        """The :meth:`endpoints`, how the input has grouped them already, if it has, and whether there are self-loops.
+    def checked(self, num_sources: int, num_targets: int) -> tuple[Tensor, Tensor, dict[Side, Groups], int | None]:
+        """The :meth:`endpoints`, how the input has grouped them already, if it has, and the number of self-loops.
 
-        The last is ``None`` where it is not known yet: see :func:`check_ends`.
+        The last is ``None`` where it is not known yet: see :func:`check_ends`. Where the host waits for an answer, it
+        also asks whether the groups are those of the edges; not by source if no gradient is recorded, which needs them.
 
         Args:
             num_sources: number of nodes that messages come from; see :meth:`checked_sizes`.
@@ -118,12 +174,29 @@ class EdgeList:
             for indices in self.memory:
                 check_memory(self.name, indices)
         source, target = self.endpoints()
-        has_loops = None
-        if not needs_static_shape(source) and not is_jit_tracing():
-            hint = f"; check the rows of 'x', the order of the two rows of '{self.name}', or pass 'size'"
-            names, bounds = (self.name, self.name), (num_sources, num_targets)
-            has_loops = check_ends(names, source, target, bounds, hint, look_for_loops=not source.is_cpu)
-        return source, target, {} if is_traced() else self._groups(), has_loops
+        groups = {} if is_traced() else self._groups()
+        if needs_static_shape(source) or is_jit_tracing():
+            return source, target, groups, None
+        asks = _device.host_waits_for(source)
+        asked: dict[Side, Tensor] = {}
+        if asks and source.numel() > 0:
+            ends: dict[Side, tuple[Tensor, int]] = {"by_target": (target, num_targets)}
+            if torch.is_grad_enabled():
+                ends["by_source"] = (source, num_sources)
+            fitting = {side: groups[side].fit(*end) for side, end in ends.items() if side in groups}
+            asked = {side: fits for side, fits in fitting.items() if fits is not None}
+        hint = f"; check the rows of 'x', the order of the two rows of '{self.name}', or pass 'size'"
+        names, bounds = (self.name, self.name), (num_sources, num_targets)
+        answers = check_ends(names, source, target, bounds, hint, questions=list(asked.values()) if asks else None)
+        if answers is None:
+            return source, target, groups, None
+        num_loops, are_groups = answers
+        for side, fits in zip(asked, are_groups, strict=True):
+            if fits:
+                groups[side] = groups[side]._replace(checked=groups[side].state)
+            else:
+                del groups[side]
+        return source, target, groups, num_loops
 
     def checked_sizes(self, num_sources: int | None, num_targets: int | None) -> tuple[int, int]:
         """The numbers of sources and targets, completed by the size that the input states.
@@ -196,10 +269,10 @@ class PyGEdgeIndex(EdgeList):
             sides = ("by_target", "by_source")
         groups: dict[Side, Groups] = {}
         if has_memory(edges._indptr):
-            groups[sides[sorted_by]] = (edges._indptr.long(), None)
+            groups[sides[sorted_by]] = Groups(edges._indptr.long(), None)
         pointer, order = edges._T_indptr, edges._T_perm
         if pointer is not None and order is not None and has_memory(pointer) and has_memory(order):
-            groups[sides[1 - sorted_by]] = (pointer.long(), order.long())
+            groups[sides[1 - sorted_by]] = Groups(pointer.long(), order.long())
         return groups
 
 
@@ -382,8 +455,8 @@ def check_ends(
     bounds: tuple[int, int],
     hint: str = "",
     *,
-    look_for_loops: bool,
-) -> bool | None:
+    questions: Sequence[Tensor] | None = None,
+) -> tuple[int, list[bool]] | None:
     """Every source is in ``[0, bounds[0])``, and every target in ``[0, bounds[1])``.
 
     Args:
@@ -392,24 +465,24 @@ def check_ends(
         target: ``[E]`` indices.
         bounds: the numbers of nodes.
         hint: ends the message for an index that is too large.
-        look_for_loops: whether to answer as well if there is an edge ``i -> i``: on a GPU the host waits for every
-            answer, so it asks for all at once.
+        questions: what else to answer, tensors of one bool: where the host waits for every answer, it asks for all at
+            once. ``None`` on CPUs.
 
     Returns:
-        whether there is one; ``None`` without ``look_for_loops``.
+        the number of edges ``i -> i``, and the answers; ``None`` without ``questions``.
 
     Raises:
         IndexError: one is not.
     """
     if source.numel() == 0:
-        return False if look_for_loops else None
+        return None if questions is None else (0, [bool(question) for question in questions])
     facts = [*torch.aminmax(source), *torch.aminmax(target)]
-    if look_for_loops:
-        facts.append((source == target).any().to(source.dtype))
-    low_source, high_source, low_target, high_target, *loops = torch.stack(facts).tolist()
+    if questions is not None:
+        facts += [(source == target).sum(), *(question.to(torch.long) for question in questions)]
+    low_source, high_source, low_target, high_target, *rest = torch.stack(facts).tolist()
     _check_range(names[0], low_source, high_source, "source", bounds[0], hint)
     _check_range(names[1], low_target, high_target, "target", bounds[1], hint)
-    return bool(loops[0]) if loops else None
+    return None if questions is None else (rest[0], [bool(answer) for answer in rest[1:]])
 
 
 def _check_range(name: str, low: int, high: int, side: Literal["source", "target"], bound: int, hint: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from lcat import _graph_cache
+from lcat import _device, _graph_cache
 from lcat._device import read_device
 from lcat._edge_formats import EdgeList, Flow, Groups, Side, check_ends, read_edges
 from lcat._memory import check_memory
@@ -160,7 +160,7 @@ class Graph:
         self._before_self_loops: weakref.ref[Graph] | None = None
         self._input_groups: dict[Side, Groups] = {}
         self._is_in_range = False
-        self._has_loops: bool | None = None  # where it is known
+        self._num_own_loops: int | None = None  # where it is known
         self._traced: TracedEdges | None = None
         self.kept_of: tuple[Graph, Tensor] | None = None
 
@@ -221,9 +221,10 @@ class Graph:
         check_memory("target", self.target)
         if not self._is_in_range and not is_capturing():  # a captured CUDA graph cannot wait for values
             bounds = (self.num_sources, self.num_targets + int(self.padded))
-            ask = not self.source.is_cpu
-            has_loops = check_ends(("source", "target"), self.source, self.target, bounds, look_for_loops=ask)
-            self._has_loops = has_loops if self._has_loops is None else self._has_loops
+            questions: list[Tensor] | None = [] if _device.host_waits_for(self.source) else None
+            answers = check_ends(("source", "target"), self.source, self.target, bounds, questions=questions)
+            if answers is not None and self._num_own_loops is None:
+                self._num_own_loops, _ = answers
             self._is_in_range = True
 
     def known(self, key: CacheKey[_T], *parameters: Hashable) -> _T | None:
@@ -241,8 +242,8 @@ class Graph:
     def input_groups(self, side: Side) -> Groups | None:
         """Pointer and edge of each slot of ``"by_target"`` or ``"by_source"``, if the input contained them.
 
-        Inside a row the slots are in the input's order. ``None`` for the edges says that they stand in the order of the
-        slots. Nothing of it is checked: an EdgeIndex may hold groups of other edges than its own.
+        Inside a row the slots are in the input's order. An EdgeIndex may hold groups of other edges than its own: they
+        are checked before they are copied. On GPUs together with the indices, so that the host waits once.
         """
         return self._input_groups.get(side)
 
@@ -301,15 +302,14 @@ class Graph:
         loop = self.source == self.target
         if needs_static_shape(loop) and not dynamic:
             return self._with_dead_self_loops()
-        if not dynamic and not is_jit_tracing() and not self._any(loop):  # a trace is for graphs with loops too
+        num_loops = None if is_traced() else self._num_own_loops
+        may_be_same = not dynamic and not is_jit_tracing()  # a trace is for graphs with loops too
+        if may_be_same and not (bool(loop.any()) if num_loops is None else num_loops):
             same = self._derive(self.source, self.target)
             same._input_groups = self._input_groups
             return same
-        kept_edges = (~loop).nonzero().flatten()
+        kept_edges = (~loop).nonzero().flatten() if num_loops is None else _positions(~loop, self.num_edges - num_loops)
         return self._derive(self.source[kept_edges], self.target[kept_edges], kept_edges=kept_edges)
-
-    def _any(self, loop: Tensor) -> bool:
-        return bool(loop.any()) if self._has_loops is None or is_traced() else self._has_loops
 
     def _with_dead_self_loops(self) -> Graph:
         """The graph without edges ``i -> i`` in the form that does not depend on values: they are dead edges."""
@@ -431,6 +431,13 @@ _IN_DEGREE: CacheKey[Tensor] = CacheKey("in-degrees")
 _WITHOUT_LOOPS: CacheKey[Graph] = CacheKey("without self-loops")
 _WITH_LOOPS: CacheKey[Graph] = CacheKey("with self-loops")
 _PADDED: CacheKey[Graph] = CacheKey("with self-loops, those of the input dead")
+
+
+def _positions(mask: Tensor, count: int) -> Tensor:
+    """``mask.nonzero().flatten()`` of so many numbers: on a GPU, nothing waits to learn how many they are."""
+    slots = torch.where(mask, mask.cumsum(0) - 1, count).clamp_(max=count)
+    every = torch.arange(mask.shape[0], device=mask.device)
+    return every.new_zeros(count + 1).scatter_(0, slots, every)[:count]
 
 
 def keep_slots(edges: SortedEdges, keep: Tensor) -> SortedEdges:
@@ -622,10 +629,10 @@ def forget(edges: Any = None) -> None:
 def _build(edges: EdgeList, num_sources: int, num_targets: int) -> Graph:
     if not torch.compiler.is_compiling():
         num_sources, num_targets = _read_count("num_sources", num_sources), _read_count("num_targets", num_targets)
-    source, target, groups, has_loops = edges.checked(num_sources, num_targets)
+    source, target, groups, num_loops = edges.checked(num_sources, num_targets)
     graph = Graph(source, target, num_sources, num_targets)
     graph._input_groups = groups
-    graph._has_loops = has_loops
+    graph._num_own_loops = num_loops
     graph._is_in_range = not is_traced() and not needs_static_shape(source)
     if torch.compiler.is_compiling() and edges.layout == "edge_index":
         graph._traced = TracedEdges(edges.memory[0], edges.flow, None)

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_conte
 from torch_geometric import EdgeIndex
 
 import lcat.graph as graph_module
-from lcat import _edge_formats, _graph_cache
+from lcat import _device, _edge_formats, _graph_cache
 from lcat.graph import CacheKey, Graph, cache_info, forget, graph_view, set_cache_limit
 from lcat.ops import aggregate, use_implementation
 from tests.support.graphs import KINDS, edge_formats, random_edges, size_of
@@ -560,38 +560,39 @@ def test_nested_indices_are_refused():
 
 @pytest.mark.parametrize("loops", [True, False])
 def test_what_is_read_at_once_where_the_host_waits(loops, monkeypatch):
-    """As on a GPU: bounds and self-loops are read together, and nothing is asked again."""
-    edges = torch.tensor([[0, 1, 2, 2], [1, 2, 2 if loops else 0, 0]])
+    """As on a GPU: bounds and the number of self-loops are read together, and nothing is asked again."""
+    edges = torch.tensor([[0, 1, 2, 2, 0], [1, 2, 2 if loops else 0, 0, 0 if loops else 1]])
     expected = _view(edges).with_self_loops(3)
-    reads = []
+    answers = []
     real = _edge_formats.check_ends
 
-    def check_ends(*arguments, look_for_loops):
-        del look_for_loops
-        reads.append(real(*arguments, look_for_loops=True))
-        return reads[-1]
+    def check_ends(*arguments, questions):
+        answers.append(real(*arguments, questions=questions))
+        return answers[-1]
 
-    monkeypatch.setattr(_edge_formats, "check_ends", check_ends)
-    monkeypatch.setattr(graph_module, "check_ends", check_ends)
-    monkeypatch.setattr(torch.Tensor, "__bool__", None)
+    monkeypatch.setattr(_device, "host_waits_for", lambda tensor: True)
+    for module in (_edge_formats, graph_module):
+        monkeypatch.setattr(module, "check_ends", check_ends)
+    for name in ("__bool__", "nonzero", "item"):
+        monkeypatch.setattr(torch.Tensor, name, None)
     for graph in (_view(edges.clone()), Graph(*edges, 3, 3)):
         derived = graph.with_self_loops(3)
         assert torch.equal(derived.source, expected.source)
         assert torch.equal(derived.target, expected.target)
         assert (derived.kept_edges is not None) == loops
-    assert reads == [loops, loops]
+        assert derived.kept_edges is None or torch.equal(derived.kept_edges, expected.kept_edges)
+    assert answers == [(2 * loops, [])] * 2
 
 
-@pytest.mark.parametrize("look", [True, False])
+@pytest.mark.parametrize(("questions", "answer"), [(None, None), ([], (0, [])), ([torch.tensor(True)], (0, [True]))])
 @pytest.mark.parametrize(
     ("source", "target", "match"),
     [([0, -2], [1, 9], "negative.*'a'.*got -2"), ([0, 1], [4, 0], "'b'.*larger than 3.*got 4"), ([], [], None)],
 )
-def test_bounds(source, target, match, look):
+def test_bounds(source, target, match, questions, answer):
     source, target = torch.tensor(source, dtype=torch.long), torch.tensor(target, dtype=torch.long)
     if match is None:
-        answer = _edge_formats.check_ends(("a", "b"), source, target, (0, 0), look_for_loops=look)
-        assert answer is (False if look else None)
+        assert _edge_formats.check_ends(("a", "b"), source, target, (0, 0), questions=questions) == answer
         return
     with pytest.raises(IndexError, match=match):
-        _edge_formats.check_ends(("a", "b"), source, target, (3, 4), look_for_loops=look)
+        _edge_formats.check_ends(("a", "b"), source, target, (3, 4), questions=questions)

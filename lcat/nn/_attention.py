@@ -27,6 +27,8 @@ class AttentionConv(AttentionMessages):
 
     # What CAT and L-CAT add, see _lcat.py; ``None`` in GAT, that is lambda1 = 1 and lambda2 = 0.
     interpolation: Interpolation | None = None
+    # The dimension of the heads in what the score sees of a node.
+    _score_heads_dim = -1
     # Whether messages carry projections; where they carry ``x``, scores may need none.
     _values_are_projected = True
     lin_edge: Any
@@ -112,7 +114,10 @@ class AttentionConv(AttentionMessages):
         edges = self._read_edges(
             edge_index, nodes, edge_attr=edge_attr, edge_weight=edge_weight, size=size, messages=messages
         )
-        projected: Any = self._project(nodes) if self._values_are_projected else None
+        projected: Any = None
+        if self._values_are_projected:
+            needs_all = messages or not self._scores_averaged_features(nodes)
+            projected = self._project(nodes) if needs_all else self._project_values(nodes)
         values = self._values(nodes, projected)
         own = self._own(nodes, projected, values) if self.separate_self else None
         alpha = None
@@ -156,6 +161,12 @@ class AttentionConv(AttentionMessages):
     def _project(self, nodes: Nodes) -> tuple[Any, Any]:
         """Step 2: the projections [.., N, H, F] of sources and targets; one tensor twice where they are the same."""
         raise NotImplementedError
+
+    def _project_values(self, nodes: Nodes) -> tuple[Any, Any]:
+        """Step 2 where scores are computed from averages of ``x``: only what messages carry, if that is projected."""
+        if self.lin_value is not None:
+            return None, None
+        return self._by_head(self._maps()[0](nodes.x[0]), nodes, 0), None
 
     def _values(self, nodes: Nodes, projected: tuple[Any, Any]) -> tuple[Any, Any]:
         """Step 3: what messages carry, at the source; at the target, what ``message(x_i=...)`` would see."""
@@ -290,12 +301,14 @@ class AttentionConv(AttentionMessages):
         if statistic is not None:
             one = nodes.swap_batch(pair[0])
             _checks.check_statistic_like(
-                type(self).__name__, statistic, one if pair[0] is pair[1] else torch.cat([one, one], dim=-1)
+                type(self).__name__,
+                statistic,
+                one if pair[0] is pair[1] else torch.cat([one, one], dim=self._score_heads_dim),
             )
         both = nodes.swap_batch(averages)
         if pair[0] is pair[1]:
             return both, both
-        source, target = both.chunk(2, dim=-1)
+        source, target = both.chunk(2, dim=self._score_heads_dim)
         return source, target
 
     def _average_targets(
@@ -311,6 +324,12 @@ class AttentionConv(AttentionMessages):
     def _sent_score_inputs(self, nodes: Nodes, projected: tuple[Any, Any]) -> Tensor:
         """Step 4 in a bipartite graph: what sources contribute to the averages of targets."""
         raise NotImplementedError
+
+    def _scores_averaged_features(self, nodes: Nodes) -> bool:
+        """Step 4: whether scores are computed from averages of ``x``, and from no projection of ``x`` itself."""
+        interpolation = self.interpolation
+        averages = interpolation is not None and interpolation.lambda2.fixed != 0.0 and nodes.one_set
+        return averages and self._averages_features(nodes)
 
     def _averages_features(self, nodes: Nodes) -> bool:
         """Step 4: whether the average is taken of ``x``, before the linear maps (GATv2Conv: also if ``x`` is narrow).
@@ -347,9 +366,12 @@ class AttentionConv(AttentionMessages):
     def _average_of_pair(
         self, pair: tuple[Tensor, Tensor], nodes: Nodes, edges: AttentionEdges, lambda2: Tensor | float
     ) -> Tensor:
-        """Step 4: the averages of the score inputs of sources and of targets, [N, ...], side by side if they differ."""
+        """Step 4: the averages of the score inputs of sources and of targets, [N, ...].
+
+        Where the two differ, heads of one follow those of the other: so kernels for GPUs read them where they are.
+        """
         # A view of a shared one: its gradients add up before that of the values is added, here as in a pair.
-        both = pair[0].view_as(pair[0]) if pair[0] is pair[1] else torch.cat(pair, dim=-1)
+        both = pair[0].view_as(pair[0]) if pair[0] is pair[1] else torch.cat(pair, dim=self._score_heads_dim)
         both = nodes.swap_batch(both)
         return self._averaged(both, both, nodes=nodes, edges=edges, lambda2=lambda2)
 

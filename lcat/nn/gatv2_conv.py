@@ -71,6 +71,7 @@ class GATv2Conv(AttentionConv):
     """
 
     _score_argument = "x"
+    _score_heads_dim = -2
 
     def __init__(
         self,
@@ -236,8 +237,11 @@ class GATv2Conv(AttentionConv):
         return super()._averages_features(nodes)
 
     def _along(self, per_head: Tensor, rows: Tensor) -> Tensor:
-        """Numbers of heads beside keys and queries, [..., H, F]."""
-        return per_head if per_head.dim() == 0 else per_head.to(rows.dtype).unsqueeze(-1)
+        """Numbers of heads beside keys and queries, [..., H, F], the heads of both or of one."""
+        if per_head.dim() == 0:
+            return per_head
+        times = rows.shape[-2] // max(per_head.shape[0], 1)
+        return (per_head if times == 1 else per_head.repeat(times)).to(rows.dtype).unsqueeze(-1)
 
     def _attention_vector(self, batch: int | None) -> Tensor:
         """The vector of the score, times lambda1, [H', F]."""

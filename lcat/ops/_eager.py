@@ -19,7 +19,7 @@ from lcat._memory import check_memory
 from lcat.ops._fused import for_backward, needs_gradient
 from lcat.ops._operators import Arguments, Operator, name_function
 
-__all__ = ["are_as_before", "are_plain", "dense", "eager", "is_plain", "places", "runs_eagerly"]
+__all__ = ["ROWS_APART", "are_as_before", "are_plain", "dense", "eager", "is_plain", "places", "runs_eagerly"]
 
 A = TypeVar("A", bound=Arguments)
 Tensors = Sequence[Tensor | None]
@@ -28,6 +28,8 @@ Tensors = Sequence[Tensor | None]
 ToBackward = Callable[..., Any]
 
 
+# The devices whose kernels read rows that do not follow each other in memory; tests run these kernels on the CPU.
+ROWS_APART = {"cuda"}
 # What the forward passes save after their inputs.
 _RESULTS = ("out", "lse", "positive", "positive_mass")
 
@@ -74,12 +76,30 @@ def are_plain(names: Sequence[str], tensors: Tensors) -> bool:
     return True
 
 
-def dense(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The tensors as kernels take them, contiguous; the very tuple where all are."""
+def dense(tensors: tuple[Any, ...], apart: Sequence[int] = ()) -> tuple[Any, ...]:
+    """The tensors as kernels take them, contiguous; the very tuple where all are.
+
+    Args:
+        tensors: those of one call, or ``None``.
+        apart: the positions of those whose rows need not follow each other, on the devices in :data:`ROWS_APART`.
+    """
     for tensor in tensors:
         if tensor is not None and not tensor.is_contiguous():
-            return tuple(None if t is None else t.contiguous() for t in tensors)
+            readable = [i for i in apart if has_whole_rows(tensors[i])]
+            return tuple(t if t is None or i in readable else t.contiguous() for i, t in enumerate(tensors))
     return tensors
+
+
+def has_whole_rows(tensor: Tensor | None) -> bool:
+    """Whether each row (of the first dimension) is in one piece that kernels read 16 bytes at a time."""
+    if tensor is None or tensor.device.type not in ROWS_APART:
+        return False
+    strides, length = tensor.stride(), 1
+    for size, stride in zip(reversed(tensor.shape[1:]), reversed(strides[1:]), strict=True):
+        if size != 1 and stride != length:
+            return False
+        length *= size
+    return strides[0] >= length and (tensor.data_ptr() | strides[0] * tensor.element_size()) % 16 == 0
 
 
 def runs_eagerly() -> bool:
@@ -96,6 +116,7 @@ def eager(
     keeps: Callable[[Sequence[Any]], tuple[Any, ...]] | None = for_backward,
     outputs: int = 1,
     kept_names: Sequence[str] = _RESULTS,
+    rows_apart: Sequence[str] = (),
 ) -> Callable[[A], Any]:
     """A function of the arguments of ``forward`` that returns its first result, differentiable any number of times.
 
@@ -108,7 +129,9 @@ def eager(
         outputs: the number of differentiable results, which come first. The function returns a tuple of them if there
             are several. In eager mode those that nobody asked for are ``None``.
         kept_names: what errors call that which ``keeps`` returns.
+        rows_apart: the inputs that kernels for GPUs read also where their rows do not follow each other.
     """
+    apart = [inputs_type._fields.index(name) for name in rows_apart]
     count, names, make_inputs = len(inputs_type._fields), inputs_type._fields, inputs_type._make
 
     def select(results: tuple[Any, ...]) -> Any:
@@ -136,7 +159,7 @@ def eager(
                 and are_as_before(names, saved, ctx.places, kept_names)
                 and are_plain(("grad",) * outputs, grads)
             ):
-                inputs = make_inputs(dense(inputs))
+                inputs = make_inputs(dense(inputs, apart))
                 return None, *backward.compute(to_backward(*dense(grads), inputs, results, ctx.constants, needs))
             # An operator knows no missing result.
             results = [inputs[0].new_empty(0) if result is None else result for result in results]
@@ -150,7 +173,7 @@ def eager(
         if not runs_eagerly() or not are_plain(names, inputs):
             results = forward(arguments)
             return select(results) if isinstance(results, tuple) else results
-        readable = dense(inputs)
+        readable = dense(inputs, apart)
         if readable is not inputs:
             arguments = arguments._replace(inputs=make_inputs(readable))  # type: ignore[attr-defined]
         if needs_gradient(*inputs):

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from lcat._edge_formats import Side
-from lcat._memory import has_memory
 from lcat._tracing import is_capturing
 from lcat.graph import CacheKey, Graph, SortedEdges, keep_slots
 from lcat.ops import _native
@@ -37,6 +36,8 @@ def _sort(graph: Graph, side: Side) -> SortedEdges:
     loopless = None if graph.padded else graph.before_self_loops()
     if loopless is not None and (loopless.is_cached(SORTED, side) or loopless.input_groups(side) is not None):
         return _insert_loops(grouped_edges(loopless, side), graph.num_loops)
+    if side == "by_source" and graph.is_cached(SORTED, "by_target"):
+        return _transpose(grouped_edges(graph, "by_target"), graph)
     edges = graph.grouped(side)  # an int64 copy is kept by nobody
     return SortedEdges(edges.indptr, edges.indices.to(torch.int32), edges.edge_ids.to(torch.int32))
 
@@ -49,29 +50,37 @@ def _is_compiled(graph: Graph) -> bool:
 def _take_groups(graph: Graph, side: Side) -> SortedEdges | None:
     """A copy of the groups that the input has brought, if it has, and if they are groups of its edges."""
     groups = graph.input_groups(side)
-    if groups is None or graph.padded or is_capturing():  # a captured CUDA graph cannot wait for the check
+    if groups is None or graph.padded:
         return None
-    pointer, order = groups
     row, other, rows, others = graph.target, graph.source, graph.num_targets, graph.num_sources
     if side == "by_source":
         row, other, rows, others = other, row, others, rows
-    if pointer.shape != (rows + 1,) or (order is not None and order.shape != row.shape):
-        return None
-    if not has_memory(pointer) or (order is not None and not has_memory(order)):
-        return None
-    pointer, order = pointer.contiguous(), None if order is None else order.contiguous()
+    pointer, order = groups.pointer, groups.order
     if _is_compiled(graph):
+        if not groups.have_shape(row, rows):
+            return None
+        pointer, order = pointer.contiguous(), None if order is None else order.contiguous()
         return _native.take_groups(row, other, rows, others, pointer=pointer, order=order)
-    count = row.shape[0]
-    slots = torch.arange(count, device=row.device)
-    edge_ids = slots if order is None else order.clamp(0, count - 1)
-    fits = (pointer[0] == 0) & (pointer[-1] == count) & (pointer.diff() >= 0).all()
-    fits &= (row[edge_ids] == torch.searchsorted(pointer, slots, right=True) - 1).all()
-    if order is not None:
-        fits &= (edge_ids == order).all() & (torch.zeros_like(slots).index_fill(0, edge_ids, 1) == 1).all()
-    if not bool(fits):
-        return None
+    if not (groups.have_shape(row, rows) and groups.are_known_to_fit):
+        if is_capturing():  # a captured CUDA graph cannot wait for the check
+            return None
+        fits = groups.fit(row, rows)
+        if fits is None or not bool(fits):
+            return None
+    edge_ids = torch.arange(row.shape[0], device=row.device) if order is None else order
     return SortedEdges(pointer.clone(), other[edge_ids].to(torch.int32), edge_ids.to(torch.int32))
+
+
+def _transpose(by_target: SortedEdges, graph: Graph) -> SortedEdges:
+    """The edges by source, by a sort of numbers of 32 bits: those by target are in order of the target already."""
+    indptr, sources, edge_ids = by_target
+    slots = torch.arange(sources.shape[0], device=sources.device)
+    if graph.padded:  # dead edges come last here, too
+        sources = torch.where(slots < indptr[-1], sources, graph.num_sources)
+    targets = torch.searchsorted(indptr, slots, right=True, out_int32=True) - 1
+    sources, order = torch.sort(sources, stable=True)
+    bounds = torch.arange(graph.num_sources + 1, device=sources.device, dtype=sources.dtype)
+    return SortedEdges(torch.searchsorted(sources, bounds), targets[order], edge_ids[order])
 
 
 def _insert_loops(groups: SortedEdges, num_loops: int) -> SortedEdges:

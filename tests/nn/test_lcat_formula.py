@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 import lcat.nn
 from lcat.nn import CATConv, CATv2Conv, GATConv, GATv2Conv, LCATConv, LCATv2Conv
@@ -277,3 +278,25 @@ def test_copies_do_not_share_and_do_not_drift(layer):
     with torch.no_grad():
         conv.raw_lambda1.add_(0.1)
     assert float(twin.lambda1.detach()) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "options", "products"),
+    [
+        ("LCATv2Conv", {}, 3),  # values, and the keys and queries of averages
+        ("LCATv2Conv", {"share_weights": True}, 2),
+        ("LCATv2Conv", {"share_values": False}, 3),
+        ("LCATv2Conv", {"separate_self": True}, 4),  # with the map of own features
+        ("LCATv2Conv", {"lambda2": 0.0}, 2),
+        ("CATv2Conv", {}, 3),
+        ("LCATConv", {"cache_neighbor_sum": True}, 3),  # values, and two folded matrices
+        ("GATv2Conv", {}, 2),
+    ],
+)
+def test_nothing_is_projected_that_nobody_needs(layer, options, products):
+    """Where averages are taken of ``x``, which is narrow here, no score is computed from the projection of ``x``."""
+    module = getattr(lcat.nn, layer)(4, 4, 2, **options)
+    x, edge_index = torch.randn(5, 4), torch.tensor([[0, 1, 2, 3, 4, 0], [1, 2, 3, 4, 0, 2]])
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        module(x, edge_index)
+    assert sum(row.count for row in profiler.key_averages() if row.key == "aten::linear") == products

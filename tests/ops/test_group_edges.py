@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
+from lcat import _device
 from lcat.graph import Graph, graph_view
 from lcat.ops import _grouped, _native, aggregate, use_implementation
 from lcat.ops._sorted import sorted_edges
@@ -99,15 +103,97 @@ def test_other_devices_put_self_loops_into_groups_as_the_compiled_kernels_do(kin
             assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.fixture(params=["compiled", "torch", "GPU"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How edges are grouped: by the compiled kernels, by operations of torch, and as on a GPU, where the host waits."""
+    if request.param != "compiled":
+        monkeypatch.setattr(_grouped, "_is_compiled", lambda graph: False)
+    if request.param == "GPU":
+        monkeypatch.setattr(_device, "host_waits_for", lambda tensor: True)
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was asked of tensors since the start of the test that a GPU would have to finish its work for."""
+    names: list[str] = []
+
+    def noted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: names.append(name) or real(*arguments)
+
+    for name in ("tolist", "item", "nonzero", "__bool__", "__int__", "__float__"):
+        monkeypatch.setattr(Tensor, name, noted(name, getattr(Tensor, name)))
+    return names
+
+
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "row", "col"])
+def test_a_new_graph_waits_once(
+    kind: str, loops: bool, reads: list[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """On a GPU, for its bounds, its self-loops and the groups that it brings, all together."""
+    plain = torch.randint(9, (2, 40))
+    if not loops:
+        plain = plain[:, plain[0] != plain[1]]
+    edge_index = plain if kind == "plain" else EdgeIndex(plain, sparse_size=(9, 9)).sort_by(kind)[0].fill_cache_()
+    monkeypatch.setattr(_grouped, "_is_compiled", lambda graph: False)
+    monkeypatch.setattr(_device, "host_waits_for", lambda tensor: True)
+    reads.clear()
+    graph, _ = graph_view(edge_index, 9, 9)
+    for view in (graph, graph.without_self_loops(), graph.with_self_loops(9)):
+        for side in ("by_target", "by_source"):
+            sorted_edges(view, side)
+    assert reads == ["tolist"]
+
+
+def test_without_gradients_the_groups_by_source_are_not_read(reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are checked when somebody needs them after all."""
+    edge_index = EdgeIndex(torch.randint(9, (2, 40)), sparse_size=(9, 9)).sort_by("col")[0].fill_cache_()
+    monkeypatch.setattr(_grouped, "_is_compiled", lambda graph: False)
+    monkeypatch.setattr(_device, "host_waits_for", lambda tensor: True)
+    reads.clear()
+    with torch.no_grad():
+        graph, _ = graph_view(edge_index, 9, 9)
+    sorted_edges(graph, "by_target")
+    assert reads == ["tolist"]
+    sorted_edges(graph, "by_source")
+    assert reads == ["tolist", "__bool__"]
+
+
+@pytest.mark.parametrize("kind", GRAPHS)
+def test_by_source_is_made_of_by_target_on_other_devices(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one sort of 32 bits, and in the graph's own order."""
+    monkeypatch.setattr(_grouped, "_is_compiled", lambda graph: False)
+    sort, sorted_types = torch.sort, []
+
+    def noted(x: Tensor, **options: Any) -> Any:
+        sorted_types.append(x.dtype)
+        return sort(x, **options)
+
+    for edges in (0, 1, 90, 3_000):
+        graph = make_graph(kind, edges=edges)
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "sort", noted)
+            sorted_types.clear()
+            sorted_edges(graph, "by_target")
+            ours = sorted_edges(graph, "by_source")
+        assert sorted_types == [torch.int64, torch.int32]
+        theirs = graph.by_source
+        live = int(theirs.indptr[-1])
+        assert torch.equal(ours.indptr, theirs.indptr)
+        assert torch.equal(ours.indices[:live].long(), theirs.indices[:live])
+        assert torch.equal(ours.edge_ids[:live].long(), theirs.edge_ids[:live])
+        assert torch.equal(ours.edge_ids.long().sort().values, torch.arange(graph.num_edges))
+        assert ours.indices.dtype == ours.edge_ids.dtype == torch.int32
+
+
 @pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
 @pytest.mark.parametrize("sort_order", ["row", "col"])
 def test_groups_that_an_edge_index_brings(
-    sort_order: str, flow: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+    sort_order: str, flow: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    if not compiled:
-        monkeypatch.setattr(_grouped, "_is_compiled", lambda graph: False)
     plain = torch.randint(9, (2, 40))
     plain = plain[:, plain[0] != plain[1]]
     edge_index, _ = EdgeIndex(plain, sparse_size=(9, 9)).sort_by(sort_order)
@@ -190,7 +276,7 @@ def _numbers(graph: Graph) -> list[Tensor]:
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("sort_order", ["row", "col"])
-def test_groups_that_are_not_of_these_edges_are_not_used(sort_order: str, damage, later: bool) -> None:
+def test_groups_that_are_not_of_these_edges_are_not_used(sort_order: str, damage, later: bool, way: str) -> None:
     """What an EdgeIndex has cached may be older than its edges: the edges count."""
     edge_index = EdgeIndex(torch.randint(9, (2, 40)), sparse_size=(9, 9)).sort_by(sort_order)[0].fill_cache_()
     if later and damage not in (_damage_edges, _damage_length):
@@ -206,7 +292,7 @@ def test_groups_that_are_not_of_these_edges_are_not_used(sort_order: str, damage
         torch.testing.assert_close(a, b)
 
 
-def test_edges_that_claim_an_order_which_they_do_not_have() -> None:
+def test_edges_that_claim_an_order_which_they_do_not_have(way: str) -> None:
     edge_index = EdgeIndex(torch.randint(9, (2, 40)), sparse_size=(9, 9), sort_order="row").fill_cache_()
     graph, _ = graph_view(edge_index, 9, 9)
     ours = _numbers(graph)
@@ -216,7 +302,7 @@ def test_edges_that_claim_an_order_which_they_do_not_have() -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_groups_are_copies() -> None:
+def test_groups_are_copies(way: str) -> None:
     edge_index = EdgeIndex(torch.randint(9, (2, 40)), sparse_size=(9, 9)).sort_by("row")[0].fill_cache_()
     graph, _ = graph_view(edge_index, 9, 9)
     before = _numbers(graph)

@@ -275,6 +275,27 @@ def test_nan_stays_in_its_neighborhood():
     assert not bool(out[~reached].isnan().any())
 
 
+@pytest.mark.parametrize("kind", ["mixed", "one edge", "dead edges"])
+@pytest.mark.parametrize("options", [Options(), Options(components=3), ALL])
+def test_keys_and_queries_may_be_halves_of_wider_rows(kind, options):
+    """The same bits, and nothing is read of the other half."""
+    edges = graph(kind)
+    inputs = make_inputs(edges, 3, 8, options, torch.float32)
+    grad = random(edges.num_targets, 3, 8, dtype=torch.float32, seed=7)
+    apart = list(inputs)
+    for position, half in ((0, slice(3)), (1, slice(3, None))):
+        wide = torch.full((len(inputs[position]), 6, 8), float("nan"), device=DEVICE)
+        wide[:, half] = inputs[position]
+        apart[position] = wide[:, half]
+    assert len(inputs[1]) == 1 or not apart[1].is_contiguous()
+    with tiles_of(4), guarded_memory():
+        (out, _, expected), (other, _, results) = (by_kernels(edges, x, options, grad) for x in (inputs, apart))
+    assert torch.equal(out, other)
+    for name, a, b in zip(NAMES, expected, results, strict=True):
+        assert (a is None) == (b is None), name
+        assert a is None or (torch.equal(a, b) and b.is_contiguous()), name
+
+
 def test_repeats_bit_for_bit():
     edges = graph()
     inputs = make_inputs(edges, 3, 7, ALL, torch.float32)

@@ -69,9 +69,10 @@ LAUNCHES = {
     "SAGEConv": EXTREMES,
 }
 WITHOUT_HEADS = {"GCNConv", "SAGEConv"}
+AVERAGING = {"CATConv", "LCATConv", "LCATv2Conv"}  # on the edges without self-loops, a second graph
 # Operations of torch in forward and backward pass that start something on a device, besides: each takes as much time as
 # all edges of a small graph. GCN: the linear map, the sum with the bias, and their gradients (2 products, 1 sum).
-COMPUTING = {"GCNConv": 5, "GATConv": 6, "CATConv": 20, "GATv2Conv": 12, "LCATConv": 42, "LCATv2Conv": 48}
+COMPUTING = {"GCNConv": 5, "GATConv": 6, "CATConv": 20, "GATv2Conv": 12, "LCATConv": 42, "LCATv2Conv": 47}
 # Four linear maps, of queries, keys, values and own features; two, and a gradient divided by the number of ties.
 COMPUTING |= {"TransformerConv": 20, "SAGEConv": 10}
 
@@ -135,6 +136,25 @@ def test_a_later_step_sorts_nothing_and_waits_for_nothing(rows):
     for row in rows:
         assert (row["later"]["sorts"], row["later"]["waits"]) == (0, 0), row
         assert row["first"]["operations"] > row["later"]["operations"], row
+
+
+def test_a_first_step_waits_once_and_sorts_once_for_each_direction(printed):
+    """The edges of the input; those with self-loops are made of them. A schedule is one more short sort."""
+    kinds = ("layer", "groups", "compiled")
+    rows = [(kind, row[kind], row["first"]) for row in printed for kind in kinds if kind in row]
+    assert {(kind, layer) for kind, layer, _ in rows} == {(kind, layer) for kind in kinds for layer in LAUNCHES}
+    for kind, layer, first in rows:
+        graphs = 2 if layer in AVERAGING else 1
+        # An EdgeIndex has its groups. What is compiled is for graphs with self-loops, which are dead edges there.
+        sorted_graphs = {"layer": 1, "groups": 0, "compiled": graphs}[kind]
+        assert (first["waits"], first["sorts"]) == (1, 2 * sorted_graphs + 2 * graphs), (kind, layer)
+
+
+def test_a_later_step_on_edges_in_groups_sorts_nothing_and_waits_for_nothing(printed):
+    for row in printed:
+        if "groups" in row:
+            assert (row["later"]["sorts"], row["later"]["waits"]) == (0, 0), row
+            assert row["later"]["launches"] == row["first"]["launches"] == LAUNCHES[row["groups"]], row
 
 
 def test_a_later_step_of_a_compiled_layer_sorts_nothing_and_waits_for_nothing(printed):

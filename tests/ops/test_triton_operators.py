@@ -19,7 +19,7 @@ from tests.ops.triton_support import DEVICE, error, gradients, graph, random_ten
 import lcat.nn
 import lcat.ops
 from lcat.graph import Graph
-from lcat.ops import use_implementation
+from lcat.ops import _eager, use_implementation
 from lcat.ops._fused import native_objection
 from lcat.ops._triton import schedule as _triton_schedule
 from lcat.ops.dispatch import Call
@@ -219,6 +219,73 @@ def test_gradients_that_are_not_contiguous():
     with use_implementation("naive"):
         (expected,) = torch.autograd.grad(lcat.ops.gatv2_attention(x, x, x, random_tensor(2, 3), edges).sum(), x)
     same("x", kernel_gradient, expected, 1e-11)
+
+
+@pytest.fixture
+def copied(monkeypatch):
+    """For each pass of gatv2_attention, whether keys and whether queries came in one piece."""
+    monkeypatch.setattr(_eager, "ROWS_APART", {DEVICE})
+    module = import_module(f"lcat.ops._gatv2_attention.{NAME}")
+    passes = []
+
+    def noted(function, first):
+        def call(*arguments, **options):
+            passes.append(tuple(x.is_contiguous() for x in arguments[first : first + 2]))
+            return function(*arguments, **options)
+
+        return call
+
+    for function, first in (("forward", 0), ("backward", 1)):
+        monkeypatch.setattr(module, function, noted(getattr(module, function), first))
+    return passes
+
+
+@pytest.mark.parametrize(
+    ("dim", "features", "in_one_piece"),
+    [
+        (1, 4, (False, False)),  # heads of both side by side
+        (2, 4, (True, True)),  # features of both: rows are in pieces, and copied
+        (1, 6, (False, False)),
+        (1, 3, (False, True)),  # the second half begins after 24 bytes, no multiple of 16
+    ],
+)
+def test_halves_of_one_tensor_are_read_where_they_are(dim, features, in_one_piece, copied):
+    edges = graph("loops")
+    shape = [5, 2, features]
+    shape[dim] *= 2
+    both = random_tensor(*shape, dtype=torch.float32)
+    att = random_tensor(2, features, dtype=torch.float32)
+    grad = random_tensor(5, 2, features, dtype=torch.float32, seed=9)
+
+    def call(both):
+        key, query = both.chunk(2, dim=dim)
+        return lcat.ops.gatv2_attention(key, query, key, att, edges)
+
+    with use_implementation("naive"):
+        out, expected = gradients(call, [both], grad)
+    with use_implementation(NAME):
+        fused, (gradient,) = gradients(call, [both], grad)
+    same("out", fused, out, 1e-5)
+    same("both", gradient, expected[0], 1e-5)
+    assert copied == [in_one_piece] * 2
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+@pytest.mark.parametrize("per_head", [False, True])
+def test_keys_and_queries_of_lcat_are_not_copied(per_head, batch, copied):
+    edges = graph("loops")
+    edge_index = torch.stack([edges.source, edges.target])
+    module = lcat.nn.LCATv2Conv(20, 4, 2, lambdas_per_head=per_head).to(DEVICE)
+    x = torch.randn(*batch, 5, 20, device=DEVICE).requires_grad_()
+    leaves = [x, *module.parameters()]
+    results = []
+    for name in ("naive", NAME):
+        with use_implementation(name):
+            out = module(x, edge_index)
+            results.append([out, *torch.autograd.grad((out * out).sum(), leaves)])
+    for value, reference in zip(results[1], results[0], strict=True):
+        same("LCATv2Conv", value.detach(), reference.detach(), 1e-5)
+    assert copied == ([(True, True)] if batch else [(False, False)]) * 2  # heads of several sets are put together
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,8 @@ def load_widths(ptx: str) -> dict[str, int]:
 class Case:
     """A shape and type, plain or with every option there is; with int32 indices, or int64 as under torch.compile.
 
-    ``mixed``: only rows of nodes have the type, and all other tensors are float32, as under autocast.
+    ``mixed``: only rows of nodes have the type, and all other tensors are float32, as under autocast. ``halves``: keys
+    and queries are halves of one tensor.
     """
 
     heads: int
@@ -221,6 +222,7 @@ class Case:
     options: bool
     traced: bool = False
     mixed: bool = False
+    halves: bool = False
 
     def launches(self) -> list[Launch]:
         """Every kernel that forward and backward passes of all primitives would run, each once."""
@@ -270,7 +272,9 @@ class Case:
             gat_attention.backward(
                 grad, *inputs, *for_backward(out), by_target, by_source, 0.2, dropout, seed, [True] * 5
             )
-            inputs = (x, x, x if self.options else None, att, attr, matrix, weight)
+            both = torch.empty(rows, 2 * self.heads, self.features, dtype=self.dtype)
+            key, query = both.chunk(2, dim=1) if self.halves else (x, x)
+            inputs = (key, query, x if self.options else None, att, attr, matrix, weight)
             out = gatv2_attention.forward(*inputs, by_target, 0.2, dropout, seed, True)
             gatv2_attention.backward(
                 grad, *inputs, *for_backward(out), by_target, by_source, 0.2, dropout, seed, [True] * 7
@@ -293,11 +297,13 @@ EVERYTHING = [
     *(Case(h, f, torch.float64, o) for h, f in [(3, 7), (8, 8)] for o in (False, True)),
     *(Case(h, f, torch.float32, o, traced=True) for h, f in [(8, 8), (8, 64)] for o in (False, True)),
     *(Case(h, f, torch.bfloat16, o, mixed=True) for h, f in [(3, 7), (8, 8), (8, 64)] for o in (False, True)),
+    *(Case(h, f, torch.float32, o, halves=True) for h, f in [(1, 64), (8, 8), (8, 64)] for o in (False, True)),
 ]
 USUAL = [
     Case(8, 8, torch.float32, True),
     Case(8, 64, torch.bfloat16, False),
     Case(8, 64, torch.bfloat16, False, mixed=True),
+    Case(8, 64, torch.bfloat16, False, halves=True),
     Case(8, 64, torch.float32, False, traced=True),
     Case(1, 47, torch.float32, False),
     Case(1, 64, torch.float16, False),
@@ -322,6 +328,7 @@ def report(cases: list[Case], targets: list[str]) -> Iterator[dict[str, Any]]:
                     "features": case.features,
                     "dtype": str(case.dtype).removeprefix("torch."),
                     "options": case.options,
+                    "halves": case.halves,
                     "tile": {k: launch.arguments[k] for k in BLOCKS if k in launch.arguments},
                     "warps": launch.warps,
                     "registers": made.registers,

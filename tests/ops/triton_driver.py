@@ -71,16 +71,25 @@ class StandIn:
 
 def counted(stand_in: StandIn, step: Callable[[], Any]) -> dict[str, Any]:
     """One call: its launches, sorts and waits."""
-    before = len(stand_in.launches)
+    before, lists, to_list = len(stand_in.launches), 0, torch.Tensor.tolist
+
+    def counting(tensor: torch.Tensor) -> Any:  # no operation, so a profiler does not see it
+        nonlocal lists
+        lists += 1
+        return to_list(tensor)
+
     # Not by a TorchDispatchMode: inside one, as in any tracing, nothing that was computed once is used again.
-    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
+    with (
+        mock.patch.object(torch.Tensor, "tolist", counting),
+        profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler,
+    ):
         step()
     operations = {row.key: row.count for row in profiler.key_averages()}
     computing = Counter(event.name.removeprefix("aten::") for event in profiler.events() if _computes(event))
     return {
         "launches": dict(Counter(stand_in.launches[before:])),
         "sorts": sum(operations.get(name, 0) for name in SORTING),
-        "waits": sum(operations.get(name, 0) for name in SYNCHRONIZING),
+        "waits": lists + sum(operations.get(name, 0) for name in SYNCHRONIZING),
         "operations": sum(count for name, count in operations.items() if name.startswith("aten::")),
         "computing": dict(computing),
     }
@@ -180,11 +189,29 @@ def of_compiled(stand_in: StandIn, name: str) -> dict[str, Any]:
     return result
 
 
+def of_groups(stand_in: StandIn, name: str) -> dict[str, Any]:
+    """The first and a later step of a layer on edges that come in groups, as the loaders send them."""
+    from torch_geometric import EdgeIndex
+
+    torch.manual_seed(0)
+    layer, x = made(name), torch.randn(300, 16, requires_grad=True)
+    edges = torch.randint(300, (2, 6000))
+    edges = edges[:, edges[0] != edges[1]]
+    edge_index = EdgeIndex(edges, sparse_size=(300, 300)).sort_by("col")[0].fill_cache_()
+    return {kind: counted(stand_in, lambda: layer(x, edge_index).sum().backward()) for kind in ("first", "later")}
+
+
 def main() -> None:
     """Layers, forward and backward, the first step and a later one."""
     stand_in = StandIn()
     driver.set_active(stand_in)
+    from lcat import _device
+    from lcat.ops import _grouped
     from tests.support.through_gpu import install
+
+    # Edges are grouped as on a GPU, by operations of torch, where all answers are asked for at once.
+    _grouped._is_compiled = lambda graph: False
+    _device.host_waits_for = lambda tensor: True
 
     print(json.dumps({"direct": direct()}), flush=True)
     install(torch.device("cpu"))
@@ -206,6 +233,8 @@ def main() -> None:
 
             first, later = counted(stand_in, step), counted(stand_in, step)
             print(json.dumps({"layer": name, "dropout": dropout, "first": first, "later": later}), flush=True)
+    for name in LAYERS:
+        print(json.dumps({"groups": name, **of_groups(stand_in, name)}), flush=True)
     for name in LAYERS:
         print(json.dumps({"compiled": name, **of_compiled(stand_in, name)}), flush=True)
 

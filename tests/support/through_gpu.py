@@ -55,12 +55,14 @@ through.calls = 0  # type: ignore[attr-defined]
 
 def install(device: torch.device) -> None:
     """Put the GPU kernels, on ``device``, behind the operators' CPU calls."""
+    from lcat.ops._eager import ROWS_APART
     from lcat.ops._fused import native_objection
     from lcat.ops._gat_attention import fused
     from lcat.ops._sorted import SCHEDULED
     from lcat.ops.dispatch import Call
 
     SCHEDULED.add("cpu")
+    ROWS_APART.add("cpu")
     objection = native_objection(Call(torch.device("cpu"), torch.float32))
     if objection is not None:
         raise RuntimeError(f"calls cannot go through the GPU kernels: no compiled CPU kernels ({objection})")

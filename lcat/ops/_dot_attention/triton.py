@@ -117,7 +117,7 @@ def backward(
     tile, tile_arguments = _tile("dot_target", query, edge_attr, dtype)
     schedule = schedule_of(by_target, tile.rows)
     num_edges = by_target.indices.shape[0]
-    state = torch.empty(query.shape[0], heads, 2, **factory)
+    state = torch.empty(query.shape[0], 2, heads, **factory)
     d_query, d_query_edge = torch.empty_like(query), None if query_edge is None else torch.empty_like(query_edge)
     part_dq, part_du = parts_like(d_query, schedule, dtype), parts_like(d_query_edge, schedule, dtype)
     # Zeros, because no program visits dead edges; a block of heads writes its own share of a sum over heads.

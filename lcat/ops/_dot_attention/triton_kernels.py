@@ -120,7 +120,7 @@ def target_kernel(
 ):  # fmt: skip
     """Backward along the in-edges: the gradients of q, of u and of all per-edge tensors.
 
-    ``STATE`` gets lse and the products of both results with their gradients, of each target side by side, for the pass
+    ``STATE`` ``[N, 2, H]`` gets of each target lse and the products of both results with their gradients, for the pass
     along the out-edges.
     """
     first = tl.program_id(0).to(tl.int64) * BLOCK_ROWS
@@ -147,9 +147,9 @@ def target_kernel(
         delta += tl.sum(attr_grad * attended, axis=3)
         du = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_COMPONENTS), ACC_DTYPE)
     head_mask = row_mask[:, None, None] & (head < H)[None, None, :]
-    state = (STATE + row[:, None, None] * (2 * H)) + 2 * head[None, None, :]
+    state = (STATE + row[:, None, None] * (2 * H)) + head[None, None, :]
     tl.store(state, lse, mask=head_mask)  # the segments of a cut row all write the same
-    tl.store(state + 1, delta, mask=head_mask)
+    tl.store(state + H, delta, mask=head_mask)
     dq = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     length = tl.max(stop - start, axis=0)
     step = tl.zeros_like(length)
@@ -243,8 +243,8 @@ def source_kernel(
             edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0)
         q = gather_rows(Q, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
         grad = gather_rows(GRAD, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
-        lse = gather_heads(STATE, neighbor, mask, 2 * head, 2 * H, 2 * H, ACC_DTYPE)
-        delta = gather_heads(STATE + 1, neighbor, mask, 2 * head, 2 * H, 2 * H, ACC_DTYPE)
+        lse = gather_heads(STATE, neighbor, mask, head, 2 * H, H, ACC_DTYPE)
+        delta = gather_heads(STATE + H, neighbor, mask, head, 2 * H, H, ACC_DTYPE)
         score = tl.sum(q * k, axis=3) - lse
         dp = tl.sum(grad * v, axis=3)
         if EDGE_ATTR is not None:

@@ -143,7 +143,7 @@ def _target_kernel(
     H: tl.constexpr, F: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr,
     ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
-    """What the source pass needs of a target, (score, lse, <grad, out>), side by side; and its score's gradient."""
+    """What the source pass needs of a target, ``STATE`` ``[N, 3, H]``: score, lse, <grad, out>; and d_target_score."""
     row = tl.program_id(0).to(tl.int64) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
     row_mask = row < count
     head = tl.program_id(1) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
@@ -160,13 +160,13 @@ def _target_kernel(
             positive = gather_rows(POSITIVE, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
             dp += tl.sum(grad * positive, axis=3)
     tile_mask = row_mask[:, None, None] & (head < H)[None, None, :]
-    base = (STATE + row[:, None, None] * (3 * H)) + 3 * head[None, None, :]
+    base = (STATE + row[:, None, None] * (3 * H)) + head[None, None, :]
     if TARGET_SCORE is not None:
         tl.store(
             base, gather_heads(TARGET_SCORE, row[:, None], row_mask[:, None], head, H, H, ACC_DTYPE), mask=tile_mask
         )
-    tl.store(base + 1, gather_heads(LSE, row[:, None], row_mask[:, None], head, H, H, ACC_DTYPE), mask=tile_mask)
-    tl.store(base + 2, delta, mask=tile_mask)
+    tl.store(base + H, gather_heads(LSE, row[:, None], row_mask[:, None], head, H, H, ACC_DTYPE), mask=tile_mask)
+    tl.store(base + 2 * H, delta, mask=tile_mask)
     if D_TARGET_SCORE is not None:
         positive_mass = gather_heads(POSITIVE_MASS, row[:, None], row_mask[:, None], head, H, H, ACC_DTYPE)
         d_target_score = (1.0 - SLOPE) * (dp - delta * positive_mass)
@@ -208,11 +208,11 @@ def _source_kernel(
         if EDGE_IDS is not None:
             edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0).to(tl.int64)
         grad = gather_rows(GRAD, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
-        lse = gather_heads(STATE + 1, neighbor, mask, 3 * head, 3 * H, 3 * H, ACC_DTYPE)
-        delta = gather_heads(STATE + 2, neighbor, mask, 3 * head, 3 * H, 3 * H, ACC_DTYPE)
+        lse = gather_heads(STATE + H, neighbor, mask, head, 3 * H, H, ACC_DTYPE)
+        delta = gather_heads(STATE + 2 * H, neighbor, mask, head, 3 * H, H, ACC_DTYPE)
         z = source_score
         if HAS_TARGET_SCORE:
-            z = z + gather_heads(STATE, neighbor, mask, 3 * head, 3 * H, 3 * H, ACC_DTYPE)
+            z = z + gather_heads(STATE, neighbor, mask, head, 3 * H, H, ACC_DTYPE)
         if EDGE_SCORE is not None:
             z = z + gather_heads(EDGE_SCORE, edge_id, mask, head, H, H, ACC_DTYPE)
         score = tl.where(z > 0, z, z * SLOPE) - lse
@@ -445,9 +445,12 @@ def _target_pass(
     d_target_score: Tensor | None,
     slope: float,
 ) -> Tensor:
-    """Fill ``d_target_score``; return ``[N_target, H, 3]``: what the source pass gathers of a target, in one place."""
+    """Fill ``d_target_score``; return ``[N_target, 3, H]``: what the source pass gathers of a target, in one place.
+
+    The heads of each number are neighbors in memory, so an edge reads as few sectors as its numbers fill.
+    """
     num_targets, heads, features = out.shape
-    state = torch.empty(num_targets, heads, 3, dtype=out.dtype, device=out.device)
+    state = torch.empty(num_targets, 3, heads, dtype=out.dtype, device=out.device)
     tile = tile_shape("gat_target", heads, min(features, 1024), out.dtype)
     rows = tile.rows * tile.edges  # no edges here: all of the tile goes to rows
     launch(

@@ -331,4 +331,4 @@ def _to_backward(grad: Tensor, inputs: Inputs, results: Any, constants: Any, nee
     return Backward(grad, Saved(inputs, Kept(*results), by_target, by_source, seed), options, needs)
 
 
-_EAGER = eager(_FORWARD, _BACKWARD, Inputs, _to_backward)
+_EAGER = eager(_FORWARD, _BACKWARD, Inputs, _to_backward, rows_apart=("key", "query"))

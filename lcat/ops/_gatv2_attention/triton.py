@@ -145,15 +145,15 @@ def _target_pass(
     per_edge: bool,
     need: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """Along the in-edges: ``(state [N_target, H, 2], dq, datt, d_edge_attr, d_edge_matrix, d_edge_weight)``."""
+    """Along the in-edges: ``(state [N_target, 2, H], dq, datt, d_edge_attr, d_edge_matrix, d_edge_weight)``."""
     num_targets, heads, features = query.shape
     tile = tile_shape("gatv2_target", heads, features, out.dtype)
     schedule = schedule_of(by_target, tile.rows)
     groups, num_edges = blocks(schedule.num_segments, tile.rows), by_target.indices.shape[0]
     programs = min(groups, _PROGRAMS)
     factory: dict[str, Any] = {"dtype": out.dtype, "device": out.device}
-    state = torch.empty(num_targets, heads, 2, **factory)
-    d_query = torch.empty_like(query)
+    state = torch.empty(num_targets, 2, heads, **factory)
+    d_query = torch.empty(query.shape, dtype=query.dtype, device=query.device)
     part_dq = parts_like(d_query, schedule, out.dtype)
     d_att = torch.empty(programs, heads, features, **factory)
     # Zeros, because no program visits dead edges; a block of heads writes its own share of a sum over heads.
@@ -207,7 +207,7 @@ def _matrix_grad(d_score: Tensor, edge_matrix: Tensor, by_target: SortedEdges, i
     programs = min(schedule.num_segments, _MATRIX_PROGRAMS)
     shares = torch.empty(programs, components, heads * features, dtype=d_score.dtype, device=d_score.device)
     at_once = min(padded(components), _MATRIX_COMPONENTS)
-    names = ("K", "Q", "ATT", "EDGE_ATTR", "EDGE_MATRIX", "SLOPE", "H", "F", "D", "components", "ACC_DTYPE")
+    names = ("K", "Q", "ATT", "EDGE_ATTR", "EDGE_MATRIX", "SLOPE", "H", "F", "D", "K_STRIDE", "Q_STRIDE")
     launch(
         matrix_kernel,
         (programs, tile.head_blocks, blocks(components, at_once)),
@@ -219,7 +219,7 @@ def _matrix_grad(d_score: Tensor, edge_matrix: Tensor, by_target: SortedEdges, i
         BLOCK_EDGES=tile.edges,
         BLOCK_HEADS=tile.heads,
         BLOCK_FEATURES=tile.features,
-        **{name: inputs[name] for name in names},
+        **{name: inputs[name] for name in (*names, "components", "ACC_DTYPE")},
         **schedule_arguments(by_target, schedule, per_edge=True),
     )
     return shares.sum(0).t().to(edge_matrix.dtype).contiguous()
@@ -238,7 +238,7 @@ def _source_pass(
     _, heads, features = key.shape
     tile = tile_shape("gatv2_source", heads, features, state.dtype)
     schedule = schedule_of(by_source, tile.rows)
-    d_key = torch.empty_like(key)
+    d_key = torch.empty(key.shape, dtype=key.dtype, device=key.device)
     d_value = None if value is None else torch.empty_like(value)
     part_dk, part_dv = parts_like(d_key, schedule, state.dtype), parts_like(d_value, schedule, state.dtype)
     launch(
@@ -261,6 +261,11 @@ def _source_pass(
     )
     sum_parts([(part_dk, d_key), (part_dv, d_value)], schedule)
     return d_key, d_value
+
+
+def _row_stride(x: Tensor) -> int:
+    """How many numbers the rows of ``x`` are apart; a single row may have any stride."""
+    return x.stride(0) if x.shape[0] > 1 else x.shape[1] * x.shape[2]
 
 
 def _registers(edge_attr: Tensor | None, otherwise: int | None = None) -> int | None:
@@ -298,6 +303,8 @@ def _inputs(
         "H": key.shape[1],
         "F": key.shape[2],
         "D": 0 if edge_attr is None else edge_attr.shape[1],
+        "K_STRIDE": _row_stride(key),
+        "Q_STRIDE": _row_stride(query),
         "components": 0 if edge_attr is None else edge_attr.shape[1],
         "ACC_DTYPE": accumulator(compute_dtype(key, query, value, att, edge_attr, edge_matrix, edge_weight)),
         **dropout_arguments(dropout, seed),

@@ -2,7 +2,8 @@
 
 In all of them ``z = k_j + q_i + (edge_attr @ edge_matrix.T)_e`` is computed where it is needed from gathered rows;
 nothing of size E H F exists. ``V`` is ``None`` where the keys are the values, which saves one gather per pass.
-``EDGE_MATRIX`` is transposed, ``[D, H * F]``, so that its rows are read like all others.
+``EDGE_MATRIX`` is transposed, ``[D, H * F]``, so that its rows are read like all others. Rows of ``K`` and ``Q`` are
+``K_STRIDE`` and ``Q_STRIDE`` numbers apart: those of L-CATv2 are halves of one tensor.
 """
 
 # mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
@@ -63,8 +64,9 @@ def _add_edge_key(
 def forward_kernel(
     K, Q, V, ATT, EDGE_ATTR, EDGE_MATRIX, EDGE_WEIGHT, SEED, OUT, UNROUNDED, LSE, PART_OUT, PART_LSE, INDICES, EDGE_IDS,
     ROW, START, STOP, PART, count, components, keep_threshold, keep_scale, keep_scale_rest, SLOPE: tl.constexpr,
-    H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr,
-    BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
+    H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, K_STRIDE: tl.constexpr, Q_STRIDE: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr,
+    ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     """One pass over the in-edges with an online softmax: ``OUT``, perhaps also ``UNROUNDED``, and ``LSE``."""
     first = tl.program_id(0).to(tl.int64) * BLOCK_ROWS
@@ -76,7 +78,7 @@ def forward_kernel(
     if SEED is not None:
         seed = tl.load(SEED)
     att = tl.load(ATT + offset, mask=valid, other=0.0).to(ACC_DTYPE)[None, None, :, :]
-    q = gather_rows(Q, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
+    q = gather_rows(Q, row[:, None], row_mask[:, None], offset, valid, Q_STRIDE, ACC_DTYPE)
     # Each of the BLOCK_EDGES lanes runs a softmax of its own, with its own maximum; they are merged after the loop.
     m_i = tl.full((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS), LOWEST, ACC_DTYPE)
     l_i = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS), ACC_DTYPE)
@@ -91,7 +93,7 @@ def forward_kernel(
         next_neighbor = tl.load(INDICES + next_slot, mask=next_slot < stop[:, None], other=0)
         if EDGE_IDS is not None:
             edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0)
-        k = gather_rows(K, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
+        k = gather_rows(K, neighbor, mask, offset, valid, K_STRIDE, ACC_DTYPE)
         z = k + q
         if EDGE_ATTR is not None:
             z = _add_edge_key(z, EDGE_ATTR, EDGE_MATRIX, edge_id, mask, offset, valid, components, D, H * F, ACC_DTYPE)
@@ -142,14 +144,14 @@ def target_kernel(
     GRAD, K, Q, V, ATT, EDGE_ATTR, EDGE_MATRIX, EDGE_WEIGHT, SEED, OUT, LSE, STATE, DQ, PART_DQ, D_ATT, D_EDGE_WEIGHT,
     D_EDGE_ATTR, D_SCORE, INDICES, EDGE_IDS, ROW, START, STOP, PART, count, groups, num_edges, components,
     keep_threshold, keep_scale, keep_scale_rest, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr,
-    BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr,
-    PREFETCH: tl.constexpr, ACC_DTYPE: tl.constexpr,
+    K_STRIDE: tl.constexpr, Q_STRIDE: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr,
+    BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, PREFETCH: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     """Backward along the in-edges: the gradients of q and of all per-edge tensors, and this program's part of att's.
 
     A program takes the groups of BLOCK_ROWS segments ``program, program + programs, ...``: few enough programs that one
-    ``[H, F]`` of ``D_ATT`` for each is small, and a fixed share, so that its sum has a fixed order. ``STATE`` gets
-    (lse, <grad, out>) of each target side by side, for the pass along the out-edges.
+    ``[H, F]`` of ``D_ATT`` for each is small, and a fixed share, so that its sum has a fixed order. ``STATE``
+    ``[N, 2, H]`` gets lse and <grad, out> of each target, for the pass along the out-edges.
     """
     head = tl.program_id(1) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
     feature = tl.arange(0, BLOCK_FEATURES)
@@ -163,15 +165,15 @@ def target_kernel(
     group = tl.program_id(0).to(tl.int64)
     while group < groups:
         row, start, stop, part, row_mask = segments(ROW, START, STOP, PART, group * BLOCK_ROWS, count, BLOCK_ROWS)
-        q = gather_rows(Q, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
+        q = gather_rows(Q, row[:, None], row_mask[:, None], offset, valid, Q_STRIDE, ACC_DTYPE)
         grad = gather_rows(GRAD, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
         out = gather_rows(OUT, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
         lse = gather_heads(LSE, row[:, None], row_mask[:, None], head, H, H, ACC_DTYPE)
         delta = tl.sum(grad * out, axis=3)
         head_mask = row_mask[:, None, None] & (head < H)[None, None, :]
-        state = (STATE + row[:, None, None] * (2 * H)) + 2 * head[None, None, :]
+        state = (STATE + row[:, None, None] * (2 * H)) + head[None, None, :]
         tl.store(state, lse, mask=head_mask)  # the segments of a cut row all write the same
-        tl.store(state + 1, delta, mask=head_mask)
+        tl.store(state + H, delta, mask=head_mask)
         dq = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
         length = tl.max(stop - start, axis=0)
         step = tl.zeros_like(length)
@@ -187,7 +189,7 @@ def target_kernel(
                 neighbor = tl.load(INDICES + slot, mask=mask, other=0)
             if EDGE_IDS is not None:
                 edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0).to(tl.int64)
-            k = gather_rows(K, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
+            k = gather_rows(K, neighbor, mask, offset, valid, K_STRIDE, ACC_DTYPE)
             v = k if V is None else gather_rows(V, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
             z = k + q
             if EDGE_ATTR is not None:
@@ -246,8 +248,9 @@ def target_kernel(
 def source_kernel(
     GRAD, K, Q, V, ATT, EDGE_ATTR, EDGE_MATRIX, EDGE_WEIGHT, SEED, STATE, DK, DV, PART_DK, PART_DV, INDICES, EDGE_IDS,
     ROW, START, STOP, PART, count, components, keep_threshold, keep_scale, keep_scale_rest, SLOPE: tl.constexpr,
-    H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr,
-    BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
+    H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, K_STRIDE: tl.constexpr, Q_STRIDE: tl.constexpr,
+    BLOCK_ROWS: tl.constexpr, BLOCK_EDGES: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr,
+    ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     """Backward along the out-edges: the gradients of k and v (their sum where the keys are the values)."""
     first = tl.program_id(0).to(tl.int64) * BLOCK_ROWS
@@ -259,7 +262,7 @@ def source_kernel(
     if SEED is not None:
         seed = tl.load(SEED)
     att = tl.load(ATT + offset, mask=valid, other=0.0).to(ACC_DTYPE)
-    k = gather_rows(K, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
+    k = gather_rows(K, row[:, None], row_mask[:, None], offset, valid, K_STRIDE, ACC_DTYPE)
     v = k if V is None else gather_rows(V, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
     dk = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
     dv = tl.zeros((BLOCK_ROWS, BLOCK_EDGES, BLOCK_HEADS, BLOCK_FEATURES), ACC_DTYPE)
@@ -273,10 +276,10 @@ def source_kernel(
         next_neighbor = tl.load(INDICES + next_slot, mask=next_slot < stop[:, None], other=0)
         if EDGE_IDS is not None:
             edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0)
-        q = gather_rows(Q, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
+        q = gather_rows(Q, neighbor, mask, offset, valid, Q_STRIDE, ACC_DTYPE)
         grad = gather_rows(GRAD, neighbor, mask, offset, valid, H * F, ACC_DTYPE)
-        lse = gather_heads(STATE, neighbor, mask, 2 * head, 2 * H, 2 * H, ACC_DTYPE)
-        delta = gather_heads(STATE + 1, neighbor, mask, 2 * head, 2 * H, 2 * H, ACC_DTYPE)
+        lse = gather_heads(STATE, neighbor, mask, head, 2 * H, H, ACC_DTYPE)
+        delta = gather_heads(STATE + H, neighbor, mask, head, 2 * H, H, ACC_DTYPE)
         z = q + k
         if EDGE_ATTR is not None:
             z = _add_edge_key(z, EDGE_ATTR, EDGE_MATRIX, edge_id, mask, offset, valid, components, D, H * F, ACC_DTYPE)
@@ -319,8 +322,9 @@ def source_kernel(
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def matrix_kernel(
     K, Q, ATT, EDGE_ATTR, EDGE_MATRIX, D_SCORE, D_EDGE_MATRIX, INDICES, EDGE_IDS, ROW, START, STOP, PART, count,
-    components, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, BLOCK_COMPONENTS: tl.constexpr,
-    BLOCK_EDGES: tl.constexpr, BLOCK_HEADS: tl.constexpr, BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
+    components, SLOPE: tl.constexpr, H: tl.constexpr, F: tl.constexpr, D: tl.constexpr, K_STRIDE: tl.constexpr,
+    Q_STRIDE: tl.constexpr, BLOCK_COMPONENTS: tl.constexpr, BLOCK_EDGES: tl.constexpr, BLOCK_HEADS: tl.constexpr,
+    BLOCK_FEATURES: tl.constexpr, ACC_DTYPE: tl.constexpr,
 ):  # fmt: skip
     """``d_edge_matrix``: this program's part of ``sum_e dz_e edge_attr_e^T``, for BLOCK_COMPONENTS components at once.
 
@@ -335,7 +339,7 @@ def matrix_kernel(
     segment = tl.program_id(0).to(tl.int64)
     while segment < count:
         row, start, stop, _, row_mask = segments(ROW, START, STOP, PART, segment, count, 1)
-        q = gather_rows(Q, row[:, None], row_mask[:, None], offset, valid, H * F, ACC_DTYPE)
+        q = gather_rows(Q, row[:, None], row_mask[:, None], offset, valid, Q_STRIDE, ACC_DTYPE)
         length = tl.max(stop - start, axis=0)
         step = tl.zeros_like(length)
         while step < length:
@@ -343,7 +347,7 @@ def matrix_kernel(
             mask = slot < stop[:, None]
             neighbor = tl.load(INDICES + slot, mask=mask, other=0)
             edge_id = tl.load(EDGE_IDS + slot, mask=mask, other=0).to(tl.int64)
-            z = gather_rows(K, neighbor, mask, offset, valid, H * F, ACC_DTYPE) + q
+            z = gather_rows(K, neighbor, mask, offset, valid, K_STRIDE, ACC_DTYPE) + q
             z = _add_edge_key(z, EDGE_ATTR, EDGE_MATRIX, edge_id, mask, offset, valid, components, D, H * F, ACC_DTYPE)
             d_score = gather_heads(D_SCORE, edge_id, mask, head, H, H, ACC_DTYPE)[:, :, :, None]
             dz_per_att = tl.where(z > 0, d_score, d_score * SLOPE)
