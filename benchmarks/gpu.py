@@ -26,6 +26,7 @@ nothing. ``benchmarks/gpu_acceptance.sh`` runs parts in order, with the tests.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import sys
@@ -57,6 +58,7 @@ from _gpu_work import (
     view_of,
 )
 from torch import Tensor
+from torch_geometric import EdgeIndex
 
 import lcat
 import lcat.nn
@@ -315,15 +317,22 @@ def _training(device: Device, edge_index: Tensor, nodes: int, dtype: torch.dtype
 
 
 def part_batches(device: Device, rows: Rows, tiny: bool) -> None:
-    """A step on a graph that was never seen: its view is built each time, as in training on sampled batches."""
+    """A step on a graph that was never seen: its view is built each time, as in training on sampled batches.
+
+    The edges are plain tensors with self-loops in them, or bring their groups as those of lcat's loaders do.
+    """
     nodes, edges = (50, 150) if tiny else BATCH
-    graphs = [skewed_edges(nodes, edges, device.device, seed=seed) for seed in range(8)]
+    plain = [skewed_edges(nodes, edges, device.device, seed=seed) for seed in range(8)]
+    loopless = [edge_index[:, edge_index[0] != edge_index[1]] for edge_index in plain]
+    grouped = [
+        EdgeIndex(e, sparse_size=(nodes, nodes)).sort_by("col", stable=True).values.fill_cache_() for e in loopless
+    ]
     x = torch.randn(nodes, 128, device=device.device)
-    for dropout in (0.0, 0.6):
+    for dropout, (kind, graphs) in itertools.product((0.0, 0.6), {"edge_index": plain, "EdgeIndex": grouped}.items()):
         shape = Shape(8, 32, dropout=dropout)
         for name in ("GCNConv", "GATConv", "GATv2Conv", "LCATConv", "LCATv2Conv"):
 
-            def row(name: str = name, shape: Shape = shape) -> dict[str, Any]:
+            def row(name: str = name, shape: Shape = shape, graphs: list[Tensor] = graphs) -> dict[str, Any]:
                 steps = {}
                 for library, module in (("lcat", lcat.nn), ("PyG", pyg)):
                     if hasattr(module, name):
@@ -331,7 +340,7 @@ def part_batches(device: Device, rows: Rows, tiny: bool) -> None:
                 taken = {f"{library} ms": value * 1e3 for library, value in device.medians(steps).items()}
                 return {**taken, "lcat host ms": device.host_seconds(steps["lcat"]) * 1e3}
 
-            rows.measure({"nodes": nodes, "edges": edges, "layer": name, **shape.facts()}, row)
+            rows.measure({"nodes": nodes, "edges": edges, "format": kind, "layer": name, **shape.facts()}, row)
 
 
 def _batch_step(layer: Any, shape: Shape, x: Tensor, graphs: list[Tensor]) -> Callable[[], None]:

@@ -7,7 +7,7 @@
 #     OUT=results bash benchmarks/gpu_acceptance.sh tune      the tile table
 #
 # No part stops the next one; a part that takes too long is ended and its rows are kept. Results, test reports and one
-# line per part are in $OUT; what the parts printed is in $OUT/<stage>-logs.tgz.
+# line per part are in $OUT; what the parts printed is in $OUT/<stage>-logs.tgz. The exit status is 1 if a part failed.
 #
 # It runs from a source tree; lcat need not be installed. What the tests need beside torch, PyG, Triton, pytest and
 # pytest-xdist is installed from .whl/ if that folder exists, without a network. To fill it, where there is one:
@@ -129,3 +129,4 @@ tune)
 esac
 echo "stage $stage: $((SECONDS - started)) s"
 cat "$OUT/$stage.txt"
+! grep -qv ' rc 0 ' "$OUT/$stage.txt"

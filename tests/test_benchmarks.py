@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -320,6 +321,27 @@ rows.measure({"case": 2}, lambda: time.sleep(600))
             assert child.poll() is None
         child.kill()
     assert [row["case"] for row in json.loads(output.read_text())["rows"]] == [1]
+
+
+@pytest.mark.parametrize("stage", ["check", "speed", "scale", "tune"])
+@pytest.mark.parametrize("works", [True, False])
+def test_no_part_of_the_gpu_acceptance_stops_the_next_and_its_status_says_whether_one_failed(stage, works, tmp_path):
+    """With a Python that does nothing in each part."""
+    command = ["bash", str(FOLDER / "gpu_acceptance.sh"), stage]
+    environment = {"OUT": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "DRY": "1"}
+    environment["PYTHON"] = str(shutil.which("true" if works else "false"))
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    parts = [line.split() for line in (tmp_path / f"{stage}.txt").read_text().splitlines()]
+    expected = {
+        "check": {"facts", "warm", "kernels", "memcheck", "racecheck", "races", "initcheck", "through"},
+        "speed": {"operators", "layers", "compiled", "rivals"},
+        "scale": {"products", "batches"},
+        "tune": {"warm", "tiles"},
+    }[stage]
+    assert {name for name, *_ in parts} == expected, done.stderr
+    failed = {name for name, _, code, *_ in parts if code != "0"}
+    assert failed == (set() if works else expected - {"races"})
+    assert done.returncode == (0 if works else 1)
 
 
 @pytest.mark.parametrize("stage", ["", "speed up"])
