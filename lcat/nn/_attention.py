@@ -166,7 +166,7 @@ class AttentionConv(AttentionMessages):
         """Step 2 where scores are computed from averages of ``x``: only what messages carry, if that is projected."""
         if self.lin_value is not None:
             return None, None
-        return self._by_head(self._maps()[0](nodes.x[0]), nodes, 0), None
+        return self._by_head(map_rows(self._maps()[0], nodes.x[0]), nodes, 0), None
 
     def _values(self, nodes: Nodes, projected: tuple[Any, Any]) -> tuple[Any, Any]:
         """Step 3: what messages carry, at the source; at the target, what ``message(x_i=...)`` would see."""
