@@ -80,7 +80,7 @@ check)
     part warm 100 "$python" benchmarks/gpu_warm.py --processes "$workers" "${dry[@]}"
     {
         if [[ -n ${DRY:-} ]]; then # the interpreter takes minutes for all of them
-            tests kernels 200 tests/ops/test_triton_schedule.py tests/ops/test_triton_launch.py tests/nn/test_on_gpu.py
+            tests kernels 400 tests/ops/test_triton_schedule.py tests/ops/test_triton_launch.py tests/nn/test_on_gpu.py
         else
             tests kernels 200 tests/ops/test_triton_*.py tests/nn/test_on_gpu.py
         fi

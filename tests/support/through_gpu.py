@@ -82,6 +82,22 @@ def pytest_configure(config: pytest.Config) -> None:
     install(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """Add the calls of a process of pytest-xdist."""
+    del error
+    through.calls += getattr(node, "workeroutput", {}).get("calls", 0)  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A run in which nothing went through proves nothing: it fails."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["calls"] = through.calls  # type: ignore[attr-defined]
+    elif exitstatus == 0 and through.calls == 0:  # type: ignore[attr-defined]
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say that it happened: a run in which nothing went through proves nothing."""
-    terminalreporter.write_line(f"calls that went through the GPU kernels in this process: {through.calls}")
+    """Say that it happened."""
+    terminalreporter.write_line(f"calls that went through the GPU kernels: {through.calls}")  # type: ignore[attr-defined]
