@@ -70,10 +70,10 @@ BUDGET: Budget = {
         "forward and backward, dropout": Counts(515, 207),
     },
     "LCATv2Conv": {
-        "inference": Counts(355, 106),
-        "forward": Counts(390, 108),
-        "forward and backward": Counts(500, 243),
-        "forward and backward, dropout": Counts(500, 250),
+        "inference": Counts(350, 95),
+        "forward": Counts(385, 97),
+        "forward and backward": Counts(495, 232),
+        "forward and backward, dropout": Counts(495, 239),
     },
 }
 

@@ -114,10 +114,13 @@ class AttentionConv(AttentionMessages):
         edges = self._read_edges(
             edge_index, nodes, edge_attr=edge_attr, edge_weight=edge_weight, size=size, messages=messages
         )
+        interpolation = self.interpolation
+        averages = interpolation is not None and nodes.one_set and interpolation.lambda2.fixed != 0.0
+        averages_features = averages and self._averages_features(nodes)
         projected: Any = None
         if self._values_are_projected:
-            needs_all = messages or not self._scores_averaged_features(nodes)
-            projected = self._project(nodes) if needs_all else self._project_values(nodes)
+            needs_values_alone = averages_features and not messages
+            projected = self._project_values(nodes) if needs_values_alone else self._project(nodes)
         values = self._values(nodes, projected)
         own = self._own(nodes, projected, values) if self.separate_self else None
         alpha = None
@@ -125,7 +128,7 @@ class AttentionConv(AttentionMessages):
             attended = edges if self.edge_dropout == 0.0 else self._without_dropped(edges)
             out = self._attend_scoring(attended, values)
             return self._finish(out, nodes, edges, own, None)
-        score_inputs = self._average(nodes, edges, projected, statistic)
+        score_inputs = self._average(nodes, edges, projected, statistic=statistic, averages_features=averages_features)
         if messages:
             keep = self._kept_edges(edges) if self.edge_dropout > 0.0 and self.training else None
             out, alpha = self._attend_by_messages(nodes, edges, values, score_inputs, keep)
@@ -273,9 +276,12 @@ class AttentionConv(AttentionMessages):
         raise NotImplementedError
 
     def _average(
-        self, nodes: Nodes, edges: AttentionEdges, projected: Any, statistic: Tensor | None
+        self, nodes: Nodes, edges: AttentionEdges, projected: Any, statistic: Tensor | None, averages_features: bool
     ) -> tuple[Any, Any]:
-        """Step 4: :meth:`_score_inputs`, averaged over neighborhoods where lambda2 is not 0."""
+        """Step 4: :meth:`_score_inputs`, averaged over neighborhoods where lambda2 is not 0.
+
+        With ``averages_features`` those of averages of ``x``, see :meth:`_averages_features`.
+        """
         lambda2 = self._smoothing()
         averages_nothing = isinstance(lambda2, float) and lambda2 == 0.0
         if statistic is not None:
@@ -290,7 +296,7 @@ class AttentionConv(AttentionMessages):
             return self._score_inputs(nodes, projected)
         if not nodes.one_set:
             return self._average_targets(nodes, edges, projected, lambda2)
-        if self._averages_features(nodes):
+        if averages_features:
             averages = self._average_of_features(nodes, edges, lambda2) if statistic is None else statistic
             if statistic is not None:
                 _checks.check_statistic_like(type(self).__name__, statistic, nodes.swap_batch(nodes.x[0]))
@@ -324,12 +330,6 @@ class AttentionConv(AttentionMessages):
     def _sent_score_inputs(self, nodes: Nodes, projected: tuple[Any, Any]) -> Tensor:
         """Step 4 in a bipartite graph: what sources contribute to the averages of targets."""
         raise NotImplementedError
-
-    def _scores_averaged_features(self, nodes: Nodes) -> bool:
-        """Step 4: whether scores are computed from averages of ``x``, and from no projection of ``x`` itself."""
-        interpolation = self.interpolation
-        averages = interpolation is not None and interpolation.lambda2.fixed != 0.0 and nodes.one_set
-        return averages and self._averages_features(nodes)
 
     def _averages_features(self, nodes: Nodes) -> bool:
         """Step 4: whether the average is taken of ``x``, before the linear maps (GATv2Conv: also if ``x`` is narrow).
