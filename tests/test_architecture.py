@@ -82,6 +82,7 @@ _SHARED = {
     "_environment",
     "_deprecated",
     "_names",
+    "_pyg_datasets",
     "_measures",
     "_numbers",
     "_output",

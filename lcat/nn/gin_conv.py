@@ -62,8 +62,9 @@ class GINConv(NeighborConv, torch_geometric.nn.GINConv):
         name = type(self).__name__
         aggr = kwargs.get("aggr", "add")
         self._check_options(aggr, kwargs)
-        if not callable(nn):
-            raise TypeError(f"'nn' of {name} is {nn!r}; it takes a module, such as torch.nn.Sequential(...)")
+        if not callable(nn) or isinstance(nn, type):
+            got = f"the class {nn.__name__}" if isinstance(nn, type) else repr(nn)
+            raise TypeError(f"'nn' of {name} is {got}; it takes a module, such as torch.nn.Sequential(...)")
         eps, train_eps = _checks.read_number(name, "eps", eps), _checks.read_flag(name, "train_eps", train_eps)
         try:
             super().__init__(nn, eps, train_eps, **kwargs)

@@ -152,6 +152,12 @@ def run_study(
     if on_status is not None and not callable(on_status):
         raise TypeError(f"expected 'on_status' as a function of a Status, got {type(on_status).__name__}")
     own = {name: own_dataset(name, dataset, plan.task) for name, dataset in (own or {}).items()}
+    if own and not any(name in plan.own for name in own):
+        names = ", ".join(map(repr, own))
+        raise PlanError(
+            f"own: expected data sets that the plan names, got {names} alone: write them into the plan, as in "
+            f"make_plan(datasets=[{names}], own=[{names}], ...)"
+        )
     if folder is None and "engine" not in plan.run.model_fields_set:
         run = {"engine": "inline", **run}
     try:

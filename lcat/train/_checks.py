@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
 from lcat._numbers import as_float, as_int
+from lcat._pyg_datasets import one_graph_of
 from lcat._text import hint
 from lcat.data.splits.splits import Split
 
@@ -109,9 +110,10 @@ def check_graph(data: Any) -> None:
     """Refuse data of several node types, and data without features or edges."""
     if isinstance(data, HeteroData):
         raise TypeError("expected data of one node type, got HeteroData: data.to_homogeneous() makes one type of all")
-    if isinstance(data, (type, nn.Module)) or not hasattr(data, "x") or not hasattr(data, "edge_index"):
+    way_out = one_graph_of(data)  # its attributes are those of its first graph, or of all joined
+    if way_out or isinstance(data, (type, nn.Module)) or not hasattr(data, "x") or not hasattr(data, "edge_index"):
         raise TypeError(
-            f"expected a torch_geometric.data.Data with x, edge_index and y as the data, got {kind_of(data)}"
+            f"expected a torch_geometric.data.Data with x, edge_index and y as the data, got {kind_of(data)}{way_out}"
         )
     if data.edge_index is None:
         raise ValueError("expected edges in data.edge_index, got None: set data.edge_index, [2, E] node numbers")

@@ -212,6 +212,10 @@ def test_compiled_exported_and_scripted(name):
 
 
 class TestBadInput:
+    def test_the_network_of_gin_is_no_class(self):
+        with pytest.raises(TypeError, match=r"'nn' of GINConv is the class Linear; it takes a module"):
+            lcat.nn.GINConv(nn.Linear)
+
     X, EDGES = torch.randn(4, 3), torch.tensor([[0, 1, 2], [1, 2, 3]])
 
     @pytest.mark.parametrize("name", ["SAGEConv", "GraphConv"])

@@ -103,3 +103,9 @@ def test_another_study_in_the_folder_is_refused(tmp_path):
     run_study(plan_of(datasets=["csbm:easy,n=60"]), tmp_path, engine="inline")
     with pytest.raises(PlanError, match="holds another study"):
         run_until_decided(plan_of(), tmp_path, engine="inline")
+
+
+@pytest.mark.parametrize("folder", [None, 3, ["a"]])
+def test_a_study_until_decided_needs_a_folder(folder):
+    with pytest.raises(TypeError, match="expected the path of a folder, got"):
+        run_until_decided(plan_of(), folder)

@@ -484,3 +484,12 @@ def test_own_data_sets_are_handed_over():
 def test_a_study_needs_a_plan_that_was_made(plan):
     with pytest.raises(TypeError, match=r"^expected 'plan' of type StudyPlan, got .*: make_plan"):
         run_study(plan)
+
+
+def test_own_data_that_the_plan_does_not_name():
+    plan = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn"], seeds=1, overrides={"epochs": 1})
+    words = r"got 'mine' alone: .*make_plan\(datasets=\['mine'\], own=\['mine'\]"
+    with pytest.raises(PlanError, match=words):
+        run_study(plan, own={"mine": csbm(n=60)})
+    named = make_plan(datasets=["mine"], own=["mine"], layers=["gcn"], seeds=1, overrides={"epochs": 1})
+    assert run_study(named, own={"mine": csbm(n=60), "more": csbm(n=70)}).done == 1

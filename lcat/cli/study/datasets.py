@@ -33,13 +33,13 @@ def print_datasets(root: Path | None) -> None:
     from rich.console import Console
 
     from lcat.cli.tables import public_datasets_table
-    from lcat.data import DatasetUnavailable, default_root
+    from lcat.data import DataError, default_root
 
     if root is not None and not root.is_dir():
         reason = f"{root} is a file; expected a folder" if root.exists() else f"there is no folder {root}"
         stop(f"--data: {reason}", 2)
     try:
         folder = root or default_root()
-    except DatasetUnavailable as error:
+    except DataError as error:
         stop(str(error), 1)
     Console().print(public_datasets_table(folder))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data, HeteroData
 
 from lcat._measures import TaskName
+from lcat._pyg_datasets import one_graph_of
 from lcat._text import counted
 from lcat.data.datasets.items import DataError, classes_of
 from lcat.data.datasets.link_dataset import LinkDataset
@@ -191,7 +193,9 @@ def what_it_is(value: object) -> str:
     if isinstance(value, (list, tuple)):
         kinds = ", ".join(dict.fromkeys(type(part).__name__ for part in value)) or "nothing"
         return f"{needed}, or a list of such Data, got a {type(value).__name__} of {len(value)} ({kinds})"
-    return f"{needed}, got a {type(value).__name__}"
+    if isinstance(value, (str, Path)):
+        return f"{needed}, got the text {str(value)!r}: lcat.data.load takes names of data sets, load_file files"
+    return f"{needed}, got a {type(value).__name__}{one_graph_of(value)}"
 
 
 def _features(x: object) -> object:

@@ -12,9 +12,19 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from lcat._files import as_path
 from lcat._measures import TaskName, default_metric
 from lcat._text import counted
-from lcat.data.datasets.items import DataError, check_items, check_metric, classes_of, outputs_of, split_of
+from lcat.data.datasets.folders import check_folder
+from lcat.data.datasets.items import (
+    DataError,
+    check_items,
+    check_metric,
+    classes_of,
+    classes_without_items,
+    outputs_of,
+    split_of,
+)
 from lcat.data.datasets.node_dataset import check_graph
 from lcat.data.splits.splits import Split, random_split
 
@@ -132,7 +142,8 @@ class GraphDataset:
     def remarks(self) -> list[str]:
         """What its owner should know of it."""
         empty = sum(graph.edge_index.numel() == 0 for graph in self.graphs)
-        return [f"{empty} of {counted(len(self.graphs), 'graph')} without an edge"] if empty else []
+        lines = [f"{empty} of {counted(len(self.graphs), 'graph')} without an edge"] if empty else []
+        return lines + (classes_without_items(self.y, self.num_classes, "graph") if self.is_stratified else [])
 
     def split(self, seed: int) -> Split:
         """The split that belongs to ``seed``, checked against the graphs.
@@ -223,15 +234,16 @@ def load_tu(name: str, root: str | Path, *, task: TaskName | None = None, metric
     """
     from torch_geometric.datasets import TUDataset
 
-    short = name.removeprefix(TU)
+    short = name.removeprefix(TU) if isinstance(name, str) else ""
+    root = check_folder(as_path("root", root), "root")
     if not short.replace("-", "").replace("_", "").isalnum():
         raise DataError(f"data set {name!r}: expected a name of TU Dortmund after tu:, as in tu:MUTAG")
     try:
-        graphs = list(TUDataset(str(Path(root) / "TUDataset"), short, use_edge_attr=True))
+        graphs = list(TUDataset(str(root / "TUDataset"), short, use_edge_attr=True))
     except Exception as error:  # of the download, or of files that are damaged
         raise DataError(
             f"data set {name!r} cannot be read or downloaded ({' '.join(str(error).split())[:200]}); its files belong "
-            f"into {Path(root) / 'TUDataset' / short / 'raw'}"
+            f"into {root / 'TUDataset' / short / 'raw'}"
         ) from error
     return from_graphs(graphs, name, task=task, metric=metric)
 

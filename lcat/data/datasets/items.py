@@ -11,7 +11,15 @@ from lcat._measures import TaskName, find_measure, measures_of
 from lcat._text import hint
 from lcat.data.splits.splits import Split, SplitError
 
-__all__ = ["DataError", "check_items", "check_metric", "classes_of", "outputs_of", "split_of"]
+__all__ = [
+    "DataError",
+    "check_items",
+    "check_metric",
+    "classes_of",
+    "classes_without_items",
+    "outputs_of",
+    "split_of",
+]
 
 # Class numbers below this, or below the number of items, are accepted also where most classes have no item.
 _MANY_CLASSES = 10_000
@@ -149,3 +157,26 @@ def _check_classes(name: str, y: Tensor, count: int, what: str) -> None:
         )
     if largest < 1:
         raise DataError(f"{name}: y must hold at least two classes; got {largest + 1}")
+
+
+def classes_without_items(y: Tensor, num_classes: int, what: str) -> list[str]:
+    """What the owner of class numbers should know where some have no item, as with labels that begin with 1.
+
+    Args:
+        y: class numbers, -1 where there is none.
+        num_classes: outputs of a model.
+        what: an item, ``"node"`` or ``"graph"``.
+
+    Returns:
+        A line, or none.
+    """
+    labels = y[y >= 0].unique()
+    if labels.numel() >= num_classes:
+        return []
+    empty = sorted(set(range(min(num_classes, _MANY_CLASSES))) - set(labels.tolist()))
+    names = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
+    return [
+        f"y names {num_classes} classes (0 .. {num_classes - 1}), of which {labels.numel()} have {what}s, and models "
+        f"get an output for each; without {what}s: {names} (torch.unique(y, return_inverse=True)[1] numbers the "
+        "classes anew)"
+    ]

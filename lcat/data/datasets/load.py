@@ -20,6 +20,7 @@ from lcat._numbers import read_bool
 from lcat._text import hint
 from lcat.data.datasets.catalog import CATALOG, RANDOM, DatasetSpec
 from lcat.data.datasets.files import load_file
+from lcat.data.datasets.folders import check_folder
 from lcat.data.datasets.graphland import PREFIX, graphland_dataset, graphland_spec
 from lcat.data.datasets.node_dataset import DataError, NodeDataset, random_splits, splits_from_masks
 from lcat.data.splits.splits import Split, load_split_file
@@ -46,7 +47,7 @@ def default_root() -> Path:
     """
     folder = os.environ.get("LCAT_DATA")
     if folder:
-        return Path(folder)
+        return check_folder(Path(folder), "LCAT_DATA")
     try:
         return Path.home() / ".cache" / "lcat" / "data"
     except RuntimeError as error:
@@ -85,7 +86,7 @@ def load(name: str, root: str | Path | None = None, *, download: bool = True) ->
     """
     spec = find_spec(name)
     download = read_bool("download", download)
-    root = as_path("root", root) if root is not None else default_root()
+    root = check_folder(as_path("root", root), "root") if root is not None else default_root()
     missing = missing_files(spec.name, root)
     if missing and not download:
         raise DatasetUnavailable(f"data set {spec.name!r} is not under {root}: {_what_to_put(spec, missing)}")

@@ -14,7 +14,15 @@ from torch_geometric.data import Data
 from lcat._measures import TaskName, default_metric
 from lcat._numbers import as_int
 from lcat._text import counted
-from lcat.data.datasets.items import DataError, check_items, check_metric, classes_of, outputs_of, split_of
+from lcat.data.datasets.items import (
+    DataError,
+    check_items,
+    check_metric,
+    classes_of,
+    classes_without_items,
+    outputs_of,
+    split_of,
+)
 from lcat.data.splits.splits import Split, SplitError, check_fractions, random_split
 
 __all__ = ["DataError", "NodeDataset", "check_graph", "random_splits", "splits_from_masks"]
@@ -167,15 +175,8 @@ class NodeDataset:
                 "every edge is listed in one direction only, so messages flow that way alone; if the graph is "
                 "undirected, list both directions (torch_geometric.utils.to_undirected does it)"
             )
-        labels = self.data.y[self.data.y >= 0].unique()
-        if self.is_stratified and labels.numel() < self.num_classes:
-            empty = sorted(set(range(min(self.num_classes, 10_000))) - set(labels.tolist()))
-            names = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
-            lines.append(
-                f"y names {self.num_classes} classes (0 .. {self.num_classes - 1}), of which {labels.numel()} have "
-                f"nodes, and models get an output for each; without nodes: {names} (torch.unique(y, "
-                "return_inverse=True)[1] numbers the classes anew)"
-            )
+        if self.is_stratified:
+            lines += classes_without_items(self.data.y, self.num_classes, "node")
         if self.num_edge_features:
             lines.append(
                 f"edge_attr (features per edge: {self.num_edge_features}) enters the scores of attention layers; gcn "

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import is_undirected
 
 from lcat._numbers import as_float
+from lcat._pyg_datasets import one_graph_of
 from lcat._seeds import derive_seed
 from lcat._text import counted
 from lcat.data.datasets.items import DataError
@@ -154,8 +155,8 @@ def _values_of_more_edges(data: Data, new: int, undirected: bool, generator: tor
 def _check_graph(data: Any) -> None:
     if not isinstance(data, Data):
         raise DataError(
-            f"noise is for a torch_geometric.data.Data with x, edge_index and y, got {type(data).__name__}: "
-            "pass Data(x=x, edge_index=edge_index, y=y)"
+            f"noise is for a torch_geometric.data.Data with x, edge_index and y, got {type(data).__name__}"
+            f"{one_graph_of(data) or ': pass Data(x=x, edge_index=edge_index, y=y)'}"
         )
     if not isinstance(data.edge_index, Tensor):
         raise DataError(f"noise needs data.edge_index as a tensor [2, E], got {type(data.edge_index).__name__}")

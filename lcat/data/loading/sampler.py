@@ -11,6 +11,7 @@ from torch_geometric.data import Data, GraphStore, HeteroData
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput, SamplerOutput
 
 from lcat._numbers import as_int, read_bool, refuse_bytes
+from lcat._pyg_datasets import one_graph_of
 from lcat.data.loading._numbering import TABLE_LIMIT, SortedNumbering, TableNumbering
 from lcat.data.loading._pick import pick_slots
 from lcat.data.storage.csc import CSCGraph
@@ -249,6 +250,7 @@ def _read_graphs(data: Any) -> tuple[dict[EdgeType, CSCGraph], dict[NodeType, in
         return _read_store(data[1])
     raise TypeError(
         f"sampling needs a Data, a HeteroData, a CSCGraph or (feature store, graph store); got {type(data).__name__}"
+        f"{one_graph_of(data)}"
     )
 
 

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import ClusterData
 
 from lcat._numbers import as_int
+from lcat._pyg_datasets import one_graph_of
 from lcat._seeds import derive_seed
 from lcat.data.loading._inputs import check_callable, checked_options
 from lcat.data.loading._partition import partition
@@ -141,7 +142,7 @@ def _nodes(returned: Any, num_nodes: int) -> Tensor:
 def _edges_of(data: Any) -> Tensor:
     if not isinstance(data, Data) or not isinstance(data.edge_index, Tensor):
         got = type(data).__name__ if not isinstance(data, Data) else "a Data without it"
-        raise ValueError(f"subgraphs are cut from a Data with 'edge_index', got {got}")
+        raise ValueError(f"subgraphs are cut from a Data with 'edge_index', got {got}{one_graph_of(data)}")
     if "adj_t" in data:
         raise ValueError(
             "subgraphs are cut from 'edge_index', and 'adj_t' would stay that of the whole graph: remove it, or pass "
@@ -253,6 +254,7 @@ def random_walk_loader(
     ):
         if (number := as_int(value)) is None or number < low:
             raise ValueError(f"{name} must be a whole number, {low} or more; got {value!r}")
+    _edges_of(data)
     if data.num_nodes == 0:
         raise ValueError("random walks need a graph with at least one node; got 0 nodes")
     share = batch_size // world_size + (rank < batch_size % world_size)
@@ -310,6 +312,7 @@ def partition_loader(
     """
     if "batch_size" in kwargs:
         raise TypeError("partition_loader counts a batch in parts: pass parts_per_batch instead of batch_size")
+    _edges_of(data)
     if part is None:
         part = partition_nodes(data, num_parts, method=method, seed=seed)
     if not isinstance(part, Tensor) or part.is_floating_point() or part.dtype == torch.bool:

@@ -158,6 +158,10 @@ def verdict(difference: float, p_different: float, p_equivalent: float, *, alpha
         ('equivalent', 'better')
     """
     alpha = read_alpha(alpha)
+    for name, value in (("p_different", p_different), ("p_equivalent", p_equivalent)):
+        number = as_float(value)
+        if number is None or number < 0 or number > 1:  # nan is neither
+            raise ValueError(f"{name} must be a p-value in 0 .. 1, or nan; got {value!r}")
     if p_equivalent <= alpha:
         return "equivalent"
     if p_different <= alpha:

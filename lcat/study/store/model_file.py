@@ -112,6 +112,8 @@ def load_model(
     values = _read(path)
     try:
         cell = Cell.model_validate_json(values["cell"])
+        if model is not None and "own" not in values:
+            raise ModelFileError(f"{path} is of the layer {cell.layer} of lcat, which takes no 'model': leave it out")
         own = _own(path, cell, values["own"], model, trust_source=trust_source) if "own" in values else None
         made = build_predictor(
             values.get("task", "node-classification"), cell.layer, cell.hyper,

@@ -216,12 +216,18 @@ class StudyRecord:
         if not isinstance(key, str):
             raise TypeError(f"expected 'key' as a string of the column key of results(), got {type(key).__name__}")
         with self._reading() as store:
-            is_done = store.statuses().get(key) == "done"
-        if self.folder is None or not is_done or not (path := self.folder / kept_name("predictions", key)).is_file():
-            raise ValueError(
-                f"the study has not kept predictions of the cell {key}: studies keep those of cells that run with "
-                "--keep predictions (keep= in Python)"
+            status = store.statuses().get(key)
+        if (
+            self.folder is None
+            or status != "done"
+            or not (path := self.folder / kept_name("predictions", key)).is_file()
+        ):
+            way_out = (
+                "it has no such cell (keys are in the column key of results())"
+                if status is None
+                else "studies keep those of cells that run with --keep predictions (keep= in Python)"
             )
+            raise ValueError(f"the study has not kept predictions of the cell {key}: {way_out}")
         return prediction_frame(path)
 
     def failures(self) -> pd.DataFrame:

@@ -450,7 +450,12 @@ class Store:
             names = ", ".join(f"r.{name}" for name in RESULT_COLUMNS)
             where: tuple[str, tuple[Any, ...]] = ("", ())
             if keys is not None:
-                where = ("WHERE r.key IN (SELECT value FROM json_each(?))", (json.dumps(list(keys)),))
+                wanted = list(keys)
+                known = {key for (key,) in self._read("SELECT key FROM cells")}
+                unknown = [key for key in wanted if not isinstance(key, str) or key not in known]
+                if unknown:
+                    raise ValueError(f"the study has no cell {unknown[0]!r}: keys are in the column key of results()")
+                where = ("WHERE r.key IN (SELECT value FROM json_each(?))", (json.dumps(wanted),))
             curves = ("h.history", "LEFT JOIN histories h ON h.key = r.key") if history else ("NULL", "")
             statement = (
                 f"SELECT c.cell, {curves[0]}, {names} FROM results r JOIN cells c ON c.key = r.key {curves[1]} "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Data, HeteroData
 
-from lcat.data import DataError, NodeDataset, csbm, from_data, load_file, random_splits
+from lcat.data import DataError, NodeDataset, as_dataset, csbm, from_data, load_file, random_splits
 
 
 @pytest.fixture
@@ -397,3 +398,9 @@ def test_wrong_arrays_in_that_layout(tmp_path, change, match):
     heterophilous(tmp_path, **change)
     with pytest.raises(DataError, match=match):
         load_file(tmp_path / "own_filtered.npz")
+
+
+@pytest.mark.parametrize("value", ["cora", Path("nodes.csv")])
+def test_a_name_in_place_of_data_says_what_takes_it(value):
+    with pytest.raises(DataError, match=rf"got the text '{value}': lcat.data.load takes names of data sets, load_file"):
+        as_dataset(value)

@@ -88,7 +88,7 @@ def test_predictions_have_a_row_per_node(folder):
         test = frame[frame["part"] == "test"]
         assert (test["label"] == test["prediction"]).mean() == pytest.approx(result.fit.test)
         assert np.array_equal(frame[["output.0", "output.1"]].to_numpy().argmax(axis=1), frame["prediction"])
-    with pytest.raises(ValueError, match="has not kept predictions of the cell 0123"):
+    with pytest.raises(ValueError, match=r"has not kept predictions of the cell 0123: it has no such cell \(keys are"):
         study.predictions("0123")
 
 
@@ -219,3 +219,12 @@ def test_a_number_in_place_of_a_key():
     study = run_study(make_plan(datasets=["csbm:easy,n=60"], layers=["gcn"], seeds=1, overrides={"epochs": 1})).study
     with pytest.raises(TypeError, match="key"):
         study.predictions(3)
+
+
+def test_a_layer_of_lcat_takes_no_model(folder):
+    study = run_study(
+        make_plan(datasets=["csbm:easy,n=60"], layers=["gcn"], seeds=1, overrides={"epochs": 1}), "study",
+        engine="inline", keep=["models"],
+    ).study  # fmt: skip
+    with pytest.raises(ModelFileError, match="is of the layer gcn of lcat, which takes no 'model': leave it out"):
+        load_model(study.best_model("csbm:easy,n=60", "gcn"), torch.nn.Linear)

@@ -163,3 +163,12 @@ def test_other_arguments_are_checked():
         posterior([1, 2, 3], [1, 2, 4], test_train_ratio=-1)
     with pytest.raises(ValueError, match="same splits"):
         samples_to_decide([1, 2, 3], [1, 2], test_train_ratio=0)
+
+
+@pytest.mark.parametrize("wrong", [5, -0.01, "0.05", None, True])
+def test_a_verdict_needs_p_values(wrong):
+    with pytest.raises(ValueError, match=r"p_different must be a p-value in 0 \.\. 1, or nan; got "):
+        verdict(0.1, wrong, 0.5)
+    with pytest.raises(ValueError, match=r"p_equivalent must be a p-value in 0 \.\. 1, or nan; got "):
+        verdict(0.1, 0.5, wrong)
+    assert verdict(0.1, math.nan, math.nan) == "undecided"

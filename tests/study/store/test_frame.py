@@ -78,3 +78,15 @@ def test_a_study_read_from_its_folder(tmp_path):
     assert set(study.histories([one])["key"]) == {one}
     assert study.failures().empty
     assert study.versions() == [results[0].versions]
+
+
+@pytest.mark.parametrize("wrong", [["lcat"], [3], [["a"]], ["lcat", None]])
+def test_keys_of_no_cell_are_refused(wrong):
+    plan = plan_of(layers=["lcat"], seeds=[0])
+    study = Study.in_memory(plan, trained(plan))
+    (key,) = study.results()["key"]
+    for read in (study.histories, study.lambdas, study.metrics, study.classes):
+        with pytest.raises(ValueError, match=r"the study has no cell .*: keys are in the column key of results\(\)"):
+            read([key, *wrong])
+        assert set(read(key for key in [key])["key"]) == {key}
+        assert read([]).empty
