@@ -12,9 +12,9 @@ from typing import Literal
 import pandas as pd
 from typing_extensions import Unpack
 
+from lcat._files import as_path
 from lcat._measures import metrics_with_unit
 from lcat._numbers import as_int
-from lcat.study._folder import as_folder
 from lcat.study.driver import Outcome, Status, run_study
 from lcat.study.plan.as_task import AnyDataset
 from lcat.study.plan.errors import PlanError
@@ -126,7 +126,7 @@ def run_until_decided(
     if count is None or count < 1:
         raise ValueError(f"max_looks must be a whole number of at least 1; got {max_looks!r}")
     alpha_of_look(1, alpha)
-    folder = as_folder(folder)
+    folder = as_path("folder", folder)
     _check_plan(plan)
     looks: list[Look] = []
     started = time.monotonic()

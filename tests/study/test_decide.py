@@ -107,5 +107,5 @@ def test_another_study_in_the_folder_is_refused(tmp_path):
 
 @pytest.mark.parametrize("folder", [None, 3, ["a"]])
 def test_a_study_until_decided_needs_a_folder(folder):
-    with pytest.raises(TypeError, match="expected the path of a folder, got"):
+    with pytest.raises(TypeError, match="expected a path as 'folder', got"):
         run_until_decided(plan_of(), folder)
