@@ -37,7 +37,12 @@ def leaderboard_block(
 
     Returns:
         Plain values; ``not_a_submission`` lists what the rules of the leaderboard still want.
+
+    Raises:
+        ValueError: without a result.
     """
+    if not results:
+        raise ValueError("expected the results of at least one seed, as run_seeds returns them, got none")
     seeds = [result.seed for result in results]
     heads = f", {settings.heads} head" + "s" * (settings.heads > 1) if has_attention(settings.layer) else ""
     return {

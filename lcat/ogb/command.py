@@ -48,6 +48,8 @@ def main(dataset: str, arguments: Sequence[str] | None = None, command: str | No
 
 
 def _main(dataset: str, arguments: Sequence[str] | None, command: str | None) -> dict[str, Any]:
+    if isinstance(arguments, str):
+        raise TypeError(f"expected 'arguments' as a list of texts, got {arguments!r}: pass {arguments.split()!r}")
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = parser_of(dataset, command)
     options = parser.parse_args(words)

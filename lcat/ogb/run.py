@@ -7,7 +7,7 @@ import json
 import math
 import pickle
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from lcat._files import replace_file
+from lcat._files import as_path, replace_file
 from lcat._json import strict_json
+from lcat._numbers import as_int
 from lcat._progress import progress_bar
 from lcat.data import OGBDataset
 from lcat.ogb.graph import node_graph
@@ -63,11 +64,13 @@ def run_seeds(
         The results in the order of ``seeds``.
 
     Raises:
+        TypeError, ValueError: for other data or settings than those of one data set, or no list of seeds.
         FolderError: if the folder holds a run with other settings or data.
         lcat.train.CheckpointError: if a checkpoint is damaged or cannot be written.
         KeyboardInterrupt: Ctrl-C; the last checkpoint is on disk.
     """
-    folder, group = Path(folder), group or Processes()
+    seeds = _checked(dataset, settings, seeds)
+    folder, group = as_path("folder", folder), group or Processes()
     group.on_main(lambda: _claim(folder, dataset, settings))
     graph = node_graph(dataset, settings)
     total = len(seeds) * settings.epochs
@@ -84,6 +87,31 @@ def run_seeds(
             bar.refresh()
             results.append(result)
     return results
+
+
+def _checked(dataset: Any, settings: Any, seeds: Any) -> list[int]:
+    """The seeds, if all three are what a run needs.
+
+    Raises:
+        TypeError: for another kind of data or settings.
+        ValueError: for settings of another data set, and seeds that are no list of whole numbers.
+    """
+    if not isinstance(dataset, OGBDataset):
+        raise TypeError(f"expected 'dataset' as lcat.data.load_ogb returns it, got {type(dataset).__name__}")
+    if not isinstance(settings, Settings):
+        raise TypeError(
+            f"expected 'settings' of type lcat.ogb.Settings, got {type(settings).__name__}: default_settings makes one"
+        )
+    if settings.dataset != dataset.name:
+        raise ValueError(
+            f"expected settings of {dataset.name}, got those of {settings.dataset}: "
+            f"default_settings({dataset.name!r}) makes some"
+        )
+    numbers = [as_int(seed) for seed in seeds] if isinstance(seeds, Iterable) and not isinstance(seeds, str) else []
+    whole = [number for number in numbers if number is not None and 0 <= number < 2**32]
+    if not whole or len(whole) < len(numbers):
+        raise ValueError(f"expected seeds as a list of whole numbers in 0 .. 2^32 - 1, got {seeds!r}")
+    return whole
 
 
 def _one_seed(

@@ -161,7 +161,13 @@ def train_seed(
 
 
 def build_node_model(settings: Settings, graph: Data, num_outputs: int) -> NodeModel:
-    """The model of a run, with freshly drawn weights."""
+    """The model of a run, with freshly drawn weights.
+
+    Raises:
+        TypeError: if ``graph`` is none.
+    """
+    if not isinstance(graph, Data):
+        raise TypeError(f"expected 'graph' as lcat.ogb.node_graph returns it, a Data, got {type(graph).__name__}")
     edge_attr = graph.get("edge_attr")
     return NodeModel(
         graph.x.size(1) + (num_outputs if settings.labels else 0),

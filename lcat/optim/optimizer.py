@@ -112,7 +112,12 @@ class OrthogonalOptimizer(Optimizer):
             is_group = isinstance(params, Mapping) and "params" in params
             way_out = "[group], a list of groups" if is_group else "model.parameters(), or orthogonal_groups(model)"
             raise TypeError(f"params must be parameters or groups of them, got {type(params).__name__}: pass {way_out}")
-        super().__init__(params, {name: as_plain(value) for name, value in {**COMMON, **defaults}.items()})
+        try:
+            super().__init__(params, {name: as_plain(value) for name, value in {**COMMON, **defaults}.items()})
+        except KeyError as error:
+            if error.args != ("params",):
+                raise
+            raise TypeError("params has a group without 'params': write {'params': [...], 'lr': ...}") from None
 
     def __repr__(self) -> str:
         """One line per group: what is special about it, not all of its options."""

@@ -47,6 +47,7 @@ class LayerStep:
     rows of all steps, and makes outputs of them, row by row.
 
     Raises:
+        TypeError: if ``conv`` is no module, or one of the others no function.
         ValueError: with both ``before`` and ``before_on_all``.
 
     Example:
@@ -64,6 +65,12 @@ class LayerStep:
     def __post_init__(self) -> None:
         if self.before is not None and self.before_on_all is not None:
             raise ValueError("expected 'before' or 'before_on_all' of a LayerStep, got both: one does it all")
+        if not isinstance(self.conv, nn.Module):
+            raise TypeError(f"expected a layer, a torch.nn.Module, as 'conv' of a LayerStep, got {self.conv!r}")
+        for name in ("then", "on_all", "before", "before_on_all"):
+            value = getattr(self, name)
+            if (value is not None or name == "then") and not callable(value):
+                raise TypeError(f"expected a function as {name!r} of a LayerStep, got {value!r}")
 
 
 def steps_of(model: nn.Module) -> list[LayerStep]:

@@ -104,7 +104,10 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to train")
     _check_options(name, options, model)
-    return _BUILDERS[name](model, lr=lr, weight_decay=weight_decay, **options)
+    built = _BUILDERS[name](model, lr=lr, weight_decay=weight_decay, **options)
+    if not isinstance(built, Optimizer):
+        raise TypeError(f"the optimizer {name!r} was registered with a function that returned {kind_of(built)}")
+    return built
 
 
 def _are_betas(value: Any) -> bool:
@@ -113,6 +116,8 @@ def _are_betas(value: Any) -> bool:
     return all((number := as_float(beta)) is not None and 0 <= number < 1 for beta in value)
 
 
+#: what optimizers of torch keep in the shape of the parameter
+_OF_A_PARAMETER = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
 #: options of torch's optimizers, which meet some wrong values only deep in a step
 _TORCH_RANGES: dict[str, Range] = {
     "betas": Range(_are_betas, "two numbers in [0, 1)"),
@@ -215,12 +220,34 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
             f"expected what optimizer.state_dict() returned, with 'state' and 'param_groups', got {got}: "
             "the weights of a model are loaded with model.load_state_dict(state)"
         )
+    _check_shapes(optimizer, state)
     optimizer.load_state_dict(state)
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             is_momentum = isinstance(value, Tensor) and name != "step"
             if is_momentum and value.dim() == 0 and parameter.shape == (1,):
                 values[name] = value.reshape(1)
+
+
+def _check_shapes(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Refuse momentum of parameters of other shapes, which torch loads without a word.
+
+    The optimizers of :mod:`lcat.optim` check it themselves; those keep other shapes, too.
+    """
+    from lcat.optim import OrthogonalOptimizer
+
+    if isinstance(optimizer, OrthogonalOptimizer):
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    keys = [key for group in state["param_groups"] for key in group.get("params", ())]
+    for number, (parameter, key) in enumerate(zip(parameters, keys, strict=False)):  # torch refuses other numbers
+        for name in _OF_A_PARAMETER:
+            value = state["state"].get(key, {}).get(name)
+            if isinstance(value, Tensor) and value.shape != parameter.shape and value.numel() + parameter.numel() != 2:
+                raise ValueError(
+                    f"{name!r} of parameter {number} has shape {list(value.shape)} in the state, expected "
+                    f"{list(parameter.shape)}: it is the state of another model"
+                )
 
 
 def scale_scalar_lr(optimizer: Optimizer, factor: float, model: nn.Module | None = None) -> None:

@@ -107,3 +107,8 @@ def test_what_is_no_list_of_parameters(cls, params, match):
         cls(params())
     for iterable in (weights(), tuple(weights()), iter(weights()), dict.fromkeys(weights()).keys()):
         assert len(cls(iterable).param_groups[0]["params"]) == 1
+
+
+def test_a_group_without_parameters():
+    with pytest.raises(TypeError, match=r"a group without 'params': write \{'params': "):
+        POGO([{"lr": 0.1}])

@@ -520,3 +520,18 @@ def test_features_of_another_kind_are_named():
     ):
         with pytest.raises(ValueError, match=match):
             layerwise_inference(model, wrong, edge_index)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"conv": "relu"}, "expected a layer, a torch.nn.Module, as 'conv' of a LayerStep, got 'relu'"),
+        ({"then": "relu"}, "expected a function as 'then' of a LayerStep, got 'relu'"),
+        ({"then": None}, "expected a function as 'then' of a LayerStep, got None"),
+        ({"before": 3}, "expected a function as 'before' of a LayerStep, got 3"),
+        ({"on_all": "norm"}, "expected a function as 'on_all' of a LayerStep, got 'norm'"),
+    ],
+)
+def test_parts_of_a_layer_step(arguments, words):
+    with pytest.raises(TypeError, match=words):
+        LayerStep(**{"conv": torch.nn.Identity(), **arguments})

@@ -225,3 +225,30 @@ def test_what_is_no_state_of_an_optimizer_is_named(state, got):
         load_optimizer_state(optimizer, state)
     with pytest.raises(TypeError, match=r"expected a torch\.optim\.Optimizer as the optimizer, got dict"):
         load_optimizer_state(optimizer.state_dict(), optimizer)
+
+
+@pytest.mark.parametrize("cls", [torch.optim.Adam, torch.optim.SGD])
+def test_a_state_of_other_shapes_is_refused(cls):
+    options = {"lr": 0.1, "momentum": 0.9} if cls is torch.optim.SGD else {"lr": 0.1}
+    first, second = torch.nn.Linear(3, 4), torch.nn.Linear(3, 5)
+    optimizer = cls(first.parameters(), **options)
+    first(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+    other = cls(second.parameters(), **options)
+    with pytest.raises(ValueError, match=r"of parameter 0 has shape \[4, 3\] in the state, expected \[5, 3\]"):
+        load_optimizer_state(other, optimizer.state_dict())
+    assert not other.state
+    again = cls(torch.nn.Linear(3, 4).parameters(), **options)
+    load_optimizer_state(again, optimizer.state_dict())
+    assert len(again.state) == 2
+
+
+def test_a_registered_function_must_return_an_optimizer():
+    register_optimizer("returns a class", lambda model, lr, weight_decay: torch.optim.Adam)
+    try:
+        with pytest.raises(
+            TypeError, match="'returns a class' was registered with a function that returned the class Adam"
+        ):
+            build_optimizer("returns a class", torch.nn.Linear(2, 2), lr=0.1)
+    finally:
+        optimizers._BUILDERS.pop("returns a class")

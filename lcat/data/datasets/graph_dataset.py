@@ -78,6 +78,8 @@ class GraphDataset:
     def __post_init__(self) -> None:
         if self.task not in _TASKS:
             raise DataError(f"{self.name}: the task must be one of {', '.join(_TASKS)}; got {self.task!r}")
+        if isinstance(self.graphs, Data):
+            raise DataError(f"{self.name}: expected a list of graphs, got one Data: pass [data]")
         if not len(self.graphs):
             raise DataError(f"{self.name}: expected at least one graph, got none")
         if not isinstance(self.y, Tensor):

@@ -220,6 +220,8 @@ def load_split_file(path: str | Path, num_nodes: int) -> Split:
         SplitError: on a file that is missing, unreadable, or does not fit the graph; the message names it.
     """
     path = as_path("path", path)
+    if (count := as_int(num_nodes)) is None or count < 1:
+        raise SplitError(f"num_nodes must be a whole number, at least 1; got {type(num_nodes).__name__} {num_nodes!r}")
     try:
         with path.open("rb") as file:  # which NumPy leaves open when it is damaged
             loaded = np.load(file, allow_pickle=False)

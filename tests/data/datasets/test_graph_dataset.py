@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from lcat.data import from_graphs
+from lcat.data import DataError, GraphDataset, from_graphs
 
 
 def graphs(label, edges=1):
@@ -29,3 +29,8 @@ def test_classes_without_a_graph_are_named(label, words):
 def test_classes_that_all_have_graphs_and_numbers_are_no_remark(label):
     assert from_graphs(graphs(label), "g").remarks() == []
     assert from_graphs(graphs(label, edges=0), "g").remarks() == ["20 of 20 graphs without an edge"]
+
+
+def test_one_graph_is_no_list():
+    with pytest.raises(DataError, match=r"g: expected a list of graphs, got one Data: pass \[data\]"):
+        GraphDataset("g", Data(x=torch.ones(2, 1), edge_index=torch.tensor([[0], [1]])), torch.tensor([0]))

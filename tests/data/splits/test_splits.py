@@ -179,3 +179,9 @@ def test_split_files_of_another_kind(tmp_path):
     with pytest.raises(SplitError, match=r"cannot be read: it holds an array of objects; save whole numbers") as caught:
         load_split_file(path, 5)
     assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [None, "120", 1.5, torch.ones(3), 0])
+def test_a_split_file_needs_the_number_of_nodes(wrong, tmp_path):
+    with pytest.raises(SplitError, match="num_nodes must be a whole number, at least 1; got "):
+        load_split_file(tmp_path / "split.npz", wrong)
