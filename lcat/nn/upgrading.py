@@ -14,6 +14,7 @@ from torch_geometric.nn.conv import MessagePassing
 from torch_geometric.nn.inits import glorot
 
 from lcat._text import hint
+from lcat.nn._checks import read_flag
 from lcat.nn._lcat import LCATMixin
 from lcat.nn.acceleration import (
     UPGRADED_FROM,
@@ -144,6 +145,7 @@ def upgrade(model: nn.Module, start: Corner = "gat", *, lambdas_per_head: bool =
         LCATConv(8, 16, heads=1, lambda1=learned(1.000), lambda2=learned(0.000))
     """
     _check(model, start)
+    lambdas_per_head = read_flag("upgrade", "lambdas_per_head", lambdas_per_head)
     left: list[LeftLayer] = []
     plans: list[_Plan] = []
     for path, layer in named_layers(model):

@@ -167,6 +167,10 @@ def fit_minibatch(
     if on_epoch is not None:
         check_callable("on_epoch", on_epoch, "a function (epoch, history)")
     check_ranges({"checkpoint_steps": checkpoint_steps}, {"checkpoint_steps": optional(whole(1))})
+    if checkpoint_steps is not None and checkpoint is None:
+        raise ValueError(
+            f"checkpoint_steps needs a file: pass checkpoint=, too; got checkpoint_steps={checkpoint_steps}"
+        )
     checkpoint = None if checkpoint is None else as_path("checkpoint", checkpoint)
     check_model = getattr(evaluate, "check_model", None)
     if callable(check_model):

@@ -490,3 +490,11 @@ def test_new_parameters_learn_when_upgraded_in_inference_mode(name, x):
         fixed.lambda1 = None
     fixed(x, EDGES).sum().backward()
     assert fixed.raw_lambda1.grad is not None
+
+
+@pytest.mark.parametrize("wrong", ["no", 4, None])
+def test_lambdas_per_head_is_a_flag(wrong):
+    layer = pyg.GATConv(8, 8, heads=2)
+    with pytest.raises(ValueError, match=r"'lambdas_per_head' of upgrade is .*; it takes True or False"):
+        lcat.nn.upgrade(layer, lambdas_per_head=wrong)
+    assert type(layer) is pyg.GATConv

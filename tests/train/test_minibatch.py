@@ -812,3 +812,11 @@ def test_probabilities_in_mini_batches_are_one_warning(data):
 def test_a_misspelt_measure_gets_a_hint(data):
     with pytest.raises(ValueError, match=r"got 'acuracy' \(did you mean accuracy\?\)"):
         WholeGraph(data, {"val": data.val_mask, "test": data.test_mask}, "acuracy")
+
+
+def test_checkpoints_between_epochs_need_a_file(data):
+    model, evaluate = make(data)
+    with pytest.raises(
+        ValueError, match=r"checkpoint_steps needs a file: pass checkpoint=, too; got checkpoint_steps=5"
+    ):
+        fit_minibatch(model, loader_of(data), evaluate, checkpoint_steps=5)
