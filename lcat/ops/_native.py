@@ -32,11 +32,12 @@ __all__ = [
     "loaded_library",
     "native_status",
     "seed_value",
+    "sparse_rows",
     "take_groups",
     "transpose_groups",
 ]
 
-_INTERFACE = 9  # of the functions below; csrc/group.cpp has the same number
+_INTERFACE = 10  # of the functions below; csrc/group.cpp has the same number
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 
 InstructionSet = Literal["avx512", "avx2", "baseline"]
@@ -66,6 +67,8 @@ class NativeStatus:
 _SIGNATURES = {
     "aggregate": "pppp e p iii",
     "aggregate_weight": "pp e p iii",
+    "count_entries": "pp ii",
+    "take_entries": "pppp ii",
     "dropout": "pp idi",
     "extremes": "pp e pp iiii",
     "extremes_backward": "pppp e pp iii",
@@ -298,6 +301,25 @@ def call(function: str, dtype: torch.dtype, *arguments: Tensor | int | float | N
     status = getattr(loaded_library(), name)(*converted, torch.get_num_threads())
     if status:
         _check_status(function, status)
+
+
+def sparse_rows(x: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Row pointer, columns and values of the entries of a matrix that are not zero, in the form of CSR.
+
+    Args:
+        x: ``[N, F]``, contiguous, of float32 or float64 on the CPU.
+        limit: at most so many entries; ``None`` is returned where there are more.
+    """
+    rows, columns = x.shape
+    pointer = torch.zeros(rows + 1, dtype=torch.int64)
+    call("count_entries", x.dtype, x, pointer[1:], rows, columns)
+    pointer.cumsum_(0)
+    count = int(pointer[-1])
+    if count > limit:
+        return None
+    indices, values = torch.empty(count, dtype=torch.int64), x.new_empty(count)
+    call("take_entries", x.dtype, x, pointer, indices, values, rows, columns)
+    return pointer, indices, values
 
 
 def edge_arguments(

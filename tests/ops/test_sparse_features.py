@@ -123,7 +123,7 @@ def test_wrong_arguments(arguments, error, words):
 
 def bags_of_words(width=200, share=0.03, dtype=torch.float32):
     torch.manual_seed(0)
-    return (torch.rand(3000, width) * (torch.rand(3000, width) < share)).to(dtype)
+    return (torch.rand(11_000, width) * (torch.rand(11_000, width) < share)).to(dtype)
 
 
 def test_which_features_are_sparse():
@@ -167,7 +167,7 @@ def test_writes_are_seen(write):
 
 
 def test_dense_features_are_looked_at_once(monkeypatch):
-    x = torch.ones(3000, 200)
+    x = torch.ones(11_000, 200)
     assert sparse_features(x) is None
     monkeypatch.setattr(module, "_matrix_of", lambda x: pytest.fail("looked at again"))
     assert sparse_features(x) is None
@@ -190,3 +190,28 @@ def test_a_matrix_made_in_inference_mode_trains_later():
     assert sparse_features(x) is matrix
     sparse_linear(matrix, weight).sum().backward()
     torch.testing.assert_close(weight.grad[0], x.sum(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(3000, 201), (130, 4097), (5000, 128)])
+def test_entries_are_those_of_torch(shape, dtype):
+    torch.manual_seed(0)
+    x = torch.randn(shape, dtype=dtype) * (torch.rand(shape) < 0.02)
+    x[0, 0], x[1, -1], x[2] = float("nan"), -1e-300 if dtype == torch.float64 else -1e-40, -0.0
+    matrix, expected = module._matrix_of(x), x.to_sparse_csr()
+    for part in ("crow_indices", "col_indices"):
+        assert torch.equal(getattr(matrix, part)(), getattr(expected, part)())
+    assert torch.equal(matrix.values().nan_to_num(9), expected.values().nan_to_num(9))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(module._matrix_of(x).col_indices(), expected.col_indices())
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_without_compiled_kernels(monkeypatch):
+    x = bags_of_words()
+    monkeypatch.setattr(module._native, "STATUS", module._native.NativeStatus(None, None, "none"))
+    assert torch.equal(module._matrix_of(x).to_dense(), x)
+    assert module._matrix_of(bags_of_words(share=0.08)) is None

@@ -14,14 +14,15 @@ from lcat._checksum import checksum
 from lcat._memory import has_memory
 from lcat._tracing import is_traced, outside_inference_mode
 from lcat.graph import graph_view
+from lcat.ops import _native
 from lcat.ops._aggregate import aggregate
 from lcat.ops.dispatch import must_be_plain
 
 __all__ = ["sparse_features", "sparse_linear"]
 
-# Features per node and numbers in all below which a dense product is no slower, and the same for the share of numbers
-# that are not zero.
-_MIN_WIDTH, _MIN_SIZE, _MAX_SHARE = 128, 2**19, 0.05
+# Features per node and numbers in all below which a dense product is no slower, also where features are new in every
+# step, and the same for the share of numbers that are not zero.
+_MIN_WIDTH, _MIN_SIZE, _MAX_SHARE = 128, 2**21, 0.05
 # The share is estimated from a few rows first, so that dense features cost next to nothing.
 _SAMPLED_ROWS, _SAMPLED_SHARE = 16, 0.1
 _TYPES = (torch.float32, torch.float64)
@@ -44,7 +45,7 @@ def sparse_features(x: Tensor) -> Tensor | None:
     that they map, so their results depend on the contents of ``x`` alone, not on what was called before.
 
     Args:
-        x: ``[N, F]``. Sparse are at least 128 features per node and 524,288 numbers in all, of which at most 5 % are
+        x: ``[N, F]``. Sparse are at least 128 features per node and 2,097,152 numbers in all, of which at most 5 % are
             not zero, of float32 or float64 on the CPU. Not those that need a gradient, and none under autocast and
             where a compiler or a transform watches.
 
@@ -58,7 +59,7 @@ def sparse_features(x: Tensor) -> Tensor | None:
     Example:
         >>> import torch
         >>> from lcat.ops import sparse_features
-        >>> sparse_features(torch.eye(1000)).layout, sparse_features(torch.ones(1000, 1000))
+        >>> sparse_features(torch.eye(1500)).layout, sparse_features(torch.ones(1500, 1500))
         (torch.sparse_csr, None)
     """
     if x.dim() != 2 or x.shape[1] < _MIN_WIDTH or x.numel() < _MIN_SIZE or not _can_be_sparse(x):
@@ -89,11 +90,13 @@ def _matrix_of(x: Tensor) -> Tensor | None:
     sample = x[:: max(1, x.shape[0] // _SAMPLED_ROWS)]
     if int(sample.count_nonzero()) > _SAMPLED_SHARE * sample.numel():
         return None
-    if int(x.count_nonzero()) > _MAX_SHARE * x.numel():
-        return None
+    limit = int(_MAX_SHARE * x.numel())
     with outside_inference_mode(), warnings.catch_warnings():  # torch calls its CSR matrices a beta state
         warnings.simplefilter("ignore")
-        return x.detach().to_sparse_csr()
+        if _native.STATUS.instruction_set is None:
+            return x.detach().to_sparse_csr() if int(x.count_nonzero()) <= limit else None
+        parts = _native.sparse_rows(x.detach(), limit)
+        return None if parts is None else torch.sparse_csr_tensor(*parts, x.shape, check_invariants=False)
 
 
 def _freed(number: int, reference: weakref.ref[Tensor]) -> None:

@@ -57,7 +57,7 @@ void sort_rows(const int64_t* other, int64_t rows, const int64_t* indptr, int32_
 
 // Raised whenever the arguments of an exported function change, with _INTERFACE in _native.py: a library left from an
 // older build is then refused, instead of taking arguments for others.
-LCAT_EXPORT int64_t lcat_interface() { return 9; }
+LCAT_EXPORT int64_t lcat_interface() { return 10; }
 
 // Keys of `row` must be in [0, rows), of `other` in [0, others). See Status for what comes back.
 LCAT_EXPORT int lcat_group_edges(const int64_t* row, const int64_t* other, int64_t count, int64_t rows, int64_t others,
