@@ -17,7 +17,7 @@ from lcat.study.store.journal import JOURNAL_NAME
 from lcat.study.store.store import STORE_NAME, Store
 
 #: Seconds in which a worker must be gone after its driver.
-_GONE = 10.0
+_GONE = 60.0  # on a busy machine, a worker that is being started takes long to notice
 
 #: Of the plan below.
 CELLS = 30
