@@ -413,6 +413,9 @@ class AttentionConv(AttentionMessages):
         if self.interpolation.neighbor_aggr == "mean":
             neighbor_sum = neighbor_sum / degree.clamp(min=1)
         if isinstance(lambda2, Tensor) and lambda2.dim() > 0:
+            if not self.interpolation.per_head or lambda2.shape != (self.heads,):
+                # The caller names what was changed; see :class:`~lcat.nn._calls.CheckedCalls`.
+                raise RuntimeError(f"expected lambda2 as one number, or one per head, got shape {list(lambda2.shape)}")
             lambda2 = self._along(lambda2, own)
         return average(own, neighbor_sum, degree, lambda2)
 
