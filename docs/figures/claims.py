@@ -156,6 +156,13 @@ CLAIMS = [
     Claim(_PAGE, "{}, {} and {} times as long on Coauthor CS", lambda: _epochs("cs")),
     Claim(
         _PAGE,
+        "{} to {} times as long where features stay the same, and {} to {} times as long where they are new",
+        lambda: [
+            text for key in ("dense over kept", "dense over new") for text in _range("sparse_features", key, digits=1)
+        ],
+    ),
+    Claim(
+        _PAGE,
         "{} to {} times on Photo, {} to {} times on Computers, and {} to {} times on Tolokers",
         lambda: [text for name in ("photo", "computers", "tolokers") for text in _least_and_most(name)],
     ),

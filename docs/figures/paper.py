@@ -111,6 +111,40 @@ def _percent(group: list[dict[str, Any]], key: str) -> str:
     return f"{100 * sum(entry[key] for entry in group) / len(group):.1f}"
 
 
+def question_scores() -> docfigures.Table:
+    """Test metric by data set and layer, mean and standard deviation over runs, in percent."""
+    summary = _results("question")["summary"]
+    rows = []
+    for dataset in dict.fromkeys(row["dataset"] for row in summary):
+        group = {row["layer"]: row for row in summary if row["dataset"] == dataset}
+        row: dict[str, object] = {"data set": dataset, "runs": next(iter(group.values()))["runs"]}
+        rows.append(row | {TITLES[layer]: _score(entry) for layer, entry in group.items()})
+    return docfigures.Table(rows)
+
+
+def _score(row: dict[str, Any]) -> str:
+    return f"{100 * row['test']:.1f} ± {100 * row['std']:.1f}"
+
+
+def question_verdicts() -> docfigures.Table:
+    """How many points always taking L-CAT is behind the candidate picked by validation, with the interval of 90 %."""
+    report = _results("question")
+    rows = [_regret(row, row["dataset"]) for row in report["regret"]]
+    rows += [_regret(row, f"all {row['datasets']}") for row in report["overall"]]
+    return docfigures.Table(rows)
+
+
+def _regret(row: dict[str, Any], dataset: str) -> dict[str, object]:
+    interval = "" if row["low"] is None else f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+    return {
+        "data set": dataset,
+        "question": row["question"],
+        "points behind": f"{100 * row['regret']:.1f}",
+        "90 % interval": interval,
+        "verdict": row["verdict"],
+    }
+
+
 def scalars() -> docfigures.Table:
     """Settings of L-CAT's scalars, best first: validation points behind the best setting, mean and largest."""
     rows = []

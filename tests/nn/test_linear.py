@@ -11,7 +11,9 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch_geometric.nn.dense.linear import Linear
 
 import lcat.nn
+from lcat.nn import _linear
 from lcat.nn._linear import is_plain
+from lcat.ops._aggregate import sparse_features
 
 EDGES = torch.tensor([[0, 1, 2, 3], [1, 1, 1, 0]])
 # Widths on both sides of the choice between sum and map.
@@ -124,3 +126,8 @@ def test_backward_hooks_on_lin_of_gcn(width, out, requires_grad):
     layer.lin.register_full_backward_hook(lambda *_: seen.append(True))
     layer(features(width).requires_grad_(requires_grad), EDGES).sum().backward()
     assert seen == [True]
+
+
+def test_narrow_features_are_never_sparse():
+    """The layers do not ask for these: both places have the same width."""
+    assert _linear._NARROW == sparse_features._MIN_WIDTH

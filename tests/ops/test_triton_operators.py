@@ -270,6 +270,17 @@ def test_halves_of_one_tensor_are_read_where_they_are(dim, features, in_one_piec
     assert copied == [in_one_piece] * 2
 
 
+def same_as_naive(name, module, x, edge_index, tolerance):
+    """Output and all gradients of a layer."""
+    leaves, results = [x, *module.parameters()], []
+    for implementation in ("naive", NAME):
+        with use_implementation(implementation):
+            out = module(x, edge_index)
+            results.append([out, *torch.autograd.grad((out * out).sum(), leaves)])
+    for value, reference in zip(results[1], results[0], strict=True):
+        same(name, value.detach(), reference.detach(), tolerance)
+
+
 @pytest.mark.parametrize("batch", [(), (3,)])
 @pytest.mark.parametrize("per_head", [False, True])
 def test_keys_and_queries_of_lcat_are_not_copied(per_head, batch, copied):
@@ -277,14 +288,7 @@ def test_keys_and_queries_of_lcat_are_not_copied(per_head, batch, copied):
     edge_index = torch.stack([edges.source, edges.target])
     module = lcat.nn.LCATv2Conv(20, 4, 2, lambdas_per_head=per_head).to(DEVICE)
     x = torch.randn(*batch, 5, 20, device=DEVICE).requires_grad_()
-    leaves = [x, *module.parameters()]
-    results = []
-    for name in ("naive", NAME):
-        with use_implementation(name):
-            out = module(x, edge_index)
-            results.append([out, *torch.autograd.grad((out * out).sum(), leaves)])
-    for value, reference in zip(results[1], results[0], strict=True):
-        same("LCATv2Conv", value.detach(), reference.detach(), 1e-5)
+    same_as_naive("LCATv2Conv", module, x, edge_index, 1e-5)
     assert copied == ([(True, True)] if batch else [(False, False)]) * 2  # heads of several sets are put together
 
 
@@ -301,12 +305,4 @@ def test_layers(layer, arguments, options):
     edges = graph("loops")
     edge_index = torch.stack([edges.source, edges.target])
     module = getattr(lcat.nn, layer)(*arguments, **options).double().to(DEVICE)
-    x = random_tensor(5, 4).requires_grad_()
-    leaves = [x, *module.parameters()]
-    results = []
-    for name in ("naive", NAME):
-        with use_implementation(name):
-            out = module(x, edge_index)
-            results.append([out, *torch.autograd.grad((out * out).sum(), leaves)])
-    for value, reference in zip(results[1], results[0], strict=True):
-        same(layer, value.detach(), reference.detach(), 1e-10)
+    same_as_naive(layer, module, random_tensor(5, 4).requires_grad_(), edge_index, 1e-10)

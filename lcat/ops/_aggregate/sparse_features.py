@@ -20,8 +20,8 @@ from lcat.ops.dispatch import must_be_plain
 
 __all__ = ["sparse_features", "sparse_linear"]
 
-# Features per node and numbers in all below which a dense product is no slower, also where features are new in every
-# step, and the same for the share of numbers that are not zero.
+# Features per node and numbers in all below which a dense product is no slower (benchmarks/sparse_features.py), also
+# where features are new in every step, but for narrow maps; and the same for the share of numbers that are not zero.
 _MIN_WIDTH, _MIN_SIZE, _MAX_SHARE = 128, 2**21, 0.05
 # The share is estimated from a few rows first, so that dense features cost next to nothing.
 _SAMPLED_ROWS, _SAMPLED_SHARE = 16, 0.1
