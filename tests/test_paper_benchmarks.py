@@ -135,10 +135,48 @@ def test_a_table_is_run_continued_and_written(script, tmp_path, capsys):
         (layer, seed) for seed in (0, 1) for layer in ("gcn", "gat-theory")
     ]
     assert all(run["split_hash"] and 0 <= run["test"] <= 1 for run in report["runs"])
-    assert report["plans"]["theory"]["plan"]["layers"] == ["gcn", "gat-theory"]
+    [measured] = report["measured"]
+    assert measured["parts"]["theory"]["layers"] == ["gcn", "gat-theory"]
     assert {row["layer"] for row in report["rows"]} == {"gcn", "gat-theory"}
     assert report["attention"][0]["gat-theory"] > report["attention"][0]["edges"]
-    assert {"processor", "torch"} <= report["machine"].keys()
+    assert {"processor", "torch"} <= measured["machine"].keys()
+
+
+def test_a_part_of_a_table_is_added_to_the_rest(script, tmp_path, monkeypatch, capsys):
+    script("question")
+    monkeypatch.setattr(sys.modules["_paper"], "PLANS", tmp_path)
+    first, second = "csbm:easy,n=60", "csbm:hard,n=60"
+
+    def plan(epochs):
+        text = f'datasets = ["{first}", "{second}"]\nlayers = ["gcn", "gat", "cat", "lcat"]\nseeds = 3\n'
+        (tmp_path / "question.toml").write_text(f"{text}[overrides]\nepochs = {epochs}\n")
+
+    def report(folder, out, *options):
+        arguments = ["--folder", str(tmp_path / folder), "--out", str(tmp_path / out), "--workers", "1", *options]
+        script("question", *arguments)
+        return json.loads((tmp_path / out).read_text())
+
+    plan(2)
+    whole = report("whole", "whole.json")
+    report("one", "parts.json", "--datasets", first)
+    parts = report("two", "parts.json", "--datasets", second, "--add")
+    again = report("two", "parts.json", "--datasets", second, "--add")
+    for name in ("plans", "overall", "margin"):
+        assert parts[name] == again[name] == whole[name]
+    assert whole["overall"][0]["datasets"] == 2
+
+    def without_times(rows):
+        timed = ("seconds", "ratio")
+        return [{key: value for key, value in row.items() if not key.endswith(timed)} for row in rows]
+
+    for name in ("summary", "regret"):
+        assert without_times(parts[name]) == without_times(again[name]) == without_times(whole[name])
+    assert sorted(run["test"] for run in again["runs"]) == sorted(run["test"] for run in whole["runs"])
+    assert [entry["parts"]["question"]["datasets"] for entry in again["measured"]] == [[first], [second], [second]]
+
+    plan(3)
+    with pytest.raises(SystemExit, match="overrides of the plan 'question' differ"):
+        report("three", "parts.json", "--datasets", second, "--add")
 
 
 @pytest.mark.long

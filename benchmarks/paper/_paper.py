@@ -2,14 +2,16 @@
 
 A study is a folder under ``--folder``; whatever interrupts it, the same command continues from there. The results
 file holds the plans, so that a number can be traced: the plan, the seed and the hash of the split stand with every
-run, and ``--datasets``, ``--layers`` and ``--seeds`` run a part of a table alone.
+run, and ``--datasets``, ``--layers`` and ``--seeds`` run a part of a table alone. With ``--add``, such a part goes into
+the results file beside what it holds already, so that a table can be measured on several days.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,13 +27,15 @@ from lcat.cli.progress import progress
 from lcat.data import DataError
 from lcat.study import PlanError, Study, StudyPlan, load_plan, run_study
 
-__all__ = ["PLANS", "Part", "make_parser", "plain", "rows_of", "run_part", "runs_of", "write"]
+__all__ = ["PLANS", "Part", "joined", "make_parser", "plain", "rows_of", "run_part", "runs_of", "write"]
 
 PLANS = Path(__file__).parents[2] / "plans"
 #: What a quick look has: two seeds, a few epochs, one point of each grid.
 QUICK: dict[str, Any] = {"seeds": 2, "overrides": {"epochs": 3}}
 _RUN = ("dataset", "layer", "noise", "noise_level", "seed", "test", "validation", "best_epoch", "epochs", "seconds")
 _KEYS = ("split_hash", "config")
+#: What tells the rows of a table apart; those of a new measurement replace the old ones that agree in all of these.
+_IDENTITY = ("part", "what", "dataset", "layer", "question")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         "--quick", action="store_true", help="two seeds and three epochs; no file unless --out names one"
     )
     parser.add_argument("--collect", action="store_true", help="run nothing; write what the studies hold so far")
+    parser.add_argument("--add", action="store_true", help="keep the other rows of the results file")
     parser.add_argument("--out", type=Path, help="JSON; by default in benchmarks/results")
     return parser
 
@@ -135,29 +140,73 @@ def runs_of(study: Study) -> list[dict[str, Any]]:
     return rows_of(frame, [*_RUN, *settings, *_KEYS])
 
 
-def write(script: str, options: argparse.Namespace, studies: Mapping[str, Study], report: Mapping[str, Any]) -> None:
+def joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Two contents of a results file as one: the rows of ``new``, and those of ``old`` that it does not replace.
+
+    Raises:
+        SystemExit: if the plan of a part is another one, but for what was left out of it.
+    """
+    for part, entry in new["plans"].items():
+        before = old["plans"].get(part, entry)
+        differ = [name for name in {**before, **entry} if before.get(name) != entry.get(name)]
+        if differ:
+            raise SystemExit(f"--add: {', '.join(differ)} of the plan {part!r} differ from those in the results file")
+    content = {**old, **new, "plans": {**old["plans"], **new["plans"]}}
+    content["measured"] = [*old["measured"], *new["measured"]]
+    for name, rows in new.items():
+        if name == "measured" or not isinstance(rows, list):
+            continue
+        replaced = {_identity(row) for row in rows}
+        content[name] = [row for row in old.get(name, []) if _identity(row) not in replaced] + rows
+    return content
+
+
+def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in _IDENTITY)
+
+
+def write(
+    script: str,
+    options: argparse.Namespace,
+    studies: Mapping[str, Study],
+    report: Mapping[str, Any],
+    conclude: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
     """Write the results file: what was asked, on which machine, the plans, the answers and every run.
 
     Args:
         script: ``__file__`` of the script.
         options: of :func:`make_parser`.
         studies: by part.
-        report: what the script adds.
+        report: what the script adds: lists of rows, and values that are the same in every measurement.
+        conclude: adds what follows from all rows, those of earlier measurements included.
     """
     name = Path(script).stem
     output = options.out or (None if options.quick else PLANS.parent / "benchmarks" / "results" / f"paper_{name}.json")
     if output is None:
         return
-    plans = {}
+    plans, parts = {}, {}
     for part, study in studies.items():
         plan = study.plan.model_dump(mode="json", exclude_defaults=True, exclude={"run"})
-        plans[part] = {"seeds": len(study.plan.seeds), "plan": plan}
-    content: dict[str, Any] = {
+        parts[part] = {key: plan.pop(key) for key in ("datasets", "layers", "seeds")}
+        published = plan.pop("published", None)
+        plans[part] = plan
+        if published:
+            parts[part]["published"] = published
+    measured = {
         "command": f"python benchmarks/paper/{name}.py {' '.join(sys.argv[1:])}".strip(),
         "machine": _measure.machine(),
         "versions": {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__},
+        "parts": parts,
+    }
+    content: dict[str, Any] = {
+        "measured": [measured],
         "plans": plans,
         **report,
         "runs": [{"part": part, **run} for part, study in studies.items() for run in runs_of(study)],
     }
+    if options.add and output.is_file():
+        content = joined(json.loads(output.read_text()), content)
+    if conclude is not None:
+        conclude(content)
     _measure.write_results(output, content, one_line="runs")

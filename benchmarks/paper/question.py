@@ -62,14 +62,15 @@ def main() -> None:
         report["margin"] = study.plan.margin_or_default
         report["summary"] += _paper.rows_of(comparison.summary, _SUMMARY)
         report["regret"] += _paper.rows_of(regret)
-        report["overall"] += [
-            {name: _paper.plain(value) for name, value in row.items()}
-            for row in overall(regret, study.plan.margin_or_default)
-        ]
         print(comparison.summary[["dataset", "layer", "runs", "test", "std"]].to_string())
         print(regret[["dataset", "question", "regret", "low", "high", "verdict", "picked"]].to_string())
-    print(*report["overall"], sep="\n")
-    _paper.write(__file__, options, studies, report)
+
+    def conclude(content: dict[str, Any]) -> None:
+        rows = overall(pd.DataFrame(content["regret"]), content["margin"]) if content["regret"] else []
+        content["overall"] = [{name: _paper.plain(value) for name, value in row.items()} for row in rows]
+        print(*content["overall"], sep="\n")
+
+    _paper.write(__file__, options, studies, report, conclude)
 
 
 if __name__ == "__main__":

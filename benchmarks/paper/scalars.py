@@ -35,13 +35,14 @@ def main() -> None:
     """Run, print, write."""
     options = _paper.make_parser(__doc__).parse_args()
     studies = {part.name: study for part in PARTS if (study := _paper.run_part(part, options)) is not None}
-    report: dict[str, Any] = {"settings": []}
+
+    def conclude(content: dict[str, Any]) -> None:
+        content["settings"] = _paper.rows_of(losses(pd.DataFrame(content["runs"])))
+
     for study in studies.values():
         frame = study.results()
-        table = losses(frame[frame["status"] == "done"])
-        print(table.to_string())
-        report["settings"] = _paper.rows_of(table)
-    _paper.write(__file__, options, studies, report)
+        print(losses(frame[frame["status"] == "done"]).to_string())
+    _paper.write(__file__, options, studies, {"settings": []}, conclude)
 
 
 if __name__ == "__main__":
