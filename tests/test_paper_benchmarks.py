@@ -106,13 +106,31 @@ def test_values_beside_published_ones(script):
         overrides={"epochs": 2},
         published=[{"dataset": "csbm:easy,n=60", "layer": "gcn", "mean": 50.0, "std": 2.0, "runs": 4}],
     )
-    study = run_study(plan).study
-    gcn, gat = script("strong_recipe")["beside_published"]("part", study)
-    scores = 100 * study.results().query("layer == 'gcn'")["test"]
+    frame = run_study(plan).study.results()
+    gcn, gat = script("strong_recipe")["beside_published"]("part", frame, plan)
+    scores = 100 * frame.query("layer == 'gcn'")["test"]
     assert gcn["mean"] == pytest.approx(scores.mean(), rel=1e-5)
     error = math.sqrt(scores.var() / 3 + 2.0**2 / 4)
     assert gcn["standard_errors"] == pytest.approx((scores.mean() - 50) / error, rel=1e-4)
     assert "published" not in gat
+
+
+def test_seeds_of_another_day_are_added(script, tmp_path, monkeypatch):
+    script("separation")
+    monkeypatch.setattr(sys.modules["_paper"], "PLANS", tmp_path)
+    plan = 'datasets = ["csbm:easy,n=60"]\nlayers = ["gat"]\nseeds = 4\n[overrides]\nepochs = 2\n'
+    (tmp_path / "separation.toml").write_text(plan)
+
+    def report(seeds, out, *options):
+        arguments = ["--folder", str(tmp_path / out), "--out", str(tmp_path / "out.json"), "--workers", "1", *options]
+        script("separation", *arguments, "--seeds", seeds)
+        return json.loads((tmp_path / "out.json").read_text())
+
+    [whole] = report("0-3", "whole")["rows"]
+    report("0-1", "first")
+    [row] = report("1-3", "second", "--add")["rows"]  # one seed is in both
+    assert row == whole
+    assert (row["runs"], row["low"] < row["high"]) == (4, True)
 
 
 def test_attention_inside_the_class(script):

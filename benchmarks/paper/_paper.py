@@ -27,15 +27,28 @@ from lcat.cli.progress import progress
 from lcat.data import DataError
 from lcat.study import PlanError, Study, StudyPlan, load_plan, run_study
 
-__all__ = ["PLANS", "Part", "joined", "make_parser", "plain", "rows_of", "run_part", "runs_of", "write"]
+__all__ = [
+    "PLANS",
+    "Part",
+    "joined",
+    "make_parser",
+    "of_part",
+    "plain",
+    "plan_of",
+    "rows_of",
+    "run_part",
+    "runs_of",
+    "write",
+]
 
 PLANS = Path(__file__).parents[2] / "plans"
 #: What a quick look has: two seeds, a few epochs, one point of each grid.
 QUICK: dict[str, Any] = {"seeds": 2, "overrides": {"epochs": 3}}
-_RUN = ("dataset", "layer", "noise", "noise_level", "seed", "test", "validation", "best_epoch", "epochs", "seconds")
+_RUN = ("dataset", "layer", "noise", "noise_level", "seed")
+_MEASURED = ("metric", "test", "validation", "best_epoch", "epochs", "seconds")
 _KEYS = ("split_hash", "config")
 #: What tells the rows of a table apart; those of a new measurement replace the old ones that agree in all of these.
-_IDENTITY = ("part", "what", "dataset", "layer", "question")
+_IDENTITY = ("dataset", "layer", "question")
 
 
 @dataclass(frozen=True)
@@ -71,11 +84,16 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def plan_of(part: Part) -> StudyPlan:
+    """The whole plan of a part."""
+    return load_plan(PLANS / f"{part.plan}.toml", part.changes)
+
+
 def _plan(part: Part, options: argparse.Namespace) -> StudyPlan | None:
     """The plan of a part with the options; ``None`` if they leave nothing of it."""
     file = PLANS / f"{part.plan}.toml"
     changes = dict(part.changes)
-    plan = load_plan(file, changes)
+    plan = plan_of(part)
     for key in ("datasets", "layers"):
         wanted = getattr(options, key)
         if wanted:
@@ -132,15 +150,15 @@ def rows_of(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> list[d
     return [{name: plain(value) for name, value in row.items()} for row in frame[names].to_dict("records")]
 
 
-def runs_of(study: Study) -> list[dict[str, Any]]:
-    """Every finished cell: scores, time, the hash of its split, and the settings that vary in the study."""
+def _runs_of(study: Study) -> list[dict[str, Any]]:
+    """Every finished cell: scores, time, the hash of its split, and the settings of the grid."""
     frame = study.results()
     frame = frame[frame["status"] == "done"]
-    settings = [name for name in frame.columns if name.startswith("hyper.") and frame[name].astype(str).nunique() > 1]
-    return rows_of(frame, [*_RUN, *settings, *_KEYS])
+    settings = [f"hyper.{name}" for name in study.plan.grid]
+    return rows_of(frame, [*_RUN, *_MEASURED, *settings, *_KEYS])
 
 
-def joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Two contents of a results file as one: the rows of ``new``, and those of ``old`` that it does not replace.
 
     Raises:
@@ -154,15 +172,20 @@ def joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     content = {**old, **new, "plans": {**old["plans"], **new["plans"]}}
     content["measured"] = [*old["measured"], *new["measured"]]
     for name, rows in new.items():
-        if name == "measured" or not isinstance(rows, list):
-            continue
-        replaced = {_identity(row) for row in rows}
-        content[name] = [row for row in old.get(name, []) if _identity(row) not in replaced] + rows
+        if name != "measured" and isinstance(rows, list):
+            identity = _run_identity if name == "runs" else _row_identity
+            replaced = {identity(row) for row in rows}
+            content[name] = [row for row in old.get(name, []) if identity(row) not in replaced] + rows
     return content
 
 
-def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _row_identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row.get(name) for name in _IDENTITY)
+
+
+def _run_identity(run: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    """The part, the cell and its settings."""
+    return frozenset((name, value) for name, value in run.items() if name not in (*_MEASURED, *_KEYS))
 
 
 def write(
@@ -179,20 +202,15 @@ def write(
         options: of :func:`make_parser`.
         studies: by part.
         report: what the script adds: lists of rows, and values that are the same in every measurement.
-        conclude: adds what follows from all rows, those of earlier measurements included.
+        conclude: adds what follows from all runs and rows, those of earlier measurements included; called in any case.
     """
     name = Path(script).stem
     output = options.out or (None if options.quick else PLANS.parent / "benchmarks" / "results" / f"paper_{name}.json")
-    if output is None:
-        return
     plans, parts = {}, {}
     for part, study in studies.items():
-        plan = study.plan.model_dump(mode="json", exclude_defaults=True, exclude={"run"})
+        plan = study.plan.model_dump(mode="json", exclude_defaults=True, exclude={"run", "published"})
         parts[part] = {key: plan.pop(key) for key in ("datasets", "layers", "seeds")}
-        published = plan.pop("published", None)
         plans[part] = plan
-        if published:
-            parts[part]["published"] = published
     measured = {
         "command": f"python benchmarks/paper/{name}.py {' '.join(sys.argv[1:])}".strip(),
         "machine": _measure.machine(),
@@ -203,10 +221,16 @@ def write(
         "measured": [measured],
         "plans": plans,
         **report,
-        "runs": [{"part": part, **run} for part, study in studies.items() for run in runs_of(study)],
+        "runs": [{"part": part, **run} for part, study in studies.items() for run in _runs_of(study)],
     }
-    if options.add and output.is_file():
-        content = joined(json.loads(output.read_text()), content)
+    if options.add and output is not None and output.is_file():
+        content = _joined(json.loads(output.read_text()), content)
     if conclude is not None:
         conclude(content)
-    _measure.write_results(output, content, one_line="runs")
+    if output is not None:
+        _measure.write_results(output, content, one_line="runs")
+
+
+def of_part(runs: Iterable[Mapping[str, Any]], part: str) -> pd.DataFrame:
+    """The runs of a part, of all measurements, as a frame; the settings of a grid are columns ``hyper.NAME``."""
+    return pd.DataFrame([run for run in runs if run["part"] == part])

@@ -40,21 +40,21 @@ def curves(frame: pd.DataFrame, what: str, layer: str, level: str) -> list[dict[
 def main() -> None:
     """Run, print, write."""
     options = _paper.make_parser(__doc__).parse_args()
-    studies, rows = {}, []
-    for part in PARTS:
-        study = _paper.run_part(part, options)
-        if study is None:
-            continue
-        studies[part.name] = study
-        frame = study.results()
-        frame = frame[frame["status"] == "done"]
-        if part.name == "scales":
-            rows += curves(frame, "scale", "hyper.kind", "hyper.scale")
-        else:
+    studies = {part.name: study for part in PARTS if (study := _paper.run_part(part, options)) is not None}
+
+    def conclude(content: dict[str, Any]) -> None:
+        rows = []
+        frame = _paper.of_part(content["runs"], "robustness")
+        if len(frame):
             for kind in ("edges", "features"):
                 rows += curves(frame[frame["noise"].isin(["none", kind])], kind, "layer", "noise_level")
-    print(*rows, sep="\n")
-    _paper.write(__file__, options, studies, {"rows": rows})
+        frame = _paper.of_part(content["runs"], "scales")
+        if len(frame):
+            rows += curves(frame, "scale", "hyper.kind", "hyper.scale")
+        content["rows"] = rows
+        print(*rows, sep="\n")
+
+    _paper.write(__file__, options, studies, {"rows": []}, conclude)
 
 
 if __name__ == "__main__":

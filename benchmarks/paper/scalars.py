@@ -37,11 +37,10 @@ def main() -> None:
     studies = {part.name: study for part in PARTS if (study := _paper.run_part(part, options)) is not None}
 
     def conclude(content: dict[str, Any]) -> None:
-        content["settings"] = _paper.rows_of(losses(pd.DataFrame(content["runs"])))
+        table = losses(pd.DataFrame(content["runs"])) if content["runs"] else pd.DataFrame()
+        content["settings"] = _paper.rows_of(table)
+        print(table.to_string())
 
-    for study in studies.values():
-        frame = study.results()
-        print(losses(frame[frame["status"] == "done"]).to_string())
     _paper.write(__file__, options, studies, {"settings": []}, conclude)
 
 

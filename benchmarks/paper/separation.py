@@ -41,12 +41,12 @@ def main() -> None:
     """Run, print, write."""
     options = _paper.make_parser(__doc__).parse_args()
     studies = {part.name: study for part in PARTS if (study := _paper.run_part(part, options)) is not None}
-    rows = []
-    for study in studies.values():
-        frame = study.results()
-        rows += differences(frame[frame["status"] == "done"])
-    print(*rows, sep="\n")
-    _paper.write(__file__, options, studies, {"rows": rows})
+
+    def conclude(content: dict[str, Any]) -> None:
+        content["rows"] = differences(pd.DataFrame(content["runs"])) if content["runs"] else []
+        print(*content["rows"], sep="\n")
+
+    _paper.write(__file__, options, studies, {"rows": []}, conclude)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import math
 from typing import Any
 
 import _paper
+import pandas as pd
 
-from lcat.study import Study
+from lcat.study import StudyPlan
 
 LCAT = {"layers": ["lcat", "lcatv2"], "recipe": "tuned-gcn", "published": []}
 NAMES = ("fixed-splits", "heterophilous", "filtered")
@@ -25,15 +26,15 @@ PARTS = (
 )
 
 
-def beside_published(part: str, study: Study) -> list[dict[str, Any]]:
+def beside_published(part: str, frame: pd.DataFrame, plan: StudyPlan) -> list[dict[str, Any]]:
     """A row per data set and layer, in percent, with the published value where there is one."""
-    published = {(one.dataset, one.layer): one for one in study.plan.published}
+    published = {(one.dataset, one.layer): one for one in plan.published}
     rows = []
-    for row in study.compare().summary.itertuples(index=False):
-        ours, spread, runs = 100 * row.test, 100 * row.std, int(row.runs)
-        entry = {"part": part, "recipe": study.plan.recipe, "dataset": row.dataset, "layer": row.layer}
-        entry |= {"metric": row.metric, "runs": runs, "mean": ours, "std": spread}
-        one = published.get((row.dataset, row.layer))
+    for (dataset, layer), group in frame.groupby(["dataset", "layer"], sort=False):
+        ours, spread, runs = 100 * group["test"].mean(), 100 * group["test"].std(), len(group)
+        entry = {"part": part, "recipe": plan.recipe, "dataset": dataset, "layer": layer}
+        entry |= {"metric": group["metric"].iloc[0], "runs": runs, "mean": ours, "std": spread}
+        one = published.get((dataset, layer))
         if one is not None:
             entry |= {"published": one.mean, "published_std": one.std, "published_runs": one.runs}
             if one.std is not None and one.runs and runs > 1:
@@ -46,14 +47,18 @@ def beside_published(part: str, study: Study) -> list[dict[str, Any]]:
 def main() -> None:
     """Run, print, write."""
     options = _paper.make_parser(__doc__).parse_args()
-    studies, rows = {}, []
-    for part in PARTS:
-        study = _paper.run_part(part, options)
-        if study is not None:
-            studies[part.name] = study
-            rows += beside_published(part.name, study)
-    print(*rows, sep="\n")
-    _paper.write(__file__, options, studies, {"rows": rows})
+    studies = {part.name: study for part in PARTS if (study := _paper.run_part(part, options)) is not None}
+
+    def conclude(content: dict[str, Any]) -> None:
+        rows = []
+        for part in PARTS:
+            frame = _paper.of_part(content["runs"], part.name)
+            if len(frame):
+                rows += beside_published(part.name, frame, _paper.plan_of(part))
+        content["rows"] = rows
+        print(*rows, sep="\n")
+
+    _paper.write(__file__, options, studies, {"rows": []}, conclude)
 
 
 if __name__ == "__main__":
