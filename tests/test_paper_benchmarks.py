@@ -118,7 +118,7 @@ def test_values_beside_published_ones(script):
 def test_seeds_of_another_day_are_added(script, tmp_path, monkeypatch):
     script("separation")
     monkeypatch.setattr(sys.modules["_paper"], "PLANS", tmp_path)
-    plan = 'datasets = ["csbm:easy,n=60"]\nlayers = ["gat"]\nseeds = 4\n[overrides]\nepochs = 2\n'
+    plan = 'datasets = ["csbm:hard,n=60"]\nlayers = ["gat"]\nseeds = 4\n[overrides]\nepochs = 2\n'
     (tmp_path / "separation.toml").write_text(plan)
 
     def report(seeds, out, *options):

@@ -27,19 +27,7 @@ from lcat.cli.progress import progress
 from lcat.data import DataError
 from lcat.study import PlanError, Study, StudyPlan, load_plan, run_study
 
-__all__ = [
-    "PLANS",
-    "Part",
-    "joined",
-    "make_parser",
-    "of_part",
-    "plain",
-    "plan_of",
-    "rows_of",
-    "run_part",
-    "runs_of",
-    "write",
-]
+__all__ = ["PLANS", "Part", "make_parser", "of_part", "plain", "plan_of", "rows_of", "run_part", "write"]
 
 PLANS = Path(__file__).parents[2] / "plans"
 #: What a quick look has: two seeds, a few epochs, one point of each grid.
