@@ -126,7 +126,9 @@ def test_seeds_of_another_day_are_added(script, tmp_path, monkeypatch):
         script("separation", *arguments, "--seeds", seeds)
         return json.loads((tmp_path / "out.json").read_text())
 
-    [whole] = report("0-3", "whole")["rows"]
+    with pytest.raises(SystemExit, match="nothing to write"):
+        report("0-3", "none", "--parts", "separate")
+    [whole] = report("0-3", "whole", "--parts", "separation")["rows"]
     report("0-1", "first")
     [row] = report("1-3", "second", "--add")["rows"]  # one seed is in both
     assert row == whole

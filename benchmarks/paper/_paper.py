@@ -61,6 +61,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path("runs"), help="where studies are kept; runs by default")
     parser.add_argument("--datasets", nargs="+", help="a part of the table")
     parser.add_argument("--layers", nargs="+", help="a part of the table")
+    parser.add_argument("--parts", nargs="+", help="a part of the table, by the name of its study's folder")
     parser.add_argument("--seeds", help="instead of those of the plan, such as 0-2")
     parser.add_argument("--workers", type=int, help="cells at a time; each has one thread")
     parser.add_argument(
@@ -105,6 +106,8 @@ def run_part(part: Part, options: argparse.Namespace) -> Study | None:
     Returns:
         Its study; ``None`` if the options leave nothing of it.
     """
+    if options.parts and part.name not in options.parts:
+        return None
     name = f"{part.name}-quick" if options.quick else part.name
     folder = options.folder / name
     if options.collect:
@@ -191,7 +194,12 @@ def write(
         studies: by part.
         report: what the script adds: lists of rows, and values that are the same in every measurement.
         conclude: adds what follows from all runs and rows, those of earlier measurements included; called in any case.
+
+    Raises:
+        SystemExit: if the options left nothing of the table, or the rest of it has another plan.
     """
+    if not studies:
+        raise SystemExit("nothing to write: --parts, --datasets and --layers leave nothing of the table")
     name = Path(script).stem
     output = options.out or (None if options.quick else PLANS.parent / "benchmarks" / "results" / f"paper_{name}.json")
     plans, parts = {}, {}

@@ -9,7 +9,7 @@ import docfigures
 
 from lcat._names import LAYER_TITLES
 
-TITLES = {**LAYER_TITLES, "gat-theory": "GAT", "cat-theory": "CAT", "lcat-theory": "L-CAT"}
+TITLES = {**LAYER_TITLES, "sage": "SAGE", "gat-theory": "GAT", "cat-theory": "CAT", "lcat-theory": "L-CAT"}
 _TRAINED, _CLOSED = ("gcn", "gat", "cat", "lcat"), ("gat-theory", "cat-theory", "lcat-theory")
 
 
@@ -59,10 +59,13 @@ def _accuracy(
             axis.set_xscale("log")
         axis.set_ylim(45, 103)
     parts[0].set_ylabel("test accuracy, %")
-    legend = parts[-1].legend(frameon=False, fontsize=9)
-    for label in legend.get_texts():
-        label.set_color(docfigures.FOREGROUND)
+    _legend(parts[-1])
     return docfigures.plot(figure, text)
+
+
+def _legend(axis: Any, **options: Any) -> None:
+    for label in axis.legend(frameon=False, fontsize=9, **options).get_texts():
+        label.set_color(docfigures.FOREGROUND)
 
 
 def theory_edges(closed: bool) -> docfigures.Figure:
@@ -143,6 +146,97 @@ def _regret(row: dict[str, Any], dataset: str) -> dict[str, object]:
         "90 % interval": interval,
         "verdict": row["verdict"],
     }
+
+
+def strong_recipe() -> docfigures.Table:
+    """Ours beside the published values, in percent, and the difference in standard errors of both."""
+    rows = []
+    for row in sorted(_results("strong_recipe")["rows"], key=lambda row: _STRONG.index(row["dataset"])):
+        tuned_for = "GCN" if row["recipe"] == "tuned-gcn" else "GAT" if row["layer"].startswith("lcat") else ""
+        published, errors = "", ""
+        if row.get("published") is not None:
+            published = f"{row['published']:.2f} ± {row['published_std']:.2f} ({row['published_runs']})"
+            errors = f"{row['standard_errors']:+.1f}"
+        rows.append(
+            {
+                "data set": row["dataset"],
+                "layer": TITLES[row["layer"]] + (f", settings of {tuned_for}" if tuned_for else ""),
+                "ours (runs)": f"{row['mean']:.2f} ± {row['std']:.2f} ({row['runs']})",
+                "published (runs)": published,
+                "standard errors apart": errors,
+            }
+        )
+    return docfigures.Table(rows)
+
+
+_STRONG = ("computers", "photo", "cs", "physics", "minesweeper", "chameleon-filtered", "squirrel-filtered")
+
+
+def separation() -> docfigures.Table:
+    """Test metric without and with separation, in percent, and the paired difference with its interval of 95 %."""
+    rows = []
+    for row in _results("separation")["rows"]:
+        rows.append(
+            {
+                "data set": row["dataset"],
+                "layer": TITLES[row["layer"]],
+                "runs": row["runs"],
+                "mixed": f"{row['mixed']:.1f} ± {row['mixed_std']:.1f}",
+                "apart": f"{row['separate']:.1f} ± {row['separate_std']:.1f}",
+                "difference": f"{row['difference']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})",
+            }
+        )
+    return docfigures.Table(rows)
+
+
+_LEVELS = {
+    "edges": "random edges, as a share of the graph's",
+    "features": "noise, in standard deviations",
+    "scale": "factor of the first weights",
+}
+
+
+def robustness(what: str) -> docfigures.Figure:
+    """A panel per data set: mean test accuracy of every layer over the level of the noise or the scale."""
+    rows = [row for row in _results("robustness")["rows"] if row["what"] == what]
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    figure, parts = docfigures.axes(7.4, 3.4, columns=len(datasets))
+    for axis, dataset in zip(parts, datasets, strict=True):
+        for layer, title in LAYER_TITLES.items():
+            group = [row for row in rows if (row["dataset"], row["layer"]) == (dataset, layer)]
+            group.sort(key=lambda row: row["level"])
+            axis.plot(
+                [row["level"] for row in group],
+                [row["mean"] for row in group],
+                "--" if layer.endswith("v2") else "-",
+                marker="o",
+                markersize=3,
+                color=docfigures.COLORS[title.removesuffix("v2")],
+                label=title,
+            )
+        axis.set_title(dataset, fontsize=10, color=docfigures.FOREGROUND)
+        axis.set_xlabel(_LEVELS[what])
+        if what == "scale":
+            axis.set_xscale("log")
+    parts[0].set_ylabel("test accuracy, %")
+    _legend(parts[-1], ncols=2)
+    return docfigures.plot(figure, f"test accuracy over {_LEVELS[what]}")
+
+
+def robustness_falls() -> docfigures.Table:
+    """Points of accuracy that every layer loses at the largest level of noise, by data set."""
+    rows = []
+    entries = _results("robustness")["rows"]
+    for what in ("edges", "features"):
+        for dataset in dict.fromkeys(row["dataset"] for row in entries if row["what"] == what):
+            group = [row for row in entries if (row["what"], row["dataset"]) == (what, dataset)]
+            top = max(row["level"] for row in group)
+            row: dict[str, object] = {"data set": dataset, "noise": f"{what}, {top:g}"}
+            for layer, title in LAYER_TITLES.items():
+                means = {entry["level"]: entry["mean"] for entry in group if entry["layer"] == layer}
+                row[title] = f"{means[0.0] - means[top]:.1f}"
+            rows.append(row)
+    return docfigures.Table(rows)
 
 
 def scalars() -> docfigures.Table:
