@@ -5,6 +5,7 @@ Layers: :class:`GCNConv`, :class:`GATConv`, :class:`GATv2Conv`, :class:`CATConv`
 and :class:`GINConv`; L-CAT with GCNII :class:`LCATGCN2Conv`, :class:`LCATv2GCN2Conv`, and with PNA
 :class:`LCATPNAConv`, :class:`LCATv2PNAConv`. Models on PyG's BasicGNN are in :mod:`lcat.nn.models`;
 :func:`from_published` reads checkpoints of the published L-CAT code, :func:`from_dgl` those of DGL.
+:class:`Dropout` is torch's, faster on CPUs.
 :class:`NeighborhoodStatistic` describes layers that are computed block by block. :func:`accelerate` lets lcat run the
 layers of a model of PyG, :func:`restore` undoes it; :func:`upgrade` makes L-CATs of its GCN and GAT layers.
 :func:`lambdas` reads the scalars of a model, and others set, freeze, anneal, penalize and draw them.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from lcat.nn import models
 from lcat.nn.acceleration import AccelerationReport, accelerate, accelerated, restore
 from lcat.nn.dgl_checkpoints import dgl_edge_weight, from_dgl
+from lcat.nn.dropout import Dropout
 from lcat.nn.edge_attention import attention_of_edges
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
@@ -39,6 +41,7 @@ __all__ = [
     "AccelerationReport",
     "CATConv",
     "CATv2Conv",
+    "Dropout",
     "GATConv",
     "GATv2Conv",
     "GCNConv",

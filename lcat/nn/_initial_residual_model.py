@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.nn.resolver import activation_resolver
@@ -17,6 +16,7 @@ from lcat.nn._calls import CheckedCalls
 from lcat.nn._initial_residual import InitialResidualMixin
 from lcat.nn._lcat import ScalarsOfLayers, missing_scalars
 from lcat.nn._options import arguments_of, check_keywords
+from lcat.nn.dropout import drop_features
 from lcat.nn.edge_attention import call_with_attention
 
 
@@ -91,7 +91,7 @@ class InitialResidualModel(ScalarsOfLayers, CheckedCalls, torch.nn.Module):  # t
         return x if self.lin_out is None else self.lin_out(self._dropped(x))
 
     def _dropped(self, x: Tensor) -> Tensor:
-        return F.dropout(x, p=self.dropout, training=self.training)
+        return drop_features(x, self.dropout, self.training)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As in torch; the error of a checkpoint without lambdas says how to start from it."""

@@ -36,6 +36,7 @@ from lcat.nn._lcat import ScalarsOfLayers, missing_scalars
 from lcat.nn._options import AttentionOptions, arguments_of, check_keywords
 from lcat.nn._principal_neighborhood import Scaler
 from lcat.nn._scripting import cannot_be_scripted
+from lcat.nn.dropout import Dropout
 from lcat.nn.edge_attention import call_with_attention
 from lcat.nn.gat_conv import GATConv
 from lcat.nn.gatv2_conv import GATv2Conv
@@ -180,6 +181,7 @@ class _Model(CheckedCalls, BasicGNN):
             if problem is None:
                 raise
             raise type(error)(problem) from None
+        self.dropout: torch.nn.Dropout = Dropout(_checks.read_probability(name, "dropout", dropout))
         self._trim = _Trim(name, self.num_layers)
 
     def __prepare_scriptable__(self) -> Any:

@@ -1,0 +1,65 @@
+"""Dropout of features as a module, by whatever draws them faster."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lcat.ops import dropout
+
+__all__ = ["Dropout", "drop_features"]
+
+# Fewer numbers than these are drawn faster by torch, whose steps cost less each.
+_MANY = 1 << 14
+
+
+def drop_features(x: Tensor, p: float, training: bool) -> Tensor:
+    """:func:`torch.nn.functional.dropout`, or :func:`lcat.ops.dropout` where it is faster.
+
+    Compilers fuse torch's with what stands beside it.
+    """
+    if not training or x.numel() < _MANY or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.dropout(x, p, training)
+    return dropout(x, p)
+
+
+class Dropout(nn.Dropout):
+    r"""Zero each feature with probability ``p``, as :class:`torch.nn.Dropout`: same arguments, same distribution.
+
+    .. math:: y_i = \frac{b_i\, x_i}{1 - p}, \qquad b_i \sim \mathrm{Bernoulli}(1 - p).
+
+    Large float32 and float64 tensors on a CPU are dropped by :func:`lcat.ops.dropout`, which draws by counter on all
+    threads and keeps no mask for the backward pass; everything else by torch. The two draw different numbers from
+    one seed. The models of :mod:`lcat.nn.models` use it.
+
+    Args:
+        p: probability of zero, in [0, 1].
+        inplace: change the input itself; that is always torch's function.
+
+    Shapes:
+        - ``x``: any
+        - output: as ``x``
+
+    Complexity:
+        O(n) time; O(1) memory is kept for the backward pass of a large tensor, else O(n).
+
+    Example:
+        >>> import torch
+        >>> from lcat.nn import Dropout
+        >>> drop = Dropout(0.5)
+        >>> drop(torch.ones(1000, 64)).unique()
+        tensor([0., 2.])
+        >>> drop.eval()(torch.ones(2))
+        tensor([1., 1.])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop entries of ``input`` in training mode; in evaluation it is returned as it is."""
+        if self.inplace:
+            return super().forward(input)
+        return drop_features(input, self.p, self.training)
+
+    def __prepare_scriptable__(self) -> nn.Dropout:
+        """``torch.jit.script`` compiles torch's."""
+        return nn.Dropout(self.p, self.inplace).train(self.training)

@@ -1,0 +1,94 @@
+"""Dropout of features in models: torch's where tensors are small, by counter where they are large."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+import lcat.ops
+from lcat.nn import Dropout, models
+from lcat.nn.dropout import _MANY
+
+MANY = (_MANY // 64, 64)
+
+
+def drawn(drop, x, seed=0):
+    torch.manual_seed(seed)
+    return drop(x)
+
+
+def test_small_tensors_have_the_numbers_of_torch():
+    x = torch.randn(_MANY // 64 - 1, 64)
+    assert torch.equal(drawn(Dropout(0.3), x), drawn(nn.Dropout(0.3), x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_tensors_are_dropped_by_counter(dtype):
+    x = torch.randn(MANY, dtype=dtype, requires_grad=True)
+    y = drawn(Dropout(0.25), x)
+    assert torch.equal(y, drawn(lambda x: lcat.ops.dropout(x, 0.25), x))
+    kept = y != 0
+    # 16,384 draws: the share has a standard deviation of 0.0034.
+    assert abs(kept.float().mean() - 0.75) < 0.02
+    torch.testing.assert_close(y[kept], x[kept] / 0.75)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(gradient, kept.to(dtype) / 0.75)
+
+
+def test_half_precision_is_that_of_torch():
+    x = torch.ones(MANY, dtype=torch.bfloat16)
+    assert torch.equal(drawn(Dropout(0.5), x), drawn(nn.Dropout(0.5), x))
+
+
+def test_evaluation_returns_the_input():
+    x = torch.ones(MANY)
+    assert Dropout(0.5).eval()(x) is x
+    assert torch.equal(Dropout(0.0)(x), x)
+    assert not Dropout(1.0)(x).any()
+
+
+def test_in_place_is_that_of_torch():
+    x = torch.ones(MANY)
+    y = drawn(Dropout(0.5, inplace=True), x)
+    assert y is x
+    assert torch.equal(y, drawn(nn.Dropout(0.5), torch.ones(MANY)))
+
+
+def test_it_is_a_dropout_of_torch():
+    drop = Dropout(0.5)
+    assert isinstance(drop, nn.Dropout)
+    assert repr(drop) == "Dropout(p=0.5, inplace=False)"
+    for twin in (copy.deepcopy(drop), pickle.loads(pickle.dumps(drop))):
+        assert torch.equal(drawn(twin, torch.ones(MANY)), drawn(drop, torch.ones(MANY)))
+    scripted = torch.jit.script(drop)
+    assert torch.equal(drawn(scripted, torch.ones(MANY)), drawn(nn.Dropout(0.5), torch.ones(MANY)))
+    assert torch.equal(scripted.eval()(torch.ones(MANY)), torch.ones(MANY))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Dropout(1.5)
+
+
+@pytest.mark.parametrize("name", ["GCN", "LCAT", "LCATGCN2"])
+def test_models_drop_features_by_it(name, monkeypatch):
+    calls = []
+    monkeypatch.setattr("lcat.nn.dropout.dropout", lambda x, p: calls.append(x.shape) or lcat.ops.dropout(x, p))
+    model = getattr(models, name)(8, 64, 2, out_channels=3, dropout=0.5)
+    edges = torch.tensor([[0, 1], [1, 0]])
+    model(torch.randn(MANY[0], 8), edges)
+    assert calls
+    assert set(calls) == {MANY}
+    calls.clear()
+    model.eval()(torch.randn(MANY[0], 8), edges)
+    model.train()(torch.randn(MANY[0] - 1, 8), edges)
+    assert not calls
+
+
+def test_compiled_models_use_that_of_torch():
+    drop = Dropout(0.5)
+    explanation = torch._dynamo.explain(lambda x: drop(x) + 1)(torch.ones(MANY))
+    assert explanation.graph_break_count == 0
+    [module] = explanation.graphs
+    assert "lcat" not in module.code
