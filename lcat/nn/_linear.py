@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.parameter import UninitializedParameter
@@ -15,6 +17,8 @@ from lcat.ops import sparse_features, sparse_linear
 _FORWARD = Linear.forward
 # Below this width no features count as sparse; asking for them would cost more than this comparison.
 _NARROW = 128
+# From this width and this many rows on, one product for several maps is faster, their weights put together included.
+_WIDE, _MANY_ROWS = 256, 512
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -45,6 +49,21 @@ def map_rows(linear: Any, x: Any) -> Any:
     if matrix is not None and is_plain(linear):
         return sparse_linear(matrix, linear.weight, linear.bias)
     return linear(x)
+
+
+def map_rows_together(linears: Sequence[Any], x: Any) -> list[Any]:
+    """``map_rows(linear, x)`` of each, by one product where ``x`` is wide and large."""
+    is_large = x.dim() == 2 and x.shape[1] >= _WIDE and x.shape[0] >= _MANY_ROWS
+    if not is_large or not all(is_plain(linear) for linear in linears):
+        return [map_rows(linear, x) for linear in linears]
+    weights, biases = [linear.weight for linear in linears], [linear.bias for linear in linears]
+    alike = len({(weight.dtype, weight.device) for weight in weights}) == len({bias is None for bias in biases}) == 1
+    if not alike:
+        return [map_rows(linear, x) for linear in linears]
+    weight, bias = torch.cat(weights), None if biases[0] is None else torch.cat(biases)
+    matrix = x if x.layout is torch.sparse_csr else sparse_features(x)
+    rows = F.linear(x, weight, bias) if matrix is None else sparse_linear(matrix, weight, bias)
+    return [part.contiguous() for part in rows.split([weight.shape[0] for weight in weights], dim=1)]
 
 
 def dense_rows(x: Any) -> Any:

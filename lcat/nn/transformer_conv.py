@@ -15,7 +15,7 @@ from lcat._edge_formats import EdgeList
 from lcat.graph import Graph, graph_view
 from lcat.nn import _checks
 from lcat.nn._calls import CheckedCalls
-from lcat.nn._linear import input_weight, is_plain, linear_weight, map_rows
+from lcat.nn._linear import input_weight, is_plain, linear_weight, map_rows_together
 from lcat.nn._options import (
     MessagePassingOptions,
     check_message_passing_options,
@@ -139,8 +139,9 @@ class TransformerConv(CheckedCalls, FusedPropagation, torch_geometric.nn.Transfo
         edge_attr = self._read_edge_attr(edge_attr, edge_list, pair[0])
         if return_attention_weights is not None or self._wants_messages() or not self._maps_edges_plainly():
             return super().forward(pair, edge_index, edge_attr, return_attention_weights)
-        out = self._attend(pair, graph, edge_attr)
-        return self._finish(out, pair[1], is_new=edge_attr is not None)
+        query, key, value, own = self._project(pair)
+        out = self._attend(query, key, value, graph, edge_attr)
+        return self._finish(out, own, is_new=edge_attr is not None)
 
     def __prepare_scriptable__(self) -> Any:
         """``torch.jit.script`` gets PyG's layer, whose steps it can compile."""
@@ -215,11 +216,21 @@ class TransformerConv(CheckedCalls, FusedPropagation, torch_geometric.nn.Transfo
         """Whether ``lin_edge``, if there is one, is a product with its weight and nothing more."""
         return self.lin_edge is None or (is_plain(self.lin_edge) and self.lin_edge.bias is None)
 
-    def _attend(self, pair: Any, graph: Graph, edge_attr: Tensor | None) -> Tensor:
-        """The weighted sums of values and edge features, [N_target, H, F]."""
+    def _project(self, pair: Any) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Queries, keys and values ``[N, H, F]``, and the own features of the targets, if the layer adds them."""
+        of_sources, of_targets = [self.lin_key, self.lin_value], [self.lin_query]
+        if self.root_weight:
+            of_targets.append(self.lin_skip)
+        if pair[0] is pair[1]:
+            key, value, query, *own = map_rows_together([*of_sources, *of_targets], pair[0])
+        else:
+            key, value = map_rows_together(of_sources, pair[0])
+            query, *own = map_rows_together(of_targets, pair[1])
         shape = (-1, self.heads, self.out_channels)
-        query = map_rows(self.lin_query, pair[1]).view(shape)
-        key, value = (map_rows(linear, pair[0]).view(shape) for linear in (self.lin_key, self.lin_value))
+        return query.view(shape), key.view(shape), value.view(shape), own[0] if own else None
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, graph: Graph, edge_attr: Tensor | None) -> Tensor:
+        """The weighted sums of values and edge features, [N_target, H, F]."""
         options = {"scale": self.out_channels**-0.5, "dropout": self.dropout if self.training else 0.0}
         out: Tensor
         if edge_attr is None:
@@ -231,13 +242,12 @@ class TransformerConv(CheckedCalls, FusedPropagation, torch_geometric.nn.Transfo
         out, attended = dot_attention(query, key, value, graph, edge_attr=edge_attr, query_edge=query_edge, **options)
         return out + torch.einsum("nhd,hfd->nhf", attended, matrix)
 
-    def _finish(self, out: Tensor, x: Tensor, is_new: bool) -> Tensor:
+    def _finish(self, out: Tensor, own: Tensor | None, is_new: bool) -> Tensor:
         """Heads together, and the own features of the nodes."""
         out = out.flatten(1) if self.concat else out.mean(dim=1)
-        if not self.root_weight:
+        if own is None:
             # Kernels keep their output for the backward pass; an in-place activation must not hit it.
             return out.clone() if self.concat and not is_new and out.requires_grad else out
-        own: Tensor = map_rows(self.lin_skip, x)
         if self.lin_beta is None:
             return out + own
         beta: Tensor = self.lin_beta(torch.cat([out, own, out - own], dim=-1)).sigmoid()

@@ -104,6 +104,49 @@ def test_bipartite(sizes):
         assert_same_gradients(out_gradients, expected_gradients)
 
 
+WIDE, MANY = 300, 600
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"beta": True}, {"concat": False}, {"root_weight": False}, {"bias": False, "edge_dim": 2}],
+    ids=lambda options: "-".join(options) or "plain",
+)
+@pytest.mark.parametrize("share", [0.02, 1.0], ids=["sparse", "dense"])
+@pytest.mark.parametrize("both", [False, True], ids=["one", "pair"])
+def test_wide_features_are_mapped_together(both, share, options):
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = _pair((WIDE, WIDE) if both else WIDE, 4, heads=2, **options)
+    rows = torch.randn(MANY, WIDE, generator=generator, dtype=torch.double)
+    rows = rows * (torch.rand(MANY, WIDE, generator=generator) < share)
+    x = rows.requires_grad_() if share == 1.0 else rows
+    edges = random_edges("plain", MANY, MANY, 2000, generator)
+    features = (x, rows.detach().flip(0).requires_grad_()) if both else x
+    attr = _features(options, edges.shape[1], generator)
+    results = []
+    for layer in (ours, theirs):
+        out = layer(features, edges, attr)
+        tensors = [t for t in (*layer.parameters(), *(features if both else (x,))) if t.requires_grad]
+        # Without root_weight, PyG has a map that it does not use.
+        results.append(
+            (out, torch.autograd.grad(out.square().sum(), tensors, allow_unused=True, materialize_grads=True))
+        )
+    assert_same(*(out for out, _ in results), "out", 1e-10)
+    for mine, reference in zip(results[0][1], results[1][1], strict=True):
+        assert_same(mine, reference, "gradient", 1e-10)
+
+
+def test_a_map_that_somebody_watches_is_called():
+    ours, theirs = _pair(WIDE, 4, heads=2)
+    x, edges = torch.randn(MANY, WIDE, dtype=torch.double), torch.tensor([[0, 1], [1, 2]])
+    seen = []
+    ours.lin_value.register_forward_hook(lambda module, inputs, out: seen.append(out.shape))
+    assert_same(ours(x, edges), theirs(x, edges), "out", 1e-10)
+    assert seen == [(MANY, 8)]
+    ours.lin_query = torch.nn.utils.parametrizations.weight_norm(ours.lin_query)
+    assert_same(ours(x, edges), theirs(x, edges), "out", 1e-10)
+
+
 @pytest.mark.filterwarnings("ignore:Sparse CS. tensor support is in beta state")
 @pytest.mark.parametrize("edge_dim", [None, 2])
 @pytest.mark.parametrize("kind", ["plain", "duplicates", "loops", "isolated", "no_edges"])
