@@ -12,6 +12,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.parameter import UninitializedParameter
 from torch_geometric.nn.dense.linear import Linear
 
+from lcat._tracing import is_traced
 from lcat.ops import sparse_features, sparse_linear
 
 _FORWARD = Linear.forward
@@ -53,7 +54,8 @@ def map_rows(linear: Any, x: Any) -> Any:
 
 def map_rows_together(linears: Sequence[Any], x: Any) -> list[Any]:
     """``map_rows(linear, x)`` of each, by one product where ``x`` is wide and large."""
-    is_large = x.dim() == 2 and x.shape[1] >= _WIDE and x.shape[0] >= _MANY_ROWS
+    # A compiler would take the number of rows for a constant, or compile twice.
+    is_large = x.dim() == 2 and x.shape[1] >= _WIDE and not is_traced() and x.shape[0] >= _MANY_ROWS
     if not is_large or not all(is_plain(linear) for linear in linears):
         return [map_rows(linear, x) for linear in linears]
     weights, biases = [linear.weight for linear in linears], [linear.bias for linear in linears]

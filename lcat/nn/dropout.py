@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lcat._tracing import is_traced
 from lcat.ops import dropout
 
 __all__ = ["Dropout", "drop_features"]
@@ -19,7 +19,7 @@ def drop_features(x: Tensor, p: float, training: bool) -> Tensor:
 
     Compilers fuse torch's with what stands beside it.
     """
-    if not training or x.numel() < _MANY or x.device.type != "cpu" or torch.compiler.is_compiling():
+    if not training or is_traced() or x.numel() < _MANY or x.device.type != "cpu":
         return F.dropout(x, p, training)
     return dropout(x, p)
 
