@@ -14,6 +14,7 @@ import lcat.nn
 from lcat.nn import _linear
 from lcat.nn._linear import is_plain
 from lcat.ops._aggregate import sparse_features
+from tests.support.layers import LAYERS
 
 EDGES = torch.tensor([[0, 1, 2, 3], [1, 1, 1, 0]])
 # Widths on both sides of the choice between sum and map.
@@ -131,3 +132,14 @@ def test_backward_hooks_on_lin_of_gcn(width, out, requires_grad):
 def test_narrow_features_are_never_sparse():
     """The layers do not ask for these: both places have the same width."""
     assert _linear._NARROW == sparse_features._MIN_WIDTH
+
+
+@pytest.mark.parametrize("name", [*LAYERS, "GraphConv", "SAGEConv", "TransformerConv"])
+def test_wide_features_are_exported_for_any_number_of_rows(name):
+    """What is done with wide features depends on their number, which must not enter the program."""
+    layer = make(name, 300, 4).eval()
+    rows = torch.export.Dim("rows", min=5)
+    program = torch.export.export(layer, (torch.randn(600, 300), EDGES), dynamic_shapes=({0: rows}, None))
+    for count in (5, 600, 8000):
+        x = torch.randn(count, 300)
+        torch.testing.assert_close(program.module()(x, EDGES), layer(x, EDGES), atol=1e-4, rtol=1e-4)

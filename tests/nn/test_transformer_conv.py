@@ -147,15 +147,6 @@ def test_a_map_that_somebody_watches_is_called():
     assert_same(ours(x, edges), theirs(x, edges), "out", 1e-10)
 
 
-def test_wide_features_are_exported_for_any_number_of_rows():
-    layer, edges = TransformerConv(WIDE, 4, heads=2).eval(), torch.tensor([[0, 1], [1, 2]])
-    rows = torch.export.Dim("rows", min=3)
-    program = torch.export.export(layer, (torch.randn(MANY, WIDE), edges), dynamic_shapes=({0: rows}, None))
-    for count in (5, MANY, 2 * MANY):
-        x = torch.randn(count, WIDE)
-        assert_same(program.module()(x, edges), layer(x, edges), "out", 1e-5)
-
-
 @pytest.mark.filterwarnings("ignore:Sparse CS. tensor support is in beta state")
 @pytest.mark.parametrize("edge_dim", [None, 2])
 @pytest.mark.parametrize("kind", ["plain", "duplicates", "loops", "isolated", "no_edges"])

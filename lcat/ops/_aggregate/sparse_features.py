@@ -62,7 +62,8 @@ def sparse_features(x: Tensor) -> Tensor | None:
         >>> sparse_features(torch.eye(1500)).layout, sparse_features(torch.ones(1500, 1500))
         (torch.sparse_csr, None)
     """
-    if x.dim() != 2 or x.shape[1] < _MIN_WIDTH or x.numel() < _MIN_SIZE or not _can_be_sparse(x):
+    # A compiler would take the number of rows for a constant, or compile twice.
+    if x.dim() != 2 or x.shape[1] < _MIN_WIDTH or is_traced() or x.numel() < _MIN_SIZE or not _can_be_sparse(x):
         return None
     number = id(x)
     seen = _seen.get(number)
@@ -78,7 +79,7 @@ def _can_be_sparse(x: Tensor) -> bool:
     plain = type(x) is Tensor and x.layout is torch.strided and x.is_cpu and x.dtype in _TYPES and x.is_contiguous()
     if not plain or x.requires_grad or x.is_inference() or torch.is_autocast_enabled("cpu"):
         return False
-    return not is_traced() and has_memory(x)
+    return has_memory(x)
 
 
 def _state(x: Tensor, matrix: Tensor | None) -> tuple[int, int, int | None]:
