@@ -31,12 +31,12 @@ def test_large_tensors_are_dropped_by_counter(dtype):
     x = torch.randn(MANY, dtype=dtype, requires_grad=True)
     y = drawn(Dropout(0.25), x)
     assert torch.equal(y, drawn(lambda x: lcat.ops.dropout(x, 0.25), x))
-    kept = y != 0
+    nonzero = y != 0
     # 16,384 draws: the share has a standard deviation of 0.0034.
-    assert abs(kept.float().mean() - 0.75) < 0.02
-    torch.testing.assert_close(y[kept], x[kept] / 0.75)
+    assert abs(nonzero.float().mean() - 0.75) < 0.02
+    torch.testing.assert_close(y[nonzero], x[nonzero] / 0.75)
     (gradient,) = torch.autograd.grad(y.sum(), x)
-    torch.testing.assert_close(gradient, kept.to(dtype) / 0.75)
+    torch.testing.assert_close(gradient, nonzero.to(dtype) / 0.75)
 
 
 def test_half_precision_is_that_of_torch():
