@@ -238,7 +238,8 @@ class TransformerConv(CheckedCalls, FusedPropagation, torch_geometric.nn.Transfo
             return out
         # <q, k + W e> = <q, k> + <W^T q, e>, and the sum of p (v + W e) is that of p v, and W times that of p e.
         matrix = self.lin_edge.weight.view(self.heads, self.out_channels, -1)
-        query_edge = torch.einsum("nhf,hfd->nhd", query, matrix)
+        # In the order that the kernels read: else each pass makes a copy of its own.
+        query_edge = torch.einsum("nhf,hfd->nhd", query, matrix).contiguous()
         out, attended = dot_attention(query, key, value, graph, edge_attr=edge_attr, query_edge=query_edge, **options)
         return out + torch.einsum("nhd,hfd->nhf", attended, matrix)
 
