@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lcat._tracing import is_traced
+from lcat.nn import _checks
 from lcat.ops import dropout
 
 __all__ = ["Dropout", "drop_features"]
@@ -19,6 +20,8 @@ def drop_features(x: Tensor, p: float, training: bool) -> Tensor:
 
     Compilers fuse torch's with what stands beside it.
     """
+    if x.is_complex():  # torch draws no complex numbers
+        return dropout(x, p, training)
     if not training or is_traced() or x.numel() < _MANY or x.device.type != "cpu":
         return F.dropout(x, p, training)
     return dropout(x, p)
@@ -37,8 +40,12 @@ class Dropout(nn.Dropout):
         p: probability of zero, in [0, 1].
         inplace: change the input itself; that is always torch's function.
 
+    Raises:
+        ValueError: ``p`` is no number in [0, 1], ``inplace`` neither true nor false, or the input holds integers.
+        TypeError: the input is no tensor.
+
     Shapes:
-        - ``x``: any
+        - ``x``: any, of a floating point or complex type
         - output: as ``x``
 
     Complexity:
@@ -54,8 +61,19 @@ class Dropout(nn.Dropout):
         tensor([1., 1.])
     """
 
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        name = type(self).__name__
+        super().__init__(_checks.read_probability(name, "p", p), _checks.read_flag(name, "inplace", inplace))
+
     def forward(self, input: Tensor) -> Tensor:
         """Drop entries of ``input`` in training mode; in evaluation it is returned as it is."""
+        if not isinstance(input, Tensor):
+            raise TypeError(f"'input' of {type(self).__name__} is a {type(input).__name__}; it takes a tensor")
+        if not (input.is_floating_point() or input.is_complex()):
+            raise ValueError(
+                f"'input' of {type(self).__name__} has dtype {input.dtype}; it takes a floating point or complex type: "
+                f"convert it with .float()"
+            )
         if self.inplace:
             return super().forward(input)
         return drop_features(input, self.p, self.training)

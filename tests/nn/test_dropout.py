@@ -67,8 +67,26 @@ def test_it_is_a_dropout_of_torch():
     scripted = torch.jit.script(drop)
     assert torch.equal(drawn(scripted, torch.ones(MANY)), drawn(nn.Dropout(0.5), torch.ones(MANY)))
     assert torch.equal(scripted.eval()(torch.ones(MANY)), torch.ones(MANY))
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        Dropout(1.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "match"),
+    [
+        (lambda: Dropout(1.5), ValueError, "'p' of Dropout is 1.5"),
+        (lambda: Dropout("half"), ValueError, "'p' of Dropout is 'half'"),
+        (lambda: Dropout(0.5, inplace=2), ValueError, "'inplace' of Dropout is 2"),
+        (lambda: Dropout(0.5)([1.0]), TypeError, "'input' of Dropout is a list"),
+        (lambda: Dropout(0.5)(torch.ones(3, dtype=torch.long)), ValueError, "torch.int64; it takes a floating"),
+    ],
+)
+def test_wrong_use(make, error, match):
+    with pytest.raises(error, match=match):
+        make()
+
+
+def test_complex_numbers_are_dropped_whole():
+    y = drawn(Dropout(0.5), torch.ones(100, dtype=torch.complex64) * (1 + 1j))
+    assert set(y.tolist()) == {0j, 2 + 2j}
 
 
 @pytest.mark.parametrize("name", ["GCN", "LCAT", "LCATGCN2"])
