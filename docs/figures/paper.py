@@ -201,6 +201,7 @@ def robustness(what: str) -> docfigures.Figure:
     rows = [row for row in _results("robustness")["rows"] if row["what"] == what]
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     figure, parts = docfigures.axes(7.4, 3.4, columns=len(datasets))
+    parts = [parts] if len(datasets) == 1 else parts
     for axis, dataset in zip(parts, datasets, strict=True):
         for layer, title in LAYER_TITLES.items():
             group = [row for row in rows if (row["dataset"], row["layer"]) == (dataset, layer)]
@@ -217,9 +218,12 @@ def robustness(what: str) -> docfigures.Figure:
         axis.set_title(dataset, fontsize=10, color=docfigures.FOREGROUND)
         axis.set_xlabel(_LEVELS[what])
         if what == "scale":
+            levels = sorted({row["level"] for row in rows})
             axis.set_xscale("log")
+            axis.set_xticks(levels, labels=[f"{level:g}" for level in levels])
+            axis.minorticks_off()
     parts[0].set_ylabel("test accuracy, %")
-    _legend(parts[-1], ncols=2)
+    _legend(parts[-1], ncols=2, handlelength=3.5)
     return docfigures.plot(figure, f"test accuracy over {_LEVELS[what]}")
 
 
