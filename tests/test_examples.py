@@ -68,8 +68,8 @@ def test_minibatch(tmp_path, capsys):
 
 
 def test_graph_classification():
-    # Half of the graphs are of either class. Single epochs differ between processors: after 15 there were 57 of 60.
-    assert load("graph_classification").main(epochs=20)["test"] > 0.9
+    # Processors round otherwise: after 15 epochs some have 57 of 60.
+    assert load("graph_classification").main(epochs=20)["test"] > 0.95
 
 
 @pytest.mark.skipif("LCAT_TEST_DATA" not in os.environ, reason="LCAT_TEST_DATA is not set")

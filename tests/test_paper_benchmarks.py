@@ -194,6 +194,9 @@ def test_a_part_of_a_table_is_added_to_the_rest(script, tmp_path, monkeypatch, c
     assert sorted(run["test"] for run in again["runs"]) == sorted(run["test"] for run in whole["runs"])
     assert [entry["parts"]["question"]["datasets"] for entry in again["measured"]] == [[first], [second], [second]]
 
+    for part in (["--seeds", "0-1"], ["--layers", "gcn"]):
+        with pytest.raises(SystemExit, match="takes whole data sets"):
+            report("three", "parts.json", "--add", *part)
     plan(3)
     with pytest.raises(SystemExit, match="overrides of the plan 'question' differ"):
         report("three", "parts.json", "--datasets", second, "--add")

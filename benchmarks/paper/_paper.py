@@ -27,7 +27,18 @@ from lcat.cli.progress import progress
 from lcat.data import DataError
 from lcat.study import PlanError, Study, StudyPlan, load_plan, run_study
 
-__all__ = ["PLANS", "Part", "make_parser", "of_part", "plain", "plan_of", "rows_of", "run_part", "write"]
+__all__ = [
+    "PLANS",
+    "Part",
+    "make_parser",
+    "of_part",
+    "only_whole_data_sets",
+    "plain",
+    "plan_of",
+    "rows_of",
+    "run_part",
+    "write",
+]
 
 PLANS = Path(__file__).parents[2] / "plans"
 #: What a quick look has: two seeds, a few epochs, one point of each grid.
@@ -71,6 +82,16 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--add", action="store_true", help="keep the other rows of the results file")
     parser.add_argument("--out", type=Path, help="JSON; by default in benchmarks/results")
     return parser
+
+
+def only_whole_data_sets(options: argparse.Namespace) -> None:
+    """Refuse to add a part of a data set to a table whose rows are answers of one study.
+
+    Raises:
+        SystemExit: it is one.
+    """
+    if options.add and (options.layers or options.seeds):
+        raise SystemExit("--add of this table takes whole data sets: leave out --layers and --seeds")
 
 
 def plan_of(part: Part) -> StudyPlan:

@@ -72,6 +72,7 @@ def shares(quick: bool) -> list[dict[str, Any]]:
 def main() -> None:
     """Run, print, write."""
     options = _paper.make_parser(__doc__).parse_args()
+    _paper.only_whole_data_sets(options)
     studies = {part.name: study for part in PARTS if (study := _paper.run_part(part, options)) is not None}
     report: dict[str, Any] = {"rows": [], "attention": [] if options.collect else shares(options.quick)}
     for study in studies.values():
