@@ -5,10 +5,10 @@ from __future__ import annotations
 import weakref
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from lcat.nn.dropout import drop_features
 from lcat.ops import dropout, sparse_features
 
 __all__ = ["FeatureDropout", "NodeClassifier"]
@@ -42,8 +42,8 @@ class FeatureDropout(nn.Module):
             return x
         entries = self._entries(x)
         if entries is None or x.requires_grad:
-            return F.dropout(x, self.p)
-        values = F.dropout(x.reshape(-1)[entries], self.p)
+            return drop_features(x, self.p, training=True)
+        values = drop_features(x.reshape(-1)[entries], self.p, training=True)
         return torch.zeros_like(x).view(-1).index_copy_(0, entries, values).view_as(x)
 
     def _entries(self, x: Tensor) -> Tensor | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import global_add_pool, global_max_pool, global_mean_pool
 
+from lcat.nn.dropout import drop_features
 from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.hyper import Pooling
 from lcat.study.models.own_classifier import OwnClassifier
@@ -53,6 +53,6 @@ class GraphPredictor(nn.Module):
         out = POOLINGS[self.pooling](out, batch.batch, size=batch.num_graphs)
         if self.head is None:
             return out
-        out = F.dropout(out, self.dropout, self.training)
+        out = drop_features(out, self.dropout, self.training)
         result: Tensor = self.head(out)
         return result

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import JumpingKnowledge, PairNorm
 from torch_geometric.utils import dropout_edge
 
+from lcat.nn.dropout import drop_features
 from lcat.study.models.sparse_input import map_features
 from lcat.train import LayerStep
 
@@ -106,7 +107,7 @@ class RecipeModel(nn.Module):
         if self.drop_edges > 0 and self.training:
             edge_index, mask = dropout_edge(edge_index, self.drop_edges)
             values = {name: value[mask] for name, value in values.items()}
-        h = x if self.first is None else F.dropout(map_features(self.first, x), self.dropout, self.training)
+        h = x if self.first is None else drop_features(map_features(self.first, x), self.dropout, self.training)
         outputs = []
         for number, conv in enumerate(self.convs):
             h = self._layer(number, conv, h, edge_index, values)
@@ -133,7 +134,7 @@ class RecipeModel(nn.Module):
     def _activate(self, number: int, out: Tensor) -> Tensor:
         if not self.norm_first:
             out = self.norms[number](out)
-        return F.dropout(self.act(out), self.dropout, self.training)
+        return drop_features(self.act(out), self.dropout, self.training)
 
     def layer_steps(self) -> list[LayerStep]:
         """The layers for :func:`lcat.train.layerwise_inference`, with all that comes before and after them."""
