@@ -15,6 +15,7 @@ from lcat._edge_formats import EdgeList
 from lcat.graph import Graph, graph_view
 from lcat.nn import _checks
 from lcat.nn._calls import CheckedCalls
+from lcat.nn._head_maps import map_heads
 from lcat.nn._linear import input_weight, is_plain, linear_weight, map_rows_together
 from lcat.nn._options import (
     MessagePassingOptions,
@@ -238,10 +239,9 @@ class TransformerConv(CheckedCalls, FusedPropagation, torch_geometric.nn.Transfo
             return out
         # <q, k + W e> = <q, k> + <W^T q, e>, and the sum of p (v + W e) is that of p v, and W times that of p e.
         matrix = self.lin_edge.weight.view(self.heads, self.out_channels, -1)
-        # In the order that the kernels read: else each pass makes a copy of its own.
-        query_edge = torch.einsum("nhf,hfd->nhd", query, matrix).contiguous()
+        query_edge = map_heads(query, matrix)
         out, attended = dot_attention(query, key, value, graph, edge_attr=edge_attr, query_edge=query_edge, **options)
-        return out + torch.einsum("nhd,hfd->nhf", attended, matrix)
+        return out + map_heads(attended, matrix.transpose(1, 2))
 
     def _finish(self, out: Tensor, own: Tensor | None, is_new: bool) -> Tensor:
         """Heads together, and the own features of the nodes."""

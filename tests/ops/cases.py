@@ -12,7 +12,7 @@ from torch import Tensor
 from lcat.graph import Graph
 from lcat.ops import aggregate, dot_attention, gat_attention, gatv2_attention, use_implementation
 
-GRAPHS = ("random", "duplicates", "isolated", "hub", "no_edges", "no_targets", "padded")
+GRAPHS = ("random", "alone", "duplicates", "isolated", "hub", "no_edges", "no_targets", "padded")
 WIDTHS = (1, 3, 7, 16, 40, 47, 64, 256)
 CANARY = -12345.0
 GUARD = 64
@@ -35,6 +35,9 @@ def make_graph(kind: str, sources: int = 23, targets: int = 19, edges: int = 90,
         target[: edges * 3 // 4] = 2 % targets
         source[edges // 8 :] = 3 % sources
         target[edges // 8 : edges // 4] = 5 % targets
+    elif kind == "alone":  # one edge each, five more of one node, and three without any
+        target = torch.cat([torch.arange(targets - 3), torch.full((5,), 2)])
+        source = source[: target.numel()]
     padded = kind == "padded"
     if padded:
         target[::4] = targets

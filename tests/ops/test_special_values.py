@@ -48,6 +48,28 @@ def test_infinite_scores_for_every_slope(name: str, slope: float, value: float, 
         same_output(call)
 
 
+@pytest.mark.parametrize("value", [INF, -INF, torch.nan])
+@pytest.mark.parametrize("options", ["target", "target score weight"])
+@pytest.mark.parametrize(("heads", "width"), [(1, 3), (1, 16), (8, 8), (3, 33)])
+def test_scores_of_rows_with_one_edge(value: float, options: str, heads: int, width: int) -> None:
+    for dtype in (torch.float32, torch.float64):
+        call = gat_attention_call(make_graph("alone"), heads, width, dtype, options)
+        call.tensors["source_score"][4, 0] = value
+        call.tensors["value"][6, 0] = value
+        same_output(call)
+        finite_where_naive_is(call)
+
+
+@pytest.mark.parametrize("heads", [1, 3, 8])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_coefficients_of_rows_with_one_edge(heads: int, dropout: bool) -> None:
+    call = gat_attention_call(make_graph("alone"), heads, 8, torch.float32, "target dropout" if dropout else "target")
+    call.tensors["value"] = torch.ones(23, heads, 8)
+    out = call.run("native")["out"]
+    single = torch.cat([out[:2], out[3:-3]])  # row 2 has six edges, the last three rows none
+    assert set(single.unique().tolist()) == ({0.0, torch.tensor(1 / 0.6).item()} if dropout else {1.0})
+
+
 @pytest.mark.parametrize("value", [INF, -INF])
 @pytest.mark.parametrize("scale", [0.0, 0.7, -0.5])
 @pytest.mark.parametrize("tensor", ["query", "key", "value", "edge_attr", "query_edge"])

@@ -41,7 +41,10 @@ struct Aggregate {
   template <class Shape>
   void run(const Shape& shape, const Part& part, const Pieces<T>& pieces) const {
     const int64_t row_width = heads * width, last = edges.slots();
-    if (is_plain(shape)) return run_plain(shape, part, pieces);
+    if (heads == 1) {
+      return weight ? run_in_registers<Shape, true>(shape, part, pieces)
+                    : run_in_registers<Shape, false>(shape, part, pieces);
+    }
     const int block_size = block_length<T>(row_width);
     const int64_t ahead = prefetch_distance<T>(row_width);
     const Upcoming<T> upcoming{x, row_width, edges.indices, last};
@@ -74,62 +77,78 @@ struct Aggregate {
     }
   }
 
-  // Rows short enough for their sum to stay in registers, and no weight per edge: the sums of GCN, and those that L-CAT
-  // takes of its scores. A block of gathered pointers would cost more than the rows.
+  // With one head, sums stay in registers, some columns of a row after others: those of GCN, of L-CAT's scores, and of
+  // linear maps of sparse features. A block of gathered pointers would cost more than short rows.
   static constexpr int kMaxVectors = 8;
 
-  template <class Shape>
-  bool is_plain(const Shape&) const {
-    return weight == nullptr && heads == 1 && width <= (Shape::kCount > 0 ? kMaxVectors : 1) * Shape::Lanes;
+  template <class Shape, bool Weighted>
+  void run_in_registers(const Shape&, const Part& part, const Pieces<T>& pieces) const {
+    constexpr int L = Shape::Lanes;
+    for (int64_t i = part.rows.begin; i < part.rows.end; ++i) {
+      const int64_t begin = std::max(edges.indptr[i], part.begin), end = std::min(edges.indptr[i + 1], part.end);
+      T* sum = sum_of(i, part, pieces);
+      const T own = target_scale ? target_scale[i] : T(1);
+      if constexpr (Shape::kCount > 0) {
+        sum_columns<L, Shape::kCount, Weighted>(begin, end, own, 0, L, sum);
+      } else {  // some vectors of all rows, then the next ones
+        int64_t f = 0;
+        for (; f + kMaxVectors * L <= width; f += kMaxVectors * L) {
+          sum_columns<L, kMaxVectors, Weighted>(begin, end, own, f, L, sum);
+        }
+        for (; f + 2 * L <= width; f += 2 * L) sum_columns<L, 2, Weighted>(begin, end, own, f, L, sum);
+        for (; f < width; f += L) {
+          sum_columns<L, 1, Weighted>(begin, end, own, f, int(std::min<int64_t>(L, width - f)), sum);
+        }
+      }
+    }
   }
 
-  template <class Shape>
-  void run_plain(const Shape& shape, const Part& part, const Pieces<T>& pieces) const {
-    using V = typename Shape::V;
-    constexpr int kVectors = Shape::kCount > 0 ? Shape::kCount : 1;
+  // Numbers f, f + 1, ... of a row's sum: Count vectors, of which a single one may have fewer lanes.
+  template <int L, int Count, bool Weighted>
+  LCAT_INLINE void sum_columns(int64_t slot, int64_t end, T own, int64_t f, int lanes, T* sum) const {
+    using V = Vector<T, L>;
     const int64_t last = edges.slots(), ahead = prefetch_distance<T>(width);
-    for (int64_t i = part.rows.begin; i < part.rows.end; ++i) {
-      const int64_t end = std::min(edges.indptr[i + 1], part.end);
-      T* sum = sum_of(i, part, pieces);
-      V sums[kVectors] = {};
-      // Four edges at a time, and in the order of add_weighted_rows: the same bits whichever way a sum takes.
-      const auto product = [&](int64_t slot, int v, auto load, int64_t f) __attribute__((always_inline)) {
-        const int64_t j = edges.indices[slot];
-        return load(x + j * width + f) * splat<Shape::Lanes>(source_scale ? source_scale[j] : T(1));
-      };
-      int64_t slot = std::max(edges.indptr[i], part.begin);
-      const auto add = [&](int count) __attribute__((always_inline)) {
-        for (int b = 0; b < count; ++b) {
-          prefetch_row(x + edges.indices[std::min(slot + ahead + b, last - 1)] * width, width);
-        }
-        const auto one = [&](int v, auto load, int64_t f) __attribute__((always_inline)) {
-          if (count == 4) {
-            sums[v] += (product(slot, v, load, f) + product(slot + 1, v, load, f)) +
-                       (product(slot + 2, v, load, f) + product(slot + 3, v, load, f));
-          } else {
-            sums[v] += product(slot, v, load, f);
-          }
-        };
-        if constexpr (Shape::kCount > 0) {
-          int v = 0;
-          shape.each([&](auto load, auto, int64_t f) __attribute__((always_inline)) { one(v++, load, f); });
-        } else {  // one vector, usually a partial one
-          const auto load = [&](const T* p) __attribute__((always_inline)) {
-            return Partial<Shape::Lanes, T>::load(p, int(width));
-          };
-          one(0, load, 0);
-        }
-        slot += count;
-      };
-      while (slot + 4 <= end) add(4);
-      while (slot < end) add(1);
-      const V own = splat<Shape::Lanes>(target_scale ? target_scale[i] : T(1));
-      int v = 0;
-      shape.each([&](auto, auto store, int64_t f) __attribute__((always_inline)) {
-        store(sum + f, sums[v] * own);
-        ++v;
-      });
+    const bool whole = Count > 1 || lanes == L;
+    V sums[Count] = {};
+    const auto factor = [&](int64_t slot) __attribute__((always_inline)) {
+      const T scale = source_scale ? source_scale[edges.indices[slot]] : T(1);
+      return splat<L>(Weighted ? weight[edges.edge_ids[slot]] * scale : scale);
+    };
+    const auto number = [&](int64_t slot, int v) __attribute__((always_inline)) {
+      const T* row = x + edges.indices[slot] * width + f + v * L;
+      return whole ? load<L>(row) : Partial<L, T>::load(row, lanes);
+    };
+    // Four edges at a time, and in the order of add_weighted_rows: the same bits whichever way a sum takes.
+    for (; slot + 4 <= end; slot += 4) {
+      for (int b = 0; b < 4; ++b) request(std::min(slot + ahead + b, last - 1), f, Count * L, Weighted);
+      const V w0 = factor(slot), w1 = factor(slot + 1), w2 = factor(slot + 2), w3 = factor(slot + 3);
+#pragma GCC unroll 8
+      for (int v = 0; v < Count; ++v) {
+        sums[v] += (number(slot, v) * w0 + number(slot + 1, v) * w1) +
+                   (number(slot + 2, v) * w2 + number(slot + 3, v) * w3);
+      }
     }
+    for (; slot < end; ++slot) {
+      request(std::min(slot + ahead, last - 1), f, Count * L, Weighted);
+      const V w = factor(slot);
+#pragma GCC unroll 8
+      for (int v = 0; v < Count; ++v) sums[v] += number(slot, v) * w;
+    }
+    const V by = splat<L>(own);
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) {
+      if (whole) {
+        store(sum + f + v * L, sums[v] * by);
+      } else {
+        Partial<L, T>::store(sum + f + v * L, sums[v] * by, lanes);
+      }
+    }
+  }
+
+  // What a later slot needs of x, and its weight with the first numbers of the row.
+  LCAT_INLINE void request(int64_t slot, int64_t f, int64_t count, bool weighted) const {
+    prefetch_row(x + edges.indices[slot] * width + f, count);
+    if (weighted && f == 0) __builtin_prefetch(weight + edges.edge_ids[slot], 0, 3);
   }
 
   // The scales become part of the weights: rows are then read and written once.

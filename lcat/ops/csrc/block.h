@@ -54,9 +54,9 @@ struct SortedEdges {
  private:
   static bool all_below(const int32_t* index, int64_t begin, int64_t end, int64_t bound) {
     const uint32_t limit = uint32_t(std::min<int64_t>(bound, int64_t(1) << 31));  // a negative index is above it
-    bool wrong = false;
-    for (int64_t slot = begin; slot < end; ++slot) wrong |= uint32_t(index[slot]) >= limit;
-    return !wrong;
+    uint32_t highest = 0;
+    for (int64_t slot = begin; slot < end; ++slot) highest = std::max(highest, uint32_t(index[slot]));
+    return begin == end || highest < limit;
   }
 };
 

@@ -48,6 +48,10 @@ struct GatForward {
         }
         continue;
       }
+      if (end - begin == 1) {
+        run_alone(shape, i, begin, multipliers ? multipliers.next(1) : nullptr);
+        continue;
+      }
       for (int64_t h = 0; h < heads; ++h) {
         store(own + h * 4, splat<4>(target_score ? target_score[i * heads + h] : T(0)));
       }
@@ -112,6 +116,31 @@ struct GatForward {
       if (positive) {
         for (int64_t h = 0; h < heads; ++h) positive_mass[i * heads + h] = mass[h * 4];
       }
+    }
+  }
+
+  // Row i where its only edge is that of `slot`, such as the loop of a node at the rim of a sampled batch: a softmax of
+  // one number is 1, or NaN where the number is infinite. The same bits as in a block.
+  template <class Shape>
+  LCAT_INLINE void run_alone(const Shape& shape, int64_t i, int64_t slot, const T* multiplier) const {
+    using V = typename Shape::V;
+    const int64_t j = edges.indices[slot];
+    for (int64_t h = 0; h < heads; ++h) {
+      const int64_t at = i * heads + h;
+      T z = source_score[j * heads + h] + (target_score ? target_score[at] : T(0));
+      if (edge_score) z += edge_score[edges.edge_ids[slot] * heads + h];
+      const T score = z > 0 ? z : z * slope, none = score - score, p = T(1) + none, p_above = z > 0 ? p : p * T(0);
+      const T m = multiplier ? multiplier[h * 4] : T(1);
+      lse[at] = score + none;
+      if (positive) positive_mass[at] = p_above;
+      const V weight = splat<Shape::Lanes>(p * m), weight_above = splat<Shape::Lanes>(p_above * m);
+      const T* from = value + (j * heads + h) * width;
+      T *to = out + at * width, *to_positive = positive ? positive + at * width : nullptr;
+      shape.each([&](auto load, auto store, int64_t f) __attribute__((always_inline)) {
+        const V v = load(from + f);
+        store(to + f, v * weight);
+        if (to_positive) store(to_positive + f, v * weight_above);
+      });
     }
   }
 
