@@ -4,8 +4,9 @@
 
 A random graph of 20,000 nodes and 400,000 edges, 64 input features, 8 heads of 16, 32 and 64 numbers, with and without
 16 features per edge. Before anything is timed, outputs and all gradients are compared (1e-4 of the largest number: sums
-in float32). Memory is the peak of one pass beyond what the process held before. Each allocator mode (see
-``_measure.ALLOCATORS``) runs in a process of its own. The targets: at least 4 times as fast, at most a tenth of the
+in float32). Memory is the peak of a second pass beyond what the process held before, each library in a process of its
+own, because freed memory of one shapes what the other one needs. Each allocator mode (see ``_measure.ALLOCATORS``) runs
+in processes of its own, too. The targets: at least 4 times as fast, at most a tenth of the
 memory.
 """
 
@@ -51,39 +52,56 @@ def check(ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> None:
             raise SystemExit(f"the numbers are not PyG's: off by {error:.2g} of the largest, expected less than 1e-4")
 
 
-def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every width in this process."""
+def make_steps(width: int, edge_width: int, options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    """A pass of each library with the same weights on the same graph."""
     torch.manual_seed(0)
     nodes, edges = options.nodes, options.edges
-    edge_index = torch.randint(nodes, (2, edges))
+    arguments: dict[str, Any] = {"heads": HEADS, "edge_dim": edge_width or None}
+    theirs = torch_geometric.nn.TransformerConv(CHANNELS, width, **arguments)
+    ours = lcat.nn.TransformerConv(CHANNELS, width, **arguments)
+    ours.load_state_dict(theirs.state_dict())
+    inputs: dict[str, Tensor | None] = {
+        "x": torch.randn(nodes, CHANNELS, requires_grad=True),
+        "edge_index": torch.randint(nodes, (2, edges)),
+        "edge_attr": torch.randn(edges, edge_width) if edge_width else None,
+    }
+    grad = torch.randn(nodes, HEADS * width)
+    return {"lcat": make_step(ours, inputs, grad), "PyG": make_step(theirs, inputs, grad)}
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The time of every width in this process."""
     rows = []
     for width in WIDTHS:
         for edge_width in EDGE_WIDTHS:
-            arguments: dict[str, Any] = {"heads": HEADS, "edge_dim": edge_width or None}
-            theirs = torch_geometric.nn.TransformerConv(CHANNELS, width, **arguments)
-            ours = lcat.nn.TransformerConv(CHANNELS, width, **arguments)
-            ours.load_state_dict(theirs.state_dict())
-            inputs: dict[str, Tensor | None] = {
-                "x": torch.randn(nodes, CHANNELS, requires_grad=True),
-                "edge_index": edge_index,
-                "edge_attr": torch.randn(edges, edge_width) if edge_width else None,
-            }
-            grad = torch.randn(nodes, HEADS * width)
-            steps = {"lcat": make_step(ours, inputs, grad), "PyG": make_step(theirs, inputs, grad)}
+            steps = make_steps(width, edge_width, options)
             check(steps["lcat"](), steps["PyG"]())
-            memory = {name: peak_megabytes(step) for name, step in steps.items()}
             times = interleaved(steps, options.rounds)
             rows.append(
                 {
                     "features per head": width,
                     "features per edge": edge_width,
                     "milliseconds": times,
-                    "peak megabytes": memory,
                     "speed": times["PyG"] / times["lcat"],
-                    "memory": memory["lcat"] / memory["PyG"],
                 }
             )
     return rows
+
+
+def measure_memory(options: argparse.Namespace) -> float:
+    """Megabytes of one library in this process, after a first pass, in which it groups the edges."""
+    name, width, edge_width = options.memory
+    step = make_steps(int(width), int(edge_width), options)[name]
+    step()
+    return peak_megabytes(step)
+
+
+def in_process(options: argparse.Namespace, mode: str, *arguments: str) -> Any:
+    """What this script prints in a process of this allocator mode."""
+    sizes = [f"--{name}={getattr(options, name)}" for name in ("rounds", "threads", "nodes", "edges")]
+    command = [sys.executable, __file__, *arguments, *sizes]
+    done = subprocess.run(command, env={**os.environ, **ALLOCATORS[mode]}, check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
 
 
 def main() -> None:
@@ -95,10 +113,11 @@ def main() -> None:
     parser.add_argument("--allocators", nargs="+", default=list(ALLOCATORS), choices=list(ALLOCATORS))
     parser.add_argument("--output", type=Path)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # one mode, as JSON
+    parser.add_argument("--memory", nargs=3, help=argparse.SUPPRESS)  # of a library, a width and an edge width
     options = parser.parse_args()
-    if options.here:
+    if options.here or options.memory:
         torch.set_num_threads(options.threads)
-        print(json.dumps(measure(options)))
+        print(json.dumps(measure_memory(options) if options.memory else measure(options)))
         return
     report: dict[str, Any] = {
         "command": f"python benchmarks/transformer.py {' '.join(sys.argv[1:])}".strip(),
@@ -108,10 +127,10 @@ def main() -> None:
         "rows": [],
     }
     for mode in options.allocators:
-        sizes = [f"--{name}={getattr(options, name)}" for name in ("rounds", "threads", "nodes", "edges")]
-        command = [sys.executable, __file__, "--here", *sizes]
-        done = subprocess.run(command, env={**os.environ, **ALLOCATORS[mode]}, check=True, stdout=subprocess.PIPE)
-        for row in json.loads(done.stdout):
+        for row in in_process(options, mode, "--here"):
+            case = [str(row["features per head"]), str(row["features per edge"])]
+            memory = {name: in_process(options, mode, "--memory", name, *case) for name in ("lcat", "PyG")}
+            row |= {"peak megabytes": memory, "memory": memory["lcat"] / memory["PyG"]}
             report["rows"].append({"threads": options.threads, "allocator": mode, **row})
             ms, mb = row["milliseconds"], row["peak megabytes"]
             print(
