@@ -14,8 +14,8 @@
 namespace lcat {
 namespace {
 
-// Features of edges. Where those of a head fit one vector, all heads read the same numbers; else rows are made with a copy
-// for each head.
+// Features of edges. Where those of a head fit one vector, or are a power of two, all heads read the same numbers; else
+// rows are made with a copy for each head.
 template <class T>
 struct SharedFeatures {
   const T* attr;  // [E, count]
@@ -23,7 +23,9 @@ struct SharedFeatures {
   const RowShape<T>* shape;  // of a row; null where there are no features
 
   explicit operator bool() const { return shape != nullptr; }
-  bool are_copied() const { return shape->packed || shape->per_head > 1; }
+  bool are_copied() const { return shape->packed || (shape->per_head > 1 && (count & (count - 1)) != 0); }
+  // Bits of a place in a row of all heads that are left in the features of an edge.
+  int64_t mask() const { return are_copied() ? ~int64_t(0) : shape->per_head > 1 ? count - 1 : 0; }
   int64_t row() const { return shape ? shape->row : 0; }
   // Numbers that the row of a head begins before its place in a row of all heads.
   int64_t step_back() const { return are_copied() ? 0 : count; }
@@ -48,6 +50,14 @@ class FeatureRows {
     rows.repeat_last(n);
   }
 
+  // Asks for the features of n later edges, which lie anywhere in memory.
+  LCAT_INLINE void request(const SortedEdges& edges, int64_t slot, int n) const {
+    const int64_t last = edges.slots() - 1;
+    for (int b = 0; b < n; ++b) {
+      prefetch_row(features_.attr + edges.edge_ids[std::min(slot + b, last)] * features_.count, features_.count);
+    }
+  }
+
  private:
   const SharedFeatures<T>& features_;
   Memory<T> memory_;
@@ -65,9 +75,9 @@ LCAT_INLINE void sum_products(const RowShape<T>& shape, const SharedFeatures<T>&
     return load(a[i] + f) * load(b[i] + f);
   });
   if (features) {
-    const int64_t step = features.are_copied() ? 1 : 0;  // in d, from head to head
+    const int64_t mask = features.mask();
     sum_over_heads(*features.shape, n, more, [&](int i, int64_t f, auto load) __attribute__((always_inline)) {
-      return load(c[i] + f) * load(d[i] + f * step);
+      return load(c[i] + f) * load(d[i] + (f & mask));
     });
   }
   if (!features && factor == T(1)) return;
@@ -116,6 +126,7 @@ struct DotScores {
     work.queries.repeat(query, shape.row, segments);
     if (features) {
       work.copies.gather(work.more_values, edges.edge_ids + slot, n);
+      work.copies.request(edges, slot + work.ahead, n);
       work.edge_queries.repeat(query_edge, features.row(), segments);
     }
     sum_products(shape, features, n, scale, work.keys, work.queries, work.edge_queries, work.more_values,
@@ -207,6 +218,7 @@ struct DotPass {
       }
       if (features) {
         copies.gather(attrs, edge_ids, n);
+        copies.request(edges, slot + block_size, n);
         if constexpr (BySource) {
           edge_queries.gather(query_edge, features.row(), indices, n);
           edge_gradients.gather(edge_gradient, features.row(), indices, n);
