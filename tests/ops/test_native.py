@@ -53,7 +53,7 @@ class TestShapes:
 
     def test_dot_attention(self, heads: int, width: int, dtype: torch.dtype) -> None:
         dot_attention_call(make_graph("random"), heads, width, dtype).check()
-        for edge_width in (1, 4, 8, 16, 24):
+        for edge_width in (1, 4, 8, 16, 24, 32):
             call = dot_attention_call(make_graph("random"), heads, width, dtype, "attr weight", edge_width=edge_width)
             call.check()
 
