@@ -24,7 +24,8 @@ def map_heads(x: Tensor, matrices: Tensor) -> Tensor:
         x: ``[N, H, A]``.
         matrices: :math:`M`, ``[H, A, B]``.
     """
-    if x.numel() < _MANY or is_traced() or x.device.type != "cpu" or is_transformed(x, matrices):
+    # A compiler would take the number of nodes for a constant, or compile twice.
+    if is_traced() or x.numel() < _MANY or x.device.type != "cpu" or is_transformed(x, matrices):
         return torch.einsum("nha,hab->nhb", x, matrices).contiguous()
     if torch.is_autocast_enabled("cpu") or x.dtype is not matrices.dtype:
         return torch.einsum("nha,hab->nhb", x, matrices).contiguous()

@@ -36,7 +36,7 @@ def make_graph(kind: str, sources: int = 23, targets: int = 19, edges: int = 90,
         source[edges // 8 :] = 3 % sources
         target[edges // 8 : edges // 4] = 5 % targets
     elif kind == "alone":  # one edge each, five more of one node, and three without any
-        target = torch.cat([torch.arange(targets - 3), torch.full((5,), 2)])
+        target = torch.cat([torch.arange(max(targets - 3, 0)), torch.full((5,), 2 % max(targets, 1))])[:edges]
         source = source[: target.numel()]
     padded = kind == "padded"
     if padded:
