@@ -156,12 +156,13 @@ def strong_recipe() -> docfigures.Table:
         published, errors = "", ""
         if row.get("published") is not None:
             published = f"{row['published']:.2f} ± {row['published_std']:.2f} ({row['published_runs']})"
-            errors = f"{row['standard_errors']:+.1f}"
+            errors = f"{row['standard_errors']:+.1f}" if "standard_errors" in row else ""
+        spread = "" if row["std"] is None else f" ± {row['std']:.2f}"  # a single run has none
         rows.append(
             {
                 "data set": row["dataset"],
                 "layer": TITLES[row["layer"]] + (f", settings of {tuned_for}" if tuned_for else ""),
-                "ours (runs)": f"{row['mean']:.2f} ± {row['std']:.2f} ({row['runs']})",
+                "ours (runs)": f"{row['mean']:.2f}{spread} ({row['runs']})",
                 "published (runs)": published,
                 "standard errors apart": errors,
             }
