@@ -25,9 +25,8 @@ def map_heads(x: Tensor, matrices: Tensor) -> Tensor:
         matrices: :math:`M`, ``[H, A, B]``.
     """
     # A compiler would take the number of nodes for a constant, or compile twice.
-    if is_traced() or x.numel() < _MANY or x.device.type != "cpu" or is_transformed(x, matrices):
-        return torch.einsum("nha,hab->nhb", x, matrices).contiguous()
-    if torch.is_autocast_enabled("cpu") or x.dtype is not matrices.dtype:
+    plain = is_traced() or x.numel() < _MANY or x.device.type != "cpu" or x.dtype is not matrices.dtype
+    if plain or torch.is_autocast_enabled("cpu") or is_transformed(x, matrices):
         return torch.einsum("nha,hab->nhb", x, matrices).contiguous()
     result: Tensor = _HeadMaps.apply(x, matrices)
     return result
