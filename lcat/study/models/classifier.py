@@ -1,17 +1,20 @@
-"""Dropout on the features of a data set, then a model: what every cell of a study trains."""
+"""Features normalized and dropped, then a model: what every cell of a study trains."""
 
 from __future__ import annotations
 
 import weakref
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from lcat._checksum import checksum
+from lcat._tracing import is_traced, outside_inference_mode
 from lcat.nn.dropout import drop_features
 from lcat.ops import dropout, sparse_features
 
-__all__ = ["FeatureDropout", "NodeClassifier"]
+__all__ = ["FeatureDropout", "FeatureNorm", "NodeClassifier"]
 
 #: Below this share of entries that are not zero, dropout draws for those alone.
 _SPARSE = 0.25
@@ -63,21 +66,67 @@ class FeatureDropout(nn.Module):
         return f"p={self.p}"
 
 
+class FeatureNorm(nn.Module):
+    """Features of each node divided by their sum, ``x_i / max(1, sum_f x_if)``, as PyG's ``NormalizeFeatures``.
+
+    PyG also subtracts the least entry of the whole matrix, which is 0 in bags of words. Here rows do not depend on each
+    other, so that nodes of a batch have the features that they have in the whole graph.
+
+    Shapes:
+        ``x`` ``[N, F]``, the output the same; gradients reach ``x``.
+
+    Complexity:
+        O(N F) time and memory. The result for one ``x`` is kept while its contents stay the same: sparse features are
+        then found once, see :func:`lcat.ops.sparse_features`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: _Normalized | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` with rows that sum to 1, or to less where they did."""
+        if x.requires_grad or x.is_inference() or is_traced():
+            return _divided(x)
+        state = (x._version, x.data_ptr(), checksum(x, "x"))
+        seen = self._seen
+        if seen is None or seen.features() is not x or seen.state != state:
+            with outside_inference_mode():
+                seen = _Normalized(weakref.ref(x), state, _divided(x))
+            self._seen = seen
+        return seen.result
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_seen": None}  # a weak reference can neither be pickled nor copied
+
+
+class _Normalized(NamedTuple):
+    features: weakref.ref[Tensor]
+    state: tuple[int, int, int | None]
+    result: Tensor
+
+
+def _divided(x: Tensor) -> Tensor:
+    return x / x.sum(dim=-1, keepdim=True).clamp(min=1.0)
+
+
 class NodeClassifier(nn.Module):
-    """Dropout on the features, then a model.
+    """The features divided by their sum where wanted, dropout on them, then a model.
 
     Features of which few are not zero reach the layers as a sparse matrix; see :func:`lcat.ops.sparse_linear`.
 
     Args:
         gnn: called as ``gnn(x, edge_index)``, with ``edge_weight`` and ``edge_attr`` of the graph where it takes them.
         input_dropout: probability of dropping an entry of ``x``.
+        normalize_features: see :class:`FeatureNorm`.
 
     Shapes:
         ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, output ``[N, C]`` logits.
     """
 
-    def __init__(self, gnn: nn.Module, input_dropout: float) -> None:
+    def __init__(self, gnn: nn.Module, input_dropout: float, normalize_features: bool = False) -> None:
         super().__init__()
+        self.normalize = FeatureNorm() if normalize_features else nn.Identity()
         self.input_dropout = FeatureDropout(input_dropout)
         self.gnn = gnn
         self._edge_values: dict[str, Tensor] = {}
@@ -101,6 +150,7 @@ class NodeClassifier(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Logits ``[N, C]``."""
+        x = self.normalize(x)
         matrix = sparse_features(x)
         drop = self.input_dropout
         features = drop(x) if matrix is None else dropout(matrix, drop.p, self.training)

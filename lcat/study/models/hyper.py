@@ -51,6 +51,7 @@ MODEL_SETTINGS = (
     "num_layers",
     "dropout",
     "input_dropout",
+    "normalize_features",
     "attention_dropout",
     "norm",
     "lambda1_init",
@@ -80,7 +81,16 @@ RECIPE_SETTINGS = {
     "edge_dropout": 0.0,
 }
 # Settings that the first stores did not have. Where they have their defaults, keys of cells are those of before.
-_LATER = ("own", *RECIPE_SETTINGS, "label_smoothing", "class_weights", "ema", "pooling", "batch_size")
+_LATER = (
+    "own",
+    *RECIPE_SETTINGS,
+    "normalize_features",
+    "label_smoothing",
+    "class_weights",
+    "ema",
+    "pooling",
+    "batch_size",
+)
 
 
 class HyperParameters(Record):
@@ -92,6 +102,8 @@ class HyperParameters(Record):
         num_layers: number of layers.
         dropout: on the features between layers, and on the attention unless ``attention_dropout`` is given.
         input_dropout: on the features of the data set.
+        normalize_features: divide the features of each node by their sum, where that is above 1, before all else, as
+            PyG's ``NormalizeFeatures`` does. Some data sets come so already, see :func:`lcat.data.dataset_table`.
         attention_dropout: on the attention coefficients; ``None`` takes ``dropout``.
         norm: ``"none"``, ``"batch"``, ``"layer"`` or ``"pair"``, between layers.
         lambda1_init, lambda2_init: where L-CAT's learned scalars start.
@@ -135,6 +147,7 @@ class HyperParameters(Record):
     num_layers: Whole = Field(2, ge=1)
     dropout: Number = Field(0.5, ge=0, lt=1)
     input_dropout: Number = Field(0.0, ge=0, lt=1)
+    normalize_features: YesOrNo = False
     attention_dropout: Number | None = Field(default=None, ge=0, lt=1)
     norm: Norm = "none"
     # The start of the lambdas was chosen on validation nodes of four data sets, see the results page; 0.5 is published.

@@ -40,6 +40,7 @@ _NOT_IN_CLOSED_FORM = {
     "num_layers",
     "dropout",
     "input_dropout",
+    "normalize_features",
     "attention_dropout",
     "norm",
     "weight_decay",
@@ -281,7 +282,7 @@ def build_model(
         return TheoryModel(in_channels, **arguments)
     if spec.model is None or hyper.is_recipe:
         gnn = _recipe_model(spec, in_channels, out_channels, hyper, edge_dim=edge_dim, arguments=arguments)
-        return NodeClassifier(gnn, hyper.input_dropout)
+        return NodeClassifier(gnn, hyper.input_dropout, hyper.normalize_features)
     if spec.attention:
         arguments["heads"] = hyper.heads
         if spec.uses_edge_features:
@@ -300,7 +301,7 @@ def build_model(
         # PyG's attention models know one probability for the features between layers and for the attention.
         for conv in gnn.convs:
             conv.dropout = hyper.attention_dropout
-    return NodeClassifier(gnn, hyper.input_dropout)
+    return NodeClassifier(gnn, hyper.input_dropout, hyper.normalize_features)
 
 
 def _recipe_model(

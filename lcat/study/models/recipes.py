@@ -100,6 +100,8 @@ _TUNED: dict[str, tuple[_Tuned, _Tuned, _Tuned]] = {
         _Tuned(3e-5, 512, 3, 0.2, "layer", True, 1500, 0.0, True),
     ),
 }
+#: Data sets whose features tunedGNN divides by their sum in each node; lcat loads these as they are stored.
+_NORMALIZED = ("computers", "photo", "cs", "physics")
 #: Which of the three rows is whose.
 _ROWS = ("gcn", "sage", "gat")
 
@@ -109,7 +111,8 @@ def recipe_hyper_parameters(recipe: str, dataset: str, layer: str) -> HyperParam
 
     ``"plain"``: :func:`lcat.study.default_hyper_parameters`. ``"paper"``: those of the papers of GCN and GAT, for the
     data sets that these have. ``"tuned"``: those of tunedGNN for GCN and GraphSAGE; attention layers, L-CAT among
-    them, have those of GAT. ``"tuned-gcn"``, ``"tuned-sage"`` and ``"tuned-gat"``: every layer has those of that one.
+    them, have those of GAT. Features are divided by their sum in each node where they are there. ``"tuned-gcn"``,
+    ``"tuned-sage"`` and ``"tuned-gat"``: every layer has those of that one.
     All epochs run, and the one that validates best counts.
 
     Args:
@@ -143,7 +146,8 @@ def recipe_hyper_parameters(recipe: str, dataset: str, layer: str) -> HyperParam
     whose = recipe.removeprefix("tuned-")
     if whose == recipe:
         whose = "gat" if spec.attention else spec.family
-    return HyperParameters(**_tuned(_TUNED[dataset][_ROWS.index(whose)], bias=whose != "gat"))
+    settings = _tuned(_TUNED[dataset][_ROWS.index(whose)], bias=whose != "gat")
+    return HyperParameters(**settings, normalize_features=dataset in _NORMALIZED)
 
 
 def _tuned(row: _Tuned, *, bias: bool) -> dict[str, Any]:

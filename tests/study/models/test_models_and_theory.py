@@ -8,11 +8,13 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
+from torch_geometric.data import Data
+from torch_geometric.transforms import NormalizeFeatures
 
 from lcat.data import Split, csbm
 from lcat.nn import models
 from lcat.study import LAYERS, Budget, Cell, HyperParameters, Noise, Overrides, Range, StudyPlan, build_model
-from lcat.study.models.classifier import FeatureDropout
+from lcat.study.models.classifier import FeatureDropout, FeatureNorm
 from lcat.study.models.theory import TheoryModel
 from lcat.train import FitConfig, accuracy, fit, read_lambdas, seed_everything
 
@@ -91,6 +93,49 @@ def test_feature_dropout_copies_and_pickles_after_use():
     layer = FeatureDropout(0.5)
     layer(torch.eye(20))
     assert copy.deepcopy(layer).p == pickle.loads(pickle.dumps(layer)).p == 0.5
+
+
+def test_features_are_normalized_as_by_pyg():
+    torch.manual_seed(0)
+    x = torch.rand(30, 12) * (torch.rand(30, 12) < 0.4) * 3
+    x[3] = 0.0
+    x[4] = 0.05
+    expected = NormalizeFeatures()(Data(x=x.clone())).x
+    layer = FeatureNorm()
+    assert x.min() == 0
+    torch.testing.assert_close(layer(x), expected)
+    assert layer(x) is layer(x)
+    torch.testing.assert_close(layer(x[5:9]), expected[5:9])
+    # New contents of the same tensor are seen, whoever writes.
+    x.numpy()[0] = 2.0
+    torch.testing.assert_close(layer(x)[0], torch.full((12,), 1 / 12))
+    x.data[0] = 4.0
+    x[1] = 2.0
+    torch.testing.assert_close(layer(x)[:2], torch.full((2, 12), 1 / 12))
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x.clone()), layer(x))
+    # In the inference mode nothing is kept that training could not use.
+    fresh = FeatureNorm()
+    with torch.inference_mode():
+        fresh(x)
+    assert not fresh(x).is_inference()
+    copies = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
+    assert all(torch.equal(one(x), layer(x)) for one in copies)
+    wanted = x.double().requires_grad_()
+    assert torch.autograd.gradcheck(layer, wanted)
+
+
+@pytest.mark.parametrize("layer", ["gcn", "gat", "lcat", "sage"])
+@pytest.mark.parametrize("recipe", [{}, {"residual": "linear", "linear_out": True}], ids=["plain", "recipe"])
+def test_a_model_that_normalizes_features(layer, recipe):
+    torch.manual_seed(0)
+    x, edge_index = torch.rand(8, 5) * 4, torch.tensor([[0, 1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6, 7]])
+    hyper = HyperParameters(hidden_channels=8, heads=2, **recipe)
+    plain = build_model(layer, 5, 3, hyper).eval()
+    model = build_model(layer, 5, 3, HyperParameters(**{**hyper.model_dump(), "normalize_features": True})).eval()
+    model.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(model(x, edge_index), plain(x / x.sum(1, keepdim=True).clamp(min=1), edge_index))
+    assert not torch.allclose(model(x, edge_index), plain(x, edge_index))
 
 
 def theory(data, lambda1, lambda2, epochs=60):

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from lcat.study import HyperParameters, PlanError, build_model, make_plan, recipe_hyper_parameters, run_study
 from lcat.study.models.hyper import RECIPE_SETTINGS
 from lcat.study.models.recipe_model import balanced_weights
+from lcat.study.models.recipes import _TUNED
 
 X = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
 EDGES = torch.tensor([[0, 1, 2, 3, 4, 1], [1, 2, 3, 4, 0, 0]])
@@ -83,6 +84,8 @@ def test_tuned():
     )
     assert (gat.hidden_channels, gat.num_layers, gat.heads, gat.bias, gat.patience) == (64, 3, 1, False, None)
     assert gat == lcat
+    normalized = {name for name in _TUNED if recipe_hyper_parameters("tuned", name, "gcn").normalize_features}
+    assert normalized == {"computers", "photo", "cs", "physics"}
     assert recipe_hyper_parameters("tuned", "roman-empire", "gcn").linear_in
     for layer in LAYERS:
         build_model(layer, 6, 3, recipe_hyper_parameters("tuned", "cs", layer))
