@@ -267,7 +267,7 @@ def run_case(dataset: str, options: argparse.Namespace) -> Iterator[dict[str, An
         report = lcat.accelerate(ours)
         check_pair(name, ours, theirs, case)
         epochs = {name: make_epoch(ours, name, case), "before": make_epoch(theirs, name, case)}
-        times = turns(epochs, options.rounds or rounds_within(epochs, options.seconds))
+        times = turns(epochs, options.rounds or rounds_within(epochs, options.seconds, min_rounds=9))
         facts: dict[str, Any] = {
             "dataset": dataset,
             "source": source,
