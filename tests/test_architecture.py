@@ -30,7 +30,7 @@ _PARTS: dict[str, set[str]] = {
     "testing": {"optim"},
     "data": {"graph"},
     "train": {"nn", "optim", "data"},
-    "study": {"graph", "ops", "nn", "data", "train"},
+    "study": {"ops", "nn", "data", "train"},
     "ogb": {"ops", "nn", "data", "train"},
     "cli": {"ops", "data", "study", "ogb"},
 }

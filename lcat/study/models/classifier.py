@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from lcat._checksum import checksum
-from lcat._tracing import is_traced, outside_inference_mode
 from lcat.nn.dropout import drop_features
 from lcat.ops import dropout, sparse_features
 
@@ -73,41 +70,34 @@ class FeatureNorm(nn.Module):
     other, so that nodes of a batch have the features that they have in the whole graph.
 
     Shapes:
-        ``x`` ``[N, F]``, the output the same; gradients reach ``x``.
+        ``x`` ``[N, F]``, dense or a ``torch.sparse_csr`` matrix that needs no gradient, the output the same.
 
     Complexity:
-        O(N F) time and memory. The result for one ``x`` is kept while its contents stay the same: sparse features are
-        then found once, see :func:`lcat.ops.sparse_features`.
+        O(N F), or O(nnz) once for a sparse matrix, whose result is kept as long as the next one is the same object.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._seen: _Normalized | None = None
+        self._seen: tuple[weakref.ref[Tensor], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` with rows that sum to 1, or to less where they did."""
-        if x.requires_grad or x.is_inference() or is_traced():
-            return _divided(x)
-        state = (x._version, x.data_ptr(), checksum(x, "x"))
-        seen = self._seen
-        if seen is None or seen.features() is not x or seen.state != state:
-            with outside_inference_mode():
-                seen = _Normalized(weakref.ref(x), state, _divided(x))
-            self._seen = seen
-        return seen.result
+        if x.layout is torch.strided:
+            return x / x.sum(dim=-1, keepdim=True).clamp(min=1.0)
+        if self._seen is None or self._seen[0]() is not x:
+            self._seen = (weakref.ref(x), _divided_entries(x))
+        return self._seen[1]
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_seen": None}  # a weak reference can neither be pickled nor copied
 
 
-class _Normalized(NamedTuple):
-    features: weakref.ref[Tensor]
-    state: tuple[int, int, int | None]
-    result: Tensor
-
-
-def _divided(x: Tensor) -> Tensor:
-    return x / x.sum(dim=-1, keepdim=True).clamp(min=1.0)
+def _divided_entries(x: Tensor) -> Tensor:
+    with torch.inference_mode(False):  # what is kept may be needed in training
+        rows = torch.arange(x.shape[0], device=x.device).repeat_interleave(x.crow_indices().diff())
+        sums = x.values().new_zeros(x.shape[0]).index_add_(0, rows, x.values())
+        values = x.values() / sums.clamp(min=1.0)[rows]
+        return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape)
 
 
 class NodeClassifier(nn.Module):
@@ -150,9 +140,9 @@ class NodeClassifier(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Logits ``[N, C]``."""
-        x = self.normalize(x)
         matrix = sparse_features(x)
+        features = self.normalize(x if matrix is None else matrix)
         drop = self.input_dropout
-        features = drop(x) if matrix is None else dropout(matrix, drop.p, self.training)
+        features = drop(features) if matrix is None else dropout(features, drop.p, self.training)
         logits: Tensor = self.gnn(features, edge_index, **self._edge_values)
         return logits

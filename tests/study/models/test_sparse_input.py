@@ -27,7 +27,11 @@ def bags_of_words():
 @pytest.mark.parametrize("layer", [*DEFAULT_LAYERS, "sage", "transformer"])
 @pytest.mark.parametrize(
     "recipe",
-    [{}, {"residual": "linear", "norm": "batch"}, {"residual": "identity", "linear_in": True, "linear_out": True}],
+    [
+        {},
+        {"residual": "linear", "norm": "batch", "normalize_features": True},
+        {"residual": "identity", "linear_in": True, "linear_out": True},
+    ],
     ids=["plain", "skips", "linear ends"],
 )
 def test_outputs_and_gradients(layer, recipe, monkeypatch):
