@@ -89,7 +89,8 @@ class EvaluatedGraph:
 
     def _by_layers(self, model: _Model, data: Data, edges: CSCGraph | Tensor) -> Tensor:
         values = {key: data[key] for key in _edge_keys(model, data)}
-        outputs = layerwise_inference(model.gnn, data.x, edges, device=self._device, **values)
+        x = model.normalize(data.x) if isinstance(model, NodeClassifier) else data.x
+        outputs = layerwise_inference(model.gnn, x, edges, device=self._device, **values)
         check_outputs(outputs, data.x.size(0), self._columns, "nodes", "layer_steps()")
         return outputs
 

@@ -65,6 +65,20 @@ def test_every_layer_with_every_recipe_is_exact(recipe):
         torch.testing.assert_close(by_layers, whole, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("recipe", [{}, {"residual": "linear", "linear_out": True}], ids=["plain", "recipe"])
+@torch.no_grad()
+def test_normalized_features(recipe):
+    data = graph()
+    data.x = data.x.abs() * 3
+    model = build_model("gat", 6, 2, HyperParameters(hidden_channels=8, heads=2, normalize_features=True, **recipe))
+    model.eval().use_edge_values(data)
+    whole = model(data.x, data.edge_index)
+    assert not torch.allclose(whole, model.gnn(data.x, data.edge_index, edge_weight=data.edge_weight))
+    for how in ("layerwise", "whole", "auto"):
+        outputs = EvaluatedGraph(data, 2, how, CPU).outputs(model)
+        torch.testing.assert_close(outputs, whole, atol=1e-5, rtol=1e-5)
+
+
 class Layered(nn.Module):
     """An own model that says what its layers are."""
 
