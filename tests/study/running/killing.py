@@ -104,10 +104,11 @@ class Victim:
 
     def check(self) -> None:
         """Whatever had a result before has the same one now."""
-        if not (self.out / STORE_NAME).is_file():
+        store = self.out / STORE_NAME
+        if not store.is_file() or (not self.seen and store.stat().st_size == 0):  # a driver is just making it
             return
-        with Store(self.out) as store:
-            stored = {result.cell.key: result for result in store.results(history=True)}
+        with Store(self.out) as opened:
+            stored = {result.cell.key: result for result in opened.results(history=True)}
         self.tally.lost += len(set(self.seen) - set(stored))
         self.tally.changed += sum(stored[key] != result for key, result in self.seen.items() if key in stored)
         self.seen = stored
