@@ -111,7 +111,7 @@ class NodeClassifier(nn.Module):
         normalize_features: see :class:`FeatureNorm`.
 
     Shapes:
-        ``x`` ``[N, F]``, ``edge_index`` ``[2, E]``, output ``[N, C]`` logits.
+        ``x`` ``[N, F]``, dense or a ``torch.sparse_csr`` matrix, ``edge_index`` ``[2, E]``, output ``[N, C]`` logits.
     """
 
     def __init__(self, gnn: nn.Module, input_dropout: float, normalize_features: bool = False) -> None:
@@ -140,7 +140,7 @@ class NodeClassifier(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Logits ``[N, C]``."""
-        matrix = sparse_features(x)
+        matrix = sparse_features(x) if x.layout is torch.strided else x
         features = self.normalize(x if matrix is None else matrix)
         drop = self.input_dropout
         features = drop(features) if matrix is None else dropout(features, drop.p, self.training)

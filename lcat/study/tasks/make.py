@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 from torch_geometric.data import Data
 
 from lcat.data import GraphDataset, LinkDataset, NodeDataset, Split
+from lcat.ops import sparse_features
 from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.models.layers import layer_spec
@@ -73,8 +75,7 @@ def make_task(work: Work) -> StudyTask:
     if isinstance(dataset, GraphDataset):
         return GraphTask(dataset, split, hyper, device=work.device, seed=work.seed)
     if isinstance(dataset, LinkDataset):
-        assert work.data is not None
-        return LinkTask(dataset, split, work.data, hyper, seed=work.seed)
+        return LinkTask(dataset, split, _graph(work), hyper, seed=work.seed)
     if work.batching is not None:
         return NodeBatches(
             dataset, split, hyper,
@@ -82,8 +83,22 @@ def make_task(work: Work) -> StudyTask:
         )  # fmt: skip
     if dataset.is_inductive:
         return InductiveNodes(dataset, split, hyper, device=work.device)
+    return NodeTask(dataset, split, _graph(work), hyper)
+
+
+def _graph(work: Work) -> Data:
+    """The graph of every step; features of which few are not zero as a sparse matrix.
+
+    Layers would find the matrix of dense features themselves, but read all of them in every step, to see that nobody
+    has written to them. A study writes to none. Own models get the features as they are.
+    """
     assert work.data is not None
-    return NodeTask(dataset, split, work.data, hyper)
+    matrix = None if work.own is not None else sparse_features(work.data.x)
+    if matrix is None:
+        return work.data
+    data = copy.copy(work.data)
+    data.x = matrix
+    return data
 
 
 def make_model(work: Work, layer: str) -> nn.Module:

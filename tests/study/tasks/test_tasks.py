@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch_geometric.data import Data
 
+import lcat.ops._aggregate.sparse_features as sparse
+from lcat._checksum import checksum
 from lcat.data import (
     DataError,
     GraphDataset,
@@ -179,6 +182,47 @@ def test_own_models_of_graphs_pool_or_are_pooled(pooling):
     ).results()
     assert results["status"].tolist() == ["done", "done"], results["error"].tolist()
     assert results["test"].iloc[0] > 0.9
+
+
+class SeesFeatures(nn.Module):
+    """An own model that notes which features it gets."""
+
+    layouts: ClassVar[list[torch.layout]] = []
+
+    def __init__(self, in_channels, num_classes):
+        super().__init__()
+        self.linear = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x, edge_index):
+        self.layouts.append(x.layout)
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("task", ["node-classification", "node-regression", "link-prediction"])
+def test_sparse_features_are_read_once(task, monkeypatch):
+    torch.manual_seed(0)
+    data = csbm(n=60, seed=0)
+    x = torch.rand(60, 200) * (torch.rand(60, 200) < 0.03)
+    y, on_links = x.sum(dim=1) if task == "node-regression" else data.y, task == "link-prediction"
+    dataset = from_data(Data(x=x, edge_index=data.edge_index, y=y), "mine", task=None if on_links else task)
+    register_model("sees_features", SeesFeatures)
+    change = {
+        "task": task,
+        "layers": ["gcn", "lcat", "sees_features"],
+        "overrides": {"epochs": 5, "normalize_features": True, "input_dropout": 0.0, "dropout": 0.0},
+    }
+    expected = run(dataset, **change).cell_results()
+    monkeypatch.setattr(sparse, "_MIN_SIZE", 1)
+    seen = []
+    monkeypatch.setattr(sparse, "checksum", lambda *args: (seen.append(args), checksum(*args))[1])
+    monkeypatch.setattr(SeesFeatures, "layouts", [])
+    results = run(dataset, **change).cell_results()
+    assert len(seen) == 2  # it is made for one cell and checked for the other
+    assert set(SeesFeatures.layouts) == {torch.strided} == {x.layout}
+    for ours, others in zip(results, expected, strict=True):
+        assert ours.error is None
+        assert ours.fit.test == pytest.approx(others.fit.test, rel=1e-4)
+        assert ours.fit.val == pytest.approx(others.fit.val, rel=1e-4)
 
 
 def test_batches_of_graphs_hold_every_training_graph_once():
