@@ -11,6 +11,7 @@ from lcat.data import CSCGraph
 from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.own_classifier import OwnClassifier
 from lcat.study.models.recipe_model import RecipeModel
+from lcat.study.models.sparse_input import with_sparse_features
 from lcat.study.plan.batching import Evaluation
 from lcat.study.tasks.base import check_outputs
 from lcat.train import layerwise_inference
@@ -84,7 +85,8 @@ class EvaluatedGraph:
 
     def _whole(self, model: _Model) -> Tensor:
         if self._on_device is None:
-            self._on_device = self.data.clone().to(self._device)
+            graph = self.data.clone().to(self._device)
+            self._on_device = graph if isinstance(model, OwnClassifier) else with_sparse_features(graph)
         return call_on(model, self._on_device, self._columns).cpu()
 
     def _by_layers(self, model: _Model, data: Data, edges: CSCGraph | Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +10,13 @@ from torch import nn
 from torch_geometric.data import Data
 
 from lcat.data import GraphDataset, LinkDataset, NodeDataset, Split
-from lcat.ops import sparse_features
 from lcat.study.models.classifier import NodeClassifier
 from lcat.study.models.hyper import HyperParameters
 from lcat.study.models.layers import layer_spec
 from lcat.study.models.own_classifier import OwnClassifier
 from lcat.study.models.own_model import OwnModel
 from lcat.study.models.predictor import build_predictor
+from lcat.study.models.sparse_input import with_sparse_features
 from lcat.study.plan.batching import Batching
 from lcat.study.tasks.base import StudyTask
 from lcat.study.tasks.graph import GraphTask
@@ -69,36 +68,25 @@ def make_task(work: Work) -> StudyTask:
     Raises:
         ValueError: for settings that the task does not have.
     """
-    dataset, split, hyper = work.dataset, work.split, work.hyper
+    dataset, split, hyper, data = work.dataset, work.split, work.hyper, work.data
+    if data is not None and work.own is None:
+        data = with_sparse_features(data)
     if work.batching is not None and not isinstance(dataset, NodeDataset):
         raise ValueError(f"batching is for tasks on nodes; got {dataset.task}: leave it out")
     if isinstance(dataset, GraphDataset):
         return GraphTask(dataset, split, hyper, device=work.device, seed=work.seed)
     if isinstance(dataset, LinkDataset):
-        return LinkTask(dataset, split, _graph(work), hyper, seed=work.seed)
+        assert data is not None
+        return LinkTask(dataset, split, data, hyper, seed=work.seed)
     if work.batching is not None:
         return NodeBatches(
             dataset, split, hyper,
             batching=work.batching, is_own=work.own is not None, device=work.device, seed=work.seed,
         )  # fmt: skip
     if dataset.is_inductive:
-        return InductiveNodes(dataset, split, hyper, device=work.device)
-    return NodeTask(dataset, split, _graph(work), hyper)
-
-
-def _graph(work: Work) -> Data:
-    """The graph of every step; features of which few are not zero as a sparse matrix.
-
-    Layers would find the matrix of dense features themselves, but read all of them in every step, to see that nobody
-    has written to them. A study writes to none. Own models get the features as they are.
-    """
-    assert work.data is not None
-    matrix = None if work.own is not None else sparse_features(work.data.x)
-    if matrix is None:
-        return work.data
-    data = copy.copy(work.data)
-    data.x = matrix
-    return data
+        return InductiveNodes(dataset, split, hyper, is_own=work.own is not None, device=work.device)
+    assert data is not None
+    return NodeTask(dataset, split, data, hyper)
 
 
 def make_model(work: Work, layer: str) -> nn.Module:

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from lcat.data import METRIC_NAMES, NodeDataset, Split, neighbor_loader, partition_loader
 from lcat.study.models.hyper import HyperParameters
+from lcat.study.models.sparse_input import with_sparse_features
 from lcat.study.plan.batching import Batching
 from lcat.study.tasks.base import PARTS, Part, Predictions, StudyTask, check_outputs, numbers_of_parts
 from lcat.study.tasks.evaluation import EvaluatedGraph, call_on
@@ -87,18 +88,21 @@ class InductiveNodes(StudyTask):
         dataset: labels, the task, and which nodes appear when.
         split: of the nodes.
         hyper: settings of the loss.
+        is_own: the model is one of the user, and gets no sparse features.
         device: of the training.
     """
 
-    def __init__(self, dataset: NodeDataset, split: Split, hyper: HyperParameters, *, device: torch.device) -> None:
+    def __init__(
+        self, dataset: NodeDataset, split: Split, hyper: HyperParameters, *, is_own: bool, device: torch.device
+    ) -> None:
         y = dataset.data.y[split.train].to(device)
         super().__init__(dataset.task, dataset.metric, losses_of(dataset.task, hyper, y, dataset.num_classes))
         self._columns = dataset.num_classes
         self._y, self._masks = dataset.data.y, (split.train, split.val, split.test)
-        self._snapshots = {
-            name: Snapshot(one.graph.clone().to(device), one.nodes.to(device))
-            for name, one in snapshots(dataset, split).items()
-        }
+        self._snapshots = {}
+        for name, (graph, nodes) in snapshots(dataset, split).items():
+            copied = graph.clone().to(device)
+            self._snapshots[name] = Snapshot(copied if is_own else with_sparse_features(copied), nodes.to(device))
 
     def batches(self, epoch: int) -> Iterable[Any]:
         """The graph of the training."""

@@ -106,7 +106,7 @@ def test_batches_and_whole_graphs_measure_the_same():
     own = dataset(values=True)
     split, hyper, cpu = own.split(0), HyperParameters(), torch.device("cpu")
     model = build_model("lcat", own.num_features, 2, hyper, edge_dim=2).eval()
-    whole = InductiveNodes(own, split, hyper, device=cpu).parts(model)
+    whole = InductiveNodes(own, split, hyper, is_own=False, device=cpu).parts(model)
     batches = NodeBatches(
         own, split, hyper, batching=Batching(kind="neighbor"), is_own=False, device=cpu, seed=0
     ).parts(model)
