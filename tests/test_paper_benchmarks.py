@@ -13,14 +13,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 from torch_geometric.data import Data
+from torch_geometric.utils import add_self_loops
 
-from lcat.study import load_plan, make_plan, run_study
+from lcat.data import as_dataset, csbm
+from lcat.study import load_plan, make_plan, recipe_hyper_parameters, run_study
+from lcat.study.models.layers import build_model
 from tests.support.benchmark_scripts import runner
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks" / "paper"
-SCRIPTS = ("cost", "question", "robustness", "scalars", "separation", "strong_recipe", "theory")
+SCRIPTS = ("cost", "pyg_reference", "question", "robustness", "scalars", "separation", "strong_recipe", "theory")
 
 
 @pytest.fixture
@@ -113,6 +117,41 @@ def test_values_beside_published_ones(script):
     error = math.sqrt(scores.var() / 3 + 2.0**2 / 4)
     assert gcn["standard_errors"] == pytest.approx((scores.mean() - 50) / error, rel=1e-4)
     assert "published" not in gat
+
+
+@pytest.mark.parametrize("dataset", ["computers", "photo", "physics", "chameleon-filtered"])
+@pytest.mark.parametrize("layer", ["gcn", "gat"])
+def test_the_reference_is_the_model_of_the_recipe(dataset, layer, script):
+    """PyG's layers put together by hand, with the weights of lcat's model."""
+    graph = csbm(n=40, seed=0)
+    hyper = recipe_hyper_parameters("tuned", dataset, layer)
+    ours = build_model(layer, graph.num_features, 3, hyper).eval()
+    reference = script("pyg_reference")["Reference"](layer, graph.num_features, 3, hyper).eval()
+    torch.manual_seed(0)
+    for weight in reference.parameters():
+        nn.init.normal_(weight, std=0.3)
+    ours.gnn.load_state_dict(reference.state_dict())
+    edges, _ = add_self_loops(graph.edge_index)
+    features = graph.x.abs() * 3
+    x = features / features.sum(dim=1, keepdim=True).clamp(min=1.0) if hyper.normalize_features else features
+    torch.testing.assert_close(ours(features, graph.edge_index), reference(x, edges), rtol=1e-4, atol=1e-4)
+
+
+def test_runs_of_the_reference_are_kept(script, tmp_path, monkeypatch):
+    """The first best epoch counts, and what was run is not run again."""
+    out, given = tmp_path / "out.json", ["--datasets", "photo", "--layers", "gcn", "--quick", "--out"]
+    dataset = as_dataset(csbm(n=60, seed=0), "photo")
+    names = script("pyg_reference")
+    runs = names["train"](dataset, "gcn", 0, 4), names["train"](dataset, "gcn", 0, 4)
+    assert runs[0]["tests"] == runs[1]["tests"]
+    assert runs[0]["test"] == pytest.approx(runs[0]["tests"][runs[0]["best_epoch"]], abs=1e-4)
+    assert 0 <= runs[0]["validation"] <= 1
+    rows = names["summary"]([{**runs[0], "test": value} for value in (0.5, 0.7)])
+    assert rows == [{"dataset": "photo", "layer": "gcn", "runs": 2, "mean": 60.0, "std": pytest.approx(14.1421)}]
+    out.write_text(json.dumps({"runs": [runs[0]]}))
+    monkeypatch.setattr("lcat.data.load", lambda *args, **kwargs: pytest.fail("it is there already"))
+    script("pyg_reference", *given, str(out))
+    assert json.loads(out.read_text())["runs"] == [runs[0]]
 
 
 def test_seeds_of_another_day_are_added(script, tmp_path, monkeypatch):
@@ -217,8 +256,8 @@ def test_a_quick_look_at_every_table(name, tmp_path):
         "--data",
         data,
     ]
-    command += [] if name == "cost" else ["--folder", str(tmp_path / "runs")]
-    if name == "strong_recipe":  # others of its data sets are not among the real data of these tests
+    command += [] if name in ("cost", "pyg_reference") else ["--folder", str(tmp_path / "runs")]
+    if name in ("pyg_reference", "strong_recipe"):  # others of its data sets are not among the real data of these tests
         command += ["--datasets", "photo", "minesweeper", "chameleon-filtered"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
