@@ -139,7 +139,7 @@ def test_the_reference_is_the_model_of_the_recipe(dataset, layer, script):
 
 def test_runs_of_the_reference_are_kept(script, tmp_path, monkeypatch):
     """The first best epoch counts, and what was run is not run again."""
-    out, given = tmp_path / "out.json", ["--datasets", "photo", "--layers", "gcn", "--quick", "--out"]
+    out, arguments = tmp_path / "out.json", ["--datasets", "photo", "--layers", "gcn", "--quick", "--out"]
     dataset = as_dataset(csbm(n=60, seed=0), "photo")
     names = script("pyg_reference")
     runs = names["train"](dataset, "gcn", 0, 4), names["train"](dataset, "gcn", 0, 4)
@@ -150,7 +150,7 @@ def test_runs_of_the_reference_are_kept(script, tmp_path, monkeypatch):
     assert rows == [{"dataset": "photo", "layer": "gcn", "runs": 2, "mean": 60.0, "std": pytest.approx(14.1421)}]
     out.write_text(json.dumps({"runs": [runs[0]]}))
     monkeypatch.setattr("lcat.data.load", lambda *args, **kwargs: pytest.fail("it is there already"))
-    script("pyg_reference", *given, str(out))
+    script("pyg_reference", *arguments, str(out))
     assert json.loads(out.read_text())["runs"] == [runs[0]]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import lcat
+from lcat.train import optimizers
 
 DOCS = Path(__file__).parents[2] / "docs"
 PACKAGES = (
@@ -71,6 +72,7 @@ def test_public_name_has_a_docstring(name: str, value: Any) -> None:
 @pytest.mark.parametrize(("name", "value"), DESCRIBED, ids=[name for name, _ in DESCRIBED])
 def test_examples_run(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(optimizers, "_BUILDERS", dict(optimizers._BUILDERS))  # an example registers one
     module = inspect.getmodule(value)
     tests = doctest.DocTestFinder(recurse=False).find(value, name=name, globs=dict(vars(module)) if module else {})
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
