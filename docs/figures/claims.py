@@ -228,7 +228,7 @@ CLAIMS = [
     Claim(
         "README.md",
         "On {} real graphs so far, always taking L-CAT is {} points of accuracy behind cross-validating GCN, GAT and "
-        "CAT on average (95 % interval from {} to {}): {} within one point.",
+        "CAT on average (90 % interval from {} to {}): {} within one point.",
         _question,
     ),
     Claim("README.md", "| full-batch training of L-CAT on a graph as large as ogbn-products | {} GiB |", _products),
