@@ -152,12 +152,12 @@ def strong_recipe() -> docfigures.Table:
     """Ours beside the published values, in percent, and the difference in standard errors of both."""
     rows = []
     reference = {(row["dataset"], row["layer"]): _mean(row) for row in _results("pyg_reference")["rows"]}
-    order = list(TITLES)
+    layers = list(TITLES)
 
-    def place(row: dict[str, Any]) -> tuple[int, bool, int]:
-        return _STRONG.index(row["dataset"]), row["recipe"] != "tuned", order.index(row["layer"])
+    def row_order(row: dict[str, Any]) -> tuple[int, bool, int]:
+        return _STRONG.index(row["dataset"]), row["recipe"] != "tuned", layers.index(row["layer"])
 
-    for row in sorted(_results("strong_recipe")["rows"], key=place):
+    for row in sorted(_results("strong_recipe")["rows"], key=row_order):
         tuned_for = "GCN" if row["recipe"] == "tuned-gcn" else "GAT" if row["layer"].startswith("lcat") else ""
         published, errors = "", ""
         if row.get("published") is not None:
