@@ -152,6 +152,13 @@ def test_runs_of_the_reference_are_kept(script, tmp_path, monkeypatch):
     monkeypatch.setattr("lcat.data.load", lambda *args, **kwargs: pytest.fail("it is there already"))
     script("pyg_reference", *arguments, str(out))
     assert json.loads(out.read_text())["runs"] == [runs[0]]
+    monkeypatch.setattr("lcat.data.load", lambda *args, **kwargs: as_dataset(csbm(n=60, seed=0), "computers"))
+    script("pyg_reference", *arguments, str(out), "--datasets", "computers")
+    written = json.loads(out.read_text())
+    assert [run["dataset"] for run in written["runs"]] == ["photo", "computers"]
+    assert written["measured"][-1]["cells"] == [["computers", "gcn", 0]]
+    assert {row["dataset"]: row["runs"] for row in written["rows"]} == {"photo": 1, "computers": 1}
+    assert all(run["split_hash"] for run in written["runs"])
 
 
 def test_seeds_of_another_day_are_added(script, tmp_path, monkeypatch):

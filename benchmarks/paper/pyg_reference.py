@@ -5,7 +5,7 @@
 
 Where ours differ from the published values, this tells whether it is the layers and the training of lcat, or what both
 have in common: the files, the splits and the settings. Every run is written when it ends; runs that the results file
-holds already are kept, and are not run again.
+holds already are kept, and are not run again; ``measured`` says which command ran which of them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from lcat._progress import progress_bar
 from lcat._seed_list import parse_seeds
 from lcat.data import DataError, NodeDataset, load
 from lcat.study import HyperParameters, recipe_hyper_parameters
+from lcat.study.plan.splits import split_hash
 
 DATASETS = ("computers", "photo", "cs", "physics", "minesweeper", "chameleon-filtered", "squirrel-filtered")
 LAYERS = ("gcn", "sage", "gat")
@@ -114,6 +115,7 @@ def train(dataset: NodeDataset, layer: str, seed: int, epochs: int | None) -> di
         "best_epoch": best[2],
         "epochs": count,
         "seconds": time.perf_counter() - start,
+        "split_hash": split_hash(split),
         "tests": [round(value, 4) for value in tests[:: max(1, count // 20)]],
     }
 
@@ -147,12 +149,15 @@ def main() -> None:
     options = parser.parse_args()
     output = options.out or (None if options.quick else RESULTS)
     seeds, epochs = ([0], 3) if options.quick else (parse_seeds(options.seeds), None)
-    runs = json.loads(output.read_text())["runs"] if output is not None and output.is_file() else []
+    content = json.loads(output.read_text()) if output is not None and output.is_file() else {}
+    runs, cells = content.get("runs", []), []
     here = {
+        "command": f"python benchmarks/paper/pyg_reference.py {' '.join(sys.argv[1:])}".strip(),
         "machine": machine(),
         "versions": {"lcat": lcat.__version__, "torch_geometric": torch_geometric.__version__},
-        "command": f"python benchmarks/paper/pyg_reference.py {' '.join(sys.argv[1:])}".strip(),
+        "cells": cells,
     }
+    measured = [*content.get("measured", []), here]
     for name in options.datasets:
         known = {(run["layer"], run["seed"]) for run in runs if run["dataset"] == name}
         wanted = [(layer, seed) for layer in options.layers for seed in seeds if (layer, seed) not in known]
@@ -163,9 +168,12 @@ def main() -> None:
         except DataError as error:
             raise SystemExit(str(error)) from None
         for layer, seed in wanted:
-            runs.append({name: _paper.plain(value) for name, value in train(dataset, layer, seed, epochs).items()})
+            run = train(dataset, layer, seed, epochs)
+            runs.append({key: _paper.plain(value) for key, value in run.items()})
+            cells.append([name, layer, seed])
             if output is not None:
-                write_results(output, {**here, "rows": summary(runs), "runs": runs}, announce=False, one_line="runs")
+                content = {"measured": measured, "rows": summary(runs), "runs": runs}
+                write_results(output, content, announce=False, one_line="runs")
     print(*summary(runs), sep="\n")
 
 
