@@ -123,8 +123,8 @@ def _below_published(*cells: tuple[str, str]) -> list[str]:
     """How many published standard deviations the mean of a layer is below the published one."""
     rows = results("paper_strong_recipe")["rows"]
     by_cell = {(row["dataset"], row["layer"]): row for row in rows if row["recipe"] == "tuned"}
-    chosen = [by_cell[cell] for cell in cells]
-    return [f"{(row['published'] - row['mean']) / row['published_std']:.1f}" for row in chosen]
+    rows = [by_cell[cell] for cell in cells]
+    return [f"{(row['published'] - row['mean']) / row['published_std']:.1f}" for row in rows]
 
 
 _KERNELS = {
