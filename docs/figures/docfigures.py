@@ -24,6 +24,8 @@ _VARIABLES = {
     BACKGROUND: "var(--color-background-primary, #fff)",
 }
 _number = itertools.count()
+# Where a line of a table does not break: "80.4 ± 1.0 (10)", "45.4 / 48.3".
+_SPACE_IN_NUMBERS = re.compile(r"(?<=\d) (?=[±/] \d|\(\d+\))|(?<=\d [±/]) (?=\d)")
 
 
 def results(name: str) -> dict[str, Any]:
@@ -56,7 +58,7 @@ class Table:
         return f"table of {len(self.rows)} rows"
 
     def _cell(self, column: str, value: object) -> str:
-        text = html.escape(str(value))
+        text = _SPACE_IN_NUMBERS.sub("\u00a0", html.escape(str(value)))
         if column == self.code:
             text = ", ".join(f"<code>{name}</code>" for name in text.split(", "))
         return f"<td><p>{text}</p></td>"

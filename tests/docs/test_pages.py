@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib
 import os
 import re
 import shlex
@@ -55,6 +56,15 @@ def _with_code() -> list[Any]:
     ]
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_fits_the_column_of_a_page(page: Path) -> None:
+    """Longer lines are cut at the edge of the theme's text column, on any screen."""
+    code = re.compile(r"\{code-(cell|block)\}.*|python|bash|text|toml")
+    shown = [body for body in _blocks(page, code) if "remove-input" not in body.partition("\n")[0]]
+    wide = [line for body in shown for line in body.splitlines() if len(line) > 88]
+    assert not wide, "\n".join(wide)
+
+
 @pytest.mark.parametrize("page", _with_code())
 def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
@@ -80,6 +90,19 @@ def test_start_page_picture_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> No
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=DOCS / "figures", timeout=60
     )
     assert done.stdout == (DOCS / "_static" / "triangle.svg").read_text(encoding="utf-8")
+
+
+def test_numbers_of_a_table_are_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS / "figures"))
+    docfigures = importlib.import_module("docfigures")
+    row = {
+        "layer": "L-CAT, settings of GAT",
+        "ours (runs)": "93.6 ± 0.1 (10)",
+        "two": "45.4 / 48.3",
+        "gap": "-0.2 to 1.4",
+    }
+    shown = re.findall(r"<td><p>(.*?)</p></td>", docfigures.Table([row])._repr_html_())
+    assert shown == ["L-CAT, settings of GAT", "93.6\u00a0±\u00a00.1\u00a0(10)", "45.4\u00a0/\u00a048.3", "-0.2 to 1.4"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
