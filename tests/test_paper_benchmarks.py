@@ -264,7 +264,7 @@ def test_a_quick_look_at_every_table(name, tmp_path):
         data,
     ]
     command += [] if name in ("cost", "pyg_reference") else ["--folder", str(tmp_path / "runs")]
-    if name in ("pyg_reference", "strong_recipe"):  # others of its data sets are not among the real data of these tests
+    if name == "strong_recipe":  # others of its data sets are not among the real data of these tests
         command += ["--datasets", "photo", "minesweeper", "chameleon-filtered"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
