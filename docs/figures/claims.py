@@ -241,8 +241,8 @@ CLAIMS = [
     ),
     Claim(
         "docs/results.md",
-        "GCN on CS is {} of them below, a third of a point.",
-        lambda: _below_published(("cs", "gcn")),
+        "GAT on Computers is {}, GCN on Minesweeper {} and GCN on CS {} below the published mean.",
+        lambda: _below_published(("computers", "gat"), ("minesweeper", "gcn"), ("cs", "gcn")),
     ),
     Claim("README.md", "| full-batch training of L-CAT on a graph as large as ogbn-products | {} GiB |", _products),
 ]
