@@ -181,6 +181,25 @@ def test_seeds_of_another_day_are_added(script, tmp_path, monkeypatch):
     assert (row["runs"], row["low"] < row["high"]) == (4, True)
 
 
+def test_collected_before_its_end_a_study_says_what_ran(script, tmp_path, monkeypatch):
+    script("separation")
+    monkeypatch.setattr(sys.modules["_paper"], "PLANS", tmp_path)
+    (tmp_path / "separation.toml").write_text('datasets = ["csbm:hard,n=60"]\nlayers = ["gat"]\nseeds = 4\n')
+    plan = load_plan(tmp_path / "separation.toml", {"overrides": {"epochs": 2}})
+
+    def stop(status):
+        if status.done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(plan, tmp_path / "separation", engine="inline", on_status=stop)
+    script("separation", "--folder", str(tmp_path), "--collect", "--out", str(tmp_path / "out.json"))
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert [run["seed"] for run in report["runs"]] == [0, 1]
+    parts = {"separation": {"datasets": ["csbm:hard,n=60"], "layers": ["gat"], "seeds": [0, 1]}}
+    assert report["measured"][0]["parts"] == parts
+
+
 def test_attention_inside_the_class(script):
     inside = script("theory")["inside"]
     # Node 0 hears from 1 (its class) and 2 (the other); node 1 from itself and 2.

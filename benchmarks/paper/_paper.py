@@ -170,6 +170,17 @@ def _runs_of(study: Study) -> list[dict[str, Any]]:
     return rows_of(frame, [*_RUN, *_MEASURED, *settings, *_KEYS])
 
 
+def _ran(study: Study) -> dict[str, list[Any]]:
+    """What of a plan has run: all of it, but for a study that is collected before its end."""
+    frame = study.results()
+    frame = frame[frame["status"] == "done"]
+    kinds = {"datasets": "dataset", "layers": "layer", "seeds": "seed"}
+    return {
+        kind: [value for value in getattr(study.plan, kind) if value in set(frame[column])]
+        for kind, column in kinds.items()
+    }
+
+
 def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Two contents of a results file as one: the rows of ``new``, and those of ``old`` that it does not replace.
 
@@ -226,8 +237,8 @@ def write(
     plans, parts = {}, {}
     for part, study in studies.items():
         plan = study.plan.model_dump(mode="json", exclude_defaults=True, exclude={"run", "published"})
-        parts[part] = {key: plan.pop(key) for key in ("datasets", "layers", "seeds")}
-        plans[part] = plan
+        parts[part] = _ran(study)
+        plans[part] = {key: value for key, value in plan.items() if key not in parts[part]}
     measured = {
         "command": f"python benchmarks/paper/{name}.py {' '.join(sys.argv[1:])}".strip(),
         "machine": _measure.machine(),
