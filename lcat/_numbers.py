@@ -84,7 +84,13 @@ def as_bool(value: Any) -> bool | None:
     Example:
         >>> import numpy as np
         >>> from lcat._numbers import as_bool
-        >>> as_bool(np.bool_(True)), as_bool(0), as_bool("no"), as_bool(2), as_bool(np.array([True, False]))
+        >>> (
+        ...     as_bool(np.bool_(True)),
+        ...     as_bool(0),
+        ...     as_bool("no"),
+        ...     as_bool(2),
+        ...     as_bool(np.array([True, False])),
+        ... )
         (True, False, None, None, None)
     """
     if isinstance(value, bool):

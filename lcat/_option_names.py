@@ -84,7 +84,10 @@ def option_hint(option: str, known: Iterable[str], *, show: Callable[[str], str]
 
     Example:
         >>> from lcat._option_names import option_hint
-        >>> option_hint("--runs", ["--seeds", "--lr"]), option_hint("--num_layers", ["--layer", "--num-layers"])
+        >>> (
+        ...     option_hint("--runs", ["--seeds", "--lr"]),
+        ...     option_hint("--num_layers", ["--layer", "--num-layers"]),
+        ... )
         (' (did you mean --seeds?)', ' (did you mean --num-layers?)')
     """
     options = list(known)

@@ -53,7 +53,12 @@ def counted(count: int, what: str) -> str:
 
     Example:
         >>> from lcat._text import counted
-        >>> counted(1, "data set"), counted(3000, "data set"), counted(2, "class"), counted(0, "entry")
+        >>> (
+        ...     counted(1, "data set"),
+        ...     counted(3000, "data set"),
+        ...     counted(2, "class"),
+        ...     counted(0, "entry"),
+        ... )
         ('1 data set', '3,000 data sets', '2 classes', '0 entries')
     """
     if count == 1:

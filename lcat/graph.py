@@ -256,12 +256,12 @@ class Graph:
 
     @property
     def by_target(self) -> SortedEdges:
-        """The edges grouped by target: slots of row ``i`` are the in-edges of node ``i``."""
+        """The edges grouped by target. Slots of row ``i`` are the in-edges of node ``i``."""
         return self.cached(_BY_TARGET, lambda: self.grouped("by_target"))
 
     @property
     def by_source(self) -> SortedEdges:
-        """The edges grouped by source: slots of row ``j`` are the out-edges of node ``j``."""
+        """The edges grouped by source. Slots of row ``j`` are the out-edges of node ``j``."""
         return self.cached(_BY_SOURCE, lambda: self.grouped("by_source"))
 
     def grouped(self, side: Side) -> SortedEdges:
@@ -277,7 +277,7 @@ class Graph:
 
     @property
     def in_degree(self) -> Tensor:
-        """``[num_targets]`` int64: number of in-edges of every target, parallel edges counted."""
+        """Number of in-edges of every target, parallel edges counted, ``[num_targets]`` int64."""
 
         def make() -> Tensor:
             rows = self.num_targets + int(self.padded)

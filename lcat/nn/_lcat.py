@@ -143,7 +143,7 @@ class LCATMixin(AttentionConv):
 
     @property
     def lambda1(self) -> Tensor:
-        """Strength of the score, a 0-dimensional tensor in [0, 1]: 0 is a mean over in-edges, 1 is attention.
+        """Strength of the score, a 0-dimensional tensor in [0, 1]. 0 is a mean over in-edges, 1 is attention.
 
         With ``lambdas_per_head`` a learned one has shape ``[heads]``. Takes what the constructor takes:
         ``conv.lambda1 = 0.3`` fixes it, and it is no parameter from then on; ``conv.lambda1 = None`` learns it, from
@@ -160,7 +160,7 @@ class LCATMixin(AttentionConv):
 
     @property
     def lambda2(self) -> Tensor:
-        """Strength of the averaging, a 0-dimensional tensor in [0, 1]: 0 scores as GAT, 1 scores as CAT.
+        """Strength of the averaging, a 0-dimensional tensor in [0, 1]. 0 scores as GAT, 1 scores as CAT.
 
         Can be assigned as :attr:`lambda1`.
         """
@@ -290,7 +290,7 @@ class LCATMixin(AttentionConv):
 
     @property
     def statistic_depends_on(self) -> StatisticInputs | None:
-        """``"features"``: scores see averages of the sources' neighborhoods; ``None`` if lambda2 is fixed at 0."""
+        """``"features"``, as scores see averages of the sources' neighborhoods; ``None`` if lambda2 is fixed at 0."""
         assert self.interpolation is not None
         return None if self.interpolation.lambda2.fixed == 0.0 else "features"
 

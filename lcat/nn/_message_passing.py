@@ -43,7 +43,7 @@ class DropInConv(CheckedCalls, MessagePassing):
 
     @property
     def statistic_depends_on(self) -> StatisticInputs | None:
-        """``None``: the layer looks one hop far; see :class:`lcat.nn.NeighborhoodStatistic`."""
+        """``None``, as the layer looks one hop far; see :class:`lcat.nn.NeighborhoodStatistic`."""
         return None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -38,7 +38,9 @@ def attention_of_edges(edge_index: Tensor, attention: tuple[Tensor, Tensor]) -> 
         >>> import torch
         >>> from lcat.nn import GATConv, attention_of_edges
         >>> edge_index = torch.tensor([[0, 1, 1, 2], [1, 1, 2, 0]])
-        >>> out, attention = GATConv(8, 4, heads=2)(torch.randn(3, 8), edge_index, return_attention_weights=True)
+        >>> out, attention = GATConv(8, 4, heads=2)(
+        ...     torch.randn(3, 8), edge_index, return_attention_weights=True
+        ... )
         >>> attention[1].shape, attention_of_edges(edge_index, attention).shape
         (torch.Size([6, 2]), torch.Size([4, 2]))
     """

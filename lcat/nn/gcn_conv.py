@@ -235,7 +235,7 @@ class GCNConv(DropInConv):
 
     @property
     def statistic_depends_on(self) -> StatisticInputs | None:
-        """``"edges"``: a message is scaled by the degree of its source; ``None`` with ``normalize=False``."""
+        """``"edges"``, as a message is scaled by the degree of its source; ``None`` with ``normalize=False``."""
         return "edges" if self.normalize else None
 
     def _check_features(self, x: Any, edge_index: Any, weight: Tensor | None) -> None:

@@ -50,7 +50,9 @@ class GraphConv(NeighborConv, torch_geometric.nn.GraphConv):
         >>> import torch
         >>> from lcat.nn import GraphConv
         >>> conv = GraphConv(8, 4, aggr="max")
-        >>> conv(torch.randn(3, 8), torch.tensor([[0, 1, 2], [1, 2, 0]]), torch.rand(3)).shape
+        >>> conv(
+        ...     torch.randn(3, 8), torch.tensor([[0, 1, 2], [1, 2, 0]]), torch.rand(3)
+        ... ).shape
         torch.Size([3, 4])
     """
 

@@ -78,7 +78,9 @@ class LCATPNAConv(PrincipalNeighborhoodMixin, LCATConv):
         >>> from lcat.nn import LCATPNAConv
         >>> edge_index = torch.tensor([[0, 1, 2], [1, 2, 0]])
         >>> deg = torch.bincount(edge_index[1].bincount(minlength=3))
-        >>> conv = LCATPNAConv(8, 4, ["mean", "max", "std"], ["identity", "amplification"], deg, heads=2)
+        >>> conv = LCATPNAConv(
+        ...     8, 4, ["mean", "max", "std"], ["identity", "amplification"], deg, heads=2
+        ... )
         >>> conv(torch.randn(3, 8), edge_index).shape
         torch.Size([3, 4])
     """
@@ -177,7 +179,9 @@ class LCATv2PNAConv(PrincipalNeighborhoodMixin, LCATv2Conv):
         >>> from lcat.nn import LCATv2PNAConv
         >>> edge_index = torch.tensor([[0, 1, 2], [1, 2, 0]])
         >>> deg = torch.bincount(edge_index[1].bincount(minlength=3))
-        >>> conv = LCATv2PNAConv(8, 4, ["mean", "max", "std"], ["identity", "amplification"], deg, heads=2)
+        >>> conv = LCATv2PNAConv(
+        ...     8, 4, ["mean", "max", "std"], ["identity", "amplification"], deg, heads=2
+        ... )
         >>> conv(torch.randn(3, 8), edge_index).shape
         torch.Size([3, 4])
     """

@@ -369,7 +369,16 @@ class LCATPNA(ScalarsOfLayers, _WithAttention):
         >>> import torch
         >>> from lcat.nn.models import LCATPNA
         >>> deg = torch.tensor([0, 5, 3])  # number of nodes by in-degree
-        >>> LCATPNA(16, 32, 2, 7, heads=4, aggregators=["mean", "max", "std"], scalers=["identity"], deg=deg)
+        >>> LCATPNA(
+        ...     16,
+        ...     32,
+        ...     2,
+        ...     7,
+        ...     heads=4,
+        ...     aggregators=["mean", "max", "std"],
+        ...     scalers=["identity"],
+        ...     deg=deg,
+        ... )
         LCATPNA(16, 7, num_layers=2)
     """
 

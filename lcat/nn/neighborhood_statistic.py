@@ -40,7 +40,9 @@ class NeighborhoodStatistic(Protocol):
         ...
         ...     def neighborhood_statistic(self, x, edge_index):
         ...         source, target = edge_index
-        ...         mean = torch.zeros_like(x).index_reduce(0, target, x[source], "mean", include_self=False)
+        ...         mean = torch.zeros_like(x).index_reduce(
+        ...             0, target, x[source], "mean", include_self=False
+        ...         )
         ...         return (x - mean).norm(dim=1, keepdim=True)
         ...
         ...     def forward(self, x, edge_index, statistic=None):
@@ -53,7 +55,7 @@ class NeighborhoodStatistic(Protocol):
 
     @property
     def statistic_depends_on(self) -> StatisticInputs | None:
-        """What the statistic is computed from: ``"edges"`` (and their weights), or ``"features"`` too.
+        """What the statistic is computed from, ``"edges"`` (and their weights) or ``"features"`` too.
 
         ``None`` if the layer, as it was made, needs no statistic. With ``"edges"``, the ``x`` that
         :meth:`neighborhood_statistic` gets tells the number of nodes, the dtype and the device; its values are zeros.

@@ -101,8 +101,15 @@ def lambda_parameters(model: nn.Module) -> list[Parameter]:
         >>> from lcat.nn import lambda_parameters, models
         >>> model = models.LCAT(8, 16, num_layers=2)
         >>> scalars = lambda_parameters(model)
-        >>> others = [each for each in model.parameters() if all(each is not one for one in scalars)]
-        >>> groups = [{"params": others, "weight_decay": 5e-4}, {"params": scalars, "weight_decay": 0.0, "lr": 0.05}]
+        >>> others = [
+        ...     each
+        ...     for each in model.parameters()
+        ...     if all(each is not one for one in scalars)
+        ... ]
+        >>> groups = [
+        ...     {"params": others, "weight_decay": 5e-4},
+        ...     {"params": scalars, "weight_decay": 0.0, "lr": 0.05},
+        ... ]
         >>> optimizer = torch.optim.Adam(groups, lr=0.01)
         >>> len(scalars)
         4

@@ -26,7 +26,9 @@ def label_features(x: Tensor, y: Tensor, shown: Tensor, num_outputs: int) -> Ten
     Example:
         >>> import torch
         >>> from lcat.ogb.labels import label_features
-        >>> label_features(torch.ones(2, 1), torch.tensor([1, 0]), torch.tensor([True, False]), 2).tolist()
+        >>> label_features(
+        ...     torch.ones(2, 1), torch.tensor([1, 0]), torch.tensor([True, False]), 2
+        ... ).tolist()
         [[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     labels = x.new_zeros(x.size(0), num_outputs)

@@ -32,7 +32,8 @@ def is_transformed(*tensors: Tensor | None) -> bool:
         >>> from lcat.ops import is_transformed
         >>> is_transformed(torch.ones(3), None)
         False
-        >>> torch.func.grad(lambda x: x * is_transformed(x))(torch.tensor(2.0))  # True inside: the slope is 1
+        >>> # True inside: the slope is 1
+        >>> torch.func.grad(lambda x: x * is_transformed(x))(torch.tensor(2.0))
         tensor(1.)
     """
     if torch.compiler.is_compiling():

@@ -58,7 +58,10 @@ class Feature(Flag):
 
     Example:
         >>> from lcat.ops import Feature, explain
-        >>> [choice.implementation for choice in explain(features=Feature.TRANSFORM | Feature.EDGE_KEY)]
+        >>> [
+        ...     choice.implementation
+        ...     for choice in explain(features=Feature.TRANSFORM | Feature.EDGE_KEY)
+        ... ]
         ['naive', 'naive', 'naive', 'naive', 'naive']
     """
 

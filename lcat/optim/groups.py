@@ -171,7 +171,9 @@ def orthogonal_groups(
     >>> import torch
     >>> from torch import nn
     >>> from lcat.optim import POGO, orthogonal_groups
-    >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3))
+    >>> model = nn.Sequential(
+    ...     nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)
+    ... )
     >>> groups = orthogonal_groups(model, lr=1e-3)
     >>> [row.name for row in groups.table if row.orthogonal]
     ['2.weight']

@@ -78,7 +78,9 @@ class OrthogonalOptimizer(Optimizer):
         ...         super().__init__(params, {"lr": lr})
         ...
         ...     def update(self, X, D, scale, group, bucket):
-        ...         U, _, Vh = torch.linalg.svd(X - group["lr"] * scale * D, full_matrices=False)
+        ...         U, _, Vh = torch.linalg.svd(
+        ...             X - group["lr"] * scale * D, full_matrices=False
+        ...         )
         ...         return U @ Vh
         >>> weight = torch.nn.Parameter(torch.eye(3, 5))
         >>> optimizer = ProjectedSGD([weight], lr=0.1)

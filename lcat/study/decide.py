@@ -114,7 +114,9 @@ def run_until_decided(
         >>> import tempfile
         >>> from lcat.study import make_plan, run_until_decided
         >>> settings = {"overrides": {"epochs": 30}, "seeds": 3}
-        >>> plan = make_plan(datasets=["csbm:easy,q=0.5,n=100"], layers=["gcn", "gat"], **settings)
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,q=0.5,n=100"], layers=["gcn", "gat"], **settings
+        ... )
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     decision = run_until_decided(plan, folder, engine="inline")
         >>> decision.reason

@@ -130,7 +130,12 @@ def run_study(
     Example:
         >>> import tempfile
         >>> from lcat.study import make_plan, run_study
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn", "gat"], seeds=2, overrides={"epochs": 9})
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["gcn", "gat"],
+        ...     seeds=2,
+        ...     overrides={"epochs": 9},
+        ... )
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     first = run_study(plan, folder, engine="inline")
         ...     again = run_study(plan, folder, engine="inline")

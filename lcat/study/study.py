@@ -39,7 +39,12 @@ class Study(StudyRecord):
     Example:
         >>> import tempfile
         >>> from lcat.study import Study, make_plan
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn", "gat"], seeds=[0], overrides={"epochs": 9})
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["gcn", "gat"],
+        ...     seeds=[0],
+        ...     overrides={"epochs": 9},
+        ... )
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     study = Study.create(plan, folder)
         ...     [str(cell) for cell in Study.load(folder).cells()], len(study.results())

@@ -4,6 +4,7 @@ Subclass :class:`LayerContract` in a test module and define how your layer is ma
 
     from lcat.testing import LayerContract
 
+
     class TestMine(LayerContract):
         out_channels = 4
 
@@ -67,7 +68,11 @@ class LayerContract(GraphClauses, FormatClauses, NumberClauses, ModuleClauses, P
         ...
         ...     def forward(self, x, edge_index):
         ...         source, target = edge_index
-        ...         return torch.zeros_like(x).index_add(0, target, x[source]) @ self.linear.weight.T + self.linear.bias
+        ...         return (
+        ...             torch.zeros_like(x).index_add(0, target, x[source])
+        ...             @ self.linear.weight.T
+        ...             + self.linear.bias
+        ...         )
         >>> class TestSum(LayerContract):
         ...     out_channels = 2
         ...     unsupported = {"test_edges_as_csr": "takes edge_index only"}

@@ -4,6 +4,7 @@ Subclass :class:`OptimizerContract` in a test module and define how your optimiz
 
     from lcat.testing import OptimizerContract
 
+
     class TestMine(OptimizerContract):
         def optimizer(self, params, **options):
             return MyOptimizer(params, **{"lr": 1e-2, **options})

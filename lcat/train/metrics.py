@@ -60,7 +60,10 @@ def roc_auc(logits: Tensor, y: Tensor) -> float:
     Example:
         >>> import torch
         >>> from lcat.train import roc_auc
-        >>> roc_auc(torch.tensor([[0.0, 0.1], [0.0, 0.4], [0.0, 0.35], [0.0, 0.8]]), torch.tensor([0, 0, 1, 1]))
+        >>> roc_auc(
+        ...     torch.tensor([[0.0, 0.1], [0.0, 0.4], [0.0, 0.35], [0.0, 0.8]]),
+        ...     torch.tensor([0, 0, 1, 1]),
+        ... )
         0.75
     """
     _check_rows(logits, y)

@@ -143,9 +143,13 @@ def fit_minibatch(
         >>> from lcat.train import MinibatchConfig, WholeGraph, fit_minibatch
         >>> data = csbm(n=200, q=0.05, regime="easy", seed=0)
         >>> model = GAT(data.num_features, 8, num_layers=1, out_channels=2)
-        >>> loader = neighbor_loader(data, [10], data.train_mask, batch_size=40, shuffle=True)
+        >>> loader = neighbor_loader(
+        ...     data, [10], data.train_mask, batch_size=40, shuffle=True
+        ... )
         >>> evaluate = WholeGraph(data, {"val": data.val_mask, "test": data.test_mask})
-        >>> result = fit_minibatch(model, loader, evaluate, MinibatchConfig(epochs=20, lr=0.1), seed=0)
+        >>> result = fit_minibatch(
+        ...     model, loader, evaluate, MinibatchConfig(epochs=20, lr=0.1), seed=0
+        ... )
         >>> result.test > 0.9
         True
     """

@@ -45,7 +45,9 @@ class NodeObjective:
         >>> from lcat.train import NodeObjective
         >>> data = csbm(n=100, seed=0)
         >>> batch = next(iter(neighbor_loader(data, [5], batch_size=20)))
-        >>> total, count = NodeObjective()(GAT(data.num_features, 8, num_layers=1, out_channels=2), batch)
+        >>> total, count = NodeObjective()(
+        ...     GAT(data.num_features, 8, num_layers=1, out_channels=2), batch
+        ... )
         >>> count
         20
     """

@@ -47,7 +47,9 @@ def register_optimizer(name: str, builder: Builder) -> None:
         >>> import torch
         >>> from lcat.train import optimizers
         >>> def build(model, *, lr, weight_decay):
-        ...     return torch.optim.RMSprop(model.parameters(), lr=lr, weight_decay=weight_decay)
+        ...     return torch.optim.RMSprop(
+        ...         model.parameters(), lr=lr, weight_decay=weight_decay
+        ...     )
         >>> optimizers.register_optimizer("rmsprop", build)
         >>> "rmsprop" in optimizers.optimizer_names()
         True

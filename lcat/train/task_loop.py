@@ -104,14 +104,22 @@ def fit_task(
         >>> class Line:  # y = 2 x
         ...     metric, higher_is_better = "mae", False
         ...     x, y = torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])
+        ...
         ...     def batches(self, epoch):
         ...         return [None]
+        ...
         ...     def loss(self, model, batch):
         ...         return torch.nn.functional.mse_loss(model(self.x), self.y), 2
+        ...
         ...     def measure(self, model):
         ...         error = float((model(self.x) - self.y).abs().mean())
         ...         return Figures(error, error, error, error)
-        >>> result = fit_task(torch.nn.Linear(1, 1), Line(), FitConfig(epochs=400, lr=0.05, weight_decay=0.0), seed=0)
+        >>> result = fit_task(
+        ...     torch.nn.Linear(1, 1),
+        ...     Line(),
+        ...     FitConfig(epochs=400, lr=0.05, weight_decay=0.0),
+        ...     seed=0,
+        ... )
         >>> result.test < 0.1
         True
     """

@@ -69,6 +69,19 @@ def test_public_name_has_a_docstring(name: str, value: Any) -> None:
     assert not doc.startswith(f"{name.rpartition('.')[2]}("), f"{name} has no docstring"
 
 
+def test_what_a_property_is_is_not_read_as_its_type() -> None:
+    """Sphinx takes "Text: more text." at the beginning of a property for a type and a description."""
+    read = {
+        f"{name}.{attribute}": text
+        for name, value in DESCRIBED
+        if inspect.isclass(value)
+        for attribute, member in inspect.getmembers(value, lambda member: isinstance(member, property))
+        if (member.fget.__module__ or "").startswith("lcat")
+        and ": " in (text := (member.__doc__ or "").partition("\n")[0])
+    }
+    assert not read, read
+
+
 @pytest.mark.parametrize(("name", "value"), DESCRIBED, ids=[name for name, _ in DESCRIBED])
 def test_examples_run(name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -67,7 +67,11 @@ def option_of(path: tuple[str, ...]) -> str | None:
 
     Example:
         >>> from lcat.cli.study.options import option_of
-        >>> option_of(("overrides", "lr")), option_of(("objectives", "time")), option_of(("split_seed",))
+        >>> (
+        ...     option_of(("overrides", "lr")),
+        ...     option_of(("objectives", "time")),
+        ...     option_of(("split_seed",)),
+        ... )
         ('--lr', '--objective time', None)
     """
     for name, key in PLAN_KEYS.items():

@@ -105,12 +105,12 @@ class GraphDataset:
 
     @property
     def num_classes(self) -> int:
-        """Outputs that a model needs: classes (largest label plus one), or targets of a regression."""
+        """Outputs that a model needs, for classes (largest label plus one) or targets of a regression."""
         return outputs_of(self.task, self.y)
 
     @property
     def num_items(self) -> int:
-        """What masks of splits have an entry for: the graphs."""
+        """Number of graphs, for which masks of splits have an entry."""
         return len(self.graphs)
 
     @property
@@ -126,7 +126,7 @@ class GraphDataset:
 
     @property
     def classes(self) -> Tensor:
-        """Integers ``[G]`` that folds distribute evenly: classes, or 0 for graphs with any label, -1 for others."""
+        """Integers ``[G]`` that folds distribute evenly. Classes, or 0 for graphs with any label, -1 for others."""
         return classes_of(self.task, self.y)
 
     @property
@@ -197,7 +197,10 @@ def from_graphs(
         >>> from torch_geometric.data import Data
         >>> from lcat.data import from_graphs
         >>> edge = torch.tensor([[0, 1], [1, 0]])
-        >>> graphs = [Data(edge_index=edge, num_nodes=2, y=torch.tensor([number / 4])) for number in range(10)]
+        >>> graphs = [
+        ...     Data(edge_index=edge, num_nodes=2, y=torch.tensor([number / 4]))
+        ...     for number in range(10)
+        ... ]
         >>> from_graphs(graphs, "pairs").task
         'graph-regression'
     """

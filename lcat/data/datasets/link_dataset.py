@@ -47,7 +47,10 @@ class LinkDataset:
     Example:
         >>> from lcat.data import LinkDataset, csbm
         >>> links = LinkDataset("links", csbm(n=100, seed=0))
-        >>> bool((links.pairs[0] < links.pairs[1]).all()), links.split(0).num_nodes == links.num_items
+        >>> (
+        ...     bool((links.pairs[0] < links.pairs[1]).all()),
+        ...     links.split(0).num_nodes == links.num_items,
+        ... )
         (True, True)
     """
 
@@ -76,7 +79,7 @@ class LinkDataset:
 
     @property
     def num_items(self) -> int:
-        """What masks of splits have an entry for: the linked pairs."""
+        """Number of linked pairs, for which masks of splits have an entry."""
         return int(self.pairs.size(1))
 
     @property
@@ -97,7 +100,7 @@ class LinkDataset:
 
     @property
     def classes(self) -> Tensor:
-        """Zeros ``[P]``: there are no classes that folds could distribute evenly."""
+        """Zeros ``[P]``, as there are no classes that folds could distribute evenly."""
         return torch.zeros(self.num_items, dtype=torch.int64)
 
     @property

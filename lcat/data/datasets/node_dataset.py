@@ -107,7 +107,11 @@ class NodeDataset:
             >>> stages = torch.arange(100) // 40  # 40, 40 and 20 nodes
             >>> rule = splits_from_masks(stages == 0, stages == 1, stages == 2)
             >>> dataset = NodeDataset("mine", data, rule, stages=stages)
-            >>> dataset.graph_at(0).num_nodes, dataset.graph_at(1).num_nodes, dataset.graph_at(2).num_nodes
+            >>> (
+            ...     dataset.graph_at(0).num_nodes,
+            ...     dataset.graph_at(1).num_nodes,
+            ...     dataset.graph_at(2).num_nodes,
+            ... )
             (40, 80, 100)
         """
         data = self.data
@@ -124,12 +128,12 @@ class NodeDataset:
 
     @property
     def num_classes(self) -> int:
-        """Outputs that a model needs: classes (largest label plus one), labels, or targets of a regression."""
+        """Outputs that a model needs, for classes (largest label plus one), labels, or targets of a regression."""
         return outputs_of(self.task, self.data.y)
 
     @property
     def num_items(self) -> int:
-        """What masks of splits have an entry for: the nodes."""
+        """Number of nodes, for which masks of splits have an entry."""
         return int(self.data.x.size(0))
 
     @property
@@ -139,7 +143,7 @@ class NodeDataset:
 
     @property
     def classes(self) -> Tensor:
-        """Integers ``[N]`` that folds distribute evenly: classes, or 0 for nodes with any label, -1 for others."""
+        """Integers ``[N]`` that folds distribute evenly. Classes, or 0 for nodes with any label, -1 for others."""
         return classes_of(self.task, self.data.y)
 
     @property

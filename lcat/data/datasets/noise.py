@@ -42,7 +42,9 @@ def noisy_edges(data: Data, level: float, seed: int) -> Data:
     Example:
         >>> from lcat.data import csbm, noisy_edges
         >>> data = csbm(n=100, seed=0)
-        >>> noisy_edges(data, 0.5, seed=0).num_edges == data.num_edges + 2 * round(data.num_edges / 2 * 0.5)
+        >>> noisy_edges(data, 0.5, seed=0).num_edges == data.num_edges + 2 * round(
+        ...     data.num_edges / 2 * 0.5
+        ... )
         True
     """
     level = _read_level(level)

@@ -64,7 +64,11 @@ def with_both_directions(dataset: NodeDataset) -> NodeDataset:
         >>> from torch_geometric.data import Data
         >>> from lcat.data import from_data
         >>> from lcat.data.datasets.steps import with_both_directions
-        >>> data = Data(x=torch.ones(3, 1), y=torch.tensor([0, 1, 0]), edge_index=torch.tensor([[0, 1], [1, 2]]))
+        >>> data = Data(
+        ...     x=torch.ones(3, 1),
+        ...     y=torch.tensor([0, 1, 0]),
+        ...     edge_index=torch.tensor([[0, 1], [1, 2]]),
+        ... )
         >>> with_both_directions(from_data(data)).steps
         ('2 reverses of edges added',)
     """

@@ -99,7 +99,11 @@ def from_frames(
 
     Example:
         >>> from lcat.data import from_frames
-        >>> nodes = {"id": ["ann", "bob", "cy"], "age": [31, 25, 47], "label": ["a", "b", "a"]}
+        >>> nodes = {
+        ...     "id": ["ann", "bob", "cy"],
+        ...     "age": [31, 25, 47],
+        ...     "label": ["a", "b", "a"],
+        ... }
         >>> edges = {"source": ["ann", "bob"], "target": ["bob", "cy"]}
         >>> data = from_frames(nodes, edges, undirected=True).data
         >>> data.y.tolist(), data.edge_index.tolist()

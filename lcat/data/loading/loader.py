@@ -50,7 +50,9 @@ class NodeBatchLoader(NodeLoader):
         >>> import torch
         >>> from lcat.data import NodeBatchLoader, TorchNeighborSampler, csbm
         >>> data = csbm(n=100, seed=0)
-        >>> loader = NodeBatchLoader(data, TorchNeighborSampler(data, [5]), batch_size=40, shuffle=True, seed=1)
+        >>> loader = NodeBatchLoader(
+        ...     data, TorchNeighborSampler(data, [5]), batch_size=40, shuffle=True, seed=1
+        ... )
         >>> [batch.batch_size for batch in loader]
         [40, 40, 20]
         >>> again = [batch.n_id for batch in loader.epoch(0)]
@@ -211,7 +213,9 @@ def neighbor_loader(
     Example:
         >>> from lcat.data import csbm, neighbor_loader
         >>> data = csbm(n=100, seed=0)
-        >>> loader = neighbor_loader(data, [10, 5], data.train_mask, batch_size=32, shuffle=True)
+        >>> loader = neighbor_loader(
+        ...     data, [10, 5], data.train_mask, batch_size=32, shuffle=True
+        ... )
         >>> for batch in loader:
         ...     logits_of = batch.x[: batch.batch_size], batch.edge_index
     """

@@ -56,7 +56,10 @@ class TorchNeighborSampler(BaseSampler):
         >>> from torch_geometric.data import Data
         >>> from torch_geometric.loader import NodeLoader
         >>> from lcat.data import TorchNeighborSampler
-        >>> ring = Data(edge_index=torch.stack([torch.arange(10), torch.arange(1, 11) % 10]), num_nodes=10)
+        >>> ring = Data(
+        ...     edge_index=torch.stack([torch.arange(10), torch.arange(1, 11) % 10]),
+        ...     num_nodes=10,
+        ... )
         >>> sampler = TorchNeighborSampler(ring, num_neighbors=[2, 2])
         >>> batch = next(iter(NodeLoader(ring, sampler, input_nodes=torch.tensor([5]))))
         >>> batch.n_id.tolist(), batch.e_id.tolist(), batch.num_sampled_nodes
@@ -95,7 +98,7 @@ class TorchNeighborSampler(BaseSampler):
 
     @property
     def edge_permutation(self) -> None:
-        """``None``: the edges of the output carry the numbers of the input already."""
+        """``None``, as the edges of the output carry the numbers of the input already."""
         return None
 
     def sample_from_nodes(

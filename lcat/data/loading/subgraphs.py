@@ -44,7 +44,9 @@ class SubgraphLoader(DataLoader):
     Example:
         >>> from lcat.data import SeedBatches, SubgraphLoader, csbm
         >>> data = csbm(n=100, seed=0)
-        >>> halves = SubgraphLoader(data, lambda batch: batch.positions, SeedBatches(100, 50, shuffle=True))
+        >>> halves = SubgraphLoader(
+        ...     data, lambda batch: batch.positions, SeedBatches(100, 50, shuffle=True)
+        ... )
         >>> [batch.num_nodes for batch in halves]
         [50, 50]
     """
@@ -307,7 +309,10 @@ def partition_loader(
     Example:
         >>> from lcat.data import csbm, partition_loader
         >>> data = csbm(n=200, seed=0)
-        >>> sum(batch.num_nodes for batch in partition_loader(data, num_parts=10, parts_per_batch=3))
+        >>> sum(
+        ...     batch.num_nodes
+        ...     for batch in partition_loader(data, num_parts=10, parts_per_batch=3)
+        ... )
         200
     """
     if "batch_size" in kwargs:
@@ -388,8 +393,13 @@ class SeededLoader:
     Example:
         >>> from torch_geometric.loader import RandomNodeLoader
         >>> from lcat.data import SeededLoader, csbm
-        >>> loader = SeededLoader(RandomNodeLoader(csbm(n=100, seed=0), num_parts=4, shuffle=True), seed=1)
-        >>> [batch.num_nodes for batch in loader.epoch(0)], [batch.num_nodes for batch in loader.epoch(0, 3)]
+        >>> loader = SeededLoader(
+        ...     RandomNodeLoader(csbm(n=100, seed=0), num_parts=4, shuffle=True), seed=1
+        ... )
+        >>> (
+        ...     [batch.num_nodes for batch in loader.epoch(0)],
+        ...     [batch.num_nodes for batch in loader.epoch(0, 3)],
+        ... )
         ([25, 25, 25, 25], [25])
     """
 

@@ -178,7 +178,12 @@ def load_ogb(name: str, root: str | Path | None = None, *, download: bool = True
         >>> with tempfile.TemporaryDirectory() as root:
         ...     _ = write_standin("ogbn-arxiv", root)  # a small generated graph
         ...     dataset = load_ogb("ogbn-arxiv", root, download=False, progress=False)
-        >>> dataset.metric, dataset.num_classes, sorted(dataset.split), dataset.generated is None
+        >>> (
+        ...     dataset.metric,
+        ...     dataset.num_classes,
+        ...     sorted(dataset.split),
+        ...     dataset.generated is None,
+        ... )
         ('acc', 40, ['test', 'train', 'valid'], False)
     """
     name = _known(name)

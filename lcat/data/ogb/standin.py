@@ -66,7 +66,10 @@ def communities(
     Example:
         >>> from lcat.data.ogb.standin import communities
         >>> graph = communities(100, 500, classes=4, features=8)
-        >>> graph.x.shape, bool((graph.y[graph.edges[0]] == graph.y[graph.edges[1]]).mean() > 0.7)
+        >>> (
+        ...     graph.x.shape,
+        ...     bool((graph.y[graph.edges[0]] == graph.y[graph.edges[1]]).mean() > 0.7),
+        ... )
         ((100, 8), True)
     """
     draw = np.random.default_rng(derive_seed(seed, "communities of a stand-in"))

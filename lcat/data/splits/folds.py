@@ -118,7 +118,10 @@ def nested_split(
         >>> import torch
         >>> from lcat.data import nested_split
         >>> y = torch.arange(90) % 2
-        >>> one, two = (nested_split(y, folds=3, fold=0, inner_folds=2, inner_fold=i) for i in (0, 1))
+        >>> one, two = (
+        ...     nested_split(y, folds=3, fold=0, inner_folds=2, inner_fold=i)
+        ...     for i in (0, 1)
+        ... )
         >>> one.sizes, torch.equal(one.test, two.test), torch.equal(one.val, two.train)
         ((30, 30, 30), True, True)
     """

@@ -114,7 +114,9 @@ def from_indices(num_nodes: int, train: Tensor, val: Tensor, test: Tensor) -> Sp
     Example:
         >>> import torch
         >>> from lcat.data import from_indices
-        >>> from_indices(4, torch.tensor([0, 3]), torch.tensor([1]), torch.tensor([2])).train.tolist()
+        >>> from_indices(
+        ...     4, torch.tensor([0, 3]), torch.tensor([1]), torch.tensor([2])
+        ... ).train.tolist()
         [True, False, False, True]
     """
     if (count := as_int(num_nodes)) is None or count < 1:

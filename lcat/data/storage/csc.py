@@ -273,7 +273,9 @@ class CSCGraph:
             >>> import torch
             >>> from lcat.data import CSCGraph
             >>> edges = torch.tensor([[2, 0, 1], [0, 2, 0]])
-            >>> CSCGraph.write("big", lambda: edges.split(2, dim=1), num_nodes=3).indices.tolist()
+            >>> CSCGraph.write(
+            ...     "big", lambda: edges.split(2, dim=1), num_nodes=3
+            ... ).indices.tolist()
             [2, 1, 0]
         """
         if not callable(chunks) or isinstance(chunks, type):

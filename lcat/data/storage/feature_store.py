@@ -28,7 +28,9 @@ class FileFeatureStore(FeatureStore):
         >>> file = FeatureFile.write("x.npy", [torch.eye(3)])
         >>> store.put_tensor(file, group_name=None, attr_name="x", index=None)
         True
-        >>> store.get_tensor(group_name=None, attr_name="x", index=torch.tensor([2])).tolist()
+        >>> store.get_tensor(
+        ...     group_name=None, attr_name="x", index=torch.tensor([2])
+        ... ).tolist()
         [[0.0, 0.0, 1.0]]
     """
 
@@ -134,7 +136,9 @@ def open_stores(folder: str | Path, resident: int | None = None) -> tuple[FileFe
         >>> from lcat.data import CSCGraph, FeatureFile, neighbor_loader, open_stores
         >>> CSCGraph.from_edges(torch.tensor([[0, 1, 2], [1, 2, 0]]), 3).save("ring/graph")
         >>> file = FeatureFile.write("ring/x.npy", [torch.eye(3)])
-        >>> loader = neighbor_loader(open_stores("ring"), [1], torch.arange(3), batch_size=2)
+        >>> loader = neighbor_loader(
+        ...     open_stores("ring"), [1], torch.arange(3), batch_size=2
+        ... )
         >>> [batch.x.shape[0] for batch in loader]
         [3, 2]
     """

@@ -70,7 +70,8 @@ def gat_attention(
         >>> from lcat.graph import graph_view
         >>> graph, _ = graph_view(torch.tensor([[0, 1], [2, 2]]), 3, 3)
         >>> score, value = torch.zeros(3, 1), torch.tensor([1.0, 3.0, 9.0]).view(3, 1, 1)
-        >>> gat_attention(score, None, value, graph).flatten()  # equal scores: the mean of the in-neighbors
+        >>> # equal scores: the mean of the in-neighbors
+        >>> gat_attention(score, None, value, graph).flatten()
         tensor([0., 0., 2.])
     """
     arguments = Arguments(graph)

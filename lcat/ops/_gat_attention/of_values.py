@@ -74,7 +74,8 @@ def gat_attention_of_values(
         >>> from lcat.ops import gat_attention_of_values
         >>> graph, _ = graph_view(torch.tensor([[0, 1], [2, 2]]), 3, 3)
         >>> value, att = torch.tensor([1.0, 3.0, 9.0]).view(3, 1, 1), torch.zeros(1, 1)
-        >>> gat_attention_of_values(value, att, att, graph).flatten()  # equal scores: the mean of the in-neighbors
+        >>> # equal scores: the mean of the in-neighbors
+        >>> gat_attention_of_values(value, att, att, graph).flatten()
         tensor([0., 0., 2.])
     """
     arguments = Arguments(graph)

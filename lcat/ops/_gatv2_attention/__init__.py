@@ -78,7 +78,9 @@ def gatv2_attention(
         >>> from lcat.graph import graph_view
         >>> graph, _ = graph_view(torch.tensor([[0, 1], [2, 2]]), 3, 3)
         >>> key = torch.tensor([1.0, 3.0, 9.0]).view(3, 1, 1)
-        >>> gatv2_attention(key, torch.zeros_like(key), key, torch.zeros(1, 1), graph).flatten()
+        >>> gatv2_attention(
+        ...     key, torch.zeros_like(key), key, torch.zeros(1, 1), graph
+        ... ).flatten()
         tensor([0., 0., 2.])
     """
     arguments = Arguments(graph)

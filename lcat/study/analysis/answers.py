@@ -67,8 +67,13 @@ def answer(
     Example:
         >>> from lcat.study.analysis.answers import answer
         >>> pair = answer(
-        ...     [0.90, 0.91, 0.92], [0.80, 0.82, 0.81],
-        ...     margin=0.01, test_train_ratio=0, resolution=0.001, p_different=0.003, alpha=0.05,
+        ...     [0.90, 0.91, 0.92],
+        ...     [0.80, 0.82, 0.81],
+        ...     margin=0.01,
+        ...     test_train_ratio=0,
+        ...     resolution=0.001,
+        ...     p_different=0.003,
+        ...     alpha=0.05,
         ... )
         >>> pair["verdict"]
         'better'

@@ -56,9 +56,21 @@ def choose(
 
     Example:
         >>> from lcat.study import choose, make_plan, run_study
-        >>> plan = make_plan(datasets=["csbm:hard,n=200"], layers=["gcn", "gat"], seeds=[0], overrides={"epochs": 30})
-        >>> choice = choose(run_study(plan).study.results(), ["accuracy", "parameters"], {"parameters": 0.1})
-        >>> int(choice["chosen"].sum()), choice["layer"][0] == choice.loc[choice["chosen"], "layer"].item()
+        >>> plan = make_plan(
+        ...     datasets=["csbm:hard,n=200"],
+        ...     layers=["gcn", "gat"],
+        ...     seeds=[0],
+        ...     overrides={"epochs": 30},
+        ... )
+        >>> choice = choose(
+        ...     run_study(plan).study.results(),
+        ...     ["accuracy", "parameters"],
+        ...     {"parameters": 0.1},
+        ... )
+        >>> (
+        ...     int(choice["chosen"].sum()),
+        ...     choice["layer"][0] == choice.loc[choice["chosen"], "layer"].item(),
+        ... )
         (1, True)
     """
     if isinstance(objectives, Mapping):

@@ -185,7 +185,11 @@ def compare(
 
     Example:
         >>> from lcat.study import compare, make_plan, run_study
-        >>> settings = {"layers": ["gcn", "gat"], "seeds": range(3), "overrides": {"epochs": 9}}
+        >>> settings = {
+        ...     "layers": ["gcn", "gat"],
+        ...     "seeds": range(3),
+        ...     "overrides": {"epochs": 9},
+        ... }
         >>> plan = make_plan(datasets=["csbm:hard,n=100"], **settings)
         >>> comparison = compare(run_study(plan).study.results())
         >>> comparison.pairs[["first", "second", "runs"]].values.tolist()

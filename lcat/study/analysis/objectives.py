@@ -13,7 +13,7 @@ from lcat.study.analysis.selection import Selection, without_noise
 
 __all__ = ["CANDIDATE", "OBJECTIVES", "Objective", "objective_table"]
 
-#: The columns that name a candidate: a layer with its settings, on a data set.
+#: The columns that name a candidate, which is a layer with its settings on a data set.
 CANDIDATE = ("dataset", "layer", "model")
 
 
@@ -58,7 +58,12 @@ def objective_table(frame: pd.DataFrame | Selection, objectives: Sequence[str | 
     Example:
         >>> from lcat.study import make_plan, run_study
         >>> from lcat.study.analysis.objectives import objective_table
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn", "gat"], seeds=[0], overrides={"epochs": 9})
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["gcn", "gat"],
+        ...     seeds=[0],
+        ...     overrides={"epochs": 9},
+        ... )
         >>> objective_table(run_study(plan).study.results(), ["accuracy", "time"]).shape
         (2, 2)
     """

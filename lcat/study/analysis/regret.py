@@ -93,8 +93,15 @@ def regret(
     Example:
         >>> from lcat.study import make_plan, regret, run_study
         >>> layers = ["gcn", "gat", "cat", "lcat"]
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=layers, seeds=range(2), overrides={"epochs": 9})
-        >>> regret(run_study(plan).study.results())[["question", "always", "candidates", "runs"]].values.tolist()
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=layers,
+        ...     seeds=range(2),
+        ...     overrides={"epochs": 9},
+        ... )
+        >>> regret(run_study(plan).study.results())[
+        ...     ["question", "always", "candidates", "runs"]
+        ... ].values.tolist()
         [['v1', 'lcat', 'gcn, gat, cat', 2]]
     """
     share("level", level)

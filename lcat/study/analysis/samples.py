@@ -39,8 +39,15 @@ def with_samples(runs: pd.DataFrame) -> pd.DataFrame:
     Example:
         >>> from lcat.study import make_plan, run_study
         >>> from lcat.study.analysis.samples import with_samples
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 3})
-        >>> with_samples(run_study(plan).study.results())[["seed", "sample"]].values.tolist()
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["gcn"],
+        ...     seeds=[0, 1],
+        ...     overrides={"epochs": 3},
+        ... )
+        >>> with_samples(run_study(plan).study.results())[
+        ...     ["seed", "sample"]
+        ... ].values.tolist()
         [[0, 0], [1, 1]]
     """
     labeled = runs.assign(sample=0, test_train_ratio=0.0, resolution=0.0)

@@ -44,7 +44,9 @@ class Selection:
         >>> from lcat.study import make_plan, run_study
         >>> from lcat.study.analysis.selection import Selection
         >>> settings = {"layers": ["gcn"], "seeds": [0, 1], "overrides": {"epochs": 3}}
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], grid={"lr": [0.01, 0.1]}, **settings)
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"], grid={"lr": [0.01, 0.1]}, **settings
+        ... )
         >>> selection = Selection(run_study(plan).study.results())
         >>> len(selection.frame), len(selection.selected)
         (4, 2)

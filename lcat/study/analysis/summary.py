@@ -34,8 +34,15 @@ def summary_frame(
     Example:
         >>> from lcat.study import make_plan, run_study
         >>> from lcat.study.analysis.summary import summary_frame
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 20})
-        >>> summary_frame(run_study(plan).study.results())[["layer", "runs", "best"]].values.tolist()
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["gcn"],
+        ...     seeds=[0, 1],
+        ...     overrides={"epochs": 20},
+        ... )
+        >>> summary_frame(run_study(plan).study.results())[
+        ...     ["layer", "runs", "best"]
+        ... ].values.tolist()
         [['gcn', 2, True]]
     """
     selection = Selection.of(frame)

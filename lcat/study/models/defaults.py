@@ -127,7 +127,10 @@ def default_hyper_parameters(dataset: str, layer: str) -> HyperParameters:
 
     Example:
         >>> from lcat.study import default_hyper_parameters
-        >>> [default_hyper_parameters("cora", layer).hidden_channels for layer in ("gcn", "gat")]
+        >>> [
+        ...     default_hyper_parameters("cora", layer).hidden_channels
+        ...     for layer in ("gcn", "gat")
+        ... ]
         [16, 64]
     """
     if not isinstance(dataset, str):

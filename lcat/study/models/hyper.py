@@ -275,7 +275,9 @@ class Overrides(_Fields):
 
     Example:
         >>> from lcat.study import HyperParameters, Overrides
-        >>> Overrides(epochs=5, patience="none").applied_to(HyperParameters(hidden_channels=16)).epochs
+        >>> Overrides(epochs=5, patience="none").applied_to(
+        ...     HyperParameters(hidden_channels=16)
+        ... ).epochs
         5
     """
 

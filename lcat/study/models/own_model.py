@@ -60,7 +60,11 @@ def model_name(text: str) -> str:
 
     Example:
         >>> from lcat.study.models.own_model import model_name
-        >>> model_name("nets/models.py:MyNet"), model_name("old=models.py:MyNet"), model_name("gcn")
+        >>> (
+        ...     model_name("nets/models.py:MyNet"),
+        ...     model_name("old=models.py:MyNet"),
+        ...     model_name("gcn"),
+        ... )
         ('MyNet', 'old', 'gcn')
     """
     alias, _, target = text.rpartition("=")

@@ -35,7 +35,12 @@ def register_model(name: str, build: Callable[..., nn.Module]) -> None:
         ...     def forward(self, x, edge_index):
         ...         return super().forward(x)
         >>> register_model("linear", Linear)
-        >>> plan = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn", "linear"], seeds=1, overrides={"epochs": 3})
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=60"],
+        ...     layers=["gcn", "linear"],
+        ...     seeds=1,
+        ...     overrides={"epochs": 3},
+        ... )
         >>> run_study(plan).study.results()["layer"].tolist()
         ['gcn', 'linear']
     """

@@ -47,7 +47,9 @@ def build_predictor(
         >>> from lcat.study.models.hyper import HyperParameters
         >>> from lcat.study.models.predictor import build_predictor
         >>> hyper = HyperParameters(hidden_channels=32, heads=4)
-        >>> build_predictor("graph-regression", "gat", hyper, in_channels=5, num_classes=2).head
+        >>> build_predictor(
+        ...     "graph-regression", "gat", hyper, in_channels=5, num_classes=2
+        ... ).head
         Linear(in_features=32, out_features=2, bias=True)
     """
     on_graphs = task.startswith("graph-")

@@ -125,7 +125,10 @@ def recipe_hyper_parameters(recipe: str, dataset: str, layer: str) -> HyperParam
 
     Example:
         >>> from lcat.study.models.recipes import recipe_hyper_parameters
-        >>> [recipe_hyper_parameters("tuned", "photo", layer).num_layers for layer in ("gcn", "gat", "lcat")]
+        >>> [
+        ...     recipe_hyper_parameters("tuned", "photo", layer).num_layers
+        ...     for layer in ("gcn", "gat", "lcat")
+        ... ]
         [6, 3, 3]
     """
     if recipe not in RECIPE_NAMES:

@@ -25,7 +25,11 @@ class TargetScale:
         >>> import torch
         >>> from lcat.study.models.target_scale import TargetScale
         >>> scale = TargetScale.of(torch.tensor([[1.0, 5.0], [3.0, float("nan")]]))
-        >>> scale.mean.tolist(), scale.std.tolist(), scale.scaled(torch.tensor([[2.0, 6.0]])).tolist()
+        >>> (
+        ...     scale.mean.tolist(),
+        ...     scale.std.tolist(),
+        ...     scale.scaled(torch.tensor([[2.0, 6.0]])).tolist(),
+        ... )
         ([2.0, 5.0], [1.0, 1.0], [[0.0, 1.0]])
     """
 

@@ -36,7 +36,9 @@ def as_task(dataset: AnyDataset, task: TaskName | None, metric: str | None) -> A
         >>> from lcat.data import NodeDataset, csbm, random_splits
         >>> from lcat.study.plan.as_task import as_task
         >>> data = csbm(n=100, seed=0)
-        >>> as_task(NodeDataset("mine", data, random_splits(data.y)), "link-prediction", "mrr").metric
+        >>> as_task(
+        ...     NodeDataset("mine", data, random_splits(data.y)), "link-prediction", "mrr"
+        ... ).metric
         'mrr'
     """
     if task is None or task == dataset.task:

@@ -90,7 +90,10 @@ class Cell(Record):
         >>> noisy = cell.model_copy(update={"noise": Noise(kind="edges", level=0.1)})
         >>> print(noisy)
         gat on cora, seed 3, noise on edges 0.1
-        >>> cell.key == noisy.key, cell.config_key == cell.model_copy(update={"seed": 4}).config_key
+        >>> (
+        ...     cell.key == noisy.key,
+        ...     cell.config_key == cell.model_copy(update={"seed": 4}).config_key,
+        ... )
         (False, True)
     """
 
@@ -121,7 +124,7 @@ class Cell(Record):
 
     @property
     def config_key(self) -> str:
-        """The key of everything but the seed, the repetition and the folds: equal for cells that are averaged."""
+        """The key of everything but the seed, the repetition and the folds. Cells that are averaged share it."""
         split = {"rule": self.split.rule, "seed": self.split.seed}
         values = {**self._values(), "hyper": self.hyper.identity(), "split": split}
         del values["seed"]

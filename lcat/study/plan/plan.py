@@ -107,7 +107,12 @@ class StudyPlan(Record):
 
     Example:
         >>> from lcat.study import make_plan
-        >>> plan = make_plan(datasets=["cora"], layers=["gcn", "lcat"], seeds=3, grid={"lr": [0.01, 0.001]})
+        >>> plan = make_plan(
+        ...     datasets=["cora"],
+        ...     layers=["gcn", "lcat"],
+        ...     seeds=3,
+        ...     grid={"lr": [0.01, 0.001]},
+        ... )
         >>> len(plan.cells()), plan.cells()[0].hyper.hidden_channels
         (12, 16)
     """
@@ -530,7 +535,9 @@ def make_plan(**settings: Unpack[PlanKeywords]) -> StudyPlan:
 
     Example:
         >>> from lcat.study import make_plan
-        >>> make_plan(datasets=["cora"], layers=["gta"], seeds=[0])  # doctest: +IGNORE_EXCEPTION_DETAIL
+        >>> make_plan(
+        ...     datasets=["cora"], layers=["gta"], seeds=[0]
+        ... )  # doctest: +IGNORE_EXCEPTION_DETAIL
         Traceback (most recent call last):
         lcat.study.plan.plan.PlanError: layers: there is no layer 'gta' (did you mean gat?); ...
     """

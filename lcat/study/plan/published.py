@@ -68,7 +68,9 @@ def metric_of_published(one: Published, own: Collection[str], measured: str) -> 
     Example:
         >>> from lcat.study import Published
         >>> from lcat.study.plan.published import metric_of_published
-        >>> metric_of_published(Published(dataset="minesweeper", layer="gcn", mean=97.86), (), "accuracy")
+        >>> metric_of_published(
+        ...     Published(dataset="minesweeper", layer="gcn", mean=97.86), (), "accuracy"
+        ... )
         'roc-auc'
     """
     if one.metric is not None:

@@ -134,7 +134,10 @@ class SearchPlan(_Part):
 
     Example:
         >>> from lcat.study import SearchPlan
-        >>> space = {"lr": {"low": 1e-4, "high": 0.1, "log": True}, "hidden_channels": [16, 64]}
+        >>> space = {
+        ...     "lr": {"low": 1e-4, "high": 0.1, "log": True},
+        ...     "hidden_channels": [16, 64],
+        ... }
         >>> SearchPlan(space=space, trials=20).sampler
         'tpe'
     """

@@ -102,7 +102,12 @@ def make_report(data: ReportData) -> Report:
         >>> from lcat.study import make_plan, run_study
         >>> from lcat.study.report.data import ReportData
         >>> from lcat.study.report.page import make_report
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 3})
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["gcn"],
+        ...     seeds=[0, 1],
+        ...     overrides={"epochs": 3},
+        ... )
         >>> report = make_report(ReportData.of(run_study(plan).study))
         >>> report.html.startswith("<!doctype html>"), "scores" in report.tables
         (True, True)

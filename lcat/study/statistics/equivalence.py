@@ -154,7 +154,10 @@ def verdict(difference: float, p_different: float, p_equivalent: float, *, alpha
 
     Example:
         >>> from lcat.study.statistics import verdict
-        >>> verdict(0.002, p_different=0.3, p_equivalent=0.01), verdict(0.03, p_different=0.01, p_equivalent=0.9)
+        >>> (
+        ...     verdict(0.002, p_different=0.3, p_equivalent=0.01),
+        ...     verdict(0.03, p_different=0.01, p_equivalent=0.9),
+        ... )
         ('equivalent', 'better')
     """
     alpha = read_alpha(alpha)
@@ -224,7 +227,9 @@ def posterior(
 
     Example:
         >>> from lcat.study.statistics import posterior
-        >>> belief = posterior([0.84, 0.86, 0.85, 0.88], [0.80, 0.83, 0.80, 0.84], test_train_ratio=0)
+        >>> belief = posterior(
+        ...     [0.84, 0.86, 0.85, 0.88], [0.80, 0.83, 0.80, 0.84], test_train_ratio=0
+        ... )
         >>> round(belief.better, 3)
         0.997
     """

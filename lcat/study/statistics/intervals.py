@@ -79,7 +79,12 @@ def confidence_interval(
     Example:
         >>> from lcat.study.statistics import confidence_interval
         >>> interval = confidence_interval([0.80, 0.82, 0.81])
-        >>> round(interval.mean, 3), round(interval.std, 3), round(interval.low, 3), round(interval.high, 3)
+        >>> (
+        ...     round(interval.mean, 3),
+        ...     round(interval.std, 3),
+        ...     round(interval.low, 3),
+        ...     round(interval.high, 3),
+        ... )
         (0.81, 0.01, 0.785, 0.835)
     """
     array = vector("values", values)

@@ -117,8 +117,14 @@ def friedman_test(scores: ArrayLike) -> FriedmanTest:
 
     Example:
         >>> from lcat.study.statistics import friedman_test
-        >>> result = friedman_test([[0.9, 0.8, 0.7], [0.8, 0.7, 0.6], [0.7, 0.6, 0.8], [0.6, 0.5, 0.4]])
-        >>> round(result.statistic, 3), round(result.iman_davenport, 3), round(result.p_value, 3)
+        >>> result = friedman_test(
+        ...     [[0.9, 0.8, 0.7], [0.8, 0.7, 0.6], [0.7, 0.6, 0.8], [0.6, 0.5, 0.4]]
+        ... )
+        >>> (
+        ...     round(result.statistic, 3),
+        ...     round(result.iman_davenport, 3),
+        ...     round(result.p_value, 3),
+        ... )
         (3.5, 2.333, 0.273)
     """
     table = score_table(scores)

@@ -160,7 +160,9 @@ def wilcoxon_test(first: ArrayLike, second: ArrayLike) -> PairedTest:
 
     Example:
         >>> from lcat.study.statistics import wilcoxon_test
-        >>> wilcoxon_test([0.9, 0.8, 0.7, 0.95, 0.85, 0.6], [0.8, 0.75, 0.68, 0.94, 0.82, 0.56]).p_value
+        >>> wilcoxon_test(
+        ...     [0.9, 0.8, 0.7, 0.95, 0.85, 0.6], [0.8, 0.75, 0.68, 0.94, 0.82, 0.56]
+        ... ).p_value
         0.03125
     """
     difference = paired_differences(first, second)

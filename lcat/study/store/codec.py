@@ -21,7 +21,9 @@ def pack_history(history: History) -> bytes:
     Example:
         >>> from lcat.study.store.codec import pack_history, unpack_history
         >>> from lcat.train import History
-        >>> history = History(loss=[0.1], val_loss=[0.2], train=[1.0], val=[0.5], test=[0.25], lr=[0.01])
+        >>> history = History(
+        ...     loss=[0.1], val_loss=[0.2], train=[1.0], val=[0.5], test=[0.25], lr=[0.01]
+        ... )
         >>> unpack_history(pack_history(history)) == history
         True
     """

@@ -76,8 +76,15 @@ def results_frame(results: Iterable[CellResult]) -> pd.DataFrame:
     Example:
         >>> from lcat.study import make_plan, run_study
         >>> from lcat.study.store.frame import results_frame
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0, 1], overrides={"epochs": 5})
-        >>> results_frame(run_study(plan).study.cell_results())[["layer", "seed", "status", "epochs"]].values.tolist()
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["gcn"],
+        ...     seeds=[0, 1],
+        ...     overrides={"epochs": 5},
+        ... )
+        >>> results_frame(run_study(plan).study.cell_results())[
+        ...     ["layer", "seed", "status", "epochs"]
+        ... ].values.tolist()
         [['gcn', 0, 'done', 5], ['gcn', 1, 'done', 5]]
     """
     rows = [_row(result) for result in results]
@@ -100,7 +107,12 @@ def history_frame(results: Iterable[CellResult]) -> pd.DataFrame:
 
     Example:
         >>> from lcat.study import make_plan, run_study
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["lcat"], seeds=[0], overrides={"epochs": 3})
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["lcat"],
+        ...     seeds=[0],
+        ...     overrides={"epochs": 3},
+        ... )
         >>> run_study(plan).study.histories()[["epoch", "lambda1.1"]].shape
         (3, 2)
     """
@@ -138,7 +150,12 @@ def lambda_frame(results: Iterable[CellResult]) -> pd.DataFrame:
 
     Example:
         >>> from lcat.study import make_plan, run_study
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn", "lcat"], seeds=[0], overrides={"epochs": 3})
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["gcn", "lcat"],
+        ...     seeds=[0],
+        ...     overrides={"epochs": 3},
+        ... )
         >>> run_study(plan).study.lambdas()[["layer", "depth"]].values.tolist()
         [['lcat', 1]]
     """

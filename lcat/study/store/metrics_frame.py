@@ -22,7 +22,12 @@ def metrics_frame(results: Iterable[CellResult]) -> pd.DataFrame:
 
     Example:
         >>> from lcat.study import make_plan, run_study
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=1, overrides={"epochs": 5})
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["gcn"],
+        ...     seeds=1,
+        ...     overrides={"epochs": 5},
+        ... )
         >>> metrics = run_study(plan).study.metrics()
         >>> sorted(set(metrics["metric"]))
         ['accuracy', 'average-precision', 'balanced-accuracy', 'macro-f1', 'micro-f1', 'roc-auc']

@@ -101,7 +101,12 @@ def load_model(
         >>> import tempfile
         >>> from pathlib import Path
         >>> from lcat.study import load_model, make_plan, run_study
-        >>> plan = make_plan(datasets=["csbm:easy,n=60"], layers=["gcn"], seeds=1, overrides={"epochs": 3})
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=60"],
+        ...     layers=["gcn"],
+        ...     seeds=1,
+        ...     overrides={"epochs": 3},
+        ... )
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     study = run_study(plan, folder, engine="inline", keep=["models"]).study
         ...     loaded = load_model(study.best_model("csbm:easy,n=60", "gcn"))

@@ -113,8 +113,16 @@ class Store:
         >>> import tempfile
         >>> from lcat.study import make_plan, run_study
         >>> from lcat.study.store.store import Store
-        >>> plan = make_plan(datasets=["csbm:easy,n=100"], layers=["gcn"], seeds=[0], overrides={"epochs": 3})
-        >>> with tempfile.TemporaryDirectory() as folder, Store(folder, write=True) as store:
+        >>> plan = make_plan(
+        ...     datasets=["csbm:easy,n=100"],
+        ...     layers=["gcn"],
+        ...     seeds=[0],
+        ...     overrides={"epochs": 3},
+        ... )
+        >>> with (
+        ...     tempfile.TemporaryDirectory() as folder,
+        ...     Store(folder, write=True) as store,
+        ... ):
         ...     store.add_cells(plan.cells())
         ...     store.finish_many(run_study(plan).study.cell_results(history=True))
         ...     store.statuses() == {plan.cells()[0].key: "done"}

@@ -55,8 +55,13 @@ def losses_of(task: TaskName, hyper: HyperParameters, y: Tensor, num_classes: in
         >>> import torch
         >>> from lcat.study import HyperParameters
         >>> from lcat.study.tasks.losses import losses_of
-        >>> losses = losses_of("node-regression", HyperParameters(), torch.tensor([1.0, 3.0]), 1)
-        >>> losses.scale.mean.tolist(), float(losses.train(torch.tensor([[0.0]]), torch.tensor([3.0])))
+        >>> losses = losses_of(
+        ...     "node-regression", HyperParameters(), torch.tensor([1.0, 3.0]), 1
+        ... )
+        >>> (
+        ...     losses.scale.mean.tolist(),
+        ...     float(losses.train(torch.tensor([[0.0]]), torch.tensor([3.0]))),
+        ... )
         ([2.0], 1.0)
     """
     if not task.endswith("classification"):

@@ -46,7 +46,12 @@ def metric_value(name: str, task: TaskName, outputs: Tensor, y: Tensor) -> float
     Example:
         >>> import torch
         >>> from lcat.study.tasks.metrics import metric_value
-        >>> metric_value("rmse", "node-regression", torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0])) ** 2
+        >>> metric_value(
+        ...     "rmse",
+        ...     "node-regression",
+        ...     torch.tensor([1.0, 2.0]),
+        ...     torch.tensor([1.0, 4.0]),
+        ... ) ** 2
         2.0
     """
     if y.size(0) == 0:
