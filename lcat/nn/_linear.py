@@ -68,6 +68,14 @@ def map_rows_together(linears: Sequence[Any], x: Any) -> list[Any]:
     return [part.contiguous() for part in rows.split([weight.shape[0] for weight in weights], dim=1)]
 
 
+def csr_or_dense(x: Any) -> Any:
+    """``x``, but a sparse matrix of another layout as CSR, or dense where torch cannot convert it: blocks, hybrids."""
+    if x is None or x.layout in (torch.strided, torch.sparse_csr):
+        return x
+    is_matrix = x.layout is torch.sparse_csc or (x.layout is torch.sparse_coo and x.dim() == x.sparse_dim() == 2)
+    return x.to_sparse_csr() if is_matrix else x.to_dense()
+
+
 def dense_rows(x: Any) -> Any:
     """``x`` for a step that takes its rows apart: torch cannot do that with a CSR matrix, of which it makes a copy."""
     return x.to_dense() if x is not None and x.layout is torch.sparse_csr else x

@@ -14,7 +14,7 @@ from lcat._edge_formats import read_edges
 from lcat._tracing import is_jit_tracing
 from lcat.nn import _checks
 from lcat.nn._calls import CheckedCalls
-from lcat.nn._linear import dense_rows, input_weight, is_plain
+from lcat.nn._linear import csr_or_dense, dense_rows, input_weight, is_plain
 from lcat.nn._options import (
     check_message_passing_options,
     check_message_passing_values,
@@ -92,7 +92,8 @@ class NeighborConv(CheckedCalls, FusedPropagation):
             _checks.check_size(name, size, (counts[0], counts[1]))
         if self._reduction() is None:  # otherwise they are read where they are used
             read_edges(edge_index, flow=self.flow, name="edge_index")
-        return pair[0], pair[1]
+        source = csr_or_dense(pair[0])
+        return source, source if pair[1] is pair[0] else csr_or_dense(pair[1])
 
     def _read_weight(self, edge_weight: Any, edge_index: Any, x: Tensor) -> Tensor:
         """One number per edge, in the dtype of the features."""

@@ -122,6 +122,40 @@ def test_every_edge_format(name, aggr):
             assert_same(result, expected)
 
 
+SPARSE = {
+    "csr": torch.Tensor.to_sparse_csr,
+    "csc": torch.Tensor.to_sparse_csc,
+    "coo": torch.Tensor.to_sparse_coo,
+    "hybrid": lambda x: x.to_sparse(1),
+    "blocks": lambda x: x.to_sparse_bsr((2, 3)),
+}
+
+
+SPARSE_CASES = [*((name, aggr) for name in NAMES for aggr in (*REDUCTIONS, "std")), ("SAGEConv", ["mean", "max"])]
+
+
+@pytest.mark.parametrize("layout", SPARSE)
+@pytest.mark.parametrize(("name", "aggr"), SPARSE_CASES, ids=str)
+@pytest.mark.filterwarnings("ignore:Sparse BSR tensor support")
+def test_features_as_a_sparse_matrix(name, aggr, layout):
+    """PyG takes rows of none of them."""
+    torch.manual_seed(0)
+    layer = getattr(lcat.nn, name)(*((nn.Linear(6, 3),) if name == "GINConv" else (6, 3)), aggr=aggr).double()
+    edges = torch.tensor([[0, 1, 2, 2, 3, 3], [1, 1, 0, 3, 3, 3]])
+    x = torch.randn(4, 6, dtype=torch.double).relu()
+    matrix = SPARSE[layout](x)
+    assert matrix.layout is not torch.strided
+
+    def run(x):
+        layer.zero_grad()
+        out = layer(x, edges)
+        out.square().sum().backward()
+        return [out.detach(), *(parameter.grad for parameter in layer.parameters())]
+
+    assert_same(run(matrix), run(x))
+    assert_same(run((matrix, matrix)), run((x, x)))
+
+
 @pytest.mark.parametrize("aggr", REDUCTIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_two_kinds_of_nodes(name, aggr):
