@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ __all__ = ["Dropout", "drop_features"]
 
 # Fewer numbers than these are drawn faster by torch, whose steps cost less each.
 _MANY = 1 << 14
+_MATRICES = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
 
 
 def drop_features(x: Tensor, p: float, training: bool) -> Tensor:
@@ -20,7 +22,7 @@ def drop_features(x: Tensor, p: float, training: bool) -> Tensor:
 
     Compilers fuse torch's with what stands beside it.
     """
-    if x.is_complex():  # torch draws no complex numbers
+    if x.is_complex() or x.layout in _MATRICES:  # torch draws neither complex numbers nor entries of a matrix
         return dropout(x, p, training)
     if not training or is_traced() or x.numel() < _MANY or x.device.type != "cpu":
         return F.dropout(x, p, training)
@@ -38,14 +40,14 @@ class Dropout(nn.Dropout):
 
     Args:
         p: probability of zero, in [0, 1].
-        inplace: change the input itself; that is always torch's function.
+        inplace: change the input itself; that is always torch's function, and for dense tensors only.
 
     Raises:
         ValueError: ``p`` is no number in [0, 1], ``inplace`` neither true nor false, or the input holds integers.
         TypeError: the input is no tensor.
 
     Shapes:
-        - ``x``: any, of a floating point or complex type
+        - ``x``: any, of a floating point or complex type; of a sparse matrix (COO, CSR, CSC) the stored entries drop
         - output: as ``x``
 
     Complexity:

@@ -21,6 +21,7 @@ from lcat.ops.dispatch import must_be_plain
 __all__ = ["dropout"]
 
 _TYPES = (torch.float32, torch.float64)
+_MATRICES = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
@@ -34,14 +35,14 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     functorch transforms, while ``torch.export`` records and without the compiled kernels it is torch's function.
 
     Args:
-        x: any shape; a complex number is dropped as a whole. Of a ``torch.sparse_csr`` matrix the stored entries are
-            dropped, for which :func:`sparse_linear` need not group them again.
+        x: any shape; a complex number is dropped as a whole. Of a sparse matrix (COO, CSR, CSC) the stored entries are
+            dropped; :func:`sparse_linear` need not group those of a CSR matrix again.
         p: probability of zero, in [0, 1].
         training: ``False`` returns ``x`` itself.
 
     Raises:
         TypeError: ``x`` is no tensor, or ``p`` no number.
-        ValueError: ``x`` is neither dense nor a CSR matrix, or not of a floating point or complex type, or ``p`` is
+        ValueError: ``x`` is neither dense nor such a matrix, or not of a floating point or complex type, or ``p`` is
             outside [0, 1].
 
     Complexity:
@@ -56,15 +57,15 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         >>> y.unique()
         tensor([0.0000, 1.3333])
     """
-    is_csr = isinstance(x, Tensor) and x.layout is torch.sparse_csr
-    if not is_csr:
+    is_matrix = isinstance(x, Tensor) and x.layout in _MATRICES
+    if not is_matrix:
         check_dense("x", x)
     p = check_probability("p", p)
     if x.dtype not in FLOATS and not x.is_complex():
         raise ValueError(f"expected 'x' of a floating point or complex type, got {x.dtype}: convert it with .float()")
     if not training or p == 0:
         return x
-    if is_csr:
+    if is_matrix:
         return _drop_entries(x, p)
     compiled = x.device.type == "cpu" and x.dtype in _TYPES and _native.STATUS.instruction_set is not None
     if not compiled or is_transformed(x) or must_be_plain():
@@ -81,11 +82,16 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
 
 
 def _drop_entries(x: Tensor, p: float) -> Tensor:
-    """Dropout of the entries that a CSR matrix stores; the result is grouped as ``x`` is.
+    """Dropout of the entries that a sparse matrix stores; the result of a CSR matrix is grouped as ``x`` is.
 
     A zero stays zero whether it is dropped or not, so this has the distribution of dropout on the dense matrix.
     """
+    if x.layout is torch.sparse_coo:
+        x = x.coalesce()  # several entries of one place are one number
+        return torch.sparse_coo_tensor(x.indices(), dropout(x.values(), p), x.shape, is_coalesced=True)
     values = dropout(x.values(), p)
+    if x.layout is torch.sparse_csc:
+        return torch.sparse_csc_tensor(x.ccol_indices(), x.row_indices(), values, x.shape)
     result = torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape)
     if not (is_traced() or x.requires_grad):
         own_edge_index(graph_view(x, None, None, name="x")[0], "source_to_target", result)

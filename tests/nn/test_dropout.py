@@ -89,6 +89,43 @@ def test_complex_numbers_are_dropped_whole():
     assert set(y.tolist()) == {0j, 2 + 2j}
 
 
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo"])
+@pytest.mark.filterwarnings("ignore:Sparse (CSR|CSC) tensor support")
+def test_stored_entries_of_a_sparse_matrix_are_dropped(layout):
+    torch.manual_seed(0)
+    x = torch.randn(200, 200) * (torch.rand(200, 200) < 0.4)
+    matrix = getattr(x, f"to_sparse_{layout}")()
+    y = Dropout(0.25)(matrix)
+    assert y.layout is matrix.layout
+    y, stored = y.to_dense(), x != 0
+    assert not y[~stored].any()
+    torch.testing.assert_close(y[y != 0], x[y != 0] / 0.75)
+    assert abs((y[stored] != 0).float().mean() - 0.75) < 0.02  # 16,000 draws
+    assert Dropout(0.25).eval()(matrix) is matrix
+    weight = torch.nn.Parameter(torch.ones(5, 200))
+    nn.functional.linear(Dropout(0.25)(matrix), weight).sum().backward()
+    assert weight.grad.any()
+
+
+def test_entries_of_one_place_are_one_number():
+    matrix = torch.sparse_coo_tensor(torch.tensor([[0, 0], [1, 1]]), torch.ones(2), (1, 2))
+    seen = {Dropout(0.5)(matrix).to_dense()[0, 1].item() for _ in range(50)}
+    assert seen == {0.0, 4.0}
+
+
+@pytest.mark.parametrize("name", ["GCN", "GAT", "LCAT", "LCATv2", "LCATGCN2", "LCATv2GCN2"])
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo"])
+@pytest.mark.filterwarnings("ignore:Sparse (CSR|CSC) tensor support")
+def test_models_train_on_sparse_features(name, layout):
+    model = getattr(models, name)(8, 16, 2, out_channels=3, dropout=0.5)
+    edges, x = torch.tensor([[0, 1, 2], [1, 0, 0]]), torch.eye(8)[:3]
+    matrix = getattr(x, f"to_sparse_{layout}")()
+    model(matrix, edges).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    model.eval()
+    torch.testing.assert_close(model(matrix, edges), model(x, edges))
+
+
 @pytest.mark.parametrize("name", ["GCN", "LCAT", "LCATGCN2"])
 def test_models_drop_features_by_it(name, monkeypatch):
     calls = []

@@ -125,7 +125,7 @@ def sparse_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
         ``[N, out]``, dense.
 
     Raises:
-        TypeError: ``x`` or ``weight`` is no tensor.
+        TypeError: ``x``, ``weight`` or ``bias`` is no tensor.
         ValueError: ``x`` is no CSR matrix, or the widths, devices or types differ.
 
     Complexity:
@@ -141,15 +141,16 @@ def sparse_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
         tensor([[20.],
                 [ 1.]])
     """
-    _check(x, weight)
+    _check(x, weight, bias)
     if x.requires_grad or is_traced() or must_be_plain():
         return F.linear(x, weight, bias)
     out = aggregate(weight.t().contiguous(), graph_view(x, None, None, name="x")[0], x.values().detach())
     return out if bias is None else out + bias
 
 
-def _check(x: Tensor, weight: Tensor) -> None:
-    for name, tensor in (("x", x), ("weight", weight)):
+def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    tensors = {"x": x, "weight": weight} if bias is None else {"x": x, "weight": weight, "bias": bias}
+    for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"expected '{name}' as a tensor, got {type(tensor).__name__}")
     if x.layout is not torch.sparse_csr or x.dim() != 2:
@@ -162,9 +163,15 @@ def _check(x: Tensor, weight: Tensor) -> None:
             f"expected a dense 'weight' of shape [out, {x.shape[1]}], as 'x' has {x.shape[1]} features, got layout "
             f"{weight.layout} and shape {list(weight.shape)}"
         )
+    if bias is not None and (bias.layout is not torch.strided or bias.shape != weight.shape[:1]):
+        raise ValueError(
+            f"expected a dense 'bias' of shape [{weight.shape[0]}], as 'weight' has {weight.shape[0]} rows, got layout "
+            f"{bias.layout} and shape {list(bias.shape)}"
+        )
     for part in ("device", "dtype"):
-        if getattr(x, part) != getattr(weight, part):
-            raise ValueError(
-                f"expected 'x' and 'weight' of one {part}, got {getattr(x, part)} and {getattr(weight, part)}: convert "
-                f"one with .to(...)"
-            )
+        for name, tensor in tensors.items():
+            if getattr(x, part) != getattr(tensor, part):
+                raise ValueError(
+                    f"expected 'x' and '{name}' of one {part}, got {getattr(x, part)} and {getattr(tensor, part)}: "
+                    f"convert one with .to(...)"
+                )
