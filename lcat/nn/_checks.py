@@ -35,8 +35,10 @@ def check_features(
     """
     if not isinstance(x, Tensor):
         _refuse_swapped(layer, x, edge_index)
+        width = "in_channels" if channels == -1 else channels
         raise TypeError(
-            f"'{name}' of {layer} is of type {type(x).__name__}; it takes a tensor of shape [N, {channels}]"
+            f"'{name}' of {layer} is of type {type(x).__name__}; it takes a tensor of shape [N, {width}]"
+            f"{'' if x is None else ': torch.as_tensor makes one of numbers'}"
         )
     if not x.is_floating_point():
         if not x.is_complex():
