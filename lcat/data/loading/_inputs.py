@@ -17,7 +17,7 @@ from lcat._text import hint
 from lcat.data.storage.csc import CSCGraph
 from lcat.data.storage.feature_store import FileGraphStore
 
-__all__ = ["check_callable", "checked_options", "checked_seeds"]
+__all__ = ["check_callable", "checked_options", "checked_seeds", "refuse_compressed_rows"]
 
 # Of PyG's and torch's loaders, what says otherwise which batch comes when, or asks for another kind of sampling.
 _DECIDED = ("dataset", "collate_fn", "sampler", "batch_sampler", "generator")
@@ -103,6 +103,25 @@ def check_callable(name: str, value: Any) -> None:
         )
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a function of a batch, or None; got {value!r}")
+
+
+_COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+
+
+def refuse_compressed_rows(data: Any) -> None:
+    """Refuse features of nodes in a compressed sparse matrix, of which torch takes no rows.
+
+    Raises:
+        ValueError: an attribute of nodes is one.
+    """
+    for store in data.node_stores if isinstance(data, (Data, HeteroData)) else ():
+        for name, value in store.items():
+            is_matrix = isinstance(value, Tensor) and value.layout in _COMPRESSED and "adj" not in name
+            if is_matrix and value.dim() == 2 and value.shape[0] == store.num_nodes:
+                raise ValueError(
+                    f"batches take rows of {name!r}, which torch cannot do with a matrix in the layout {value.layout}: "
+                    f"use .to_dense(), or .to_sparse_coo()"
+                )
 
 
 def checked_seeds(data: Any, input_nodes: Any) -> Any:

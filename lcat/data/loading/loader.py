@@ -14,7 +14,7 @@ from torch_geometric.sampler import BaseSampler, NeighborSampler
 
 from lcat._numbers import read_bool
 from lcat.data.loading._grouped import with_grouped_edges
-from lcat.data.loading._inputs import checked_options, checked_seeds
+from lcat.data.loading._inputs import checked_options, checked_seeds, refuse_compressed_rows
 from lcat.data.loading._matrices import with_edge_index, with_matrices
 from lcat.data.loading.batches import SeedBatch, SeedBatches, one_epoch
 from lcat.data.loading.sampler import TorchNeighborSampler
@@ -44,7 +44,7 @@ class NodeBatchLoader(NodeLoader):
 
     Raises:
         TypeError: for the arguments of ``DataLoader`` that say otherwise which batch comes when, and for unknown ones.
-        ValueError: for seed nodes that the graph does not have.
+        ValueError: for seed nodes that the graph does not have, and for features in a CSR matrix.
 
     Example:
         >>> import torch
@@ -77,6 +77,7 @@ class NodeBatchLoader(NodeLoader):
     ) -> None:
         kwargs = checked_options(type(self).__name__, kwargs, NodeLoader, DataLoader)
         input_nodes = checked_seeds(data, input_nodes)
+        refuse_compressed_rows(data)
         data, layouts = with_edge_index(data)
         if layouts:
             kwargs["transform"] = partial(_with_matrices, layouts, kwargs.get("transform"))

@@ -14,7 +14,7 @@ from torch_geometric.loader import ClusterData
 from lcat._numbers import as_int
 from lcat._pyg_datasets import one_graph_of
 from lcat._seeds import derive_seed
-from lcat.data.loading._inputs import check_callable, checked_options
+from lcat.data.loading._inputs import check_callable, checked_options, refuse_compressed_rows
 from lcat.data.loading._partition import partition
 from lcat.data.loading.batches import SeedBatch, SeedBatches, one_epoch
 from lcat.data.storage.csc import CSCGraph
@@ -39,7 +39,7 @@ class SubgraphLoader(DataLoader):
 
     Raises:
         TypeError: ``choose`` cannot be called, or ``batches`` are no SeedBatches; ``choose`` returned no tensor.
-        ValueError: ``choose`` returned other numbers than those of nodes.
+        ValueError: ``choose`` returned other numbers than those of nodes, or features are in a CSR matrix.
 
     Example:
         >>> from lcat.data import SeedBatches, SubgraphLoader, csbm
@@ -76,6 +76,7 @@ class SubgraphLoader(DataLoader):
             if name in kwargs:
                 raise TypeError(f"{type(self).__name__} takes no {name!r}: its batches are those of 'batches'")
         self._graph = CSCGraph.from_edges(_edges_of(data), data.num_nodes)
+        refuse_compressed_rows(data)
         # Its own generator: DataLoader would draw from the caller's at the start of every epoch.
         own: dict[str, Any] = {"batch_sampler": batches, "collate_fn": self._collate, "generator": torch.Generator()}
         dataset: Any = _Batches()
@@ -115,7 +116,7 @@ class SubgraphLoader(DataLoader):
             if key in ("edge_index", "num_nodes"):
                 continue
             if isinstance(value, Tensor) and self.data.is_node_attr(key):
-                value = value[nodes]
+                value = value.index_select(0, nodes) if value.is_sparse else value[nodes]
             elif isinstance(value, Tensor) and self.data.is_edge_attr(key):
                 value = value[edge]
             values[key] = value

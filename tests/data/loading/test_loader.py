@@ -333,6 +333,44 @@ def test_subgraphs_name_what_they_need(data):
     assert sum(batch.num_nodes for batch in partition_loader(plain, 3, method="grown")) == 120
 
 
+@pytest.mark.filterwarnings("ignore:Sparse (CSR|CSC|BSR) tensor support")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda data: neighbor_loader(data, [3, 2], batch_size=50),
+        lambda data: random_walk_loader(data, 20, 2, 2),
+        lambda data: partition_loader(data, 4),
+        lambda data: SubgraphLoader(data, lambda batch: batch.positions, SeedBatches(data.num_nodes, 40)),
+    ],
+    ids=["neighbors", "walks", "parts", "own"],
+)
+def test_features_in_a_sparse_matrix(make):
+    data = csbm(n=120, seed=0)
+    data.x = data.x * (data.x > 0)
+    dense = data.clone()
+    data.x = dense.x.to_sparse_coo()
+    for batch, expected in zip(make(data), make(dense), strict=True):
+        assert torch.equal(batch.n_id, expected.n_id)
+        assert torch.equal(batch.x.to_dense(), expected.x)
+    data.x = dense.x.to_sparse_csr()
+    with pytest.raises(ValueError, match=r"rows of 'x', .*sparse_csr: use \.to_dense\(\), or \.to_sparse_coo\(\)"):
+        make(data)
+    for matrix in (dense.x.to_sparse_csc(), dense.x.to_sparse_bsr((1, 1))):
+        data.x = matrix
+        with pytest.raises(ValueError, match="rows of 'x', which torch cannot"):
+            make(data)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+def test_features_of_types_in_a_sparse_matrix():
+    data = HeteroData()
+    data["a"].x = torch.eye(4)
+    data["b"].words, data["b"].num_nodes = torch.eye(4).to_sparse_csr(), 4
+    data["a", "to", "b"].edge_index = torch.tensor([[0, 1], [1, 2]])
+    with pytest.raises(ValueError, match="rows of 'words'"):
+        neighbor_loader(data, [2], "b")
+
+
 def test_a_graph_alone_has_no_batches():
     graph = CSCGraph.from_edges(torch.tensor([[0], [1]]), 2)
     with pytest.raises(TypeError, match="got a CSCGraph, which has no features: put it into a FileGraphStore"):
