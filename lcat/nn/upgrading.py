@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 import torch_geometric.nn as pyg
@@ -83,6 +83,8 @@ class UpgradeReport(AccelerationReport):
     """
 
     parameters: tuple[Parameter, ...] = ()
+    _function: ClassVar[str] = "lcat.upgrade"
+    _block: ClassVar[str] = "it upgrades for good. The way back is a copy, copy.deepcopy(model), made before"
 
     def _headline(self) -> str:
         return super()._headline().replace("swapped", "upgraded", 1)

@@ -422,6 +422,15 @@ def test_bad_calls():
         lcat.upgrade(pyg.GATConv(8, 4), "gatt")
 
 
+def test_the_report_is_no_model(x):
+    for change in (lcat.upgrade, lcat.accelerate):
+        report, name = change(pyg.GAT(8, 4, 2)), f"lcat.{change.__name__}"
+        with pytest.raises(TypeError, match=rf"report of {name}\(model\).*: write {name}\(model\) without"):
+            report(x, EDGES)
+        with pytest.raises(TypeError, match=rf"^{name}\(model\) is not for a `with` block"), report:
+            pass
+
+
 def test_edge_attr_that_pyg_ignores_is_still_ignored(x):
     layer = pyg.GATConv(8, 4)
     expected = layer(x, EDGES, torch.randn(11, 2))

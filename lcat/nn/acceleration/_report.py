@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class AccelerationReport:
 
     swapped: tuple[SwappedLayer, ...]
     left: tuple[LeftLayer, ...]
+    _function: ClassVar[str] = "lcat.accelerate"
+    _block: ClassVar[str] = "it accelerates for good. For a block, write `with lcat.accelerated(model):`"
 
     def __len__(self) -> int:
         return len(self.swapped)
@@ -67,16 +69,13 @@ class AccelerationReport:
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         """Raises TypeError: the model is called, and not its report."""
         raise TypeError(
-            "this is the report of lcat.accelerate(model), which changes the model in place, and no model: write "
-            "lcat.accelerate(model) without `model =`, and call the model"
+            f"this is the report of {self._function}(model), which changes the model in place, and no model: write "
+            f"{self._function}(model) without `model =`, and call the model"
         )
 
     def __enter__(self) -> NoReturn:
         """Raises TypeError: :func:`lcat.accelerated` is for a block."""
-        raise TypeError(
-            "lcat.accelerate(model) is not for a `with` block: it accelerates for good. For a block, write "
-            "`with lcat.accelerated(model):`"
-        )
+        raise TypeError(f"{self._function}(model) is not for a `with` block: {self._block}")
 
     def __exit__(self, *_: object) -> None:
         """Never reached."""
