@@ -42,7 +42,7 @@ class BuildSideBySide(build_ext):
     """Compiles the files of all libraries at once, one per core: optimizing them takes minutes of processor time."""
 
     def build_extensions(self) -> None:
-        # Six need up to 3 GB of memory, and more than the longest file's time is hardly saved.
+        # Six at a time need up to 3 GB of memory, and take hardly longer than the longest file alone.
         with ThreadPoolExecutor(self.parallel or min(os.cpu_count() or 1, 6)) as self.cores:
             self.parallel = len(self.extensions)  # threads, which only wait for files and link them
             super().build_extensions()
