@@ -260,7 +260,7 @@ class InitialResidualMixin(LCATMixin):
 
     @property
     def statistic_depends_on(self) -> StatisticInputs | None:
-        """``"features"``, more than one hop, see :meth:`neighborhood_statistic`."""
+        """``"features"``, as it looks more than one hop far, see :meth:`neighborhood_statistic`."""
         return "features"
 
     def neighborhood_statistic(self, *args: Any, **kwargs: Any) -> Tensor | None:

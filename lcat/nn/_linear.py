@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +74,9 @@ def csr_or_dense(x: Any) -> Any:
     if x is None or x.layout in (torch.strided, torch.sparse_csr):
         return x
     is_matrix = x.layout is torch.sparse_csc or (x.layout is torch.sparse_coo and x.dim() == x.sparse_dim() == 2)
-    return x.to_sparse_csr() if is_matrix else x.to_dense()
+    with warnings.catch_warnings():  # torch calls its CSR matrices a beta state
+        warnings.simplefilter("ignore")
+        return x.to_sparse_csr() if is_matrix else x.to_dense()
 
 
 def dense_rows(x: Any) -> Any:

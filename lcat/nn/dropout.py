@@ -14,7 +14,6 @@ __all__ = ["Dropout", "drop_features"]
 
 # Fewer numbers than these are drawn faster by torch, whose steps cost less each.
 _MANY = 1 << 14
-_MATRICES = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
 
 
 def drop_features(x: Tensor, p: float, training: bool) -> Tensor:
@@ -22,7 +21,8 @@ def drop_features(x: Tensor, p: float, training: bool) -> Tensor:
 
     Compilers fuse torch's with what stands beside it.
     """
-    if x.is_complex() or x.layout in _MATRICES:  # torch draws neither complex numbers nor entries of a matrix
+    is_sparse = not (x.layout is torch.strided or x.is_nested or x.is_mkldnn)
+    if x.is_complex() or is_sparse:  # torch draws neither
         return dropout(x, p, training)
     if not training or is_traced() or x.numel() < _MANY or x.device.type != "cpu":
         return F.dropout(x, p, training)

@@ -107,6 +107,14 @@ def test_stored_entries_of_a_sparse_matrix_are_dropped(layout):
     assert weight.grad.any()
 
 
+@pytest.mark.filterwarnings("ignore:Sparse BSR tensor support")
+def test_layouts_without_a_dropout():
+    with pytest.raises(ValueError, match=r"sparse_bsr: convert it with .to_dense\(\)"):
+        Dropout(0.5)(torch.ones(4, 4).to_sparse_bsr((2, 2)))
+    nested = torch.nested.nested_tensor([torch.ones(3), torch.ones(2)], layout=torch.jagged)
+    assert Dropout(0.5)(nested).layout is torch.jagged
+
+
 def test_entries_of_one_place_are_one_number():
     matrix = torch.sparse_coo_tensor(torch.tensor([[0, 0], [1, 1]]), torch.ones(2), (1, 2))
     seen = {Dropout(0.5)(matrix).to_dense()[0, 1].item() for _ in range(50)}

@@ -129,8 +129,6 @@ SPARSE = {
     "hybrid": lambda x: x.to_sparse(1),
     "blocks": lambda x: x.to_sparse_bsr((2, 3)),
 }
-
-
 SPARSE_CASES = [*((name, aggr) for name in NAMES for aggr in (*REDUCTIONS, "std")), ("SAGEConv", ["mean", "max"])]
 
 

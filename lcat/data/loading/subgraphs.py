@@ -75,8 +75,8 @@ class SubgraphLoader(DataLoader):
         for name in ("batch_size", "shuffle", "drop_last"):
             if name in kwargs:
                 raise TypeError(f"{type(self).__name__} takes no {name!r}: its batches are those of 'batches'")
-        self._graph = CSCGraph.from_edges(_edges_of(data), data.num_nodes)
         refuse_compressed_rows(data)
+        self._graph = CSCGraph.from_edges(_edges_of(data), data.num_nodes)
         # Its own generator: DataLoader would draw from the caller's at the start of every epoch.
         own: dict[str, Any] = {"batch_sampler": batches, "collate_fn": self._collate, "generator": torch.Generator()}
         dataset: Any = _Batches()
