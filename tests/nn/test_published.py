@@ -45,18 +45,19 @@ CANCELLING = {
 # 0.99e-5 here with AVX2, 1.01e-5 with AVX-512, where plain torch has 0.3e-5. That of lambda2 is a sum that cancels:
 # plain torch is 0.75e-5 away from float64, the kernels 1.05e-5, the published number 0.27e-5 to the other side.
 BOUNDS = {("c018", "att_src"): 1.2e-5, ("c090", "raw_lambda2"): 1.5e-5}
-
-
-def _bound(case, name, rounding, *, is_inexact, is_cancelling):
-    """How far float32 may be from the published number, on processors whose matrix products round in other orders."""
-    if is_cancelling:
-        return 2e-2
-    # Deviations of PNA, in gradients: 2e-4 seen with the matrix products of one processor, below 1e-5 with another's.
-    if case["family"] == "pna" and name != "out":
-        return 1e-3
-    if is_inexact:
-        return max(1e-5, rounding / 2)
-    return BOUNDS.get((case["id"], name), 1e-5)
+# Gradients of PNA's deviations, with the matrix products of several processors: the largest difference seen is 2e-4
+# (c121, c143) and 6e-5 (the others), where the same cases are below 1e-5 on some. All other gradients of PNA keep 1e-5.
+DEVIATIONS = {
+    "c121": (5e-4, {"grad_x", "lin_value.weight"}),
+    "c124": (1e-4, {"grad_x", "lin_value.weight"}),
+    "c127": (1e-4, {"att_dst", "att_src", "lin_dst.weight", "lin_value.weight", "raw_lambda1"}),
+    "c130": (1e-4, {"grad_x", "raw_lambda2", "att_src", "lin_src.weight", "lin_value.weight"}),
+    "c131": (1e-4, {"grad_x", "raw_lambda2", "lin_src.weight", "lin_value.weight"}),
+    "c137": (1e-4, {"grad_x", "lin_l.weight", "lin_value.weight"}),
+    "c139": (1e-4, {"grad_x", "raw_lambda1", "raw_lambda2", "att", "lin_l.weight", "lin_value.weight"}),
+    "c143": (5e-4, {"grad_x", "raw_lambda2", "att", "lin_l.weight", "lin_r.weight", "lin_value.weight"}),
+}
+BOUNDS |= {(case, name): bound for case, (bound, names) in DEVIATIONS.items() for name in names}
 
 
 def _archives():
@@ -118,8 +119,10 @@ def test_outputs_and_all_gradients(path, case):
             assert 0.99e-5 < rounding < 2e-2, f"{name} in float64: off by {rounding:.2g}"
         else:
             assert rounding < 1e-5, f"{name} in float64: off by {rounding:.2g}"
-        bound = _bound(case, name, rounding, is_inexact=inexact, is_cancelling=cancelling)
-        assert difference < bound, f"{name}: off by {difference:.2g}, of {bound:.2g}"
+        # Where the published number is one rounding among others, ours must be nearer to float64's.
+        bound = BOUNDS.get((prefix, name), 1e-5)
+        nearer = float(np.abs(ours[name].numpy() - truth).max()) / scale < rounding
+        assert difference < bound or (cancelling and nearer), f"{name}: off by {difference:.2g}, of {bound:.2g}"
 
 
 def _our_name(name, case):
