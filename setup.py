@@ -17,10 +17,14 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-INSTRUCTION_SETS = {"baseline": []}
+INSTRUCTION_SETS = {"baseline": ["-O3"]}
 if platform.machine().lower() in {"x86_64", "amd64"}:
-    INSTRUCTION_SETS["avx2"] = ["-mavx2", "-mfma"]
+    # Processors of the last ten years load one of the others. -O1 compiles in two fifths of the time, for all who
+    # install, into kernels that are about a tenth slower, for the few without AVX2.
+    INSTRUCTION_SETS["baseline"] = ["-O1"]
+    INSTRUCTION_SETS["avx2"] = ["-O3", "-mavx2", "-mfma"]
     INSTRUCTION_SETS["avx512"] = [
+        "-O3",
         *("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mavx2", "-mfma"),
         "-mprefer-vector-width=512",
     ]
@@ -28,7 +32,7 @@ if platform.machine().lower() in {"x86_64", "amd64"}:
 # Errno and floating point traps are never looked at. No flag lets the compiler reorder sums or forget NaN, and
 # none goes to the linker, where -ffast-math would switch denormals off for the whole process.
 FLAGS = [
-    *("-std=c++17", "-O3", "-g0", "-fvisibility=hidden"),
+    *("-std=c++17", "-g0", "-fvisibility=hidden"),
     *("-fno-math-errno", "-fno-trapping-math"),
     *("-Wno-psabi", "-Wno-ignored-attributes", "-Wno-maybe-uninitialized"),
 ]

@@ -78,6 +78,7 @@ def test_search_goes_down_from_rates_that_diverge_and_marks_its_limits(script):
     assert best_run["at_end"]
 
 
+@pytest.mark.long
 def test_two_commits_take_turns_and_other_numbers_get_no_time(script, tmp_path):
     """Two processes on this very tree: equal numbers; then a case whose numbers one of them has not."""
     compare = script("compare")
@@ -147,7 +148,7 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", quick_or_long(TINY, ["small_graphs", "training_loop"]))
 def test_calls_stay_within_their_budget(name, script):
     """Counts, not times: as many Python functions and torch operators as the table of the script allows, or fewer.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -30,6 +31,14 @@ SCRIPTS = ("cost", "pyg_reference", "question", "robustness", "scalars", "separa
 @pytest.fixture
 def script(monkeypatch):
     return runner(monkeypatch, "paper")
+
+
+@pytest.fixture
+def in_this_process(script, tmp_path, monkeypatch):
+    """Plans are those of ``tmp_path``, and no process is started for their cells."""
+    script("question")
+    monkeypatch.setattr(sys.modules["_paper"], "PLANS", tmp_path)
+    monkeypatch.setattr(sys.modules["_paper"], "run_study", functools.partial(run_study, engine="inline"))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -161,9 +170,8 @@ def test_runs_of_the_reference_are_kept(script, tmp_path, monkeypatch):
     assert all(run["split_hash"] for run in written["runs"])
 
 
-def test_seeds_of_another_day_are_added(script, tmp_path, monkeypatch):
-    script("separation")
-    monkeypatch.setattr(sys.modules["_paper"], "PLANS", tmp_path)
+@pytest.mark.usefixtures("in_this_process")
+def test_seeds_of_another_day_are_added(script, tmp_path):
     plan = 'datasets = ["csbm:hard,n=60"]\nlayers = ["gat"]\nseeds = 4\n[overrides]\nepochs = 2\n'
     (tmp_path / "separation.toml").write_text(plan)
 
@@ -210,7 +218,7 @@ def test_attention_inside_the_class(script):
     assert inside(data.edge_index, weights[:, 0], data) == pytest.approx(0.75 / 2)
 
 
-def test_a_table_is_run_continued_and_written(script, tmp_path, capsys):
+def test_a_table_is_run_continued_and_written(script, tmp_path):
     """The smallest part of one table; the results trace every number."""
     options = ["--quick", "--folder", str(tmp_path / "runs"), "--out", str(tmp_path / "theory.json"), "--workers", "1"]
     options += ["--datasets", "csbm:easy,q=0.1,n=1000", "--layers", "gcn", "gat-theory"]
@@ -227,9 +235,8 @@ def test_a_table_is_run_continued_and_written(script, tmp_path, capsys):
     assert {"processor", "torch"} <= measured["machine"].keys()
 
 
-def test_a_part_of_a_table_is_added_to_the_rest(script, tmp_path, monkeypatch, capsys):
-    script("question")
-    monkeypatch.setattr(sys.modules["_paper"], "PLANS", tmp_path)
+@pytest.mark.usefixtures("in_this_process")
+def test_a_part_of_a_table_is_added_to_the_rest(script, tmp_path):
     first, second = "csbm:easy,n=60", "csbm:hard,n=60"
 
     def plan(epochs):

@@ -24,6 +24,7 @@ def test_no_parameter_without_dimensions(name):
     assert [key for key, parameter in layer.named_parameters() if parameter.dim() == 0] == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo and torchrun as they are used here need Linux or macOS")
 def test_sharded_layers_compute_what_whole_ones_do():
     environment = {

@@ -10,6 +10,7 @@ from torch import nn
 
 import lcat.nn
 from lcat.nn import models
+from tests.support.long import long
 
 COMPILED = """
 import torch
@@ -41,9 +42,9 @@ for layer in ({}):
     "layers",
     [
         "SAGEConv(5, 4), SAGEConv(5, 4, aggr='max')",
-        "GraphConv(5, 4), GraphConv(5, 4, aggr='mean')",
-        "GINConv(nn.Linear(5, 4)), ",
-        "TransformerConv(5, 4, heads=2), TransformerConv(5, 4, heads=2, beta=True)",
+        long("GraphConv(5, 4), GraphConv(5, 4, aggr='mean')"),
+        long("GINConv(nn.Linear(5, 4)), "),
+        long("TransformerConv(5, 4, heads=2), TransformerConv(5, 4, heads=2, beta=True)"),
     ],
 )
 def test_layers_are_scripted_without_a_layer_of_pyg_before(layers, tmp_path):

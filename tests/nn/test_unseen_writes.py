@@ -123,6 +123,7 @@ def test_features_of_a_kept_sum(name, write):
     assert not torch.allclose(after, before)
 
 
+@pytest.mark.long
 def test_collectives_and_buffers_of_two_processes():
     """Each case that the run finds wrong is a line on stderr."""
     if not torch.distributed.is_available():

@@ -184,6 +184,7 @@ def environment(**more):
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS.parents[1]), **more}
 
 
+@pytest.mark.long
 def test_a_killed_process_goes_on(tmp_path, data, run):
     options = ["--layer", "gat", "--hidden-channels", "32", "--epochs", "60", "--seeds", "0,"]
     command = [sys.executable, str(SCRIPTS / "mag.py"), "--data", str(data), "--out", str(tmp_path / "out")]
@@ -216,10 +217,8 @@ def parallel(tmp_path, data, *options):
     return json.loads((tmp_path / "two/block.json").read_text())
 
 
-@pytest.mark.parametrize(
-    "batching",
-    ["full", pytest.param("neighbor", marks=pytest.mark.long), pytest.param("labels", marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("batching", ["full", "neighbor", "labels"])
 def test_two_processes_learn_as_one(batching, tmp_path, data, run):
     # Without dropout, which each process draws for itself, and with all neighbors, which need no drawing. Sampled,
     # only layers that look one hop far: averages over the neighbors of a source depend on where the sample ends.

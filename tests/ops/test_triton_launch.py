@@ -80,6 +80,8 @@ COMPUTING |= {"TransformerConv": 20, "SAGEConv": 10}
 @pytest.fixture(scope="module")
 def printed() -> list[dict[str, Any]]:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    # The first of the path: other packages install one of the name of these tests.
+    environment["PYTHONPATH"] = os.pathsep.join([str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -441,6 +441,7 @@ def test_folder_that_is_a_file(tmp_path):
     assert path.read_text() == "mine"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_is_bounded(tmp_path):
     """With layers in files, blocks of 4096 rows on 200 000 nodes need a fraction of the 100 MB that one layer has."""

@@ -26,6 +26,7 @@ from lcat.data import (
 from lcat.graph import Graph
 from lcat.nn.models import GAT
 from lcat.ops import _native
+from tests.support.long import long
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_epochs_differ_and_repeat(data):
     assert [seen(part) for part in zip(*pairs, strict=True)] == [epochs[2], epochs[0]]
 
 
-@pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])
+@pytest.mark.parametrize(("context", "workers"), [("fork", 2), long("spawn", 1)])
 def test_workers_change_nothing(data, context, workers):
     alone = neighbor_loader(data, [3, 2], batch_size=40, shuffle=True, seed=1, backend="torch")
     shared = neighbor_loader(

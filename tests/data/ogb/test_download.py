@@ -143,6 +143,7 @@ def test_unpacks_what_is_missing_and_keeps_what_is_there(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "new", "old"}
 
 
+@pytest.mark.long
 def test_what_a_killed_process_unpacked_is_gone_after_the_next(tmp_path):
     archive = make_archive(tmp_path / "a.zip", {"top/raw/one": b"1", "top/raw/two": b"2"})
     code = """

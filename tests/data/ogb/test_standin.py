@@ -48,6 +48,7 @@ def test_bad_arguments(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_what_a_killed_writer_left_is_gone_after_the_next(tmp_path):
     code = """
 import os, sys

@@ -520,6 +520,7 @@ def test_folders_that_are_refused(folder, tmp_path):
         open_stores(tmp_path / "elsewhere")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_stays_bounded(tmp_path):
     """All of a 128 MB file is read through 8 MB of mapped pages."""

@@ -110,15 +110,20 @@ def test_splits_of_another_graph_are_refused():
         run_study(plan_of(datasets=["odd"], own=["odd"]), own=own)
 
 
-@pytest.mark.parametrize("noise", [{}, {"edges": [0.5], "features": [0.5]}])
-def test_weights_and_features_of_edges_reach_the_layers_that_can_use_them(noise):
+@pytest.mark.parametrize(
+    ("layers", "noise"),
+    [
+        (["gcn", "gcn-mean", "gat", "gatv2", "cat", "catv2", "lcat", "lcatv2"], {}),
+        (["gcn", "gat", "lcatv2"], {"edges": [0.5], "features": [0.5]}),
+    ],
+)
+def test_weights_and_features_of_edges_reach_the_layers_that_can_use_them(layers, noise):
     graph = csbm(n=60, seed=0)
     generator = torch.Generator().manual_seed(0)
     values = {
         "edge_weight": torch.rand(graph.num_edges, generator=generator),
         "edge_attr": torch.randn(graph.num_edges, 3, generator=generator),
     }
-    layers = ["gcn", "gcn-mean", "gat", "gatv2", "cat", "catv2", "lcat", "lcatv2"]
     overrides = {**FAST, "hidden_channels": 8, "heads": 2, "dropout": 0.0}
     plan = plan_of(datasets=["ours"], own=["ours"], layers=layers, overrides=overrides, noise=noise)
     losses, notes = {}, {}

@@ -43,6 +43,7 @@ def numbers(study):
     return {result.cell.key: (result.status, result.fit.history) for result in study.cell_results(history=True)}
 
 
+@pytest.mark.long
 def test_engines_give_equal_numbers(tmp_path):
     settings = {"layers": ["gcn", "gat"], "seeds": 2, "overrides": {"epochs": 4, "batch_size": 8}}
     plan = make_plan(datasets=[graphs_file(tmp_path)], metric="rmse", **settings)
