@@ -157,7 +157,10 @@ def upgrade(model: nn.Module, start: Corner = "gat", *, lambdas_per_head: bool =
         reason = _reason_to_leave(layer)
         if reason is None:
             try:
-                plans.append(_plan(path, layer, start, lambdas_per_head))
+                plan = _plan(path, layer, start, lambdas_per_head)
+                reason = _computed(plan)
+                if reason is None:
+                    plans.append(plan)
             except (TypeError, ValueError) as error:  # attributes that were changed after the layer was made
                 reason = f"no L-CAT can be made with its options: {error}"
         if reason is not None:
@@ -245,6 +248,15 @@ def _plan(path: str, layer: Any, start: Corner, per_head: bool) -> _Plan:
         template = made(layer.in_channels, layer.out_channels, parametrization="reflected", **options, **common)
     begins_as = {"gcn": "a mean", "gat": "GAT", "cat": "CAT"}[start]
     return _Plan(path, layer, template, lambdas, begins_as)
+
+
+def _computed(plan: _Plan) -> str | None:
+    """That something of the layer is no parameter of its own, as after pruning; ``None`` if all are."""
+    own = plan.layer._parameters
+    for name, empty in plan.template._parameters.items():
+        if empty is not None and name not in own and hasattr(plan.layer, name):
+            return f"its '{name}' is no parameter (pruned, normalized or a buffer): upgrade the model first"
+    return None
 
 
 def _install(plan: _Plan) -> list[Parameter]:

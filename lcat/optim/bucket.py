@@ -82,6 +82,10 @@ class Bucket:
                 gathered.copy_(stacked)
         else:
             views = stacked.unbind(0)
+        if self.dtype.is_complex and any(param.is_conj() for param in self.params):  # which lists of tensors cannot be
+            for param, view in zip(self.params, views, strict=True):
+                param.copy_(view)
+            return
         torch._foreach_copy_(self.params, list(views))
 
     @staticmethod

@@ -22,6 +22,8 @@ __all__ = ["Changes", "Form", "form_of"]
 
 #: options that say which matrices are constrained, and whether that is checked
 _READING = ("orthogonal", "matrix", "orientation", "check")
+#: those of them that decide the shape of the state
+_OF_STATE = ("orthogonal", "matrix", "orientation")
 
 
 #: shapes and dtypes of the parameters of a group, and the device of the first
@@ -68,11 +70,13 @@ class Changes:
         self._forms = [form_of(group["params"]) for group in groups]
         for index, (group, before) in enumerate(zip(groups, seen, strict=False)):
             old = {} if before is None else before.options
+            is_reread = False
             if len(group) != len(old) or not all(map(operator.is_, group.values(), old.values())):
                 _check_changed_options(index, group, old, required, check_options, max_error)
+                is_reread = any(group[name] != old.get(name) for name in _OF_STATE)
             if before is None:
                 _check_states(group, states, None)
-            elif self._forms[index] != before.form:
+            elif is_reread or self._forms[index] != before.form:
                 _check_states(group, states, max_error)
 
     def form(self, index: int, params: list[Tensor]) -> Form:
@@ -135,9 +139,9 @@ def _check_states(group: dict[str, Any], states: Any, max_error: MaxError | None
                     check_entry(describe(position, group), param, layout, entry, value, "in optimizer.state")
         except ValueError as error:
             raise ValueError(
-                f"the data or the reading of {describe(position, group)} was replaced (p.data = ..., matrix=), and it "
-                f"cannot be used now: {error}. Make the optimizer anew with the new weights; if only the state does "
-                f"not fit, optimizer.state.pop(p) forgets it"
+                f"the data or the reading of {describe(position, group)} was changed (p.data = ..., matrix=, "
+                f"orthogonal=), and it cannot be used now: {error}. Make the optimizer anew with the new weights; if "
+                f"only the state does not fit, optimizer.state.pop(p) forgets it"
             ) from None
         if not group["orthogonal"]:  # orthogonal groups compute in a dtype of their own and convert their state
             for entry, value in state.items():

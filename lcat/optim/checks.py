@@ -43,8 +43,8 @@ DTYPES = (
 def tolerance(p: int, dtype: torch.dtype) -> float:
     """How far from orthonormal the first weights may be: ``sqrt(p) max(1e-3, 16 eps)`` in Frobenius norm.
 
-    Loose on purpose: it accepts what a half-precision checkpoint can hold, and refuses what is not orthonormal
-    at all; the first steps remove errors of this size.
+    Loose on purpose: it accepts what a float16 checkpoint can hold (one in bfloat16 errs more), and refuses what is not
+    orthonormal at all; the first steps remove errors of this size.
     """
     return float(p**0.5 * max(1e-3, 16 * torch.finfo(dtype).eps))
 

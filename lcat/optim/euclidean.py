@@ -35,14 +35,18 @@ def check_euclidean_gradient(grad: Tensor, index: int, group: dict[str, Any]) ->
         )
 
 
-def _foreach(group: dict[str, Any]) -> bool | None:
+def _capturable(group: dict[str, Any], params: list[Tensor]) -> bool:
+    # Nothing is captured on a CPU, and torch's AdamW refuses the option there, which orthogonal groups ignore.
+    return bool(group["capturable"]) and params[0].device.type != "cpu"
+
+
+def _foreach(group: dict[str, Any], params: list[Tensor]) -> bool | None:
     # torch's foreach paths refuse a tensor learning rate outside CUDA graphs; its loops take it.
-    return False if isinstance(group["lr"], Tensor) and not group["capturable"] else group["foreach"]
+    return False if isinstance(group["lr"], Tensor) and not _capturable(group, params) else group["foreach"]
 
 
 def _adamw(group: dict[str, Any], params: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]) -> None:
-    # Nothing is captured on a CPU, and torch's AdamW refuses the option there, which orthogonal groups ignore.
-    capturable = group["capturable"] and params[0].device.type != "cpu"
+    capturable = _capturable(group, params)
     for param, state in zip(params, states, strict=True):
         if "exp_avg" not in state:
             device = param.device if capturable else "cpu"
@@ -56,7 +60,7 @@ def _adamw(group: dict[str, Any], params: list[Tensor], grads: list[Tensor], sta
         [s["exp_avg_sq"] for s in states],
         [],
         [s["step"] for s in states],
-        foreach=_foreach(group),
+        foreach=_foreach(group, params),
         capturable=capturable,
         differentiable=False,
         fused=None,
@@ -78,7 +82,7 @@ def _sgd(group: dict[str, Any], params: list[Tensor], grads: list[Tensor], state
         grads,
         buffers,
         has_sparse_grad=any(g.is_sparse for g in grads),
-        foreach=_foreach(group),
+        foreach=_foreach(group, params),
         fused=None,
         weight_decay=group["weight_decay"],
         momentum=group["momentum"],

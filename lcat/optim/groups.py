@@ -48,7 +48,7 @@ class _Candidate:
     """A weight that may be constrained."""
 
     name: str
-    param: nn.Parameter
+    param: Tensor
     layer: str
     matrix: Matrix
     side: str = ""
@@ -339,11 +339,12 @@ def _candidates(model: nn.Module, heads: str) -> Iterator[_Candidate]:
     for path, module in modules.items():
         for local, matrix in _feature_maps(module):
             param = getattr(module, local, None)
-            if not isinstance(param, nn.Parameter) or id(param) in seen or torch.nn.parameter.is_lazy(param):
+            if not isinstance(param, Tensor) or id(param) in seen or torch.nn.parameter.is_lazy(param):
                 continue
             if param.dim() < 2:
                 continue
-            seen.add(id(param))
+            if isinstance(param, nn.Parameter):  # others are computed: pruned, normalized. Their layer counts, too
+                seen.add(id(param))
             layer, inside = _message_passing_around(path, modules)
             why = "hidden weight"
             if layer is not None and matrix is None and param.dim() == 2:
@@ -374,7 +375,7 @@ def _message_passing_around(path: str, modules: dict[str, nn.Module]) -> tuple[n
     return None, []
 
 
-def _split(param: nn.Parameter, layer: nn.Module, inside: list[str], heads: str) -> tuple[Matrix, str]:
+def _split(param: Tensor, layer: nn.Module, inside: list[str], heads: str) -> tuple[Matrix, str]:
     """How a projection of an attention layer is read: all heads, and key, query and value where they are one."""
     count = getattr(layer, "heads", 1)
     count = count if isinstance(count, int) and heads == "split" else 1

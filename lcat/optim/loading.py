@@ -70,6 +70,11 @@ def completed_groups(
         _check_members(index, ours, theirs)
         if ours["orthogonal"]:
             _check_method(index, theirs, method)
+        elif theirs.get("amsgrad") and ours["euclidean"] == "adamw":
+            raise ValueError(
+                f"group {index} of the checkpoint was trained with amsgrad=True, which AdamW of groups with "
+                f"orthogonal=False does not have: go on without it by amsgrad=False in the checkpoint's 'param_groups'"
+            )
         for name, meant in misspelt_options(theirs, ours).items():
             raise ValueError(
                 f"group {index} of the checkpoint has an entry {name!r}, which is no option{meant}; rename or remove "

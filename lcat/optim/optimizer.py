@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["OrthogonalOptimizer", "Update"]
 
 
+#: devices whose products may be in another dtype around a step
+_AUTOCAST = ("cpu", "cuda", "xpu", "mps")
+
+
 class Update(NamedTuple):
     """What :meth:`OrthogonalOptimizer.update` returns where it makes more than weights.
 
@@ -211,6 +215,10 @@ class OrthogonalOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        _without_autocast(self._update)
+        return loss
+
+    def _update(self) -> None:
         # All is checked before the first weight moves: what is refused leaves nothing half done.
         if not torch.compiler.is_compiling():
             self._check_changes()
@@ -225,7 +233,6 @@ class OrthogonalOptimizer(Optimizer):
         if not torch.compiler.is_compiling():
             self._note_versions()
             self._changes.note(self.param_groups)
-        return loss
 
     def _check_changes(self) -> None:
         """Check the options and shapes that differ from those of the last step, as at construction."""
@@ -426,6 +433,15 @@ class OrthogonalOptimizer(Optimizer):
     def _prepare_caches(self) -> None:
         """Forget what is derived from the state; it is rebuilt when needed."""
         self._bucket_cache = BucketCache()
+
+
+def _without_autocast(update: Callable[[], None]) -> None:
+    """Run ``update`` with the products of its own dtype, as elementwise steps of torch's optimizers are anyway."""
+    for device in _AUTOCAST:
+        if torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                return _without_autocast(update)
+    return update()
 
 
 def _usual(name: str, cls: type) -> Any:

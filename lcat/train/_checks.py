@@ -70,6 +70,12 @@ def check_trainable(model: nn.Module) -> None:
     """Refuse a model whose weights autograd cannot use; a training inside of inference mode is named later."""
     if torch.is_inference_mode_enabled():
         return
+    lazy = next((name for name, parameter in model.named_parameters() if nn.parameter.is_lazy(parameter)), None)
+    if lazy is not None:
+        raise ValueError(
+            f"expected a model whose weights have shapes, got {lazy!r} without one: run the lazy model once on its "
+            "data, or make it with in_channels"
+        )
     made = next((name for name, parameter in model.named_parameters() if parameter.is_inference()), None)
     if made is not None:
         raise ValueError(

@@ -173,7 +173,7 @@ _SCALARS = ("raw_lambda1", "raw_lambda2")
 
 def _is_lone(name: str, parameter: Tensor) -> bool:
     """Whether a parameter is one number, or one for each head."""
-    return parameter.numel() <= 1 or name.endswith(_SCALARS)
+    return name.endswith(_SCALARS) or (not nn.parameter.is_lazy(parameter) and parameter.numel() <= 1)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:

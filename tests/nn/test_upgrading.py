@@ -12,6 +12,7 @@ import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
+from torch.nn.utils import prune
 from torch_geometric.explain import AttentionExplainer, Explainer, GNNExplainer
 
 import lcat
@@ -507,3 +508,27 @@ def test_lambdas_per_head_is_a_flag(wrong):
     with pytest.raises(ValueError, match=r"'lambdas_per_head' of upgrade is .*; it takes True or False"):
         lcat.nn.upgrade(layer, lambdas_per_head=wrong)
     assert type(layer) is pyg.GATConv
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [("GCNConv", "bias"), ("GATConv", "bias"), ("GATConv", "att_src"), ("GATv2Conv", "att")],
+)
+@pytest.mark.parametrize("change", ["pruned", "buffer"])
+def test_layers_with_parameters_that_are_computed_are_left(name, parameter, change):
+    model = nn.ModuleList([pyg.GATConv(6, 6), getattr(pyg, name)(6, 6)])
+    if change == "pruned":
+        prune.random_unstructured(model[1], parameter, 0.3)
+    else:
+        value = getattr(model[1], parameter).detach()
+        delattr(model[1], parameter)
+        model[1].register_buffer(parameter, value)
+    edge_index = torch.tensor([[0, 1, 2, 2], [1, 2, 0, 1]])
+    x = torch.randn(3, 6)
+    before = [layer(x, edge_index) for layer in model]
+    report = lcat.upgrade(model)
+    [left] = report.left
+    assert (left.path, [layer.path for layer in report.swapped]) == ("1", ["0"])
+    assert left.reason.startswith(f"its '{parameter}' is no parameter")
+    for layer, expected in zip(model, before, strict=True):
+        torch.testing.assert_close(layer(x, edge_index), expected)

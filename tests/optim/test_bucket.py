@@ -86,3 +86,18 @@ def test_half_precision_state_survives_loading():
     buffer = optimizer.state[p]["momentum_buffer"]
     assert buffer.dtype == torch.float32
     assert torch.equal(buffer, saved["state"][0]["momentum_buffer"])
+
+
+def test_conjugated_weights_side_by_side():
+    """``Q.mH`` is a view that is conjugated when it is read, and lists of such views cannot be written by torch."""
+    weights = [nn.Parameter(torch.linalg.qr(torch.randn(7, 4, dtype=torch.complex64))[0].mH) for _ in range(2)]
+    others = [nn.Parameter(weight.detach().resolve_conj().clone()) for weight in weights]
+    optimizers = POGO(weights, lr=0.1), POGO(others, lr=0.1)
+    for weight, other in zip(weights, others, strict=True):
+        weight.grad = torch.randn(4, 7, dtype=torch.complex64)
+        other.grad = weight.grad.clone()
+    for optimizer in optimizers:
+        optimizer.step()
+    assert all(weight.is_conj() for weight in weights)
+    for weight, other in zip(weights, others, strict=True):
+        torch.testing.assert_close(weight.resolve_conj(), other)

@@ -146,3 +146,21 @@ def test_a_model_that_is_converted_between_two_steps_goes_on(cls, euclidean):
     for param, other in zip(params, twins, strict=True):
         assert param.dtype == torch.float64
         torch.testing.assert_close(param.float(), other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("option", "value"), [("matrix", (2, 2, 4)), ("orthogonal", False)])
+def test_a_state_that_another_reading_does_not_fit(option, value):
+    first, second = nn.Parameter(torch.eye(3)), nn.Parameter(torch.eye(4))
+    optimizer = POGO([{"params": [first]}, {"params": [second]}], lr=0.1, base="vadam")
+    first.grad, second.grad = torch.randn(3, 3), torch.randn(4, 4)
+    optimizer.step()
+    with torch.no_grad():
+        second.copy_(torch.eye(4))  # orthonormal in both readings
+    optimizer.param_groups[1][option] = value
+    before = first.clone()
+    with pytest.raises(ValueError, match=r"reading of parameter 0 .*'exp_avg_sq' .* shape \(\) .*optimizer.state.pop"):
+        optimizer.step()
+    assert torch.equal(first, before)
+    optimizer.state.pop(second)
+    optimizer.step()
+    assert not torch.equal(first, before)

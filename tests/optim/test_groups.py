@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from lcat.optim import POGO, Landing, NoWeightToConstrain, orthogonal_groups, orthogonality_error
 from tests.support.versions import needs_to_hetero
@@ -403,3 +404,14 @@ def test_arguments_of_another_kind_are_named(option, value, pattern):
     model = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 3))
     with pytest.raises(TypeError, match=pattern):
         orthogonal_groups(model, **{option: value})
+
+
+@pytest.mark.parametrize("change", ["normalized", "pruned"])
+def test_outer_layers_whose_weights_are_computed_are_the_outer_ones(change):
+    model = mlp(4, 8, 8, 8, 8, 2)
+    for layer in (model[0], model[-1]):
+        if change == "normalized":
+            nn.utils.parametrizations.weight_norm(layer)
+        else:
+            prune.random_unstructured(layer, "weight", 0.3)
+    assert list(constrained(orthogonal_groups(model))) == ["2.weight", "4.weight", "6.weight"]

@@ -215,3 +215,17 @@ def test_groups_are_projected_by_methods_that_do_not_take_their_weights():
             assert optimizer.orthogonality_error() < 1e-5
         assert "orthogonalize" not in optimizer.param_groups[0]
         assert groups[0]["orthogonalize"] == "nearest"
+
+
+def test_amsgrad_is_no_adamw_of_ours():
+    weight = nn.Parameter(torch.randn(3))
+    theirs = torch.optim.AdamW([weight], lr=0.01, amsgrad=True)
+    weight.grad = torch.ones(3)
+    theirs.step()
+    ours = POGO([{"params": [weight], "orthogonal": False}], lr=0.1)
+    saved = theirs.state_dict()
+    with pytest.raises(ValueError, match=r"trained with amsgrad=True, .*: go on without it by amsgrad=False"):
+        ours.load_state_dict(saved)
+    saved["param_groups"][0]["amsgrad"] = False
+    ours.load_state_dict(saved)
+    ours.step()

@@ -305,3 +305,14 @@ def test_a_loss_is_no_closure(closure):
     optimizer = POGO([weight])
     with pytest.raises(TypeError, match=r"closure must be a function .*loss\.backward\(\), then step\(\)"):
         optimizer.step(closure)
+
+
+@pytest.mark.parametrize("euclidean", ["adamw", "sgd"])
+def test_a_tensor_as_learning_rate_with_all_options_for_graphs(euclidean):
+    weight, bias = nn.Parameter(torch.eye(3)), nn.Parameter(torch.zeros(3))
+    groups = [{"params": [weight]}, {"params": [bias], "orthogonal": False, "euclidean": euclidean}]
+    rates = {"lr": torch.tensor(0.1), "euclidean_lr": torch.tensor(0.01)}
+    optimizer = POGO(groups, **rates, foreach=True, capturable=True)
+    weight.grad, bias.grad = torch.randn(3, 3), torch.ones(3)
+    optimizer.step()
+    torch.testing.assert_close(bias.detach(), torch.full((3,), -0.01))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torch_geometric.nn as pyg
 from torch import nn
 from torch_geometric.data import HeteroData
 
@@ -25,6 +26,7 @@ from lcat.train import (
     MinibatchConfig,
     NonFiniteLoss,
     accuracy,
+    build_optimizer,
     fit,
     read_lambdas,
     seed_everything,
@@ -505,3 +507,15 @@ def test_numbers_of_numpy_as_the_decay():
     assert results[0] == results[1] == results[2]
     with pytest.raises(ValueError, match="expected ema as a number between 0 and 1"):
         fit(model, data, split, FitConfig(epochs=3), ema=True)
+
+
+def test_lazy_models_must_run_first():
+    graph = csbm(n=60, seed=0)
+    split = Split(graph.train_mask, graph.val_mask, graph.test_mask)
+    model = pyg.GCN(-1, 8, 2, 2)
+    build_optimizer("adam", model, lr=0.01)  # as torch's own
+    with pytest.raises(ValueError, match=r"weights have shapes, got 'convs\.0\.lin\.weight' without one: run the lazy"):
+        fit(model, graph, split, FitConfig(epochs=1))
+    with torch.no_grad():
+        model(graph.x, graph.edge_index)
+    assert fit(model, graph, split, FitConfig(epochs=1)).epochs == 1
