@@ -16,7 +16,10 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["as_path", "disk_error", "move_file", "replace_file", "reserve", "scratch_folder"]
+__all__ = ["as_path", "disk_error", "move_file", "replace_file", "reserve", "scratch_folder", "short_name"]
+
+#: Bytes of a name that leave room for what is put before and behind it: systems allow 255.
+_LONGEST_NAME = 120
 
 # What systems answer that have no operation to flush a folder, or allow it to nobody who can only write there.
 _NO_FLUSH_OF_FOLDERS = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM}
@@ -58,6 +61,21 @@ def as_path(name: str, value: Any) -> Path:
         "None" if value is None else f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
     )
     raise TypeError(f"expected a path as {name!r}, got {got}: pass a string or a pathlib.Path")
+
+
+def short_name(name: str) -> str:
+    """A name of a file that every system takes for its length: a long one is cut, and ends in a hash of the whole.
+
+    Example:
+        >>> from lcat._files import short_name
+        >>> short_name("cora"), len(short_name("x" * 300))
+        ('cora', 120)
+    """
+    encoded = name.encode(errors="replace")
+    if len(encoded) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return f"{encoded[: _LONGEST_NAME - 9].decode(errors='ignore')}-{digest}"
 
 
 def replace_file(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 
-__all__ = ["counted", "hint"]
+__all__ = ["counted", "error_line", "hint"]
 
 # Names that are suggested at most: more of them are a list, which the message gives anyway.
 _LIMIT = 3
@@ -68,3 +68,32 @@ def counted(count: int, what: str) -> str:
     if what.endswith("y") and what[-2:-1] not in "aeiou":
         return f"{count:,} {what[:-1]}ies"
     return f"{count:,} {what}s"
+
+
+def error_line(traceback: str) -> str:
+    r"""The line of a traceback that names the error: its type, and the first line of its message.
+
+    What follows in a message of several lines is advice more often than not. Of a text that is no traceback it is the
+    last line.
+
+    Example:
+        >>> from lcat._text import error_line
+        >>> frames = "Traceback (most recent call last):\n  File 'a.py', line 1, in run\n    f()\n"
+        >>> error_line(
+        ...     frames
+        ...     + "RuntimeError: CUDA error: out of luck\nCompile with TORCH_USE_CUDA_DSA.\n"
+        ... )
+        'RuntimeError: CUDA error: out of luck'
+        >>> error_line("the worker was killed")
+        'the worker was killed'
+    """
+    *_, last = f"\n{traceback}".rpartition("\nTraceback (most recent call last):\n")
+    lines = last.strip("\n").splitlines()
+    if last == f"\n{traceback}" or not lines:
+        return lines[-1].strip() if lines else ""
+    # Frames are indented by two spaces or more; the error follows.
+    start = next((number for number, line in enumerate(lines) if not line.startswith("  ")), len(lines) - 1)
+    named = lines[start].strip()
+    if named.endswith(":") and start + 1 < len(lines):  # a message that begins with a line break
+        named += f" {next((line.strip() for line in lines[start + 1 :] if line.strip()), '')}"
+    return named

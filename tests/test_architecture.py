@@ -51,7 +51,7 @@ _ROOMS: dict[str, dict[str, set[str]]] = {
         "study": {"_folder", "statistics", "analysis", "plan", "store", "report", "export"},
         "retrain": {"_folder", "plan", "store", "running", "study"},
         "driver": {"_folder", "plan", "store", "running", "study"},
-        "decide": {"statistics", "plan", "store", "study", "driver"},
+        "decide": {"analysis", "statistics", "plan", "store", "study", "driver"},
     },
     "data": {
         "splits": set(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lcat._text import counted, hint
+from lcat._text import counted, error_line, hint
 
 LAYERS = ("gcn", "gat", "gatv2", "cat", "lcat", "ogbn-papers100M")
 
@@ -58,3 +58,22 @@ def test_how_names_are_written():
 )
 def test_one_and_several(count, what, expected):
     assert counted(count, what) == expected
+
+
+FRAMES = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n    ^^^\n'
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FRAMES + "ValueError: boom\n", "ValueError: boom"),
+        (FRAMES + "RuntimeError: out of luck\nCompile with this.\n", "RuntimeError: out of luck"),
+        (FRAMES + "RuntimeError: no luck\n  second\nthird", "RuntimeError: no luck"),
+        (FRAMES + "RuntimeError: \n\nthe shapes\ndiffer", "RuntimeError: the shapes"),
+        (FRAMES + "KeyError: 'a'\n\nDuring the handling\n\n" + FRAMES + "m.Mine", "m.Mine"),
+        ("the worker was killed\nby the system", "by the system"),
+        ("", ""),
+    ],
+)
+def test_the_line_of_an_error(error, line):
+    assert error_line(error) == line

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from lcat._text import error_line
 from lcat.cli.blocks import BlockTable
 
 if TYPE_CHECKING:
@@ -126,10 +127,10 @@ def defaults_table() -> Table:
 
 
 def failures_text(errors: Sequence[tuple[str, str]]) -> Text:
-    """One line per error: the last line of its traceback, and the cells that failed with it."""
+    """One line per error, with the cells that failed with it."""
     cells: dict[str, list[str]] = {}
     for name, error in errors:
-        cells.setdefault(error.strip().splitlines()[-1], []).append(name)
+        cells.setdefault(error_line(error), []).append(name)
     text = Text()
     for error, names in cells.items():
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -15,6 +15,7 @@ from typing_extensions import Unpack
 from lcat._files import as_path
 from lcat._measures import metrics_with_unit
 from lcat._numbers import as_int
+from lcat.study.analysis.selection import Selection
 from lcat.study.driver import Outcome, Status, run_study
 from lcat.study.plan.as_task import AnyDataset
 from lcat.study.plan.errors import PlanError
@@ -58,7 +59,7 @@ class Decision:
         outcome: of the last run.
         looks: all looks of this call.
         reason: ``"decided"``; ``"budget"`` or ``"looks"``, which are used up; ``"hopeless"`` if no number of seeds
-            would decide what is open.
+            would decide what is open, or nothing is known of a layer, as all its cells on a data set failed.
     """
 
     outcome: Outcome
@@ -244,4 +245,12 @@ def _undecided(study: Study, alpha: float) -> pd.DataFrame:
         names = [f"{row.first} against {row.second} on {row.dataset}" for row in regrets.itertuples()]
     table = regrets.assign(question=names)
     table = table.loc[table["verdict"] == "undecided", ["question", "samples_to_decide"]]
-    return table.fillna({"samples_to_decide": math.inf})
+    without = pd.DataFrame({"question": _without_results(study), "samples_to_decide": math.inf})
+    return pd.concat([table, without] if len(without) else [table]).fillna({"samples_to_decide": math.inf})
+
+
+def _without_results(study: Study) -> list[str]:
+    """Layers that nothing can be said of, as all their cells on a data set failed."""
+    cells = Selection.of(study.results()).clean
+    done = (cells["status"] == "done").groupby([cells["dataset"], cells["layer"]], sort=False).any()
+    return [f"{layer} on {dataset}, where all its cells failed" for dataset, layer in done.index[~done]]

@@ -109,3 +109,16 @@ def test_another_study_in_the_folder_is_refused(tmp_path):
 def test_a_study_until_decided_needs_a_folder(folder):
     with pytest.raises(TypeError, match="expected a path as 'folder', got"):
         run_until_decided(plan_of(), folder)
+
+
+def test_a_layer_whose_cells_all_fail_is_not_decided(tmp_path):
+    (tmp_path / "m.py").write_text(
+        "from torch import nn\n\n\nclass Fails(nn.Module):\n"
+        "    def __init__(self, in_channels, out_channels):\n        super().__init__()\n"
+        "        self.map = nn.Linear(in_channels, out_channels)\n\n"
+        "    def forward(self, x, edge_index):\n        raise RuntimeError('out of luck')\n"
+    )
+    plan = plan_of(layers=["gcn", f"{tmp_path}/m.py:Fails"], overrides={"epochs": 2})
+    decision = run_until_decided(plan, tmp_path / "out", engine="inline")
+    assert decision.reason == "hopeless"
+    assert decision.looks[-1].undecided == ("Fails on csbm:easy,q=0.5,n=100, where all its cells failed",)

@@ -89,7 +89,7 @@ def _run_until_decided(plan: StudyPlan, folder: Path, *, retry_failed: bool, qui
 
 _NOT_DECIDED = {
     "looks": "not all is decided, and it was looked often enough for one call; the same command goes on",
-    "hopeless": "what is undecided would not be decided by any number of seeds: they share too many nodes",
+    "hopeless": "more seeds would not decide what is open: splits share too many nodes, or cells of a layer fail",
 }
 
 

@@ -19,6 +19,8 @@ __all__ = ["NO_NUMBERS", "Columns", "columns_of_csv", "columns_of_frame", "is_mi
 #: Kinds of NumPy types that turn into floats without an error and are no numbers of a layer: durations, dates (as
 #: nanoseconds since 1970), and complex numbers (without their imaginary parts).
 NO_NUMBERS = "mMc"
+#: All numbers of tables become float32.
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Columns:
             with_gaps: missing values become nan.
 
         Raises:
-            DataError: on the first value that is no finite number.
+            DataError: on the first value that is no finite number, or too large for float32.
         """
         values = self.values[column]
         if values.dtype.kind in NO_NUMBERS and len(values):
@@ -72,6 +74,11 @@ class Columns:
         wrong = np.flatnonzero(unusable & ~self.missing(column) if with_gaps and unusable.any() else unusable)
         if wrong.size:
             raise self.problem(int(wrong[0]), column, expected, way_out)
+        too_large = np.flatnonzero(np.abs(numbers) > _LARGEST)
+        if too_large.size:
+            raise self.problem(
+                int(too_large[0]), column, f"{expected} of at most {_LARGEST:.2g}, as float32 has", way_out
+            )
         return numbers
 
     def missing(self, column: str) -> np.ndarray:

@@ -63,6 +63,13 @@ def masks_of(nodes: Columns, columns: Sequence[str]) -> dict[str, np.ndarray]:
         if int(match[2] or 0) in of_part:
             raise DataError(f"{nodes.name}: expected each mask once, got {', '.join(columns)}: leave some out (drop=)")
         of_part[int(match[2] or 0)] = _booleans(nodes, column)
+    # One mask may serve all splits; where several do, those of one number belong together.
+    numbers = {frozenset(several) for several in numbered.values() if len(several) > 1}
+    if len(numbers) > 1:
+        raise DataError(
+            f"{nodes.name}: expected masks of the same numbers for train, val and test, got {', '.join(columns)}: "
+            "rename them, or leave some out (drop=)"
+        )
     masks = {part: [several[number] for number in sorted(several)] for part, several in numbered.items()}
     return {part: np.stack(several, axis=1) if len(several) > 1 else several[0] for part, several in masks.items()}
 

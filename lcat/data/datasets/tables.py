@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ _ENDS = (("source", "target"), ("src", "dst"), ("from", "to"))
 _WEIGHTS = ("weight", "edge_weight")
 #: Labels that a message lists.
 _LISTED = 8
+_UNKNOWN = ": leave the cell empty where the label is unknown"
 
 
 @dataclass(frozen=True)
@@ -393,8 +395,7 @@ def _several_labels(
             f"{nodes.name}: expected one column of classes, got {', '.join(columns)}: several labels are of the task "
             "node-multilabel (0 and 1) or node-regression (numbers)"
         )
-    way_out = ": leave the cell empty where the label is unknown"
-    y = np.stack([nodes.numbers(column, way_out=way_out, with_gaps=True) for column in columns], axis=1)
+    y = np.stack([nodes.numbers(column, way_out=_UNKNOWN, with_gaps=True) for column in columns], axis=1)
     unknown = np.isnan(y)
     if task is None:
         task = "node-multilabel" if np.isin(y[~unknown], (0, 1)).all() else "node-regression"
@@ -408,6 +409,14 @@ def _several_labels(
     return y.astype(np.float32), steps, task
 
 
+def _whole(value: Any) -> int:
+    """A whole number with all its digits: float64 has 16 of them."""
+    try:
+        return int(value) if isinstance(value, str) else operator.index(value)
+    except (ValueError, TypeError):
+        return int(float(value))
+
+
 def _one_label(nodes: Columns, column: str, task: TaskName | None) -> tuple[np.ndarray, list[str]]:
     """Labels ``[N]`` as numbers, and what was done to them."""
     missing = nodes.missing(column)
@@ -419,23 +428,26 @@ def _one_label(nodes: Columns, column: str, task: TaskName | None) -> tuple[np.n
         numbers = np.array([float(value) for value in values])
     except (ValueError, TypeError):
         numbers = None
-    if numbers is None and task == "node-regression":
-        nodes.numbers(column)  # names the first that is none
-    if numbers is not None and (task == "node-regression" or not np.array_equal(numbers, np.round(numbers))):
-        y = np.full(nodes.size, np.nan, dtype=np.float32)
-        y[~missing] = numbers
-        return y, steps
-    keys = [str(value).strip() for value in values] if numbers is None else numbers.astype(np.int64).tolist()
+    are_classes = numbers is None or (np.array_equal(numbers, np.round(numbers)) and np.isfinite(numbers).all())
+    if task == "node-regression" or not are_classes:
+        y = nodes.numbers(column, way_out=_UNKNOWN, with_gaps=True)  # names the first that is none
+        return np.where(missing, np.nan, y).astype(np.float32), steps
+    for row in np.flatnonzero(~missing):
+        if str(nodes.values[column][row]).strip().lower() == "nan":  # as other programs write a gap
+            raise nodes.problem(int(row), column, "a label", _UNKNOWN)
+    keys: list[Any] = (
+        [str(value).strip() for value in values] if numbers is None else [_whole(value) for value in values]
+    )
     if numbers is not None and -1 in keys:
         keys = [key for key in keys if key != -1]
         unlabeled = np.flatnonzero(~missing)[numbers == -1]
         missing[unlabeled] = True
         steps = [f"{counted(int(missing.sum()), 'node')} without a label"]
     classes = sorted(set(keys))
-    y = np.full(nodes.size, -1, dtype=np.int64)
+    labels = np.full(nodes.size, -1, dtype=np.int64)
     order = {key: number for number, key in enumerate(classes)}
-    y[~missing] = [order[key] for key in keys]
+    labels[~missing] = [order[key] for key in keys]
     if classes != list(range(len(classes))):
         listed = ", ".join(f"{key} is {number}" for number, key in enumerate(classes[:_LISTED]))
         steps.append(f"classes numbered: {listed}{', ...' if len(classes) > _LISTED else ''}")
-    return y, steps
+    return labels, steps

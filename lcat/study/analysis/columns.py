@@ -94,6 +94,17 @@ def check_results(frame: object) -> pd.DataFrame:
     return frame
 
 
+def _check_one_each(done: pd.DataFrame, name: str) -> None:
+    """Values of different metrics or tasks on one data set are no rivals."""
+    kinds = done.groupby("dataset", sort=False)[name].unique()
+    for dataset, values in kinds.items():
+        if len(values) > 1:
+            raise ValueError(
+                f"every data set must have one {name}, as its runs are compared; {dataset} has "
+                f"{' and '.join(map(str, values))}: keep the rows of one, frame[frame['{name}'] == {str(values[0])!r}]"
+            )
+
+
 def _check_values(frame: pd.DataFrame) -> None:
     wrong = frame.loc[~frame["status"].isin(_STATUSES), "status"].drop_duplicates()
     if len(wrong):
@@ -111,6 +122,9 @@ def _check_values(frame: pd.DataFrame) -> None:
                 f"column {name!r} must be a number in every row with status 'done'; "
                 f"it is none in {count} of {counted(int(done.sum()), 'row')}"
             )
+    for name in ("metric", "task"):
+        if name in frame.columns:
+            _check_one_each(frame[done], name)
     for metric, group in frame[done].groupby("metric"):
         measure = MEASURES.get(str(metric))
         if measure is None:

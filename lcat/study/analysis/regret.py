@@ -45,6 +45,7 @@ _COLUMNS = [
     "cross_validated_seconds",
     "always_seconds",
     "compute_ratio",
+    "test_train_ratio",
     *ANSWERS,
 ]
 
@@ -83,8 +84,9 @@ def regret(
         ``samples``, ``cross_validated`` and ``always_test`` (mean test metrics over runs), ``regret`` (mean over
         samples) with ``low``, ``high``, ``p_value``, ``picked`` (what cross-validation chose, and in how many runs),
         ``cross_validated_seconds`` and ``always_seconds`` (all training behind each, of the runs counted), and their
-        ``compute_ratio``; and the answers of :func:`lcat.study.analysis.answers.answer` for ``always``: "equivalent"
-        says that always taking it is as good as cross-validation, within the margin.
+        ``compute_ratio``; ``test_train_ratio``, which corrects the tests; and the answers of
+        :func:`lcat.study.analysis.answers.answer` for ``always``: "equivalent" says that always taking it is as good
+        as cross-validation, within the margin.
 
     Raises:
         TypeError, ValueError: for a level, margin or alpha out of range, and for what is no question, or asks for
@@ -185,6 +187,7 @@ def _question(
         "cross_validated_seconds": spent,
         "always_seconds": own,
         "compute_ratio": spent / own if own else math.nan,
+        "test_train_ratio": ratio,
         **answer(
             means["test_always"],
             means["test"],

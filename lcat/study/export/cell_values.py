@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from lcat._files import short_name
 from lcat.study.store.result import CellResult
 
 __all__ = ["curves_of", "final_values_of", "run_name", "settings_of"]
@@ -17,7 +18,8 @@ _UNUSUAL = re.compile(r"[^\w.=,+-]+")
 def run_name(result: CellResult) -> str:
     """A name for the run of a cell that folders may have, too."""
     cell = result.cell
-    return _UNUSUAL.sub("_", f"{cell.layer}-{cell.dataset}-seed{cell.seed}-{cell.key[:8]}")
+    what = short_name(_UNUSUAL.sub("_", f"{cell.layer}-{cell.dataset}"))
+    return f"{what}-seed{cell.seed}-{cell.key[:8]}"
 
 
 def settings_of(result: CellResult) -> dict[str, Any]:

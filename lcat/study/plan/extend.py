@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lcat._numbers import as_int
 from lcat._seed_list import parse_seeds
 from lcat._text import counted
 from lcat.study.plan.errors import PlanError
@@ -45,7 +46,7 @@ def extended_plan(
         )
     values = plan.model_dump(mode="json", exclude={"budget"})  # a budget was that of an earlier call
     values["run"].update(run or {})
-    parsed = parse_seeds(seeds) if isinstance(seeds, str) else range(seeds) if isinstance(seeds, int) else seeds
+    parsed = parse_seeds(seeds) if isinstance(seeds, str) else _read_seeds(seeds)
     before = {name: len(values[name]) for name in ("datasets", "layers", "seeds")}
     for name, more in (("datasets", datasets), ("layers", layers), ("seeds", parsed)):
         values[name] = list(dict.fromkeys([*values[name], *([more] if isinstance(more, str) else more)]))
@@ -54,3 +55,13 @@ def extended_plan(
         have += counted(len(plan.seeds), "seed")
         raise PlanError(f"expected a data set, a layer or a seed that the study does not have; it has {have}")
     return make_plan(**values)
+
+
+def _read_seeds(seeds: Any) -> Sequence[int]:
+    """The first ``seeds`` numbers, or the numbers themselves."""
+    count = as_int(seeds)
+    if count is not None:
+        return range(count)
+    if isinstance(seeds, Iterable):
+        return list(seeds)
+    raise PlanError(f"seeds: expected whole numbers, how many there shall be, or text such as '0-9'; got {seeds!r}")

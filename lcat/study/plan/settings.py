@@ -319,4 +319,6 @@ def check_grid(grid: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
             raise ValueError(f"{name}: the list of values is empty")
         converted = tuple(check_setting(name, value) for value in values)
         checked[name] = tuple(dict.fromkeys(converted))
+        if len(checked[name]) < len({(isinstance(value, bool), value) for value in converted}):
+            raise ValueError(f"{name}: true and 1 are one value here, and false and 0; write text to tell them apart")
     return checked

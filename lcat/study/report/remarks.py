@@ -30,26 +30,30 @@ def few_samples_sentence(data: ReportData) -> str:
     if pairs.empty:
         return ""
     samples = pairs.groupby("dataset", sort=False)["samples"].max()
-    tests = int(pairs.groupby("dataset").size().max())
-    enough, for_all = fewest_wilcoxon_pairs(), fewest_wilcoxon_pairs(tests=tests)
-    reach = f"Wilcoxon's test can reach 0.05 from {enough} on" + (
-        f", and from {for_all} on for all pairs together." if for_all > enough else "."
-    )
+    # Where splits share nodes there is no Wilcoxon test to speak of.
+    ranked = pairs[pairs["test_train_ratio"] == 0]
+    tests = int(ranked.groupby("dataset").size().max()) if len(ranked) else 0
+    enough, for_all = fewest_wilcoxon_pairs(), fewest_wilcoxon_pairs(tests=max(tests, 1))
+    reach = ""
+    if tests:
+        reach = f" Wilcoxon's test can reach 0.05 from {enough} on"
+        reach += f", and from {for_all} on for all pairs together." if for_all > enough else "."
     few = [f"{name} ({count})" for name, count in samples.items() if count < FEWEST_PAIRS]
     if few:
         return (
             f"Too few independent runs for a test of two layers on {', '.join(few)}. The corrected t test takes at "
-            f"least {FEWEST_PAIRS} seeds or splits per layer; 5 to 10 are usual. {reach}"
+            f"least {FEWEST_PAIRS} seeds or splits per layer; 5 to 10 are usual.{reach}"
         )
     rather_few = [(str(name), int(count)) for name, count in samples.items() if count < enough]
     if not rather_few:
         return ""
     names = ", ".join(f"{name} ({count})" for name, count in rather_few)
-    lowest = 2.0 ** (1 - max(count for _, count in rather_few))
-    return (
-        f"Few independent runs on {names}: only large differences can be seen. Wilcoxon's p-value cannot be below "
-        f"{lowest:.3g} there. {reach}"
-    )
+    text = f"Few independent runs on {names}: only large differences can be seen."
+    counts = [count for name, count in rather_few if name in set(ranked["dataset"])]
+    if counts:
+        where = "there" if len(counts) == len(rather_few) else "where splits share no nodes"
+        text += f" Wilcoxon's p-value cannot be below {2.0 ** (1 - max(counts)):.3g} {where}.{reach}"
+    return text
 
 
 def margin_sentence(data: ReportData) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pandas as pd
 
 from lcat._text import counted
+from lcat.study.analysis.direction import are_shares
 from lcat.study.analysis.selection import is_generated
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.report.data import ReportData
@@ -107,15 +110,18 @@ def _what_would_decide(rows: pd.DataFrame) -> str:
     """How much more it takes on the data sets that are undecided."""
     texts: list[str] = []
     hopeless: list[str] = []
+    hardly: list[str] = []
     for row in rows[rows["verdict"] == "undecided"].itertuples():
         if math.isinf(row.samples_to_decide):
-            hopeless.append(str(row.dataset))
+            (hopeless if row.test_train_ratio > 0 else hardly).append(str(row.dataset))
         elif row.samples_to_decide > row.samples:
-            many = f"{row.samples_to_decide:.0f} independent runs on {row.dataset}"
+            many = f"{row.samples_to_decide:,.0f} independent runs on {row.dataset}"
             texts.append(f"{many} (this study has {row.samples})")
     text = f" To decide, it would take about {_list(texts)}, if they go on as they began." if texts else ""
     if hopeless:
         text += f" No number of such splits would decide on {_list(hopeless)}: they share too many training nodes."
+    if hardly:
+        text += f" On {_list(hardly)} the difference is so close to the margin, or to zero, that no study would decide."
     return text
 
 
@@ -131,6 +137,13 @@ def regret_sentences(data: ReportData) -> list[str]:
         count = len(rows)
         ratio = rows["cross_validated_seconds"].sum() / rows["always_seconds"].sum()
         where = f"on {rows['dataset'].iloc[0]}" if count == 1 else f"on average over {count} data sets"
+        if count > 1 and rows["metric"].nunique() > 1 and not are_shares(rows):
+            sentences.append(
+                f"What always using {always} costs instead of cross-validating {candidates} ({question}) has no mean: "
+                f"the metrics of the {count} data sets have different units{_how_sure(rows, str(always))}. "
+                f"Cross-validation took {ratio:.1f} times the compute."
+            )
+            continue
         mean = rows["regret"].mean()
         verb, points = "costs" if mean >= 0 else "gains", data.unit.difference(abs(mean)).lstrip("+")
         sentence = (
@@ -243,10 +256,17 @@ def plan_toml(plan: StudyPlan) -> str:
     notes = [
         f"# run.{name} was set: say where it is on your machine" for name in _OF_THE_MACHINE if run.pop(name, None)
     ]
-    names = [name for name in values["datasets"] if _is_absolute(name)]
+    names = _without_folders(values["datasets"])
     if names:
-        values["datasets"] = [_file_name(name) if name in names else name for name in values["datasets"]]
+        values["datasets"] = [names.get(name, name) for name in values["datasets"]]
+        for entry in values.get("published", ()):
+            entry["dataset"] = names.get(entry["dataset"], entry["dataset"])
         notes.append("# your own data sets are beside this file")
+    models = {layer: layer.rpartition("=")[2].rpartition(":")[0] for layer in values["layers"]}
+    files = _without_folders(list(models.values()))
+    if files:
+        values["layers"] = [layer.replace(models[layer], files.get(models[layer], models[layer])) for layer in models]
+        notes.append("# the files of your own models are beside this file")
     rule, _, path = values.get("split", "").partition(":")
     if _is_absolute(path):
         values["split"] = f"{rule}:{_file_name(path)}"
@@ -267,21 +287,39 @@ def _file_name(path: str) -> str:
     return re.split(r"[/\\]", path)[-1]
 
 
+def _without_folders(names: Sequence[str]) -> dict[str, str]:
+    """Short names for those of ``names`` that are absolute paths: with as few folders as tell all names apart."""
+    parts = {name: [part for part in re.split(r"[/\\]", name) if part] for name in names if _is_absolute(name)}
+    depths = dict.fromkeys(parts, 1)
+    while True:
+        short = {name: "/".join(parts[name][-depth:]) for name, depth in depths.items()}
+        counts = Counter(short.get(name, name) for name in dict.fromkeys(names))
+        longer = [name for name in parts if counts[short[name]] > 1 and depths[name] < len(parts[name])]
+        if not longer:
+            return short
+        for name in longer:
+            depths[name] += 1
+
+
 def _section(name: str, values: dict[str, Any]) -> list[str]:
     lines = ["", f"[{name}]"]
-    lines += [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    lines += [f"{_key(key)} = {_toml(value)}" for key, value in values.items() if not isinstance(value, dict)]
     for key, value in values.items():
         if isinstance(value, dict):
-            lines += _section(f"{name}.{key}", value)
+            lines += _section(f"{name}.{_key(key)}", value)
     return lines
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     if value is None:
         return '"none"'  # which stands for it in plans: TOML has no word
-    # Strings, numbers and booleans are written alike in JSON and TOML.
-    return json.dumps(value, ensure_ascii=False)
+    # Strings, numbers and booleans are written alike in JSON and TOML, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

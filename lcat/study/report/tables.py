@@ -180,7 +180,7 @@ def _regret(data: ReportData) -> Table | None:
         *counts,
     ]
     caption = (
-        f"Regret of always using L-CAT, in {data.unit.differences} of the test metric (negative: L-CAT is better), and "
+        f"Regret of always using L-CAT, in {data.unit.differences_of_test} (negative: L-CAT is better), and "
         f"the compute of cross-validation as a multiple of L-CAT's; selected: what cross-validation took, in how many "
         f"runs{note}"
     )

@@ -68,6 +68,11 @@ class Unit:
         return "percentage points" if self.is_percent else "the unit of the metric"
 
     @property
+    def differences_of_test(self) -> str:
+        """What differences of test metrics are counted in."""
+        return "percentage points of the test metric" if self.is_percent else "the unit of the test metric"
+
+    @property
     def points(self) -> str:
         """What follows a difference."""
         return " points" if self.is_percent else ""

@@ -77,9 +77,10 @@ def holds_other_cells(plan: StudyPlan, store: Store) -> bool:
     if _extends(plan, planned, stored, store):
         return False
     if store.statuses():
+        hint = "a search takes more data sets, layers or trials alone: " if plan.search and stored["search"] else ""
         raise PlanError(
-            f"{store.path.parent} holds another study ({_difference(stored, planned)}); choose another folder with "
-            "--out, take the plan that belongs to it, or set it aside with --no-resume"
+            f"{store.path.parent} holds another study ({_difference(stored, planned)}); {hint}choose another folder "
+            "with --out, take the plan that belongs to it, or set it aside with --no-resume"
         )
     return True
 

@@ -36,8 +36,8 @@ __all__ = [
 
 #: Differences below this do not matter, unless somebody says otherwise: one percentage point of a share.
 MARGIN = 0.01
-#: More samples than this are not proposed.
-_LIMIT = 10_000
+#: More samples than this are not proposed: from here on only what all splits share stays in the error.
+_LIMIT = 1_000_000_000
 
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "undecided"]
 
@@ -319,14 +319,14 @@ def samples_to_decide(
         alpha: level of both tests, in (0, 0.5).
 
     Returns:
-        The number of samples, at least 3; ``inf`` if 10,000 do not suffice; ``nan`` with fewer than three pairs, or an
-        unknown variance.
+        The number of samples, at least 3; ``inf`` if a thousand million do not suffice; ``nan`` with fewer than three
+        pairs, or an unknown variance.
 
     Raises:
         ValueError: for different lengths, values that are not finite, a margin or power out of range.
 
     Complexity:
-        O(J + log 10,000) evaluations of the power, each an integral.
+        O(J), and at most 60 evaluations of the power, each an integral.
 
     Example:
         >>> from lcat.study.statistics import samples_to_decide

@@ -231,7 +231,7 @@ class StudyRecord:
         return prediction_frame(path)
 
     def failures(self) -> pd.DataFrame:
-        """One row per failed cell: ``key``, ``cell`` in words, ``error`` (last line), ``traceback``."""
+        """One row per failed cell: ``key``, ``cell`` in words, ``error`` (its first line), ``traceback``."""
         rows = [
             (result.cell.key, str(result.cell), result.last_line, result.error)
             for result in self.cell_results()

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lcat._json import without_nan
+from lcat._text import error_line
 from lcat.study.plan.cell import Cell
 from lcat.train import FitResult
 
@@ -78,9 +79,8 @@ class CellResult:
 
     @property
     def last_line(self) -> str:
-        """The last line of the traceback of a failed cell; empty if it finished."""
-        lines = (self.error or "").strip().splitlines()
-        return lines[-1] if lines else ""
+        """The error of a failed cell, with the first line of its message; empty if the cell finished."""
+        return error_line(self.error or "")
 
     @property
     def epoch_seconds(self) -> float | None:

@@ -101,6 +101,8 @@ def test_without_names_nodes_are_numbered():
         ([10, 9, -1], [1, 0, -1], ("1 node without a label", "classes numbered: 9 is 0, 10 is 1")),
         ([True, False, None], [1, 0, -1], ("1 node without a label",)),
         (pd.array([1, pd.NA, 0], dtype="Int64"), [1, -1, 0], ("1 node without a label",)),
+        ([2**60, 2**60 + 1, 2**60], [0, 1, 0], (f"classes numbered: {2**60} is 0, {2**60 + 1} is 1",)),
+        (["1e30", "7", "7.0"], [1, 0, 0], ("classes numbered: 7 is 0, 1000000000000000019884624838656 is 1",)),
         (pd.Categorical(["b", None, "a"]), [1, -1, 0], ("1 node without a label", "classes numbered: a is 0, b is 1")),
     ],
 )
@@ -370,6 +372,13 @@ def test_several_masks_are_several_splits():
             r"the split once, got the columns split, train_mask: .*drop=",
         ),
         ({"val_mask": [1] * 6, "valid_mask": [1] * 6}, "each mask once, got val_mask, valid_mask"),
+        (
+            {
+                f"{part}_mask.{number}": [1, 0, 1, 0, 1, 0]
+                for part, number in (("train", 0), ("train", 1), ("val", 1), ("val", 5), ("test", 0))
+            },
+            r"masks of the same numbers for train, val and test, got train_mask.0, .*val_mask.5, .*drop=",
+        ),
     ],
 )
 def test_masks_that_are_no_split(columns, words):
@@ -393,3 +402,23 @@ def test_of_two_columns_with_labels_none_is_a_feature(second):
         from_frames(nodes, EDGES_OF_SIX)
     assert from_frames(nodes, EDGES_OF_SIX, drop=[second]).data.num_features == 1
     assert from_frames(nodes, EDGES_OF_SIX, label="label").data.num_features == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (["0", "1", "nan"], "row 2, column label: expected a number, got 'nan': leave the cell empty where the label"),
+        (["a", " NaN", "b"], "row 1, column label: expected a label, got ' NaN': leave the cell empty"),
+        (["0", "inf", "1"], "row 1, column label: expected a number, got 'inf'"),
+        (["0.5", "1e300", "1"], r"row 1, column label: expected a number of at most 3.4e\+38, as float32 has, got"),
+    ],
+)
+def test_labels_that_are_none(labels, words):
+    with pytest.raises(DataError, match=words):
+        from_frames(pd.DataFrame({"x": [1, 2, 3], "label": labels}), {"source": [0], "target": [1]})
+
+
+def test_features_that_float32_does_not_hold():
+    nodes = pd.DataFrame({"x": [1, -1e300, 3], "label": [0, 1, 0]})
+    with pytest.raises(DataError, match=r"row 1, column x: expected a number of at most 3.4e\+38, .*got -1e\+300"):
+        from_frames(nodes, {"source": [0], "target": [1]})

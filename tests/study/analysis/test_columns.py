@@ -32,6 +32,8 @@ GOOD = cells(*runs_of("gcn", [0.5, 0.6, 0.7]), *runs_of("lcat", [0.6, 0.7, 0.8])
         (GOOD.assign(test=[0.5] * 5 + [math.nan]), "column 'test' must be a number .*; it is none in 1 of 6 rows"),
         (GOOD.assign(layer=None), "column 'layer' must have a value in every row; it is missing in 6 rows"),
         (pd.concat([GOOD, GOOD.head(2)]), "got 2 rows with the dataset, .*of another.*frame.drop_duplicates"),
+        (GOOD.assign(metric=3 * ["accuracy"] + 3 * ["roc-auc"]), "one metric, .*; cora has accuracy and roc-auc: keep"),
+        (GOOD.assign(task=3 * ["a"] + 3 * ["b"]), r"one task, .*; cora has a and b: keep .*frame\['task'\] == 'a'"),
         (compare(GOOD).summary, r"columns are missing: model \(did you mean models\?\), seed, repeat"),
     ],
 )  # fmt: skip

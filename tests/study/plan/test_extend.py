@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from lcat.study import PlanError, extended_plan, make_plan, run_study
@@ -51,3 +52,14 @@ def test_what_cannot_be_run_is_refused():
 def test_a_folder_in_place_of_a_plan():
     with pytest.raises(TypeError, match=r"Study\.load"):
         extended_plan("folder", layers=["gat"])
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(np.int64(5), 5), (np.arange(4), 4), (iter([7]), 4)])
+def test_seeds_of_numpy(seeds, expected):
+    assert len(extended_plan(make_plan(**{**PLAN, "seeds": 3}), seeds=seeds).seeds) == expected
+
+
+@pytest.mark.parametrize("seeds", [3.0, None, True])
+def test_seeds_that_are_none(seeds):
+    with pytest.raises(PlanError, match=r"seeds: expected whole numbers, .* got"):
+        extended_plan(make_plan(**PLAN), seeds=seeds)

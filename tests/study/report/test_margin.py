@@ -10,6 +10,7 @@ from lcat.study import PlanError, Study, StudyRecord, make_plan, run_until_decid
 from lcat.study.report.data import ReportData
 from lcat.study.report.page import make_report
 from lcat.study.report.remarks import margin_sentence
+from lcat.study.report.sentences import regret_sentences
 from lcat.study.report.unit import margin_remark
 from tests.study.report.studies import made_up_study
 
@@ -75,3 +76,12 @@ def test_deciding_asks_for_a_margin(tmp_path):
     named = make_plan(**settings, margin=torch.finfo().max / 2)
     decision = run_until_decided(named, tmp_path / "later", own={"sums": judged}, engine="inline", max_looks=1)
     assert decision.looks
+
+
+def test_regrets_of_different_units_have_no_mean():
+    layers = ("gcn", "gat", "cat", "lcat")
+    [sentence] = regret_sentences(ReportData.of(record("mae", "accuracy", layers=layers)))
+    assert "has no mean: the metrics of the 2 data sets have different units." in sentence
+    assert "on average" not in sentence
+    [sentence] = regret_sentences(ReportData.of(record("mae", "mae", layers=layers)))
+    assert "of the test metric on average over 2 data sets" in sentence

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from lcat.study import Study, StudyRecord, make_plan, run_study
+from lcat.study import Published, Study, StudyRecord, make_plan, run_study
 from lcat.study.report.data import ReportData
 from lcat.study.report.figures_files import FIGURES, figure_file
 from lcat.study.report.page import make_report
@@ -42,9 +42,16 @@ def test_runs_that_were_still_getting_better_are_counted():
 
 
 def test_few_seeds_are_named():
-    assert "cannot be below 0.25 there" in few_samples_sentence(data_of(datasets=("photo",)))
+    graphs = "csbm:easy,q=0.1,n=300"  # one per seed
+    assert "cannot be below 0.25 there. Wilcoxon's test can" in few_samples_sentence(data_of(datasets=(graphs,)))
     assert few_samples_sentence(data_of(datasets=("photo",), seeds=6)) == ""
     assert few_samples_sentence(data_of(datasets=("photo",), layers=("gcn",))) == ""
+    # Splits of one graph share nodes: Wilcoxon's test is not made there, and nothing is said of it.
+    few = few_samples_sentence(data_of(datasets=("photo",)))
+    assert few == "Few independent runs on photo (3): only large differences can be seen."
+    assert few_samples_sentence(data_of(datasets=("photo",), seeds=2)).endswith("5 to 10 are usual.")
+    both = few_samples_sentence(data_of(datasets=("photo", graphs)))
+    assert "cannot be below 0.25 where splits share no nodes." in both
 
 
 def test_settings_that_are_not_equal_are_named():
@@ -140,6 +147,28 @@ def test_the_plan_on_the_page_has_no_paths_of_the_machine():
     assert 'split = "file:{fold}.npz"' in text
     assert "workers = 2" in text
     assert "# run.data was set: say where it is on your machine" in text
+
+
+def test_the_plan_on_the_page_tells_files_of_one_name_apart():
+    plan = make_plan(datasets=["cora"], layers=["gcn"], seeds=1)
+    published = (Published(dataset="/me/a/mine.pt", layer="gcn", mean=80.0),)
+    layers = ("gcn", "/me/nets/m.py:Net", "old=/me/nets/m.py:Net", "sub/m.py:Other")
+    names = ("/me/a/mine.pt", "/me/b/mine.pt", "/me/other.pt,undirected")
+    text = plan_toml(plan.model_copy(update={"datasets": names, "layers": layers, "published": published}))
+    assert 'datasets = ["a/mine.pt", "b/mine.pt", "other.pt,undirected"]' in text
+    assert 'layers = ["gcn", "m.py:Net", "old=m.py:Net", "sub/m.py:Other"]' in text
+    assert '{ dataset = "a/mine.pt", layer = "gcn"' in text
+    assert "/me" not in text
+
+
+def test_the_plan_on_the_page_quotes_what_toml_asks_to_quote():
+    tomllib = pytest.importorskip("tomllib")
+    plan = make_plan(datasets=["cora"], layers=["gcn"], seeds=1)
+    grid = {"größe": (4, "a\x7fb"), "with space": (1,)}
+    assert tomllib.loads(plan_toml(plan.model_copy(update={"grid": grid})))["grid"] == {
+        "größe": [4, "a\x7fb"],
+        "with space": [1],
+    }
 
 
 def test_one_control_layer():

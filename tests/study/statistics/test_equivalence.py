@@ -101,6 +101,16 @@ def test_samples_to_decide_equals():
     assert powers[0] < 0.8 <= powers[1]
 
 
+def test_without_overlap_some_number_is_always_enough():
+    """A difference of a five hundredth of the spread, ten times the margin."""
+    spread = np.array([1.0, -1.0, 0.5, -0.5, 0.0])
+    needed = samples_to_decide(spread + 0.002, 0 * spread, margin=0.0002, test_train_ratio=0)
+    stats = pytest.importorskip("scipy.stats")
+    exact = ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * spread.std(ddof=1) / 0.002) ** 2
+    assert needed == pytest.approx(exact, rel=1e-3)
+    assert samples_to_decide(spread + 1e-12, 0 * spread, margin=1e-13, test_train_ratio=0) == math.inf
+
+
 def test_no_number_of_overlapping_splits_is_enough():
     first, second = scores(1, 5)
     first, second = first - (first - second).mean(), second
