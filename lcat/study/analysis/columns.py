@@ -96,8 +96,8 @@ def check_results(frame: object) -> pd.DataFrame:
 
 def _check_one_each(done: pd.DataFrame, name: str) -> None:
     """Values of different metrics or tasks on one data set are no rivals."""
-    kinds = done.groupby("dataset", sort=False)[name].unique()
-    for dataset, values in kinds.items():
+    for dataset, group in done.groupby("dataset", sort=False):
+        values = group[name].dropna().unique()  # frames of older versions name no task
         if len(values) > 1:
             raise ValueError(
                 f"every data set must have one {name}, as its runs are compared; {dataset} has "
