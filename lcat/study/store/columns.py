@@ -72,7 +72,7 @@ FRAMES: dict[str, dict[str, str]] = {
     "failures": {
         "key": "the cell, as in results",
         "cell": "the cell in words",
-        "error": "last line of the traceback",
+        "error": "the error, with the first line of its message",
         "traceback": "all of it",
     },
     "models": {

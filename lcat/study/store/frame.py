@@ -51,7 +51,7 @@ COLUMNS: dict[str, str] = {
     "finished": "UTC, ISO 8601",
     "worker": "host:pid",
     "device": "where it trained",
-    "error": "last line of the traceback of a failed cell",
+    "error": "the error of a failed cell, with the first line of its message",
 }
 _WHOLE = (
     "version",
