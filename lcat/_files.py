@@ -16,7 +16,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["as_path", "disk_error", "move_file", "replace_file", "reserve", "scratch_folder", "short_name"]
+__all__ = ["as_path", "disk_error", "move_file", "replace_file", "reserve", "scratch_folder", "shorten_file_name"]
 
 #: Bytes of a name that leave room for what is put before and behind it: systems allow 255.
 _LONGEST_NAME = 120
@@ -63,12 +63,12 @@ def as_path(name: str, value: Any) -> Path:
     raise TypeError(f"expected a path as {name!r}, got {got}: pass a string or a pathlib.Path")
 
 
-def short_name(name: str) -> str:
+def shorten_file_name(name: str) -> str:
     """A name of a file that every system takes for its length: a long one is cut, and ends in a hash of the whole.
 
     Example:
-        >>> from lcat._files import short_name
-        >>> short_name("cora"), len(short_name("x" * 300))
+        >>> from lcat._files import shorten_file_name
+        >>> shorten_file_name("cora"), len(shorten_file_name("x" * 300))
         ('cora', 120)
     """
     encoded = name.encode(errors="replace")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from lcat import _files
-from lcat._files import as_path, disk_error, move_file, replace_file, reserve, scratch_folder
+from lcat._files import as_path, disk_error, move_file, replace_file, reserve, scratch_folder, shorten_file_name
 
 
 @pytest.fixture
@@ -260,3 +260,11 @@ def test_reserved_files_have_their_room_or_do_not_begin(tmp_path, small_files, m
     monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
     reserve(path, 3000)
     assert path.read_bytes() == bytes(3000)
+
+
+def test_long_names_are_cut_and_stay_apart():
+    long = ["é" * 300, "é" * 301]
+    short = [shorten_file_name(name) for name in long]
+    assert all(len(name.encode()) <= 120 and name.startswith("é" * 50) for name in short)
+    assert short[0] != short[1]
+    assert shorten_file_name("cora") == "cora"

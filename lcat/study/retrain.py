@@ -57,7 +57,7 @@ def train_best_model(
     again = run_cell(cell, sources, models=plan.own_models, device=plan.run.device, keep=("models",))
     assert result.fit is not None
     if again.fit is None:
-        raise RetrainError(f"{cell} failed when it was trained once more: {again.last_line}")
+        raise RetrainError(f"{cell} failed when it was trained once more: {again.error_line}")
     if again.fit.test != result.fit.test:
         raise RetrainError(
             f"{cell} came to a test metric of {again.fit.test:.6g} when it was trained once more, and the study has "

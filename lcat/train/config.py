@@ -29,7 +29,7 @@ class FitConfig:
         patience: stop after this many epochs without a better validation result; ``None`` never stops early.
         optimizer: name, see :func:`lcat.train.optimizer_names`.
         lr: learning rate.
-        weight_decay: see :func:`lcat.train.optimizers.parameter_groups`.
+        weight_decay: L2 penalty, decoupled for ``adamw``; single numbers, such as the lambdas of L-CAT, have none.
         scalar_lr: learning rate of single numbers (the lambdas of L-CAT) relative to ``lr``, see
             :func:`lcat.train.optimizers.scale_scalar_lr`.
         schedule: name, see :data:`lcat.train.schedules.SCHEDULES`.

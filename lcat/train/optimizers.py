@@ -89,7 +89,7 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
             by default ten times ``lr``.
         model: any module.
         lr: learning rate, positive.
-        weight_decay: L2 penalty (``adamw``: decoupled decay), see :func:`parameter_groups`.
+        weight_decay: L2 penalty, decoupled for ``adamw``; single numbers, such as the lambdas of L-CAT, have none.
         **options: further arguments of the optimizer.
 
     Raises:

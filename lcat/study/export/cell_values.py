@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from lcat._files import short_name
+from lcat._files import shorten_file_name
 from lcat.study.store.result import CellResult
 
 __all__ = ["curves_of", "final_values_of", "run_name", "settings_of"]
@@ -18,7 +18,7 @@ _UNUSUAL = re.compile(r"[^\w.=,+-]+")
 def run_name(result: CellResult) -> str:
     """A name for the run of a cell that folders may have, too."""
     cell = result.cell
-    what = short_name(_UNUSUAL.sub("_", f"{cell.layer}-{cell.dataset}"))
+    what = shorten_file_name(_UNUSUAL.sub("_", f"{cell.layer}-{cell.dataset}"))
     return f"{what}-seed{cell.seed}-{cell.key[:8]}"
 
 

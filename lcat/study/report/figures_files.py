@@ -18,7 +18,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lcat._files import short_name
+from lcat._files import shorten_file_name
 from lcat.study._folder import prepare_folder, write_file
 from lcat.study.report.data import ReportData
 from lcat.study.report.figures_equivalence import draw_equivalence, equivalence_legend, equivalence_margins
@@ -106,7 +106,7 @@ def _of_the_page(data: ReportData) -> Iterator[tuple[str, Figure]]:
                 pictures = page_pictures(data, beginning.removesuffix("-"))
             names: list[str] = []
             for figure, picture in zip(figures, pictures, strict=True):
-                name = beginning + short_name(_UNUSUAL.sub("_", picture.title.removesuffix(" (generated)")))
+                name = beginning + shorten_file_name(_UNUSUAL.sub("_", picture.title.removesuffix(" (generated)")))
                 names.append(name)
                 suffix = f"-{names.count(name)}" if names.count(name) > 1 else ""
                 depths = int(data.lambdas["depth"].max()) if beginning == "paths-" else 0

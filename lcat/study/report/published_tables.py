@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from lcat._files import short_name
+from lcat._files import shorten_file_name
 from lcat.study.analysis.direction import metrics_by_dataset
 from lcat.study.plan.published import metric_of_published
 from lcat.study.plan.settings import Published
@@ -34,7 +34,7 @@ def published_tables(data: ReportData) -> list[Table]:
     names: list[str] = []
     for dataset in data.datasets:
         rows = [one for one in data.plan.published if one.dataset == dataset]
-        plain = name = PUBLISHED + short_name(_UNUSUAL.sub("-", dataset).strip("-"))
+        plain = name = PUBLISHED + shorten_file_name(_UNUSUAL.sub("-", dataset).strip("-"))
         number = 1
         while name in names:  # of another data set whose name looks alike
             number += 1

@@ -421,7 +421,7 @@ def _failures(data: ReportData) -> Table | None:
         {
             "cell": str(result.cell),
             "key": result.cell.key,
-            "error": result.last_line,
+            "error": result.error_line,
         }
         for result in data.failures
     ]

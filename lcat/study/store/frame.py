@@ -207,7 +207,7 @@ def _row(result: CellResult) -> dict[str, Any]:
     row.update(zip(("train_nodes", "validation_nodes", "test_nodes"), result.split_sizes, strict=True))
     for name in ("started", "finished", "worker", "device"):
         row[name] = getattr(result, name)
-    row["error"] = result.last_line or None
+    row["error"] = result.error_line or None
     row.update({f"hyper.{name}": value for name, value in cell.hyper if name != "own"})
     row.update({f"hyper.{name}": value for name, value in cell.hyper.own})
     return row

@@ -233,7 +233,7 @@ class StudyRecord:
     def failures(self) -> pd.DataFrame:
         """One row per failed cell: ``key``, ``cell`` in words, ``error`` (its first line), ``traceback``."""
         rows = [
-            (result.cell.key, str(result.cell), result.last_line, result.error)
+            (result.cell.key, str(result.cell), result.error_line, result.error)
             for result in self.cell_results()
             if not result.ok
         ]

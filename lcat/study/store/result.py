@@ -78,7 +78,7 @@ class CellResult:
         return "done" if self.fit is not None else "failed"
 
     @property
-    def last_line(self) -> str:
+    def error_line(self) -> str:
         """The error of a failed cell, with the first line of its message; empty if the cell finished."""
         return error_line(self.error or "")
 

@@ -238,6 +238,10 @@ def test_plans_are_frozen():
         ({"noise": {"edges": [-0.1]}}, ["noise.edges", "0 or more", "-0.1"]),
         ({"noise": {"nodes": [0.1]}}, ["noise.nodes", "edges, features"]),
         ({"grid": {"lr": []}}, ["grid", "lr", "empty"]),
+        (
+            {"layers": ["torch_geometric.nn:GCN"], "grid": {"own": [True, 1]}},
+            ["grid", "own", "true and 1 are one value"],
+        ),
         ({"grid": {"lr": [0.1, -1]}}, ["grid", "lr", "greater than 0", "-1"]),
         ({"grid": {"lr": [0.1, "none"]}}, ["grid", "lr", "must be a number", "'none'"]),
         ({"grid": {"lr": [None]}}, ["grid", "lr", "must be a number", "None"]),

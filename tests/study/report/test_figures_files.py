@@ -29,6 +29,14 @@ def test_dollars_in_a_name_are_no_mathematics():
         assert name.encode() in figure_file(data, figure, "svg")
 
 
+def test_names_of_data_sets_that_no_file_can_have(tmp_path):
+    names = [f"csbm:easy,n={'0' * 300}{number}" for number in (60, 61)]
+    plan = make_plan(datasets=names, layers=["gcn"], seeds=1, overrides={"epochs": 2})
+    study = run_study(plan, tmp_path, engine="inline").study
+    curves = [path for path in study.report() if path.name.startswith("curves-") and path.suffix == ".svg"]
+    assert len(curves) == 2
+
+
 def test_every_figure_is_there_in_three_formats(tmp_path):
     plan = make_plan(
         datasets=["csbm:easy,n=60", "csbm:hard,n=60"],

@@ -139,9 +139,9 @@ def test_errors_are_failures_of_cells(folder):
     study = run_study(plan_of(*layers, seeds=1), engine="inline").study
     results = {result.cell.layer: result for result in study.cell_results()}
     assert results["gcn"].ok
-    assert "must return logits [N, C] of N = 60 nodes and C = 2 classes" in results["Shape"].last_line
-    assert "loss became nan" in results["NotANumber"].last_line
-    assert results["Raises"].last_line == "KeyError: 'mine'"
+    assert "must return logits [N, C] of N = 60 nodes and C = 2 classes" in results["Shape"].error_line
+    assert "loss became nan" in results["NotANumber"].error_line
+    assert results["Raises"].error_line == "KeyError: 'mine'"
     assert "bad.py" in results["Raises"].error
 
 
