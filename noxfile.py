@@ -2,7 +2,7 @@
 
 Sessions use the environment that nox is installed in (``python -m pip install -c constraints.txt -e '.[dev]'``), so
 nothing is installed or compiled twice. What ``triton`` and ``scatter`` need besides goes into a folder of their own.
-``.ci/run`` calls these sessions.
+``.ci/run`` calls lint, types, docs and triton.
 """
 
 from __future__ import annotations

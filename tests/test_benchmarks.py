@@ -181,7 +181,7 @@ def test_what_is_above_its_budget_is_named(script):
     assert over({"layer": {"other": pair(1, 1)}}, budget) == ["layer, other: no budget; counted (1, 1)"]
 
 
-@pytest.mark.parametrize("name", quick_or_long(TINY, ["small_graphs", "training_loop"]))
+@pytest.mark.parametrize("name", quick_or_long(TINY, ["small_graphs"]))
 def test_benchmarks_of_the_host_run_on_tiny_graphs(name, script, tmp_path, monkeypatch):
     monkeypatch.delenv("LCAT_TEST_DATA", raising=False)
     output = tmp_path / "results.json"

@@ -235,6 +235,7 @@ def test_a_table_is_run_continued_and_written(script, tmp_path):
     assert {"processor", "torch"} <= measured["machine"].keys()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("in_this_process")
 def test_a_part_of_a_table_is_added_to_the_rest(script, tmp_path):
     first, second = "csbm:easy,n=60", "csbm:hard,n=60"

@@ -15,7 +15,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("shape", [(7, 3, 4, 2), (1, 1, 1, 1), (5, 8, 16, 16), (0, 2, 3, 4)])
+@pytest.mark.parametrize("shape", [(7, 3, 4, 2), (1, 1, 1, 1), (5, 8, 4, 3), (0, 2, 3, 4)])
 def test_numbers_and_gradients(way: str, shape: tuple[int, int, int, int]) -> None:
     nodes, heads, width, out_width = shape
     x = torch.randn(nodes, heads, width, dtype=torch.double, requires_grad=True)

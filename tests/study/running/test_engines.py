@@ -70,7 +70,7 @@ def test_workers_in_another_folder_find_the_files(tmp_path, monkeypatch):
     assert result.ok, result.error
 
 
-@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize("retries", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_killed_worker_is_replaced_and_its_cell_runs_again(tmp_path, retries):
     killed = []
 

@@ -72,6 +72,7 @@ def assert_nothing_wrong(tally):
     assert (tally.lost, tally.changed, tally.repeated, tally.orphans) == (0, 0, 0, 0)
 
 
+@pytest.mark.long
 def test_a_kill_of_the_driver_and_its_worker(tmp_path):
     victim = Victim(tmp_path / "victim", Tally())
     (victim.folder / "plan.toml").write_text(SMALL)
