@@ -288,9 +288,7 @@ def test_traces_load_without_lcat(names, tmp_path):
     assert load_elsewhere(tmp_path) == sorted(f"traced {name}.pt2" for name in names)
 
 
-@pytest.mark.parametrize(
-    "name", quick_or_long(["GATConv", "LCATConv", "LCATv2Conv", *OF_FAMILIES], ["LCATv2Conv"])
-)
+@pytest.mark.parametrize("name", quick_or_long(["GATConv", "LCATConv", "LCATv2Conv", *OF_FAMILIES], ["LCATv2Conv"]))
 def test_one_compilation_for_graphs_of_all_sizes(name):
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
