@@ -63,7 +63,7 @@ def counted(count: int, what: str) -> str:
     """
     if count == 1:
         return f"1 {what}"
-    if what.endswith(("s", "x", "ch", "sh")):
+    if what.endswith(("s", "x", "sh", "tch", "nch", "rch")):
         return f"{count:,} {what}es"
     if what.endswith("y") and what[-2:-1] not in "aeiou":
         return f"{count:,} {what[:-1]}ies"

@@ -133,16 +133,17 @@ def per_target(graph: Graph, per_node: Tensor) -> Tensor:
 
 
 def _degree_scale(graph: Graph, dtype: torch.dtype) -> Tensor:
-    return _inverse_sqrt(graph.in_degree.to(_at_least_single(dtype)))
+    return inverse_sqrt(graph.in_degree.to(_at_least_single(dtype)))
 
 
 def _weighted_degree_scale(graph: Graph, weight: Tensor) -> Tensor:
-    return _inverse_sqrt(aggregate(weight.new_ones(graph.num_sources, 1), graph, weight).squeeze(1))
+    return inverse_sqrt(aggregate(weight.new_ones(graph.num_sources, 1), graph, weight).squeeze(1))
 
 
-def _inverse_sqrt(degree: Tensor) -> Tensor:
-    scale = degree.pow(-0.5)
-    return scale.masked_fill(scale == float("inf"), 0.0)
+def inverse_sqrt(degree: Tensor) -> Tensor:
+    """``degree ** -0.5``, and 0 where the degree is 0, with a gradient of 0."""
+    zero = degree == 0  # its root has an infinite gradient, which must not meet a factor of 0
+    return degree.masked_fill(zero, 1.0).pow(-0.5).masked_fill(zero, 0.0)
 
 
 def _at_least_single(dtype: torch.dtype) -> torch.dtype:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lcat.graph import CacheKey, Graph
+from lcat.nn._gcn_norm import inverse_sqrt
 from lcat.ops import aggregate
 
 _FACTOR: CacheKey[Tensor] = CacheKey("symmetric normalization of attention")
@@ -59,5 +60,4 @@ def _per_edge(graph: Graph, source_scale: Tensor, target_scale: Tensor) -> Tenso
 
 
 def _inverse_sqrt(degree: Tensor) -> Tensor:
-    positive = degree > 0  # the root of 0 has an infinite gradient, which must not meet a factor of 0
-    return torch.where(positive, torch.where(positive, degree, 1.0).rsqrt(), 0.0)
+    return inverse_sqrt(degree.clamp(min=0.0))

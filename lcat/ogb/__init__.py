@@ -8,7 +8,7 @@ from lcat.ogb.graph import node_graph
 from lcat.ogb.model import NodeModel
 from lcat.ogb.run import FolderError, run_seeds
 from lcat.ogb.settings import PROTOCOLS, Settings, SettingsError, default_settings
-from lcat.ogb.training import SeedResult, build_node_model
+from lcat.ogb.training import SeedResult, build_node_model, num_outputs
 
 __all__ = [
     "PROTOCOLS",
@@ -23,5 +23,6 @@ __all__ = [
     "leaderboard_block",
     "main",
     "node_graph",
+    "num_outputs",
     "run_seeds",
 ]

@@ -18,7 +18,7 @@ from lcat._output import safe_output
 from lcat.data import DataError, OGBDataset, default_root, load_ogb, write_standin
 from lcat.ogb.block import banner, block_text, leaderboard_block
 from lcat.ogb.options import parser_of, typed_settings
-from lcat.ogb.run import FolderError, commands_of, finished_seeds, run_seeds, write_json, write_text
+from lcat.ogb.run import commands_of, finished_seeds, run_seeds, write_json, write_text
 from lcat.ogb.settings import Settings, SettingsError, check_used
 from lcat.train import NonFiniteLoss
 from lcat.train.checkpoint import CheckpointError
@@ -67,7 +67,7 @@ def _main(dataset: str, arguments: Sequence[str] | None, command: str | None) ->
             except (ValueError, RuntimeError, AssertionError) as error:
                 parser.error(f"--device: {' '.join(str(error).split())}")
             return _run(dataset, settings, options, processes, typed)
-    except (DataError, FolderError, CheckpointError, NonFiniteLoss) as error:
+    except (ValueError, CheckpointError, NonFiniteLoss) as error:  # of data, folders and trainings
         _stop(parser.prog, str(error), 1)
     except RuntimeError as error:
         if not re.match(r"process \d+ failed: ", str(error)):

@@ -205,6 +205,7 @@ _USED_BY = {
     "num_neighbors": ("neighbor",),
     "walk_length": ("walk",),
     "num_steps": ("walk",),
+    "label_rate": ("full", "walk"),
 }
 
 
@@ -216,7 +217,9 @@ def default_settings(dataset: str, **changes: Any) -> Settings:
         **changes: settings by name; ``None`` keeps the default.
 
     Raises:
-        SettingsError: for a name without a protocol, for a change without effect, and as :class:`Settings`.
+        SettingsError: for a name without a protocol, for a change that batches or labels make none, and as
+            :class:`Settings`. Settings of attention and of lambdas are accepted for layers without, so that the same
+            changes serve all layers.
 
     Example:
         >>> from lcat.ogb import default_settings
@@ -237,7 +240,7 @@ def default_settings(dataset: str, **changes: Any) -> Settings:
 
 
 def check_used(settings: Settings, changes: Iterable[str]) -> None:
-    """Refuse settings that somebody named and that the way of batching does not use.
+    """Refuse settings that somebody named and that the way of batching, or a run without labels, does not use.
 
     Args:
         settings: of the run.
@@ -254,3 +257,5 @@ def check_used(settings: Settings, changes: Iterable[str]) -> None:
                 f"has no effect with batching {settings.batching!r}, only with {' or '.join(map(repr, ways))}; leave "
                 "it out or change batching",
             )
+    if "label_rate" in named and not settings.labels:
+        raise SettingsError("label_rate", "has no effect without labels; leave it out or set labels")

@@ -220,7 +220,11 @@ class Evaluator:
 
 
 def num_outputs(dataset: OGBDataset) -> int:
-    """Number of columns of the model's output: classes, or tasks."""
+    """Number of columns of the model's output: classes, or tasks for ogbn-proteins.
+
+    Args:
+        dataset: from :func:`lcat.data.load_ogb`.
+    """
     return dataset.num_classes if dataset.metric == "acc" else dataset.num_tasks
 
 

@@ -136,8 +136,7 @@ class Primitive:
             ValueError: an implementation was requested by a name that does not exist.
             RuntimeError: the one requested by name cannot serve this call.
         """
-        # vmap, jvp and the like work on plain torch only, whatever was requested. (torch.compile of torch 2.9 cannot
-        # trace `in` of a Flag, so numbers are compared.)
+        # (torch.compile of torch 2.9 cannot trace `in` of a Flag, so numbers are compared.)
         if call.features is not Feature.NONE and call.features.value & Feature.TRANSFORM.value:
             return self._named("naive")
         forced = _requested()
@@ -150,12 +149,25 @@ class Primitive:
                     f"{_ENVIRONMENT} (or leave use_implementation) to let lcat choose"
                 )
             return implementation
-        if is_exporting():  # a program that shall run, and a file that shall load, without lcat
+        if is_exporting():
             return self._named("naive")
         for implementation in self.implementations:
             if implementation.objection(call) is None:
                 return implementation
         raise AssertionError(f"naive objects to a call of '{self.name}'")
+
+    def _reason(self, call: Call) -> str:
+        """Why :meth:`choose` answers what it does; the same questions in the same order."""
+        if Feature.TRANSFORM in call.features:
+            return "transforms such as vmap and jvp work on plain torch alone, whatever was requested"
+        forced = _requested()
+        if forced is not None:
+            return f"requested by name ({forced})"
+        if is_exporting():
+            return "a program is exported that shall run, and a file that shall load, without lcat"
+        if len(self.implementations) == 1:
+            return "the only implementation"
+        return "the first in order of speed that can serve the call"
 
     def _named(self, name: str) -> Implementation:
         for implementation in self.implementations:
@@ -166,21 +178,19 @@ class Primitive:
 
     def explain(self, call: Call) -> Choice:
         """What :meth:`choose` would answer, with the objections of the others."""
-        choice = self.choose(call)
-        objections = {i.name: i.objection(call) for i in self.implementations if i is not choice}
-        forced = _requested()
-        if forced:
-            reason = f"requested by name ({forced})"
-        elif len(self.implementations) == 1:
-            reason = "the only implementation"
-        else:
-            reason = "the first in order of speed that can serve the call"
+        choice, reason = self.choose(call), self._reason(call)
+        others = {i.name: i.objection(call) for i in self.implementations if i is not choice}
+        # Slower ones come later; one that comes earlier and has no objection is left out for the reason of the choice.
+        earlier = {i.name for i in self.implementations[: self.implementations.index(choice)]}
         return Choice(
             self.name,
             call.device.type,
             choice.name,
             reason,
-            {name: why or "slower than the one that is used" for name, why in objections.items()},
+            {
+                name: why or (f"not used: {reason}" if name in earlier else "slower than the one that is used")
+                for name, why in others.items()
+            },
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -34,6 +35,7 @@ __all__ = [
     "figures_of",
     "first_mean_loss",
     "kind_of",
+    "norms_named",
     "outside_inference",
     "sum_and_count",
     "warn_of_probabilities",
@@ -50,6 +52,26 @@ def kind_of(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor {value.dtype} {list(value.shape)}"
     return "None" if value is None else type(value).__name__
+
+
+@contextmanager
+def norms_named(batch: str) -> Iterator[None]:
+    """Say of which batch a normalization cannot be computed, as it has one row, and what to do.
+
+    Args:
+        batch: what a message calls it.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith(
+            ("Expected more than 1 value per channel", "Expected more than 1 spatial element")
+        ):
+            raise
+        raise ValueError(
+            f"{batch} has one node or graph, and a normalization of the model needs two: choose another batch size or "
+            "number of parts, drop_last=True where the loader takes it, or a normalization that needs none (layer)"
+        ) from error
 
 
 def check_module(model: Any, call: str) -> None:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from lcat._files import as_path
 from lcat._numbers import read_bool
+from lcat._text import counted
 from lcat.data.loading.batches import SeedBatches
 from lcat.train._checks import (
     check_callable,
@@ -24,6 +25,7 @@ from lcat.train._checks import (
     config_of,
     figures_of,
     kind_of,
+    norms_named,
     sum_and_count,
 )
 from lcat.train._tracking import Best, follow_lambdas, modules_with_lambdas
@@ -86,7 +88,7 @@ def fit_minibatch(
     config: MinibatchConfig | None = None,
     *,
     objective: Callable[[Any, Any], tuple[Tensor, int]] | None = None,
-    metric: str = "accuracy",
+    metric: str | None = None,
     seed: int | None = None,
     group: Processes | None = None,
     checkpoint: str | Path | None = None,
@@ -115,10 +117,13 @@ def fit_minibatch(
             ``"val_loss"``. If it has a method ``check_model``, that is called before the training.
         config: the settings; ``MinibatchConfig()`` by default.
         objective: ``(model, batch) -> (sum of losses, number of nodes)``; ``NodeObjective()`` by default.
-        metric: how the result calls what ``evaluate`` measures.
+        metric: how the result calls what ``evaluate`` measures; by default its ``metric``, or ``"accuracy"`` where it
+            has none.
         seed: seeds every generator before the first epoch; processes other than the first get seeds of their own.
         group: the processes, from :func:`processes`; a single one by default.
-        checkpoint: file of the checkpoint.
+        checkpoint: file of the checkpoint. What it was made with must be the same, but for ``patience``, and for a
+            larger number of ``epochs`` where the learning rate is constant. Options of the model that are no weights,
+            such as its dropout, are not compared.
         checkpoint_steps: steps between checkpoints inside an epoch; ``None`` for none.
         progress: show a progress bar with the time left on standard error.
         on_epoch: called in the main process after every epoch with its number and the history so far.
@@ -130,8 +135,9 @@ def fit_minibatch(
         NonFiniteLoss: the loss became nan or infinite; the model holds the best weights up to then.
         TypeError: the loader has no epochs that can be started anywhere, the model cannot be measured, or an argument
             is of another kind.
-        ValueError: an epoch in which no node is trained on, a loader made for another number of processes, or an
-            objective that returns something other than a sum of losses and a whole number of nodes, 0 or more.
+        ValueError: an epoch in which no node is trained on, a loader made for another number of processes, loaders of
+            different lengths in several processes, an objective and an ``evaluate`` that pass different values of edges
+            to the model, or an objective that returns something other than a sum of losses and a whole number of nodes.
         CheckpointError: the checkpoint cannot be read or written, or is of another model, seed or loader, or
             of other settings.
         KeyboardInterrupt: Ctrl-C passes through, after the best weights so far have been put back. The last checkpoint
@@ -161,13 +167,15 @@ def fit_minibatch(
             f"expected 'group' from lcat.train.processes(), or None for one process, got {kind_of(group)}: use "
             "with processes() as group"
         )
-    if not isinstance(metric, str):
+    if metric is not None and not isinstance(metric, str):
         raise TypeError(f"expected the name of what 'evaluate' measures as 'metric', a text, got {kind_of(metric)}")
     group = group or Processes()
     _check_loader(loader, group)
     check_callable("evaluate", evaluate, "a WholeGraph, or a function (model) -> {'val': number, 'test': number},")
-    if objective is not None:
-        check_objective(objective)
+    objective = NodeObjective() if objective is None else objective
+    check_objective(objective)
+    _check_edge_values(objective, evaluate)
+    metric = getattr(evaluate, "metric", "accuracy") if metric is None else metric
     if on_epoch is not None:
         check_callable("on_epoch", on_epoch, "a function (epoch, history)")
     check_ranges({"checkpoint_steps": checkpoint_steps}, {"checkpoint_steps": optional(whole(1))})
@@ -181,10 +189,7 @@ def fit_minibatch(
         check_model(model)
     if seed is not None:
         seed_for(seed, "training", group.rank)
-    judged = {"metric": metric}
-    if callable(signature := getattr(evaluate, "signature", None)):
-        judged |= {f"evaluate's {name}": value for name, value in signature().items()}
-    run = _Run(model, loader, config, objective or NodeObjective(), group, seed, judged)
+    run = _Run(model, loader, config, objective, group, seed, {"metric": metric, **_signature("evaluate", evaluate)})
     if checkpoint is not None:
         run.resume(Path(checkpoint))
         run.checkpoint = Path(checkpoint)
@@ -290,12 +295,10 @@ class _Run:
         objective: Callable[[Any, Any], tuple[Tensor, int]],
         group: Processes,
         seed: int | None,
-        judged: Mapping[str, Any],
+        measured: Mapping[str, Any],
     ) -> None:
-        if len(loader) == 0:
-            raise ValueError("the loader has no batch: give it seed nodes, or leave out drop_last")
         self.model, self.loader, self.config, self.objective, self.group = model, loader, config, objective, group
-        self.seed, self.judged = seed, judged
+        self.seed, self.measured = seed, measured
         group.share_weights(model)  # before the optimizer looks at them
         self.called: Callable[..., Any] = model
         if config.compile:
@@ -323,7 +326,8 @@ class _Run:
         if self._count == 0:
             raise ValueError(
                 f"expected at least one node to train on in an epoch, got none in epoch {self.epoch} with "
-                f"{len(self.loader)} batches: check the seeds of the loader, or the mask of the objective"
+                f"{counted(len(self.loader), 'batch')}: make batches of more nodes, or check the seeds of the loader "
+                "and the mask of the objective"
             )
         return self._loss / self._count
 
@@ -361,16 +365,11 @@ class _Run:
                 f"expected batches of torch_geometric.data.Data from the loader, got {kind_of(batch)}: use a loader of "
                 "lcat.data or of PyG"
             )
-        try:
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.config.autocast):
-                returned = self.objective(self.called, batch.to(device, non_blocking=True))
-        except ValueError as error:
-            if not str(error).startswith("Expected more than 1 value per channel"):
-                raise
-            raise ValueError(
-                f"batch {self.batch} of epoch {self.epoch} has one node, and BatchNorm needs two: make the loader with "
-                "drop_last=True or another batch_size, or use another normalization"
-            ) from error
+        with (
+            norms_named(f"batch {self.batch} of epoch {self.epoch}"),
+            torch.autocast(device.type, torch.bfloat16, enabled=self.config.autocast),
+        ):
+            returned = self.objective(self.called, batch.to(device, non_blocking=True))
         return sum_and_count(returned)
 
     def _step(self, loss: float, count: int) -> None:
@@ -432,6 +431,12 @@ class _Run:
         # More epochs may be added where the learning rate does not depend on how many there are.
         free = {"epochs", "patience"} if self.config.schedule == "constant" else {"patience"}
         _compare(path, state["settings"], self._settings(), free)
+        done = state["place"][0]
+        if done > self.config.epochs:
+            raise CheckpointError(
+                f"the checkpoint {path} has trained for {counted(done, 'epoch')}, and now epochs is "
+                f"{self.config.epochs}: ask for as many or more, or delete it to start again"
+            )
         source = self._source()
         _compare(path, {**source, **state.get("source", {})}, source)  # the first checkpoints did not keep it
         try:
@@ -455,9 +460,8 @@ class _Run:
 
     def _source(self) -> dict[str, Any]:
         """What random numbers, batches and the best epoch follow from."""
-        signature = self.loader.signature() if hasattr(self.loader, "signature") else {}
-        of_loader = {f"the loader's {name}": value for name, value in signature.items()}
-        return {"seed": self.seed, **of_loader, **self.judged}
+        parts = {**_signature("the loader", self.loader), **_signature("the objective", self.objective)}
+        return {"seed": self.seed, **parts, **self.measured}
 
 
 def _check_loader(loader: Any, group: Processes) -> None:
@@ -475,6 +479,31 @@ def _check_loader(loader: Any, group: Processes) -> None:
                 f"{needed[1]}: pass rank=group.rank, world_size=group.world_size to the loader, and group=group to "
                 "fit_minibatch"
             )
+    lengths = group.gather(len(loader))
+    if len(set(lengths)) > 1:  # the others would wait for gradients of the one with less
+        raise ValueError(
+            f"expected as many batches from the loader of each process, got {', '.join(map(str, lengths))}: loaders of "
+            "lcat.data with rank= and world_size= share the nodes evenly"
+        )
+    if lengths[0] == 0:
+        raise ValueError("the loader has no batch: give it seed nodes, or leave out drop_last")
+
+
+def _check_edge_values(objective: Any, evaluate: Any) -> None:
+    """Refuse to measure a model on other values of edges than it is trained on."""
+    trained, measured = (getattr(one, "edge_values", None) for one in (objective, evaluate))
+    if trained is not None and measured is not None and trained != measured:
+        got = " and ".join(", ".join(names) or "none" for names in (trained, measured))
+        raise ValueError(
+            f"expected an objective and an evaluate that pass the same values of edges to the model, got {got}: "
+            "NodeObjective and WholeGraph both take edge_attr=True and edge_weight=True"
+        )
+
+
+def _signature(owner: str, of: Any) -> dict[str, Any]:
+    """What an argument says that its results follow from, by name."""
+    signature = getattr(of, "signature", None)
+    return {f"{owner}'s {name}": value for name, value in signature().items()} if callable(signature) else {}
 
 
 def _compare(path: Path, saved: dict[str, Any], now: dict[str, Any], free: Collection[str] = ()) -> None:

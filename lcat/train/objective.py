@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from lcat._numbers import as_int
+from lcat._numbers import as_int, read_bool
 from lcat.train._checks import call_loss, check_logits, check_loss, kind_of, warn_of_probabilities
 
-__all__ = ["LossName", "NodeObjective"]
+__all__ = ["LossName", "NodeObjective", "edge_value_names"]
 
 LossName = Literal["cross-entropy", "binary"]
 
@@ -30,6 +30,7 @@ class NodeObjective:
             without any left out; or ``f(logits, y) -> [B]``, one loss per node.
         mask: name of a mask in the batch that tells the nodes; by default they are the batch's seeds.
         edge_attr: pass the batch's ``edge_attr`` to the model.
+        edge_weight: pass the batch's ``edge_weight`` to the model.
         trim: compute in each layer only what later ones need (PyG's ``trim_to_layer``). For layers that look one hop
             far: GAT and GATv2. A layer of GCN, CAT or L-CAT looks at the in-edges of its sources too, and would see
             fewer of them.
@@ -58,18 +59,24 @@ class NodeObjective:
         *,
         mask: str | None = None,
         edge_attr: bool = False,
+        edge_weight: bool = False,
         trim: bool = False,
     ) -> None:
         check_loss(loss, get_args(LossName))
         self.loss = loss
         self._called = False
         self.mask = mask
-        self.edge_attr = edge_attr
+        self.edge_values = edge_value_names(edge_attr, edge_weight)
         self.trim = trim
+
+    def signature(self) -> dict[str, Any]:
+        """What the loss follows from; a resumed training is refused another one."""
+        loss = self.loss if isinstance(self.loss, str) else getattr(self.loss, "__qualname__", kind_of(self.loss))
+        return {"loss": loss, "mask": self.mask, "edge values": list(self.edge_values), "trim": self.trim}
 
     def __call__(self, model: Callable[..., Tensor], batch: Any) -> tuple[Tensor, int]:
         """``(sum of the losses, number of nodes)`` of one batch."""
-        options: dict[str, Any] = {"edge_attr": batch.edge_attr} if self.edge_attr else {}
+        options: dict[str, Any] = {name: _edge_values(batch, name) for name in self.edge_values}
         if self.trim:
             if "num_sampled_nodes" not in batch:
                 raise ValueError(
@@ -100,6 +107,22 @@ class NodeObjective:
         if callable(self.loss):
             return _of_function(self.loss, logits, y).sum(), y.shape[0]
         return _binary(logits, y) if self.loss == "binary" else _cross_entropy(logits, y)
+
+
+def edge_value_names(edge_attr: bool, edge_weight: bool) -> tuple[str, ...]:
+    """Names of what a model gets of the edges."""
+    flags = {"edge_attr": read_bool("edge_attr", edge_attr), "edge_weight": read_bool("edge_weight", edge_weight)}
+    return tuple(name for name, used in flags.items() if used)
+
+
+def _edge_values(batch: Any, name: str) -> Tensor:
+    values = batch.get(name, None)
+    if not isinstance(values, Tensor):
+        raise ValueError(
+            f"expected a batch with {name!r}, got {kind_of(batch)} without: put it into the data that the loader cuts "
+            f"batches from, or leave out {name}=True"
+        )
+    return values
 
 
 def _seeds(batch: Any) -> slice:

@@ -25,7 +25,7 @@ from lcat.train._checks import (
 from lcat.train.inference import layerwise_inference
 from lcat.train.layer_steps import layerwise_steps
 from lcat.train.metrics import metric_by_name
-from lcat.train.objective import LossName, NodeObjective
+from lcat.train.objective import LossName, NodeObjective, edge_value_names
 
 __all__ = ["WholeGraph"]
 
@@ -42,16 +42,18 @@ class WholeGraph:
     """Measures a model on all nodes: the ``evaluate`` of :func:`fit_minibatch`.
 
     Args:
-        data: ``x``, ``edge_index``, ``y``; and ``edge_attr`` if ``edge_attr=True``.
+        data: ``x``, ``edge_index``, ``y``; and ``edge_attr`` or ``edge_weight`` if these are used.
         parts: masks or node numbers under the names of the figures, at least ``"val"`` and ``"test"``.
         measure: name of a metric, or ``f(logits, y) -> float``.
         loss: measured on ``"val"`` as ``"val_loss"``, a mean over nodes: a loss of :class:`NodeObjective`
             (``"cross-entropy"``, ``"binary"`` or ``f(logits, y) -> [B]``), or ``f(logits, y) -> scalar``; by default
             cross-entropy where labels are classes, else none.
         edge_attr: pass the edges' features to the model.
+        edge_weight: pass the edges' weights to the model.
         inference: ``"layerwise"``: by :func:`layerwise_inference`, in bounded memory. ``"whole"``: one call
-            ``model(x, edge_index)`` (and ``edge_attr=``) in evaluation mode, for any model, with all of the graph on
-            its device. ``"auto"``: the first for models of which it is known how far they look, else the second.
+            ``model(x, edge_index)`` (and ``edge_attr=``, ``edge_weight=``) in evaluation mode, for any model, with all
+            of the graph on its device. ``"auto"``: the first for models of which it is known how far they look,
+            else the second.
         **options: of :func:`layerwise_inference`.
 
     Raises:
@@ -76,6 +78,7 @@ class WholeGraph:
         loss: LossName | Callable[[Tensor, Tensor], Tensor] | None = None,
         *,
         edge_attr: bool = False,
+        edge_weight: bool = False,
         inference: Inference = "auto",
         **options: Any,
     ) -> None:
@@ -83,7 +86,7 @@ class WholeGraph:
             raise ValueError(f"inference must be one of {', '.join(get_args(Inference))}; got {inference!r}")
         for option in options:
             if option not in _OPTIONS:
-                known = ["edge_attr", "inference", *_OPTIONS]
+                known = ["edge_attr", "edge_weight", "inference", *_OPTIONS]
                 raise TypeError(
                     f"WholeGraph has no {option!r}{hint(option, known)}; its options are {', '.join(known)}"
                 )
@@ -109,19 +112,24 @@ class WholeGraph:
         if loss is None and self.y.dim() == 1 and not self.y.is_floating_point():
             loss = "cross-entropy"
         self.loss = loss
-        self.edge_attr = data.edge_attr if edge_attr else None
+        self.edge_values = edge_value_names(edge_attr, edge_weight)
+        self._edges = {name: _edge_values(data, name) for name in self.edge_values}
         self.edge_index = data.edge_index
         self.graph = CSCGraph.from_edges(data.edge_index, data.num_nodes)
         self.inference = inference
         self.options = options
         self._on_device: dict[torch.device, tuple[Any, ...]] = {}
 
+    @property
+    def metric(self) -> str:
+        """The name of what is measured; of a function its own."""
+        return self._name or getattr(self.measure, "__qualname__", type(self.measure).__qualname__)
+
     def signature(self) -> dict[str, Any]:
         """What decides which epoch is best; a resumed training is refused another one."""
-        measure = getattr(self.measure, "__qualname__", type(self.measure).__qualname__)
         val = self.parts.get("val")
         count = 0 if val is None else int(val.sum()) if val.dtype == torch.bool else val.numel()
-        return {"measure": self._name or measure, "validation nodes": count}
+        return {"measure": self.metric, "validation nodes": count}
 
     def check_model(self, model: nn.Module) -> None:
         """Refuse a model that cannot be measured; :func:`fit_minibatch` asks before it trains.
@@ -145,7 +153,14 @@ class WholeGraph:
         """
         check_module(model, "the WholeGraph with a model")
         if self._is_layerwise(model):
-            logits = layerwise_inference(model, self.x, self.graph, edge_attr=self.edge_attr, **self.options)
+            logits = layerwise_inference(
+                model,
+                self.x,
+                self.graph,
+                edge_attr=self._edges.get("edge_attr"),
+                edge_weight=self._edges.get("edge_weight"),
+                **self.options,
+            )
         else:
             logits = self._whole(model)
         if logits.shape[0] != self.y.shape[0]:
@@ -176,11 +191,11 @@ class WholeGraph:
         """The logits by one call, on the CPU."""
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         if device not in self._on_device:  # kept, so that the edges are checked and sorted once
-            parts = (self.x[:], self.edge_index, self.edge_attr)
-            self._on_device[device] = tuple(None if part is None else part.to(device) for part in parts)
-        x, edge_index, edge_attr = self._on_device[device]
+            parts = (self.x[:], self.edge_index, *self._edges.values())
+            self._on_device[device] = tuple(part.to(device) for part in parts)
+        x, edge_index, *of_edges = self._on_device[device]
         dtype = next((parameter.dtype for parameter in model.parameters()), x.dtype)
-        options = {} if edge_attr is None else {"edge_attr": edge_attr.to(dtype)}
+        options = {name: values.to(dtype) for name, values in zip(self._edges, of_edges, strict=True)}
         training = model.training
         model.eval()
         try:
@@ -215,6 +230,13 @@ class WholeGraph:
                 raise ValueError(
                     f"the part {name!r} holds {unknown} nodes without a label (negative or nan); leave them out"
                 )
+
+
+def _edge_values(data: Any, name: str) -> Tensor:
+    values = data.get(name, None)
+    if not isinstance(values, Tensor):
+        raise ValueError(f"expected data with {name!r}, got {kind_of(data)} without: set it, or leave out {name}=True")
+    return values
 
 
 def _nodes(name: str, part: Any, count: int) -> Tensor:

@@ -22,6 +22,11 @@ def make(*args, layer_class=GCNConv, **kwargs):
     return layer_class(*args, **kwargs)
 
 
+def accelerated(layer):
+    lcat.accelerate(torch.nn.ModuleList([layer]))
+    return layer
+
+
 class TestCached:
     def test_nothing_traced_is_cached(self):
         torch._dynamo.reset()
@@ -79,6 +84,27 @@ class TestWeights:
         assert expected.abs().max() > 1
         half = layer.half()(x.half(), edges, None if weight is None else weight.half())[0]
         torch.testing.assert_close(half.float(), expected, rtol=2e-3, atol=0)
+
+    @pytest.mark.parametrize("implementation", ["naive", "native"])
+    @pytest.mark.parametrize("make_layer", [
+        lambda: GCNConv(4, 4),
+        lambda: accelerated(pyg.GCNConv(4, 4)),
+        lambda: lcat.nn.LCATGCN2Conv(4, 0.1),
+        lambda: GATConv(4, 4, symmetric_norm=True),
+    ], ids=["GCN", "accelerated", "GCNII", "GAT"])  # fmt: skip
+    def test_gradients_where_a_degree_is_zero(self, make_layer, implementation):
+        """Zero for the weights of that node, and those of all others as if they were the only ones; PyG's are nan."""
+        if implementation == "native" and lcat.ops.native_status().instruction_set is None:
+            pytest.skip("no compiled kernels")
+        layer, weight = make_layer().double(), torch.tensor([-1.0, 2.0, 0.5, 1.5], dtype=torch.double)
+        weight.requires_grad_()
+        x = X.double()
+        inputs = (x, x, EDGES) if isinstance(layer, lcat.nn.LCATGCN2Conv) else (x, EDGES)
+        with lcat.ops.use_implementation(implementation):
+            layer(*inputs, edge_weight=weight).square().sum().backward()
+        assert weight.grad.isfinite().all()
+        assert weight.grad[0] == 0  # the only edge into node 1 but for its self-loop, whose weight is 1
+        assert weight.grad[2] != 0
 
 
 class TestEntriesOfMatrices:

@@ -351,6 +351,14 @@ def test_options_that_the_batching_does_not_use_are_refused(call):
     assert "--num-neighbors has no effect with batching 'walk', only with 'neighbor'" in err
 
 
+def test_a_training_that_fails_is_one_line(call, tmp_path):
+    words = "--batching walk --batch-size 1 --walk-length 1 --num-steps 1 --epochs 8 --seeds 0-3 --layer gcn --quiet"
+    code, _, err = call("ogb", "arxiv", "--stand-in", "--data", tmp_path, "--out", tmp_path / "out", *words.split())
+    assert code == 1
+    assert "expected at least one node to train on in an epoch, got none" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
 def test_seeds():
     parser = parser_of("ogbn-arxiv")
     assert parser.parse_args([]).seeds == list(range(10))

@@ -61,6 +61,11 @@ def test_protocols_are_the_published_ones():
         ({"batching": "full", "accumulate": 2}, "^accumulate has no effect with batching 'full'"),
         ({"num_neighbors": 5}, "^num_neighbors has no effect with batching 'walk', only with 'neighbor'"),
         ({"batching": "neighbor", "walk_length": 2}, "^walk_length has no effect with batching 'neighbor', only with"),
+        ({"label_rate": 0.3}, "^label_rate has no effect without labels; leave it out or set labels"),
+        (
+            {"label_rate": 0.3, "labels": True, "batching": "neighbor"},
+            "^label_rate has no effect with batching 'neighbor'",
+        ),
         ({"batching": "neighbor", "num_steps": 2}, "^num_steps has no effect with batching 'neighbor', only with"),
     ],
 )

@@ -55,6 +55,21 @@ def test_what_falls_back_is_said(feature: Feature, reason: str) -> None:
 
 
 @native
+def test_reasons_are_those_of_the_choice() -> None:
+    for choice in explain():
+        assert choice.reason.startswith("the first in order of speed")
+        assert choice.unavailable["naive"] == "slower than the one that is used"
+    with use_implementation("naive"):
+        for choice in explain():
+            assert choice.reason == "requested by name (naive)"
+            assert choice.unavailable["native"] == "not used: requested by name (naive)"
+    for name in ("naive", "native"):
+        with use_implementation(name):
+            for choice in explain(features=Feature.TRANSFORM):
+                assert (choice.implementation, "plain torch" in choice.reason) == ("naive", True)
+
+
+@native
 def test_calls_that_fall_back_compute_the_same() -> None:
     graph = make_graph("random")
     k, q, att = torch.randn(graph.num_sources, 2, 3), torch.randn(graph.num_targets, 2, 3), torch.randn(2, 3)

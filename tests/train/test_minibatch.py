@@ -197,6 +197,33 @@ def test_a_checkpoint_of_other_settings(data, tmp_path, change, words):
     assert (tmp_path / "run.ckpt").read_bytes() == before
 
 
+def test_a_checkpoint_of_more_epochs_than_are_asked_for(data, tmp_path):
+    path = tmp_path / "run.ckpt"
+    run(data, MinibatchConfig(epochs=3), checkpoint=path)
+    with pytest.raises(CheckpointError, match="has trained for 3 epochs, and now epochs is 2: ask for as many or more"):
+        run(data, MinibatchConfig(epochs=2), checkpoint=path)
+    assert run(data, MinibatchConfig(epochs=3), checkpoint=path)[1].epochs == 3
+
+
+def mean_square(logits, y):
+    return (logits.softmax(dim=1) - F.one_hot(y, logits.shape[1])).square().sum(dim=1)
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        (NodeObjective(mean_square), "the objective's loss 'cross-entropy', and now it is 'mean_square'"),
+        (NodeObjective(mask="train_mask"), "the objective's mask None, and now it is 'train_mask'"),
+        (NodeObjective(trim=True), "the objective's trim False, and now it is True"),
+    ],
+)
+def test_a_checkpoint_of_another_objective(data, tmp_path, objective, words):
+    path = tmp_path / "run.ckpt"
+    run(data, MinibatchConfig(epochs=1), checkpoint=path)
+    with pytest.raises(CheckpointError, match=words):
+        run(data, MinibatchConfig(epochs=2), checkpoint=path, objective=objective)
+
+
 def test_a_checkpoint_of_another_model_or_loader(data, tmp_path):
     run(data, MinibatchConfig(epochs=1), checkpoint=tmp_path / "run.ckpt")
     with pytest.raises(CheckpointError, match=r"is of another model: .*raw_lambda1"):
@@ -552,8 +579,20 @@ def test_a_loader_of_another_process_is_refused(data, kind):
         fit_minibatch(model, loader_of(data), evaluate, group=Processes(1, 2))
 
 
-def test_a_batch_of_one_node_and_batch_norm(data):
-    model, evaluate = make(data, norm="batch")
+def test_processes_with_loaders_of_different_lengths(data, monkeypatch):
+    model, evaluate = make(data)
+    monkeypatch.setattr(Processes, "gather", lambda group, value: [value, value + 1])
+    before = weights(model)
+    with pytest.raises(
+        ValueError, match=r"as many batches from the loader of each process, got 4, 5: .*rank= and world_size="
+    ):
+        fit_minibatch(model, loader_of(data), evaluate)
+    assert equal(before, weights(model))
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_a_batch_of_one_node_and_a_norm_that_needs_two(data, norm):
+    model, evaluate = make(data, norm=norm)
     alone = Data(x=data.x[:1], y=data.y[:1], edge_index=torch.empty(2, 0).long(), batch_size=1)
 
     class One:
@@ -563,7 +602,7 @@ def test_a_batch_of_one_node_and_batch_norm(data):
         def epoch(self, epoch, batch=0):
             yield alone
 
-    with pytest.raises(ValueError, match=r"batch 0 of epoch 0 has one node, and BatchNorm needs two: .*drop_last=True"):
+    with pytest.raises(ValueError, match=r"batch 0 of epoch 0 has one node .* needs two: .*drop_last=True"):
         fit_minibatch(model, One(), evaluate)
 
 
@@ -820,3 +859,66 @@ def test_checkpoints_between_epochs_need_a_file(data):
         ValueError, match=r"checkpoint_steps needs a file: pass checkpoint=, too; got checkpoint_steps=5"
     ):
         fit_minibatch(model, loader_of(data), evaluate, checkpoint_steps=5)
+
+
+def test_weights_of_edges_reach_the_model(data):
+    """Training and evaluation as on the whole graph; without the weights both are others."""
+    data.edge_weight = torch.rand(data.num_edges)
+    batch = next(iter(neighbor_loader(data, [-1, -1, -1], torch.ones(data.num_nodes).bool(), data.num_nodes)))
+    losses, figures = {}, {}
+    for used in (True, False):
+        model, _ = make(data, GCN, dropout=0.0)
+        parts = {"val": data.val_mask, "test": data.test_mask}
+        options = {"edge_weight": data.edge_weight} if used else {}
+        logits = model.eval()(data.x, data.edge_index, **options)
+        total, count = NodeObjective(edge_weight=used)(model, batch)
+        torch.testing.assert_close(total, F.cross_entropy(logits, data.y, reduction="sum"))
+        losses[used] = float(total)
+        for inference in ("layerwise", "whole"):
+            evaluate = WholeGraph(data, parts, edge_weight=used, inference=inference)
+            expected = float(F.cross_entropy(logits[data.val_mask], data.y[data.val_mask]))
+            assert evaluate(model)["val_loss"] == pytest.approx(expected, rel=1e-5)
+        figures[used] = evaluate(model)["val_loss"]
+        assert count == data.num_nodes
+    assert losses[True] != losses[False]
+    assert figures[True] != figures[False]
+
+
+@pytest.mark.parametrize("name", ["edge_attr", "edge_weight"])
+def test_values_of_edges_that_are_not_there(data, name):
+    model, _ = make(data)
+    parts = {"val": data.val_mask, "test": data.test_mask}
+    with pytest.raises(ValueError, match=f"expected data with '{name}'"):
+        WholeGraph(data, parts, **{name: True})
+    with pytest.raises(ValueError, match=f"expected a batch with '{name}'"):
+        fit_minibatch(model, loader_of(data), lambda model: {}, objective=NodeObjective(**{name: True}))
+
+
+@pytest.mark.parametrize(
+    ("trained", "measured"), [("edge_attr", None), (None, "edge_weight"), ("edge_attr", "edge_weight")]
+)
+def test_training_and_evaluation_on_other_values_of_edges(data, trained, measured):
+    data.edge_attr, data.edge_weight = torch.rand(data.num_edges, 2), torch.rand(data.num_edges)
+    model, _ = make(data)
+    evaluate = WholeGraph(
+        data, {"val": data.val_mask, "test": data.test_mask}, **({measured: True} if measured else {})
+    )
+    with pytest.raises(
+        ValueError, match=f"got {trained or 'none'} and {measured or 'none'}: NodeObjective and WholeGraph"
+    ):
+        fit_minibatch(model, loader_of(data), evaluate, objective=NodeObjective(**({trained: True} if trained else {})))
+
+
+def macro_recall(logits, y):
+    right = logits.argmax(dim=1) == y
+    return float(torch.stack([right[y == label].float().mean() for label in y.unique()]).mean())
+
+
+@pytest.mark.parametrize(("measure", "called"), [("accuracy", None), ("roc-auc", None), (macro_recall, "macro_recall")])
+def test_the_result_is_called_as_what_is_measured(data, measure, called):
+    model, _ = make(data)
+    evaluate = WholeGraph(data, {"val": data.val_mask, "test": data.test_mask}, measure)
+    config = MinibatchConfig(epochs=1)
+    assert fit_minibatch(model, loader_of(data), evaluate, config).metric == (called or measure)
+    assert fit_minibatch(model, loader_of(data), evaluate, config, metric="mine").metric == "mine"
+    assert fit_minibatch(model, loader_of(data), lambda model: {"val": 0.0, "test": 0.0}, config).metric == "accuracy"

@@ -10,15 +10,23 @@ from torch_geometric.data import Data, HeteroData, InMemoryDataset
 
 from lcat._arrays import tensor_of
 from lcat._measures import TaskName
-from lcat.data.datasets.convert import dataset_of_values, from_data, has_labels_per_node, what_it_is
+from lcat.data.datasets.convert import (
+    dataset_of_values,
+    from_data,
+    has_labels_per_node,
+    links_of_values,
+    what_it_is,
+)
 from lcat.data.datasets.graph_dataset import GraphDataset, from_graphs
 from lcat.data.datasets.items import DataError
 from lcat.data.datasets.link_dataset import LinkDataset
-from lcat.data.datasets.networkx_graphs import from_networkx, is_networkx
+from lcat.data.datasets.networkx_graphs import from_networkx, is_networkx, links_of_networkx
 from lcat.data.datasets.node_dataset import NodeDataset
-from lcat.data.datasets.tables import from_frames
+from lcat.data.datasets.tables import from_frames, links_of_frames
 
 __all__ = ["as_dataset"]
+
+_OR_ELSE = "; or a NetworkX graph, or a pair of pandas frames, nodes and edges"
 
 
 def as_dataset(
@@ -32,7 +40,8 @@ def as_dataset(
             and of edges.
         name: how tables call it.
         metric: what it is judged by; by default what it says itself, or that of the task.
-        task: of what is no data set yet, see :func:`from_data` and :func:`from_graphs`.
+        task: of what is no data set yet, see :func:`from_data` and :func:`from_graphs`; ``"link-prediction"`` makes a
+            :class:`LinkDataset` of one graph, which needs no labels.
 
     Raises:
         DataError: if it is something else, or cannot be used.
@@ -45,6 +54,8 @@ def as_dataset(
     if isinstance(value, (NodeDataset, GraphDataset, LinkDataset)):
         return replace(value, name=name, metric=metric or value.metric)
     measure = metric or ""
+    if task == "link-prediction":
+        return _as_links(value, name, measure)
     if isinstance(value, Data):
         return from_data(value, name, measure, task)
     if isinstance(value, InMemoryDataset):
@@ -55,12 +66,39 @@ def as_dataset(
         return from_graphs(value, name, task=task, metric=measure)
     if is_networkx(value):
         return from_networkx(value, name=name, metric=measure, task=task)
-    if isinstance(value, tuple) and len(value) == 2 and all(_is_frame(part) for part in value):
+    if _is_pair_of_frames(value):
         return from_frames(*value, name=name, metric=measure, task=task)
     if isinstance(value, Mapping) and not isinstance(value, HeteroData):
         measure = metric or str(value.get("metric") or "")
         return dataset_of_values(_tensors(value, name), name, measure, task or value.get("task"))
-    raise DataError(f"{name}: {what_it_is(value)}; or a NetworkX graph, or a pair of pandas frames, nodes and edges")
+    raise DataError(f"{name}: {what_it_is(value)}{_OR_ELSE}")
+
+
+def _as_links(value: Any, name: str, metric: str) -> LinkDataset:
+    """The same for the links of one graph, which needs no labels."""
+    if isinstance(value, InMemoryDataset):
+        value = [value[number] for number in range(len(value))]
+    if isinstance(value, (list, tuple)) and value and all(isinstance(graph, Data) for graph in value):
+        if len(value) > 1:
+            raise DataError(
+                f"{name}: links are predicted in one graph, got {len(value)}: "
+                "torch_geometric.data.Batch.from_data_list(graphs) is one graph without edges between them"
+            )
+        value = value[0]
+    if isinstance(value, Data):
+        return links_of_values(value.to_dict(), name, metric)
+    if is_networkx(value):
+        return links_of_networkx(value, name, metric)
+    if _is_pair_of_frames(value):
+        nodes, edges = value
+        return links_of_frames(nodes, edges, name, metric)
+    if isinstance(value, Mapping) and not isinstance(value, HeteroData):
+        return links_of_values(_tensors(value, name), name, metric)
+    raise DataError(f"{name}: {what_it_is(value)}{_OR_ELSE}")
+
+
+def _is_pair_of_frames(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(_is_frame(part) for part in value)
 
 
 def _is_frame(value: Any) -> bool:

@@ -32,7 +32,7 @@ from lcat.data.datasets.items import DataError
 from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset
 from lcat.data.datasets.steps import with_both_directions
-from lcat.data.datasets.tables import from_csv
+from lcat.data.datasets.tables import from_csv, links_of_csv
 
 __all__ = ["heterophilous_dataset", "load_file", "read_file", "read_links"]
 
@@ -125,7 +125,7 @@ def read_file(path: str | Path, metric: str | None = None, task: TaskName | None
 
 
 def read_links(path: str | Path, metric: str | None = None) -> LinkDataset:
-    """The links of one graph in a ``.pt`` or ``.npz`` file, which may have no labels.
+    """The links of one graph in a ``.pt``, ``.npz`` or ``.csv`` file, which may have no labels.
 
     Args:
         path: of the file, see :func:`load_file`.
@@ -136,10 +136,14 @@ def read_links(path: str | Path, metric: str | None = None) -> LinkDataset:
     """
     path, values = _read(path)
     if values is None:
-        dataset = from_csv(path)
-        return links_of_values(dataset.data.to_dict(), path.stem, metric or "")
+        return links_of_csv(path, metric or "")
     if isinstance(values, list):
-        raise DataError(f"{path}: {what_it_is(values)}")
+        if len(values) > 1:
+            raise DataError(
+                f"{path}: links are predicted in one graph, got {len(values)}: "
+                "torch_geometric.data.Batch.from_data_list(graphs) is one graph without edges between them"
+            )
+        values = values[0].to_dict()
     if set(values) >= _HETEROPHILOUS:
         values = heterophilous_dataset(values, path.stem).data.to_dict()
     return links_of_values(values, path.stem, metric or "")

@@ -11,6 +11,7 @@ from lcat._measures import TaskName
 from lcat._text import counted
 from lcat.data.datasets.columns import NO_NUMBERS, is_missing
 from lcat.data.datasets.items import DataError
+from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset
 from lcat.data.datasets.steps import with_steps
 from lcat.data.datasets.tables import (
@@ -19,9 +20,10 @@ from lcat.data.datasets.tables import (
     check_one_label,
     from_frames,
     label_names,
+    links_of_frames,
 )
 
-__all__ = ["from_networkx", "is_networkx"]
+__all__ = ["from_networkx", "is_networkx", "links_of_networkx"]
 
 _FROM, _TO = "source", "target"
 _LISTS = (list, tuple, np.ndarray)
@@ -72,13 +74,8 @@ def from_networkx(
         >>> own.data.num_edges, own.steps[0]
         (156, 'features: degree')
     """
-    if not is_networkx(graph):
-        raise DataError(f"{name}: expected a NetworkX graph, got {type(graph).__name__}")
     drop = (drop,) if isinstance(drop, str) else tuple(drop)
-    rows = [(node, dict(values)) for node, values in graph.nodes(data=True)]
-    if not rows:
-        raise DataError(f"{name}: expected a graph with nodes, got none")
-    number = {node: position for position, (node, _) in enumerate(rows)}
+    rows = _nodes_of(graph, name)
     attributes = list(dict.fromkeys(key for _, values in rows for key in values))
     named = label_names(label)
     if named is None:
@@ -89,16 +86,66 @@ def from_networkx(
         what = "label, or another one as label= says" if not named else " and ".join(map(repr, missing))
         known = ", ".join(map(str, attributes)) or "none"
         raise DataError(f"{name}: expected nodes with the attribute {what}; attributes are {known}")
-    # A graph has names of nodes itself; in a table, these columns would be names.
-    ids = [key for key in attributes if str(key).lower() in NAMES_OF_IDS and key not in (*drop, *named)]
-    nodes = _columns(rows, drop=(*drop, *named, *ids), optional=("split",), kind="node", name=name)
     labels = {column: values for key in named for column, values in _label_columns(rows, key, name).items()}
+    nodes, edges, steps = _tables(graph, rows, named, drop, name)
+    own = from_frames(
+        {**nodes, **labels}, edges,
+        label=[*map(str, labels)], source=_FROM, target=_TO, scale=scale, name=name, metric=metric, task=task,
+    )  # fmt: skip
+    return with_steps(own, *steps)
+
+
+def links_of_networkx(graph: Any, name: str, metric: str = "") -> LinkDataset:
+    """The links of a NetworkX graph, see :func:`from_networkx`; labels and splits are not used, and not needed.
+
+    Args:
+        graph: a graph of NetworkX.
+        name: how tables call the data set.
+        metric: as for :class:`LinkDataset`.
+
+    Raises:
+        DataError: as for :func:`from_networkx`.
+    """
+    rows = _nodes_of(graph, name)
+    attributes = dict.fromkeys(key for _, values in rows for key in values)
+    labels = tuple(key for key in attributes if str(key).lower() in NAMES_OF_LABELS)
+    nodes, edges, steps = _tables(graph, rows, labels, (), name)
+    if labels:
+        steps.append(f"not used: {', '.join(map(str, labels))}")
+    return with_steps(links_of_frames(nodes, edges, name, metric), *steps)
+
+
+def _nodes_of(graph: Any, name: str) -> list[tuple[Any, dict[str, Any]]]:
+    """The nodes and their attributes.
+
+    Raises:
+        DataError: if it is no graph of NetworkX, or has none.
+    """
+    if not is_networkx(graph):
+        raise DataError(f"{name}: expected a NetworkX graph, got {type(graph).__name__}")
+    rows = [(node, dict(values)) for node, values in graph.nodes(data=True)]
+    if not rows:
+        raise DataError(f"{name}: expected a graph with nodes, got none")
+    return rows
+
+
+def _tables(
+    graph: Any, rows: Sequence[tuple[Any, dict[str, Any]]], labels: Sequence[str], drop: Sequence[str], name: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
+    """Attributes of nodes but for labels, attributes of edges with their ends, and what was done."""
+    attributes = dict.fromkeys(key for _, values in rows for key in values)
+    number = {node: position for position, (node, _) in enumerate(rows)}
+    # A graph has names of nodes itself; in a table, these columns would be names.
+    ids = [key for key in attributes if str(key).lower() in NAMES_OF_IDS and key not in (*drop, *labels)]
+    nodes = _columns(rows, drop=(*drop, *labels, *ids), optional=("split",), kind="node", name=name)
     if not set(nodes) - {"split"}:
         raise DataError(
             f"{name}: expected nodes with numbers as attributes, which are the features, got none: set some, as in "
             "networkx.set_node_attributes(graph, dict(graph.degree), 'degree')"
         )
     ends = [((source, target), dict(values)) for source, target, values in graph.edges(data=True)]
+    if not ends:
+        raise DataError(f"{name}: expected a graph with edges, got none")
     values = _columns(ends, drop=drop, optional=(), kind="edge", name=name)
     edges = {
         _FROM: np.array([number[source] for (source, _), _ in ends], dtype=np.int64),
@@ -112,16 +159,10 @@ def from_networkx(
             _TO: np.concatenate([edges[_TO], edges[_FROM][~loops]]),
         }
         values = {key: column[order] for key, column in values.items()}
-    table = {**edges, **{_free(key): column for key, column in values.items()}}
-    if not ends:
-        raise DataError(f"{name}: expected a graph with edges, got none")
-    own = from_frames(
-        {**nodes, **labels}, table,
-        label=[*map(str, labels)], source=_FROM, target=_TO, scale=scale, name=name, metric=metric, task=task,
-    )  # fmt: skip
-    line = "edges as they are, as the graph is directed" if graph.is_directed() else "every edge in both directions"
-    left_out = [f"not used: {', '.join(map(str, ids))}, as the graph has names of nodes itself"] if ids else []
-    return with_steps(own, line, *left_out)
+    steps = ["edges as they are, as the graph is directed" if graph.is_directed() else "every edge in both directions"]
+    if ids:
+        steps.append(f"not used: {', '.join(map(str, ids))}, as the graph has names of nodes itself")
+    return nodes, {**edges, **{_free(key): column for key, column in values.items()}}, steps
 
 
 def _label_columns(rows: Sequence[tuple[Any, dict[str, Any]]], key: str, name: str) -> dict[str, np.ndarray]:

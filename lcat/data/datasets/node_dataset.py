@@ -76,7 +76,10 @@ class NodeDataset:
 
     def __post_init__(self) -> None:
         if self.task not in _NODE_TASKS:
-            raise DataError(f"{self.name}: the task must be one of {', '.join(_NODE_TASKS)}; got {self.task!r}")
+            of_links = ": LinkDataset is for links" if self.task == "link-prediction" else ""
+            raise DataError(
+                f"{self.name}: the task must be one of {', '.join(_NODE_TASKS)}; got {self.task!r}{of_links}"
+            )
         check_graph(self.name, self.data)
         check_items(self.name, self.task, self.data.y, self.num_items, "node")
         if not self.metric:
@@ -314,7 +317,9 @@ def check_graph(name: str, data: Data, *, labels: bool = True) -> None:
     x, edge_index = data.x, data.edge_index
     if x.layout != torch.strided:
         raise DataError(f"{name}: x must be a dense tensor; got {x.layout}: convert it with .to_dense()")
-    if x.dim() != 2 or not x.is_floating_point() or x.size(0) == 0 or x.size(1) == 0:
+    if x.dim() == 2 and x.size(0) == 0:
+        raise DataError(f"{name}: expected at least one node, got x of {list(x.shape)}: leave graphs without nodes out")
+    if x.dim() != 2 or not x.is_floating_point() or x.size(1) == 0:
         raise DataError(f"{name}: x must be floats [nodes, features]; got {x.dtype} {list(x.shape)}")
     if not bool(torch.isfinite(x).all()):
         raise DataError(f"{name}: x holds nan or inf; fill or drop those entries first")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from lcat._text import counted
+from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset
 
 __all__ = ["both_directions", "edge_counts", "with_both_directions", "with_scaled_features", "with_steps"]
 
+_Dataset = TypeVar("_Dataset", NodeDataset, LinkDataset)
 
-def with_steps(dataset: NodeDataset, *lines: str) -> NodeDataset:
+
+def with_steps(dataset: _Dataset, *lines: str) -> _Dataset:
     """The data set with more lines on what was done to it."""
     return replace(dataset, steps=(*dataset.steps, *lines))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from lcat._measures import TaskName
 from lcat._numbers import read_bool
 from lcat._text import counted, hint
 from lcat.data.datasets.columns import Columns, columns_of_csv, columns_of_frame, is_missing, number_columns
-from lcat.data.datasets.convert import from_data
+from lcat.data.datasets.convert import from_data, links_of_values
 from lcat.data.datasets.items import DataError
+from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset
 from lcat.data.datasets.split_columns import masks_of, split_columns
 from lcat.data.datasets.steps import with_both_directions, with_scaled_features, with_steps
@@ -31,6 +32,8 @@ __all__ = [
     "from_csv",
     "from_frames",
     "label_names",
+    "links_of_csv",
+    "links_of_frames",
 ]
 
 #: Names that columns have where none is named.
@@ -162,6 +165,35 @@ def from_csv(
     return _dataset(tables, names, undirected=undirected, scale=scale, name=called, metric=metric, task=task)
 
 
+def links_of_frames(nodes: Any, edges: Any, name: str, metric: str = "") -> LinkDataset:
+    """The links of two frames, see :func:`from_frames`; columns with labels and splits are not used, and not needed.
+
+    Args:
+        nodes, edges: the frames, with the usual names of columns.
+        name: how tables call the data set.
+        metric: as for :class:`LinkDataset`.
+
+    Raises:
+        DataError: as for :func:`from_frames`.
+    """
+    return _links(
+        (columns_of_frame(nodes, "the frame of nodes"), columns_of_frame(edges, "the frame of edges")), name, metric
+    )
+
+
+def links_of_csv(nodes: Path, metric: str = "") -> LinkDataset:
+    """The links of two CSV files, see :func:`from_csv` and :func:`links_of_frames`.
+
+    Args:
+        nodes: the file of nodes.
+        metric: as for :class:`LinkDataset`.
+
+    Raises:
+        DataError: as for :func:`from_csv`.
+    """
+    return _links((columns_of_csv(nodes), columns_of_csv(edges_file_of(nodes))), nodes.stem, metric)
+
+
 def edges_file_of(nodes: Path) -> Path:
     """The file of edges that belongs to a file of nodes.
 
@@ -215,11 +247,35 @@ def _dataset(
             raise DataError(
                 f"there is no column {column!r} to drop{hint(column, known)}; columns are {', '.join(known)}"
             )
+    labels = _label_columns(nodes, names)
+    y, of_labels, task = _labels(nodes, labels, task)
+    data, split, steps = _graph(tables, names, labels, of_labels)
+    data.y = torch.from_numpy(y)
+    for key, mask in masks_of(nodes, split).items():
+        data[key] = torch.from_numpy(mask)
+    dataset = with_steps(from_data(data, name, metric, task), *steps)
+    dataset = with_both_directions(dataset) if undirected else dataset
+    return with_scaled_features(dataset) if scale else dataset
+
+
+def _links(tables: tuple[Columns, Columns], name: str, metric: str) -> LinkDataset:
+    names = _Names(None, None, (None, None), ())
+    labels = _usual_labels(tables[0], names)
+    data, split, steps = _graph(tables, names, labels, ())
+    unused = [*labels, *split]
+    if unused:
+        steps.append(f"not used: {', '.join(unused)}")
+    return replace(links_of_values(data.to_dict(), name, metric), steps=tuple(steps))
+
+
+def _graph(
+    tables: tuple[Columns, Columns], names: _Names, labels: Sequence[str], of_labels: Sequence[str]
+) -> tuple[Data, list[str], list[str]]:
+    """Features and edges of the tables, the columns with splits, and lines on what was done, those on labels too."""
+    nodes, edges = tables
     by_index = names.node_id is not None and names.node_id == nodes.index_name and names.node_id not in nodes.values
     id_column = None if by_index else _column(nodes, names.node_id, NAMES_OF_IDS)
     numbers = _numbered(nodes, id_column)
-    labels = _label_columns(nodes, names)
-    y, steps, task = _labels(nodes, labels, task)
     split = [one for one in split_columns(nodes, names.drop) if one not in (id_column, *labels)]
     features = [one for one in nodes.values if one not in (id_column, *split, *labels, *names.drop)]
     if not features:
@@ -227,11 +283,11 @@ def _dataset(
             f"{nodes.name}: expected a column of numbers, which are features, got {', '.join(nodes.values)}"
         )
     way_out = ": write words as numbers, fill empty cells, or leave the column out (drop=)"
-    data = Data(x=torch.from_numpy(number_columns(nodes, features, way_out)), y=torch.from_numpy(y))
-    few = len(features) <= _LISTED
-    steps.insert(0, f"features: {', '.join(features)}" if few else counted(len(features), "feature"))
+    data = Data(x=torch.from_numpy(number_columns(nodes, features, way_out)))
+    steps = [f"features: {', '.join(features)}" if len(features) <= _LISTED else counted(len(features), "feature")]
     if id_column is None and nodes.index is not None:
         steps.insert(0, f"nodes named by the index{f' {nodes.index_name}' if nodes.index_name else ''} of the frame")
+    steps.extend(of_labels)
     data.edge_index = torch.from_numpy(_edges(edges, names, numbers, nodes.name, _way_out_of(nodes, id_column)))
     ends = _end_columns(edges, names)
     weight = _column(edges, None, tuple(one for one in _WEIGHTS if one not in names.drop))
@@ -241,11 +297,7 @@ def _dataset(
     if others:
         data.edge_attr = torch.from_numpy(number_columns(edges, others, way_out))
         steps.append(f"features of edges: {', '.join(others)}")
-    for key, mask in masks_of(nodes, split).items():
-        data[key] = torch.from_numpy(mask)
-    dataset = with_steps(from_data(data, name, metric, task), *steps)
-    dataset = with_both_directions(dataset) if undirected else dataset
-    return with_scaled_features(dataset) if scale else dataset
+    return data, split, steps
 
 
 def _column(table: Columns, named: str | None, usual: Sequence[str]) -> str | None:
@@ -347,15 +399,22 @@ def _label_columns(nodes: Columns, names: _Names) -> list[str]:
     """
     if names.labels is not None:
         return [column for named in names.labels if (column := _column(nodes, named, ())) is not None]
-    usual = [one for one in nodes.values if one.lower() in NAMES_OF_LABELS and one not in names.drop]
-    several = [one for one in nodes.values if one.lower().startswith(_LABEL_PREFIX) and one not in names.drop]
-    if not usual and not several:
+    columns = _usual_labels(nodes, names)
+    if not columns:
         raise DataError(
             f"{nodes.name}: expected a column with labels, called {', '.join(NAMES_OF_LABELS)} or as label= says "
             f"(several: {_LABEL_PREFIX}NAME), got {', '.join(nodes.values)}"
         )
-    check_one_label(nodes.name, [*usual, *several] if usual else [])
-    return usual or several
+    if not all(one.lower().startswith(_LABEL_PREFIX) for one in columns):
+        check_one_label(nodes.name, columns)
+    return columns
+
+
+def _usual_labels(nodes: Columns, names: _Names) -> list[str]:
+    """The columns whose names say that they are labels; those of several labels come last."""
+    several = [one for one in nodes.values if one.lower().startswith(_LABEL_PREFIX)]
+    columns = [one for one in nodes.values if one.lower() in NAMES_OF_LABELS]
+    return [one for one in (*columns, *several) if one not in names.drop]
 
 
 def check_one_label(name: str, columns: Sequence[str]) -> None:

@@ -76,7 +76,10 @@ class Split:
                     f"and {mask.numel()} for {name}"
                 )
             if not bool(mask.any()):
-                raise SplitError(f"the {name} mask selects no node; each of train, val and test needs at least one")
+                raise SplitError(
+                    f"the {name} mask selects none of {mask.numel()} nodes, graphs or pairs; each of train, val and "
+                    "test needs at least one: take larger data, or a split of your own"
+                )
         for a, b in (("train", "val"), ("train", "test"), ("val", "test")):
             shared = int((masks[a] & masks[b]).sum())
             if shared:

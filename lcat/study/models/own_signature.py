@@ -116,9 +116,9 @@ def _sizes(signature: inspect.Signature, owner: str) -> list[str]:
         classes = second
         if _is_another(classes):
             raise TypeError(
-                f"{owner} must take the number of classes as a parameter called num_classes or out_channels, or in the "
-                f"second place; its second parameter is {classes}, in {signature}: give the one of the number of "
-                f"classes such a name"
+                f"{owner} must take the number of classes (for links: of numbers per node) as a parameter called "
+                f"num_classes or out_channels, or in the second place; its second parameter is {classes}, in "
+                f"{signature}: give the one of the number of classes such a name"
             )
         features = positional[0]
     else:

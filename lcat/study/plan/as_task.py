@@ -11,7 +11,6 @@ from torch_geometric.data import Data
 
 from lcat._measures import TaskName
 from lcat.data import DataError, GraphDataset, LinkDataset, NodeDataset, as_dataset
-from lcat.data.datasets.convert import links_of_values
 
 __all__ = ["AnyDataset", "as_task", "made_for", "own_dataset"]
 
@@ -69,11 +68,8 @@ def made_for(value: Any, name: str, metric: str | None, task: TaskName | None) -
     Raises:
         DataError: if it cannot be used.
     """
-    if task == "link-prediction":
-        if isinstance(value, Data):
-            return links_of_values(value.to_dict(), name, metric or "")
-        return as_task(as_dataset(value, name), task, metric)
-    return as_dataset(value, name, metric, task)
+    dataset = as_dataset(value, name, metric if task != "link-prediction" else None, task)
+    return as_task(dataset, task, metric) if task == "link-prediction" else dataset
 
 
 def own_dataset(name: str, value: Any, task: TaskName | None) -> AnyDataset:

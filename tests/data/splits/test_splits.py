@@ -49,7 +49,7 @@ def test_random_split_leaves_unlabeled_nodes_out_and_serves_small_classes():
     ("masks", "words"),
     [
         (([1, 1, 0], [0, 1, 0], [0, 0, 1]), ["train and val", "1 node;"]),
-        (([1, 0, 0], [0, 1, 0], [0, 0, 0]), ["test", "no node"]),
+        (([1, 0, 0], [0, 1, 0], [0, 0, 0]), ["test", "none of 3 nodes"]),
     ],
 )
 def test_split_refuses(masks, words):
