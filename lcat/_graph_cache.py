@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lcat._environment import memory_bytes
+from lcat._weak_entries import removal
 
 # One edge tensor is used with few sizes (a relation in both directions, a few values of ``size=``): more variants
 # than this mean that something else varies, and keeping all of them would be a leak.
@@ -75,17 +76,11 @@ def store(key: Tensor, fingerprint: Any, variant: Any, view: Any, size: Size) ->
     entry = _entry_of(key)
     if entry is None or entry.fingerprint != fingerprint or len(entry.views) >= _MAX_VARIANTS:
         number = id(key)
-        entry = _Entry(weakref.ref(key, lambda reference: _freed(number, reference)), fingerprint, {}, [0])
+        entry = _Entry(weakref.ref(key, removal(_entries, number)), fingerprint, {}, [0])
         _entries[number] = entry
     entry.last_use[0] = next(_clock)
     entry.views[variant] = (view, size)
     _grown(size.device, size.bytes)
-
-
-def _freed(number: int, reference: weakref.ref[Tensor]) -> None:
-    entry = _entries.get(number)
-    if entry is not None and entry.key is reference:
-        _entries.pop(number, None)
 
 
 class _Own(NamedTuple):
@@ -110,13 +105,7 @@ def own_view(key: Tensor, variant: Any) -> Any | None:
 def store_own(key: Tensor, variant: Any, view: Any) -> None:
     """Keep the view that ``key`` was made of until ``key`` is freed, or written to by an operation of torch."""
     number = id(key)
-
-    def freed(reference: weakref.ref[Tensor]) -> None:
-        own = _own.get(number)
-        if own is not None and own.key is reference:
-            _own.pop(number, None)
-
-    _own[number] = _Own(weakref.ref(key, freed), _state(key), variant, view)
+    _own[number] = _Own(weakref.ref(key, removal(_own, number)), _state(key), variant, view)
 
 
 def _state(key: Tensor) -> tuple[Any, ...]:

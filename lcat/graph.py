@@ -23,18 +23,15 @@ from lcat._memory import check_memory
 from lcat._numbers import as_int
 from lcat._tracing import is_capturing, is_jit_tracing, is_traced, needs_static_shape, outside_inference_mode
 
+# What lcat itself uses besides (TracedEdges, keep_slots, own_edge_index, passing_graph) is internal.
 __all__ = [
     "CacheInfo",
     "CacheKey",
     "Graph",
     "SortedEdges",
-    "TracedEdges",
     "cache_info",
     "forget",
     "graph_view",
-    "keep_slots",
-    "own_edge_index",
-    "passing_graph",
     "set_cache_limit",
 ]
 
@@ -132,6 +129,13 @@ class Graph:
 
     Complexity:
         A view holds O(E) indices; :attr:`by_target` and :attr:`by_source` sort once in O(E log E).
+
+    Example:
+        >>> import torch
+        >>> from lcat.graph import Graph
+        >>> graph = Graph(torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2]), 3, 3)
+        >>> graph.in_degree.tolist(), graph.by_target.indptr.tolist()
+        ([0, 1, 2], [0, 0, 1, 3])
     """
 
     def __init__(
@@ -414,6 +418,22 @@ class Graph:
         """As :meth:`padded_with_self_loops`, made anew in every call and without a look at the values."""
         return self._with_dead_self_loops()._append_self_loops(num_loops)
 
+    def edge_index(self, flow: Flow = "source_to_target") -> Tensor:
+        """The edges as PyG has them, a new tensor ``[2, E]``.
+
+        Args:
+            flow: the direction of messages, as a layer's ``flow``: with ``"target_to_source"`` the first row has the
+                targets.
+
+        Example:
+            >>> import torch
+            >>> from lcat.graph import graph_view
+            >>> graph, _ = graph_view(torch.tensor([[0, 1], [1, 0]]), 2, 2)
+            >>> graph.with_self_loops(2).edge_index().tolist()
+            [[0, 1, 0, 1], [1, 0, 0, 1]]
+        """
+        return torch.stack((self.source, self.target) if flow == "source_to_target" else (self.target, self.source))
+
     def select(self, per_edge: Tensor) -> Tensor:
         """The rows of a per-edge tensor of the input (first dimension E) that belong to the kept edges.
 
@@ -484,6 +504,14 @@ def graph_view(
         TypeError: ``edge_index`` is none of the accepted types, or a number of nodes no integer.
         ValueError: wrong dtype, shape or matrix size, or a negative number of nodes.
         IndexError: an index is negative or too large.
+
+    Example:
+        >>> import torch
+        >>> from lcat.graph import graph_view
+        >>> edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
+        >>> graph, _ = graph_view(edges, 3, 3)
+        >>> graph.num_edges, graph_view(edges, 3, 3)[0] is graph
+        (3, True)
     """
     if type(num_sources) is not int or type(num_targets) is not int:
         num_sources = None if num_sources is None else _read_count("num_sources", num_sources)
@@ -526,9 +554,7 @@ def own_edge_index(graph: Graph, flow: Flow, edge_index: Tensor | None = None) -
     Returns:
         ``edge_index``, or a new tensor ``[2, E]``.
     """
-    if edge_index is None:
-        rows = (graph.source, graph.target) if flow == "source_to_target" else (graph.target, graph.source)
-        edge_index = torch.stack(rows)
+    edge_index = graph.edge_index(flow) if edge_index is None else edge_index
     _graph_cache.store_own(edge_index, (graph.num_sources, graph.num_targets, flow), graph)
     return edge_index
 
@@ -599,6 +625,13 @@ def set_cache_limit(limit: int | None) -> None:
 
     Raises:
         TypeError, ValueError: ``limit`` is no integer, or negative.
+
+    Example:
+        >>> from lcat.graph import cache_info, set_cache_limit
+        >>> set_cache_limit(10**9)
+        >>> cache_info().limit
+        1000000000
+        >>> set_cache_limit(None)
     """
     if limit is not None:
         if isinstance(limit, bool) or not isinstance(limit, int):
@@ -619,6 +652,15 @@ def forget(edges: Any = None) -> None:
 
     Raises:
         TypeError: ``edges`` is none of the formats.
+
+    Example:
+        >>> import torch
+        >>> from lcat.graph import cache_info, forget, graph_view
+        >>> edges = torch.tensor([[0, 1], [1, 0]])
+        >>> view, _ = graph_view(edges, 2, 2)
+        >>> forget(edges)
+        >>> graph_view(edges, 2, 2)[0] is view
+        False
     """
     if edges is None:
         _graph_cache.forget()

@@ -92,6 +92,7 @@ _SHARED = {
     "_seeds",
     "_memory",
     "_device",
+    "_weak_entries",
 }
 # Private modules that other packages may import: the tools, the formats of edges, checksums, questions about tracing.
 _OPEN = _SHARED | {"_edge_formats", "_tracing", "_checksum"}

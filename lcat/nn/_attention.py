@@ -494,7 +494,7 @@ class AttentionConv(AttentionMessages):
         """Step 6: ``(out, attention)`` as PyG returns it for this format of edges."""
         if nodes.batch is not None:
             alpha = alpha.view(edges.graph.num_edges, nodes.batch, self.heads)
-        edge_index = self._edge_index(edges.graph)
+        edge_index = edges.graph.edge_index(self.flow)
         if edges.edge_list.layout == "edge_index":
             return out, (edge_index, nodes.swap_batch(alpha))
         if nodes.batch is not None:

@@ -180,11 +180,25 @@ class LCATMixin(AttentionConv):
         device = "cpu" if weight.is_meta else weight.device
         return torch.tensor(value, dtype=torch.promote_types(weight.dtype, torch.float32), device=device)
 
+    def own_raw(self, name: ScalarName) -> Parameter | None:
+        """The parameter of a learned scalar, to be changed; ``None`` for a fixed one.
+
+        Raises:
+            ValueError: it is computed from another parameter, so what is written into it would be lost.
+        """
+        raw: Parameter | None = getattr(self, f"raw_{name}")
+        if raw is None or self._parameters.get(f"raw_{name}") is raw:
+            return raw
+        raise ValueError(
+            f"'raw_{name}' of {type(self).__name__} is computed from another parameter (pruned or parametrized): undo "
+            f"that first, with torch.nn.utils.prune.remove or torch.nn.utils.parametrize.remove_parametrizations"
+        )
+
     def _set_scalar(self, name: ScalarName, value: Any) -> None:
         """Fix one of the two scalars, or make it learned; the other scalar and all weights stay as they are."""
         assert self.interpolation is not None
         scalar: Scalar = getattr(self.interpolation, name)
-        raw: Parameter | None = getattr(self, f"raw_{name}")
+        raw = self.own_raw(name)
         if value is not None:
             scalar, raw = replace(scalar, fixed=value), None
         elif raw is not None:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import softmax
 
-from lcat.graph import Graph
 from lcat.nn._edge_order import input_order
 from lcat.nn._inputs import AttentionEdges, AttentionInputs, Nodes
 from lcat.nn._message_passing import matrix_of
@@ -32,7 +31,7 @@ class AttentionMessages(AttentionInputs):
     ) -> tuple[Tensor, Tensor]:
         """Step 5 with PyG's steps. Returns the output [N, H', F] and the attention [E', H'], 0 where not ``keep``."""
         self._check_messages_possible(nodes)
-        edge_index: Any = self._edge_index(edges.graph)
+        edge_index: Any = edges.graph.edge_index(self.flow)
         attr, weight, order = edges.attr, edges.weight, None
         if self._multiplies_matrix(edges.edge_list):
             shape = (nodes.counts[1], nodes.counts[0])
@@ -58,10 +57,6 @@ class AttentionMessages(AttentionInputs):
         if order is not None:
             alpha = alpha[torch.argsort(order)]
         return out, alpha
-
-    def _edge_index(self, graph: Graph) -> Tensor:
-        rows = (graph.source, graph.target) if self.flow == "source_to_target" else (graph.target, graph.source)
-        return torch.stack(rows)
 
     def _entries(self, edges: AttentionEdges) -> Tensor | None:
         """The entries of the input's matrix for the edges of the layer; ``None`` if it has none."""

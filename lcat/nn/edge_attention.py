@@ -110,13 +110,16 @@ class _Recording(nn.Module):
         return out
 
 
+@torch.compiler.disable  # Dynamo cannot trace modules that are made in a call
 def call_with_attention(model: nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, list[Any]]:
     """``model.forward(...)`` and what each of ``model.convs`` returned as its attention, in order.
 
-    A copy of the model that shares all of its parts runs, so that nothing is changed, also for other threads.
+    A copy of the model that shares all of its parts runs, so that nothing is changed, also for other threads. In a
+    compiled model it runs eagerly.
     """
     seen: list[Any] = []
     recording = copy.copy(model)
-    convs = nn.ModuleList(_Recording(conv, seen).train(conv.training) for conv in model.convs)  # type: ignore[union-attr]
+    layers = [_Recording(conv, seen) for conv in model.convs]  # type: ignore[union-attr]
+    convs = nn.ModuleList([layer.train(layer.conv.training) for layer in layers])
     recording.__dict__["_modules"] = {**model._modules, "convs": convs}
     return recording.forward(*args, **kwargs), seen

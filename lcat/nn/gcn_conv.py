@@ -18,10 +18,11 @@ from torch_geometric.typing import Adj, OptTensor
 from torch_geometric.utils import spmm
 from typing_extensions import Unpack
 
-from lcat._edge_formats import EdgeList, read_edges
+from lcat._edge_formats import EdgeList
 from lcat._tracing import is_jit_tracing, is_traced, outside_inference_mode
 from lcat.graph import Graph
 from lcat.nn import _checks
+from lcat.nn._gcn_cache import GCNCache
 from lcat.nn._gcn_norm import NormalizedEdges, inverse_sqrt_degree, normalized_per_edge, normalized_per_node
 from lcat.nn._inputs import read_edge_weight, read_graph
 from lcat.nn._linear import input_weight, is_plain, linear_weight, map_rows
@@ -33,7 +34,7 @@ from lcat.ops import aggregate, is_transformed
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
 
-class GCNConv(DropInConv):
+class GCNConv(GCNCache, DropInConv):
     r"""Graph convolution, as :class:`torch_geometric.nn.GCNConv`: same arguments, ``state_dict`` and numbers.
 
     From `"Semi-supervised Classification with Graph Convolutional Networks" <https://arxiv.org/abs/1609.02907>`_:
@@ -134,9 +135,7 @@ class GCNConv(DropInConv):
         super().reset_parameters()
         self.lin.reset_parameters()
         zeros(self.bias)
-        self._cached_edge_index = None
-        self._cached_adj_t = None
-        self._cached_nodes = None
+        self._forget_edges()
 
     def forward(self, x: Tensor, edge_index: Adj, edge_weight: OptTensor = None, statistic: OptTensor = None) -> Tensor:
         """Run the layer.
@@ -325,10 +324,10 @@ class GCNConv(DropInConv):
             needed = self.normalize and not self.cached
             _checks.check_statistic(type(self).__name__, statistic, num_nodes if needed else None)
             _checks.check_scale(type(self).__name__, statistic, x)
-        if self.normalize and (self._cached_edge_index is not None or self._cached_adj_t is not None):
-            cached = self._from_cache(x, edge_index, messages=messages)
-            if cached is not None:
-                return cached
+        cached = self._edges_from_cache(edge_index, num_nodes, messages=messages) if self.normalize else None
+        if cached is not None:
+            graph, _, weight = self._read_edges(x, cached.edges, cached.weight)
+            return NormalizedEdges(graph, cached.edge_list, weight)
         graph, edge_list, weight = self._read_edges(x, edge_index, edge_weight)
         if not self.normalize:
             return NormalizedEdges(graph, edge_list, weight)
@@ -342,7 +341,7 @@ class GCNConv(DropInConv):
                 add_self_loops=self.add_self_loops, improved=self.improved, statistic=statistic,
             )  # fmt: skip
             if keeps:
-                self._keep(graph, factor, edge_list)
+                self._keep_edges(graph, factor, edge_list)
         return NormalizedEdges(graph, edge_list, factor)
 
     def _read_edges(self, x: Tensor, edge_index: Any, edge_weight: Any) -> tuple[Graph, EdgeList, Tensor | None]:
@@ -357,53 +356,10 @@ class GCNConv(DropInConv):
             edge_weight = edge_weight.squeeze(1) if edge_weight.shape[1] == 1 else edge_weight
         return graph, edge_list, read_edge_weight(self, edge_weight, edge_list, x)
 
-    def _keep(self, graph: Graph, factor: Tensor, edge_list: EdgeList) -> None:
-        """Keep the normalized edges in the layer's own cache, in the form of PyG's, as users read and set it."""
-        rows = self._rows(graph)
-        if edge_list.layout == "SparseTensor":
-            self._cached_adj_t, _ = edge_list.with_values(rows, factor, (graph.num_targets, graph.num_sources))
-            self._cached_nodes = (self._cached_adj_t, graph.num_targets)
-        else:
-            self._cached_edge_index = (rows, factor)
-            self._cached_nodes = (rows, graph.num_targets)
-
-    def _from_cache(self, x: Tensor, edge_index: Any, *, messages: bool) -> NormalizedEdges | None:
-        """The edges of the layer's own cache: as in PyG, that of SparseTensors for a SparseTensor."""
-        cached: Any = self._cached_edge_index
-        edge_list = None
-        if messages or self._cached_adj_t is not None:
-            edge_list = read_edges(edge_index, flow=self.flow, name="edge_index")
-            if edge_list.layout == "SparseTensor":
-                cached = self._cached_adj_t
-        if cached is None:
-            return None
-        name, num_nodes = type(self).__name__, x.shape[self.node_dim]
-        if isinstance(cached, (tuple, list)) and len(cached) == 2:
-            edges, weight = cached
-        elif edge_list is not None and edge_list.layout == "SparseTensor":
-            edges, weight = cached, None
-        else:
-            raise ValueError(
-                f"'_cached_edge_index' of {name} is of type {type(cached).__name__}; it takes a pair (edge_index, "
-                f"edge_weight) as torch_geometric's gcn_norm returns it, or None"
-            )
-        if self._cached_nodes is not None and self._cached_nodes[0] is edges and self._cached_nodes[1] != num_nodes:
-            raise ValueError(
-                f"{name} was made with cached=True and has cached the normalization of a graph with "
-                f"{self._cached_nodes[1]} nodes, but 'x' has {num_nodes}: use cached=False for more than one graph, or "
-                f"call reset_parameters() or set _cached_edge_index = None"
-            )
-        graph, _, weight = self._read_edges(x, edges, weight)
-        return NormalizedEdges(graph, edge_list, weight)
-
-    def _rows(self, graph: Graph) -> Tensor:
-        rows = (graph.source, graph.target) if self.flow == "source_to_target" else (graph.target, graph.source)
-        return torch.stack(rows)
-
     def _by_messages(self, x: Tensor, edges: NormalizedEdges) -> Tensor:
         """PyG's steps: every message is formed, or a matrix multiplies ``x`` where that step was replaced or hooked."""
         graph, edge_list, weight = edges.graph, edges.edge_list, edges.weight
-        edge_index: Any = self._rows(graph)
+        edge_index: Any = graph.edge_index(self.flow)
         if edge_list is not None and self._multiplies_matrix(edge_list):
             edge_index, _ = matrix_of(edge_list, edge_index, weight, (graph.num_targets, graph.num_sources))
             weight = None

@@ -517,6 +517,8 @@ def _refused_options(model: str, *, act: Any, act_kwargs: Any, norm: Any = None,
         try:
             _RESOLVERS[name](part, **(options or {}))
         except TypeError as error:
+            if not options:
+                return f"'{name}' of {model} is {part!r}, which cannot be made by its name: {error}; pass an instance"
             return f"'{name}_kwargs' of {model} is {options!r}, which {part!r} does not take: {error}"
         except ValueError as error:  # lists what it knows in no order
             known = sorted(re.findall("'([^']+)'", str(error).partition("among choices")[2]), key=str.lower)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias, get_args
 
@@ -95,6 +94,7 @@ def lambda_parameters(model: nn.Module) -> list[Parameter]:
 
     Raises:
         TypeError: ``model`` is no module.
+        ValueError: a scalar is computed from another parameter, as after pruning.
 
     Example:
         >>> import torch
@@ -114,7 +114,7 @@ def lambda_parameters(model: nn.Module) -> list[Parameter]:
         >>> len(scalars)
         4
     """
-    return [raw for _, _, raw in _learned(model)]
+    return _learned(model)
 
 
 def freeze_lambdas(model: nn.Module) -> int:
@@ -128,6 +128,7 @@ def freeze_lambdas(model: nn.Module) -> int:
 
     Raises:
         TypeError: ``model`` is no module.
+        ValueError: a scalar is computed from another parameter, as after pruning.
 
     Example:
         >>> from lcat.nn import LCATConv, freeze_lambdas
@@ -151,6 +152,15 @@ def unfreeze_lambdas(model: nn.Module) -> int:
 
     Raises:
         TypeError: ``model`` is no module.
+        ValueError: a scalar is computed from another parameter, as after pruning.
+
+    Example:
+        >>> from lcat.nn import LCATConv, freeze_lambdas, unfreeze_lambdas
+        >>> conv = LCATConv(8, 4)
+        >>> freeze_lambdas(conv), unfreeze_lambdas(conv)
+        (2, 2)
+        >>> conv.raw_lambda1.requires_grad
+        True
     """
     return _require_gradient(model, True)
 
@@ -171,7 +181,8 @@ def set_lambdas(model: nn.Module, lambda1: float | None = None, lambda2: float |
 
     Raises:
         TypeError: ``model`` is no module, or a value no number.
-        ValueError: a value is outside [0, 1].
+        ValueError: a value is outside [0, 1], or a scalar is computed from another parameter, as after pruning; then
+            none is set.
 
     Example:
         >>> from lcat.nn import lambdas, models, set_lambdas
@@ -186,15 +197,14 @@ def set_lambdas(model: nn.Module, lambda1: float | None = None, lambda2: float |
     for name, value in zip(get_args(ScalarName), (lambda1, lambda2), strict=True):
         if value is not None:
             values.append((name, read_lambda(name, value)))
-    for layer in layers.values():
-        for name, value in values:
-            raw: Tensor | None = getattr(layer, f"raw_{name}")
-            scalar = getattr(layer.interpolation, name)
-            if raw is None:
-                setattr(layer.interpolation, name, replace(scalar, fixed=value))
-            else:
-                with torch.no_grad():
-                    raw.fill_(scalar.raw_near(value))
+    scalars = [(layer, name, value, layer.own_raw(name)) for layer in layers.values() for name, value in values]
+    for layer, name, value, raw in scalars:  # none is set if one cannot be
+        scalar = getattr(layer.interpolation, name)
+        if raw is None:
+            setattr(layer.interpolation, name, replace(scalar, fixed=value))
+        else:
+            with torch.no_grad():
+                raw.fill_(scalar.raw_near(value))
     return len(layers)
 
 
@@ -223,17 +233,13 @@ def _number(path: str, layer: Any, name: ScalarName) -> Number:
     return numbers[0] if value.dim() == 0 else tuple(numbers)
 
 
-def _learned(model: nn.Module) -> Iterator[tuple[LCATMixin, ScalarName, Parameter]]:
-    for layer in lambda_layers(model).values():
-        for name in get_args(ScalarName):
-            raw = getattr(layer, f"raw_{name}")
-            if raw is not None:
-                yield layer, name, raw
+def _learned(model: nn.Module) -> list[Parameter]:
+    learned = [layer.own_raw(name) for layer in lambda_layers(model).values() for name in get_args(ScalarName)]
+    return [raw for raw in learned if raw is not None]
 
 
 def _require_gradient(model: nn.Module, flag: bool) -> int:
-    count = 0
-    for _, _, raw in _learned(model):
+    learned = _learned(model)
+    for raw in learned:
         raw.requires_grad_(flag)
-        count += 1
-    return count
+    return len(learned)

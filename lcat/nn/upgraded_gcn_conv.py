@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 from torch_geometric.typing import Adj, OptTensor
 from typing_extensions import Unpack
 
+from lcat._tracing import is_traced, outside_inference_mode
 from lcat.graph import CacheKey, Graph
 from lcat.nn import _checks
-from lcat.nn._gcn_norm import normalized_per_edge
+from lcat.nn._gcn_cache import GCNCache
+from lcat.nn._gcn_norm import normalized_per_edge, per_target
 from lcat.nn._inputs import AttentionEdges, LayerOutput, Nodes, read_edge_weight, read_graph
 from lcat.nn._options import MessagePassingOptions
 from lcat.nn.lcat_conv import LCATConv
@@ -22,7 +25,7 @@ _FACTOR: CacheKey[tuple[Graph, Tensor]] = CacheKey("GCN's factors relative to th
 # No __all__: the code that PyG generates for the class star-imports this module for its type names.
 
 
-class UpgradedGCNConv(LCATConv):
+class UpgradedGCNConv(GCNCache, LCATConv):
     r"""What :func:`lcat.nn.upgrade` makes of a GCNConv: attention times GCN's own weights.
 
     .. math::
@@ -36,8 +39,7 @@ class UpgradedGCNConv(LCATConv):
     takes what that of GCNConv takes, ``[N, in_channels]`` or ``[..., N, in_channels]``.
 
     Args:
-        in_channels, out_channels, improved, cached, add_self_loops, normalize, bias: as :class:`~lcat.nn.GCNConv`;
-            with ``cached`` all calls use the edges of the first one.
+        in_channels, out_channels, improved, cached, add_self_loops, normalize, bias: as :class:`~lcat.nn.GCNConv`.
         lambda1_init, lambda2_init: where the scalars start, in [0, 1].
         lambdas_per_head: as :class:`~lcat.nn.LCATConv`; there is one head.
         **kwargs: of :class:`torch_geometric.nn.MessagePassing` (``aggr``, ``flow``).
@@ -87,12 +89,12 @@ class UpgradedGCNConv(LCATConv):
         self.improved = _checks.read_flag(name, "improved", improved)
         self.cached = _checks.read_flag(name, "cached", cached)
         self.normalize = _checks.read_flag(name, "normalize", normalize)
-        self._first_edges: tuple[Any, Any] | None = None
+        self._forget_edges()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, and forget the edges of the first call."""
+        """Draw all parameters anew, and forget a cached normalization."""
         super().reset_parameters()
-        self._first_edges = None
+        self._forget_edges()
 
     def forward(  # type: ignore[override]  # the arguments of GCNConv, which it takes the place of
         self,
@@ -117,10 +119,6 @@ class UpgradedGCNConv(LCATConv):
             raise ValueError(
                 f"'x' of {type(self).__name__} is a {type(x).__name__}; it takes a tensor: a GCN has no bipartite form"
             )
-        if self.cached and not torch.compiler.is_compiling():
-            if self._first_edges is None:
-                self._first_edges = (edge_index, edge_weight)
-            edge_index, edge_weight = self._first_edges
         sets: tuple[int, ...] = ()
         if isinstance(x, Tensor) and x.layout is torch.strided and x.dim() > 3:
             sets = tuple(x.shape[:-2])  # attention layers take one dimension of feature sets, GCN any number
@@ -144,38 +142,54 @@ class UpgradedGCNConv(LCATConv):
         self, edge_index: Any, nodes: Nodes, *, edge_attr: Any, edge_weight: Any, size: Any, messages: bool
     ) -> AttentionEdges:
         """The edges of a GCN, with its self-loops and what multiplies their attention."""
-        del edge_attr, size, messages
+        del edge_attr, size
         x = nodes.x[0]
+        cached = self._edges_from_cache(edge_index, nodes.counts[0], messages=messages) if self.normalize else None
+        if cached is not None:
+            edge_index, edge_weight = cached.edges, cached.weight
         input_graph, edge_list = read_graph(self, edge_index, nodes.counts, x.device)
         weight = edge_list.values if edge_weight is None else edge_weight
         if isinstance(weight, Tensor) and weight.dim() == 2 and not weight.is_nested and weight.shape[1] == 1:
             weight = weight.squeeze(1)
+        if weight is not None:
+            weight = read_edge_weight(self, weight, edge_list, x)
         dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+        if cached is not None:
+            factor = _times_count(input_graph, _or_ones(weight, input_graph, dtype))
+            return AttentionEdges(edge_list, input_graph, input_graph, None, factor)
+        keeps = self.cached and self.normalize and not is_traced()
 
         def make() -> tuple[Graph, Tensor]:
-            return self._weighted(input_graph, weight, dtype)
+            graph, factor = self._weighted(input_graph, weight, dtype)
+            if keeps:
+                self._keep_edges(graph, factor, edge_list)
+            return graph, _times_count(graph, factor)
 
-        if weight is None:
+        if weight is None and not keeps:
             options = (self.normalize, self.add_self_loops, dtype)
             graph, factor = input_graph.cached(_FACTOR, make, *options)
         else:
-            weight = read_edge_weight(self, weight, edge_list, x)
-            graph, factor = make()
+            with outside_inference_mode() if keeps else nullcontext():
+                graph, factor = make()
         return AttentionEdges(edge_list, input_graph, graph, None, factor)
 
     def _weighted(self, input_graph: Graph, weight: Tensor | None, dtype: torch.dtype) -> tuple[Graph, Tensor]:
-        """The edges with self-loops, and ``n_i`` times GCN's weight for each, [E']."""
+        """The edges with self-loops, and GCN's weight for each, [E']."""
         if self.normalize:
-            graph, factor = normalized_per_edge(
+            return normalized_per_edge(
                 input_graph, weight, dtype, add_self_loops=self.add_self_loops, improved=self.improved
             )
-        elif weight is None:
-            graph, factor = input_graph, torch.ones(input_graph.num_edges, dtype=dtype, device=input_graph.device)
-        else:
-            graph, factor = input_graph, weight
-        count = graph.in_degree.to(torch.promote_types(factor.dtype, torch.float32))
-        at_target = torch.cat([count, count.new_zeros(1)]) if graph.padded else count
-        return graph, (at_target[graph.target] * factor).to(factor.dtype)
+        return input_graph, _or_ones(weight, input_graph, dtype)
 
     def __repr__(self) -> str:
         return super().__repr__().replace(", heads=1", "", 1)
+
+
+def _times_count(graph: Graph, factor: Tensor) -> Tensor:
+    """``n_i`` times the factor of each edge, [E']."""
+    count = graph.in_degree.to(torch.promote_types(factor.dtype, torch.float32))
+    return (per_target(graph, count) * factor).to(factor.dtype)
+
+
+def _or_ones(weight: Tensor | None, graph: Graph, dtype: torch.dtype) -> Tensor:
+    return torch.ones(graph.num_edges, dtype=dtype, device=graph.device) if weight is None else weight

@@ -45,7 +45,6 @@ _GATV2: tuple[type, ...] = (pyg.GATv2Conv, GATv2Conv)
 _OF_MODULE = frozenset({"training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"})
 # What PyG reads from the steps of a class.
 _OF_CLASS = frozenset({"inspector", "_user_args", "_fused_user_args", "_edge_user_args", "fuse"})
-_OF_GCN_CACHE = ("_cached_edge_index", "_cached_adj_t", "_cached_nodes")
 _STEPS = (
     "propagate",
     "edge_updater",
@@ -266,7 +265,7 @@ def _install(plan: _Plan) -> list[Parameter]:
     attributes = layer.__dict__
     is_gcn = type(layer) in _GCN
     ignores_edge_attr = type(layer) in _GAT
-    for name in (*_OF_GCN_CACHE, *_STEPS):  # PyG binds a class's own steps to instances in some cases
+    for name in _STEPS:  # PyG binds a class's own steps to instances in some cases
         attributes.pop(name, None)
     for name, value in template.__dict__.items():
         is_new = name not in attributes and name not in layer._modules and name not in layer._parameters

@@ -108,8 +108,8 @@ def runs_eagerly() -> bool:
 
 
 def eager(
-    forward: Operator[A],
-    backward: Operator[Any],
+    operator: Operator[A],
+    gradients: Operator[Any],
     inputs_type: type[Any],
     to_backward: ToBackward,
     *,
@@ -118,13 +118,13 @@ def eager(
     kept_names: Sequence[str] = _RESULTS,
     rows_apart: Sequence[str] = (),
 ) -> Callable[[A], Any]:
-    """A function of the arguments of ``forward`` that returns its first result, differentiable any number of times.
+    """A function of the arguments of ``operator`` that returns its first result, differentiable any number of times.
 
     Args:
-        forward: the operator. The first field of its arguments, ``inputs``, has the tensors that have gradients.
-        backward: the operator of its gradients; the first field of its arguments is the gradient.
+        operator: the first field of its arguments, ``inputs``, has the tensors that have gradients.
+        gradients: the operator of its gradients; the first field of its arguments is the gradient of the results.
         inputs_type: the NamedTuple of ``inputs``.
-        to_backward: the arguments of ``backward``.
+        to_backward: the arguments of ``gradients``.
         keeps: what the backward pass needs of the results of the forward pass; ``None`` if only its inputs.
         outputs: the number of differentiable results, which come first. The function returns a tuple of them if there
             are several. In eager mode those that nobody asked for are ``None``.
@@ -140,7 +140,7 @@ def eager(
     class Function(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, arguments: A, *inputs: Tensor | None) -> Any:
-            results: tuple[Any, ...] = forward.compute(arguments)
+            results: tuple[Any, ...] = operator.compute(arguments)
             saved = inputs if keeps is None else inputs + keeps(results)
             ctx.set_materialize_grads(False)
             ctx.save_for_backward(*saved)
@@ -160,25 +160,25 @@ def eager(
                 and are_plain(("grad",) * outputs, grads)
             ):
                 inputs = make_inputs(dense(inputs, apart))
-                return None, *backward.compute(to_backward(*dense(grads), inputs, results, ctx.constants, needs))
+                return None, *gradients.compute(to_backward(*dense(grads), inputs, results, ctx.constants, needs))
             # An operator knows no missing result.
             results = [inputs[0].new_empty(0) if result is None else result for result in results]
-            gradients = backward(to_backward(*grads, make_inputs(inputs), results, ctx.constants, needs))
-            return None, *(g if need else None for g, need in zip(gradients, needs, strict=True))
+            computed = gradients(to_backward(*grads, make_inputs(inputs), results, ctx.constants, needs))
+            return None, *(g if need else None for g, need in zip(computed, needs, strict=True))
 
-    name_function(Function, forward.name)
+    name_function(Function, operator.name)
 
     def call(arguments: A) -> Any:
         inputs = arguments.inputs  # type: ignore[attr-defined]
         if not runs_eagerly() or not are_plain(names, inputs):
-            results = forward(arguments)
+            results = operator(arguments)
             return select(results) if isinstance(results, tuple) else results
         readable = dense(inputs, apart)
         if readable is not inputs:
             arguments = arguments._replace(inputs=make_inputs(readable))  # type: ignore[attr-defined]
         if needs_gradient(*inputs):
             return Function.apply(arguments, *inputs)
-        return select(forward.compute(arguments))
+        return select(operator.compute(arguments))
 
     return call
 

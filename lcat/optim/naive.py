@@ -105,10 +105,10 @@ def landing_field(X: Tensor, G: Tensor, attraction: float) -> Tensor:
 
 
 def retract_qr(X: Tensor, V: Tensor) -> Tensor:
-    """The orthonormal factor of ``X + V`` by rows, with the signs that make it the identity at ``V = 0``."""
-    Q, R = torch.linalg.qr((X + V).mH)
-    phase = torch.sgn(R.diagonal(dim1=-2, dim2=-1))
-    Y: Tensor = (Q * phase[..., None, :]).mH
+    """The rows of ``M = X + V`` orthonormalized one after the other: ``L^(-1) M`` with Cholesky's ``M M^H = L L^H``."""
+    M = X + V
+    L = torch.linalg.cholesky(gram(M))
+    Y: Tensor = torch.linalg.solve_triangular(L, M, upper=False)
     return Y
 
 

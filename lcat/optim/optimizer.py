@@ -299,9 +299,8 @@ class OrthogonalOptimizer(Optimizer):
             self.param_groups.pop()
             raise
         self._bucket_cache.clear()
-        if (
-            len(self._seen_versions) == len(self.param_groups) - 1
-        ):  # those of a copied optimizer come with its next step
+        # Those of a copied optimizer come with its next step.
+        if len(self._seen_versions) == len(self.param_groups) - 1:
             self._seen_versions.append([p._version for p in group["params"]] if group["orthogonal"] else [])
 
     def _check_named(self, params: Any) -> None:

@@ -23,7 +23,7 @@ from lcat.study.plan.keywords import RunKeywords
 from lcat.study.plan.plan import StudyPlan
 from lcat.study.plan.splits import SplitRule
 from lcat.study.statistics import alpha_of_look
-from lcat.study.store.store import Store
+from lcat.study.store.store import STORE_NAME, Store
 from lcat.study.study import Study
 
 __all__ = ["Decision", "Look", "run_until_decided"]
@@ -186,8 +186,6 @@ def _check_margin(plan: StudyPlan, metrics: Iterable[str]) -> None:
 
 def _seeds_of(folder: str | Path) -> tuple[int, ...]:
     """The seeds of the study that is in the folder already, which may be more than those of the plan."""
-    from lcat.study.store.store import STORE_NAME
-
     if not (Path(folder) / STORE_NAME).is_file():
         return ()
     with Store(Path(folder)) as store:

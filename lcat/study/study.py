@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from lcat._measures import find_measure
-from lcat._text import counted
+from lcat._text import counted, hint
 from lcat.study._folder import prepare_folder
 from lcat.study.analysis.choose import choose
 from lcat.study.analysis.compare import Comparison, compare, robustness
@@ -151,7 +151,7 @@ class Study(StudyRecord):
         """The cell of a layer on a data set that validates best, on the graph without noise.
 
         Raises:
-            ValueError: if no such cell has finished.
+            ValueError: if no such cell has finished, or the study has no such layer or data set.
         """
         results = [
             result
@@ -161,7 +161,14 @@ class Study(StudyRecord):
             and result.cell.noise.kind == "none"
         ]
         if not results:
-            raise ValueError(f"no cell of {layer} on {dataset} has finished")
+            for name, known in ((dataset, self.plan.datasets), (layer, self.plan.layers)):
+                if name not in known:
+                    raise ValueError(
+                        f"expected one of {', '.join(known)}, got {name!r}{hint(name, known)}: the study has no other"
+                    )
+            raise ValueError(
+                f"no cell of {layer} on {dataset} has finished: run the study on, or see Study.failures() for errors"
+            )
         sign = find_measure(results[0].metric).sign
         return max(results, key=lambda result: sign * result.fit.val if result.fit is not None else 0.0)
 

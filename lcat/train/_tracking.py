@@ -16,6 +16,12 @@ def read_lambdas(model: nn.Module) -> dict[str, list[float]]:
 
     Raises:
         TypeError: for what is no module.
+
+    Example:
+        >>> from lcat.nn.models import LCAT
+        >>> from lcat.train import read_lambdas
+        >>> read_lambdas(LCAT(8, 16, num_layers=1, lambda1=0.25, lambda2=0.5))
+        {'convs.0': [0.25, 0.5]}
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"expected a model, a torch.nn.Module, got {kind_of(model)}: call it once for each model")

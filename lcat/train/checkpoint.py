@@ -83,6 +83,15 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         FileNotFoundError: there is no such file.
         CheckpointError: it is no checkpoint, or is damaged: a single changed bit or missing byte is refused.
         ValueError: there is no device of this name, or it cannot be used here.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from lcat.train import load_checkpoint, save_checkpoint
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_checkpoint(Path(folder, "run.ckpt"), {"epoch": 3})
+        ...     load_checkpoint(Path(folder, "run.ckpt"))
+        {'epoch': 3}
     """
     path = as_path("path", path)
     if isinstance(map_location, (str, torch.device)):
@@ -108,7 +117,13 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
 
 
 def random_state() -> dict[str, Any]:
-    """The state of all generators: Python's, NumPy's, torch's on the CPU and on every GPU; plain data."""
+    """The state of all generators: Python's, NumPy's, torch's on the CPU and on every GPU; plain data.
+
+    Example:
+        >>> from lcat.train import random_state
+        >>> sorted(random_state())
+        ['cuda', 'numpy', 'python', 'torch']
+    """
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
@@ -125,6 +140,15 @@ def restore_random_state(state: dict[str, Any]) -> None:
     Raises:
         CheckpointError: the state is of a machine with another number of GPUs, or no state of :func:`random_state`. All
             generators are as before then.
+
+    Example:
+        >>> import torch
+        >>> from lcat.train import random_state, restore_random_state
+        >>> state = random_state()
+        >>> first = torch.rand(3)
+        >>> restore_random_state(state)
+        >>> torch.equal(torch.rand(3), first)
+        True
     """
     try:
         generators = _generators(state)

@@ -85,8 +85,9 @@ def steps_of(model: nn.Module) -> list[LayerStep]:
         return _checked_steps(model, steps())
     if not isinstance(model, BasicGNN):
         raise TypeError(
-            f"layerwise_inference takes a model of lcat.nn.models or another BasicGNN, or one with a method "
-            f"layer_steps() that returns LayerSteps; got {type(model).__name__}"
+            f"layerwise_inference takes a BasicGNN, as the models of lcat.nn.models are (but LCATGCN2 and LCATv2GCN2, "
+            f"whose layers see the first features too), or a model with a method layer_steps() that returns "
+            f"LayerSteps; got {type(model).__name__}"
         )
     own = type(model).forward.__module__
     if own.partition(".")[0] not in _LIBRARIES:

@@ -91,6 +91,14 @@ def metric_by_name(name: str, *, checks: bool = True) -> Callable[[Tensor, Tenso
 
     Raises:
         ValueError: for a name that is not in :data:`METRICS`.
+
+    Example:
+        >>> import torch
+        >>> from lcat.train import metric_by_name
+        >>> metric_by_name("accuracy")(
+        ...     torch.tensor([[2.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0])
+        ... )
+        0.5
     """
     for known, measure in METRICS.items():
         if known == name:

@@ -70,12 +70,24 @@ def register_optimizer(name: str, builder: Builder) -> None:
 
 
 def optimizer_names() -> list[str]:
-    """The names that :func:`build_optimizer` takes, sorted."""
+    """The names that :func:`build_optimizer` takes, sorted.
+
+    Example:
+        >>> from lcat.train import optimizer_names
+        >>> "adam" in optimizer_names(), "pogo" in optimizer_names()
+        (True, True)
+    """
     return sorted(_BUILDERS)
 
 
 def orthogonal_optimizer_names() -> list[str]:
-    """Those of them that keep hidden weights orthonormal, sorted."""
+    """Those of them that keep hidden weights orthonormal, sorted.
+
+    Example:
+        >>> from lcat.train import orthogonal_optimizer_names
+        >>> "adam" in orthogonal_optimizer_names(), "pogo" in orthogonal_optimizer_names()
+        (False, True)
+    """
     return sorted(name for name, builder in _BUILDERS.items() if builder in _ORTHOGONAL)
 
 
@@ -96,6 +108,14 @@ def build_optimizer(name: str, model: nn.Module, lr: float, weight_decay: float 
         TypeError: for a model that is none.
         ValueError: for an unknown name, an option that the optimizer does not have, a value out of its range, a
             learning rate that is not positive or a negative weight decay. The model is unchanged then.
+
+    Example:
+        >>> from lcat.nn.models import LCAT
+        >>> from lcat.train import build_optimizer
+        >>> model = LCAT(8, 16, num_layers=2, out_channels=3)
+        >>> optimizer = build_optimizer("adamw", model, lr=0.01, weight_decay=5e-4)
+        >>> [group["weight_decay"] for group in optimizer.param_groups]
+        [0.0005, 0.0]
     """
     if not isinstance(name, str) or name not in _BUILDERS:
         way_out = hint(name, optimizer_names()) if isinstance(name, str) else ": see register_optimizer for your own"

@@ -90,6 +90,14 @@ def build_schedule(optimizer: Optimizer, name: str, epochs: int, warmup: int = 0
     Raises:
         TypeError: ``optimizer`` is none.
         ValueError: for an unknown name, and for ``epochs`` and ``warmup`` out of range.
+
+    Example:
+        >>> import torch
+        >>> from lcat.train import build_schedule
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+        >>> schedule = build_schedule(optimizer, "cosine", epochs=10, warmup=2)
+        >>> optimizer.param_groups[0]["lr"]
+        0.03333333333333333
     """
     check_torch_optimizer(optimizer, "build_schedule(optimizer, name, epochs)")
     check_ranges({"epochs": epochs, "warmup": warmup}, {"epochs": whole(1), "warmup": whole(0)})

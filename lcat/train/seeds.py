@@ -27,6 +27,15 @@ def seed_everything(seed: int) -> None:
 
     Raises:
         ValueError: for any other number.
+
+    Example:
+        >>> import torch
+        >>> from lcat.train import seed_everything
+        >>> seed_everything(0)
+        >>> first = torch.rand(3)
+        >>> seed_everything(0)
+        >>> torch.equal(torch.rand(3), first)
+        True
     """
     seed = _checked(seed)
     random.seed(seed)

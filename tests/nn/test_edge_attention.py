@@ -11,6 +11,7 @@ import lcat.nn.models as models
 from lcat.nn import GATConv, attention_of_edges
 from tests.support.compare import assert_same
 from tests.support.layers import ATTENTION, FAMILY_MODELS, MODELS
+from tests.support.long import quick_or_long
 
 # A self-loop at 1, two at 3, a pair of parallel edges; the loops stand between other edges.
 EDGES = torch.tensor([[0, 1, 1, 3, 2, 3, 0, 0], [1, 1, 2, 3, 0, 3, 2, 2]])
@@ -105,6 +106,20 @@ def test_attention_of_a_model_is_that_of_its_layers(jk):
         h = model.act(norm(h))
     out.sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", quick_or_long(WITH_ATTENTION, ["LCATv2"]))
+def test_attention_of_a_compiled_model(name):
+    torch._dynamo.reset()
+    model, x = make(name), torch.randn(4, 8)
+    expected, attention = model(x, EDGES, return_attention_weights=True)
+    compiled = torch.compile(model, backend="eager")
+    out, compiled_attention = compiled(x, EDGES, return_attention_weights=True)
+    assert_same(out, expected, "output", 1e-6)
+    assert len(compiled_attention) == len(attention) == 3
+    for (edges, alpha), (expected_edges, expected_alpha) in zip(compiled_attention, attention, strict=True):
+        assert torch.equal(edges, expected_edges)
+        assert_same(alpha, expected_alpha, "attention", 1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.bool])

@@ -7,11 +7,24 @@ import copy
 import numpy as np
 import pytest
 import torch
+import torch.nn.utils.parametrize
+import torch.nn.utils.prune
 import torch_geometric.nn as pyg
 from torch.nn import Parameter
 
 import lcat.nn
-from lcat.nn import CATConv, GATConv, LCATConv, models
+from lcat.nn import (
+    CATConv,
+    GATConv,
+    LambdaSchedule,
+    LCATConv,
+    freeze_lambdas,
+    lambda_parameters,
+    lambdas,
+    models,
+    set_lambdas,
+    unfreeze_lambdas,
+)
 from tests.support.compare import assert_same
 
 EDGES = torch.tensor([[0, 1, 2, 3, 1], [1, 2, 3, 0, 0]])
@@ -191,3 +204,41 @@ def test_other_errors_of_loading_are_torchs():
         LCATConv(8, 4, lambda1=1.0, lambda2=1.0).load_state_dict({})
     assert "is it that of a GAT" not in str(caught.value)
     assert GATConv(8, 4).load_state_dict(GATConv(8, 4).state_dict())
+
+
+class _Half(torch.nn.Module):
+    def forward(self, raw):
+        return raw / 2
+
+
+def pruned(layer):
+    torch.nn.utils.prune.random_unstructured(layer, "raw_lambda2", amount=0)
+
+
+def parametrized(layer):
+    torch.nn.utils.parametrize.register_parametrization(layer, "raw_lambda2", _Half())
+
+
+@pytest.mark.parametrize("compute", [pruned, parametrized])
+@pytest.mark.parametrize("name", ["LCATConv", "LCATv2Conv", "LCATGCN2Conv"])
+def test_scalars_that_are_computed_are_not_set(name, compute):
+    """What was written into them would be lost; and of a model with one of them, no scalar changes."""
+    sizes = (4, 0.1) if "GCN2" in name else (4, 4)
+    model = torch.nn.ModuleList([getattr(lcat.nn, name)(*sizes), getattr(lcat.nn, name)(*sizes)])
+    compute(model[1])
+    before = lambdas(model)
+    for call in (
+        lambda: set_lambdas(model, lambda1=0.9, lambda2=0.9),
+        lambda: freeze_lambdas(model),
+        lambda: unfreeze_lambdas(model),
+        lambda: lambda_parameters(model),
+        lambda: setattr(model[1], "lambda2", 0.9),
+        lambda: LambdaSchedule(model, steps=4, lambda2=(0.0, 1.0)).step(),
+    ):
+        with pytest.raises(
+            ValueError, match=r"'raw_lambda2' of .* is computed from another parameter \(pruned or param"
+        ):
+            call()
+        assert lambdas(model) == before
+        assert model[0].raw_lambda1.requires_grad
+    assert set_lambdas(model, lambda1=0.9) == 2  # the other one is a parameter

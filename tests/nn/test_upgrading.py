@@ -136,6 +136,58 @@ def test_gcn_layers_begin_as_they_were(module, case, start, weighted, x):
     hook.remove()
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("module", MODULES)
+class TestCachedGCN:
+    """The cache is that of the layer as it was."""
+
+    OTHER = EDGES.flip(1)[:, ::2]
+
+    def made(self, module, weighted):
+        layer = MODULES[module].GCNConv(8, 4, cached=True)
+        randomize(layer)
+        return layer, torch.rand(11).add_(0.1) if weighted else None
+
+    def test_a_filled_cache_stays(self, module, weighted, x):
+        layer, weight = self.made(module, weighted)
+        expected = layer(x, EDGES, weight)
+        lcat.upgrade(layer)
+        assert_same(layer(x, self.OTHER), expected, "output", 1e-6)
+
+    def test_what_is_kept_is_not_what_was_passed(self, module, weighted, x):
+        layer, weight = self.made(module, weighted)
+        lcat.upgrade(layer)
+        edges = EDGES.clone()
+        expected = layer(x, edges, weight)
+        edges.zero_()
+        if weighted:
+            weight.zero_()
+        assert_same(layer(x, self.OTHER), expected, "output", 1e-6)
+        assert_same(layer(x, self.OTHER, return_attention_weights=True)[0], expected, "with attention", 1e-6)
+
+    def test_compiled_as_eager(self, module, weighted, x):
+        layer, weight = self.made(module, weighted)
+        lcat.upgrade(layer)
+        torch._dynamo.reset()
+        compiled = torch.compile(layer, backend="eager", fullgraph=True)
+        other = compiled(x, self.OTHER)
+        assert layer._cached_edge_index is None
+        assert_same(other, copy.deepcopy(layer)(x, self.OTHER), "nothing traced is kept", 1e-6)
+        expected = layer(x, EDGES, weight)
+        assert_same(compiled(x, self.OTHER), expected, "compiled", 1e-6)
+
+    def test_another_number_of_nodes_is_an_error(self, module, weighted, x):
+        layer, weight = self.made(module, weighted)
+        lcat.upgrade(layer)
+        expected = layer(x, EDGES, weight)
+        for other in (torch.cat([x, x]), x[:3]):
+            with pytest.raises(ValueError, match=f"cached the normalization of a graph with {len(x)} nodes"):
+                layer(other, EDGES)
+        layer.reset_parameters()
+        assert layer(torch.cat([x, x]), EDGES).shape == (2 * len(x), 4)
+        assert expected.shape == (len(x), 4)
+
+
 def test_feature_sets_matrices_and_bad_input_of_a_gcn(x):
     layer, plain = GCNConv(8, 4), GCNConv(8, 4)
     plain.load_state_dict(layer.state_dict())

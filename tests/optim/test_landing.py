@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from lcat.optim import Landing, LandingPC, naive
 from tests.optim.optim_support import DTYPES, SHAPES, error, orthonormal, parameter, random, step, wide
 
-NAIVE_RETRACTIONS = {"qr": naive.retract_qr, "polar": naive.retract_polar, "cayley": naive.retract_cayley}
-
 
 def near(*shape, dtype=torch.float64, seed=0, size=0.02):
     """Not quite orthonormal, where the terms that vanish on the manifold do not."""

@@ -416,7 +416,7 @@ def test_small_graphs(edges):
 
 def test_refusals():
     data = random_graph()
-    with pytest.raises(TypeError, match=r"lcat.nn.models or another BasicGNN.*got Linear"):
+    with pytest.raises(TypeError, match=r"takes a BasicGNN, as the models of lcat.nn.models are .*got Linear"):
         layerwise_inference(nn.Linear(12, 3), data.x, data.edge_index)
     with pytest.raises(TypeError, match=r"not known how far a torch_geometric.*GCNConv looks"):
         layerwise_inference(pyg_models.GCN(12, 8, 2), data.x, data.edge_index)

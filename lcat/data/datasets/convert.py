@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data, HeteroData
 
+from lcat._edge_formats import read_edges
 from lcat._measures import TaskName
 from lcat._pyg_datasets import one_graph_of
 from lcat._text import counted
@@ -17,7 +18,7 @@ from lcat.data.datasets.items import DataError, classes_of
 from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset, random_splits, splits_from_masks
 
-__all__ = ["dataset_of_values", "from_data", "has_labels_per_node", "links_of_values", "what_it_is"]
+__all__ = ["dataset_of_values", "from_data", "has_labels_per_node", "links_of_values", "what_it_is", "with_edge_index"]
 
 _NEEDED = ("x", "edge_index", "y")
 _EDGE_VALUES = ("edge_weight", "edge_attr")
@@ -27,7 +28,7 @@ _SILENT = ("metric", "task", "num_nodes", "name")
 # Other names for what is needed, as other libraries and users write it.
 _OTHER_NAMES = {
     "x": ("feat", "feats", "feature", "features", "node_feat", "node_features", "attr_matrix", "X"),
-    "edge_index": ("edge", "edges", "edge_list", "edgelist", "edge_idx", "adj", "adj_t", "adj_matrix"),
+    "edge_index": ("edge", "edges", "edge_list", "edgelist", "edge_idx", "adj", "adj_matrix"),
     "y": ("label", "labels", "node_label", "target", "targets", "Y"),
 }
 
@@ -42,8 +43,9 @@ def from_data(
     without edges between them; masks that hold all nodes of a graph split by graphs.
 
     Args:
-        data: ``x``, ``edge_index``, ``y`` and perhaps ``edge_weight``, ``edge_attr``, ``train_mask``, ``val_mask``,
-            ``test_mask``; or a list of such graphs, which all have the same of these.
+        data: ``x``, ``edge_index`` (or ``adj_t``, as PyG's ``ToSparseTensor`` makes it), ``y`` and perhaps
+            ``edge_weight``, ``edge_attr``, ``train_mask``, ``val_mask``, ``test_mask``; or a list of such graphs, which
+            all have the same of these.
         name: how tables call it.
         metric: that of the task by default.
         task: ``"node-classification"`` by default, ``"node-multilabel"`` or ``"node-regression"``.
@@ -81,6 +83,9 @@ def _joined(graphs: Sequence[Data], name: str) -> Mapping[str, object]:
     Raises:
         DataError: names the first graph that does not fit.
     """
+    graphs = [
+        Data(**with_edge_index(graph.to_dict(), f"{name}, graph {number}")) for number, graph in enumerate(graphs)
+    ]
     names = [key for key in (*_NEEDED, *_EDGE_VALUES, *_MASKS) if graphs[0].get(key) is not None]
     for number, graph in enumerate(graphs):
         own = [key for key in (*_NEEDED, *_EDGE_VALUES, *_MASKS) if graph.get(key) is not None]
@@ -121,7 +126,7 @@ def dataset_of_values(values: Mapping[str, object], name: str, metric: str = "",
         DataError: on tensors that cannot be used.
     """
     task = "node-classification" if task is None else str(task)
-    values = {key: value for key, value in values.items() if value is not None}
+    values = with_edge_index({key: value for key, value in values.items() if value is not None}, name)
     masks = {part: values.get(f"{part}_mask") for part in ("train", "val", "test")}
     present = [part for part, mask in masks.items() if mask is not None]
     missing = [key for key in _NEEDED if key not in values]
@@ -156,6 +161,34 @@ def dataset_of_values(values: Mapping[str, object], name: str, metric: str = "",
     return NodeDataset(name, graph, splits, metric, rule, unused, task=task)  # type: ignore[arg-type]
 
 
+def with_edge_index(values: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """The same, with the edges of a matrix ``adj_t`` where there is no ``edge_index``. Entries that are all 1 are none.
+
+    Args:
+        values: tensors by name.
+        name: of the data set.
+
+    Raises:
+        DataError: if ``adj_t`` is no matrix.
+    """
+    if values.get("edge_index") is not None or values.get("adj_t") is None:
+        return values
+    try:
+        edges = read_edges(values["adj_t"], flow="source_to_target", name="adj_t")
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name}: {error}") from None
+    if edges.layout == "edge_index":
+        raise DataError(
+            f"{name}: adj_t must be a sparse matrix [targets, sources]; got a dense tensor: call it edge_index"
+        )
+    made: dict[str, object] = {key: value for key, value in values.items() if key != "adj_t"}
+    made["edge_index"] = torch.stack(edges.endpoints())
+    entries = edges.values
+    if entries is not None and not bool((entries == 1).all()):
+        made.setdefault("edge_weight" if entries.dim() == 1 else "edge_attr", entries)
+    return made
+
+
 def links_of_values(values: Mapping[str, object], name: str, metric: str = "") -> LinkDataset:
     """The links of a graph in tensors by name; labels are not used.
 
@@ -167,6 +200,7 @@ def links_of_values(values: Mapping[str, object], name: str, metric: str = "") -
     Raises:
         DataError: on tensors that cannot be used.
     """
+    values = with_edge_index(values, name)
     missing = [key for key in ("x", "edge_index") if values.get(key) is None]
     if missing:
         raise DataError(f"{name}: {_missing(missing, list(values))}")

@@ -113,6 +113,21 @@ def read_file(path: str | Path, metric: str | None = None, task: TaskName | None
 
     Raises:
         DataError: one line on what is wrong with the file.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from pathlib import Path
+        >>> from torch_geometric.data import Data
+        >>> from lcat.data import read_file
+        >>> edge = torch.tensor([[0, 1], [1, 0]])
+        >>> graphs = [
+        ...     Data(x=torch.ones(2, 3), edge_index=edge, y=torch.tensor([number % 2]))
+        ...     for number in range(10)
+        ... ]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(graphs, Path(folder) / "pairs.pt")
+        ...     read_file(Path(folder) / "pairs.pt").task
+        'graph-classification'
     """
     path, values = _read(path)
     if values is None:

@@ -15,6 +15,7 @@ from torch_geometric.data import Data
 from lcat._files import as_path
 from lcat._measures import TaskName, default_metric
 from lcat._text import counted
+from lcat.data.datasets.convert import with_edge_index
 from lcat.data.datasets.folders import check_folder
 from lcat.data.datasets.items import (
     DataError,
@@ -209,6 +210,7 @@ def from_graphs(
     for number, graph in enumerate(graphs):
         if not isinstance(graph, Data):
             raise DataError(f"{name}: expected a list of torch_geometric.data.Data; got {type(graph).__name__}")
+        graph = Data(**with_edge_index(graph.to_dict(), f"{name}: graph {number}"))
         labels.append(_label_of(graph, f"{name}: graph {number}"))
         if labels[-1].shape != labels[0].shape:
             raise DataError(

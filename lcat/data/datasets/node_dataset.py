@@ -242,6 +242,12 @@ def random_splits(y: Tensor, fractions: Sequence[float] = (0.6, 0.2, 0.2)) -> Ca
 
     Raises:
         SplitError: on fractions that are not three positive numbers with sum 1.
+
+    Example:
+        >>> import torch
+        >>> from lcat.data import random_splits
+        >>> random_splits(torch.arange(20) % 2)(0).sizes
+        (12, 4, 4)
     """
     check_fractions(fractions)
     # Not a closure: processes hand data sets to each other, and only named functions can be pickled.

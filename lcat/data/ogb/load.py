@@ -144,7 +144,13 @@ class OGBDataset:
 
 
 def ogb_names() -> list[str]:
-    """Names of OGB's data sets for node property prediction, from the installed ``ogb``."""
+    """Names of OGB's data sets for node property prediction, from the installed ``ogb``.
+
+    Example:
+        >>> from lcat.data import ogb_names
+        >>> "ogbn-arxiv" in ogb_names()
+        True
+    """
     return list(_master())
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from lcat._checksum import checksum
 from lcat._memory import has_memory
 from lcat._tracing import is_traced, outside_inference_mode
+from lcat._weak_entries import removal
 from lcat.graph import graph_view
 from lcat.ops import _native
 from lcat.ops._aggregate import aggregate
@@ -29,7 +30,7 @@ _TYPES = (torch.float32, torch.float64)
 
 
 class _Seen(NamedTuple):
-    features: weakref.ref[Tensor]
+    key: weakref.ref[Tensor]
     state: tuple[int, int, int | None]
     matrix: Tensor | None
 
@@ -67,11 +68,10 @@ def sparse_features(x: Tensor) -> Tensor | None:
         return None
     number = id(x)
     seen = _seen.get(number)
-    if seen is not None and seen.features() is x and seen.state == _state(x, seen.matrix):
+    if seen is not None and seen.key() is x and seen.state == _state(x, seen.matrix):
         return seen.matrix
     matrix = _matrix_of(x)
-    reference = weakref.ref(x, lambda reference: _freed(number, reference))
-    _seen[number] = _Seen(reference, _state(x, matrix), matrix)
+    _seen[number] = _Seen(weakref.ref(x, removal(_seen, number)), _state(x, matrix), matrix)
     return matrix
 
 
@@ -98,12 +98,6 @@ def _matrix_of(x: Tensor) -> Tensor | None:
             return x.detach().to_sparse_csr() if int(x.count_nonzero()) <= limit else None
         parts = _native.sparse_rows(x.detach(), limit)
         return None if parts is None else torch.sparse_csr_tensor(*parts, x.shape, check_invariants=False)
-
-
-def _freed(number: int, reference: weakref.ref[Tensor]) -> None:
-    seen = _seen.get(number)
-    if seen is not None and seen.features is reference:
-        del _seen[number]
 
 
 def sparse_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

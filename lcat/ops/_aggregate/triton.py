@@ -5,8 +5,6 @@ are. Every edge moves ``H * F`` numbers and its index, the bytes of a sparse-den
 written. The interface is described in :mod:`lcat.ops._fused`.
 """
 
-# mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
-
 from __future__ import annotations
 
 import torch

@@ -4,8 +4,6 @@ Scores are computed where they are needed from gathered rows; nothing of size E 
 their own, ``[E, D]``, which all heads share: ``U`` (query_edge) has the products with them, ``ATTENDED`` their sums.
 """
 
-# mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
-
 from __future__ import annotations
 
 import triton

@@ -5,8 +5,6 @@ adds up the shares of those that reach it: no position of an edge is stored, the
 same bits on every run. The interface is described in :mod:`lcat.ops._fused`.
 """
 
-# mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
-
 from __future__ import annotations
 
 from collections.abc import Sequence

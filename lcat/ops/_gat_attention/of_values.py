@@ -230,7 +230,7 @@ def gat_scores(
         ValueError: a tensor does not have its shape, is not dense, or on another device.
 
     Returns:
-        ``(s, t)``, each ``[N, H]`` or ``None``.
+        ``(source_score, target_score)``, each ``[N, H]`` or ``None``.
 
     Complexity:
         O(N H F) time; one pass over ``value`` forward and one backward.

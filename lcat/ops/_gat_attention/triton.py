@@ -6,8 +6,6 @@ source only: the gradient of ``target_score`` follows from two sums that the for
 numbers per edge, as many bytes as a GCN. The interface is described in :mod:`lcat.ops._fused`.
 """
 
-# mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
-
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -347,7 +345,7 @@ def backward(
     seed: Tensor | None,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of ``(s, t, value, edge_score, edge_weight)``, see :mod:`lcat.ops._fused`.
+    """Gradients of ``(source_score, target_score, value, edge_score, edge_weight)``, see :mod:`lcat.ops._fused`.
 
     Complexity:
         O(E H F) time; O(N H F) memory and the gradients themselves.

@@ -4,8 +4,6 @@ A fixed number of programs goes along the rows in strides. Backward each of them
 the two vectors, and writes it once; the sum of these shares is the same in every run.
 """
 
-# mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
-
 from __future__ import annotations
 
 from collections.abc import Sequence

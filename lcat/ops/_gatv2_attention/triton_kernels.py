@@ -6,8 +6,6 @@ nothing of size E H F exists. ``V`` is ``None`` where the keys are the values, w
 ``K_STRIDE`` and ``Q_STRIDE`` numbers apart: those of L-CATv2 are halves of one tensor.
 """
 
-# mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
-
 from __future__ import annotations
 
 import triton

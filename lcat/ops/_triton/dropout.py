@@ -6,8 +6,6 @@ with counter ``(lo32(i // 4), hi32(i // 4), 0, 0)`` and key ``(lo32(seed), hi32(
 stays, times ``1 / (1 - p)``, if the word is at least ``floor(p * 2**32)``. The CPU kernels compute the same mask.
 """
 
-# mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
-
 from __future__ import annotations
 
 import ctypes

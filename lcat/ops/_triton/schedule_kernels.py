@@ -3,8 +3,6 @@
 Sixty tensor operations take a millisecond to start, in which a mini-batch could be trained.
 """
 
-# mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
-
 from __future__ import annotations
 
 import torch

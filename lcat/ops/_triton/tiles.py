@@ -7,8 +7,6 @@ and features. Row numbers are widened to 64 bits before they are
 multiplied; only the offset inside a row is 32 bits wide.
 """
 
-# mypy: disable-error-code="no-untyped-def", disallow-incomplete-defs=False
-
 from __future__ import annotations
 
 from typing import Any

@@ -31,9 +31,9 @@ from lcat.study.statistics import (
     verdict,
     wilcoxon_test,
 )
-from lcat.study.statistics.equivalence import MARGIN
+from lcat.study.statistics.equivalence import MARGIN, read_alpha
 from lcat.study.statistics.intervals import IntervalMethod, check_method
-from lcat.study.statistics.shares import share
+from lcat.study.statistics.shares import check_share
 
 __all__ = ["Comparison", "Ranking", "compare", "robustness"]
 
@@ -195,8 +195,8 @@ def compare(
         >>> comparison.pairs[["first", "second", "runs"]].values.tolist()
         [['gcn', 'gat', 3]]
     """
-    share("level", level)
-    share("alpha", alpha)
+    check_share("level", level)
+    alpha = read_alpha(alpha)
     check_method("interval", interval)
     selection = Selection.of(frame)
     check_margin(margin, map(str, selection.frame["metric"].unique()))
@@ -228,7 +228,7 @@ def robustness(frame: pd.DataFrame | Selection, *, level: float = 0.95) -> pd.Da
     Raises:
         ValueError: for a level out of range.
     """
-    share("level", level)
+    check_share("level", level)
     done = Selection.of(frame).finished
     kinds = done.loc[done["noise"] != "none", ["dataset", "noise"]].drop_duplicates()
     clean = done[done["noise"] == "none"]

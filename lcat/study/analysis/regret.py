@@ -18,7 +18,7 @@ from lcat.study.analysis.selection import RUN, Selection, choose_models, one_row
 from lcat.study.models.layers import LAYERS
 from lcat.study.statistics import corrected_t_test
 from lcat.study.statistics.equivalence import MARGIN, read_alpha, read_margin
-from lcat.study.statistics.shares import share
+from lcat.study.statistics.shares import check_share
 
 __all__ = ["QUESTIONS", "regret"]
 
@@ -106,7 +106,7 @@ def regret(
         ... ].values.tolist()
         [['v1', 'lcat', 'gcn, gat, cat', 2]]
     """
-    share("level", level)
+    check_share("level", level)
     alpha = read_alpha(alpha)
     rows = []
     selection = Selection.of(frame)

@@ -275,7 +275,7 @@ class StudyPlan(Record):
         self._check_settings_of_tasks()
         if self.grid and self.search is not None:
             raise ValueError("grid and search exclude each other; put the lists of the grid into search.space")
-        size = len(self.datasets) * len(self.layers) * self.cells_a_model() * len(self._points())
+        size = len(self.datasets) * len(self.layers) * self.cells_per_model() * len(self._points())
         if size > _MAX_CELLS:
             raise ValueError(f"the plan has {size:,} cells and more than {_MAX_CELLS:,} are refused")
         if not self.pairs():
@@ -407,7 +407,7 @@ class StudyPlan(Record):
         """The splits of one data set."""
         return SplitRule.parse(self.split).choices(self.split, self.split_seed, dataset, self._base)
 
-    def cells_a_model(self) -> int:
+    def cells_per_model(self) -> int:
         """How many cells one model has on one data set (the first one, if that depends on files)."""
         return len(self.noise.noises()) * len(self.choices(self.datasets[0])) * len(self.seeds)
 

@@ -320,5 +320,5 @@ def check_grid(grid: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
         converted = tuple(check_setting(name, value) for value in values)
         checked[name] = tuple(dict.fromkeys(converted))
         if len(checked[name]) < len({(isinstance(value, bool), value) for value in converted}):
-            raise ValueError(f"{name}: true and 1 are one value here, and false and 0; write text to tell them apart")
+            raise ValueError(f"{name}: true and 1 are one value here, and false and 0; write text instead")
     return checked

@@ -25,7 +25,7 @@ def write_study(
     record: StudyRecord,
     folder: str | Path | None = None,
     *,
-    figures: bool = True,
+    page: bool = True,
     reference: str | None = None,
     margin: float | None = None,
 ) -> list[Path]:
@@ -35,8 +35,7 @@ def write_study(
     LaTeX. ``cells.csv`` has one row per cell, ``summary.csv`` one per data set and layer (without noise, with the
     settings that validate best), ``study.json`` everything with curves, ``null`` where there is no finite number.
     ``accuracy.png`` and, if a layer learns lambda, ``lambda.png`` show two of the figures for slides; ``figures/`` has
-    those of scores, lambdas, regret and ranks for a paper, as PDF and SVG. Files of an earlier report in the same
-    folder are replaced.
+    all of them for a paper, as PNG, PDF and SVG. Files of an earlier report in the same folder are replaced.
 
     Studies of more than 2,000 cells get neither ``study.json``, for their store says the same in less space, nor the
     figures as files: curves are read for the few runs that the page draws.
@@ -44,7 +43,8 @@ def write_study(
     Args:
         record: a study with at least one result.
         folder: made if necessary; that of the study by default.
-        figures: also write ``report.html`` with its tables, and the figures as files.
+        page: also write ``report.html``, its tables, and the figures as files; ``False`` leaves them out, which take
+            most of the time.
         reference: a layer that every other one is tested against, with Holm's rule over these tests alone; all pairs of
             layers by default.
         margin: the largest difference of test metrics that does not matter, that of the plan by default; 0.01 is one
@@ -75,7 +75,7 @@ def write_study(
     small = len(results) <= _SMALL
     if small:
         written.append(_write_json(record, data.comparison.summary, target))
-    if figures:
+    if page:
         from lcat.study.report.figures_files import write_figures
         from lcat.study.report.page import make_report
 

@@ -20,6 +20,7 @@ from lcat.study.report.figures_ranks import ranking_picture
 from lcat.study.report.figures_regret import regret_picture
 from lcat.study.report.galleries import MAX_DATASETS, PICTURES, learned_layers, marked, page_pictures
 from lcat.study.report.palette import DARK, LIGHT, colors_for
+from lcat.study.report.plan_toml import plan_toml
 from lcat.study.report.published_tables import PUBLISHED
 from lcat.study.report.remarks import (
     few_samples_sentence,
@@ -135,7 +136,7 @@ def make_report(data: ReportData) -> Report:
         galleries=galleries,
         failures=data.failures[:_TRACEBACKS],
         more_failures=max(len(data.failures) - _TRACEBACKS, 0),
-        plan=sentences.plan_toml(data.plan),
+        plan=plan_toml(data.plan),
         version=lcat.__version__,
         curves=CURVES,
         layers=[(name, LAYERS[name].summary) for name in data.facts["layers"] if name in LAYERS],

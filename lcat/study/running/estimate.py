@@ -97,7 +97,7 @@ def calibrate(
     measured: list[Cell] = []
     start = time.monotonic()
     with closing(CellRunner(setup)) as runner:
-        for cell in _one_a_kind(cells):
+        for cell in _one_per_kind(cells):
             if known.knows(cell):
                 continue
             if measured and time.monotonic() - start > limit:
@@ -115,7 +115,7 @@ def calibrate(
     return measured
 
 
-def _one_a_kind(cells: Iterable[Cell]) -> list[Cell]:
+def _one_per_kind(cells: Iterable[Cell]) -> list[Cell]:
     """The first cell of every data set and layer; every data set once before any comes a second time."""
     kinds: dict[tuple[str, str], Cell] = {}
     for cell in cells:

@@ -87,7 +87,7 @@ class SearchSchedule(Schedule):
         for unit in self._units:
             kinds.update(map(kind_of, unit.queue))
             hyper = unit.last or self._base(unit)
-            more = max(0, unit.plan.trials - unit.search.num_completed - (unit.current is not None))
+            more = max(0, unit.search_plan.trials - unit.optuna.num_completed - (unit.current is not None))
             ahead = more * len(unit.members) + (0 if unit.final else self._noisy * len(unit.members))
             if ahead:
                 kinds[(unit.dataset, unit.layer, hyper)] += ahead
@@ -96,7 +96,7 @@ class SearchSchedule(Schedule):
     @property
     def total(self) -> int:
         """As if no two trials were alike."""
-        return sum(len(unit.members) * (unit.plan.trials + self._noisy) for unit in self._units)
+        return sum(len(unit.members) * (unit.search_plan.trials + self._noisy) for unit in self._units)
 
     @property
     def spent(self) -> str:
@@ -105,7 +105,7 @@ class SearchSchedule(Schedule):
         if (
             limit is not None
             and self._trials >= limit
-            and any(unit.search.num_completed < unit.plan.trials for unit in self._units)
+            and any(unit.optuna.num_completed < unit.search_plan.trials for unit in self._units)
         ):
             return f"budget.trials = {limit} is used up"
         return ""
@@ -115,10 +115,10 @@ class SearchSchedule(Schedule):
         """Searches that are over and had no point whose settings fit together: they leave nothing in any table."""
         return [
             f"no result for {unit.layer} on {unit.dataset}: the settings do not fit together in any of the "
-            f"{counted(unit.plan.trials, 'point')} that its search tried (hidden_channels must be a multiple "
+            f"{counted(unit.search_plan.trials, 'point')} that its search tried (hidden_channels must be a multiple "
             "of heads, ...); try more trials, or another space"
             for unit in self._units
-            if unit.last is None and unit.search.num_completed >= unit.plan.trials
+            if unit.last is None and unit.optuna.num_completed >= unit.search_plan.trials
         ]
 
     @property
@@ -129,9 +129,9 @@ class SearchSchedule(Schedule):
         """Go on as far as results allow: until cells are queued, are under way, or the search is over."""
         while not unit.queue and not unit.waiting:
             if unit.current is not None:
-                unit.search.tell([self._results[key] for key in unit.current.keys])
+                unit.optuna.tell([self._results[key] for key in unit.current.keys])
                 unit.current = None
-            if unit.search.num_completed >= unit.plan.trials:
+            if unit.optuna.num_completed >= unit.search_plan.trials:
                 if unit.final:
                     return
                 unit.final = True
@@ -140,11 +140,11 @@ class SearchSchedule(Schedule):
                 continue
             if self._plan.budget.trials is not None and self._trials >= self._plan.budget.trials:
                 return
-            point = unit.search.ask(None)
+            point = unit.optuna.ask(None)
             hyper = self._hyper(unit, point)
             cells = [] if hyper is None else unit.cells(hyper)
             keys = [cell.key for cell in cells]
-            trial = Trial(unit.name, unit.search.num_completed, unit.dataset, unit.layer, unit.test_set, point, keys)
+            trial = Trial(unit.name, unit.optuna.num_completed, unit.dataset, unit.layer, unit.test_set, point, keys)
             self._store.add_trial(trial, cells)
             self._trials += 1
             self._begin(unit, trial, cells)
@@ -155,14 +155,14 @@ class SearchSchedule(Schedule):
         for unit in self._units:
             trials = old.get(unit.name, [])
             for trial in trials:
-                unit.search.ask(trial.params)
+                unit.optuna.ask(trial.params)
                 cells = [planned[key] for key in trial.keys]
                 if trial is trials[-1] and not all(key in self._results for key in trial.keys):
                     self._begin(unit, trial, cells)
                     continue
                 # What came after this trial was chosen with what was known of it then. Failed cells that run again
                 # now stay, and change nothing of the search.
-                unit.search.tell([self._results.get(key) for key in trial.keys])
+                unit.optuna.tell([self._results.get(key) for key in trial.keys])
                 unit.last = cells[0].hyper if cells else unit.last
                 self._queue(unit, cells)
 
@@ -180,7 +180,7 @@ class SearchSchedule(Schedule):
 
     def _final_cells(self, unit: _Unit) -> list[Cell]:
         """The best point under every noise."""
-        best = unit.search.best()
+        best = unit.optuna.best()
         hyper = None if best is None else self._hyper(unit, best)
         if hyper is None:
             return []
@@ -213,9 +213,9 @@ class _Unit:
     layer: str
     test_set: str
     members: list[tuple[SplitChoice, int]]
-    study: StudyPlan
-    plan: SearchPlan
-    search: _Optuna
+    study_plan: StudyPlan
+    search_plan: SearchPlan
+    optuna: _Optuna
     queue: deque[Cell] = field(default_factory=deque)
     waiting: set[str] = field(default_factory=set)
     current: Trial | None = None
@@ -229,7 +229,7 @@ class _Unit:
 
     def cells(self, hyper: HyperParameters) -> list[Cell]:
         return [
-            self.study.cell(self.dataset, self.layer, seed=seed, hyper=hyper, split=choice)
+            self.study_plan.cell(self.dataset, self.layer, seed=seed, hyper=hyper, split=choice)
             for choice, seed in self.members
         ]
 

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from lcat._numbers import as_float
 from lcat.study.statistics._checks import not_negative
 from lcat.study.statistics.paired import FEWEST_PAIRS, mean_and_spread
-from lcat.study.statistics.shares import share
+from lcat.study.statistics.shares import check_share
 
 __all__ = [
     "MARGIN",
@@ -282,7 +282,7 @@ def smallest_difference(
         0.0184
     """
     alpha = read_alpha(alpha)
-    share("power", power)
+    check_share("power", power)
     if power <= alpha:
         raise ValueError(f"power must be above alpha, {alpha}; got {power}")
     _, spread, runs = mean_and_spread(first, second, resolution=resolution)
@@ -335,7 +335,7 @@ def samples_to_decide(
         9.0
     """
     margin, alpha = read_margin(margin), read_alpha(alpha)
-    share("power", power)
+    check_share("power", power)
     mean, spread, runs = mean_and_spread(first, second, resolution=resolution)
     not_negative("test_train_ratio", test_train_ratio)
     if runs < FEWEST_PAIRS or spread == 0:

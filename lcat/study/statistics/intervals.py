@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lcat.study.statistics._checks import not_negative, vector
-from lcat.study.statistics.shares import share
+from lcat.study.statistics.shares import check_share
 
 __all__ = ["Interval", "IntervalMethod", "check_method", "confidence_interval"]
 
@@ -88,7 +88,7 @@ def confidence_interval(
         (0.81, 0.01, 0.785, 0.835)
     """
     array = vector("values", values)
-    share("level", level)
+    check_share("level", level)
     check_method("method", method)
     if test_train_ratio < 0 or (test_train_ratio and method == "bootstrap"):
         raise ValueError(

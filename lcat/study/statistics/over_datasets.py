@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lcat.study.statistics._checks import score_table, vector
 from lcat.study.statistics.rank_permutations import rank_distribution
-from lcat.study.statistics.shares import share
+from lcat.study.statistics.shares import check_share
 
 __all__ = [
     "FEW_DATASETS",
@@ -80,7 +80,13 @@ def ranks(scores: ArrayLike) -> NDArray[np.float64]:
 
 
 def average_ranks(scores: ArrayLike) -> NDArray[np.float64]:
-    """Mean over the data sets of :func:`ranks`, ``[k]``."""
+    """Mean over the data sets of :func:`ranks`, ``[k]``.
+
+    Example:
+        >>> from lcat.study.statistics import average_ranks
+        >>> average_ranks([[0.9, 0.8, 0.7], [0.6, 0.6, 0.5]]).tolist()
+        [1.25, 1.75, 3.0]
+    """
     mean: NDArray[np.float64] = ranks(scores).mean(axis=0)
     return mean
 
@@ -224,7 +230,7 @@ def critical_difference(methods: int, datasets: int, *, alpha: float = 0.05, sco
     """
     if methods < 2 or datasets < 1:
         raise ValueError(f"at least 2 methods and 1 data set are needed; got {methods} and {datasets}")
-    share("alpha", alpha)
+    check_share("alpha", alpha)
     if scores is not None and datasets <= FEW_DATASETS:
         return rank_distribution(ranks(scores)).critical_range(alpha)
     return _range_quantile(alpha, methods) / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * datasets))
@@ -245,7 +251,7 @@ def fewest_datasets(methods: int, alpha: float = 0.05) -> int:
         >>> [fewest_datasets(methods) for methods in (2, 3, 4)]
         [6, 3, 2]
     """
-    share("alpha", alpha)
+    check_share("alpha", alpha)
     if methods < 2:
         raise ValueError(f"methods must be at least 2; got {methods}")
     return max(2, 1 + math.ceil(math.log(1 / alpha) / math.log(math.factorial(methods)) - 1e-12))

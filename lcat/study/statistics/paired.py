@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lcat.study.statistics._checks import not_negative, paired_differences, vector
-from lcat.study.statistics.shares import share
+from lcat.study.statistics.shares import check_share
 
 __all__ = ["FEWEST_PAIRS", "PairedTest", "corrected_t_test", "fewest_wilcoxon_pairs", "holm", "wilcoxon_test"]
 
@@ -90,7 +90,7 @@ def corrected_t_test(
         >>> round(corrected_t_test(a, b, test_train_ratio=0, resolution=1 / 100).p_value, 4)
         0.0262
     """
-    share("level", level)
+    check_share("level", level)
     not_negative("test_train_ratio", test_train_ratio)
     mean, spread, runs = mean_and_spread(first, second, resolution=resolution)
     if runs < 2:
@@ -194,7 +194,7 @@ def fewest_wilcoxon_pairs(alpha: float = 0.05, tests: int = 1) -> int:
         >>> fewest_wilcoxon_pairs(), fewest_wilcoxon_pairs(tests=6)
         (6, 8)
     """
-    share("alpha", alpha)
+    check_share("alpha", alpha)
     if tests < 1:
         raise ValueError(f"tests must be at least 1; got {tests}")
     return math.ceil(1 + math.log2(tests / alpha))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lcat._numbers import as_float
 
-__all__ = ["share"]
+__all__ = ["check_share"]
 
 
-def share(name: str, value: float) -> float:
-    """``value`` if it lies strictly between 0 and 1.
+def check_share(name: str, value: float) -> None:
+    """Refuse what does not lie strictly between 0 and 1.
 
     Args:
         name: of the argument, for the message.
@@ -18,11 +18,9 @@ def share(name: str, value: float) -> float:
         ValueError: it is none, or lies elsewhere.
 
     Example:
-        >>> from lcat.study.statistics.shares import share
-        >>> share("level", 0.95)
-        0.95
+        >>> from lcat.study.statistics.shares import check_share
+        >>> check_share("level", 0.95)
     """
     number = as_float(value)
     if number is None or not 0 < number < 1:
         raise ValueError(f"{name} must lie between 0 and 1; got {value!r}")
-    return number

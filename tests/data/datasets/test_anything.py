@@ -66,6 +66,34 @@ def test_links_of_files(tmp_path, label):
         assert links.data.x.tolist() == X.tolist()
 
 
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr, torch.sparse_csc])
+@pytest.mark.parametrize("entries", ["ones", "weights", "features"])
+def test_edges_of_a_matrix(entries, layout):
+    """``adj_t`` as PyG's ``ToSparseTensor`` makes it; its rows are targets."""
+    source, target = torch.tensor([0, 1, 2]), torch.tensor([1, 2, 3])
+    values = {"ones": torch.ones(3), "weights": torch.tensor([1.0, 2.0, 3.0]), "features": torch.rand(3, 2)}[entries]
+    matrix = torch.sparse_coo_tensor(torch.stack([target, source]), values, (4, 4, *values.shape[1:])).coalesce()
+    if entries == "features" and layout != torch.sparse_coo:
+        pytest.skip("torch has no such matrix")
+    data = Data(x=X, y=torch.tensor([0, 1, 0, 1]), adj_t=matrix.to_sparse(layout=layout))
+    sets = [from_data(data).data, as_dataset(data.to_dict()).data, as_dataset(data, task="link-prediction").data]
+    sets.append(from_data([data, data]).data.subgraph(torch.arange(4)))
+    graphs = [Data(x=X, adj_t=data.adj_t, y=torch.tensor([number % 2])) for number in range(4)]
+    sets.append(as_dataset(graphs).graphs[0])
+    for graph in sets:
+        assert graph.edge_index.tolist() == [[0, 1, 2], [1, 2, 3]]
+        key = {"ones": None, "weights": "edge_weight", "features": "edge_attr"}[entries]
+        assert [name for name in ("edge_weight", "edge_attr") if graph.get(name) is not None] == ([key] if key else [])
+        if key:
+            torch.testing.assert_close(graph[key], values)
+
+
+@pytest.mark.parametrize(("adj_t", "words"), [(EDGES, "must be a sparse matrix"), ("edges", "is of type str")])
+def test_what_is_no_matrix(adj_t, words):
+    with pytest.raises(DataError, match=f"own: '?adj_t'? {words}"):
+        from_data(Data(x=X, y=torch.tensor([0, 1, 0, 1]), adj_t=adj_t))
+
+
 def test_links_of_several_graphs_are_refused(tmp_path):
     torch.save([in_data(False)] * 2, tmp_path / "list.pt")
     for make in (

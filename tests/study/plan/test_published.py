@@ -13,7 +13,7 @@ from lcat.study.plan.published import metric_of_published
 from lcat.study.plan.settings import Published
 from lcat.study.report.data import ReportData
 from lcat.study.report.page import make_report
-from lcat.study.report.sentences import plan_toml
+from lcat.study.report.plan_toml import plan_toml
 from tests.study.report.studies import made_up_study
 
 PLANS = sorted((Path(__file__).parents[3] / "plans").glob("*.toml"))

@@ -20,7 +20,6 @@ from lcat.study.report.page import make_report
 from lcat.study.report.remarks import few_samples_sentence
 from lcat.study.report.sentences import (
     chosen_sentence,
-    plan_toml,
     ranking_sentence,
     regret_sentences,
     verdict_sentences,
@@ -189,21 +188,6 @@ def test_summary_answers_the_question(page):
     assert re.search(r"Always using lcatv2 instead of cross-validating gcn, gatv2, catv2 \(v2\)", text)
     assert "has the best average rank" in text
     assert "does not use the test metric" in text
-
-
-def test_plan_can_be_run_again():
-    tomllib = pytest.importorskip("tomllib")
-    plan = make_plan(
-        datasets=["cora", "csbm:easy,q=0.1"],
-        layers=["gcn", "lcat"],
-        seeds=[0, 3],
-        split="stratified:5",
-        noise={"edges": [0.1, 0.2]},
-        overrides={"epochs": 9, "norm": "layer"},
-        grid={"hidden_channels": [16, 32], "lr": [0.01], "clip_norm": [None, 1.0]},
-        objectives={"accuracy": 1, "time": 0.5},
-    )
-    assert make_plan(**tomllib.loads(plan_toml(plan))) == plan
 
 
 def test_markdown_and_latex(report):

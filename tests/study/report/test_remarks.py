@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from lcat.study import Published, Study, StudyRecord, make_plan, run_study
+from lcat.study import Study, StudyRecord, run_study
 from lcat.study.report.data import ReportData
 from lcat.study.report.figures_files import FIGURES, figure_file
 from lcat.study.report.page import make_report
 from lcat.study.report.palette import DARK, DEPTHS, LIGHT, OWN, PAGE, colors_for
 from lcat.study.report.remarks import few_samples_sentence, settings_sentences, training_sentence
-from lcat.study.report.sentences import plan_toml, regret_sentences, tiles
+from lcat.study.report.sentences import regret_sentences, tiles
 from lcat.study.report.svg import depth_names
 from tests.study.report.studies import LAYERS, made_up_study
 from tests.study.study_support import plan_of
@@ -130,45 +130,6 @@ def test_facts_about_graphs_and_machines(tmp_path):
     assert {"processor", "cores", "memory", "torch", "lcat"} <= set(tables["versions"].frame["what"])
     memory = StudyRecord.in_memory(study.plan, [replace(one, graph={}) for one in study.cell_results()])
     assert "graphs" not in make_report(ReportData.of(memory)).tables  # a study of an earlier lcat
-
-
-def test_the_plan_on_the_page_has_no_paths_of_the_machine():
-    plan = make_plan(datasets=["cora"], layers=["gcn"], seeds=1, run={"data": "/home/me/data", "workers": 2})
-    plan = plan.model_copy(
-        update={
-            "datasets": ("/home/me/mine.pt", r"C:\me\other.npz", "sub/third.pt"),
-            "split": "file:/home/me/{fold}.npz",
-        }
-    )
-    text = plan_toml(plan)
-    assert "/home" not in text
-    assert "me\\" not in text
-    assert 'datasets = ["mine.pt", "other.npz", "sub/third.pt"]' in text
-    assert 'split = "file:{fold}.npz"' in text
-    assert "workers = 2" in text
-    assert "# run.data was set: say where it is on your machine" in text
-
-
-def test_the_plan_on_the_page_tells_files_of_one_name_apart():
-    plan = make_plan(datasets=["cora"], layers=["gcn"], seeds=1)
-    published = (Published(dataset="/me/a/mine.pt", layer="gcn", mean=80.0),)
-    layers = ("gcn", "/me/nets/m.py:Net", "old=/me/nets/m.py:Net", "sub/m.py:Other")
-    names = ("/me/a/mine.pt", "/me/b/mine.pt", "/me/other.pt,undirected")
-    text = plan_toml(plan.model_copy(update={"datasets": names, "layers": layers, "published": published}))
-    assert 'datasets = ["a/mine.pt", "b/mine.pt", "other.pt,undirected"]' in text
-    assert 'layers = ["gcn", "m.py:Net", "old=m.py:Net", "sub/m.py:Other"]' in text
-    assert '{ dataset = "a/mine.pt", layer = "gcn"' in text
-    assert "/me" not in text
-
-
-def test_the_plan_on_the_page_quotes_what_toml_asks_to_quote():
-    tomllib = pytest.importorskip("tomllib")
-    plan = make_plan(datasets=["cora"], layers=["gcn"], seeds=1)
-    grid = {"größe": (4, "a\x7fb"), "with space": (1,)}
-    assert tomllib.loads(plan_toml(plan.model_copy(update={"grid": grid})))["grid"] == {
-        "größe": [4, "a\x7fb"],
-        "with space": [1],
-    }
 
 
 def test_one_control_layer():

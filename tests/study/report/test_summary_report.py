@@ -140,7 +140,7 @@ def test_files_are_strict_json_whatever_was_measured(tmp_path):
     results = copy.deepcopy(RESULTS)
     results[0].fit.train = math.nan
     results[0].fit.history.val_loss = [math.nan, math.inf]
-    write(results, tmp_path, figures=False)
+    write(results, tmp_path, page=False)
     text = (tmp_path / "study.json").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
@@ -164,7 +164,7 @@ def test_all_failed_still_reports(tmp_path):
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
-    write(RESULTS[:1], tmp_path, figures=False)
+    write(RESULTS[:1], tmp_path, page=False)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def full(source, target):
@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OutputError, match=r"cannot write .*cells\.csv: No space left"):
-        write(RESULTS, tmp_path, figures=False)
+        write(RESULTS, tmp_path, page=False)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -46,7 +46,7 @@ def read_everything(folder, *, page=False):
     for read in (study.cells, study.results, study.histories, study.lambdas, study.trials, study.failures,
                  study.versions, study.compare, lambda: study.plan):  # fmt: skip
         read()
-    write_study(study, figures=page)
+    write_study(study, page=page)
 
 
 def one_line(error):
