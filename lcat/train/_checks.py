@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -32,10 +31,10 @@ __all__ = [
     "check_torch_optimizer",
     "check_trainable",
     "config_of",
+    "explain_small_batch",
     "figures_of",
     "first_mean_loss",
     "kind_of",
-    "norms_named",
     "outside_inference",
     "sum_and_count",
     "warn_of_probabilities",
@@ -54,20 +53,17 @@ def kind_of(value: Any) -> str:
     return "None" if value is None else type(value).__name__
 
 
-@contextmanager
-def norms_named(batch: str) -> Iterator[None]:
-    """Say of which batch a normalization cannot be computed, as it has one row, and what to do.
+def explain_small_batch(error: ValueError, batch: str) -> None:
+    """Raise an error that says what to do, if ``error`` is that of a normalization which got one row.
 
     Args:
+        error: of the loss of a batch.
         batch: what a message calls it.
+
+    Raises:
+        ValueError: in the place of ``error``.
     """
-    try:
-        yield
-    except ValueError as error:
-        if not str(error).startswith(
-            ("Expected more than 1 value per channel", "Expected more than 1 spatial element")
-        ):
-            raise
+    if str(error).startswith(("Expected more than 1 value per channel", "Expected more than 1 spatial element")):
         raise ValueError(
             f"{batch} has one node or graph, and a normalization of the model needs two: choose another batch size or "
             "number of parts, drop_last=True where the loader takes it, or a normalization that needs none (layer)"

@@ -23,9 +23,9 @@ from lcat.train._checks import (
     check_objective,
     check_trainable,
     config_of,
+    explain_small_batch,
     figures_of,
     kind_of,
-    norms_named,
     sum_and_count,
 )
 from lcat.train._tracking import Best, follow_lambdas, modules_with_lambdas
@@ -365,11 +365,12 @@ class _Run:
                 f"expected batches of torch_geometric.data.Data from the loader, got {kind_of(batch)}: use a loader of "
                 "lcat.data or of PyG"
             )
-        with (
-            norms_named(f"batch {self.batch} of epoch {self.epoch}"),
-            torch.autocast(device.type, torch.bfloat16, enabled=self.config.autocast),
-        ):
-            returned = self.objective(self.called, batch.to(device, non_blocking=True))
+        try:
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.config.autocast):
+                returned = self.objective(self.called, batch.to(device, non_blocking=True))
+        except ValueError as error:
+            explain_small_batch(error, f"batch {self.batch} of epoch {self.epoch}")
+            raise
         return sum_and_count(returned)
 
     def _step(self, loss: float, count: int) -> None:

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from lcat._numbers import as_float, read_bool
-from lcat.train._checks import check_callable, check_module, check_trainable, config_of, kind_of, norms_named
+from lcat.train._checks import check_callable, check_module, check_trainable, config_of, explain_small_batch, kind_of
 from lcat.train._tracking import Best, follow_lambdas, modules_with_lambdas
 from lcat.train.config import FitConfig, NonFiniteLoss
 from lcat.train.optimizers import build_optimizer, scale_scalar_lr
@@ -211,8 +211,11 @@ def _steps(
     total, items = 0.0, 0
     for batch in task.batches(epoch):
         optimizer.zero_grad()
-        with norms_named(f"a batch of epoch {epoch}"):
+        try:
             loss, count = task.loss(model, batch)
+        except ValueError as error:
+            explain_small_batch(error, f"a batch of epoch {epoch}")
+            raise
         if count == 0:
             continue
         value = float(loss.detach())

@@ -73,8 +73,8 @@ def test_folders_are_paths(study, folder):
         # Two layers without noise: no row of robustness and regret, and no critical difference, has a level.
         (lambda study: study.robustness(level=2), ValueError, "level must lie between 0 and 1; got 2"),
         (lambda study: study.regret(level="x"), ValueError, "level must lie between 0 and 1; got 'x'"),
-        (lambda study: study.compare(alpha=7), ValueError, "alpha must lie between 0 and 1; got 7"),
-        (lambda study: study.compare(alpha="no"), ValueError, "alpha must lie between 0 and 1; got 'no'"),
+        (lambda study: study.compare(alpha=7), ValueError, "alpha must be between 0 and 0.5; got 7"),
+        (lambda study: study.compare(alpha="no"), ValueError, "alpha must be between 0 and 0.5; got 'no'"),
         (lambda study: compare(study.results()[:0], interval="x"), ValueError, "interval must be 't' or 'bootstrap'"),
         (lambda study: study.compare(nonsense=1), TypeError, "unexpected keyword argument 'nonsense'"),
         (lambda study: Study.load(""), ValueError, "expected the path of a folder, got an empty text"),
