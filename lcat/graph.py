@@ -599,7 +599,7 @@ def cache_info(device: torch.device | str = "cpu") -> CacheInfo:
 
     Example:
         >>> import torch
-        >>> from lcat.graph import cache_info, forget, graph_view
+        >>> from lcat.graph import forget, graph_view
         >>> edges = torch.tensor([[0, 1], [1, 2]])
         >>> forget()
         >>> graph, _ = graph_view(edges, 3, 3)

@@ -13,7 +13,7 @@ from torch_geometric.data import Batch
 from lcat._numbers import as_int, read_bool
 from lcat.train._checks import call_loss, check_logits, check_loss, kind_of, warn_of_probabilities
 
-__all__ = ["LossName", "NodeObjective", "edge_value_names"]
+__all__ = ["LossName", "NodeObjective", "edge_value_names", "edge_values"]
 
 LossName = Literal["cross-entropy", "binary"]
 
@@ -76,7 +76,7 @@ class NodeObjective:
 
     def __call__(self, model: Callable[..., Tensor], batch: Any) -> tuple[Tensor, int]:
         """``(sum of the losses, number of nodes)`` of one batch."""
-        options: dict[str, Any] = {name: _edge_values(batch, name) for name in self.edge_values}
+        options: dict[str, Any] = {name: edge_values(batch, name, "a batch") for name in self.edge_values}
         if self.trim:
             if "num_sampled_nodes" not in batch:
                 raise ValueError(
@@ -115,12 +115,13 @@ def edge_value_names(edge_attr: bool, edge_weight: bool) -> tuple[str, ...]:
     return tuple(name for name, used in flags.items() if used)
 
 
-def _edge_values(batch: Any, name: str) -> Tensor:
-    values = batch.get(name, None)
+def edge_values(graph: Any, name: str, what: str) -> Tensor:
+    """``edge_attr`` or ``edge_weight`` of a graph, which an error calls ``what``; a ValueError where it has none."""
+    values = graph.get(name, None)
     if not isinstance(values, Tensor):
         raise ValueError(
-            f"expected a batch with {name!r}, got {kind_of(batch)} without: put it into the data that the loader cuts "
-            f"batches from, or leave out {name}=True"
+            f"expected {what} with {name!r}, got {kind_of(graph)} without: put it into the data, or leave out "
+            f"{name}=True"
         )
     return values
 

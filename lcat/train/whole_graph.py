@@ -25,7 +25,7 @@ from lcat.train._checks import (
 from lcat.train.inference import layerwise_inference
 from lcat.train.layer_steps import layerwise_steps
 from lcat.train.metrics import metric_by_name
-from lcat.train.objective import LossName, NodeObjective, edge_value_names
+from lcat.train.objective import LossName, NodeObjective, edge_value_names, edge_values
 
 __all__ = ["WholeGraph"]
 
@@ -113,7 +113,7 @@ class WholeGraph:
             loss = "cross-entropy"
         self.loss = loss
         self.edge_values = edge_value_names(edge_attr, edge_weight)
-        self._edges = {name: _edge_values(data, name) for name in self.edge_values}
+        self._edges = {name: edge_values(data, name, "data") for name in self.edge_values}
         self.edge_index = data.edge_index
         self.graph = CSCGraph.from_edges(data.edge_index, data.num_nodes)
         self.inference = inference
@@ -230,13 +230,6 @@ class WholeGraph:
                 raise ValueError(
                     f"the part {name!r} holds {unknown} nodes without a label (negative or nan); leave them out"
                 )
-
-
-def _edge_values(data: Any, name: str) -> Tensor:
-    values = data.get(name, None)
-    if not isinstance(values, Tensor):
-        raise ValueError(f"expected data with {name!r}, got {kind_of(data)} without: set it, or leave out {name}=True")
-    return values
 
 
 def _nodes(name: str, part: Any, count: int) -> Tensor:

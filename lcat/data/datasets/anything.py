@@ -15,6 +15,7 @@ from lcat.data.datasets.convert import (
     from_data,
     has_labels_per_node,
     links_of_values,
+    only_graph,
     what_it_is,
 )
 from lcat.data.datasets.graph_dataset import GraphDataset, from_graphs
@@ -79,12 +80,7 @@ def _as_links(value: Any, name: str, metric: str) -> LinkDataset:
     if isinstance(value, InMemoryDataset):
         value = [value[number] for number in range(len(value))]
     if isinstance(value, (list, tuple)) and value and all(isinstance(graph, Data) for graph in value):
-        if len(value) > 1:
-            raise DataError(
-                f"{name}: links are predicted in one graph, got {len(value)}: "
-                "torch_geometric.data.Batch.from_data_list(graphs) is one graph without edges between them"
-            )
-        value = value[0]
+        value = only_graph(value, name)
     if isinstance(value, Data):
         return links_of_values(value.to_dict(), name, metric)
     if is_networkx(value):

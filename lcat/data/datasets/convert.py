@@ -18,7 +18,15 @@ from lcat.data.datasets.items import DataError, classes_of
 from lcat.data.datasets.link_dataset import LinkDataset
 from lcat.data.datasets.node_dataset import NodeDataset, random_splits, splits_from_masks
 
-__all__ = ["dataset_of_values", "from_data", "has_labels_per_node", "links_of_values", "what_it_is", "with_edge_index"]
+__all__ = [
+    "dataset_of_values",
+    "from_data",
+    "has_labels_per_node",
+    "links_of_values",
+    "only_graph",
+    "what_it_is",
+    "with_edge_index",
+]
 
 _NEEDED = ("x", "edge_index", "y")
 _EDGE_VALUES = ("edge_weight", "edge_attr")
@@ -207,6 +215,20 @@ def links_of_values(values: Mapping[str, object], name: str, metric: str = "") -
     edges = {key: _edge_values(key, values[key]) for key in _EDGE_VALUES if values.get(key) is not None}
     graph = Data(x=_features(values["x"]), edge_index=_edges(values["edge_index"]), **edges)
     return LinkDataset(name, graph, metric=metric)
+
+
+def only_graph(graphs: Sequence[Data], name: str) -> Data:
+    """The one graph of a list in which links are predicted.
+
+    Raises:
+        DataError: for more of them, with the way out.
+    """
+    if len(graphs) > 1:
+        raise DataError(
+            f"{name}: links are predicted in one graph, got {len(graphs)}: "
+            "torch_geometric.data.Batch.from_data_list(graphs) is one graph without edges between them"
+        )
+    return graphs[0]
 
 
 def _missing(missing: Sequence[str], keys: Sequence[object]) -> str:

@@ -25,6 +25,7 @@ from lcat.data.datasets.convert import (
     from_data,
     has_labels_per_node,
     links_of_values,
+    only_graph,
     what_it_is,
 )
 from lcat.data.datasets.graph_dataset import GraphDataset, from_graphs
@@ -153,12 +154,7 @@ def read_links(path: str | Path, metric: str | None = None) -> LinkDataset:
     if values is None:
         return links_of_csv(path, metric or "")
     if isinstance(values, list):
-        if len(values) > 1:
-            raise DataError(
-                f"{path}: links are predicted in one graph, got {len(values)}: "
-                "torch_geometric.data.Batch.from_data_list(graphs) is one graph without edges between them"
-            )
-        values = values[0].to_dict()
+        values = only_graph(values, str(path)).to_dict()
     if set(values) >= _HETEROPHILOUS:
         values = heterophilous_dataset(values, path.stem).data.to_dict()
     return links_of_values(values, path.stem, metric or "")
